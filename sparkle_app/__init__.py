@@ -1,0 +1,42 @@
+"""The Sparkle-M handler: ``faust -A sparkle_app worker``.
+
+The way of a record, file by file, in the order to read them:
+
+    application.py          joins all the parts; nothing else knows them all
+    wire/envelope.py        what a collector sends, and how it is opened (keyring.py, event_time.py)
+    ingest/agent.py         a batch of records: open, store, forward, acknowledge
+      opening.py            decrypt and validate, in threads
+      storing.py            raw rows, through the plugin's handler (plugin_api.py)
+      forwarding.py         tells the aggregates, sealed (wire/messages.py, wire/sealing.py)
+      dead_letters.py       what can never be a reading
+    buckets.py              what an aggregate is
+    aggregate/agent.py      a batch of samples: count, write to the table, write to SQL, acknowledge
+      aggregator.py         the rule that keeps aggregates exact
+      table.py              Faust's table of buckets
+      windows.py            rolling windows
+    web/                    questions and answers
+    commands/               faust -A sparkle_app NAME
+
+Beside the way: settings.py, startup.py, errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL);
+plugin/ (finding plugins); plugin_api.py (all that a plugin's author imports).
+"""
+
+import sys
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """``sparkle_app.app``, made on first use, for Faust's command line."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sparkle_app.application import create_app
+    from sparkle_app.errors import StartupFault
+    from sparkle_app.settings import load_settings
+
+    try:
+        app = create_app(load_settings())
+    except StartupFault as fault:
+        sys.exit(str(fault))
+    globals()["app"] = app
+    import sparkle_app.commands.check  # noqa: F401 - makes the command known to Faust
+    return app

@@ -1,0 +1,95 @@
+"""The aggregate agent of a plugin: samples in, buckets to the table and to SQL."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from faust.types import AppT, EventT, StreamT
+
+from sparkle_app.aggregate.aggregator import Aggregator, Changed
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.metrics import Metrics
+from sparkle_app.retry import leave, until_done
+from sparkle_app.wire.messages import Samples, unpack_samples
+from sparkle_app.wire.sealing import CannotUnseal, Sealer
+
+logger = logging.getLogger(__name__)
+# Each message holds the samples of a whole batch, for one partition.
+_MOST_MESSAGES = 200
+
+
+class Rebalanced(Exception):
+    """Partitions changed hands while a batch was under way: it will be delivered again, to whom it belongs now."""
+
+
+class Aggregate:
+    """The way of samples: count, write to the table, write to SQL, acknowledge."""
+
+    def __init__(
+        self,
+        app: AppT[bytes],
+        name: str,
+        table: BucketTable,
+        aggregator: Aggregator,
+        sealer: Sealer,
+        metrics: Metrics,
+        wait: float,
+    ) -> None:
+        self._app = app
+        self._name = name
+        self._table = table
+        self._aggregator = aggregator
+        self._sealer = sealer
+        self._metrics = metrics
+        self._wait = wait
+
+    async def run(self, stream: StreamT[bytes]) -> None:
+        """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
+        async for events in stream.noack_take(_MOST_MESSAGES, within=self._wait):
+            try:
+                await self._handle(stream, events)
+            except Rebalanced:
+                logger.info("%s: partitions changed hands, %d messages will come again", self._name, len(events))
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("a fault that has no name yet; please report it")
+                leave(f"stopping: {len(events)} messages of {self._name} were not acknowledged and will come again")
+
+    async def _handle(self, stream: StreamT[bytes], events: Sequence[EventT]) -> None:
+        generation = self._app.consumer_generation_id
+        # What was taken before partitions changed hands comes again, to whom it belongs now.
+        events = [event for event in events if event.message.generation_id == generation]
+        samples = [self._open(event) for event in events]
+        with self._metrics.stage_seconds.labels("aggregate").time():
+            changed, recomputed = await until_done(
+                "aggregate", self._metrics, lambda: self._aggregator.count(samples)
+            )
+            await until_done("table", self._metrics, lambda: self._write(changed, generation))
+        self._metrics.recomputed.labels(self._name).inc(recomputed)
+        with self._metrics.stage_seconds.labels("sink").time():
+            await until_done("sink", self._metrics, lambda: self._aggregator.store(changed))
+        self._check(generation)
+        for event in events:
+            await stream.ack(event)
+
+    async def _write(self, changed: Changed, generation: int) -> None:
+        # No other task runs between this check and the writes.
+        self._check(generation)
+        self._aggregator.keep(changed)
+        await self._table.flushed()
+
+    def _check(self, generation: int) -> None:
+        """A table that is being recovered, or is another worker's now, must not be written to."""
+        if self._app.rebalancing or self._app.in_recovery or self._app.consumer_generation_id != generation:
+            raise Rebalanced
+
+    def _open(self, event: EventT) -> Samples:
+        message = event.message
+        try:
+            return unpack_samples(self._sealer.unseal(message.value, message.topic.encode()))
+        except CannotUnseal as error:
+            leave(
+                f"topic {message.topic}, partition {message.partition}, offset {message.offset}:"
+                f" expected a message of this handler, found one {error}"
+            )

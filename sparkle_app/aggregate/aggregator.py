@@ -1,0 +1,134 @@
+"""Counting samples: which buckets change, and what they hold then.
+
+The rule that keeps aggregates exact: a bucket that the table holds knows the ids of the readings that it counted, so a
+repeat of any kind is recognised; a bucket that the table does not hold (new, pruned, or lost with the table) is
+aggregated anew from the raw rows, which were committed before their samples were sent.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+
+from sqlalchemy import Engine
+
+from sparkle_app.aggregate.table import BucketKey, BucketTable
+from sparkle_app.buckets import AggregateRow, Bucket, bucket_start, rows_of
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.database import reading, transient
+from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample, Samples
+
+Changed = dict[BucketKey, Bucket]
+
+
+class Aggregator:
+    """One plugin's aggregates: the table for the time within the horizon, SQL for all of it.
+
+    Arguments:
+        plugin: the plugin's server half.
+        table: the plugin's buckets.
+        engine: the database.
+        executor: the threads that talk to the database.
+        resolution: length of a bucket, seconds.
+        horizon: how far back the table reaches, seconds.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        table: BucketTable,
+        engine: Engine,
+        executor: Executor,
+        resolution: int,
+        horizon: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._plugin = plugin
+        self._table = table
+        self._engine = engine
+        self._executor = executor
+        self._resolution = resolution
+        self._horizon = horizon
+        self._clock = clock
+        self._pruned_at = 0
+
+    async def count(self, many: Iterable[Samples]) -> tuple[Changed, int]:
+        """The buckets that these samples change, as they are afterwards; nothing is written yet.
+
+        Returns:
+            The buckets, and how many of them were aggregated anew from raw rows.
+
+        Raises:
+            TransientFault: when raw rows are needed and the database does not work right now.
+        """
+        by_bucket: dict[BucketKey, list[Sample]] = {}
+        for samples in many:
+            for hostname, of_host in samples.items():
+                for sample in of_host:
+                    key = (hostname, bucket_start(sample.observed_at, self._resolution))
+                    by_bucket.setdefault(key, []).append(sample)
+        store = self._table.data
+        held = {key: Bucket.unpack(store[key]) for key in by_bucket if key in store}
+        missing = [key for key in by_bucket if key not in held]
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._executor, self._load, missing) if missing else {}
+        changed: Changed = {}
+        for key, samples_of_key in by_bucket.items():
+            bucket = held.get(key) or loaded[key]
+            # A bucket from raw rows has these samples already, and still has to be written.
+            if any([bucket.add(sample) for sample in samples_of_key]) or key in loaded:
+                changed[key] = bucket
+        return changed, len(missing)
+
+    def keep(self, changed: Changed) -> None:
+        """Write the buckets within the horizon to the table; forget those beyond it."""
+        oldest = self._oldest()
+        for (hostname, start), bucket in changed.items():
+            if start >= oldest:
+                self._table[hostname, start] = bucket.pack()
+        if oldest > self._pruned_at:
+            self._table.prune(oldest)
+            self._pruned_at = oldest
+
+    async def store(self, changed: Changed) -> None:
+        """Upsert the buckets into SQL through the plugin's handler.
+
+        Raises:
+            TransientFault: when the database does not work right now.
+        """
+        rows = [
+            row
+            # Sorted, so that two workers never wait for each other in a circle.
+            for hostname, start in sorted(changed)
+            for row in rows_of(hostname, start, self._resolution, changed[hostname, start])
+        ]
+        if rows:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
+
+    def _oldest(self) -> int:
+        # One bucket more than the horizon: a window that begins within a bucket takes it whole.
+        return bucket_start(int((self._clock() - self._horizon) * 1_000_000), self._resolution)
+
+    def _upsert(self, rows: list[AggregateRow]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                self._plugin.store_aggregates(connection, rows)
+        except Exception as error:
+            raise transient(error) from error
+
+    def _load(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
+        buckets = {key: Bucket() for key in keys}
+        by_start: dict[int, list[str]] = {}
+        for hostname, start in keys:
+            by_start.setdefault(start, []).append(hostname)
+        try:
+            with reading(self._engine) as connection:
+                for start, hostnames in by_start.items():
+                    end = start + self._resolution * 1_000_000
+                    for row in self._plugin.load_readings(connection, hostnames, start, end):
+                        sample = Sample(row.id[:SAMPLE_ID_BYTES], row.key, self._plugin.measure(row), row.observed_at)
+                        buckets[row.hostname, start].add(sample)
+        except Exception as error:
+            raise transient(error) from error
+        return buckets

@@ -1,0 +1,128 @@
+"""The Faust table of a plugin's buckets: (hostname, bucket's start) -> packed bucket; sealed in its changelog."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust import Table
+from faust.serializers.codecs import Codec
+from faust.types import TP, FutureMessage
+
+from sparkle_app.errors import TransientFault
+from sparkle_app.retry import leave
+from sparkle_app.topics import partition_of
+from sparkle_app.wire.sealing import CannotUnseal, Sealer
+
+BucketKey = tuple[str, int]
+"""Hostname, and the bucket's start in microseconds since the epoch."""
+
+
+class SealedCodec(Codec):
+    """Seals a table's values in its changelog, so that the broker never holds them in clear."""
+
+    def __init__(self, children: tuple[Any, ...] = (), *, sealer: Callable[[], Sealer], purpose: str) -> None:
+        super().__init__(children, sealer=sealer, purpose=purpose)
+        self._sealer = sealer
+        self._purpose = purpose
+
+    def _dumps(self, value: Any) -> bytes:
+        return self._sealer().seal(value, self._purpose.encode())
+
+    def _loads(self, value: bytes) -> bytes:
+        try:
+            return self._sealer().unseal(value, self._purpose.encode())
+        except CannotUnseal as error:
+            # Faust would log it, and go on with a table that lacks it.
+            leave(f"topic {self._purpose}: expected messages of this handler, found one {error}")
+
+
+class BucketTable(Table):  # type: ignore[type-arg]
+    """A table in which a host's partition follows from its name, so that a bucket can be written at any time.
+
+    Arguments:
+        sealer: gives what seals the changelog; called when it is first needed.
+        partitions: of the changelog and of the samples topic.
+    """
+
+    def __init__(self, *args: Any, sealer: Callable[[], Sealer], host_partitions: int, **kwargs: Any) -> None:
+        super().__init__(*args, key_type=None, value_type=bytes, **kwargs)
+        self.value_serializer = SealedCodec(sealer=sealer, purpose=self._changelog_topic_name())
+        self._host_partitions = host_partitions
+        self._unsent: list[FutureMessage] = []
+        self._starts: dict[str, set[int]] = defaultdict(set)
+
+    def partition_for_key(self, key: BucketKey) -> int:
+        """Not the partition of the event at hand: buckets of several events are written together."""
+        return partition_of(key[0], self._host_partitions)
+
+    def send_changelog(self, *args: Any, **kwargs: Any) -> FutureMessage:
+        """Remember what is on its way, for :meth:`flushed`."""
+        future = super().send_changelog(*args, **kwargs)
+        self._unsent.append(future)
+        return future
+
+    async def flushed(self) -> None:
+        """Wait until the broker has acknowledged all that was written.
+
+        Raises:
+            TransientFault: when it did not; the keys have to be written again.
+        """
+        unsent, self._unsent = self._unsent, []
+        try:
+            await asyncio.gather(*unsent)
+        except KafkaError as error:
+            raise TransientFault(f"broker: {error!r}") from error
+
+    def on_key_set(self, key: BucketKey, value: bytes) -> None:
+        """Keep the index of hosts."""
+        super().on_key_set(key, value)
+        self._starts[key[0]].add(key[1])
+
+    def on_key_del(self, key: BucketKey) -> None:
+        """Keep the index of hosts."""
+        super().on_key_del(key)
+        self._forget(key)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Drop what belongs to other workers now (Faust's memory store keeps it), and index the rest."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        mine = {tp.partition for tp in active_tps if tp.topic == self.changelog_topic_name}
+        store = self.data
+        for key in [key for key in store if partition_of(key[0], self._host_partitions) not in mine]:
+            store.pop(key)
+        self._starts.clear()
+        for hostname, start in store:
+            self._starts[hostname].add(start)
+
+    def owned(self) -> set[int]:
+        """The partitions whose buckets this worker holds, complete; none while it takes partitions over."""
+        app = self.app
+        if app.rebalancing or app.in_recovery or not app.tables.actives_ready:
+            return set()
+        topic = self.changelog_topic_name
+        return {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topic}
+
+    def hostnames(self) -> list[str]:
+        """The hosts of all partitions that this worker holds."""
+        return list(self._starts)
+
+    def packed(self, hostname: str, start: int, end: int) -> Iterator[bytes]:
+        """A host's packed buckets that begin in ``start <= bucket < end``."""
+        store = self.data
+        for at in self._starts.get(hostname, ()):
+            if start <= at < end:
+                yield store[hostname, at]
+
+    def prune(self, before: int) -> None:
+        """Forget the buckets that begin before an instant; SQL keeps their aggregates."""
+        for hostname, starts in list(self._starts.items()):
+            for start in [start for start in starts if start < before]:
+                self.pop((hostname, start))
+
+    def _forget(self, key: BucketKey) -> None:
+        starts = self._starts[key[0]]
+        starts.discard(key[1])
+        if not starts:
+            del self._starts[key[0]]

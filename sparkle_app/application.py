@@ -1,0 +1,173 @@
+"""The one place where the parts are joined: :func:`create_app`."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import faust
+from faust.types import StreamT
+from sqlalchemy import Engine
+
+from sparkle_app import startup, topics
+from sparkle_app.aggregate.agent import Aggregate
+from sparkle_app.aggregate.aggregator import Aggregator
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.ingest.agent import Ingest
+from sparkle_app.ingest.dead_letters import DeadLetterOffice
+from sparkle_app.ingest.forwarding import Forwarder
+from sparkle_app.ingest.opening import Opener
+from sparkle_app.ingest.storing import ReadingStore
+from sparkle_app.log import logging_config
+from sparkle_app.metrics import Metrics
+from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
+from sparkle_app.settings import Settings, database_url
+from sparkle_app.storage.database import make_engine
+from sparkle_app.web.pages import add_pages, middlewares
+from sparkle_app.wire.keyring import Keyring, internal_key
+from sparkle_app.wire.sealing import Sealer
+
+# Two for ingest and aggregates at work, the others so that one slow statement does not hold up the web.
+_DATABASE_THREADS = 8
+_SESSION_SECONDS = 15
+_HEARTBEAT_SECONDS = 5
+
+
+class SparkleApp(faust.App):
+    """The Faust application, with the parts that its agents, pages and commands share."""
+
+    settings: Settings
+
+    def join(self, settings: Settings) -> None:
+        """Make the parts. Nothing is connected, and no secret is read, before it is used."""
+        self.settings = settings
+        self.metrics = Metrics()
+        self.plugins = load_plugins(settings.plugins)
+        self.buckets: dict[str, BucketTable] = {}
+        self.database_threads = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database")
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database."""
+        return make_engine(database_url(self.settings))
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The private keys; a StartupFault where there are none."""
+        return Keyring(self.settings.certs)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """Seals internal topics; a StartupFault where its key cannot be read."""
+        return Sealer(internal_key(self.settings.certs))
+
+    def own_topic(self, name: str) -> Any:
+        """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
+        return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw")
+
+    async def on_first_start(self) -> None:
+        """Wait for what the worker needs, and make what it writes to."""
+        await super().on_first_start()
+        await startup.prepare(self)
+
+    async def on_stop(self) -> None:
+        """Leave in bounded time, whatever the database does: redelivery does the rest."""
+        startup.leave_soon()
+        await super().on_stop()
+
+
+def create_app(settings: Settings) -> SparkleApp:
+    """The Faust application for these settings."""
+    web_token = settings.web.token
+    app = SparkleApp(
+        settings.app_id,
+        broker=[f"kafka://{server.strip().removeprefix('kafka://')}" for server in settings.broker.url.split(",")],
+        datadir=settings.data,
+        autodiscover=False,
+        store="memory://",
+        topic_partitions=settings.broker.partitions,
+        topic_replication_factor=settings.broker.replication,
+        # Every topic is created by startup.prepare, with one number of partitions.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
+        stream_wait_empty=False,
+        broker_session_timeout=_SESSION_SECONDS,
+        broker_heartbeat_interval=_HEARTBEAT_SECONDS,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        web_bind=settings.web.host,
+        web_host=settings.web.host,
+        web_port=settings.web.port,
+        canonical_url=settings.web_url,
+        web_application_options={"middlewares": middlewares(web_token.get_secret_value() if web_token else None)},
+        web_stats_enabled=False,
+        web_graph_enabled=False,
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_metrics_enabled=False,
+        worker_redirect_stdouts=False,
+        logging_config=logging_config(settings.log_level),
+    )
+    app.join(settings)
+    for plugin in app.plugins.installed.values():
+        _add_aggregate(app, plugin)
+    for topic in app.plugins.topics:
+        _add_ingest(app, topic)
+    add_pages(app)
+    return app
+
+
+def _add_ingest(app: SparkleApp, topic: str) -> None:
+    """One agent for each topic that collectors send to."""
+
+    async def ingest(stream: StreamT[bytes]) -> None:
+        """Decrypts records, stores raw readings, and forwards them to the aggregates."""
+        settings = app.settings
+        handlers = app.plugins.handlers
+        samples = {name: app.own_topic(topics.samples_topic(settings.app_id, name)) for name in handlers}
+        way = Ingest(
+            Opener(app.keyring, handlers, settings.ingest.threads),
+            ReadingStore(app.engine, handlers, app.database_threads),
+            Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
+            DeadLetterOffice(
+                app.own_topic(topics.dead_letter_topic(settings.app_id)), settings.dead_letters.per_minute, app.metrics
+            ),
+            app.metrics,
+            settings.ingest.batch_size,
+            settings.ingest.batch_wait_seconds,
+        )
+        await way.run(stream)
+
+    app.agent(app.own_topic(topic), name=f"ingest-{topic}", concurrency=1)(ingest)
+
+
+def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
+    """One table and one agent for each plugin's aggregates."""
+    settings = app.settings
+    name = plugin.name
+    table = BucketTable(
+        app,
+        name=topics.table_name(name),
+        help=f"Buckets of {name}: what the rolling windows are merged from.",
+        sealer=lambda: app.sealer,
+        host_partitions=settings.broker.partitions,
+    )
+    app.buckets[name] = app.tables.add(table)
+
+    async def aggregate(stream: StreamT[bytes]) -> None:
+        """Counts stored readings in buckets of event time, in the table and in SQL."""
+        aggregator = Aggregator(
+            plugin.handler,
+            table,
+            app.engine,
+            app.database_threads,
+            settings.aggregates.bucket_seconds,
+            settings.aggregates.horizon_seconds,
+        )
+        way = Aggregate(app, name, table, aggregator, app.sealer, app.metrics, settings.aggregates.flush_seconds)
+        await way.run(stream)
+
+    samples = app.own_topic(topics.samples_topic(settings.app_id, name))
+    app.agent(samples, name=f"aggregate-{name}", concurrency=1)(aggregate)

@@ -1,0 +1,115 @@
+"""Buckets of event time: what an aggregate is, pure.
+
+A bucket holds one host's readings of ``bucket_seconds``: for each metric its statistics, and the ids of the readings
+that were counted, so that a repeat of any kind is recognised. The ids make every operation one on sets: adding a
+reading twice, or in another order, gives the same bucket.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from sparkle_app.wire.messages import Sample
+
+
+class Statistics(msgspec.Struct, array_like=True, gc=False):
+    """What is known of one metric: ``average`` is ``sum / count``."""
+
+    count: int
+    sum: float
+    minimum: float
+    maximum: float
+    last: float
+    last_at: int
+    """Event time of ``last``, microseconds since the epoch."""
+
+    @classmethod
+    def of(cls, value: float, at: int) -> "Statistics":
+        """The statistics of a single reading."""
+        return cls(1, value, value, value, value, at)
+
+    def merge(self, other: "Statistics") -> None:
+        """Count ``other``'s readings, which must be different ones, as well."""
+        self.count += other.count
+        self.sum += other.sum
+        self.minimum = min(self.minimum, other.minimum)
+        self.maximum = max(self.maximum, other.maximum)
+        # Of two readings at one instant the larger is the last, so that the order of arrival does not matter.
+        self.last_at, self.last = max((self.last_at, self.last), (other.last_at, other.last))
+
+
+class Bucket(msgspec.Struct, array_like=True):
+    """One host's readings in one bucket."""
+
+    ids: set[bytes] = msgspec.field(default_factory=set)
+    metrics: dict[str, Statistics] = msgspec.field(default_factory=dict)
+
+    def add(self, sample: Sample) -> bool:
+        """Count a sample, if it has not been counted yet; say whether it was counted now."""
+        if sample.id in self.ids:
+            return False
+        self.ids.add(sample.id)
+        merge_into(self.metrics, sample.metric, Statistics.of(sample.value, sample.observed_at))
+        return True
+
+    def pack(self) -> bytes:
+        """MessagePack; the ids are one string of bytes."""
+        return _encoder.encode((b"".join(sorted(self.ids)), self.metrics))
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Bucket":
+        """The inverse of :meth:`pack`."""
+        ids, metrics = _decoder.decode(packed)
+        return cls({ids[i : i + _ID] for i in range(0, len(ids), _ID)}, metrics)
+
+
+class AggregateRow(msgspec.Struct, frozen=True, gc=False):
+    """One metric of one bucket, as SQL holds it."""
+
+    hostname: str
+    metric: str
+    resolution: int
+    """Length of the bucket, seconds."""
+    bucket_start: int
+    """Microseconds since the epoch."""
+    statistics: Statistics
+
+
+_ID = 8
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[bytes, dict[str, Statistics]])
+
+
+def metrics_of(packed: bytes) -> dict[str, Statistics]:
+    """The statistics of a packed bucket, without its ids."""
+    return _decoder.decode(packed)[1]
+
+
+def bucket_start(at: int, resolution: int) -> int:
+    """The start (microseconds since the epoch) of the bucket of ``resolution`` seconds that holds the instant ``at``."""
+    return at - at % (resolution * 1_000_000)
+
+
+def merge_into(metrics: dict[str, Statistics], metric: str, statistics: Statistics) -> None:
+    """Merge ``statistics``, which stays as it is, into the metric of that name."""
+    known = metrics.get(metric)
+    if known is None:
+        metrics[metric] = msgspec.structs.replace(statistics)
+    else:
+        known.merge(statistics)
+
+
+def merged(many: Iterable[dict[str, Statistics]]) -> dict[str, Statistics]:
+    """Buckets' metrics merged into those of a longer window, or of several hosts."""
+    result: dict[str, Statistics] = {}
+    for metrics in many:
+        for metric, statistics in metrics.items():
+            merge_into(result, metric, statistics)
+    return result
+
+
+def rows_of(hostname: str, start: int, resolution: int, bucket: Bucket) -> list[AggregateRow]:
+    """A bucket as rows of SQL."""
+    return [
+        AggregateRow(hostname, metric, resolution, start, statistics) for metric, statistics in bucket.metrics.items()
+    ]

@@ -1,0 +1,103 @@
+"""The ingest agent of a plugin topic: opens one batch while the one before it is stored and forwarded."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from faust.types import EventT, StreamT
+
+from sparkle_app.errors import BadRecord
+from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
+from sparkle_app.ingest.forwarding import Forwarder
+from sparkle_app.ingest.opening import Opened, Opener
+from sparkle_app.ingest.storing import ReadingStore
+from sparkle_app.metrics import Metrics
+from sparkle_app.plugin_api import Reading
+from sparkle_app.retry import leave, until_done
+from sparkle_app.wire.envelope import Record
+
+logger = logging.getLogger(__name__)
+Letters = list[tuple[Record, BadRecord]]
+
+
+class Ingest:
+    """The way of a batch: open, store, forward, send dead letters, acknowledge. One step after the other, each
+    repeated until it is done; nothing is acknowledged before all of it is durable."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        store: ReadingStore,
+        forwarder: Forwarder,
+        office: DeadLetterOffice,
+        metrics: Metrics,
+        batch_size: int,
+        batch_wait: float,
+    ) -> None:
+        self._opener = opener
+        self._store = store
+        self._forwarder = forwarder
+        self._office = office
+        self._metrics = metrics
+        self._batch_size = batch_size
+        self._batch_wait = batch_wait
+
+    async def run(self, stream: StreamT[bytes]) -> None:
+        """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
+        finishing: asyncio.Task[None] | None = None
+        async for events in stream.noack_take(self._batch_size, within=self._batch_wait):
+            records = [_record(event) for event in events]
+            opening = asyncio.create_task(self._opener.open(records))
+            # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
+            if finishing:
+                await finishing
+            finishing = asyncio.create_task(self._finish(stream, events, records, opening))
+
+    async def _finish(
+        self,
+        stream: StreamT[bytes],
+        events: Sequence[EventT],
+        records: Sequence[Record],
+        opening: "asyncio.Task[list[Opened]]",
+    ) -> None:
+        try:
+            with self._metrics.stage_seconds.labels("open").time():
+                opened = await opening
+            await self._keep(records, opened)
+            for event in events:
+                await stream.ack(event)
+            self._metrics.records.labels(records[0].topic).inc(len(records))
+        except asyncio.CancelledError:
+            raise
+        except TooManyDeadLetters as fault:
+            leave(str(fault))
+        except Exception:
+            logger.exception("a fault that has no name yet; please report it")
+            leave(f"stopping: {len(records)} records from {records[0].topic} were not acknowledged and will come again")
+
+    async def _keep(self, records: Sequence[Record], opened: Sequence[Opened]) -> None:
+        """Make a batch durable: every record is a row, or a dead letter."""
+        metrics = self._metrics
+        readings = [each for each in opened if isinstance(each, Reading)]
+        letters: Letters = [(r, bad) for r, bad in zip(records, opened, strict=True) if isinstance(bad, BadRecord)]
+        with metrics.stage_seconds.labels("store").time():
+            stored, refused = await until_done("store", metrics, lambda: self._store.store(readings))
+        if refused:
+            by_position = {(record.partition, record.offset): record for record in records}
+            letters += [(by_position[reading.partition, reading.offset], bad) for reading, bad in refused]
+        if letters:
+            self._office.admit(letters)
+            await until_done("dead letters", metrics, lambda: self._office.send(letters))
+        with metrics.stage_seconds.labels("forward").time():
+            await until_done("forward", metrics, lambda: self._forwarder.forward(stored))
+        for reading in stored:
+            metrics.readings.labels(reading.plugin).inc()
+            if not reading.clock_trusted:
+                metrics.clocks_not_believed.labels(reading.plugin).inc()
+
+
+def _record(event: EventT) -> Record:
+    message = event.message
+    # A record without a value (a tombstone) is no JSON either.
+    value = message.value or b""
+    return Record(message.topic, message.partition, message.offset, int(message.timestamp * 1000), value)

@@ -1,0 +1,195 @@
+"""All that the server half of a plugin imports (docs/plugins.md).
+
+A plugin is a subclass of :class:`Plugin`. What it leaves out, the defaults do: one finite number for each key, stored in
+the plugin's own two tables.
+"""
+
+import math
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection, Table, select
+
+from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
+from sparkle_app.storage.statements import IN_LIMIT, insert_new, select_ids, upsert_growing
+from sparkle_app.wire.envelope import Reading
+from sparkle_app.wire.event_time import micros, moment
+
+__all__ = [
+    "AggregateRow",
+    "AggregatesTable",
+    "Base",
+    "InvalidValue",
+    "Plugin",
+    "Reading",
+    "ReadingsTable",
+    "Statistics",
+    "UtcDateTime",
+]
+
+
+class InvalidValue(ValueError):
+    """Raised by :meth:`Plugin.validate`; its text says what was expected, and does not quote the value."""
+
+
+class Plugin:
+    """The server half of a plugin. Times are microseconds since 1970-01-01 UTC.
+
+    Every method may be replaced. Those that take a ``connection`` run in a transaction that is committed for them, in a
+    thread; they may be called again with the same arguments after any failure, and must then change nothing.
+    """
+
+    unit: str = ""
+    """Unit of the values, such as °C."""
+    minimum: float = -math.inf
+    """The least valid value."""
+    maximum: float = math.inf
+    """The greatest valid value."""
+    DataFrame: type[ReadingsTable]
+    """SQL model of the raw readings."""
+    Aggregates: type[AggregatesTable]
+    """SQL model of the aggregates."""
+
+    def validate(self, key: str, value: Any) -> Any:
+        """The value as it is to be stored.
+
+        Arguments:
+            key: what was measured; the metric.
+            value: any JSON value, as the collector sent it.
+
+        Raises:
+            InvalidValue: when the collecting half can never have meant this.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidValue("expected a number")
+        if not self.minimum <= value <= self.maximum:
+            raise InvalidValue(f"expected {self.minimum:g} to {self.maximum:g} {self.unit}".rstrip())
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise InvalidValue("expected a finite number")
+        return number
+
+    def measure(self, reading: Reading) -> float:
+        """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default."""
+        return float(reading.value)
+
+    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+        """Store raw readings, each once, whatever is sent again.
+
+        Returns:
+            The readings as they are stored now: a reading whose id was stored before is returned as it was then.
+        """
+        table = cast(Table, self.DataFrame.__table__)
+        by_id = {_hex(reading.id): reading for reading in reversed(readings)}
+        new = insert_new(connection, table, [_row_of(id_, reading) for id_, reading in by_id.items()])
+        stored = [reading for id_, reading in by_id.items() if id_ in new]
+        known = [id_ for id_ in by_id if id_ not in new]
+        if known:
+            stored += [_reading_of(row, by_id[row["id"]].plugin) for row in select_ids(connection, table, known)]
+        return stored
+
+    def load_readings(
+        self,
+        connection: Connection,
+        hostnames: Sequence[str],
+        start: int,
+        end: int,
+        limit: int | None = None,
+    ) -> Iterable[Reading]:
+        """Stored readings of some hosts with ``start <= observed_at < end``, in the order of event time."""
+        table = self.DataFrame.__table__
+        for first in range(0, len(hostnames), IN_LIMIT):
+            statement = (
+                select(table)
+                .where(table.c.hostname.in_(hostnames[first : first + IN_LIMIT]))
+                .where(table.c.observed_at >= moment(start), table.c.observed_at < moment(end))
+                .order_by(table.c.observed_at, table.c.id)
+                .limit(limit)
+            )
+            for row in connection.execute(statement).mappings():
+                yield _reading_of(row, "")
+
+    def store_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> None:
+        """Insert or replace aggregates; a row that counts fewer readings than the stored one must change nothing."""
+        upsert_growing(
+            connection,
+            cast(Table, self.Aggregates.__table__),
+            [
+                {
+                    "hostname": row.hostname,
+                    "metric": row.metric,
+                    "resolution": row.resolution,
+                    "bucket_start": moment(row.bucket_start),
+                    "count": row.statistics.count,
+                    "sum": row.statistics.sum,
+                    "minimum": row.statistics.minimum,
+                    "maximum": row.statistics.maximum,
+                    "last": row.statistics.last,
+                    "last_at": moment(row.statistics.last_at),
+                }
+                for row in rows
+            ],
+        )
+
+    def load_aggregates(
+        self, connection: Connection, hostname: str, metric: str | None, resolution: int, start: int, end: int
+    ) -> Iterable[AggregateRow]:
+        """Stored aggregates of one host with ``start <= bucket_start < end``, in the order of time."""
+        table = self.Aggregates.__table__
+        statement = (
+            select(table)
+            .where(table.c.hostname == hostname, table.c.resolution == resolution)
+            .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
+            .order_by(table.c.bucket_start, table.c.metric)
+        )
+        if metric is not None:
+            statement = statement.where(table.c.metric == metric)
+        for row in connection.execute(statement).mappings():
+            statistics = Statistics(
+                row["count"], row["sum"], row["minimum"], row["maximum"], row["last"], micros(row["last_at"])
+            )
+            yield AggregateRow(
+                row["hostname"], row["metric"], row["resolution"], micros(row["bucket_start"]), statistics
+            )
+
+
+def _hex(id_: bytes) -> str:
+    return str(uuid.UUID(bytes=id_))
+
+
+def _row_of(id_: str, reading: Reading) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "config_id": reading.config_id,
+        "hostname": reading.hostname,
+        "metric": reading.key,
+        "value": reading.value,
+        "observed_at": moment(reading.observed_at),
+        "received_at": moment(reading.received_at),
+        "clock_trusted": reading.clock_trusted,
+        "topic": reading.topic,
+        "partition": reading.partition,
+        "offset": reading.offset,
+    }
+
+
+def _reading_of(row: Any, plugin: str) -> Reading:
+    return Reading(
+        id=uuid.UUID(row["id"]).bytes,
+        config_id=row["config_id"],
+        hostname=row["hostname"],
+        plugin=plugin,
+        key=row["metric"],
+        value=row["value"],
+        observed_at=micros(row["observed_at"]),
+        received_at=micros(row["received_at"]),
+        clock_trusted=row["clock_trusted"],
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["offset"],
+    )

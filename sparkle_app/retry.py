@@ -1,0 +1,49 @@
+"""Waiting out what may mend itself, and leaving when it cannot."""
+
+import asyncio
+import logging
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
+
+from sparkle_app.errors import TransientFault
+from sparkle_app.metrics import Metrics
+
+FIRST_WAIT = 0.1
+LONGEST_WAIT = 5.0
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+async def until_done(stage: str, metrics: Metrics, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Call ``attempt`` until it does not raise :class:`TransientFault`, waiting longer each time.
+
+    Arguments:
+        stage: name for the log and the metric.
+        attempt: must change nothing when it is repeated after it had already succeeded.
+    """
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return await attempt()
+        except TransientFault as fault:
+            metrics.retries.labels(stage).inc()
+            logger.warning("%s waits %.1f s and tries again: %s", stage, wait, fault)
+        # Not all workers at once, when what they all wait for comes back.
+        await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+        wait = min(wait * 2, LONGEST_WAIT)
+
+
+def leave(message: str, code: int = 1) -> NoReturn:
+    """End the process at once with a clear line. What was not acknowledged is delivered again to another worker.
+
+    Not through an exception: Faust would acknowledge the batch under way, or wait for it without end.
+    """
+    logger.critical("%s", message)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

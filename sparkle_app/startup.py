@@ -1,0 +1,190 @@
+"""What a worker does before it takes its first record: check what it needs, wait for it, make what it writes to."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sparkle_app import topics
+from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.retry import leave
+from sparkle_app.settings import LOCALHOST, Settings, database_url, masked
+from sparkle_app.storage.database import transient
+from sparkle_app.storage.models import Base
+
+if TYPE_CHECKING:
+    from sparkle_app.application import SparkleApp
+
+LEAVE_SECONDS = 12
+_SAY_EVERY = 3.0
+# Any number, the same in every worker: PostgreSQL's name for the lock under which tables are made.
+_TABLES_LOCK = 7_275_339
+
+logger = logging.getLogger(__name__)
+
+
+async def prepare(app: "SparkleApp") -> None:
+    """Bring everything into place, or leave with one line that says what is wrong."""
+    try:
+        settings = app.settings
+        logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
+        check_web(settings, app.conf.web_bind)
+        for warning in [*app.plugins.warnings, *app.plugins.faults]:
+            logger.warning("%s", warning)
+        if not app.plugins.installed:
+            raise StartupFault(str(settings.plugins), expected="a plugin", found="none that can be used", hint="see docs/plugins.md")
+        logger.info(
+            "plugins: %s; private keys: %d",
+            ", ".join(f"{p.name} {p.manifest.version}" for p in app.plugins.installed.values()),
+            len(app.keyring),
+        )
+        assert app.sealer
+        url = database_url(settings).render_as_string(hide_password=True)
+        await wait_for(
+            f"the database at {url}", "database.url", settings.database.wait_seconds, lambda: make_tables(app.engine)
+        )
+        await wait_for(
+            f"the broker at {settings.broker.url}",
+            "broker.url",
+            settings.broker.wait_seconds,
+            lambda: make_topics(settings, app.plugins.topics, list(app.plugins.installed)),
+        )
+    except StartupFault as fault:
+        leave(str(fault))
+
+
+def check_web(settings: Settings, host: str) -> None:
+    """Nothing answers beyond localhost without a token.
+
+    Raises:
+        StartupFault: when the address to bind to (which Faust's command line can set as well) would.
+    """
+    if host not in LOCALHOST and not (settings.web.token and settings.web.token.get_secret_value()):
+        raise StartupFault(
+            "web.token",
+            expected=f"a token, since the web address is {host}",
+            found="none",
+            hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
+        )
+
+
+async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[None]]) -> None:
+    """Repeat ``attempt`` until it raises no TransientFault, with a line every few seconds.
+
+    Raises:
+        StartupFault: after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    said = 0.0
+    while True:
+        try:
+            return await attempt()
+        except TransientFault as fault:
+            now = time.monotonic()
+            if now >= deadline:
+                raise StartupFault(
+                    setting,
+                    expected=f"{what} within {seconds:g} s",
+                    found=str(fault),
+                    hint="start it, or correct the setting",
+                ) from fault
+            if now - said >= _SAY_EVERY:
+                said = now
+                logger.warning("waiting for %s, up to %.0f s more: %s", what, deadline - now, fault)
+        await asyncio.sleep(0.5)
+
+
+async def make_tables(engine: Engine) -> None:
+    """Make the plugins' SQL tables that are not there yet.
+
+    Raises:
+        TransientFault: when the database does not answer.
+    """
+
+    def make() -> None:
+        try:
+            with engine.begin() as connection:
+                if engine.dialect.name == "postgresql":
+                    # Two workers that start together would both find them missing.
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _TABLES_LOCK})
+                Base.metadata.create_all(connection)
+        except (SQLAlchemyError, OSError) as error:
+            raise transient(error) from error
+
+    await asyncio.to_thread(make)
+
+
+async def make_topics(settings: Settings, plugin_topics: list[str], plugins: list[str]) -> None:
+    """Create the topics that are not there yet, and check the number of partitions of those that are.
+
+    Raises:
+        TransientFault: when the broker does not answer.
+        StartupFault: when one of the handler's own topics has another number of partitions.
+    """
+    app_id = settings.app_id
+    forever = {"retention.ms": "-1"}
+    samples = {topics.samples_topic(app_id, name): {} for name in plugins}
+    changelogs = {topics.changelog_topic(app_id, name): {"cleanup.policy": "compact"} for name in plugins}
+    wanted: dict[str, dict[str, str]] = {
+        # The broker's time cannot be wrong with the host's clock.
+        **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugin_topics},
+        topics.dead_letter_topic(app_id): forever,
+        **samples,
+        **changelogs,
+    }
+    # kafka-python's client library logs what is said here in a clearer line.
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, request_timeout_ms=10_000)
+    try:
+        await admin.start()
+        await _create(admin, settings, wanted)
+        for described in await admin.describe_topics([*samples, *changelogs]):
+            found = len(described["partitions"])
+            if found != settings.broker.partitions:
+                raise StartupFault(
+                    "broker.partitions",
+                    expected=f"{settings.broker.partitions} partitions of topic {described['topic']}",
+                    found=str(found),
+                    hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
+                )
+    except (KafkaError, OSError) as error:
+        raise TransientFault(f"{type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:
+    existing = set(await admin.list_topics())
+    new = [
+        NewTopic(name, settings.broker.partitions, settings.broker.replication, topic_configs=configs)
+        for name, configs in wanted.items()
+        if name not in existing
+    ]
+    if not new:
+        return
+    response = await admin.create_topics(new)
+    for name, code, *_ in response.topic_errors:
+        error = for_code(code)
+        # Another worker may have been quicker.
+        if code and error is not TopicAlreadyExistsError:
+            raise TransientFault(f"topic {name}: {error.__name__}")
+
+
+def leave_soon() -> None:
+    """End the process in bounded time, even if a thread hangs in the database."""
+
+    def watch() -> None:
+        time.sleep(LEAVE_SECONDS)
+        logger.warning(
+            "still not stopped after %d s: leaving; what was not acknowledged will be delivered again", LEAVE_SECONDS
+        )
+        os._exit(0)
+
+    threading.Thread(target=watch, name="leave-soon", daemon=True).start()

@@ -1,0 +1,76 @@
+"""The engine for a database URL, and what a fault of the database means."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+
+from sparkle_app.errors import TransientFault
+
+BUSY_SECONDS = 30
+CONNECT_SECONDS = 5
+_READ_ONLY = "sparkle_read_only"
+
+
+def make_engine(url: URL) -> Engine:
+    """An engine whose transactions are durable once committed and wait for each other."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    return create_engine(
+        url,
+        executemany_mode="values_plus_batch",
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "sparkle"},
+    )
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that only reads; it never waits for one that writes."""
+    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        yield connection
+
+
+def refuses_row(error: Exception) -> bool:
+    """Whether the rows themselves are at fault, so that trying again is no use.
+
+    Everything else that a database says (not there, locked, full, no such table) may be mended without us.
+    """
+    if isinstance(error, DataError | IntegrityError):
+        return True
+    if isinstance(error, DBAPIError):
+        return False
+    return isinstance(error, StatementError) or not isinstance(error, SQLAlchemyError | OSError)
+
+
+def transient(error: Exception) -> TransientFault:
+    """The fault as the one line that the log shows."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return TransientFault(f"database: {' '.join(str(cause).split())}")
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        # The driver would begin late and unasked; on_begin does it instead.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        # Committed means on disk: NORMAL could lose what was acknowledged when power fails.
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        # A writer takes its lock at once: one that upgrades later is refused instead of made to wait.
+        read_only = connection.get_execution_options().get(_READ_ONLY)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,147 @@
+"""The wire format of the deployed collectors: a JSON record whose payload is RSA-OAEP encrypted (docs/wire-format.md)."""
+
+import binascii
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.hashes import SHA1
+
+from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.wire.event_time import EARLIEST, LATEST, micros, resolve
+from sparkle_app.wire.keyring import Keyring
+
+HOSTNAME_MAX = 1024
+KEY_MAX = 255
+ID_BYTES = 16
+# The collectors' padding: RFC 8017 RSAES-OAEP with its default SHA-1 and MGF1-SHA-1, no label.
+_OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A record of a plugin topic, as the broker holds it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    """The broker's timestamp, milliseconds since the epoch."""
+    value: bytes
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """One decrypted reading of one host."""
+
+    id: bytes
+    """The first 16 bytes of the ciphertext's SHA-256: a retry or a replay has the same."""
+    config_id: int
+    hostname: str
+    plugin: str
+    key: str
+    value: Any
+    observed_at: int
+    """Event time, microseconds since the epoch."""
+    received_at: int
+    """The broker's time, microseconds since the epoch."""
+    clock_trusted: bool
+    """False: the host's clock was wrong, and observed_at is the broker's time."""
+    topic: str
+    partition: int
+    offset: int
+
+
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    config_id: int
+    hostname: str
+    datetime: str
+    payload: str
+
+
+class _Payload(msgspec.Struct, frozen=True, gc=False):
+    plugin: str
+    key: str
+    value: Any
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_payload = msgspec.json.Decoder(_Payload)
+
+
+def open_record(record: Record, keyring: Keyring) -> Reading:
+    """Parse and decrypt a record.
+
+    Raises:
+        BadRecord: with the reason why it can never be a reading.
+    """
+    envelope = _parse(record.value)
+    _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
+    received_at = record.timestamp * 1000
+    observed_at, trusted = resolve(_local_time(envelope.datetime, received_at), received_at)
+    try:
+        ciphertext = binascii.a2b_base64(envelope.payload, strict_mode=True)
+    except ValueError as error:
+        raise BadRecord(Reason.BAD_BASE64, str(error)) from error
+    payload = _decrypt(ciphertext, envelope.config_id, keyring)
+    _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
+    return Reading(
+        id=hashlib.sha256(ciphertext).digest()[:ID_BYTES],
+        config_id=envelope.config_id,
+        hostname=envelope.hostname,
+        plugin=payload.plugin,
+        key=payload.key,
+        value=payload.value,
+        observed_at=observed_at,
+        received_at=received_at,
+        clock_trusted=trusted,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+
+
+def _parse(value: bytes) -> _Envelope:
+    try:
+        return _envelope.decode(value)
+    except msgspec.ValidationError as error:
+        reason = Reason.NOT_JSON if str(error).startswith("Expected `object`") else Reason.BAD_FIELD
+        raise BadRecord(reason, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord(Reason.NOT_JSON, str(error)) from error
+
+
+def _check_name(name: str, longest: int, reason: Reason) -> None:
+    if not 0 < len(name) <= longest:
+        raise BadRecord(reason, f"expected 1 to {longest} characters, found {len(name)}")
+    if "\0" in name:
+        raise BadRecord(reason, "holds a NUL character, which no database stores")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise BadRecord(reason, "holds half of a surrogate pair") from error
+
+
+def _local_time(text: str, received_at: int) -> datetime:
+    try:
+        local = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadRecord(Reason.BAD_DATETIME, "expected ISO 8601") from error
+    if local.tzinfo is not None:
+        raise BadRecord(Reason.BAD_DATETIME, "expected the host's local time without an offset")
+    if not (EARLIEST <= micros(local) < LATEST and EARLIEST <= received_at < LATEST):
+        raise BadRecord(Reason.BAD_DATETIME, "outside the years 2000 to 2100")
+    return local
+
+
+def _decrypt(ciphertext: bytes, config_id: int, keyring: Keyring) -> _Payload:
+    key = keyring.private_key(config_id)
+    try:
+        plaintext = key.decrypt(ciphertext, _OAEP)
+    except ValueError as error:
+        raise BadRecord(Reason.UNDECRYPTABLE, f"not encrypted for rsa_key_{config_id}") from error
+    try:
+        return _payload.decode(plaintext)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Not the parser's own words: they may quote the decrypted text.
+        raise BadRecord(Reason.BAD_PAYLOAD, "expected an object with plugin, key and value") from error

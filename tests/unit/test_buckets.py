@@ -1,0 +1,110 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparkle_app.buckets import Bucket, Statistics, bucket_start, merged, metrics_of, rows_of
+from sparkle_app.wire.messages import Sample, pack_samples, unpack_samples
+
+values = st.floats(-1e9, 1e9)
+samples = st.builds(
+    Sample,
+    id=st.binary(min_size=8, max_size=8),
+    metric=st.sampled_from(["a", "b"]),
+    value=values,
+    observed_at=st.integers(0, 59_999_999),
+)
+distinct = st.lists(samples, max_size=30, unique_by=lambda sample: sample.id)
+
+
+def bucket_of(many: list[Sample]) -> Bucket:
+    bucket = Bucket()
+    for sample in many:
+        bucket.add(sample)
+    return bucket
+
+
+@given(distinct)
+def test_statistics_are_those_of_the_samples(many: list[Sample]) -> None:
+    bucket = bucket_of(many)
+    for metric in {sample.metric for sample in many}:
+        of_metric = [sample for sample in many if sample.metric == metric]
+        found = bucket.metrics[metric]
+        assert found.count == len(of_metric)
+        assert math.isclose(found.sum, math.fsum(s.value for s in of_metric), rel_tol=1e-9, abs_tol=1e-3)
+        assert found.minimum == min(s.value for s in of_metric)
+        assert found.maximum == max(s.value for s in of_metric)
+        assert (found.last_at, found.last) == max((s.observed_at, s.value) for s in of_metric)
+    assert set(bucket.metrics) == {sample.metric for sample in many}
+
+
+@given(distinct, st.data())
+def test_repeats_and_order_change_nothing(many: list[Sample], data: st.DataObject) -> None:
+    repeated = many + data.draw(st.lists(st.sampled_from(many), max_size=10) if many else st.just([]))
+    other = bucket_of(data.draw(st.permutations(repeated)))
+    first = bucket_of(many)
+    assert other.ids == first.ids
+    for metric, statistics in first.metrics.items():
+        found = other.metrics[metric]
+        assert (found.count, found.minimum, found.maximum) == (statistics.count, statistics.minimum, statistics.maximum)
+        assert (found.last, found.last_at) == (statistics.last, statistics.last_at)
+        assert math.isclose(found.sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
+
+
+def test_a_sample_counts_once() -> None:
+    bucket = Bucket()
+    sample = Sample(b"12345678", "a", 2.0, 5)
+    assert bucket.add(sample) is True
+    assert bucket.add(sample) is False
+    assert bucket.metrics == {"a": Statistics(1, 2.0, 2.0, 2.0, 2.0, 5)}
+
+
+@given(distinct)
+def test_packing_loses_nothing(many: list[Sample]) -> None:
+    bucket = bucket_of(many)
+    again = Bucket.unpack(bucket.pack())
+    assert again == bucket
+    assert metrics_of(bucket.pack()) == bucket.metrics
+
+
+def test_a_packed_bucket_of_16_metrics_stays_small() -> None:
+    bucket = bucket_of([Sample(i.to_bytes(8), f"coretemp/Core {i}", 40.0 + i / 7, 1_000_000 * i) for i in range(16)])
+    assert len(bucket.pack()) < 1200
+
+
+@given(distinct, st.integers(0, 30))
+def test_buckets_merge_into_the_same_window_however_they_are_cut(many: list[Sample], cut: int) -> None:
+    whole = bucket_of(many).metrics
+    parts = merged([bucket_of(many[:cut]).metrics, bucket_of(many[cut:]).metrics])
+    assert set(parts) == set(whole)
+    for metric, statistics in whole.items():
+        assert parts[metric].count == statistics.count
+        assert (parts[metric].last_at, parts[metric].last) == (statistics.last_at, statistics.last)
+        assert math.isclose(parts[metric].sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
+
+
+def test_merging_leaves_the_buckets_as_they_were() -> None:
+    bucket = bucket_of([Sample(b"12345678", "a", 2.0, 5)])
+    merged([bucket.metrics, bucket.metrics])
+    assert bucket.metrics["a"].count == 1
+
+
+@given(st.integers(0, 4_000_000_000_000_000), st.sampled_from([1, 10, 60, 300, 3600]))
+def test_an_instant_lies_in_its_bucket(at: int, resolution: int) -> None:
+    start = bucket_start(at, resolution)
+    assert start <= at < start + resolution * 1_000_000
+    assert start % (resolution * 1_000_000) == 0
+
+
+def test_rows_carry_the_buckets_metrics() -> None:
+    bucket = bucket_of([Sample(b"12345678", "a", 2.0, 5), Sample(b"abcdefgh", "b", 3.0, 6)])
+    rows = rows_of("host", 0, 60, bucket)
+    assert {(row.hostname, row.metric, row.resolution, row.bucket_start) for row in rows} == {
+        ("host", "a", 60, 0),
+        ("host", "b", 60, 0),
+    }
+
+
+@given(st.dictionaries(st.text(min_size=1), st.lists(samples)))
+def test_samples_survive_their_message(many: dict[str, list[Sample]]) -> None:
+    assert unpack_samples(pack_samples(many)) == many

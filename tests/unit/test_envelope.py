@@ -1,0 +1,154 @@
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from Crypto.Cipher import PKCS1_OAEP
+from Crypto.PublicKey import RSA
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.wire.envelope import Record, open_record
+from sparkle_app.wire.event_time import micros
+from sparkle_app.wire.keyring import Keyring
+
+KEY = RSA.generate(2048)
+OTHER_KEY = RSA.generate(2048)
+SENT_AT = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
+    folder = tmp_path_factory.mktemp("certs")
+    (folder / "rsa_key_7").write_bytes(KEY.export_key())
+    return Keyring(folder)
+
+
+def encrypted(inner: Any, key: RSA.RsaKey = KEY) -> str:
+    text = inner if isinstance(inner, bytes) else json.dumps(inner).encode()
+    return base64.b64encode(PKCS1_OAEP.new(key.public_key()).encrypt(text)).decode()
+
+
+def record(timestamp: int = int(SENT_AT.timestamp() * 1000), **changes: Any) -> Record:
+    fields = {
+        "config_id": 7,
+        "hostname": "web-1",
+        "datetime": "2026-11-23T15:00:00.250000",
+        "payload": encrypted({"plugin": "Temperature", "key": "coretemp/Core 0", "value": 42.5}),
+    } | changes
+    value = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
+    return Record("telemetry", 3, 99, timestamp, value)
+
+
+def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
+    sent = record()
+    reading = open_record(sent, keyring)
+    ciphertext = base64.b64decode(json.loads(sent.value)["payload"])
+    assert reading.id == hashlib.sha256(ciphertext).digest()[:16]
+    assert (reading.config_id, reading.hostname, reading.plugin) == (7, "web-1", "Temperature")
+    assert (reading.key, reading.value) == ("coretemp/Core 0", 42.5)
+    assert reading.observed_at == micros(SENT_AT) + 250_000
+    assert reading.received_at == micros(SENT_AT)
+    assert reading.clock_trusted
+    assert (reading.topic, reading.partition, reading.offset) == ("telemetry", 3, 99)
+
+
+def test_a_retry_has_the_id_of_the_first_try_and_another_reading_has_not(keyring: Keyring) -> None:
+    sent = record()
+    again = Record("telemetry", 5, 1, sent.timestamp + 60_000, sent.value)
+    assert open_record(again, keyring).id == open_record(sent, keyring).id
+    assert open_record(record(), keyring).id != open_record(sent, keyring).id
+
+
+def test_a_datetime_without_microseconds_is_read(keyring: Keyring) -> None:
+    assert open_record(record(datetime="2026-11-23T15:00:00"), keyring).observed_at == micros(SENT_AT)
+
+
+def test_a_wrong_clock_is_flagged(keyring: Keyring) -> None:
+    reading = open_record(record(datetime="2019-01-01T00:00:00"), keyring)
+    assert not reading.clock_trusted
+    assert reading.observed_at == reading.received_at
+
+
+@pytest.mark.parametrize("hostname", ["a/b", "ветка", "😀" * 500, "x" * 1000, " ", "..", "hosts"])
+def test_any_other_name_is_a_hostname(keyring: Keyring, hostname: str) -> None:
+    assert open_record(record(hostname=hostname), keyring).hostname == hostname
+
+
+BAD = {
+    "not json": (Record("t", 0, 0, 0, b"\xffnot json"), Reason.NOT_JSON),
+    "no value": (Record("t", 0, 0, 0, b""), Reason.NOT_JSON),
+    "an array": (Record("t", 0, 0, 0, b"[]"), Reason.NOT_JSON),
+    "deep nesting": (Record("t", 0, 0, 0, b'{"x":' * 100_000), Reason.NOT_JSON),
+    "no hostname field": (record(hostname=None), Reason.BAD_FIELD),
+    "a config_id of text": (record(config_id="7"), Reason.BAD_FIELD),
+    "a config_id of true": (record(config_id=True), Reason.BAD_FIELD),
+    "a payload of a number": (record(payload=1), Reason.BAD_FIELD),
+    "an empty hostname": (record(hostname=""), Reason.BAD_HOSTNAME),
+    "a hostname with NUL": (record(hostname="a\0b"), Reason.BAD_HOSTNAME),
+    "a hostname too long": (record(hostname="x" * 1025), Reason.BAD_HOSTNAME),
+    "a date that is none": (record(datetime="yesterday"), Reason.BAD_DATETIME),
+    "a date of year 1": (record(datetime="0001-01-01T00:00:00"), Reason.BAD_DATETIME),
+    "a date of year 9999": (record(datetime="9999-12-31T23:59:59"), Reason.BAD_DATETIME),
+    "a date with an offset": (record(datetime="2026-11-23T15:00:00+03:00"), Reason.BAD_DATETIME),
+    "a broker's time of year 1970": (record(timestamp=-1), Reason.BAD_DATETIME),
+    "no base64": (record(payload="!!!!"), Reason.BAD_BASE64),
+    "base64 cut short": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
+    "an unknown config": (record(config_id=8), Reason.UNKNOWN_CONFIG),
+    "a huge config_id": (record(config_id=10**30), Reason.UNKNOWN_CONFIG),
+    "another key": (record(payload=encrypted({"plugin": "T", "key": "k", "value": 1}, OTHER_KEY)), Reason.UNDECRYPTABLE),
+    "an empty payload": (record(payload=""), Reason.UNDECRYPTABLE),
+    "an inner text": (record(payload=encrypted(b"hello")), Reason.BAD_PAYLOAD),
+    "an inner array": (record(payload=encrypted([1])), Reason.BAD_PAYLOAD),
+    "an inner object without value": (record(payload=encrypted({"plugin": "T", "key": "k"})), Reason.BAD_PAYLOAD),
+    "an inner NaN": (record(payload=encrypted({"plugin": "T", "key": "k", "value": float("nan")})), Reason.BAD_PAYLOAD),
+    "an inner key with NUL": (record(payload=encrypted({"plugin": "T", "key": "a\0", "value": 1})), Reason.BAD_PAYLOAD),
+    "an empty inner key": (record(payload=encrypted({"plugin": "T", "key": "", "value": 1})), Reason.BAD_PAYLOAD),
+    "half a surrogate pair": (
+        Record("t", 0, 0, 0, b'{"config_id":7,"hostname":"\\ud800","datetime":"","payload":""}'),
+        Reason.NOT_JSON,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_has_its_reason(keyring: Keyring, name: str) -> None:
+    bad, reason = BAD[name]
+    with pytest.raises(BadRecord) as caught:
+        open_record(bad, keyring)
+    assert caught.value.reason is reason
+
+
+def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
+    with pytest.raises(BadRecord) as caught:
+        open_record(record(payload=encrypted({"plugin": 98765, "key": "secret", "value": 98765})), keyring)
+    assert "98765" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+        ).map(lambda value: json.dumps(value).encode()),
+        st.fixed_dictionaries(
+            {
+                "config_id": st.just(7) | st.integers() | st.text(),
+                "hostname": st.text() | st.integers(),
+                "datetime": st.datetimes().map(str) | st.text(),
+                "payload": st.binary().map(lambda raw: base64.b64encode(raw).decode()) | st.text(),
+            }
+        ).map(lambda value: json.dumps(value).encode()),
+    ),
+    st.integers(-(2**63), 2**63 - 1),
+)
+def test_whatever_comes_is_a_bad_record_and_no_crash(keyring: Keyring, value: bytes, timestamp: int) -> None:
+    with pytest.raises(BadRecord):
+        open_record(Record("t", 0, 0, timestamp, value), keyring)

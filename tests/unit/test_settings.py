@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from sparkle_app.errors import StartupFault
+from sparkle_app.settings import load_settings, masked
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.yaml"
+
+
+def test_the_shipped_file_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARKLE_SETTINGS", raising=False)
+    settings = load_settings()
+    assert settings.app_id == "sparkle"
+    assert settings.web.host == "127.0.0.1"
+    assert settings.web_url == "http://127.0.0.1:6066"
+
+
+def test_paths_are_relative_to_the_file(file: Path) -> None:
+    file.write_text("certs: secrets\ndatabase: {url: 'sqlite:///here/db.sqlite3'}\n")
+    settings = load_settings(file)
+    assert settings.certs == file.parent / "secrets"
+    assert settings.database.url.get_secret_value() == f"sqlite:///{file.parent}/here/db.sqlite3"
+
+
+def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("broker: {url: 'file:9092', partitions: 3}\nweb: {port: 7000}\n")
+    monkeypatch.setenv("SPARKLE_BROKER__URL", "environment:9092")
+    settings = load_settings(file)
+    assert (settings.broker.url, settings.broker.partitions, settings.web.port) == ("environment:9092", 3, 7000)
+
+
+def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("app_id: mine\n")
+    monkeypatch.setenv("SPARKLE_SETTINGS", str(file))
+    assert load_settings().app_id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("brokr: {url: x}", r"brokr: expected a known setting, found brokr; the nearest is broker\."),
+        ("web: {prot: 1}", r"web.prot: expected a known setting, found web.prot; the nearest is web.port"),
+        ("web: {port: 70000}", r"web.port: expected .*less than or equal to 65535, found 70000"),
+        ("aggregates: {bucket_seconds: sixty}", r"aggregates.bucket_seconds: expected .*integer.*found 'sixty'"),
+        ("aggregates: {bucket_seconds: 70}", r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600"),
+        ("app_id: 'a b'", r"app_id: expected .*pattern"),
+        ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
+        ("database: {url: 'mysql://a:secret@h/d'}", r"database.url: expected sqlite or postgresql, found mysql"),
+        ("database: {url: 'sqlite://'}", r"database.url: expected a file.*found a database in memory"),
+        ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),
+        ("web: {host: 0.0.0.0, token: ''}", r"web.token: expected a token"),
+        ("web: [1]", r"web: expected"),
+        ("- 1\n- 2", r"settings.yaml"),
+        ("a: [", r"settings.yaml: expected YAML"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_line(file: Path, text: str, says: str) -> None:
+    file.write_text(text)
+    with pytest.raises(StartupFault, match=says) as caught:
+        load_settings(file)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_variable_is_named_with_the_nearest(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv("SPARKLE_DATABSE__URL", "sqlite:///x")
+    with pytest.raises(StartupFault, match=r"SPARKLE_DATABSE__URL: expected a known setting.*nearest is database.url"):
+        load_settings(file)
+
+
+def test_a_bad_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
+    with pytest.raises(StartupFault, match="environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"):
+        load_settings(file)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(StartupFault, match="settings.yaml: expected a settings file, found none"):
+        load_settings(file)
+
+
+def test_an_empty_file_means_the_defaults(file: Path) -> None:
+    file.write_text("# nothing\n")
+    assert load_settings(file).web.port == 6066
+
+
+def test_secrets_are_masked(file: Path) -> None:
+    file.write_text("web: {token: hush}\ndatabase: {url: 'postgresql+psycopg2://me:secret@db/x'}\n")
+    lines = dict(masked(load_settings(file)))
+    assert lines["database.url"] == "postgresql+psycopg2://me:***@db/x"
+    assert "hush" not in lines["web.token"]
+    assert lines["broker.url"] == "127.0.0.1:9092"
