@@ -39,4 +39,5 @@ def __getattr__(name: str) -> Any:
         sys.exit(str(fault))
     globals()["app"] = app
     import sparkle_app.commands.check  # noqa: F401 - makes the command known to Faust
+
     return app

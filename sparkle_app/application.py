@@ -62,7 +62,9 @@ class SparkleApp(faust.App):
 
     def own_topic(self, name: str) -> Any:
         """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
-        return self.topic(name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw")
+        return self.topic(
+            name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw"
+        )
 
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
@@ -80,7 +82,9 @@ def create_app(settings: Settings) -> SparkleApp:
     web_token = settings.web.token
     app = SparkleApp(
         settings.app_id,
-        broker=[f"kafka://{server.strip().removeprefix('kafka://')}" for server in settings.broker.url.split(",")],
+        broker=[
+            f"kafka://{server.strip().removeprefix('kafka://')}" for server in settings.broker.url.split(",")
+        ],
         datadir=settings.data,
         autodiscover=False,
         store="memory://",
@@ -101,7 +105,9 @@ def create_app(settings: Settings) -> SparkleApp:
         web_host=settings.web.host,
         web_port=settings.web.port,
         canonical_url=settings.web_url,
-        web_application_options={"middlewares": middlewares(web_token.get_secret_value() if web_token else None)},
+        web_application_options={
+            "middlewares": middlewares(web_token.get_secret_value() if web_token else None)
+        },
         web_stats_enabled=False,
         web_graph_enabled=False,
         web_router_enabled=False,
@@ -122,7 +128,7 @@ def create_app(settings: Settings) -> SparkleApp:
 def _add_ingest(app: SparkleApp, topic: str) -> None:
     """One agent for each topic that collectors send to."""
 
-    async def ingest(stream: StreamT[bytes]) -> None:
+    async def ingest(stream: StreamT[Any]) -> None:
         """Decrypts records, stores raw readings, and forwards them to the aggregates."""
         settings = app.settings
         handlers = app.plugins.handlers
@@ -132,7 +138,9 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             ReadingStore(app.engine, handlers, app.database_threads),
             Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
             DeadLetterOffice(
-                app.own_topic(topics.dead_letter_topic(settings.app_id)), settings.dead_letters.per_minute, app.metrics
+                app.own_topic(topics.dead_letter_topic(settings.app_id)),
+                settings.dead_letters.per_minute,
+                app.metrics,
             ),
             app.metrics,
             settings.ingest.batch_size,
@@ -149,14 +157,15 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
     name = plugin.name
     table = BucketTable(
         app,
-        name=topics.table_name(name),
+        name=topics.table_name(name, settings.aggregates.bucket_seconds),
         help=f"Buckets of {name}: what the rolling windows are merged from.",
         sealer=lambda: app.sealer,
         host_partitions=settings.broker.partitions,
     )
-    app.buckets[name] = app.tables.add(table)
+    app.tables.add(table)
+    app.buckets[name] = table
 
-    async def aggregate(stream: StreamT[bytes]) -> None:
+    async def aggregate(stream: StreamT[Any]) -> None:
         """Counts stored readings in buckets of event time, in the table and in SQL."""
         aggregator = Aggregator(
             plugin.handler,
@@ -166,7 +175,9 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             settings.aggregates.bucket_seconds,
             settings.aggregates.horizon_seconds,
         )
-        way = Aggregate(app, name, table, aggregator, app.sealer, app.metrics, settings.aggregates.flush_seconds)
+        way = Aggregate(
+            app, name, table, aggregator, app.sealer, app.metrics, settings.aggregates.flush_seconds
+        )
         await way.run(stream)
 
     samples = app.own_topic(topics.samples_topic(settings.app_id, name))

@@ -111,5 +111,6 @@ def merged(many: Iterable[dict[str, Statistics]]) -> dict[str, Statistics]:
 def rows_of(hostname: str, start: int, resolution: int, bucket: Bucket) -> list[AggregateRow]:
     """A bucket as rows of SQL."""
     return [
-        AggregateRow(hostname, metric, resolution, start, statistics) for metric, statistics in bucket.metrics.items()
+        AggregateRow(hostname, metric, resolution, start, statistics)
+        for metric, statistics in bucket.metrics.items()
     ]

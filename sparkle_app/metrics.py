@@ -16,7 +16,9 @@ class Metrics:
         self.records = Counter(
             "sparkle_records", "Records taken from plugin topics", ["topic"], registry=self.registry
         )
-        self.readings = Counter("sparkle_readings", "Readings stored in SQL", ["plugin"], registry=self.registry)
+        self.readings = Counter(
+            "sparkle_readings", "Readings stored in SQL", ["plugin"], registry=self.registry
+        )
         self.clocks_not_believed = Counter(
             "sparkle_clocks_not_believed",
             "Readings whose host's clock is wrong by more than a quarter of an hour",
@@ -24,12 +26,20 @@ class Metrics:
             registry=self.registry,
         )
         self.dead_letters = Counter(
-            "sparkle_dead_letters", "Records sent to the dead-letter topic", ["reason"], registry=self.registry
+            "sparkle_dead_letters",
+            "Records sent to the dead-letter topic",
+            ["reason"],
+            registry=self.registry,
         )
         self.recomputed = Counter(
-            "sparkle_buckets_recomputed", "Buckets aggregated again from raw rows", ["plugin"], registry=self.registry
+            "sparkle_buckets_recomputed",
+            "Buckets aggregated again from raw rows",
+            ["plugin"],
+            registry=self.registry,
         )
-        self.retries = Counter("sparkle_retries", "Attempts that failed and were repeated", ["stage"], registry=self.registry)
+        self.retries = Counter(
+            "sparkle_retries", "Attempts that failed and were repeated", ["stage"], registry=self.registry
+        )
         self.stage_seconds = Histogram(
             "sparkle_stage_seconds",
             "Time that a batch spends in a stage",

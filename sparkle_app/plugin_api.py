@@ -90,7 +90,9 @@ class Plugin:
         stored = [reading for id_, reading in by_id.items() if id_ in new]
         known = [id_ for id_ in by_id if id_ not in new]
         if known:
-            stored += [_reading_of(row, by_id[row["id"]].plugin) for row in select_ids(connection, table, known)]
+            stored += [
+                _reading_of(row, by_id[row["id"]].plugin) for row in select_ids(connection, table, known)
+            ]
         return stored
 
     def load_readings(

@@ -11,8 +11,13 @@ from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
-from sqlalchemy.engine import make_url
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from sparkle_app.errors import StartupFault
@@ -33,7 +38,7 @@ class _Section(BaseModel):
 
 class Broker(_Section):
     url: str = "127.0.0.1:9092"
-    """Kafka's bootstrap servers: HOST:PORT, several separated by commas."""
+    """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
     partitions: int = Field(default=8, ge=1, le=1000)
     """Partitions of every topic that the handler creates; the most workers that can share the aggregates."""
     replication: int = Field(default=1, ge=1, le=15)
@@ -44,7 +49,7 @@ class Broker(_Section):
 
 class Database(_Section):
     url: SecretStr = SecretStr("sqlite:///data/sparkle.sqlite3")
-    """SQLAlchemy URL. sqlite:///… and postgresql+psycopg2://… are supported."""
+    """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
     wait_seconds: Seconds = 60
     """How long a starting worker waits for the database before it gives up."""
 
@@ -60,7 +65,7 @@ class Ingest(_Section):
 
 class Aggregates(_Section):
     bucket_seconds: int = Field(default=60, ge=1, le=3600)
-    """Length of a bucket of event time. Change it only together with a rebuild."""
+    """Length of a bucket of event time. When it changes, aggregates of the new length begin anew."""
     horizon_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How far back the tables reach; the longest window that can be asked for."""
     flush_seconds: Seconds = 0.5
@@ -80,7 +85,7 @@ class Web(_Section):
     token: SecretStr | None = None
     """Bearer token that every request must carry, the same for all workers."""
     public_url: str | None = None
-    """Where the other workers reach this one; http://HOST:PORT of this section when left out."""
+    """Where the other workers reach this one; `http://HOST:PORT` of this section when left out."""
 
 
 class Settings(BaseSettings):
@@ -98,7 +103,7 @@ class Settings(BaseSettings):
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "sparkle"
     """Consumer group and prefix of the handler's own topics."""
     certs: Path = Path("certs")
-    """Folder of secrets: private keys rsa_key_<id> and the key that seals internal topics."""
+    """Folder of secrets: private keys `rsa_key_<id>` and the key that seals internal topics."""
     plugins: Path = Path("plugins")
     """Folder of plugin packages."""
     data: Path = Path("data")
@@ -155,7 +160,9 @@ def load_settings(path: Path | None = None) -> Settings:
     except ValidationError as error:
         raise _fault(path, error, known) from error
     except TypeError as error:
-        raise StartupFault(str(path), expected="keys with values", found=str(error), hint="mend the file") from error
+        raise StartupFault(
+            str(path), expected="keys with values", found=str(error), hint="mend the file"
+        ) from error
     return _checked(path, settings)
 
 
@@ -170,8 +177,8 @@ def masked(settings: Settings) -> Iterator[tuple[str, str]]:
         yield key, str(value)
 
 
-def database_url(settings: Settings) -> Any:
-    """The SQLAlchemy URL (sqlalchemy.engine.URL)."""
+def database_url(settings: Settings) -> URL:
+    """The SQLAlchemy URL."""
     return make_url(settings.database.url.get_secret_value())
 
 
@@ -187,7 +194,10 @@ def _readable(path: Path) -> bool:
     if path.is_file():
         return True
     raise StartupFault(
-        str(path), expected="a settings file", found="none", hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml"
+        str(path),
+        expected="a settings file",
+        found="none",
+        hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
     )
 
 
@@ -215,29 +225,42 @@ def _checked(path: Path, settings: Settings) -> Settings:
         url = database_url(settings)
     except ArgumentError as error:
         raise StartupFault(
-            "database.url", expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3", found="something else",
+            "database.url",
+            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
+            found="something else",
             hint="see docs/settings.md",
         ) from error
     if url.get_backend_name() not in get_args(Dialect):
         raise StartupFault(
-            "database.url", expected="sqlite or postgresql", found=url.get_backend_name(), hint="see docs/settings.md"
+            "database.url",
+            expected="sqlite or postgresql",
+            found=url.get_backend_name(),
+            hint="see docs/settings.md",
         )
     if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise StartupFault(
-                "database.url", expected="a file, as in sqlite:///data/sparkle.sqlite3", found="a database in memory",
+                "database.url",
+                expected="a file, as in sqlite:///data/sparkle.sqlite3",
+                found="a database in memory",
                 hint="several connections must see the same data",
             )
         url = url.set(database=str(folder / url.database))
-    if settings.web.host not in LOCALHOST and not (settings.web.token and settings.web.token.get_secret_value()):
+    if settings.web.host not in LOCALHOST and not (
+        settings.web.token and settings.web.token.get_secret_value()
+    ):
         raise StartupFault(
-            "web.token", expected=f"a token, since web.host is {settings.web.host}", found="none",
+            "web.token",
+            expected=f"a token, since web.host is {settings.web.host}",
+            found="none",
             hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
         )
     if settings.aggregates.horizon_seconds % settings.aggregates.bucket_seconds:
         raise StartupFault(
-            "aggregates.horizon_seconds", expected=f"a multiple of bucket_seconds ({settings.aggregates.bucket_seconds})",
-            found=str(settings.aggregates.horizon_seconds), hint="change one of the two",
+            "aggregates.horizon_seconds",
+            expected=f"a multiple of bucket_seconds ({settings.aggregates.bucket_seconds})",
+            found=str(settings.aggregates.horizon_seconds),
+            hint="change one of the two",
         )
     return settings.model_copy(
         update={

@@ -40,7 +40,12 @@ async def prepare(app: "SparkleApp") -> None:
         for warning in [*app.plugins.warnings, *app.plugins.faults]:
             logger.warning("%s", warning)
         if not app.plugins.installed:
-            raise StartupFault(str(settings.plugins), expected="a plugin", found="none that can be used", hint="see docs/plugins.md")
+            raise StartupFault(
+                str(settings.plugins),
+                expected="a plugin",
+                found="none that can be used",
+                hint="see docs/plugins.md",
+            )
         logger.info(
             "plugins: %s; private keys: %d",
             ", ".join(f"{p.name} {p.manifest.version}" for p in app.plugins.installed.values()),
@@ -49,7 +54,10 @@ async def prepare(app: "SparkleApp") -> None:
         assert app.sealer
         url = database_url(settings).render_as_string(hide_password=True)
         await wait_for(
-            f"the database at {url}", "database.url", settings.database.wait_seconds, lambda: make_tables(app.engine)
+            f"the database at {url}",
+            "database.url",
+            settings.database.wait_seconds,
+            lambda: make_tables(app.engine),
         )
         await wait_for(
             f"the broker at {settings.broker.url}",
@@ -131,8 +139,11 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
     """
     app_id = settings.app_id
     forever = {"retention.ms": "-1"}
-    samples = {topics.samples_topic(app_id, name): {} for name in plugins}
-    changelogs = {topics.changelog_topic(app_id, name): {"cleanup.policy": "compact"} for name in plugins}
+    samples: dict[str, dict[str, str]] = {topics.samples_topic(app_id, name): {} for name in plugins}
+    resolution = settings.aggregates.bucket_seconds
+    changelogs = {
+        topics.changelog_topic(app_id, name, resolution): {"cleanup.policy": "compact"} for name in plugins
+    }
     wanted: dict[str, dict[str, str]] = {
         # The broker's time cannot be wrong with the host's clock.
         **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugin_topics},
@@ -140,7 +151,6 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
         **samples,
         **changelogs,
     }
-    # kafka-python's client library logs what is said here in a clearer line.
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, request_timeout_ms=10_000)
     try:
         await admin.start()
@@ -183,7 +193,8 @@ def leave_soon() -> None:
     def watch() -> None:
         time.sleep(LEAVE_SECONDS)
         logger.warning(
-            "still not stopped after %d s: leaving; what was not acknowledged will be delivered again", LEAVE_SECONDS
+            "still not stopped after %d s: leaving; what was not acknowledged will be delivered again",
+            LEAVE_SECONDS,
         )
         os._exit(0)
 

@@ -17,14 +17,14 @@ def dead_letter_topic(app_id: str) -> str:
     return f"{app_id}-dead-letters"
 
 
-def table_name(plugin: str) -> str:
-    """The Faust table of a plugin's aggregates."""
-    return f"{plugin}-aggregates"
+def table_name(plugin: str, resolution: int) -> str:
+    """The Faust table of a plugin's buckets of ``resolution`` seconds; buckets of two lengths must never mix."""
+    return f"{plugin}-{resolution}s"
 
 
-def changelog_topic(app_id: str, plugin: str) -> str:
+def changelog_topic(app_id: str, plugin: str, resolution: int) -> str:
     """The changelog that Faust keeps for :func:`table_name`."""
-    return f"{app_id}-{table_name(plugin)}-changelog"
+    return f"{app_id}-{table_name(plugin, resolution)}-changelog"
 
 
 def partition_of(hostname: str, partitions: int) -> int:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from typing import Any
 
-from faust.types import AppT, EventT, StreamT
+from faust import App
+from faust.types import EventT, StreamT
 
 from sparkle_app.aggregate.aggregator import Aggregator, Changed
 from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.batches import Events, batches
 from sparkle_app.metrics import Metrics
 from sparkle_app.retry import leave, until_done
 from sparkle_app.wire.messages import Samples, unpack_samples
@@ -27,7 +29,7 @@ class Aggregate:
 
     def __init__(
         self,
-        app: AppT[bytes],
+        app: App,
         name: str,
         table: BucketTable,
         aggregator: Aggregator,
@@ -43,20 +45,24 @@ class Aggregate:
         self._metrics = metrics
         self._wait = wait
 
-    async def run(self, stream: StreamT[bytes]) -> None:
+    async def run(self, stream: StreamT[Any]) -> None:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
-        async for events in stream.noack_take(_MOST_MESSAGES, within=self._wait):
+        async for events in batches(stream, _MOST_MESSAGES, self._wait):
             try:
                 await self._handle(stream, events)
             except Rebalanced:
-                logger.info("%s: partitions changed hands, %d messages will come again", self._name, len(events))
+                logger.info(
+                    "%s: partitions changed hands, %d messages will come again", self._name, len(events)
+                )
             except asyncio.CancelledError:
                 raise
             except Exception:
                 logger.exception("a fault that has no name yet; please report it")
-                leave(f"stopping: {len(events)} messages of {self._name} were not acknowledged and will come again")
+                leave(
+                    f"stopping: {len(events)} messages of {self._name} were not acknowledged and will come again"
+                )
 
-    async def _handle(self, stream: StreamT[bytes], events: Sequence[EventT]) -> None:
+    async def _handle(self, stream: StreamT[Any], events: Events) -> None:
         generation = self._app.consumer_generation_id
         # What was taken before partitions changed hands comes again, to whom it belongs now.
         events = [event for event in events if event.message.generation_id == generation]
@@ -84,10 +90,10 @@ class Aggregate:
         if self._app.rebalancing or self._app.in_recovery or self._app.consumer_generation_id != generation:
             raise Rebalanced
 
-    def _open(self, event: EventT) -> Samples:
+    def _open(self, event: EventT[bytes]) -> Samples:
         message = event.message
         try:
-            return unpack_samples(self._sealer.unseal(message.value, message.topic.encode()))
+            return unpack_samples(self._sealer.unseal(message.value or b"", message.topic.encode()))
         except CannotUnseal as error:
             leave(
                 f"topic {message.topic}, partition {message.partition}, offset {message.offset}:"

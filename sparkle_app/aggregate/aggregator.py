@@ -54,7 +54,7 @@ class Aggregator:
         self._pruned_at = 0
 
     async def count(self, many: Iterable[Samples]) -> tuple[Changed, int]:
-        """The buckets that these samples change, as they are afterwards; nothing is written yet.
+        """The buckets that these samples belong to, with them counted; nothing is written yet.
 
         Returns:
             The buckets, and how many of them were aggregated anew from raw rows.
@@ -73,13 +73,12 @@ class Aggregator:
         missing = [key for key in by_bucket if key not in held]
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(self._executor, self._load, missing) if missing else {}
-        changed: Changed = {}
+        touched: Changed = {**loaded, **held}
         for key, samples_of_key in by_bucket.items():
-            bucket = held.get(key) or loaded[key]
-            # A bucket from raw rows has these samples already, and still has to be written.
-            if any([bucket.add(sample) for sample in samples_of_key]) or key in loaded:
-                changed[key] = bucket
-        return changed, len(missing)
+            for sample in samples_of_key:
+                touched[key].add(sample)
+        # Also those that knew all samples: a crash may have come between their table and SQL.
+        return touched, len(missing)
 
     def keep(self, changed: Changed) -> None:
         """Write the buckets within the horizon to the table; forget those beyond it."""
@@ -127,7 +126,9 @@ class Aggregator:
                 for start, hostnames in by_start.items():
                     end = start + self._resolution * 1_000_000
                     for row in self._plugin.load_readings(connection, hostnames, start, end):
-                        sample = Sample(row.id[:SAMPLE_ID_BYTES], row.key, self._plugin.measure(row), row.observed_at)
+                        sample = Sample(
+                            row.id[:SAMPLE_ID_BYTES], row.key, self._plugin.measure(row), row.observed_at
+                        )
                         buckets[row.hostname, start].add(sample)
         except Exception as error:
             raise transient(error) from error

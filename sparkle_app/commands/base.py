@@ -24,7 +24,7 @@ class SparkleCommand(AppCommand):
         try:
             code = asyncio.run(self.run(*self.args, **self.kwargs))
         except StartupFault as fault:
-            self.say(str(fault), err=True)
+            print(fault, file=sys.stderr)
             code = 1
         except KeyboardInterrupt:
             code = 130

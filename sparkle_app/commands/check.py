@@ -28,7 +28,7 @@ class Finding(msgspec.Struct):
     text: str
 
 
-class check(SparkleCommand):  # noqa: N801 - Faust names the command after the class.
+class check(SparkleCommand):
     """Check settings, plugins, keys, database and broker; exit code 1 when one of them is at fault.
 
     Example: faust -A sparkle_app check; with --json before the command for a script: faust --json -A sparkle_app check
@@ -36,7 +36,13 @@ class check(SparkleCommand):  # noqa: N801 - Faust names the command after the c
 
     async def run(self) -> int:
         """Print a line for each part."""
-        findings = [*self._settings(), *self._plugins(), *self._keys(), await self._database(), await self._broker()]
+        findings = [
+            *self._settings(),
+            *self._plugins(),
+            *self._keys(),
+            await self._database(),
+            await self._broker(),
+        ]
         if self.json:
             self.say(msgspec.json.encode(findings).decode())
         else:
@@ -55,7 +61,9 @@ class check(SparkleCommand):  # noqa: N801 - Faust names the command after the c
         plugins = self.handler.plugins
         for name, plugin in plugins.installed.items():
             manifest = plugin.manifest
-            yield Finding("plugin", True, f"{name} {manifest.version}, topic {manifest.topic}, {manifest.folder}")
+            yield Finding(
+                "plugin", True, f"{name} {manifest.version}, topic {manifest.topic}, {manifest.folder}"
+            )
         for warning in plugins.warnings:
             yield Finding("plugin", True, f"warning: {warning}")
         for fault in plugins.faults:
@@ -64,7 +72,9 @@ class check(SparkleCommand):  # noqa: N801 - Faust names the command after the c
             yield Finding("plugin", False, f"{self.handler.settings.plugins}: expected a plugin, found none")
 
     def _keys(self) -> Iterator[Finding]:
-        yield _finding("keys", lambda: f"{len(self.handler.keyring)} private keys in {self.handler.settings.certs}")
+        yield _finding(
+            "keys", lambda: f"{len(self.handler.keyring)} private keys in {self.handler.settings.certs}"
+        )
         path = self.handler.settings.certs / INTERNAL_KEY_FILE
         if path.exists():
             yield _finding("internal key", lambda: str(path) if self.handler.sealer else "")
@@ -95,7 +105,9 @@ class check(SparkleCommand):  # noqa: N801 - Faust names the command after the c
             existing = await asyncio.wait_for(_list_topics(settings.broker.url), _SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
             found = str(error) or f"no answer within {_SECONDS} s"
-            return Finding("broker", False, f"broker.url: expected a broker at {settings.broker.url}, found {found}")
+            return Finding(
+                "broker", False, f"broker.url: expected a broker at {settings.broker.url}, found {found}"
+            )
         own = [topics.dead_letter_topic(settings.app_id), *self.handler.plugins.topics]
         missing = [topic for topic in own if topic not in existing]
         told = f"; the first worker will create {', '.join(missing)}" if missing else ""

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from faust.types import EventT, StreamT
 
+from sparkle_app.batches import Events, batches
 from sparkle_app.errors import BadRecord
 from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
 from sparkle_app.ingest.forwarding import Forwarder
@@ -42,10 +44,10 @@ class Ingest:
         self._batch_size = batch_size
         self._batch_wait = batch_wait
 
-    async def run(self, stream: StreamT[bytes]) -> None:
+    async def run(self, stream: StreamT[Any]) -> None:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
         finishing: asyncio.Task[None] | None = None
-        async for events in stream.noack_take(self._batch_size, within=self._batch_wait):
+        async for events in batches(stream, self._batch_size, self._batch_wait):
             records = [_record(event) for event in events]
             opening = asyncio.create_task(self._opener.open(records))
             # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
@@ -55,8 +57,8 @@ class Ingest:
 
     async def _finish(
         self,
-        stream: StreamT[bytes],
-        events: Sequence[EventT],
+        stream: StreamT[Any],
+        events: Events,
         records: Sequence[Record],
         opening: "asyncio.Task[list[Opened]]",
     ) -> None:
@@ -73,13 +75,17 @@ class Ingest:
             leave(str(fault))
         except Exception:
             logger.exception("a fault that has no name yet; please report it")
-            leave(f"stopping: {len(records)} records from {records[0].topic} were not acknowledged and will come again")
+            leave(
+                f"stopping: {len(records)} records from {records[0].topic} were not acknowledged and will come again"
+            )
 
     async def _keep(self, records: Sequence[Record], opened: Sequence[Opened]) -> None:
         """Make a batch durable: every record is a row, or a dead letter."""
         metrics = self._metrics
         readings = [each for each in opened if isinstance(each, Reading)]
-        letters: Letters = [(r, bad) for r, bad in zip(records, opened, strict=True) if isinstance(bad, BadRecord)]
+        letters: Letters = [
+            (r, bad) for r, bad in zip(records, opened, strict=True) if isinstance(bad, BadRecord)
+        ]
         with metrics.stage_seconds.labels("store").time():
             stored, refused = await until_done("store", metrics, lambda: self._store.store(readings))
         if refused:
@@ -96,7 +102,7 @@ class Ingest:
                 metrics.clocks_not_believed.labels(reading.plugin).inc()
 
 
-def _record(event: EventT) -> Record:
+def _record(event: EventT[bytes]) -> Record:
     message = event.message
     # A record without a value (a tombstone) is no JSON either.
     value = message.value or b""

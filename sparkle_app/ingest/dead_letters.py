@@ -69,7 +69,9 @@ class DeadLetterOffice:
             raise TransientFault(f"broker: {error!r}") from error
         for record, bad in letters:
             self._metrics.dead_letters.labels(bad.reason).inc()
-            logger.warning("dead letter from %s[%d]@%d: %s", record.topic, record.partition, record.offset, bad)
+            logger.warning(
+                "dead letter from %s[%d]@%d: %s", record.topic, record.partition, record.offset, bad
+            )
 
     async def _send(self, record: Record, bad: BadRecord) -> "asyncio.Future[object]":
         headers = {

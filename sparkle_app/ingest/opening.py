@@ -37,7 +37,9 @@ class Opener:
         size = max(_SMALLEST_CHUNK, -(-len(records) // self._threads))
         chunks = [records[start : start + size] for start in range(0, len(records), size)]
         loop = asyncio.get_running_loop()
-        opened = await asyncio.gather(*(loop.run_in_executor(self._pool, self._open_chunk, chunk) for chunk in chunks))
+        opened = await asyncio.gather(
+            *(loop.run_in_executor(self._pool, self._open_chunk, chunk) for chunk in chunks)
+        )
         return [each for chunk in opened for each in chunk]
 
     def _open_chunk(self, records: Sequence[Record]) -> list[Opened]:

@@ -50,7 +50,10 @@ class ReadingStore:
                 detail = f"{type(error).__name__} from {readings[0].plugin}'s table"
                 return [], [(readings[0], BadRecord(Reason.REFUSED_BY_DATABASE, detail))]
         half = len(readings) // 2
-        (stored, refused), (more_stored, more_refused) = self._store(readings[:half]), self._store(readings[half:])
+        (stored, refused), (more_stored, more_refused) = (
+            self._store(readings[:half]),
+            self._store(readings[half:]),
+        )
         return stored + more_stored, refused + more_refused
 
     def _in_one_transaction(self, readings: list[Reading]) -> list[Reading]:

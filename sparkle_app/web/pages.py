@@ -1,3 +1,9 @@
 """stub"""
-def middlewares(token): return []
-def add_pages(app): pass
+
+
+def middlewares(token):
+    return []
+
+
+def add_pages(app):
+    pass

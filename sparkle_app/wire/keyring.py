@@ -84,7 +84,10 @@ def internal_key(folder: Path) -> bytes:
         key = bytes.fromhex(path.read_text("ascii"))
     except (OSError, ValueError) as error:
         raise StartupFault(
-            str(path), expected="a readable key", found=str(error), hint="restore it from the backup of certs/"
+            str(path),
+            expected="a readable key",
+            found=str(error),
+            hint="restore it from the backup of certs/",
         ) from error
     if len(key) != INTERNAL_KEY_BYTES:
         raise StartupFault(
@@ -103,7 +106,9 @@ def _make_internal_key(path: Path) -> None:
         draft.write_text(secrets.token_hex(INTERNAL_KEY_BYTES) + "\n", "ascii")
         # A link, not a rename: of two workers that start together the first one's key stays.
         os.link(draft, path)
-        logger.info("made %s, the key of internal topics; all workers need the same one: back it up with certs/", path)
+        logger.info(
+            "made %s, the key of internal topics; all workers need the same one: back it up with certs/", path
+        )
     except FileExistsError:
         pass
     finally:
@@ -113,7 +118,9 @@ def _make_internal_key(path: Path) -> None:
 def _key_files(folder: Path) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
-    return sorted((int(match[1]), path) for path in folder.iterdir() if (match := _KEY_FILE.fullmatch(path.name)))
+    return sorted(
+        (int(match[1]), path) for path in folder.iterdir() if (match := _KEY_FILE.fullmatch(path.name))
+    )
 
 
 def _load(path: Path) -> RSAPrivateKey:
@@ -123,10 +130,16 @@ def _load(path: Path) -> RSAPrivateKey:
     except (OSError, ValueError, TypeError) as error:
         found = error.strerror if isinstance(error, OSError) else "something else"
         raise StartupFault(
-            str(path), expected="an RSA private key in PEM", found=str(found), hint="restore it from the backup of certs/"
+            str(path),
+            expected="an RSA private key in PEM",
+            found=str(found),
+            hint="restore it from the backup of certs/",
         ) from error
     if not isinstance(key, RSAPrivateKey):
         raise StartupFault(
-            str(path), expected="an RSA private key", found=type(key).__name__, hint="restore it from the backup of certs/"
+            str(path),
+            expected="an RSA private key",
+            found=type(key).__name__,
+            hint="restore it from the backup of certs/",
         )
     return key

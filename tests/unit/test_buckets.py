@@ -46,7 +46,11 @@ def test_repeats_and_order_change_nothing(many: list[Sample], data: st.DataObjec
     assert other.ids == first.ids
     for metric, statistics in first.metrics.items():
         found = other.metrics[metric]
-        assert (found.count, found.minimum, found.maximum) == (statistics.count, statistics.minimum, statistics.maximum)
+        assert (found.count, found.minimum, found.maximum) == (
+            statistics.count,
+            statistics.minimum,
+            statistics.maximum,
+        )
         assert (found.last, found.last_at) == (statistics.last, statistics.last_at)
         assert math.isclose(found.sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
 
@@ -68,7 +72,9 @@ def test_packing_loses_nothing(many: list[Sample]) -> None:
 
 
 def test_a_packed_bucket_of_16_metrics_stays_small() -> None:
-    bucket = bucket_of([Sample(i.to_bytes(8), f"coretemp/Core {i}", 40.0 + i / 7, 1_000_000 * i) for i in range(16)])
+    bucket = bucket_of(
+        [Sample(i.to_bytes(8), f"coretemp/Core {i}", 40.0 + i / 7, 1_000_000 * i) for i in range(16)]
+    )
     assert len(bucket.pack()) < 1200
 
 

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,14 +99,29 @@ BAD = {
     "base64 cut short": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
     "an unknown config": (record(config_id=8), Reason.UNKNOWN_CONFIG),
     "a huge config_id": (record(config_id=10**30), Reason.UNKNOWN_CONFIG),
-    "another key": (record(payload=encrypted({"plugin": "T", "key": "k", "value": 1}, OTHER_KEY)), Reason.UNDECRYPTABLE),
+    "another key": (
+        record(payload=encrypted({"plugin": "T", "key": "k", "value": 1}, OTHER_KEY)),
+        Reason.UNDECRYPTABLE,
+    ),
     "an empty payload": (record(payload=""), Reason.UNDECRYPTABLE),
     "an inner text": (record(payload=encrypted(b"hello")), Reason.BAD_PAYLOAD),
     "an inner array": (record(payload=encrypted([1])), Reason.BAD_PAYLOAD),
-    "an inner object without value": (record(payload=encrypted({"plugin": "T", "key": "k"})), Reason.BAD_PAYLOAD),
-    "an inner NaN": (record(payload=encrypted({"plugin": "T", "key": "k", "value": float("nan")})), Reason.BAD_PAYLOAD),
-    "an inner key with NUL": (record(payload=encrypted({"plugin": "T", "key": "a\0", "value": 1})), Reason.BAD_PAYLOAD),
-    "an empty inner key": (record(payload=encrypted({"plugin": "T", "key": "", "value": 1})), Reason.BAD_PAYLOAD),
+    "an inner object without value": (
+        record(payload=encrypted({"plugin": "T", "key": "k"})),
+        Reason.BAD_PAYLOAD,
+    ),
+    "an inner NaN": (
+        record(payload=encrypted({"plugin": "T", "key": "k", "value": float("nan")})),
+        Reason.BAD_PAYLOAD,
+    ),
+    "an inner key with NUL": (
+        record(payload=encrypted({"plugin": "T", "key": "a\0", "value": 1})),
+        Reason.BAD_PAYLOAD,
+    ),
+    "an empty inner key": (
+        record(payload=encrypted({"plugin": "T", "key": "", "value": 1})),
+        Reason.BAD_PAYLOAD,
+    ),
     "half a surrogate pair": (
         Record("t", 0, 0, 0, b'{"config_id":7,"hostname":"\\ud800","datetime":"","payload":""}'),
         Reason.NOT_JSON,

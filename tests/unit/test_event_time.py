@@ -34,7 +34,10 @@ def test_the_hour_that_clocks_repeat_is_told_apart_by_the_broker(instant: dateti
     assert resolve(local, micros(instant) + 400_000) == (micros(instant), True)
 
 
-@pytest.mark.parametrize("wrong_by", [timedelta(minutes=20), timedelta(hours=-15), timedelta(days=30), timedelta(hours=2, minutes=15)])
+@pytest.mark.parametrize(
+    "wrong_by",
+    [timedelta(minutes=20), timedelta(hours=-15), timedelta(days=30), timedelta(hours=2, minutes=15)],
+)
 def test_a_clock_wrong_by_more_than_a_quarter_of_an_hour_is_not_believed(wrong_by: timedelta) -> None:
     received = micros(NOON)
     assert resolve((NOON + wrong_by).replace(tzinfo=None), received) == (received, False)
@@ -45,7 +48,9 @@ def test_a_clock_a_little_wrong_is_believed(wrong_by: timedelta) -> None:
     assert resolve((NOON + wrong_by).replace(tzinfo=None), micros(NOON)) == (micros(NOON + wrong_by), True)
 
 
-@given(st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.integers(-12, 14), st.integers(-400, 400))
+@given(
+    st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.integers(-12, 14), st.integers(-400, 400)
+)
 def test_the_event_time_is_never_further_than_half_a_quarter_from_the_brokers(
     utc: datetime, hours: int, seconds: int
 ) -> None:

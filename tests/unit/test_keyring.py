@@ -35,7 +35,9 @@ def test_a_key_that_is_added_later_is_found(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize("content", [b"", b"junk", RSA.import_key(PEM).public_key().export_key()])
 def test_a_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rsa_key_3").write_bytes(content)
-    with pytest.raises(StartupFault, match=r"rsa_key_3: expected an RSA private key in PEM, found something else"):
+    with pytest.raises(
+        StartupFault, match=r"rsa_key_3: expected an RSA private key in PEM, found something else"
+    ):
         Keyring(tmp_path)
 
 

@@ -30,7 +30,11 @@ def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.Mo
     file.write_text("broker: {url: 'file:9092', partitions: 3}\nweb: {port: 7000}\n")
     monkeypatch.setenv("SPARKLE_BROKER__URL", "environment:9092")
     settings = load_settings(file)
-    assert (settings.broker.url, settings.broker.partitions, settings.web.port) == ("environment:9092", 3, 7000)
+    assert (settings.broker.url, settings.broker.partitions, settings.web.port) == (
+        "environment:9092",
+        3,
+        7000,
+    )
 
 
 def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,11 +49,20 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ("brokr: {url: x}", r"brokr: expected a known setting, found brokr; the nearest is broker\."),
         ("web: {prot: 1}", r"web.prot: expected a known setting, found web.prot; the nearest is web.port"),
         ("web: {port: 70000}", r"web.port: expected .*less than or equal to 65535, found 70000"),
-        ("aggregates: {bucket_seconds: sixty}", r"aggregates.bucket_seconds: expected .*integer.*found 'sixty'"),
-        ("aggregates: {bucket_seconds: 70}", r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600"),
+        (
+            "aggregates: {bucket_seconds: sixty}",
+            r"aggregates.bucket_seconds: expected .*integer.*found 'sixty'",
+        ),
+        (
+            "aggregates: {bucket_seconds: 70}",
+            r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
+        ),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
-        ("database: {url: 'mysql://a:secret@h/d'}", r"database.url: expected sqlite or postgresql, found mysql"),
+        (
+            "database: {url: 'mysql://a:secret@h/d'}",
+            r"database.url: expected sqlite or postgresql, found mysql",
+        ),
         ("database: {url: 'sqlite://'}", r"database.url: expected a file.*found a database in memory"),
         ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),
         ("web: {host: 0.0.0.0, token: ''}", r"web.token: expected a token"),
@@ -69,14 +82,18 @@ def test_a_bad_setting_is_one_clear_line(file: Path, text: str, says: str) -> No
 def test_an_unknown_variable_is_named_with_the_nearest(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_DATABSE__URL", "sqlite:///x")
-    with pytest.raises(StartupFault, match=r"SPARKLE_DATABSE__URL: expected a known setting.*nearest is database.url"):
+    with pytest.raises(
+        StartupFault, match=r"SPARKLE_DATABSE__URL: expected a known setting.*nearest is database.url"
+    ):
         load_settings(file)
 
 
 def test_a_bad_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
-    with pytest.raises(StartupFault, match="environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"):
+    with pytest.raises(
+        StartupFault, match="environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"
+    ):
         load_settings(file)
 
 

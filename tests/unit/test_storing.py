@@ -84,7 +84,9 @@ def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
     assert refused == []
     assert sorted(each.id for each in stored) == sorted(each.id for each in readings)
     with reading(engine) as connection:
-        loaded = list(Plain().load_readings(connection, ["host-1"], readings[0].observed_at, readings[1000].observed_at))
+        loaded = list(
+            Plain().load_readings(connection, ["host-1"], readings[0].observed_at, readings[1000].observed_at)
+        )
     assert loaded == [msgspec.structs.replace(each, plugin="") for each in readings[1:1000:3]]
 
 
@@ -146,7 +148,9 @@ def test_a_writer_does_not_hold_up_a_reader(engine: Engine) -> None:
     assert count(engine) == 1
 
 
-@pytest.mark.parametrize("value", [True, "5", None, [1], {}, float("nan"), float("inf"), 10**400, -(10**400), 251, -101])
+@pytest.mark.parametrize(
+    "value", [True, "5", None, [1], {}, float("nan"), float("inf"), 10**400, -(10**400), 251, -101]
+)
 def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
     with pytest.raises(InvalidValue, match="expected"):
         Plain().validate("core", value)
