@@ -1,0 +1,64 @@
+PYTHON ?= python3
+DEMO_HOSTS ?= 20
+export DEMO_HOSTS
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+# Stamps: what is installed is as new as the lists of requirements.
+DEMO_STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+KAFKA := .cache/kafka-4.3.1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-kafka lint clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(DEMO_STAMP)  ## broker, worker and collectors on this machine; DEMO_HOSTS=20 hosts are simulated
+	@$(RUN) -m demo
+
+test: $(DEV_STAMP)  ## unit tests, and integration tests on the embedded broker
+	@$(RUN) -m pytest
+
+test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## integration tests on Apache Kafka (needs Java 17 and Maven)
+	@$(RUN) -m pytest --broker=kafka tests/integration
+
+lint: $(DEV_STAMP)  ## style, types and layers
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+
+clean:  ## removes what make and the demo have made, downloads and data included
+	rm -rf $(VENV) .cache .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "make: Python 3.11 or newer is needed, found $$($(PYTHON) --version 2>&1);" \
+			"name another with make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "make: $(PYTHON) cannot make virtual environments; install the package python3-venv" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_STAMP): requirements.txt | $(RUN)
+	@echo "installing requirements.txt (a minute, the first time)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV_STAMP): requirements.txt requirements-dev.txt | $(RUN)
+	@echo "installing requirements-dev.txt (a minute, the first time)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(DEMO_STAMP)
+
+$(KAFKA)/libs: tests/support/kafka-pom.xml
+	@command -v mvn >/dev/null || { echo "make: Maven is missing; install the package maven" >&2; exit 1; }
+	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
+		echo "make: Java 17 or newer is missing; install the package openjdk-17-jre-headless" >&2; exit 1; }
+	@echo "fetching Apache Kafka into $(KAFKA)"
+	@rm -rf $@
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DincludeScope=runtime \
+		-DoutputDirectory=$(CURDIR)/$@
+	@touch $@

@@ -1,0 +1,143 @@
+"""``make demo``: a broker, a worker, a collector on this machine and simulated hosts, all on this machine.
+
+Everything that it writes is in the folder .demo, made anew at each start.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from demo.broker import embedded_broker_command
+from demo.processes import Child, ChildEnded, stop_all
+from demo.table import Averages, show
+from sparkle_app.config_archive import make_config
+from sparkle_app.errors import StartupFault
+from sparkle_app.plugin.manifest import find_packages
+
+PROJECT = Path(__file__).parents[1]
+FOLDER = PROJECT / ".demo"
+INTERVAL_SECONDS = 5
+READY_SECONDS = 60
+
+
+def main() -> None:
+    """Run until Ctrl-C or SIGTERM."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _interrupt)
+    children: list[Child] = []
+    try:
+        _check_port(options.broker_port, "the broker", "DEMO_BROKER_PORT")
+        _check_port(options.web_port, "the web address", "DEMO_WEB_PORT")
+        averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
+        _start(options, children)
+        _wait_until_ready(averages, children)
+        _announce(averages)
+        show(averages, children)
+    except KeyboardInterrupt:
+        print("\nstopping", flush=True)
+    except (ChildEnded, StartupFault, TimeoutError) as fault:
+        sys.exit(str(fault))
+    finally:
+        # A second Ctrl-C must not leave anything running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop_all(children)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0])
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument(
+        "--hosts", default=_environment("DEMO_HOSTS", 20), help="simulated hosts (DEMO_HOSTS, 20)", **number
+    )
+    parser.add_argument(
+        "--broker-port", default=_environment("DEMO_BROKER_PORT", 9092), help="(DEMO_BROKER_PORT, 9092)", **number
+    )
+    parser.add_argument(
+        "--web-port", default=_environment("DEMO_WEB_PORT", 6066), help="(DEMO_WEB_PORT, 6066)", **number
+    )
+    return parser.parse_args()
+
+
+def _environment(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdigit():
+        sys.exit(f"{variable}: expected a whole number, found {text!r}")
+    return int(text)
+
+
+def _check_port(port: int, what: str, variable: str) -> None:
+    with socket.socket() as probe:
+        # A port that a demo left a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise StartupFault(
+                f"port {port}",
+                expected=f"a free port for {what}",
+                found=getattr(error, "strerror", None) or str(error),
+                hint=f"end what uses it, or choose another: {variable}={port + 1 if port < 65535 else 9092} make demo",
+            ) from error
+
+
+def _start(options: argparse.Namespace, children: list[Child]) -> None:
+    print("starting: a broker, a worker, a collector on this machine and simulated hosts", flush=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name in ("certs", "config", "data", "hosts", "here"):
+        (FOLDER / name).mkdir(parents=True)
+    made = make_config(
+        find_packages(PROJECT / "plugins").manifests,
+        address="127.0.0.1",
+        port=options.broker_port,
+        interval=INTERVAL_SECONDS,
+        output=FOLDER / "config",
+        certs=FOLDER / "certs",
+    )
+    children.append(Child("the broker", embedded_broker_command(options.broker_port), FOLDER / "broker.log"))
+    worker = {
+        "SPARKLE_BROKER__URL": f"127.0.0.1:{options.broker_port}",
+        "SPARKLE_CERTS": str(FOLDER / "certs"),
+        "SPARKLE_DATA": str(FOLDER / "data"),
+        "SPARKLE_DATABASE__URL": f"sqlite:///{FOLDER / 'data' / 'sparkle.sqlite3'}",
+        "SPARKLE_WEB__PORT": str(options.web_port),
+    }
+    faust = [sys.executable, "-m", "faust", "-A", "sparkle_app", "worker"]
+    children.append(Child("the worker", faust, FOLDER / "worker.log", worker))
+    collector = [sys.executable, "-m", "demo.collector", "--archive", str(made.archive)]
+    children.append(Child("the collector", [*collector, "--folder", str(FOLDER / "here")], FOLDER / "collector.log"))
+    if options.hosts:
+        simulated = [*collector, "--folder", str(FOLDER / "hosts"), "--hosts", str(options.hosts)]
+        children.append(Child("the simulated hosts", simulated, FOLDER / "hosts.log"))
+
+
+def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not averages.of_this_machine():
+        for child in children:
+            child.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no averages after {READY_SECONDS} s; see the logs in {FOLDER}")
+        time.sleep(0.5)
+
+
+def _announce(averages: "Averages") -> None:
+    database = FOLDER / "data" / "sparkle.sqlite3"
+    print(f"web address:    {averages.url}/api/v1/plugins")
+    print(f"this machine:   curl '{averages.machine_url}'")
+    print(f"SQLite file:    {database}")
+    print("Ctrl-C ends everything.", flush=True)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

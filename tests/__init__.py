@@ -1,0 +1,1 @@
+"""Tests. Each folder says what it needs: unit/ nothing, integration/ real servers."""

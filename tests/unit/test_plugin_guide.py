@@ -1,0 +1,56 @@
+"""The plugin that docs/plugins.md shows is built from its text, and a reading goes through it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
+FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
+
+THROUGH = """
+import sys
+from pathlib import Path
+from sqlalchemy.engine import make_url
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.plugin_api import Base, InvalidValue, Reading
+from sparkle_app.storage.database import make_engine, reading
+
+found = load_plugins(Path("plugins"))
+assert not found.faults, found.faults
+plugin = found.installed["Fan_Speed"]
+assert (plugin.manifest.topic, plugin.handler.unit) == ("telemetry", "rpm")
+value = plugin.handler.validate("thinkpad/fan1", 2900)
+try:
+    plugin.handler.validate("thinkpad/fan1", -1)
+except InvalidValue:
+    print("refused")
+engine = make_engine(make_url("sqlite:///db.sqlite3"))
+Base.metadata.create_all(engine)
+sent = Reading(bytes(16), 1, "host", "Fan_Speed", "thinkpad/fan1", value, 10, 20, True, "telemetry", 0, 5)
+with engine.begin() as connection:
+    plugin.handler.store_readings(connection, [sent])
+with reading(engine) as connection:
+    (loaded,) = plugin.handler.load_readings(connection, ["host"], 0, 100)
+print(loaded.hostname, loaded.key, plugin.handler.measure(loaded))
+"""
+
+
+def test_the_guides_plugin_works_and_is_short(tmp_path: Path) -> None:
+    assert set(FILES) == {"__init__.py", "manifest.py", "requirements.txt", "main.py", "server.py"}
+    assert sum(len(text.splitlines()) for text in FILES.values()) < 60
+    folder = tmp_path / "plugins" / "fan_speed"
+    folder.mkdir(parents=True)
+    for name, text in FILES.items():
+        (folder / name).write_text(text, "utf-8")
+    collected = _python("from plugins.fan_speed import get_payload; print(type(get_payload()).__name__)", tmp_path)
+    assert collected == "dict\n"
+    assert _python(THROUGH, tmp_path) == "refused\nhost thinkpad/fan1 2900.0\n"
+
+
+def _python(code: str, folder: Path) -> str:
+    path = {"PYTHONPATH": f"{folder}:{PROJECT}", "PATH": ""}
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, env=path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
