@@ -7,7 +7,6 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust import Table
-from faust.serializers.codecs import Codec
 from faust.types import TP, FutureMessage
 
 from sparkle_app.errors import TransientFault
@@ -19,25 +18,6 @@ BucketKey = tuple[str, int]
 """Hostname, and the bucket's start in microseconds since the epoch."""
 
 
-class SealedCodec(Codec):
-    """Seals a table's values in its changelog, so that the broker never holds them in clear."""
-
-    def __init__(self, children: tuple[Any, ...] = (), *, sealer: Callable[[], Sealer], purpose: str) -> None:
-        super().__init__(children, sealer=sealer, purpose=purpose)
-        self._sealer = sealer
-        self._purpose = purpose
-
-    def _dumps(self, value: Any) -> bytes:
-        return self._sealer().seal(value, self._purpose.encode())
-
-    def _loads(self, value: bytes) -> bytes:
-        try:
-            return self._sealer().unseal(value, self._purpose.encode())
-        except CannotUnseal as error:
-            # Faust would log it, and go on with a table that lacks it.
-            leave(f"topic {self._purpose}: expected messages of this handler, found one {error}")
-
-
 class BucketTable(Table):  # type: ignore[type-arg]
     """A table in which a host's partition follows from its name, so that a bucket can be written at any time.
 
@@ -47,8 +27,8 @@ class BucketTable(Table):  # type: ignore[type-arg]
     """
 
     def __init__(self, *args: Any, sealer: Callable[[], Sealer], host_partitions: int, **kwargs: Any) -> None:
-        super().__init__(*args, key_type=None, value_type=bytes, **kwargs)
-        self.value_serializer = SealedCodec(sealer=sealer, purpose=self._changelog_topic_name())
+        super().__init__(*args, value_type=bytes, **kwargs)
+        self._sealer = sealer
         self._host_partitions = host_partitions
         self._unsent: list[FutureMessage] = []
         self._starts: dict[str, set[int]] = defaultdict(set)
@@ -57,11 +37,29 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """Not the partition of the event at hand: buckets of several events are written together."""
         return partition_of(key[0], self._host_partitions)
 
-    def send_changelog(self, *args: Any, **kwargs: Any) -> FutureMessage:
-        """Remember what is on its way, for :meth:`flushed`."""
-        future = super().send_changelog(*args, **kwargs)
+    def send_changelog(
+        self, partition: int | None, key: BucketKey, value: bytes | None, *args: Any, **kwargs: Any
+    ) -> FutureMessage:
+        """Seal the value (a codec would not do: Faust takes bytes for serialized already), and remember what is on
+        its way, for :meth:`flushed`."""
+        sealed = value if value is None else self._sealer().seal(value, self._purpose)
+        future = super().send_changelog(partition, key, sealed, *args, **kwargs)
         self._unsent.append(future)
         return future
+
+    def _to_value(self, value: bytes | None) -> bytes | None:
+        """Called with each value of the changelog when the table is recovered."""
+        if value is None:
+            return None
+        try:
+            return self._sealer().unseal(value, self._purpose)
+        except CannotUnseal as error:
+            # Faust would log it, and go on with a table that lacks it.
+            leave(f"topic {self.changelog_topic_name}: expected messages of this handler, found one {error}")
+
+    @property
+    def _purpose(self) -> bytes:
+        return self.changelog_topic_name.encode()
 
     async def flushed(self) -> None:
         """Wait until the broker has acknowledged all that was written.

