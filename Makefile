@@ -58,7 +58,8 @@ $(KAFKA)/libs: tests/support/kafka-pom.xml
 	@java -version 2>&1 | grep -Eq 'version "(1[7-9]|[2-9][0-9])' || { \
 		echo "make: Java 17 or newer is missing; install the package openjdk-17-jre-headless" >&2; exit 1; }
 	@echo "fetching Apache Kafka into $(KAFKA)"
-	@rm -rf $@
-	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DincludeScope=runtime \
-		-DoutputDirectory=$(CURDIR)/$@
+	@rm -rf $@ $@.part
+	@mvn --quiet --batch-mode -Dstyle.color=never --file $< dependency:copy-dependencies \
+		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$@.part
+	@mv $@.part $@
 	@touch $@

@@ -86,7 +86,7 @@ def metrics_of(packed: bytes) -> dict[str, Statistics]:
 
 
 def bucket_start(at: int, resolution: int) -> int:
-    """The start (microseconds since the epoch) of the bucket of ``resolution`` seconds that holds the instant ``at``."""
+    """Start of the bucket of ``resolution`` seconds that holds ``at``; both microseconds since the epoch."""
     return at - at % (resolution * 1_000_000)
 
 

@@ -1,7 +1,7 @@
 """All that the server half of a plugin imports (docs/plugins.md).
 
-A plugin is a subclass of :class:`Plugin`. What it leaves out, the defaults do: one finite number for each key, stored in
-the plugin's own two tables.
+A plugin is a subclass of :class:`Plugin`. What it leaves out, the defaults do: one finite number for each key,
+stored in the plugin's own two tables.
 """
 
 import math

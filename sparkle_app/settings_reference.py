@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the settings' own code: ``python -m sparkle_app.settings_reference > docs/settings.md``."""
+"""docs/settings.md, from the settings' own code: ``python -m sparkle_app.settings_reference > docs/settings.md``."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +13,9 @@ _INTRODUCTION = """\
 
 The handler reads `settings.yaml` of the project's root, or the file that the environment variable `SPARKLE_SETTINGS`
 names. Every key can also be set in the environment, which goes before the file: write the key in capitals after
-`SPARKLE_`, with `__` for each dot. Paths, also that of an SQLite file, are relative to the settings file. Unknown keys are refused, with the
-nearest known one. A worker logs its effective settings at start, secrets masked; so does `faust -A sparkle_app check`.
+`SPARKLE_`, with `__` for each dot. Paths, also that of an SQLite file, are relative to the settings file. Unknown keys
+are refused, with the nearest known one. A worker logs its effective settings at start, secrets masked; so does
+`faust -A sparkle_app check`.
 
 This page is made from the code: `python -m sparkle_app.settings_reference > docs/settings.md`.
 

@@ -1,1 +1,14 @@
-from .server import plugin, DataFrame
+"""Imports the half that is asked for: the handler sets SPARKLE_M_SERVER, the collector does not."""
+
+import os
+
+from .manifest import AUTHOR, NAME, TOPIC, VERSION
+
+if os.environ.get("SPARKLE_M_SERVER"):
+    from .server import DataFrame, plugin
+
+    __all__ = ["AUTHOR", "NAME", "TOPIC", "VERSION", "DataFrame", "plugin"]
+else:
+    from .main import get_payload
+
+    __all__ = ["AUTHOR", "NAME", "TOPIC", "VERSION", "get_payload"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -26,6 +27,10 @@ class SparkleCommand(AppCommand):
         except StartupFault as fault:
             print(fault, file=sys.stderr)
             code = 1
+        except BrokenPipeError:
+            # The reader, such as head, has seen enough; Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 0
         except KeyboardInterrupt:
             code = 130
         sys.exit(code)

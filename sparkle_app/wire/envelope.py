@@ -1,4 +1,4 @@
-"""The wire format of the deployed collectors: a JSON record whose payload is RSA-OAEP encrypted (docs/wire-format.md)."""
+"""The collectors' wire format: a JSON record whose payload is RSA-OAEP encrypted (docs/wire-format.md)."""
 
 import binascii
 import hashlib

@@ -36,9 +36,8 @@ class EmbeddedBroker:
     def __init__(self, folder: Path) -> None:
         port = free_port()
         self.bootstrap = f"127.0.0.1:{port}"
-        self.process = Process(
-            "the embedded broker", embedded_broker_command(port), folder / "broker.log", folder=folder
-        )
+        command = embedded_broker_command(port)
+        self.process = Process("the embedded broker", command, folder / "broker.log", folder=folder)
 
     def start(self) -> None:
         """Start it and wait until it answers."""

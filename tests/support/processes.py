@@ -44,9 +44,7 @@ class Process:
         self._command = command
         self._environment = environment
         self._folder = folder
-        self._user: dict[str, str | list[str]] = (
-            {"user": user, "group": _group(user), "extra_groups": []} if user else {}
-        )
+        self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -63,7 +61,9 @@ class Process:
                 # A group of its own: a Ctrl-C stops the tests alone, and a kill reaches all that it started.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
-                **self._user,  # type: ignore[arg-type]
+                user=self._user,
+                group=_group(self._user) if self._user else None,
+                extra_groups=[] if self._user else None,
             )
 
     @property

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 Headers = list[tuple[str, bytes]]
@@ -27,7 +27,9 @@ def create_topic(bootstrap: str, topic: str, partitions: int = 1, **config: str)
     new = NewTopic(
         topic, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()}
     )
-    AdminClient({"bootstrap.servers": bootstrap}).create_topics([new])[topic].result(20)
+    # It has to live until the answer is there.
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([new])[topic].result(20)
 
 
 def produce(
@@ -82,40 +84,39 @@ def produce(
 
 
 def consume_all(bootstrap: str, topic: str, seconds: float = 30) -> list[Record]:
-    """All records of all partitions, up to the high watermarks that were there at the call; none if no such topic.
+    """All records of all partitions, each read to its end; none if there is no such topic.
 
     Records come in the order of their offsets within a partition.
 
     Raises:
         AssertionError: when they do not arrive within ``seconds``.
     """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "tests",
+            "enable.auto.commit": False,
+            # The end as told along with the records: asked for by itself, the embedded broker tells a wrong one.
+            "enable.partition.eof": True,
+        }
+    )
     try:
         # Of all topics: to ask for one by name may create it.
         known = consumer.list_topics(timeout=10).topics.get(topic)
-        ends = {}
-        for partition in known.partitions if known else ():
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
-            if end > first:
-                ends[partition] = end
+        reading = set(known.partitions) if known else set()
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in reading])
         records: list[Record] = []
-        if not ends:
-            return records
-        reading = dict(ends)
-        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in ends])
         deadline = time.monotonic() + seconds
         while reading:
-            assert time.monotonic() < deadline, f"{topic}: partitions not read to their ends {reading}"
+            assert time.monotonic() < deadline, f"{topic}: partitions {reading} not read to their ends"
             for message in consumer.consume(1000, timeout=0.5):
-                if error := message.error():
+                error = message.error()
+                if not error:
+                    records.append(_record(message))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    reading.discard(_int(message.partition()))
+                else:
                     raise AssertionError(f"{topic}: {error}")
-                record = _record(message)
-                if record.offset < ends[record.partition]:
-                    records.append(record)
-            # The position and not the last record: compaction and markers of transactions leave gaps.
-            for position in consumer.position([TopicPartition(topic, partition) for partition in reading]):
-                if position.offset >= reading[position.partition]:
-                    del reading[position.partition]
         return records
     finally:
         consumer.close()

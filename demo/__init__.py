@@ -1,0 +1,1 @@
+"""``make demo``: the handler, a broker and collectors on one machine."""

@@ -1,0 +1,171 @@
+"""A stand-in for the deployed collector: reads a config archive, collects, encrypts and sends (docs/wire-format.md).
+
+    python -m demo.collector --archive config.tar.xz --folder DIR              this machine's own readings
+    python -m demo.collector --archive config.tar.xz --folder DIR --hosts 20   readings of 20 simulated hosts
+
+Like the real one it shares nothing with the handler but the archive.
+"""
+
+import argparse
+import base64
+import importlib
+import json
+import logging
+import math
+import random
+import signal
+import socket
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+from confluent_kafka import Producer
+from Crypto.Cipher import PKCS1_OAEP
+from Crypto.PublicKey import RSA
+
+FLUSH_SECONDS = 2
+Reading = tuple[str, ModuleType, str, Any]
+"""Hostname, plugin, key, value."""
+
+logger = logging.getLogger("collector")
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An unpacked config archive."""
+
+    config: dict[str, Any]
+    public_key: RSA.RsaKey
+    plugins: list[ModuleType]
+    """The collecting halves of the plugins that the config requires."""
+
+
+def load_archive(archive: Path, folder: Path) -> Archive:
+    """Unpack a config archive into ``folder`` and import the plugins that it requires.
+
+    Raises:
+        SystemExit: when a required plugin is not in the archive.
+    """
+    with tarfile.open(archive) as members:
+        members.extractall(folder, filter="data")
+    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    sys.path.insert(0, str(folder))
+    packages = sorted(path.parent.name for path in (folder / "plugins").glob("*/__init__.py"))
+    found = {module.NAME: module for module in (importlib.import_module(f"plugins.{name}") for name in packages)}
+    missing = [name for name in config["required_plugins"] if name not in found]
+    if missing:
+        sys.exit(f"{archive}: expected the plugins {', '.join(missing)}, found only {', '.join(found)}")
+    return Archive(
+        config,
+        RSA.import_key((folder / "rsa_key.pub").read_bytes()),
+        [found[name] for name in config["required_plugins"]],
+    )
+
+
+def make_record(
+    public_key: RSA.RsaKey, config_id: int, hostname: str, when: datetime, plugin: str, key: str, value: Any
+) -> bytes:
+    """The record of one reading.
+
+    Arguments:
+        when: the host's local time, naive.
+        value: any JSON value.
+
+    Raises:
+        ValueError: when plugin, key and value are too long for the key: 214 bytes of JSON with RSA-2048.
+    """
+    inner = json.dumps({"plugin": plugin, "key": key, "value": value}).encode()
+    payload = base64.b64encode(PKCS1_OAEP.new(public_key).encrypt(inner)).decode()
+    fields = {"config_id": config_id, "hostname": hostname, "datetime": when.isoformat(), "payload": payload}
+    return json.dumps(fields).encode()
+
+
+def collected(plugins: list[ModuleType], hostname: str) -> Iterator[Reading]:
+    """This machine's readings."""
+    for plugin in plugins:
+        for key, value in plugin.get_payload().items():
+            yield hostname, plugin, key, value
+
+
+def simulated(plugins: list[ModuleType], hosts: int, chance: random.Random) -> Iterator[Reading]:
+    """Plausible readings of simulated hosts: four cores each, slow waves and a little noise."""
+    minute = time.time() / 60
+    for number in range(1, hosts + 1):
+        busy = 45 + 40 * math.sin(minute / 3 + number)
+        for core in range(4):
+            load = min(100.0, max(0.0, busy + chance.gauss(0, 4)))
+            values = {
+                "PU_Workload": (f"CPU/core {core}", round(load, 1)),
+                "Temperature": (f"coretemp/Core {core}", round(35 + load * 0.4 + chance.gauss(0, 1), 1)),
+            }
+            for plugin in plugins:
+                if plugin.NAME in values:
+                    yield f"host-{number:03}", plugin, *values[plugin.NAME]
+
+
+def main() -> None:
+    """Collect and send until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    options = _options()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    archive = load_archive(options.archive, options.folder)
+    config = archive.config
+    interval = options.interval or config["send_data_interval"]
+    server = options.server or f"{config['mq_server_address']}:{config['mq_server_port']}"
+    chance = random.Random(options.seed)
+
+    def readings() -> Iterator[Reading]:
+        if options.hosts:
+            return simulated(archive.plugins, options.hosts, chance)
+        return collected(archive.plugins, options.hostname)
+
+    who = f"{options.hosts} simulated hosts" if options.hosts else options.hostname
+    logger.info("config %d: %s, every %s s to %s", config["id"], who, interval, server)
+    _send(archive, readings, server, interval, stop)
+
+
+def _send(
+    archive: Archive, readings: Callable[[], Iterator[Reading]], server: str, interval: float, stop: threading.Event
+) -> None:
+    producer = Producer({"bootstrap.servers": server, "acks": "all", "linger.ms": 50, "log_level": 3})
+    due = time.monotonic()
+    while not stop.is_set():
+        for hostname, plugin, key, value in readings():
+            if stop.is_set():
+                break
+            record = make_record(
+                archive.public_key, archive.config["id"], hostname, datetime.now(), plugin.NAME, key, value
+            )
+            producer.produce(plugin.TOPIC, record)
+            producer.poll(0)
+        due += interval
+        while not stop.is_set() and time.monotonic() < due:
+            producer.poll(0)
+            stop.wait(min(0.5, max(0.0, due - time.monotonic())))
+    producer.flush(FLUSH_SECONDS)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo.collector", description="A stand-in for the collector.")
+    parser.add_argument("--archive", type=Path, required=True, help="config.tar.xz")
+    parser.add_argument("--folder", type=Path, required=True, help="where to unpack it")
+    parser.add_argument("--hostname", default=socket.gethostname(), help="this machine's name")
+    parser.add_argument("--hosts", type=int, default=0, help="simulate so many hosts instead")
+    parser.add_argument("--seed", type=int, help="repeat a simulation")
+    parser.add_argument("--interval", type=float, help="seconds, instead of the archive's")
+    parser.add_argument("--server", help="HOST:PORT, instead of the archive's")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

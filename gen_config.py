@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Make a config for collectors: a key pair, and the archive that goes into the collector's folder.
+
+Without options it asks at a terminal. With options it asks nothing:
+
+    python gen_config.py --plugins Temperature,PU_Workload --address 127.0.0.1 --port 9092 --interval 300 --yes
+
+Exit codes: 0 made, 1 something is wrong and nothing was written, 2 wrong usage.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sparkle_app.config_archive import make_config
+from sparkle_app.config_archive.asking import NotUnderstood, Wishes, agreed, ask, choose, list_plugins, summary
+from sparkle_app.config_archive.making import KEY_BITS, free_id
+from sparkle_app.config_archive.words import words
+from sparkle_app.errors import StartupFault
+from sparkle_app.plugin.manifest import find_packages
+from sparkle_app.settings import load_settings
+
+
+def main() -> int:
+    """Make a config; return the exit code."""
+    options = _options()
+    texts = words()
+    try:
+        settings = load_settings()
+        packages = find_packages(settings.plugins)
+        for problem in [*packages.warnings, *packages.faults]:
+            print(problem, file=sys.stderr)
+        if not packages.manifests:
+            print(f"{settings.plugins}: expected a plugin, found none that can be used", file=sys.stderr)
+            return 1
+        if options.list:
+            print(list_plugins(packages.manifests, texts))
+            return 0
+        # Whoever gives any option is not asked for the others.
+        asking = not any(vars(options).values())
+        if not sys.stdin.isatty() and not (options.plugins and options.address and options.yes):
+            print("expected --plugins, --address and --yes, since nobody is here to be asked", file=sys.stderr)
+            return 2
+        wishes = Wishes(
+            choose(options.plugins, packages.manifests, texts) if options.plugins else packages.manifests,
+            options.address or "127.0.0.1",
+            9092 if options.port is None else options.port,
+            300 if options.interval is None else options.interval,
+            free_id(settings.certs) if options.id is None else options.id,
+            options.output or Path(),
+        )
+        if asking:
+            wishes = ask(wishes, packages.manifests, texts)
+        bits = options.bits or KEY_BITS[0]
+        if not options.yes:
+            print(summary(wishes, settings.certs / f"rsa_key_{wishes.config_id}", bits, texts))
+            if not agreed(texts):
+                print(texts["nothing"])
+                return 1
+        made = make_config(
+            wishes.plugins,
+            address=wishes.address,
+            port=wishes.port,
+            interval=wishes.interval,
+            output=wishes.output,
+            certs=settings.certs,
+            # One that nobody asked for may be taken in the meantime: then the next is.
+            config_id=wishes.config_id if asking or options.id is not None else None,
+            bits=bits,
+        )
+    except NotUnderstood as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    except StartupFault as fault:
+        print(fault, file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, EOFError):
+        print(f"\n{texts['nothing']}", file=sys.stderr)
+        return 130
+    print(texts["done"].format(archive=made.archive))
+    print(texts["next"])
+    print(texts["secret"].format(key=made.key))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plugins", help="names, separated by commas (all installed ones)")
+    parser.add_argument("--address", help="address of the broker, as the hosts see it (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port of the broker (9092)")
+    parser.add_argument("--interval", type=int, metavar="SECONDS", help="between two collections (300)")
+    parser.add_argument("--id", type=int, help="number of the config (a free one)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for config.tar.xz (this one)")
+    parser.add_argument("--bits", type=int, choices=KEY_BITS, help="length of the RSA key (2048)")
+    parser.add_argument("--yes", action="store_true", help="do not ask whether to write")
+    parser.add_argument("--list", action="store_true", help="list the installed plugins, and make nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""What this plugin is."""
+
+NAME = "PU_Workload"
+VERSION = "1.0.0"
+AUTHOR = "Sparkle-M maintainers"
+TOPIC = "telemetry"
+DESCRIPTION = "Load of the processor, its cores and GPUs, in %"

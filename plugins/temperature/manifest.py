@@ -1,0 +1,7 @@
+"""What this plugin is."""
+
+NAME = "Temperature"
+VERSION = "1.0.0"
+AUTHOR = "Sparkle-M maintainers"
+TOPIC = "telemetry"
+DESCRIPTION = "Temperatures of the machine's sensors and GPUs, in °C"

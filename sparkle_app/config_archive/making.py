@@ -1,0 +1,146 @@
+"""A new config: its key pair and its archive, both or neither."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from Crypto.PublicKey import RSA
+
+from sparkle_app.config_archive.archive import write_archive
+from sparkle_app.errors import StartupFault
+from sparkle_app.plugin.manifest import Manifest
+
+ARCHIVE = "config.tar.xz"
+KEY_BITS = (2048, 3072, 4096)
+LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class MadeConfig:
+    """What was made."""
+
+    config_id: int
+    archive: Path
+    """For the collector's folder."""
+    key: Path
+    """The private key, which stays."""
+
+
+def make_config(
+    plugins: Sequence[Manifest],
+    *,
+    address: str,
+    port: int,
+    interval: int,
+    output: Path,
+    certs: Path,
+    config_id: int | None = None,
+    bits: int = 2048,
+) -> MadeConfig:
+    """Make a key pair and the archive for the collectors that are to use it.
+
+    Arguments:
+        plugins: what the collectors are to collect.
+        address: the broker's address, as the hosts see it.
+        port: the broker's port.
+        interval: seconds between two collections.
+        output: folder for config.tar.xz.
+        certs: folder for the private key rsa_key_<id>.
+        config_id: unique; a free one if left out.
+        bits: length of the RSA key.
+
+    Raises:
+        StartupFault: when something cannot be as asked; then neither the key nor the archive was made.
+    """
+    _check(plugins, address, port, interval, config_id, bits)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        certs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pair = RSA.generate(bits)
+        config_id, key = _place_key(certs, config_id, pair.export_key())
+        try:
+            archive = output / ARCHIVE
+            config = {
+                "id": config_id,
+                "mq_server_address": address,
+                "mq_server_port": port,
+                "send_data_interval": interval,
+                "also_store_local": True,
+                "required_plugins": [plugin.name for plugin in plugins],
+            }
+            public = pair.public_key().export_key()
+            if not _place(archive, 0o644, lambda file: write_archive(file, config, public, plugins)):
+                raise StartupFault(
+                    str(archive), expected="no archive yet", found="one", hint="move it, or choose another output folder"
+                )
+        except BaseException:
+            # A key without an archive is of no use to anybody, and would take up its id.
+            key.unlink()
+            raise
+    except OSError as error:
+        raise StartupFault(
+            str(error.filename or output), expected="a folder to write to", found=error.strerror or str(error),
+            hint="choose another, or change its permissions",
+        ) from error  # fmt: skip
+    return MadeConfig(config_id, archive, key)
+
+
+def free_id(certs: Path) -> int:
+    """The id after the highest that a private key in ``certs`` has."""
+    names = [re.fullmatch(r"rsa_key_(\d+)", path.name) for path in certs.glob("rsa_key_*")]
+    return max((int(match[1]) for match in names if match), default=0) + 1
+
+
+def _check(
+    plugins: Sequence[Manifest], address: str, port: int, interval: int, config_id: int | None, bits: int
+) -> None:
+    rules = [
+        ("plugins", bool(plugins), "at least one plugin", "none"),
+        ("address", bool(re.fullmatch(r"\S+", address)), "a name or address of the broker", repr(address)),
+        ("port", 1 <= port <= 65535, "1 to 65535", port),
+        ("interval", interval >= 1, "1 second or more", interval),
+        ("id", config_id is None or 0 <= config_id <= LARGEST_ID, f"0 to {LARGEST_ID}", config_id),
+        ("bits", bits in KEY_BITS, f"one of {', '.join(map(str, KEY_BITS))}", bits),
+    ]
+    for name, right, expected, found in rules:
+        if not right:
+            raise StartupFault(name, expected=expected, found=str(found), hint="nothing was written")
+
+
+def _place_key(certs: Path, config_id: int | None, pem: bytes) -> tuple[int, Path]:
+    while True:
+        chosen = free_id(certs) if config_id is None else config_id
+        path = certs / f"rsa_key_{chosen}"
+        if _place(path, 0o600, lambda file: _write(file, pem)):
+            return chosen, path
+        # Somebody took the free id in the meantime: take the next. An id that was asked for is not ours to change.
+        if config_id is not None:
+            raise StartupFault(
+                str(path), expected="no key of that id yet", found="one, which is never overwritten", hint="choose another id"
+            )
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def _place(path: Path, mode: int, write: Callable[[BinaryIO], None]) -> bool:
+    """Write a file that appears whole or not at all; False where there is one of that name already."""
+    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(draft, mode)
+        # A link and not a rename, which would overwrite.
+        os.link(draft, path)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(draft)

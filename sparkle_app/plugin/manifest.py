@@ -1,0 +1,122 @@
+"""What a plugin package says of itself, read from its manifest.py alone: its halves need more than is here."""
+
+import re
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from sparkle_app.errors import StartupFault
+from sparkle_app.topics import LEGAL_TOPIC
+
+# Topics and tables are named after it.
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A plugin package."""
+
+    folder: Path
+    name: str
+    """NAME, which records carry."""
+    version: str
+    author: str
+    topic: str
+    """Where its collecting half sends."""
+    description: str
+
+
+@dataclass(frozen=True)
+class Packages:
+    """The packages of a plugins folder, by NAME."""
+
+    manifests: list[Manifest]
+    faults: list[StartupFault]
+    """One for each package whose manifest cannot be used."""
+    warnings: list[str]
+    """One for each package that a higher version of the same NAME replaces."""
+
+
+def find_packages(folder: Path) -> Packages:
+    """Read the manifests of all packages in a plugins folder.
+
+    Raises:
+        StartupFault: when the folder cannot be read.
+    """
+    try:
+        folders = sorted(path.parent for path in folder.glob("[!._]*/__init__.py"))
+        if not folder.is_dir():
+            raise FileNotFoundError("no such folder")
+    except OSError as error:
+        raise StartupFault(
+            str(folder), expected="a folder of plugins", found=error.strerror or str(error), hint="set `plugins` to it"
+        ) from error
+    best: dict[str, Manifest] = {}
+    faults: list[StartupFault] = []
+    warnings: list[str] = []
+    for package in folders:
+        try:
+            manifest = read_manifest(package)
+        except StartupFault as fault:
+            faults.append(fault)
+            continue
+        other = best.get(manifest.name)
+        if other is None:
+            best[manifest.name] = manifest
+            continue
+        loser, winner = sorted((other, manifest), key=lambda each: Version(each.version))
+        best[manifest.name] = winner
+        warnings.append(
+            f"plugin {manifest.name}: {loser.folder} (version {loser.version}) is not used,"
+            f" {winner.folder} has version {winner.version}"
+        )
+    return Packages([best[name] for name in sorted(best)], faults, warnings)
+
+
+def read_manifest(package: Path) -> Manifest:
+    """Read one package's manifest.
+
+    Arguments:
+        package: the package's folder.
+
+    Raises:
+        StartupFault: naming the package and what is wrong with its manifest.
+    """
+    file = package / "manifest.py"
+    where = f"plugin {package.name} ({file})"
+    try:
+        names = runpy.run_path(str(file))
+    # A manifest may fail in any way, and even try to leave.
+    except (Exception, SystemExit) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        raise StartupFault(
+            where, expected="plain assignments", found=" ".join(found.split()), hint="see docs/plugins.md"
+        ) from error
+
+    def text(name: str, default: str | None = None) -> str:
+        value: Any = names.get(name, default)
+        if not isinstance(value, str) or (default is None and not value):
+            raise StartupFault(where, expected=f"{name}, a text", found=repr(value), hint="see docs/plugins.md")
+        return value
+
+    manifest = Manifest(
+        package, text("NAME"), text("VERSION"), text("AUTHOR"), text("TOPIC", "telemetry"), text("DESCRIPTION", "")
+    )
+    for name, value, pattern in (("NAME", manifest.name, _LEGAL_NAME), ("TOPIC", manifest.topic, LEGAL_TOPIC)):
+        if not pattern.fullmatch(value):
+            raise StartupFault(
+                where,
+                expected=f"{name} of letters, digits, '.', '_' and '-'",
+                found=repr(value),
+                hint="change it",
+            )
+    try:
+        Version(manifest.version)
+    except InvalidVersion as error:
+        raise StartupFault(
+            where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="change it"
+        ) from error
+    return manifest

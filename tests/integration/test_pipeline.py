@@ -1,0 +1,142 @@
+"""Records in, rows and aggregates and dead letters out, with real brokers and databases."""
+
+import json
+import math
+import random
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.produce import consume_all, produce
+from tests.support.worker import Workspace
+
+TABLES = {"Temperature": "temperature", "PU_Workload": "pu_workload"}
+Sent = list[tuple[str, str, str, float, datetime]]
+
+
+def good_records(collector: Collector, number: int) -> tuple[list[bytes], Sent]:
+    """Readings of 20 hosts in four time zones and their records; some out of order, some an hour and more late."""
+    chance = random.Random(number)
+    now = datetime.now(UTC)
+    records, sent = [], []
+    for index in range(number):
+        host = f"host-{index % 20}"
+        plugin = chance.choice(list(TABLES))
+        # Within the clock's tolerance: a record's lateness shows in its timestamp as well.
+        when = now - timedelta(seconds=chance.uniform(0, 240))
+        value = round(chance.uniform(1, 99), 3)
+        key = f"sensor {index % 4}"
+        offset = timedelta(hours=(0, 3, 5.5, -8)[index % 4])
+        records.append(collector.record(host, plugin, key, value, (when + offset).replace(tzinfo=None)))
+        sent.append((plugin, host, key, value, when))
+    return records, sent
+
+
+def bad_records(collector: Collector, each: int) -> tuple[list[bytes], Counter[str]]:
+    """Records of ten kinds that can never be readings."""
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    stranger = Collector.__new__(Collector)
+    stranger.config_id, stranger._public = collector.config_id, other
+    unknown = Collector.__new__(Collector)
+    unknown.config_id, unknown._public = 4711, other
+
+    def with_fields(**changes: Any) -> bytes:
+        fields = json.loads(collector.record("host-1", "Temperature", "k", 1.0)) | changes
+        return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
+
+    kinds = {
+        "not_json": lambda: b"\xff\xfe" + random.randbytes(8),
+        "bad_field": lambda: with_fields(hostname=None),
+        "bad_hostname": lambda: with_fields(hostname="a\0b"),
+        "bad_datetime": lambda: with_fields(datetime="yesterday"),
+        "bad_base64": lambda: with_fields(payload="***"),
+        "unknown_config": lambda: unknown.record("host-1", "Temperature", "k", 1.0),
+        "undecryptable": lambda: stranger.record("host-1", "Temperature", "k", 1.0),
+        "bad_payload": lambda: collector.envelope("host-1", collector.encrypt(b"[1, 2]")),
+        "unknown_plugin": lambda: collector.record("host-1", "Fans", "k", 1.0),
+        "invalid_value": lambda: collector.record("host-1", "PU_Workload", "k", 101),
+    }
+    return [make() for make in kinds.values() for _ in range(each)], Counter(dict.fromkeys(kinds, each))
+
+
+def expected_aggregates(sent: Sent) -> dict[tuple[str, str, str, datetime], dict[str, float]]:
+    """Statistics of each plugin, host, metric and minute, by a plain calculation."""
+    values: dict[tuple[str, str, str, datetime], list[tuple[datetime, float]]] = defaultdict(list)
+    for plugin, host, key, value, when in sent:
+        values[plugin, host, key, when.replace(second=0, microsecond=0)].append((when, value))
+    return {
+        bucket: {
+            "count": len(readings),
+            "sum": math.fsum(value for _, value in readings),
+            "minimum": min(value for _, value in readings),
+            "maximum": max(value for _, value in readings),
+            "last": max(readings)[1],
+        }
+        for bucket, readings in values.items()
+    }
+
+
+def stored_aggregates(url: str) -> dict[tuple[str, str, str, datetime], dict[str, float]]:
+    found = {}
+    for plugin, table in TABLES.items():
+        for row in query(url, f"SELECT * FROM {table}_aggregates"):
+            start = row["bucket_start"]
+            start = datetime.fromisoformat(start) if isinstance(start, str) else start
+            start = start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
+            statistics = {name: row[name] for name in ("count", "sum", "minimum", "maximum", "last")}
+            found[plugin, row["hostname"], row["metric"], start] = statistics
+            assert row["resolution"] == 60
+    return found
+
+
+def assert_same(found: dict[Any, dict[str, float]], expected: dict[Any, dict[str, float]]) -> None:
+    assert set(found) == set(expected)
+    for bucket, statistics in expected.items():
+        # The order of additions changes a sum's last digits.
+        assert found[bucket] == pytest.approx(statistics, rel=1e-9), bucket
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thousand_records_become_900_rows_and_100_dead_letters(
+    workers: int, broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    for _ in range(workers):
+        start_worker()
+    good, sent = good_records(collector, 900)
+    bad, reasons = bad_records(collector, 10)
+    records = good + bad
+    random.Random(1).shuffle(records)
+    placed = dict(zip(records, produce(broker.bootstrap, workspace.topic, records), strict=True))
+
+    rows = lambda: sum(count(database_url, f"{table}_readings") for table in TABLES.values())  # noqa: E731
+    eventually(rows, lambda found: found >= 900)
+    letters = eventually(
+        lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), lambda found: len(found) >= 100
+    )
+    expected = expected_aggregates(sent)
+    counted = lambda: sum(bucket["count"] for bucket in stored_aggregates(database_url).values())  # noqa: E731
+    eventually(counted, lambda found: found >= 900)
+
+    assert rows() == 900
+    assert len(letters) == 100
+    assert Counter(dict(letter.headers)["sparkle-reason"].decode() for letter in letters) == reasons
+    for letter in letters:
+        headers = {name: value.decode() for name, value in letter.headers}
+        assert letter.value in bad
+        assert headers["sparkle-topic"] == workspace.topic
+        assert (int(headers["sparkle-partition"]), int(headers["sparkle-offset"])) == placed[letter.value]
+    assert_same(stored_aggregates(database_url), expected)
+    for plugin in TABLES:
+        for topic in (f"{workspace.app_id}-{plugin}-samples", f"{workspace.app_id}-{plugin}-60s-changelog"):
+            sealed = consume_all(broker.bootstrap, topic)
+            assert sealed, topic
+            assert not [record for record in sealed if b"sensor" in (record.value or b"")], f"{topic} is readable"

@@ -1,0 +1,26 @@
+"""What is in SQL, asked with plain statements: nothing here is shared with the handler."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+Rows = list[Mapping[str, Any]]
+
+
+def query(url: str, statement: str, **values: object) -> Rows:
+    """All rows of a statement."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(text(statement), values).mappings()]
+
+
+def count(url: str, table: str) -> int:
+    """The number of rows of a table; 0 while there is no such table."""
+    try:
+        return int(query(url, f"SELECT count(*) AS n FROM {table}")[0]["n"])
+    except Exception as error:
+        if "no such table" in str(error) or "does not exist" in str(error):
+            return 0
+        raise
