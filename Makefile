@@ -36,7 +36,7 @@ clean:  ## removes what make and the demo have made, downloads and data included
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "make: Python 3.11 or newer is needed, found $$($(PYTHON) --version 2>&1);" \
+		echo "make: Python 3.11 or newer is needed, found $$($(PYTHON) --version 2>/dev/null || echo none);" \
 			"name another with make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "make: $(PYTHON) cannot make virtual environments; install the package python3-venv" >&2; exit 1; }
@@ -59,7 +59,7 @@ $(KAFKA)/libs: tests/support/kafka-pom.xml
 		echo "make: Java 17 or newer is missing; install the package openjdk-17-jre-headless" >&2; exit 1; }
 	@echo "fetching Apache Kafka into $(KAFKA)"
 	@rm -rf $@ $@.part
-	@mvn --quiet --batch-mode -Dstyle.color=never --file $< dependency:copy-dependencies \
+	@mvn --quiet --batch-mode --file $< dependency:copy-dependencies \
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$@.part
 	@mv $@.part $@
 	@touch $@

@@ -13,7 +13,15 @@ import sys
 from pathlib import Path
 
 from sparkle_app.config_archive import make_config
-from sparkle_app.config_archive.asking import NotUnderstood, Wishes, agreed, ask, choose, list_plugins, summary
+from sparkle_app.config_archive.asking import (
+    NotUnderstood,
+    Wishes,
+    agreed,
+    ask,
+    choose,
+    list_plugins,
+    summary,
+)
 from sparkle_app.config_archive.making import KEY_BITS, free_id
 from sparkle_app.config_archive.words import words
 from sparkle_app.errors import StartupFault
@@ -39,7 +47,9 @@ def main() -> int:
         # Whoever gives any option is not asked for the others.
         asking = not any(vars(options).values())
         if not sys.stdin.isatty() and not (options.plugins and options.address and options.yes):
-            print("expected --plugins, --address and --yes, since nobody is here to be asked", file=sys.stderr)
+            print(
+                "expected --plugins, --address and --yes, since nobody is here to be asked", file=sys.stderr
+            )
             return 2
         wishes = Wishes(
             choose(options.plugins, packages.manifests, texts) if options.plugins else packages.manifests,
@@ -84,7 +94,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--plugins", help="names, separated by commas (all installed ones)")
     parser.add_argument("--address", help="address of the broker, as the hosts see it (127.0.0.1)")
     parser.add_argument("--port", type=int, help="port of the broker (9092)")

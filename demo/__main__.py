@@ -57,7 +57,10 @@ def _options() -> argparse.Namespace:
         "--hosts", default=_environment("DEMO_HOSTS", 20), help="simulated hosts (DEMO_HOSTS, 20)", **number
     )
     parser.add_argument(
-        "--broker-port", default=_environment("DEMO_BROKER_PORT", 9092), help="(DEMO_BROKER_PORT, 9092)", **number
+        "--broker-port",
+        default=_environment("DEMO_BROKER_PORT", 9092),
+        help="(DEMO_BROKER_PORT, 9092)",
+        **number,
     )
     parser.add_argument(
         "--web-port", default=_environment("DEMO_WEB_PORT", 6066), help="(DEMO_WEB_PORT, 6066)", **number
@@ -111,7 +114,9 @@ def _start(options: argparse.Namespace, children: list[Child]) -> None:
     faust = [sys.executable, "-m", "faust", "-A", "sparkle_app", "worker"]
     children.append(Child("the worker", faust, FOLDER / "worker.log", worker))
     collector = [sys.executable, "-m", "demo.collector", "--archive", str(made.archive)]
-    children.append(Child("the collector", [*collector, "--folder", str(FOLDER / "here")], FOLDER / "collector.log"))
+    children.append(
+        Child("the collector", [*collector, "--folder", str(FOLDER / "here")], FOLDER / "collector.log")
+    )
     if options.hosts:
         simulated = [*collector, "--folder", str(FOLDER / "hosts"), "--hosts", str(options.hosts)]
         children.append(Child("the simulated hosts", simulated, FOLDER / "hosts.log"))

@@ -59,7 +59,9 @@ def load_archive(archive: Path, folder: Path) -> Archive:
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     sys.path.insert(0, str(folder))
     packages = sorted(path.parent.name for path in (folder / "plugins").glob("*/__init__.py"))
-    found = {module.NAME: module for module in (importlib.import_module(f"plugins.{name}") for name in packages)}
+    found = {
+        module.NAME: module for module in (importlib.import_module(f"plugins.{name}") for name in packages)
+    }
     missing = [name for name in config["required_plugins"] if name not in found]
     if missing:
         sys.exit(f"{archive}: expected the plugins {', '.join(missing)}, found only {', '.join(found)}")
@@ -135,7 +137,11 @@ def main() -> None:
 
 
 def _send(
-    archive: Archive, readings: Callable[[], Iterator[Reading]], server: str, interval: float, stop: threading.Event
+    archive: Archive,
+    readings: Callable[[], Iterator[Reading]],
+    server: str,
+    interval: float,
+    stop: threading.Event,
 ) -> None:
     producer = Producer({"bootstrap.servers": server, "acks": "all", "linger.ms": 50, "log_level": 3})
     due = time.monotonic()
@@ -156,7 +162,9 @@ def _send(
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m demo.collector", description="A stand-in for the collector.")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.collector", description="A stand-in for the collector."
+    )
     parser.add_argument("--archive", type=Path, required=True, help="config.tar.xz")
     parser.add_argument("--folder", type=Path, required=True, help="where to unpack it")
     parser.add_argument("--hostname", default=socket.gethostname(), help="this machine's name")

@@ -79,7 +79,6 @@ class SparkleApp(faust.App):
 
 def create_app(settings: Settings) -> SparkleApp:
     """The Faust application for these settings."""
-    web_token = settings.web.token
     app = SparkleApp(
         settings.app_id,
         broker=[
@@ -105,9 +104,7 @@ def create_app(settings: Settings) -> SparkleApp:
         web_host=settings.web.host,
         web_port=settings.web.port,
         canonical_url=settings.web_url,
-        web_application_options={
-            "middlewares": middlewares(web_token.get_secret_value() if web_token else None)
-        },
+        web_application_options={"middlewares": middlewares(settings)},
         web_stats_enabled=False,
         web_graph_enabled=False,
         web_router_enabled=False,

@@ -106,6 +106,10 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """The hosts of all partitions that this worker holds."""
         return list(self._starts)
 
+    def holds(self, hostname: str) -> bool:
+        """Whether this worker holds any bucket of a host."""
+        return hostname in self._starts
+
     def packed(self, hostname: str, start: int, end: int) -> Iterator[bytes]:
         """A host's packed buckets that begin in ``start <= bucket < end``."""
         store = self.data

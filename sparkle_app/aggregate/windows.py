@@ -1,7 +1,5 @@
 """Rolling windows: merges of buckets, at the time of the question."""
 
-from collections.abc import Iterable
-
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.buckets import Statistics, bucket_start, merged, metrics_of
 
@@ -19,8 +17,3 @@ def window_bounds(now: float, seconds: int, resolution: int) -> tuple[int, int]:
 def host_window(table: BucketTable, hostname: str, start: int, end: int) -> dict[str, Statistics]:
     """One host's metrics over the buckets of a window; empty when there are none."""
     return merged(metrics_of(packed) for packed in table.packed(hostname, start, end))
-
-
-def fleet_window(table: BucketTable, hostnames: Iterable[str], start: int, end: int) -> dict[str, Statistics]:
-    """Several hosts' metrics merged."""
-    return merged(host_window(table, hostname, start, end) for hostname in hostnames)

@@ -15,7 +15,9 @@ _LEFT_OUT = {"__pycache__", "tests", "test"}
 _LEFT_OUT_ENDINGS = (".pyc", ".pyo", "~", ".orig", ".swp", ".bak")
 
 
-def write_archive(file: BinaryIO, config: dict[str, Any], public_key: bytes, plugins: Sequence[Manifest]) -> None:
+def write_archive(
+    file: BinaryIO, config: dict[str, Any], public_key: bytes, plugins: Sequence[Manifest]
+) -> None:
     """Write the archive for a collector.
 
     Arguments:

@@ -75,7 +75,10 @@ def make_config(
             public = pair.public_key().export_key()
             if not _place(archive, 0o644, lambda file: write_archive(file, config, public, plugins)):
                 raise StartupFault(
-                    str(archive), expected="no archive yet", found="one", hint="move it, or choose another output folder"
+                    str(archive),
+                    expected="no archive yet",
+                    found="one",
+                    hint="move it, or choose another output folder",
                 )
         except BaseException:
             # A key without an archive is of no use to anybody, and would take up its id.
@@ -120,7 +123,10 @@ def _place_key(certs: Path, config_id: int | None, pem: bytes) -> tuple[int, Pat
         # Somebody took the free id in the meantime: take the next. An id that was asked for is not ours to change.
         if config_id is not None:
             raise StartupFault(
-                str(path), expected="no key of that id yet", found="one, which is never overwritten", hint="choose another id"
+                str(path),
+                expected="no key of that id yet",
+                found="one, which is never overwritten",
+                hint="choose another id",
             )
 
 

@@ -19,7 +19,8 @@ ENGLISH = {
     "nothing": "Nothing was written.",
     "done": "Made {archive}",
     "next": "Next: copy it into the collector's folder on each host, and restart the collector there.",
-    "secret": "Keep {key} secret and back it up: whoever has it can read these hosts' readings, and without it nobody can.",
+    "secret": "Keep {key} secret and back it up: whoever has it can read these hosts' readings,"
+    " and without it nobody can.",
     "number": "expected a whole number, found {found!r}",
     "unknown": "expected a plugin's number or name, found {found!r}; there are: {known}",
     "answer": "expected y or n, found {found!r}",
@@ -42,7 +43,8 @@ RUSSIAN = {
     "nothing": "Ничего не записано.",
     "done": "Готово: {archive}",
     "next": "Дальше: скопируйте архив в папку коллектора на каждом хосте и перезапустите там коллектор.",
-    "secret": "Храните {key} в секрете и сделайте резервную копию: у кого он есть, тот прочитает показания этих хостов, а без него их не прочитает никто.",
+    "secret": "Храните {key} в секрете и сделайте резервную копию: у кого он есть, тот прочитает показания"
+    " этих хостов, а без него их не прочитает никто.",
     "number": "нужно целое число, а введено {found!r}",
     "unknown": "нужен номер или имя плагина, а введено {found!r}; есть: {known}",
     "answer": "нужно «д» или «н», а введено {found!r}",

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from sparkle_app.plugin.manifest import Manifest, find_packages
-
 from sparkle_app.errors import StartupFault
+from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin_api import Plugin
 
 # Packages import their server half, not their collecting half, where this is set.

@@ -52,7 +52,10 @@ def find_packages(folder: Path) -> Packages:
             raise FileNotFoundError("no such folder")
     except OSError as error:
         raise StartupFault(
-            str(folder), expected="a folder of plugins", found=error.strerror or str(error), hint="set `plugins` to it"
+            str(folder),
+            expected="a folder of plugins",
+            found=error.strerror or str(error),
+            hint="set `plugins` to it",
         ) from error
     best: dict[str, Manifest] = {}
     faults: list[StartupFault] = []
@@ -99,13 +102,23 @@ def read_manifest(package: Path) -> Manifest:
     def text(name: str, default: str | None = None) -> str:
         value: Any = names.get(name, default)
         if not isinstance(value, str) or (default is None and not value):
-            raise StartupFault(where, expected=f"{name}, a text", found=repr(value), hint="see docs/plugins.md")
+            raise StartupFault(
+                where, expected=f"{name}, a text", found=repr(value), hint="see docs/plugins.md"
+            )
         return value
 
     manifest = Manifest(
-        package, text("NAME"), text("VERSION"), text("AUTHOR"), text("TOPIC", "telemetry"), text("DESCRIPTION", "")
+        package,
+        text("NAME"),
+        text("VERSION"),
+        text("AUTHOR"),
+        text("TOPIC", "telemetry"),
+        text("DESCRIPTION", ""),
     )
-    for name, value, pattern in (("NAME", manifest.name, _LEGAL_NAME), ("TOPIC", manifest.topic, LEGAL_TOPIC)):
+    for name, value, pattern in (
+        ("NAME", manifest.name, _LEGAL_NAME),
+        ("TOPIC", manifest.topic, LEGAL_TOPIC),
+    ):
         if not pattern.fullmatch(value):
             raise StartupFault(
                 where,

@@ -1,9 +1,75 @@
-"""stub"""
+"""The pages of Faust's web server: the routes, the OpenAPI document, the metrics, and what workers ask each other."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from aiohttp import web
+from faust.sensors.prometheus import setup_prometheus_sensors
+from faust.web.drivers.aiohttp import Web
+
+from sparkle_app.settings import Settings
+from sparkle_app.web import openapi
+from sparkle_app.web.guard import guard
+from sparkle_app.web.owners import INTERNAL_PATH, Question
+from sparkle_app.web.parameters import read
+from sparkle_app.web.problems import Problem, problems
+from sparkle_app.web.questions import Questions
+from sparkle_app.web.routes import Route, routes
+
+if TYPE_CHECKING:
+    from sparkle_app.application import SparkleApp
+
+_question = msgspec.json.Decoder(Question)
 
 
-def middlewares(token):
-    return []
+def middlewares(settings: Settings) -> list[Any]:
+    """What every request goes through."""
+    return [problems, guard(settings)]
 
 
-def add_pages(app):
-    pass
+def add_pages(app: "SparkleApp") -> None:
+    """Add all pages to the app's web server."""
+    router = cast(Web, app.web).web_app.router
+    table = routes(app)
+    for route in table:
+        # Any character but a slash, which has to be percent-encoded, may be in a name.
+        router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _page(app, route))
+    document = msgspec.json.encode(openapi.document(table, token=app.settings.web.token is not None))
+
+    async def openapi_page(_request: web.Request) -> web.Response:
+        return web.Response(body=document, content_type="application/json")
+
+    router.add_get(openapi.PATH, openapi_page)
+    router.add_post(INTERNAL_PATH, _internal(Questions(app), app))
+    setup_prometheus_sensors(app, "/metrics", app.metrics.registry, name_prefix="faust")
+
+
+def _page(app: "SparkleApp", route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(request: web.Request) -> web.Response:
+        names = dict(request.match_info)
+        if names.get("plugin", "") not in {"", *app.plugins.installed}:
+            installed = ", ".join(app.plugins.installed)
+            raise Problem(404, f"plugin {names['plugin'][:100]!r} is not installed; there are: {installed}")
+        answer = await route.handle(**names, **read(request.query, route.parameters))
+        return _json(answer, route.status(answer))
+
+    return page
+
+
+def _internal(questions: Questions, app: "SparkleApp") -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def internal(request: web.Request) -> web.Response:
+        try:
+            question = _question.decode(await request.read())
+        except msgspec.DecodeError as error:
+            raise Problem(400, f"expected a question of another worker: {error}") from error
+        if question.plugin not in app.buckets:
+            raise Problem(503, f"plugin {question.plugin!r} is not installed at this worker")
+        return _json(await questions.own(question), 200)
+
+    return internal
+
+
+def _json(answer: msgspec.Struct, status: int) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")

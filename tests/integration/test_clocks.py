@@ -33,10 +33,13 @@ def test_times_are_utc_in_sql_and_wrong_clocks_are_flagged(
         "fast by 20 minutes": timedelta(minutes=20),
         "since 1970": datetime(2000, 1, 5) - now,
     }
-    records = [collector.record(host, "Temperature", "k", 20.0, now + clock) for host, clock in clocks.items()]
+    records = [
+        collector.record(host, "Temperature", "k", 20.0, now + clock) for host, clock in clocks.items()
+    ]
     produce(broker.bootstrap, workspace.topic, records)
     rows = eventually(
-        lambda: query(database_url, "SELECT * FROM temperature_readings"), lambda found: len(found) >= len(clocks)
+        lambda: query(database_url, "SELECT * FROM temperature_readings"),
+        lambda found: len(found) >= len(clocks),
     )
     by_host = {row["hostname"]: row for row in rows}
     for host in clocks:

@@ -120,7 +120,8 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
     rows = lambda: sum(count(database_url, f"{table}_readings") for table in TABLES.values())  # noqa: E731
     eventually(rows, lambda found: found >= 900)
     letters = eventually(
-        lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), lambda found: len(found) >= 100
+        lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"),
+        lambda found: len(found) >= 100,
     )
     expected = expected_aggregates(sent)
     counted = lambda: sum(bucket["count"] for bucket in stored_aggregates(database_url).values())  # noqa: E731
@@ -139,4 +140,6 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
         for topic in (f"{workspace.app_id}-{plugin}-samples", f"{workspace.app_id}-{plugin}-60s-changelog"):
             sealed = consume_all(broker.bootstrap, topic)
             assert sealed, topic
-            assert not [record for record in sealed if b"sensor" in (record.value or b"")], f"{topic} is readable"
+            assert not [record for record in sealed if b"sensor" in (record.value or b"")], (
+                f"{topic} is readable"
+            )

@@ -44,7 +44,9 @@ def test_the_guides_plugin_works_and_is_short(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name, text in FILES.items():
         (folder / name).write_text(text, "utf-8")
-    collected = _python("from plugins.fan_speed import get_payload; print(type(get_payload()).__name__)", tmp_path)
+    collected = _python(
+        "from plugins.fan_speed import get_payload; print(type(get_payload()).__name__)", tmp_path
+    )
     assert collected == "dict\n"
     assert _python(THROUGH, tmp_path) == "refused\nhost thinkpad/fan1 2900.0\n"
 

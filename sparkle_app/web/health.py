@@ -1,0 +1,64 @@
+"""Is this worker at work? For supervisors."""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import text
+
+from sparkle_app.storage.database import reading
+
+if TYPE_CHECKING:
+    from sparkle_app.application import SparkleApp
+
+_KEPT_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
+
+
+class Health(msgspec.Struct):
+    """The answer of /health/ready."""
+
+    ready: bool
+    checks: dict[str, str]
+    """ok, or what is missing."""
+
+
+class Doctor:
+    """Looks at the worker's broker, tables and database."""
+
+    def __init__(self, app: "SparkleApp") -> None:
+        self._app = app
+        self._database = "not asked yet"
+        self._asked_at = -_KEPT_SECONDS
+
+    async def examine(self) -> Health:
+        """What is there, and what is not."""
+        app = self._app
+        joined = app.consumer_generation_id > 0 and not app.rebalancing
+        complete = joined and app.tables.actives_ready and not app.in_recovery
+        checks = {
+            "broker": "ok" if joined else "joining the consumer group",
+            "tables": "ok" if complete else "taking partitions over",
+            "database": await self._ask_database(),
+        }
+        return Health(all(found == "ok" for found in checks.values()), checks)
+
+    async def _ask_database(self) -> str:
+        # Kept for a moment: whoever asks often must not load the database.
+        if time.monotonic() - self._asked_at >= _KEPT_SECONDS:
+            self._asked_at = time.monotonic()
+            asking = asyncio.get_running_loop().run_in_executor(self._app.database_threads, self._select)
+            try:
+                self._database = await asyncio.wait_for(asking, _ANSWER_SECONDS)
+            except TimeoutError:
+                self._database = f"no answer within {_ANSWER_SECONDS:g} s"
+        return self._database
+
+    def _select(self) -> str:
+        try:
+            with reading(self._app.engine) as connection:
+                connection.execute(text("SELECT 1"))
+        except Exception as error:
+            return f"does not answer ({type(error).__name__})"
+        return "ok"

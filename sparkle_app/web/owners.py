@@ -1,0 +1,96 @@
+"""Which worker holds a host's buckets, and asking it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from sparkle_app.buckets import Statistics
+from sparkle_app.web.problems import Problem, unavailable
+
+if TYPE_CHECKING:
+    from sparkle_app.application import SparkleApp
+
+INTERNAL_PATH = "/internal/v1/windows"
+ANSWER_SECONDS = 2.0
+
+
+class Question(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one worker asks another: about the buckets of one plugin with ``start <= bucket < end``."""
+
+    plugin: str
+    start: int
+    end: int
+    host: str | None = None
+    """Only this host; all hosts if left out."""
+    metric: str | None = None
+    """Only this metric."""
+    limit: int = 0
+    """So many hosts a line each, in the order of their names; 0 for none."""
+    after: str = ""
+    """Lines of hosts after this name only."""
+
+
+class Partial(msgspec.Struct):
+    """What one worker knows."""
+
+    partitions: list[int]
+    """Those that it holds, and for which this is the whole answer."""
+    hosts: int
+    """How many hosts have readings in the window."""
+    known: bool
+    """Whether the host that was asked for is in the table at all."""
+    metrics: dict[str, Statistics]
+    lines: list[tuple[str, Statistics]]
+
+
+_decoder = msgspec.json.Decoder(Partial)
+
+
+class Owners:
+    """The workers as the consumer group's last rebalance left them."""
+
+    def __init__(self, app: "SparkleApp") -> None:
+        self._app = app
+
+    def of_plugin(self, plugin: str) -> Mapping[int, str]:
+        """The web address of the worker that holds each partition of a plugin's table."""
+        topic = self._app.buckets[plugin].changelog_topic_name
+        workers = self._app.assignor.tables_metadata()
+        return {partition: url for url, topics in workers.items() for partition in topics.get(topic, ())}
+
+    def is_me(self, url: str) -> bool:
+        """Whether an address is this worker's own."""
+        return URL(url) == URL(str(self._app.conf.canonical_url))
+
+    async def ask(self, url: str, question: Question) -> Partial:
+        """Ask another worker.
+
+        Raises:
+            Problem: 503, when it does not answer in time or cannot answer for sure.
+        """
+        token = self._app.settings.web.token
+        headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+        try:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS),
+                self._app.http_client.post(
+                    URL(url) / INTERNAL_PATH.lstrip("/"), data=msgspec.json.encode(question), headers=headers
+                ) as response,
+            ):
+                body = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            found = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
+            raise unavailable(
+                f"the worker at {url}, which holds what was asked for, is not there: {found}"
+            ) from error
+        if response.status == 503:
+            raise unavailable(f"the worker at {url} is taking partitions over")
+        if response.status != 200:
+            raise Problem(
+                502, f"the worker at {url} answered {response.status}; do all have the same web.token?"
+            )
+        return _decoder.decode(body)

@@ -1,0 +1,118 @@
+"""A plugin's collecting half runs on hosts that have nothing of ours: every package in plugins/ is tried so."""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import files
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+PACKAGES = sorted(path.parent.name for path in PLUGINS.glob("[!._]*/__init__.py"))
+
+COLLECT = """
+import importlib, json, sys
+sys.path = [path for path in sys.path if "site-packages" not in path] + sys.argv[1:3]
+for foreign in ("faust", "sqlalchemy", "sparkle_app", "msgspec", "cryptography"):
+    try:
+        importlib.import_module(foreign)
+    except ImportError:
+        continue
+    sys.exit(f"{foreign} can be imported: the test proves nothing")
+package = importlib.import_module(f"plugins.{sys.argv[3]}")
+payload = package.get_payload()
+again = package.get_payload()
+print(json.dumps({
+    "name": package.NAME, "version": package.VERSION, "author": package.AUTHOR, "topic": package.TOPIC,
+    "payload": payload, "again": again,
+}))
+"""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A host's folders: the plugins as they are unpacked there, and what their requirements.txt install."""
+    shutil.copytree(PLUGINS, tmp_path / "collector" / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    return tmp_path
+
+
+def requirements(package: str) -> list[str]:
+    file = PLUGINS / package / "requirements.txt"
+    return [
+        re.split(r"[<>=!~;\[ ]", line)[0] for line in file.read_text().split("\n") if line and line[0] != "#"
+    ]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_collecting_half_needs_only_its_requirements(package: str, host: Path) -> None:
+    for requirement in requirements(package):
+        for file in files(requirement) or []:
+            target = host / "installed" / file
+            if ".." not in file.parts:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), target)
+    command = [sys.executable, "-I", "-c", COLLECT, str(host / "collector"), str(host / "installed"), package]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=host, env={"PATH": ""})
+    assert run.returncode == 0, run.stderr
+    import json
+
+    found = json.loads(run.stdout)
+    assert found["name"]
+    assert found["version"]
+    assert found["author"]
+    for payload in (found["payload"], found["again"]):
+        assert isinstance(payload, dict)
+        for key, value in payload.items():
+            inner = json.dumps({"plugin": found["name"], "key": key, "value": value})
+            assert len(inner.encode()) <= 214, inner
+
+
+def test_the_load_is_this_machines(host: Path) -> None:
+    sys.path.insert(0, str(host / "collector"))
+    try:
+        from plugins.pu_workload.main import get_payload
+    finally:
+        sys.path.pop(0)
+    load = get_payload()
+    import psutil
+
+    assert set(load) >= {"CPU/total"} | {f"CPU/core {number}" for number in range(psutil.cpu_count())}
+    assert all(0 <= value <= 100 for value in load.values())
+
+
+def test_a_machine_without_sensors_sends_nothing_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import psutil
+
+    from plugins.temperature import main
+
+    monkeypatch.setattr(psutil, "sensors_temperatures", dict, raising=False)
+    monkeypatch.setattr(main, "_gpus", dict)
+    monkeypatch.setattr(main, "_told", False)
+    assert main.get_payload() == {}
+    assert main.get_payload() == {}
+    assert [record.message for record in caplog.records] == [
+        "Temperature: this machine shows no sensors, so there is nothing to send"
+    ]
+
+
+def test_sensors_of_one_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    from plugins.temperature import main
+
+    sensor = type("Sensor", (), {})
+
+    def made(label: str, current: float) -> object:
+        each = sensor()
+        each.label, each.current = label, current
+        return each
+
+    chips = {"nvme": [made("Composite", 30.0), made("Composite", 31.0)], "acpitz": [made("", 27)]}
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
+    assert main._sensors() == {"acpitz": 27.0, "nvme/Composite": 30.0, "nvme/Composite #2": 31.0}
