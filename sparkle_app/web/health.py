@@ -35,8 +35,8 @@ class Doctor:
     async def examine(self) -> Health:
         """What is there, and what is not."""
         app = self._app
-        joined = app.consumer_generation_id > 0 and not app.rebalancing
-        complete = joined and app.tables.actives_ready and not app.in_recovery
+        complete = app.tables.actives_ready and not app.rebalancing and not app.in_recovery
+        joined = complete or bool(app.assignor.assigned_actives())
         checks = {
             "broker": "ok" if joined else "joining the consumer group",
             "tables": "ok" if complete else "taking partitions over",
