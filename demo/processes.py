@@ -42,7 +42,8 @@ class Child:
                 env={**os.environ, **(environment or {})},
                 # A Ctrl-C at the terminal goes to the demo alone, which ends its children in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                # Safe here: the demo has no threads.
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """The one place where the parts are joined: :func:`create_app`."""
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import faust
@@ -66,6 +66,14 @@ class SparkleApp(faust.App):
             name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw"
         )
 
+    async def hold_flow(self, *_: Any, **__: Any) -> None:
+        """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
+
+        What it fetches before that would be thrown away, and never be fetched again.
+        """
+        if self.consumer.flow_active:
+            self.consumer.stop_flow()
+
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
         await super().on_first_start()
@@ -114,6 +122,7 @@ def create_app(settings: Settings) -> SparkleApp:
         logging_config=logging_config(settings.log_level),
     )
     app.join(settings)
+    app.on_rebalance_complete.connect(app.hold_flow, weak=False)
     for plugin in app.plugins.installed.values():
         _add_aggregate(app, plugin)
     for topic in app.plugins.topics:
@@ -162,8 +171,8 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
     app.tables.add(table)
     app.buckets[name] = table
 
-    async def aggregate(stream: StreamT[Any]) -> None:
-        """Counts stored readings in buckets of event time, in the table and in SQL."""
+    @cache
+    def way() -> Aggregate:
         aggregator = Aggregator(
             plugin.handler,
             table,
@@ -172,10 +181,17 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             settings.aggregates.bucket_seconds,
             settings.aggregates.horizon_seconds,
         )
-        way = Aggregate(
+        return Aggregate(
             app, name, table, aggregator, app.sealer, app.metrics, settings.aggregates.flush_seconds
         )
-        await way.run(stream)
 
+    async def restore() -> None:
+        await way().restore()
+
+    async def aggregate(stream: StreamT[Any]) -> None:
+        """Counts stored readings in buckets of event time, in the table and in SQL."""
+        await way().run(stream)
+
+    table.on_recover(restore)
     samples = app.own_topic(topics.samples_topic(settings.app_id, name))
     app.agent(samples, name=f"aggregate-{name}", concurrency=1)(aggregate)

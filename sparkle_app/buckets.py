@@ -80,6 +80,11 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[bytes, dict[str, Statistics]])
 
 
+def count_of(packed: bytes) -> int:
+    """How many readings a packed bucket has counted."""
+    return len(_decoder.decode(packed)[0]) // _ID
+
+
 def metrics_of(packed: bytes) -> dict[str, Statistics]:
     """The statistics of a packed bucket, without its ids."""
     return _decoder.decode(packed)[1]

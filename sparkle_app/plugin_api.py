@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
@@ -158,6 +158,20 @@ class Plugin:
             yield AggregateRow(
                 row["hostname"], row["metric"], row["resolution"], micros(row["bucket_start"]), statistics
             )
+
+    def count_aggregates(
+        self, connection: Connection, resolution: int, start: int, end: int
+    ) -> Iterable[tuple[str, int, int]]:
+        """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``."""
+        table = self.Aggregates.__table__
+        statement = (
+            select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
+            .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
+            .where(table.c.resolution == resolution)
+            .group_by(table.c.hostname, table.c.bucket_start)
+        )
+        for hostname, bucket_start, count in connection.execute(statement):
+            yield hostname, micros(bucket_start), int(count)
 
 
 def _hex(id_: bytes) -> str:

@@ -20,7 +20,7 @@ _measured = False
 
 def get_payload() -> dict[str, float]:
     """The load of the processor, of each core and of each GPU since the last call, %."""
-    global _measured
+    global _measured  # noqa: PLW0603
     cores = psutil.cpu_percent(interval=None if _measured else FIRST_INTERVAL, percpu=True)
     _measured = True
     readings = {"CPU/total": round(sum(cores) / len(cores), 2)} if cores else {}

@@ -19,7 +19,7 @@ _told = False
 
 def get_payload() -> dict[str, float]:
     """The temperatures of all sensors, °C, by a name that a person recognises; nothing where there are no sensors."""
-    global _told
+    global _told  # noqa: PLW0603
     readings = {**_sensors(), **_gpus()}
     if not readings and not _told:
         logger.warning("Temperature: this machine shows no sensors, so there is nothing to send")

@@ -45,6 +45,15 @@ class Aggregate:
         self._metrics = metrics
         self._wait = wait
 
+    async def restore(self) -> None:
+        """Called when the table was recovered from its changelog, before it is used."""
+        try:
+            await until_done("restore", self._metrics, self._aggregator.restore)
+        except Exception:
+            # Faust would go on with a table that may lack something.
+            logger.exception("a fault that has no name yet; please report it")
+            leave(f"stopping: the table of {self._name} could not be restored")
+
     async def run(self, stream: StreamT[Any]) -> None:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
         async for events in batches(stream, _MOST_MESSAGES, self._wait):

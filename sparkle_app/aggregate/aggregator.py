@@ -6,6 +6,7 @@ aggregated anew from the raw rows, which were committed before their samples wer
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -13,11 +14,13 @@ from concurrent.futures import Executor
 from sqlalchemy import Engine
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
-from sparkle_app.buckets import AggregateRow, Bucket, bucket_start, rows_of
+from sparkle_app.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.database import reading, transient
+from sparkle_app.wire.event_time import LATEST
 from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample, Samples
 
+logger = logging.getLogger(__name__)
 Changed = dict[BucketKey, Bucket]
 
 
@@ -104,6 +107,41 @@ class Aggregator:
         ]
         if rows:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
+
+    async def restore(self) -> None:
+        """Bring the table up to what SQL holds: what its changelog lacks is aggregated anew from raw rows.
+
+        A changelog may be lost, or end in the stale write of a worker that was suspended. SQL is never behind it by
+        more than what was not acknowledged, and that comes again.
+
+        Raises:
+            TransientFault: when the database does not work right now.
+        """
+        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._lacking)
+        mine = self._table.assigned()
+        for (hostname, start), bucket in restored.items():
+            # Partitions may have moved while the database was asked.
+            if self._table.partition_for_key((hostname, start)) in mine:
+                self._table[hostname, start] = bucket.pack()
+        await self._table.flushed()
+        if restored:
+            logger.info("%s: %d buckets restored from SQL", self._table.name, len(restored))
+
+    def _lacking(self) -> Mapping[BucketKey, Bucket]:
+        store, mine = self._table.data, self._table.assigned()
+        oldest = self._oldest()
+        try:
+            with reading(self._engine) as connection:
+                counts = self._plugin.count_aggregates(connection, self._resolution, oldest, LATEST)
+                keys = [
+                    (hostname, start)
+                    for hostname, start, count in counts
+                    if self._table.partition_for_key((hostname, start)) in mine
+                    and ((hostname, start) not in store or count_of(store[hostname, start]) < count)
+                ]
+        except Exception as error:
+            raise transient(error) from error
+        return self._load(keys) if keys else {}
 
     def _oldest(self) -> int:
         # One bucket more than the horizon: a window that begins within a bucket takes it whole.

@@ -85,22 +85,27 @@ class BucketTable(Table):  # type: ignore[type-arg]
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Drop what belongs to other workers now (Faust's memory store keeps it), and index the rest."""
-        await super().on_recovery_completed(active_tps, standby_tps)
-        mine = {tp.partition for tp in active_tps if tp.topic == self.changelog_topic_name}
         store = self.data
+        await store.on_recovery_completed(active_tps, standby_tps)
+        mine = self.assigned()
         for key in [key for key in store if partition_of(key[0], self._host_partitions) not in mine]:
             store.pop(key)
         self._starts.clear()
         for hostname, start in store:
             self._starts[hostname].add(start)
+        await self.call_recover_callbacks()
+
+    def assigned(self) -> set[int]:
+        """The partitions that are this worker's, complete or not."""
+        topic = self.changelog_topic_name
+        return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
 
     def owned(self) -> set[int]:
         """The partitions whose buckets this worker holds, complete; none while it takes partitions over."""
         app = self.app
         if app.rebalancing or app.in_recovery or not app.tables.actives_ready:
             return set()
-        topic = self.changelog_topic_name
-        return {tp.partition for tp in app.assignor.assigned_actives() if tp.topic == topic}
+        return self.assigned()
 
     def hostnames(self) -> list[str]:
         """The hosts of all partitions that this worker holds."""

@@ -66,6 +66,11 @@ class AggregatesTable(Base):
 
     __abstract__ = True
 
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[Any, ...]:
+        """The buckets of one time are found without reading the others."""
+        return (Index(f"ix_{cls.__tablename__}_bucket_start", "bucket_start"),)
+
     hostname: Mapped[str] = mapped_column(String(1024), primary_key=True)
     metric: Mapped[str] = mapped_column(String(255), primary_key=True)
     resolution: Mapped[int] = mapped_column(Integer, primary_key=True)

@@ -24,6 +24,7 @@ def run(environment: dict[str, str], *options: str) -> subprocess.CompletedProce
     return subprocess.run(
         [*COMMAND, *options],
         env=environment,
+        check=False,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

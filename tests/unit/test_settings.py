@@ -92,13 +92,13 @@ def test_a_bad_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
     with pytest.raises(
-        StartupFault, match="environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"
+        StartupFault, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"
     ):
         load_settings(file)
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(StartupFault, match="settings.yaml: expected a settings file, found none"):
+    with pytest.raises(StartupFault, match=r"settings.yaml: expected a settings file, found none"):
         load_settings(file)
 
 

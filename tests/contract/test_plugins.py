@@ -1,0 +1,135 @@
+"""What every package in plugins/ must do; a new one is tried without a change here.
+
+A reading goes the whole way of the library code: collect, encrypt, decrypt, validate, store, load, aggregate.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from Crypto.PublicKey import RSA
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+
+from demo.collector import make_record
+from sparkle_app.buckets import Bucket, bucket_start, rows_of
+from sparkle_app.ingest.opening import Opener
+from sparkle_app.ingest.storing import ReadingStore
+from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
+from sparkle_app.plugin_api import Base, InvalidValue, Reading
+from sparkle_app.storage.database import make_engine, reading
+from sparkle_app.wire.envelope import Record
+from sparkle_app.wire.keyring import Keyring
+from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample
+
+FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
+KEY = RSA.generate(2048)
+MINUTE = 60_000_000
+# No sensor of any kind means these.
+NEVER_VALID = ["text", None, [], {"a": 1}, float("nan"), float("inf"), True]
+
+
+@pytest.fixture(params=sorted(FOUND.installed))
+def plugin(request: pytest.FixtureRequest) -> InstalledPlugin:
+    return FOUND.installed[request.param]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(make_url(f"sqlite:///{tmp_path}/db.sqlite3"))
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def a_valid_value(plugin: InstalledPlugin) -> Any:
+    """One that the plugin's own bounds allow."""
+    low, high = plugin.handler.minimum, plugin.handler.maximum
+    if math.isinf(low) or math.isinf(high):
+        return 0 if low <= 0 <= high else (high if math.isinf(low) else low)
+    return (low + high) / 2
+
+
+def test_every_package_can_be_used() -> None:
+    assert FOUND.installed
+    assert FOUND.faults == []
+
+
+def test_the_handler_half_says_what_it_is(plugin: InstalledPlugin) -> None:
+    assert plugin.handler.unit, "a unit is shown with every answer"
+    assert plugin.manifest.description, "gen_config.py shows it"
+    assert plugin.handler.DataFrame.__tablename__ != plugin.handler.Aggregates.__tablename__
+
+
+def test_tables_are_the_plugins_own() -> None:
+    names = [
+        table.__tablename__
+        for each in FOUND.installed.values()
+        for table in (each.handler.DataFrame, each.handler.Aggregates)
+    ]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("value", NEVER_VALID)
+def test_what_is_no_reading_is_refused(plugin: InstalledPlugin, value: Any) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        plugin.handler.validate("key", value)
+    assert str(caught.value).startswith("expected")
+
+
+def test_values_out_of_bounds_are_refused(plugin: InstalledPlugin) -> None:
+    for bound, step in ((plugin.handler.minimum, -1), (plugin.handler.maximum, 1)):
+        if math.isfinite(bound):
+            with pytest.raises(InvalidValue):
+                plugin.handler.validate("key", bound + step)
+            assert plugin.handler.validate("key", bound) == bound
+
+
+def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "rsa_key_7").write_bytes(KEY.export_key())
+    name, value = plugin.name, a_valid_value(plugin)
+    now = datetime(2026, 11, 23, 12, 0, 30)
+    at = int(now.timestamp() * 1000)
+    record = make_record(KEY.public_key(), 7, "a host", now, name, "some/key 1", value)
+    records = [Record(plugin.manifest.topic, 0, 5, at, record)]
+
+    async def through() -> tuple[list[Any], Any]:
+        opened = await Opener(Keyring(tmp_path), {name: plugin.handler}, 1).open(records)
+        with ThreadPoolExecutor() as executor:
+            store = ReadingStore(engine, {name: plugin.handler}, executor)
+            first = await store.store([each for each in opened if isinstance(each, Reading)])
+            again = await store.store([each for each in opened if isinstance(each, Reading)])
+        assert first == again
+        return opened, first
+
+    opened, (stored, refused) = asyncio.run(through())
+    assert refused == []
+    assert stored == opened
+    start = bucket_start(stored[0].observed_at, 60)
+    with reading(engine) as connection:
+        loaded = list(plugin.handler.load_readings(connection, ["a host"], start, start + MINUTE))
+        others = list(plugin.handler.load_readings(connection, ["another host"], start, start + MINUTE))
+        earlier = list(plugin.handler.load_readings(connection, ["a host"], start - MINUTE, start))
+    assert [msgspec.structs.replace(each, plugin=name) for each in loaded] == stored
+    assert others == earlier == []
+
+    bucket = Bucket()
+    bucket.add(
+        Sample(loaded[0].id[:SAMPLE_ID_BYTES], loaded[0].key, plugin.handler.measure(loaded[0]), start)
+    )
+    rows = rows_of("a host", start, 60, bucket)
+    for _ in range(2):
+        with engine.begin() as connection:
+            plugin.handler.store_aggregates(connection, rows)
+    with reading(engine) as connection:
+        found = list(
+            plugin.handler.load_aggregates(connection, "a host", "some/key 1", 60, start, start + MINUTE)
+        )
+    assert found == rows
+    assert (found[0].statistics.count, found[0].statistics.sum) == (1, plugin.handler.measure(loaded[0]))
