@@ -2,9 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, cast
 
 import faust
+from faust.transport.consumer import Consumer
 from faust.types import StreamT
 from sqlalchemy import Engine
 
@@ -71,8 +72,9 @@ class SparkleApp(faust.App):
 
         What it fetches before that would be thrown away, and never be fetched again.
         """
-        if self.consumer.flow_active:
-            self.consumer.stop_flow()
+        consumer = cast(Consumer, self.consumer)
+        if consumer.flow_active:
+            consumer.stop_flow()
 
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""

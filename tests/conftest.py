@@ -13,6 +13,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Marks that tests use."""
+    config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, with a count in the summary, what the embedded broker cannot do."""
+    if config.getoption("broker") == "tansu":
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("kafka")])
+        items[:] = [item for item in items if not item.get_closest_marker("kafka")]
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which broker it is."""
     return f"broker: {config.getoption('broker')}"

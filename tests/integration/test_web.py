@@ -4,8 +4,11 @@ import http.client
 import json
 import math
 import random
+import subprocess
+import sys
 from collections import defaultdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -38,6 +41,7 @@ HOSTILE = [
     "\\",
 ]
 Values = dict[str, dict[str, list[float]]]
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 @pytest.fixture
@@ -198,6 +202,7 @@ def test_history_comes_out_of_sql(asked: tuple[Worker, Values]) -> None:
     assert {datetime.fromisoformat(each["observed_at"]).tzinfo for each in page["readings"]} == {UTC}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> None:
     worker, _ = asked
     for path, status, says in [
@@ -227,12 +232,47 @@ def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> Non
     assert ask(worker, "/api/v1/plugins", Host="evil.example.org")[0] == 403
 
 
-def test_metrics_are_served(asked: tuple[Worker, Values]) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_worker_describes_itself(asked: tuple[Worker, Values]) -> None:
+    """Metrics, and an OpenAPI document against which schemathesis finds nothing."""
     worker, sent = asked
     text = requests.get(f"{worker.url}/metrics", timeout=10).text
     readings = sum(len(values) for metrics in sent.values() for values in metrics.values())
     assert f'sparkle_readings_total{{plugin="Temperature"}} {readings}.0' in text
     assert "faust_messages_received_total" in text
+
+    _, document = worker.get("/api/v1/openapi.json")
+    validate(document)
+    assert set(document["paths"]) == {
+        "/api/v1/plugins",
+        "/api/v1/plugins/{plugin}",
+        "/api/v1/plugins/{plugin}/hosts",
+        "/api/v1/plugins/{plugin}/hosts/{host}",
+        "/api/v1/plugins/{plugin}/hosts/{host}/series",
+        "/api/v1/plugins/{plugin}/hosts/{host}/readings",
+        "/health/live",
+        "/health/ready",
+    }
+    explored = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)),
+            *(
+                "run",
+                f"{worker.url}/api/v1/openapi.json",
+                "--checks",
+                "all",
+                "--max-examples",
+                "40",
+                "--no-color",
+            ),
+            *("--seed", "1", "--request-timeout", "10", "--suppress-health-check", "all"),
+        ],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=240,
+    )
+    assert explored.returncode == 0, explored.stdout[-6000:] + explored.stderr[-2000:]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -258,20 +298,3 @@ def test_beyond_localhost_a_token_is_required(start_worker: StartWorker) -> None
         assert ask(worker, path, Authorization="Bearer wrong")[0] == 401
         assert ask(worker, path, Authorization="Bearer hush")[0] != 401
     assert "hush" not in worker.process.tail()
-
-
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_openapi_document_is_valid_and_names_every_page(asked: tuple[Worker, Values]) -> None:
-    worker, _ = asked
-    _, document = worker.get("/api/v1/openapi.json")
-    validate(document)
-    assert set(document["paths"]) == {
-        "/api/v1/plugins",
-        "/api/v1/plugins/{plugin}",
-        "/api/v1/plugins/{plugin}/hosts",
-        "/api/v1/plugins/{plugin}/hosts/{host}",
-        "/api/v1/plugins/{plugin}/hosts/{host}/series",
-        "/api/v1/plugins/{plugin}/hosts/{host}/readings",
-        "/health/live",
-        "/health/ready",
-    }

@@ -1,0 +1,95 @@
+"""Workers that are killed while records wait: each record is one row, and counted once."""
+
+import random
+from collections import Counter
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.produce import consume_all, produce
+from tests.support.worker import Worker, Workspace
+
+pytestmark = pytest.mark.kafka
+Sent = Counter[tuple[str, str]]
+EACH = 600
+
+
+def records(collector: Collector, number: int, sent: Sent) -> list[bytes]:
+    chance = random.Random(number + sent.total())
+    made = []
+    for _ in range(number):
+        host, metric = f"host-{chance.randrange(40)}", f"core/{chance.randrange(4)}"
+        sent[host, metric] += 1
+        made.append(collector.record(host, "Temperature", metric, 20.0))
+    return made
+
+
+def counted(url: str) -> Sent:
+    statement = (
+        'SELECT hostname, metric, sum("count") AS n FROM temperature_aggregates GROUP BY hostname, metric'
+    )
+    return Counter({(row["hostname"], row["metric"]): int(row["n"]) for row in query(url, statement)})
+
+
+def answered(worker: Worker) -> Sent:
+    """What the worker answers for all hosts."""
+    found: Sent = Counter()
+    for number in range(40):
+        status, answer = worker.get(f"/api/v1/plugins/Temperature/hosts/host-{number}?window=1h")
+        for metric, statistics in answer["metrics"].items() if status == 200 else ():
+            found[f"host-{number}", metric] = statistics["count"]
+    return found
+
+
+def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    sent: Sent = Counter()
+    worker = start_worker()
+    for _ in range(4):
+        produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+        eventually(
+            lambda: count(database_url, "temperature_readings"), lambda found: found > sent.total() - EACH
+        )
+        produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+        worker.kill()
+        assert count(database_url, "temperature_readings") < sent.total(), "nothing was left to do"
+        worker = start_worker(ready=False)
+    worker.wait_ready()
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= sent.total(), 90)
+    assert eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total()) == sent
+    assert answered(worker) == sent
+    assert count(database_url, "temperature_readings") == sent.total()
+    assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
+
+
+@pytest.fixture
+def admin(broker: Broker) -> AdminClient:
+    return AdminClient({"bootstrap.servers": broker.bootstrap})
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_lost_changelog_is_restored_from_sql(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, admin: AdminClient
+) -> None:
+    collector = Collector(workspace.certs)
+    sent: Sent = Counter()
+    worker = start_worker()
+    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+    eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total())
+    assert worker.terminate() == 0
+    changelog = f"{workspace.app_id}-Temperature-60s-changelog"
+    assert consume_all(broker.bootstrap, changelog)
+    admin.delete_topics([changelog])[changelog].result(20)
+    eventually(lambda: changelog in admin.list_topics(timeout=5).topics, lambda there: not there)
+    worker = start_worker()
+    assert answered(worker) == sent
+    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+    assert eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total()) == sent
+    assert eventually(lambda: answered(worker), lambda found: found.total() >= sent.total()) == sent
