@@ -8,6 +8,8 @@ RUN := $(VENV)/bin/python
 DEMO_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 KAFKA := .cache/kafka-4.3.1
+# Integration tests mostly wait: two files at a time, each with servers of its own.
+TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -20,10 +22,10 @@ demo: $(DEMO_STAMP)  ## broker, worker and collectors on this machine; DEMO_HOST
 	@$(RUN) -m demo
 
 test: $(DEV_STAMP)  ## unit tests, and integration tests on the embedded broker
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(TOGETHER)
 
 test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## integration tests on Apache Kafka (needs Java 17 and Maven)
-	@$(RUN) -m pytest --broker=kafka tests/integration
+	@$(RUN) -m pytest $(TOGETHER) --broker=kafka tests/integration
 
 lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/ruff check .

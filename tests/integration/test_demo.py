@@ -1,0 +1,90 @@
+"""``python -m demo``, as a person uses it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.database import query
+from tests.support.eventually import eventually
+from tests.support.processes import free_port
+from tests.support.worker import PROJECT
+
+
+@pytest.fixture
+def ports() -> dict[str, str]:
+    return {"DEMO_BROKER_PORT": str(free_port()), "DEMO_WEB_PORT": str(free_port())}
+
+
+@pytest.fixture
+def demo(ports: dict[str, str], tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The running demo and what it prints."""
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "demo", "--hosts", "3"],
+            cwd=PROJECT,
+            env={**os.environ, **ports},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    yield process, output
+    process.kill()
+    process.wait()
+
+
+def test_the_demo_shows_this_machine_and_leaves_nothing_behind(
+    demo: tuple[subprocess.Popen[bytes], Path],
+) -> None:
+    process, output = demo
+    text = eventually(
+        output.read_text, lambda found: "\tPU_Workload\t" in found or process.poll() is not None, 90
+    )
+    assert process.poll() is None, text
+    command = re.search(r"curl '(\S+)'", text)
+    database = re.search(r"SQLite file: +(\S+)", text)
+    assert command
+    assert database
+    assert re.search(r"web address: +http://127\.0\.0\.1:\d+/", text)
+    with urllib.request.urlopen(command[1]) as response:
+        answer = json.load(response)
+    assert answer["host"] == socket.gethostname()
+    assert 0 <= answer["metrics"]["CPU/total"]["average"] <= 100
+    assert answer["metrics"]["CPU/total"]["count"] >= 1
+    for table in ("pu_workload_readings", "pu_workload_aggregates"):
+        statement = f"SELECT count(*) AS n FROM {table} WHERE hostname = :host AND metric = 'CPU/total'"
+        rows = query(f"sqlite:///{database[1]}", statement, host=socket.gethostname())
+        assert rows[0]["n"] >= 1, table
+
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 4, "broker, worker, collector, simulated hosts"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    _, alive = psutil.wait_procs(children, timeout=1)
+    assert alive == []
+
+
+def test_a_busy_port_is_named_before_anything_starts(ports: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", int(ports["DEMO_WEB_PORT"]))):
+        run = subprocess.run(
+            [sys.executable, "-m", "demo"],
+            cwd=PROJECT,
+            env={**os.environ, **ports},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert run.returncode == 1
+    assert f"port {ports['DEMO_WEB_PORT']}: expected a free port for the web address" in run.stderr
+    assert "DEMO_WEB_PORT=" in run.stderr
+    assert run.stdout == ""

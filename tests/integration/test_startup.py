@@ -1,0 +1,146 @@
+"""A worker that cannot work says so in one line and leaves; ``check`` says it beforehand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.eventually import eventually
+from tests.support.processes import free_port
+from tests.support.worker import Worker, Workspace, run_command
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def log_of(worker: Worker) -> str:
+    """What a worker said before it left."""
+    eventually(lambda: worker.process.running, lambda running: not running)
+    assert worker.process.exit_code == 1
+    log = worker.process.log.read_text()
+    assert "Traceback" not in log
+    return log
+
+
+@pytest.mark.parametrize(
+    ("what", "settings"),
+    [
+        ("broker", {"broker__url": "127.0.0.1:{port}", "broker__wait_seconds": 4}),
+        (
+            "database",
+            {
+                "database__url": "postgresql+psycopg2://me:secret@127.0.0.1:{port}/x",
+                "database__wait_seconds": 4,
+            },
+        ),
+    ],
+)
+def test_what_is_not_there_is_awaited_for_a_while(
+    workspace: Workspace, start_worker: StartWorker, what: str, settings: dict[str, Any]
+) -> None:
+    Collector(workspace.certs)
+    closed = {name: str(value).format(port=free_port()) for name, value in settings.items()}
+    log = log_of(start_worker(ready=False, **closed))
+    url = closed[f"{what}__url"].replace("secret", "***")
+    assert log.count(f"waiting for the {what} at {url}") >= 2
+    last = log.strip().splitlines()[-1]
+    assert f"{what}.url: expected the {what} at {url} within 4 s, found" in last
+    assert "start it, or correct the setting" in last
+    assert "secret" not in log
+
+
+def damaged(certs: Path) -> None:
+    Collector(certs)
+    (certs / "rsa_key_2").write_text("junk")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "settings", "says"),
+    [
+        (lambda _: None, {}, "certs: expected private keys named rsa_key_<id>, found none"),
+        (damaged, {}, "rsa_key_2: expected an RSA private key in PEM, found something else"),
+        (Collector, {"broker__partitons": 3}, "SPARKLE_BROKER__PARTITONS: expected a known setting"),
+        (Collector, {"web__port_": 3}, "the nearest is web.port"),
+        (Collector, {"database__url": "nonsense"}, "database.url: expected a SQLAlchemy URL"),
+        (Collector, {"plugins": "/nowhere"}, "/nowhere: expected a folder of plugins, found no such folder"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    workspace: Workspace, start_worker: StartWorker, prepare: Any, settings: dict[str, Any], says: str
+) -> None:
+    prepare(workspace.certs)
+    assert says in log_of(start_worker(ready=False, **settings)).strip().splitlines()[-1]
+
+
+def test_topics_of_another_number_of_partitions_are_refused(
+    workspace: Workspace, start_worker: StartWorker
+) -> None:
+    Collector(workspace.certs)
+    start_worker().kill()
+    log = log_of(start_worker(ready=False, broker__partitions=5))
+    assert "broker.partitions: expected 5 partitions of topic" in log
+    assert "found 4; set broker.partitions to 4" in log
+
+
+def test_a_broken_plugin_is_reported_and_the_others_go_on(
+    workspace: Workspace, start_worker: StartWorker
+) -> None:
+    Collector(workspace.certs)
+    broken = workspace.plugins / "broken"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("import no_such_module")
+    (broken / "manifest.py").write_text(
+        f'NAME, VERSION, AUTHOR = "Broken", "1", "me"\nTOPIC = "{workspace.topic}"\n'
+    )
+    worker = start_worker()
+    assert "plugin Broken" in worker.process.log.read_text()
+    assert "No module named 'no_such_module'" in worker.process.log.read_text()
+    names = [plugin["name"] for plugin in worker.get("/api/v1/plugins")[1]["plugins"]]
+    assert names == ["PU_Workload", "Temperature"]
+
+
+def test_sigterm_ends_a_worker_in_order(workspace: Workspace, start_worker: StartWorker) -> None:
+    Collector(workspace.certs)
+    worker = start_worker()
+    assert worker.terminate() == 0
+    assert "Traceback" not in worker.process.log.read_text()
+
+
+def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, database_url: str) -> None:
+    environment = workspace.environment(broker.bootstrap, database_url)
+    without_key = run_command(environment, "check")
+    assert without_key.returncode == 1
+    assert "FAULT keys:" in without_key.stdout
+    Collector(workspace.certs)
+    right = run_command(environment, "check")
+    assert (right.returncode, right.stderr) == (0, "")
+    lines = right.stdout.splitlines()
+    assert all(line.startswith("ok ") for line in lines), right.stdout
+    assert {line.split()[1].rstrip(":") for line in lines} >= {
+        "settings",
+        "plugin",
+        "keys",
+        "database",
+        "broker",
+    }
+    closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
+    wrong = run_command(closed, "check")
+    assert wrong.returncode == 1
+    assert "FAULT broker: broker.url: expected a broker at" in wrong.stdout
+    assert "Traceback" not in wrong.stdout + wrong.stderr
+    usage = run_command(closed, "check", "--nonsense")
+    assert usage.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "names"), [("agents", ("ingest-", "aggregate-Temperature")), ("tables", ("PU_Workload-60s",))]
+)
+def test_agents_and_tables_have_names_that_a_person_understands(
+    broker: Broker, workspace: Workspace, database_url: str, command: str, names: tuple[str, ...]
+) -> None:
+    listed = run_command(workspace.environment(broker.bootstrap, database_url), command)
+    assert listed.returncode == 0
+    for name in names:
+        assert name in listed.stdout
