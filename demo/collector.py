@@ -12,6 +12,7 @@ import importlib
 import json
 import logging
 import math
+import os
 import random
 import signal
 import socket
@@ -54,6 +55,8 @@ def load_archive(archive: Path, folder: Path) -> Archive:
     Raises:
         SystemExit: when a required plugin is not in the archive.
     """
+    # Set where a handler imports plugins: they would give their other half.
+    os.environ.pop("SPARKLE_M_SERVER", None)
     with tarfile.open(archive) as members:
         members.extractall(folder, filter="data")
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))

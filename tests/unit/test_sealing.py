@@ -25,6 +25,7 @@ def test_the_same_message_is_never_sealed_to_the_same_bytes() -> None:
         (Sealer(KEY).seal(b"x", b"other topic"), "another topic"),
         (Sealer(KEY).seal(b"x", b"topic")[:-1] + b"\0", "changed on its way"),
     ],
+    ids=["nothing", "json", "another key", "another topic", "changed"],
 )
 def test_what_cannot_be_unsealed_says_why(sealed: bytes, says: str) -> None:
     with pytest.raises(CannotUnseal, match=says):
