@@ -157,6 +157,8 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
         await _create(admin, settings, wanted)
         for described in await admin.describe_topics([*samples, *changelogs]):
             found = len(described["partitions"])
+            if not found:
+                raise TransientFault(f"topic {described['topic']} was made, and is not there yet")
             if found != settings.broker.partitions:
                 raise StartupFault(
                     "broker.partitions",
