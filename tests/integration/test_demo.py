@@ -1,5 +1,6 @@
 """``python -m demo``, as a person uses it."""
 
+import contextlib
 import json
 import os
 import re
@@ -25,10 +26,9 @@ def ports() -> dict[str, str]:
     return {"DEMO_BROKER_PORT": str(free_port()), "DEMO_WEB_PORT": str(free_port())}
 
 
-@pytest.fixture
-def demo(ports: dict[str, str], tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """The running demo and what it prints."""
-    output = tmp_path / "output"
+@contextlib.contextmanager
+def demo(ports: dict[str, str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The running demo; what it prints goes to ``output``."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "demo", "--hosts", "3"],
@@ -37,15 +37,27 @@ def demo(ports: dict[str, str], tmp_path: Path) -> Iterator[tuple[subprocess.Pop
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    yield process, output
-    process.kill()
-    process.wait()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
-def test_the_demo_shows_this_machine_and_leaves_nothing_behind(
-    demo: tuple[subprocess.Popen[bytes], Path],
-) -> None:
-    process, output = demo
+def test_the_demo_shows_this_machine_and_leaves_nothing_behind(ports: dict[str, str], tmp_path: Path) -> None:
+    # The second time at once, on the same ports.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with demo(ports, tmp_path / "output") as process:
+            shows_this_machine(process, tmp_path / "output")
+            children = psutil.Process(process.pid).children(recursive=True)
+            assert len(children) >= 4, "broker, worker, collector, simulated hosts"
+            process.send_signal(number)
+            assert process.wait(30) == 0
+            _, alive = psutil.wait_procs(children, timeout=1)
+            assert alive == []
+
+
+def shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> None:
     text = eventually(
         output.read_text, lambda found: "\tPU_Workload\t" in found or process.poll() is not None, 90
     )
@@ -64,13 +76,6 @@ def test_the_demo_shows_this_machine_and_leaves_nothing_behind(
         statement = f"SELECT count(*) AS n FROM {table} WHERE hostname = :host AND metric = 'CPU/total'"
         rows = query(f"sqlite:///{database[1]}", statement, host=socket.gethostname())
         assert rows[0]["n"] >= 1, table
-
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= 4, "broker, worker, collector, simulated hosts"
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
-    _, alive = psutil.wait_procs(children, timeout=1)
-    assert alive == []
 
 
 def test_a_busy_port_is_named_before_anything_starts(ports: dict[str, str]) -> None:

@@ -1,0 +1,102 @@
+"""A plugin that replaces every default: another table layout, another validation, another topic."""
+
+import json
+
+import pytest
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import query
+from tests.support.eventually import eventually
+from tests.support.produce import consume_all, produce
+from tests.support.worker import Workspace
+
+MANIFEST = 'NAME, VERSION, AUTHOR, TOPIC = "Disk", "2.0", "me", "{topic}"\n'
+INIT = "from .manifest import AUTHOR, NAME, TOPIC, VERSION\nfrom .server import plugin\n"
+SERVER = '''
+import json
+from sqlalchemy import BigInteger, String, Text, select
+from sqlalchemy.orm import mapped_column
+from sparkle_app.plugin_api import AggregatesTable, Base, InvalidValue, Plugin, Reading
+
+class Documents(Base):
+    """One JSON document a reading, and nothing else."""
+    __tablename__ = "disk_documents"
+    id = mapped_column(String(32), primary_key=True)
+    host = mapped_column(String(1024))
+    at = mapped_column(BigInteger)
+    document = mapped_column(Text)
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "disk_aggregates"
+
+class Disk(Plugin):
+    unit = "bytes"
+    Aggregates = Aggregates
+
+    def validate(self, key, value):
+        if not isinstance(value, dict) or set(value) != {"used", "free"}:
+            raise InvalidValue("expected an object with used and free")
+        return value
+
+    def measure(self, reading):
+        return float(reading.value["used"])
+
+    def store_readings(self, connection, readings):
+        by_id = {reading.id.hex(): reading for reading in readings}
+        table = Documents.__table__
+        known = set(connection.execute(select(table.c.id).where(table.c.id.in_(by_id))).scalars())
+        for id_, reading in by_id.items():
+            if id_ not in known:
+                document = json.dumps([reading.key, reading.value])
+                row = {"id": id_, "host": reading.hostname, "at": reading.observed_at, "document": document}
+                connection.execute(table.insert(), row)
+        return list(by_id.values())
+
+    def load_readings(self, connection, hostnames, start, end, limit=None):
+        table = Documents.__table__
+        wanted = select(table).where(table.c.host.in_(hostnames), table.c.at >= start, table.c.at < end)
+        for row in connection.execute(wanted.order_by(table.c.at).limit(limit)):
+            key, value = json.loads(row.document)
+            yield Reading(bytes.fromhex(row.id), 0, row.host, "Disk", key, value, row.at, row.at, True, "", 0, 0)
+
+plugin = Disk()
+'''
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_plugin_replaces_any_default_in_its_own_folder(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    topic = f"{workspace.app_id}-disks"
+    package = workspace.plugins / "disk"
+    package.mkdir()
+    for name, text in {"__init__": INIT, "manifest": MANIFEST.format(topic=topic), "server": SERVER}.items():
+        (package / f"{name}.py").write_text(text)
+    collector = Collector(workspace.certs)
+    worker = start_worker()
+    sizes = [{"used": used, "free": 100 - used} for used in (10, 20, 60)]
+    good = [collector.record("web-1", "Disk", "/var", size) for size in sizes]
+    bad = collector.record("web-1", "Disk", "/var", 10)
+    # Twice, as a producer's retry would.
+    produce(broker.bootstrap, topic, [*good, bad, *good])
+
+    status, answer = eventually(
+        lambda: worker.get("/api/v1/plugins/Disk/hosts/web-1"),
+        lambda found: found[0] == 200 and found[1]["metrics"]["/var"]["count"] >= 3,
+    )
+    assert (status, answer["unit"]) == (200, "bytes")
+    found = answer["metrics"]["/var"]
+    assert (found["count"], found["average"], found["minimum"], found["maximum"]) == (3, 30, 10, 60)
+    (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
+    assert dict(letter.headers)["sparkle-reason"] == b"invalid_value"
+    rows = query(database_url, "SELECT document FROM disk_documents")
+    assert sorted((json.loads(row["document"]) for row in rows), key=str) == [
+        ["/var", size] for size in sizes
+    ]
+    counted = eventually(
+        lambda: query(database_url, 'SELECT sum("count") AS n FROM disk_aggregates')[0]["n"],
+        lambda n: (n or 0) >= 3,
+    )
+    assert counted == 3
