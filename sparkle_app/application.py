@@ -91,9 +91,7 @@ def create_app(settings: Settings) -> SparkleApp:
     """The Faust application for these settings."""
     app = SparkleApp(
         settings.app_id,
-        broker=[
-            f"kafka://{server.strip().removeprefix('kafka://')}" for server in settings.broker.url.split(",")
-        ],
+        broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
         datadir=settings.data,
         autodiscover=False,
         store="memory://",

@@ -5,6 +5,7 @@ Every key is declared here once, with its default, its bounds and its descriptio
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -153,7 +154,7 @@ def load_settings(path: Path | None = None) -> Settings:
     try:
         values = YamlConfigSettingsSource(Settings, yaml_file=path)() if _readable(path) else {}
         settings = Settings(**values)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise StartupFault(
             str(path), expected="YAML", found=" ".join(str(error).split()), hint="mend the file"
         ) from error
@@ -246,6 +247,14 @@ def _checked(path: Path, settings: Settings) -> Settings:
                 hint="several connections must see the same data",
             )
         url = url.set(database=str(folder / url.database))
+    for server in settings.broker.url.split(","):
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):\d{1,5}", server.strip()):
+            raise StartupFault(
+                "broker.url",
+                expected="HOST:PORT, several separated by commas",
+                found=repr(server),
+                hint="correct it",
+            )
     if settings.web.host not in LOCALHOST and not (
         settings.web.token and settings.web.token.get_secret_value()
     ):

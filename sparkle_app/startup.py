@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ async def prepare(app: "SparkleApp") -> None:
         settings = app.settings
         logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
         check_web(settings, app.conf.web_bind)
+        check_port(app.conf.web_bind, app.conf.web_port)
         for warning in [*app.plugins.warnings, *app.plugins.faults]:
             logger.warning("%s", warning)
         if not app.plugins.installed:
@@ -82,6 +84,27 @@ def check_web(settings: Settings, host: str) -> None:
             found="none",
             hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
         )
+
+
+def check_port(host: str, port: int) -> None:
+    """The web address can be listened on.
+
+    Raises:
+        StartupFault: when it cannot.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            # As the web server does: a port that was left a moment ago is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise StartupFault(
+            "web.port",
+            expected=f"to listen on {host}, port {port}",
+            found=error.strerror or str(error),
+            hint="end what uses it, or set SPARKLE_WEB__PORT to another",
+        ) from error
 
 
 async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from sparkle_app.errors import TransientFault
+from sparkle_app.errors import StartupFault, TransientFault
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
@@ -55,8 +55,16 @@ def transient(error: Exception) -> TransientFault:
 
 
 def _sqlite(url: URL) -> Engine:
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database or "").parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupFault(
+            "database.url",
+            expected=f"a folder {folder} to write to",
+            found=error.strerror or str(error),
+            hint="choose another",
+        ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

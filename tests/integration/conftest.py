@@ -76,9 +76,9 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
     """
     started: list[Worker] = []
 
-    def start(*, ready: bool = True, **settings: Any) -> Worker:
+    def start(*, ready: bool = True, port: int | None = None, **settings: Any) -> Worker:
         environment = workspace.environment(broker.bootstrap, database_url, **settings)
-        worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log")
+        worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log", port)
         started.append(worker)
         worker.start()
         if ready:

@@ -1,5 +1,6 @@
 """A worker that cannot work says so in one line and leaves; ``check`` says it beforehand."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,14 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     prepare(workspace.certs)
     assert says in log_of(start_worker(ready=False, **settings)).strip().splitlines()[-1]
+
+
+def test_a_busy_web_port_is_named(workspace: Workspace, start_worker: StartWorker) -> None:
+    Collector(workspace.certs)
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        log = log_of(start_worker(ready=False, port=port))
+    assert f"web.port: expected to listen on 127.0.0.1, port {port}, found Address already in use" in log
 
 
 def test_topics_of_another_number_of_partitions_are_refused(

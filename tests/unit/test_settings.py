@@ -69,6 +69,8 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ("web: [1]", r"web: expected"),
         ("- 1\n- 2", r"settings.yaml"),
         ("a: [", r"settings.yaml: expected YAML"),
+        ("broker: {url: 'localhost'}", r"broker.url: expected HOST:PORT.*found 'localhost'"),
+        ("broker: {url: 'a:1,http://b:2'}", r"broker.url: expected HOST:PORT.*found 'http://b:2'"),
     ],
 )
 def test_a_bad_setting_is_one_clear_line(file: Path, text: str, says: str) -> None:
