@@ -57,6 +57,7 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
             "aggregates: {bucket_seconds: 70}",
             r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
         ),
+        ("log_level: info", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'info'"),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
         (
