@@ -9,6 +9,7 @@ Exit codes: 0 made, 1 something is wrong and nothing was written, 2 wrong usage.
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def main() -> int:
     """Make a config; return the exit code."""
     options = _options()
     texts = words()
+    # A script that runs in the background hands SIGINT on as ignored; a person here can still press Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         settings = load_settings()
         packages = find_packages(settings.plugins)

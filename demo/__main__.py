@@ -29,7 +29,9 @@ READY_SECONDS = 60
 def main() -> None:
     """Run until Ctrl-C or SIGTERM."""
     options = _options()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell script that starts this in the background makes it be ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     children: list[Child] = []
     try:
         _check_port(options.broker_port, "the broker", "DEMO_BROKER_PORT")
