@@ -216,7 +216,12 @@ def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault
         return _unknown(f"{path}, {key}", key, known)
     # A secret's wrong value must not be printed either.
     found = "a value of the wrong kind" if key in {"database.url", "web.token"} else repr(first["input"])
-    return StartupFault(where, expected=first["msg"].removeprefix("Input should be "), found=found, hint="see docs/settings.md")
+    return StartupFault(
+        where,
+        expected=first["msg"].removeprefix("Input should be "),
+        found=found,
+        hint="see docs/settings.md",
+    )
 
 
 def _checked(path: Path, settings: Settings) -> Settings:
