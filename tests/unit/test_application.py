@@ -1,0 +1,60 @@
+"""The parts joined: nothing is connected, and nothing is made, before a worker starts."""
+
+from pathlib import Path
+
+import pytest
+
+from sparkle_app.application import SparkleApp, create_app
+from sparkle_app.settings import load_settings
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+
+
+def made(folder: Path, **settings: str) -> SparkleApp:
+    folder.mkdir()
+    lines = [f"plugins: {PLUGINS}", *(f"{key}: {value}" for key, value in settings.items())]
+    (folder / "settings.yaml").write_text("\n".join(lines))
+    return create_app(load_settings(folder / "settings.yaml"))
+
+
+def test_each_topic_has_an_agent_and_each_plugin_an_agent_and_a_table(tmp_path: Path) -> None:
+    app = made(tmp_path / "one", app_id="mine")
+    agents = {agent.name: agent.channel.get_topic_name() for agent in app.agents.values()}
+    assert agents == {
+        "ingest-telemetry": "telemetry",
+        "aggregate-Temperature": "mine-Temperature-samples",
+        "aggregate-PU_Workload": "mine-PU_Workload-samples",
+    }
+    assert set(app.tables) == {"Temperature-60s", "PU_Workload-60s"}
+    changelogs = {table.changelog_topic_name for table in app.tables.values()}
+    assert changelogs == {"mine-Temperature-60s-changelog", "mine-PU_Workload-60s-changelog"}
+
+
+def test_several_apps_live_in_one_process_and_leave_nothing_on_disk(tmp_path: Path) -> None:
+    first, second = made(tmp_path / "one", app_id="first"), made(tmp_path / "two", app_id="second")
+    assert first.metrics.registry is not second.metrics.registry
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["settings.yaml"]
+
+
+def test_faust_is_told_what_it_does_wrong_by_itself(tmp_path: Path) -> None:
+    conf = made(tmp_path / "one").conf
+    assert conf.stream_wait_empty is False
+    assert conf.topic_allow_declare is False
+    assert (conf.web_router_enabled, conf.web_tables_enabled) == (False, False)
+    assert conf.web_bind == "127.0.0.1"
+    assert conf.producer_acks == -1
+
+
+def test_sparkle_app_makes_the_app_on_first_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sparkle_app
+
+    (tmp_path / "settings.yaml").write_text(f"app_id: lazy\nplugins: {PLUGINS}\n")
+    monkeypatch.setenv("SPARKLE_SETTINGS", str(tmp_path / "settings.yaml"))
+    vars(sparkle_app).pop("app", None)
+    try:
+        assert sparkle_app.app is sparkle_app.app
+        assert sparkle_app.app.conf.id == "lazy"
+    finally:
+        vars(sparkle_app).pop("app", None)
+    with pytest.raises(AttributeError):
+        _ = sparkle_app.nonsense
