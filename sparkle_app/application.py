@@ -108,6 +108,7 @@ def create_app(settings: Settings) -> SparkleApp:
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
+        producer_max_request_size=topics.LARGEST_MESSAGE,
         web_bind=settings.web.host,
         web_host=settings.web.host,
         web_port=settings.web.port,

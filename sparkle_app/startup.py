@@ -161,16 +161,17 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
         StartupFault: when one of the handler's own topics has another number of partitions.
     """
     app_id = settings.app_id
-    forever = {"retention.ms": "-1"}
-    samples: dict[str, dict[str, str]] = {topics.samples_topic(app_id, name): {} for name in plugins}
+    large = {"max.message.bytes": str(topics.LARGEST_MESSAGE)}
     resolution = settings.aggregates.bucket_seconds
+    samples = {topics.samples_topic(app_id, name): large for name in plugins}
     changelogs = {
-        topics.changelog_topic(app_id, name, resolution): {"cleanup.policy": "compact"} for name in plugins
+        topics.changelog_topic(app_id, name, resolution): {**large, "cleanup.policy": "compact"}
+        for name in plugins
     }
     wanted: dict[str, dict[str, str]] = {
         # The broker's time cannot be wrong with the host's clock.
         **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugin_topics},
-        topics.dead_letter_topic(app_id): forever,
+        topics.dead_letter_topic(app_id): {**large, "retention.ms": "-1"},
         **samples,
         **changelogs,
     }

@@ -3,6 +3,9 @@
 import re
 import zlib
 
+LARGEST_MESSAGE = 16 * 1024 * 1024
+"""Bytes of a message in the handler's own topics: a dead letter is a little larger than the largest record, and the
+samples of a batch with long names are more than a broker's usual megabyte."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 """What Kafka accepts as a topic's name."""
 

@@ -143,3 +143,17 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
             assert not [record for record in sealed if b"sensor" in (record.value or b"")], (
                 f"{topic} is readable"
             )
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_bad_record_as_large_as_the_broker_takes_does_not_stop_its_partition(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    start_worker()
+    large = b"x" * 999_900
+    good = collector.record("host-1", "Temperature", "k", 20.0)
+    produce(broker.bootstrap, workspace.topic, [large, good], partition=0)
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
+    assert letter.value == large
