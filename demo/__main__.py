@@ -35,6 +35,10 @@ def main() -> None:
     children: list[Child] = []
     try:
         _check_port(options.broker_port, "the broker", "DEMO_BROKER_PORT")
+        if options.broker_port == options.web_port:
+            sys.exit(
+                f"DEMO_WEB_PORT: expected another port than the broker's, found {options.web_port} for both"
+            )
         _check_port(options.web_port, "the web address", "DEMO_WEB_PORT")
         averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
         _start(options, children)

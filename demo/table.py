@@ -60,6 +60,9 @@ def show(averages: Averages, children: Sequence[Child]) -> None:
                 live.update(_table(rows, averages.machine), refresh=True)
     else:
         for rows in _every(PIPE_SECONDS, averages, children):
+            print(
+                f"{time.strftime('%H:%M:%S')}, the last {WINDOW}: host, plugin, average, minimum, maximum, readings"
+            )
             for row in rows:
                 print("\t".join(row))
             sys.stdout.flush()

@@ -33,6 +33,14 @@ _SESSION_SECONDS = 15
 _HEARTBEAT_SECONDS = 5
 
 
+class QuietWorker(faust.Worker):
+    """A worker without Faust's spinner, whose control characters would stand in logs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spinner = None
+
+
 class SparkleApp(faust.App):
     """The Faust application, with the parts that its agents, pages and commands share."""
 
@@ -120,6 +128,7 @@ def create_app(settings: Settings) -> SparkleApp:
         web_tables_enabled=False,
         web_metrics_enabled=False,
         worker_redirect_stdouts=False,
+        Worker=QuietWorker,
         logging_config=logging_config(settings.log_level),
     )
     app.join(settings)

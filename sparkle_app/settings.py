@@ -8,10 +8,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -153,6 +154,16 @@ def load_settings(path: Path | None = None) -> Settings:
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
         values = YamlConfigSettingsSource(Settings, yaml_file=path)() if _readable(path) else {}
+        for name, value in values.items():
+            section = Settings.model_fields.get(name)
+            # What is no mapping would be passed over for the section's defaults.
+            if section and _is_section(section) and not isinstance(value, dict):
+                raise StartupFault(
+                    f"{path}, {name}",
+                    expected=f"keys such as {next(_keys(Settings, only=name))}",
+                    found=repr(value),
+                    hint="see docs/settings.md",
+                )
         settings = Settings(**values)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise StartupFault(
@@ -183,10 +194,16 @@ def database_url(settings: Settings) -> URL:
     return make_url(settings.database.url.get_secret_value())
 
 
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+
+
+def _keys(model: type[BaseModel], prefix: str = "", only: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
+        if only and name != only:
+            continue
+        if _is_section(field):
+            yield from _keys(cast(type[BaseModel], field.annotation), f"{prefix}{name}.")
         else:
             yield prefix + name
 
@@ -203,8 +220,9 @@ def _readable(path: Path) -> bool:
 
 
 def _unknown(where: str, key: str, known: list[str]) -> StartupFault:
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)
-    return StartupFault(where, expected="a known setting", found=key, hint=f"the nearest is {nearest[0]}")
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"the nearest is {nearest[0]}" if nearest else "see docs/settings.md"
+    return StartupFault(where, expected="a known setting", found=key, hint=hint)
 
 
 def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault:
@@ -236,13 +254,14 @@ def _checked(path: Path, settings: Settings) -> Settings:
             found="something else",
             hint="see docs/settings.md",
         ) from error
-    if url.get_backend_name() not in get_args(Dialect):
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
         raise StartupFault(
             "database.url",
-            expected="sqlite or postgresql",
-            found=url.get_backend_name(),
+            expected="sqlite:///… or postgresql://…",
+            found=url.drivername,
             hint="see docs/settings.md",
         )
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise StartupFault(
@@ -253,7 +272,8 @@ def _checked(path: Path, settings: Settings) -> Settings:
             )
         url = url.set(database=str(folder / url.database))
     for server in settings.broker.url.split(","):
-        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):\d{1,5}", server.strip()):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", server.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
             raise StartupFault(
                 "broker.url",
                 expected="HOST:PORT, several separated by commas",
@@ -288,4 +308,4 @@ def _checked(path: Path, settings: Settings) -> Settings:
     )
 
 
-Dialect = Literal["sqlite", "postgresql"]
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}

@@ -175,6 +175,8 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
         **samples,
         **changelogs,
     }
+    # What its lines say, many times, the caller says once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, request_timeout_ms=10_000)
     try:
         await admin.start()
@@ -191,9 +193,28 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
                     hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
                 )
     except (KafkaError, OSError) as error:
-        raise TransientFault(f"{type(error).__name__}: {error}") from error
+        raise TransientFault(await why_not(settings.broker.url, error)) from error
     finally:
         await admin.close()
+        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
+
+
+async def why_not(servers: str, error: Exception) -> str:
+    """Why the broker does not answer, in the system's words where it cannot even be connected to."""
+    host, _, port = servers.split(",", maxsplit=1)[0].strip().rpartition(":")
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _SAY_EVERY)
+        writer.close()
+    except TimeoutError:
+        return "no connection within 3 s"
+    except OSError as refused:
+        # asyncio's own text repeats the address.
+        return (
+            os.strerror(refused.errno)
+            if refused.errno and refused.errno > 0
+            else str(refused.strerror or refused)
+        )
+    return str(error)
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:

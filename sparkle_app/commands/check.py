@@ -13,7 +13,7 @@ from sparkle_app import topics
 from sparkle_app.commands.base import SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url, masked
-from sparkle_app.startup import check_web
+from sparkle_app.startup import check_web, why_not
 from sparkle_app.storage.database import reading, transient
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
@@ -104,7 +104,7 @@ class check(SparkleCommand):
         try:
             existing = await asyncio.wait_for(_list_topics(settings.broker.url), _SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
-            found = str(error) or f"no answer within {_SECONDS} s"
+            found = await why_not(settings.broker.url, error) or f"no answer within {_SECONDS} s"
             return Finding(
                 "broker", False, f"broker.url: expected a broker at {settings.broker.url}, found {found}"
             )

@@ -1,11 +1,12 @@
 """Asking a person at a terminal for a config."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sparkle_app.config_archive.making import ARCHIVE
+from sparkle_app.config_archive.making import ARCHIVE, LARGEST_ID, is_address
 from sparkle_app.plugin.manifest import Manifest
 
 T = TypeVar("T")
@@ -34,11 +35,11 @@ def ask(wishes: Wishes, installed: Sequence[Manifest], words: Words) -> Wishes:
     everything = ",".join(plugin.name for plugin in wishes.plugins)
     return Wishes(
         plugins=_question(words["choose"], everything, lambda text: choose(text, installed, words)),
-        address=_question(words["address"], wishes.address, str),
-        port=_question(words["port"], str(wishes.port), lambda text: _number(text, words)),
-        interval=_question(words["interval"], str(wishes.interval), lambda text: _number(text, words)),
+        address=_question(words["address"], wishes.address, lambda text: _address(text, words)),
+        port=_question(words["port"], str(wishes.port), lambda text: _number(text, words, 1, 65535)),
+        interval=_question(words["interval"], str(wishes.interval), lambda text: _number(text, words, 1)),
         config_id=_question(words["id"], str(wishes.config_id), lambda text: _number(text, words)),
-        output=_question(words["output"], str(wishes.output), Path),
+        output=_question(words["output"], str(wishes.output), lambda text: _output(text, words)),
     )
 
 
@@ -102,7 +103,19 @@ def _question(text: str, default: str, understand: Callable[[str], T]) -> T:
             print(fault)
 
 
-def _number(text: str, words: Words) -> int:
-    if not text.isdecimal():
-        raise NotUnderstood(words["number"].format(found=text))
+def _number(text: str, words: Words, least: int = 0, most: int = LARGEST_ID) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
+        raise NotUnderstood(words["number"].format(found=text, least=least, most=most))
     return int(text)
+
+
+def _address(text: str, words: Words) -> str:
+    if not is_address(text):
+        raise NotUnderstood(words["no_address"].format(found=text))
+    return text
+
+
+def _output(text: str, words: Words) -> Path:
+    if (Path(text) / ARCHIVE).exists():
+        raise NotUnderstood(words["taken"].format(path=Path(text) / ARCHIVE))
+    return Path(text)

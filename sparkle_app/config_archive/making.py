@@ -1,5 +1,6 @@
 """A new config: its key pair and its archive, both or neither."""
 
+import ipaddress
 import os
 import re
 import tempfile
@@ -98,12 +99,23 @@ def free_id(certs: Path) -> int:
     return max((int(match[1]) for match in names if match), default=0) + 1
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is a host's name or an IP address, and nothing besides (no scheme, no port)."""
+    try:
+        ipaddress.ip_address(text)
+        return True
+    except ValueError:
+        # What looks like an IPv4 address and is none is no name either.
+        name = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+        return bool(re.fullmatch(rf"{name}(\.{name})*\.?", text)) and not re.fullmatch(r"[0-9.]+", text)
+
+
 def _check(
     plugins: Sequence[Manifest], address: str, port: int, interval: int, config_id: int | None, bits: int
 ) -> None:
     rules = [
         ("plugins", bool(plugins), "at least one plugin", "none"),
-        ("address", bool(re.fullmatch(r"\S+", address)), "a name or address of the broker", repr(address)),
+        ("address", is_address(address), "a name or address without a port", repr(address)),
         ("port", 1 <= port <= 65535, "1 to 65535", port),
         ("interval", interval >= 1, "1 second or more", interval),
         ("id", config_id is None or 0 <= config_id <= LARGEST_ID, f"0 to {LARGEST_ID}", config_id),

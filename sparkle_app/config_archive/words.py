@@ -21,7 +21,9 @@ ENGLISH = {
     "next": "Next: copy it into the collector's folder on each host, and restart the collector there.",
     "secret": "Keep {key} secret and back it up: whoever has it can read these hosts' readings,"
     " and without it nobody can.",
-    "number": "expected a whole number, found {found!r}",
+    "number": "expected a whole number from {least} to {most}, found {found!r}",
+    "no_address": "expected a name or address without a port, found {found!r}",
+    "taken": "{path} is there already: move it, or choose another folder",
     "unknown": "expected a plugin's number or name, found {found!r}; there are: {known}",
     "answer": "expected y or n, found {found!r}",
 }
@@ -45,7 +47,9 @@ RUSSIAN = {
     "next": "Дальше: скопируйте архив в папку коллектора на каждом хосте и перезапустите там коллектор.",
     "secret": "Храните {key} в секрете и сделайте резервную копию: у кого он есть, тот прочитает показания"
     " этих хостов, а без него их не прочитает никто.",
-    "number": "нужно целое число, а введено {found!r}",
+    "number": "нужно целое число от {least} до {most}, а введено {found!r}",
+    "no_address": "нужно имя или адрес без порта, а введено {found!r}",
+    "taken": "{path} уже есть: уберите его или выберите другую папку",
     "unknown": "нужен номер или имя плагина, а введено {found!r}; есть: {known}",
     "answer": "нужно «д» или «н», а введено {found!r}",
 }

@@ -16,6 +16,12 @@ _KEPT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 
 
+class Live(msgspec.Struct):
+    """The answer of /health/live."""
+
+    live: bool
+
+
 class Health(msgspec.Struct):
     """The answer of /health/ready."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sparkle_app.web import answers
-from sparkle_app.web.health import Doctor, Health
+from sparkle_app.web.health import Doctor, Health, Live
 from sparkle_app.web.history import History
 from sparkle_app.web.parameters import Parameter, cursor, duration, instant, text, whole
 from sparkle_app.web.questions import Questions
@@ -74,8 +74,8 @@ def routes(app: "SparkleApp") -> list[Route]:
         limit = query["limit"] or 100
         return await history.readings(plugin, host, query["from"], query["to"], limit, query["after"])
 
-    async def live() -> Health:
-        return Health(True, {})
+    async def live() -> Live:
+        return Live(True)
 
     api, one = "/api/v1/plugins", "/api/v1/plugins/{plugin}"
     after = text("after", "Lines after this host only: the value of `next`.")
@@ -106,7 +106,7 @@ def routes(app: "SparkleApp") -> list[Route]:
             readings,
             (_FROM, _TO, _LIMIT, page),
         ),
-        Route("/health/live", "Whether the process runs", Health, live, public=True),
+        Route("/health/live", "Whether the process runs", Live, live, public=True),
         Route(
             "/health/ready",
             "Whether the worker is at work",

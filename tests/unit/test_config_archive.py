@@ -131,6 +131,9 @@ def test_a_failure_in_the_middle_leaves_nothing(
         ({"plugins": []}, "plugins: expected at least one plugin"),
         ({"address": ""}, "address: expected"),
         ({"address": "two words"}, "address: expected"),
+        ({"address": "kafka:9092"}, "address: expected a name or address without a port, found 'kafka:9092'"),
+        ({"address": "http://kafka"}, "address: expected"),
+        ({"address": "999.1.1.1"}, "address: expected"),
         ({"port": 0}, "port: expected 1 to 65535, found 0"),
         ({"port": 65536}, "port: expected"),
         ({"interval": 0}, "interval: expected 1 second or more"),
@@ -144,6 +147,13 @@ def test_a_wrong_wish_is_one_clear_line_and_writes_nothing(
     with pytest.raises(StartupFault, match=says):
         make(tmp_path, **changes)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["kafka", "kafka-1.example.org", "10.0.0.1", "::1", "my_kafka", "host.docker.internal"]
+)
+def test_any_name_or_address_will_do(tmp_path: Path, address: str) -> None:
+    assert make(tmp_path, address=address).archive.exists()
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
         (
             "database: {url: 'mysql://a:secret@h/d'}",
-            r"database.url: expected sqlite or postgresql, found mysql",
+            r"database.url: expected sqlite:///… or postgresql://…, found mysql",
         ),
         ("database: {url: 'sqlite://'}", r"database.url: expected a file.*found a database in memory"),
         ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),
@@ -70,6 +70,12 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ("web: [1]", r"web: expected"),
         ("- 1\n- 2", r"settings.yaml"),
         ("a: [", r"settings.yaml: expected YAML"),
+        ("broker: 'kafka:9092'", r"broker: expected keys such as broker.url, found 'kafka:9092'"),
+        ("broker: {url: 'a:99999'}", r"broker.url: expected HOST:PORT.*found 'a:99999'"),
+        (
+            "database: {url: 'postgresql+asyncpg://a:secret@h/d'}",
+            r"database.url: expected .*found postgresql\+asyncpg",
+        ),
         ("broker: {url: 'localhost'}", r"broker.url: expected HOST:PORT.*found 'localhost'"),
         ("broker: {url: 'a:1,http://b:2'}", r"broker.url: expected HOST:PORT.*found 'http://b:2'"),
     ],
@@ -103,6 +109,11 @@ def test_a_bad_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
     with pytest.raises(StartupFault, match=r"settings.yaml: expected a settings file, found none"):
         load_settings(file)
+
+
+def test_postgresql_may_be_written_without_its_driver(file: Path) -> None:
+    file.write_text("database: {url: 'postgresql://me:secret@db/x'}\n")
+    assert load_settings(file).database.url.get_secret_value() == "postgresql+psycopg2://me:secret@db/x"
 
 
 def test_an_empty_file_means_the_defaults(file: Path) -> None:
