@@ -27,7 +27,7 @@ from sparkle_app.config_archive.making import KEY_BITS, free_id
 from sparkle_app.config_archive.words import words
 from sparkle_app.errors import StartupFault
 from sparkle_app.plugin.manifest import find_packages
-from sparkle_app.settings import load_settings
+from sparkle_app.settings_loading import load_settings
 
 
 def main() -> int:

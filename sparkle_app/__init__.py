@@ -17,8 +17,8 @@ The way of a record, file by file, in the order to read them:
     web/                    questions and answers
     commands/               faust -A sparkle_app NAME
 
-Beside the way: settings.py, startup.py, errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL);
-plugin/ (finding plugins); plugin_api.py (all that a plugin's author imports).
+Beside the way: settings.py, settings_loading.py, startup.py, errors.py, retry.py, metrics.py, log.py, topics.py;
+storage/ (SQL); plugin/ (finding plugins); plugin_api.py (all that a plugin's author imports).
 """
 
 import sys
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from sparkle_app.application import create_app
     from sparkle_app.errors import StartupFault
-    from sparkle_app.settings import load_settings
+    from sparkle_app.settings_loading import load_settings
 
     try:
         app = create_app(load_settings())

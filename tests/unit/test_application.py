@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sparkle_app.application import SparkleApp, create_app
-from sparkle_app.settings import load_settings
+from sparkle_app.settings_loading import load_settings
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

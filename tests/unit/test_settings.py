@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from sparkle_app.errors import StartupFault
-from sparkle_app.settings import load_settings, masked
+from sparkle_app.settings import masked
+from sparkle_app.settings_loading import load_settings
 
 
 @pytest.fixture

@@ -1,0 +1,159 @@
+"""Reading the settings: the file, the environment, and one clear line for what is wrong with them."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+import yaml
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import YamlConfigSettingsSource
+from sqlalchemy.exc import ArgumentError
+
+from sparkle_app.errors import StartupFault
+from sparkle_app.settings import ENV_PREFIX, LOCALHOST, Settings, database_url, is_section, setting_names
+
+ENV_FILE_NAME = "SPARKLE_SETTINGS"
+# SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
+_NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read ``path``, or the file that SPARKLE_SETTINGS names, or settings.yaml of the project.
+
+    Raises:
+        StartupFault: naming the file or variable, what was expected and what was found.
+    """
+    named = os.environ.get(ENV_FILE_NAME)
+    path = (path or (Path(named) if named else Path(__file__).parents[1] / "settings.yaml")).resolve()
+    known = list(setting_names(Settings))
+    for variable in os.environ:
+        if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
+            key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            if key not in known:
+                raise _unknown(f"environment variable {variable}", key, known)
+    try:
+        values = YamlConfigSettingsSource(Settings, yaml_file=path)() if _readable(path) else {}
+        for name, value in values.items():
+            section = Settings.model_fields.get(name)
+            # What is no mapping would be passed over for the section's defaults.
+            if section and is_section(section) and not isinstance(value, dict):
+                raise StartupFault(
+                    f"{path}, {name}",
+                    expected=f"keys such as {next(setting_names(Settings, only=name))}",
+                    found=repr(value),
+                    hint="see docs/settings.md",
+                )
+        settings = Settings(**values)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise StartupFault(
+            str(path), expected="YAML", found=" ".join(str(error).split()), hint="mend the file"
+        ) from error
+    except ValidationError as error:
+        raise _fault(path, error, known) from error
+    except TypeError as error:
+        raise StartupFault(
+            str(path), expected="keys with values", found=str(error), hint="mend the file"
+        ) from error
+    return _checked(path, settings)
+
+
+def _readable(path: Path) -> bool:
+    if path.is_file():
+        return True
+    raise StartupFault(
+        str(path),
+        expected="a settings file",
+        found="none",
+        hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
+    )
+
+
+def _unknown(where: str, key: str, known: list[str]) -> StartupFault:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"the nearest is {nearest[0]}" if nearest else "see docs/settings.md"
+    return StartupFault(where, expected="a known setting", found=key, hint=hint)
+
+
+def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    variable = ENV_PREFIX + key.upper().replace(".", "__")
+    where = f"environment variable {variable}" if variable in os.environ else f"{path}, {key}"
+    if first["type"] == "extra_forbidden":
+        return _unknown(f"{path}, {key}", key, known)
+    # A secret's wrong value must not be printed either.
+    found = "a value of the wrong kind" if key in {"database.url", "web.token"} else repr(first["input"])
+    return StartupFault(
+        where,
+        expected=first["msg"].removeprefix("Input should be "),
+        found=found,
+        hint="see docs/settings.md",
+    )
+
+
+def _checked(path: Path, settings: Settings) -> Settings:
+    """Paths made absolute, and the rules that span several keys."""
+    folder = path.parent
+    try:
+        url = database_url(settings)
+    except ArgumentError as error:
+        raise StartupFault(
+            "database.url",
+            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
+            found="something else",
+            hint="see docs/settings.md",
+        ) from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise StartupFault(
+            "database.url",
+            expected="sqlite:///… or postgresql://…",
+            found=url.drivername,
+            hint="see docs/settings.md",
+        )
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise StartupFault(
+                "database.url",
+                expected="a file, as in sqlite:///data/sparkle.sqlite3",
+                found="a database in memory",
+                hint="several connections must see the same data",
+            )
+        url = url.set(database=str(folder / url.database))
+    for server in settings.broker.url.split(","):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", server.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
+            raise StartupFault(
+                "broker.url",
+                expected="HOST:PORT, several separated by commas",
+                found=repr(server),
+                hint="correct it",
+            )
+    if settings.web.host not in LOCALHOST and not (
+        settings.web.token and settings.web.token.get_secret_value()
+    ):
+        raise StartupFault(
+            "web.token",
+            expected=f"a token, since web.host is {settings.web.host}",
+            found="none",
+            hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
+        )
+    if settings.aggregates.horizon_seconds % settings.aggregates.bucket_seconds:
+        raise StartupFault(
+            "aggregates.horizon_seconds",
+            expected=f"a multiple of bucket_seconds ({settings.aggregates.bucket_seconds})",
+            found=str(settings.aggregates.horizon_seconds),
+            hint="change one of the two",
+        )
+    return settings.model_copy(
+        update={
+            "certs": folder / settings.certs,
+            "plugins": folder / settings.plugins,
+            "data": folder / settings.data,
+            "database": settings.database.model_copy(
+                update={"url": SecretStr(url.render_as_string(hide_password=False))}
+            ),
+        }
+    )
