@@ -55,9 +55,12 @@ def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(
     for _ in range(4):
         produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
         eventually(
-            lambda: count(database_url, "temperature_readings"), lambda found: found > sent.total() - EACH
+            lambda: count(database_url, "temperature_readings"),
+            lambda found: found > sent.total() - EACH,
+            90,
         )
-        produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+        # More than the fastest machine takes in between.
+        produce(broker.bootstrap, workspace.topic, records(collector, 4 * EACH, sent))
         worker.kill()
         assert count(database_url, "temperature_readings") < sent.total(), "nothing was left to do"
         worker = start_worker(ready=False)
