@@ -35,36 +35,44 @@ def main() -> int:
     options = _options()
     texts = words()
     # A script that runs in the background hands SIGINT on as ignored; a person here can still press Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The other ways to be ended clean up as well.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    # A terminal that has no ° shows a ? instead.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
     try:
         settings = load_settings()
-        packages = find_packages(settings.plugins)
+        certs, folder = options.certs or settings.certs, options.plugins_dir or settings.plugins
+        packages = find_packages(folder)
         for problem in [*packages.warnings, *packages.faults]:
             print(problem, file=sys.stderr)
         if not packages.manifests:
-            print(f"{settings.plugins}: expected a plugin, found none that can be used", file=sys.stderr)
+            print(f"{folder}: expected a plugin, found none that can be used", file=sys.stderr)
             return 1
         if options.list:
             print(list_plugins(packages.manifests, texts))
             return 0
         # Whoever gives any option is not asked for the others.
-        asking = not any(vars(options).values())
+        asking = len(sys.argv) == 1
         if not sys.stdin.isatty() and not options.yes:
             print("expected options, --yes among them, since nobody is here to be asked", file=sys.stderr)
             return 2
         wishes = Wishes(
-            choose(options.plugins, packages.manifests, texts) if options.plugins else packages.manifests,
-            options.address or "127.0.0.1",
+            packages.manifests
+            if options.plugins is None
+            else choose(options.plugins, packages.manifests, texts),
+            "127.0.0.1" if options.address is None else options.address,
             9092 if options.port is None else options.port,
             300 if options.interval is None else options.interval,
-            free_id(settings.certs) if options.id is None else options.id,
+            free_id(certs) if options.id is None else options.id,
             options.output or Path(),
         )
         if asking:
-            wishes = ask(wishes, packages.manifests, texts)
+            wishes = ask(wishes, packages.manifests, certs, texts)
         bits = options.bits or KEY_BITS[0]
         if not options.yes:
-            print(summary(wishes, settings.certs / f"rsa_key_{wishes.config_id}", bits, texts))
+            print(summary(wishes, certs / f"rsa_key_{wishes.config_id}", bits, texts))
             if not agreed(texts):
                 print(texts["nothing"])
                 return 1
@@ -74,7 +82,7 @@ def main() -> int:
             port=wishes.port,
             interval=wishes.interval,
             output=wishes.output,
-            certs=settings.certs,
+            certs=certs,
             # One that nobody asked for may be taken in the meantime: then the next is.
             config_id=wishes.config_id if asking or options.id is not None else None,
             bits=bits,
@@ -105,6 +113,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--id", type=int, help="number of the config (a free one)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for config.tar.xz (this one)")
     parser.add_argument("--bits", type=int, choices=KEY_BITS, help="length of the RSA key (2048)")
+    parser.add_argument(
+        "--certs", type=Path, metavar="DIR", help="folder for the private key (the settings')"
+    )
+    parser.add_argument("--plugins-dir", type=Path, metavar="DIR", help="folder of plugins (the settings')")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to write")
     parser.add_argument("--list", action="store_true", help="list the installed plugins, and make nothing")
     return parser.parse_args()

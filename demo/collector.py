@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 import yaml
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
@@ -57,7 +57,7 @@ def load_archive(archive: Path, folder: Path) -> Archive:
     """
     # Set where a handler imports plugins: they would give their other half.
     os.environ.pop("SPARKLE_M_SERVER", None)
-    with tarfile.open(archive) as members:
+    with tarfile.open(archive, "r:xz") as members:
         members.extractall(folder, filter="data")
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     sys.path.insert(0, str(folder))
@@ -123,7 +123,11 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    archive = load_archive(options.archive, options.folder)
+    try:
+        archive = load_archive(options.archive, options.folder)
+    except (OSError, tarfile.TarError, yaml.YAMLError, ImportError, KeyError, ValueError) as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.exit(f"{options.archive}: expected a config archive, found {found}; make one with gen_config.py")
     config = archive.config
     interval = options.interval or config["send_data_interval"]
     server = options.server or f"{config['mq_server_address']}:{config['mq_server_port']}"
@@ -146,7 +150,16 @@ def _send(
     interval: float,
     stop: threading.Event,
 ) -> None:
-    producer = Producer({"bootstrap.servers": server, "acks": "all", "linger.ms": 50, "log_level": 3})
+    producer = Producer(
+        {
+            "bootstrap.servers": server,
+            "acks": "all",
+            "linger.ms": 50,
+            # librdkafka's own log has several lines a second for a broker that is away; _tell has one.
+            "log_level": 2,
+            "error_cb": lambda error: _tell(error, server),
+        }
+    )
     due = time.monotonic()
     while not stop.is_set():
         for hostname, plugin, key, value in readings():
@@ -155,13 +168,29 @@ def _send(
             record = make_record(
                 archive.public_key, archive.config["id"], hostname, datetime.now(), plugin.NAME, key, value
             )
-            producer.produce(plugin.TOPIC, record)
-            producer.poll(0)
+            produce(producer, plugin.TOPIC, record, stop)
         due += interval
         while not stop.is_set() and time.monotonic() < due:
             producer.poll(0)
             stop.wait(min(0.5, max(0.0, due - time.monotonic())))
     producer.flush(FLUSH_SECONDS)
+
+
+def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event) -> None:
+    """Hand a record to the producer; wait for room where a broker that is away has let its queue fill up."""
+    while not stop.is_set():
+        try:
+            producer.produce(topic, record)
+            producer.poll(0)
+            return
+        except BufferError:
+            producer.poll(0.5)
+
+
+def _tell(error: KafkaError, server: str) -> None:
+    # Once for each outage, however often it tries to connect meanwhile.
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        logger.warning("%s: no broker answers; trying again until one does", server)
 
 
 def _options() -> argparse.Namespace:

@@ -35,15 +35,20 @@ def _gpus() -> dict[str, float]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return {}
+    readings: dict[str, float] = {}
     try:
-        readings = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
-            device = pynvml.nvmlDeviceGetHandleByIndex(index)
-            name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
-            readings[name] = float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
-        return readings
+            # One that does not answer does not hide the others.
+            try:
+                device = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
+                readings[name] = float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
+            except pynvml.NVMLError_NotSupported:
+                continue
+            except pynvml.NVMLError as error:
+                logger.warning("PU_Workload: GPU %d does not answer: %s", index, error)
     except pynvml.NVMLError as error:
-        logger.warning("PU_Workload: a GPU does not answer: %s", error)
-        return {}
+        logger.warning("PU_Workload: the GPUs do not answer: %s", error)
     finally:
         pynvml.nvmlShutdown()
+    return readings

@@ -48,15 +48,20 @@ def _gpus() -> dict[str, float]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return {}
+    readings: dict[str, float] = {}
     try:
-        readings = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
-            device = pynvml.nvmlDeviceGetHandleByIndex(index)
-            name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
-            readings[name] = float(pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU))
-        return readings
+            # One that does not answer does not hide the others.
+            try:
+                device = pynvml.nvmlDeviceGetHandleByIndex(index)
+                name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
+                readings[name] = float(pynvml.nvmlDeviceGetTemperature(device, pynvml.NVML_TEMPERATURE_GPU))
+            except pynvml.NVMLError_NotSupported:
+                continue
+            except pynvml.NVMLError as error:
+                logger.warning("Temperature: GPU %d does not answer: %s", index, error)
     except pynvml.NVMLError as error:
-        logger.warning("Temperature: a GPU does not answer: %s", error)
-        return {}
+        logger.warning("Temperature: the GPUs do not answer: %s", error)
     finally:
         pynvml.nvmlShutdown()
+    return readings

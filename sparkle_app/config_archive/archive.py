@@ -32,7 +32,7 @@ def write_archive(
         for plugin in plugins:
             for path in _files(plugin.folder):
                 name = f"plugins/{plugin.folder.name}/{path.relative_to(plugin.folder).as_posix()}"
-                _add(archive, name, path.read_bytes())
+                _add(archive, name, path.read_bytes(), int(path.stat().st_mtime))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -45,9 +45,12 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    # Owner, time and mode of this machine are nobody's business; root's ids are what unpacking as a user ignores.
+def _add(archive: tarfile.TarFile, name: str, content: bytes, modified: int = 0) -> None:
+    # Owner and mode of this machine are nobody's business; root's ids are what unpacking as a user ignores.
     member = tarfile.TarInfo(name)
     member.size = len(content)
+    # Python tells stale bytecode by its source's time and size: with one time for all, a host that unpacks
+    # version 1.0.1 over 1.0.0 would go on running 1.0.0.
+    member.mtime = modified
     member.mode = 0o644
     archive.addfile(member, io.BytesIO(content))

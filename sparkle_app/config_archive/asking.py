@@ -29,8 +29,8 @@ class NotUnderstood(ValueError):
     """An answer that is none; the text says what was expected."""
 
 
-def ask(wishes: Wishes, installed: Sequence[Manifest], words: Words) -> Wishes:
-    """Ask for each wish, with the present one as default."""
+def ask(wishes: Wishes, installed: Sequence[Manifest], certs: Path, words: Words) -> Wishes:
+    """Ask for each wish, with the present one as default; ``certs`` has the keys whose ids are taken."""
     print(list_plugins(installed, words))
     everything = ",".join(plugin.name for plugin in wishes.plugins)
     return Wishes(
@@ -38,7 +38,7 @@ def ask(wishes: Wishes, installed: Sequence[Manifest], words: Words) -> Wishes:
         address=_question(words["address"], wishes.address, lambda text: _address(text, words)),
         port=_question(words["port"], str(wishes.port), lambda text: _number(text, words, 1, 65535)),
         interval=_question(words["interval"], str(wishes.interval), lambda text: _number(text, words, 1)),
-        config_id=_question(words["id"], str(wishes.config_id), lambda text: _number(text, words)),
+        config_id=_question(words["id"], str(wishes.config_id), lambda text: _id(text, certs, words)),
         output=_question(words["output"], str(wishes.output), lambda text: _output(text, words)),
     )
 
@@ -61,18 +61,20 @@ def choose(text: str, installed: Sequence[Manifest], words: Words) -> list[Manif
     """Plugins by number (from 1) or name, separated by commas, each once.
 
     Raises:
-        NotUnderstood: naming the one that is not there.
+        NotUnderstood: naming the one that is not there, or when there is none at all.
     """
     chosen: list[Manifest] = []
+    names = ", ".join(plugin.name for plugin in installed)
     known = {plugin.name.casefold(): plugin for plugin in installed}
     known |= {str(number): plugin for number, plugin in enumerate(installed, 1)}
     for part in filter(None, (part.strip() for part in text.split(","))):
         plugin = known.get(part.casefold())
         if plugin is None:
-            names = ", ".join(plugin.name for plugin in installed)
             raise NotUnderstood(words["unknown"].format(found=part, known=names))
         if plugin not in chosen:
             chosen.append(plugin)
+    if not chosen:
+        raise NotUnderstood(words["unknown"].format(found=text, known=names))
     return chosen
 
 
@@ -107,6 +109,13 @@ def _number(text: str, words: Words, least: int = 0, most: int = LARGEST_ID) -> 
     if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise NotUnderstood(words["number"].format(found=text, least=least, most=most))
     return int(text)
+
+
+def _id(text: str, certs: Path, words: Words) -> int:
+    number = _number(text, words)
+    if (certs / f"rsa_key_{number}").exists():
+        raise NotUnderstood(words["used"].format(path=certs / f"rsa_key_{number}"))
+    return number
 
 
 def _address(text: str, words: Words) -> str:

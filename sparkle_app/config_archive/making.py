@@ -1,13 +1,14 @@
 """A new config: its key pair and its archive, both or neither."""
 
+import io
 import ipaddress
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from Crypto.PublicKey import RSA
 
@@ -62,35 +63,38 @@ def make_config(
         output.mkdir(parents=True, exist_ok=True)
         certs.mkdir(parents=True, exist_ok=True, mode=0o700)
         pair = RSA.generate(bits)
-        config_id, key = _place_key(certs, config_id, pair.export_key())
-        try:
-            archive = output / ARCHIVE
+        while True:
+            chosen = free_id(certs) if config_id is None else config_id
+            made = MadeConfig(chosen, output / ARCHIVE, certs / f"rsa_key_{chosen}")
             config = {
-                "id": config_id,
+                "id": chosen,
                 "mq_server_address": address,
                 "mq_server_port": port,
                 "send_data_interval": interval,
                 "also_store_local": True,
                 "required_plugins": [plugin.name for plugin in plugins],
             }
-            public = pair.public_key().export_key()
-            if not _place(archive, 0o644, lambda file: write_archive(file, config, public, plugins)):
+            packed = io.BytesIO()
+            write_archive(packed, config, pair.public_key().export_key(), plugins)
+            with (
+                _draft(made.key, 0o600, pair.export_key()) as key,
+                _draft(made.archive, 0o644, packed.getvalue()) as archive,
+            ):
+                if _publish(made, key, archive):
+                    return made
+            # Somebody took the free id in the meantime: take the next. One that was asked for is not ours to change.
+            if config_id is not None:
                 raise StartupFault(
-                    str(archive),
-                    expected="no archive yet",
-                    found="one",
-                    hint="move it, or choose another output folder",
+                    str(made.key),
+                    expected="no key of that id yet",
+                    found="one, which is never overwritten",
+                    hint="choose another id",
                 )
-        except BaseException:
-            # A key without an archive is of no use to anybody, and would take up its id.
-            key.unlink()
-            raise
     except OSError as error:
         raise StartupFault(
             str(error.filename or output), expected="a folder to write to", found=error.strerror or str(error),
             hint="choose another, or change its permissions",
         ) from error  # fmt: skip
-    return MadeConfig(config_id, archive, key)
 
 
 def free_id(certs: Path) -> int:
@@ -126,39 +130,42 @@ def _check(
             raise StartupFault(name, expected=expected, found=str(found), hint="nothing was written")
 
 
-def _place_key(certs: Path, config_id: int | None, pem: bytes) -> tuple[int, Path]:
-    while True:
-        chosen = free_id(certs) if config_id is None else config_id
-        path = certs / f"rsa_key_{chosen}"
-        if _place(path, 0o600, lambda file: _write(file, pem)):
-            return chosen, path
-        # Somebody took the free id in the meantime: take the next. An id that was asked for is not ours to change.
-        if config_id is not None:
-            raise StartupFault(
-                str(path),
-                expected="no key of that id yet",
-                found="one, which is never overwritten",
-                hint="choose another id",
-            )
-
-
-def _write(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
-
-
-def _place(path: Path, mode: int, write: Callable[[BinaryIO], None]) -> bool:
-    """Write a file that appears whole or not at all; False where there is one of that name already."""
-    descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+@contextmanager
+def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
+    """A file beside ``path``, whole and on the disk, for as long as the context lasts."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            write(file)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(draft, mode)
-        # A link and not a rename, which would overwrite.
-        os.link(draft, path)
-        return True
+        os.chmod(name, mode)
+        yield Path(name)
+    finally:
+        os.unlink(name)
+
+
+def _publish(made: MadeConfig, key: Path, archive: Path) -> bool:
+    """Give both drafts their names, with nothing slow in between; False where the key's name is taken.
+
+    Links and not renames, which would overwrite. The key comes first: an archive without its key would be
+    readings that nobody can ever read.
+    """
+    try:
+        os.link(key, made.key)
     except FileExistsError:
         return False
-    finally:
-        os.unlink(draft)
+    try:
+        os.link(archive, made.archive)
+    except OSError as error:
+        # A key without an archive is of no use to anybody, and would take up its id.
+        made.key.unlink()
+        if not isinstance(error, FileExistsError):
+            raise
+        raise StartupFault(
+            str(made.archive),
+            expected="no archive yet",
+            found="one",
+            hint="move it, or choose another output folder",
+        ) from error
+    return True

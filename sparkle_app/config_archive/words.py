@@ -24,6 +24,7 @@ ENGLISH = {
     "number": "expected a whole number from {least} to {most}, found {found!r}",
     "no_address": "expected a name or address without a port, found {found!r}",
     "taken": "{path} is there already: move it, or choose another folder",
+    "used": "{path} is there already and is never overwritten: choose another number",
     "unknown": "expected a plugin's number or name, found {found!r}; there are: {known}",
     "answer": "expected y or n, found {found!r}",
 }
@@ -50,6 +51,7 @@ RUSSIAN = {
     "number": "нужно целое число от {least} до {most}, а введено {found!r}",
     "no_address": "нужно имя или адрес без порта, а введено {found!r}",
     "taken": "{path} уже есть: уберите его или выберите другую папку",
+    "used": "{path} уже есть и никогда не перезаписывается: выберите другой номер",
     "unknown": "нужен номер или имя плагина, а введено {found!r}; есть: {known}",
     "answer": "нужно «д» или «н», а введено {found!r}",
 }

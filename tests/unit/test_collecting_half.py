@@ -1,5 +1,6 @@
 """A plugin's collecting half runs on hosts that have nothing of ours: every package in plugins/ is tried so."""
 
+import importlib
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -115,3 +117,38 @@ def test_sensors_of_one_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None
     chips = {"nvme": [made("Composite", 30.0), made("Composite", 31.0)], "acpitz": [made("", 27)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
     assert main._sensors() == {"acpitz": 27.0, "nvme/Composite": 30.0, "nvme/Composite #2": 31.0}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_gpu_that_does_not_answer_does_not_hide_the_others(
+    package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The driver is played here, since few machines have GPUs of all kinds."""
+    main = importlib.import_module(f"plugins.{package}.main")
+    if not hasattr(main, "pynvml"):
+        return
+    import pynvml
+
+    faults = {1: pynvml.NVML_ERROR_NOT_SUPPORTED, 2: pynvml.NVML_ERROR_GPU_IS_LOST}
+
+    def reading(device: int, *_: object) -> int:
+        if device in faults:
+            raise pynvml.NVMLError(faults[device])
+        return 50 + device
+
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 4)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda _: "NVIDIA " + "X" * 100)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", reading)
+    monkeypatch.setattr(
+        pynvml, "nvmlDeviceGetUtilizationRates", lambda device: SimpleNamespace(gpu=reading(device))
+    )
+    found = main._gpus()
+    assert {key[:6]: value for key, value in found.items()} == {"GPU/0 ": 50.0, "GPU/3 ": 53.0}
+    assert all(len(key) <= 60 for key in found)
+    # One that has no such reading is no news; one that is lost is.
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "GPU 2 does not answer: GPU is lost"
+    ]

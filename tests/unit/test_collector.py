@@ -2,20 +2,30 @@
 
 import base64
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 import tarfile
+import threading
+import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
-from demo.collector import load_archive, make_record, simulated
+from demo.collector import load_archive, make_record, produce, simulated
 from sparkle_app.config_archive import make_config
 from sparkle_app.plugin.manifest import find_packages
 
 KEY = RSA.generate(2048)
+PROJECT = Path(__file__).parents[2]
+NOBODY = "127.0.0.1:21099"
+"""Where no broker listens."""
 WHEN = datetime(2026, 11, 23, 12, 0, 0, 5)
 
 
@@ -39,7 +49,7 @@ def test_an_inner_json_of_214_bytes_is_the_longest() -> None:
 
 
 def test_an_archive_is_unpacked_and_simulated_hosts_are_plausible(tmp_path: Path) -> None:
-    plugins = find_packages(Path(__file__).parents[2] / "plugins").manifests
+    plugins = find_packages(PROJECT / "plugins").manifests
     made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
     archive = load_archive(made.archive, tmp_path / "unpacked")
     assert archive.config["id"] == made.config_id
@@ -58,3 +68,91 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
     with pytest.raises(tarfile.OutsideDestinationError):
         load_archive(tmp_path / "config.tar.xz", tmp_path / "unpacked")
     assert not (tmp_path / "outside").exists()
+
+
+def collector(*options: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "demo.collector", *options]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=PROJECT, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "No such file"), (b"junk", "ReadError"), (b"", "ReadError")]
+)
+def test_an_archive_that_is_none_is_one_clear_line(tmp_path: Path, content: bytes | None, says: str) -> None:
+    file = tmp_path / "config.tar.xz"
+    if content is not None:
+        file.write_bytes(content)
+    done = collector("--archive", str(file), "--folder", str(tmp_path / "unpacked"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{file}: expected a config archive, found ")
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_shares_nothing_with_the_handler() -> None:
+    code = (
+        "import sys, demo.collector; print([name for name in sys.modules if name.startswith('sparkle_app')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=PROJECT, timeout=60
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_the_plugins_that_run_are_those_of_the_archive(tmp_path: Path) -> None:
+    plugins = find_packages(PROJECT / "plugins").manifests
+    made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
+    code = (
+        "import sys; from pathlib import Path; from demo.collector import load_archive;"
+        " archive = load_archive(Path(sys.argv[1]), Path(sys.argv[2]));"
+        " print([plugin.__file__ for plugin in archive.plugins if plugin.get_payload])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(made.archive), str(tmp_path / "unpacked")],
+        # As a demo inside a handler's environment would start it.
+        env={**os.environ, "SPARKLE_M_SERVER": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=60,
+    )
+    folder = tmp_path / "unpacked" / "plugins"
+    assert run.stdout.strip() == str(
+        [str(folder / name / "__init__.py") for name in ("pu_workload", "temperature")]
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_at_once_though_the_broker_is_away(tmp_path: Path, number: signal.Signals) -> None:
+    plugins = find_packages(PROJECT / "plugins").manifests
+    made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
+    options = ["--archive", str(made.archive), "--folder", str(tmp_path / "unpacked"), "--hosts", "2"]
+    command = [sys.executable, "-m", "demo.collector", *options, "--server", NOBODY, "--interval", "1"]
+    with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert "2 simulated hosts, every 1.0 s to " + NOBODY in process.stderr.readline()
+            time.sleep(3)
+            asked = time.monotonic()
+            process.send_signal(number)
+            rest = process.stderr.read()
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
+    assert time.monotonic() - asked < 3
+    (line,) = rest.splitlines()
+    assert f"{NOBODY}: no broker answers" in line
+
+
+def test_a_full_queue_is_waited_out() -> None:
+    producer = Producer({"bootstrap.servers": NOBODY, "queue.buffering.max.messages": 2, "log_level": 0})
+    stop = threading.Event()
+    for _ in range(2):
+        produce(producer, "t", b"x", stop)
+    threading.Timer(1, stop.set).start()
+    started = time.monotonic()
+    produce(producer, "t", b"x", stop)
+    assert time.monotonic() - started >= 0.9
+    assert len(producer) == 2
+    producer.purge()

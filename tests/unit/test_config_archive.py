@@ -1,3 +1,7 @@
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 from pathlib import Path
@@ -123,6 +127,57 @@ def test_a_failure_in_the_middle_leaves_nothing(
     with pytest.raises((StartupFault, KeyboardInterrupt)):
         make(tmp_path)
     assert files(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sparkle_app.config_archive import make_config, making
+from sparkle_app.plugin.manifest import find_packages
+
+def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
+
+# Either in the middle of packing, or when both files are whole and neither has its name.
+setattr(making, sys.argv[2], kill)
+folder = Path(sys.argv[1])
+plugins = find_packages(Path("plugins")).manifests
+make_config(plugins, address="h", port=1, interval=1, output=folder, certs=folder, config_id=7)
+"""
+
+
+@pytest.mark.parametrize("when", ["write_archive", "_publish"])
+def test_a_kill_leaves_neither_a_key_nor_an_archive(tmp_path: Path, when: str) -> None:
+    project = Path(__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), when]
+    assert subprocess.run(command, check=False, cwd=project, timeout=60).returncode == -signal.SIGKILL
+    assert [name for name in files(tmp_path) if not name.startswith(".")] == []
+    # What is left does not stand in the way of the next attempt.
+    made = make(tmp_path, ".", certs=tmp_path, config_id=7)
+    assert made.key.exists()
+    assert made.archive.exists()
+
+
+def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> None:
+    host, folder = tmp_path / "host", tmp_path / "plugins" / "fans"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("from .manifest import VERSION")
+    for number, version in enumerate(("1.0.0", "1.0.1")):
+        (folder / "manifest.py").write_text(f'NAME = "Fans"\nVERSION = "{version}"\nAUTHOR = "me"\n')
+        os.utime(folder / "manifest.py", (number + 1e9, number + 1e9))
+        made = make(tmp_path, f"out-{number}", plugins=find_packages(folder.parent).manifests)
+        with tarfile.open(made.archive) as archive:
+            archive.extractall(host, filter="data")
+        shown = subprocess.run(
+            [sys.executable, "-c", "import plugins.fans; print(plugins.fans.VERSION)"],
+            env={"PATH": ""},
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=host,
+            timeout=60,
+        )
+        assert shown.stdout.strip() == version
+    assert list(host.rglob("*.pyc")), "without bytecode the test proves nothing"
 
 
 @pytest.mark.parametrize(

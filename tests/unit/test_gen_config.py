@@ -1,8 +1,10 @@
 """gen_config.py as people and scripts use it."""
 
 import os
+import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pexpect
@@ -72,6 +74,10 @@ def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Pat
             "port: expected 1 to 65535, found 0",
         ),
         (["--port", "http"], 2, "invalid int value"),
+        # An empty variable of a script is no wish for the default.
+        (["--plugins", "", "--yes"], 2, "expected a plugin's number or name, found ''"),
+        (["--address", "", "--yes"], 1, "address: expected a name or address without a port, found ''"),
+        (["--plugins-dir", "nowhere", "--yes"], 1, "nowhere: expected a folder of plugins"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(
@@ -84,12 +90,66 @@ def test_a_wrong_option_is_one_clear_line(
     assert files(tmp_path) == []
 
 
+def test_folders_can_be_given(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "fans"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "manifest.py").write_text('NAME = "Fans"\nVERSION = "1.0.0"\nAUTHOR = "me"\n')
+    done = run(
+        environment,
+        *("--plugins-dir", str(folder.parent), "--certs", str(tmp_path / "keys")),
+        *("--output", str(tmp_path / "out"), "--id", "0", "--yes"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "keys" / "rsa_key_0").exists()
+    assert not (tmp_path / "certs").exists()
+    with tarfile.open(tmp_path / "out" / "config.tar.xz") as archive:
+        assert "plugins/fans/manifest.py" in archive.getnames()
+
+
+def test_a_broken_plugin_is_refused_by_name(environment: dict[str, str], tmp_path: Path) -> None:
+    for name, manifest in (("fans", 'NAME = "Fans"\nVERSION = "1"\nAUTHOR = "me"\n'), ("broken", "1 / 0")):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / "__init__.py").touch()
+        (tmp_path / "mine" / name / "manifest.py").write_text(manifest)
+    environment["SPARKLE_PLUGINS"] = str(tmp_path / "mine")
+    done = run(environment, "--plugins", "broken", "--output", str(tmp_path / "out"), "--yes")
+    assert done.returncode == 2
+    fault, answer = done.stderr.splitlines()
+    assert fault.startswith("plugin broken (")
+    assert "ZeroDivisionError" in fault
+    assert answer == "expected a plugin's number or name, found 'broken'; there are: Fans"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_terminal_without_the_letters_is_no_fault(environment: dict[str, str]) -> None:
+    del environment["PYTHONUTF8"]
+    done = run({**environment, "PYTHONIOENCODING": "ascii", "LANG": "ru_RU"}, "--list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Temperature 1.0.0  Temperatures of the machine's sensors and GPUs, in ?C" in done.stdout
+
+
+def test_one_option_is_enough_not_to_be_asked(environment: dict[str, str], tmp_path: Path) -> None:
+    terminal = pexpect.spawn(
+        COMMAND[0], [*COMMAND[1:], "--id", "0"], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
+    )
+    assert terminal.expect([r"Write it\? ", r"Plugins, by number"]) == 0
+    terminal.sendline("n")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert files(tmp_path) == []
+
+
 def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "rsa_key_7").write_text("somebody else's")
     terminal = pexpect.spawn(
         COMMAND[0], COMMAND[1:], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
     terminal.expect(r"1\. PU_Workload 1\.0\.0  Load")
     terminal.expect(r"Plugins, by number or name.*\[PU_Workload,Temperature\]: ")
+    terminal.sendline(",")
+    terminal.expect("expected a plugin's number or name, found ','")
     terminal.sendline("3")
     terminal.expect("expected a plugin's number or name, found '3'")
     terminal.sendline("2")
@@ -103,7 +163,9 @@ def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> N
     terminal.sendline("")
     terminal.expect(r"Seconds between two collections \[300\]: ")
     terminal.sendline("60")
-    terminal.expect(r"Number \(id\) of this config \[1\]: ")
+    terminal.expect(r"Number \(id\) of this config \[8\]: ")
+    terminal.sendline("7")
+    terminal.expect("rsa_key_7 is there already and is never overwritten: choose another number")
     terminal.sendline("12")
     terminal.expect(r"Folder for config.tar.xz \[\.\]: ")
     terminal.sendline("")
@@ -114,7 +176,8 @@ def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> N
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
-    assert files(tmp_path) == ["certs/rsa_key_12", "config.tar.xz"]
+    assert files(tmp_path) == ["certs/rsa_key_12", "certs/rsa_key_7", "config.tar.xz"]
+    assert (tmp_path / "certs" / "rsa_key_7").read_text() == "somebody else's"
 
 
 def test_it_speaks_russian_where_the_locale_does(environment: dict[str, str], tmp_path: Path) -> None:
@@ -135,12 +198,18 @@ def test_it_speaks_russian_where_the_locale_does(environment: dict[str, str], tm
     assert files(tmp_path) == []
 
 
-def test_ctrl_c_leaves_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_leaves_nothing(
+    environment: dict[str, str], tmp_path: Path, how: signal.Signals | None
+) -> None:
     terminal = pexpect.spawn(
         COMMAND[0], COMMAND[1:], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
     terminal.expect("Address of the broker|Plugins, by number")
-    terminal.sendintr()
+    if how is None:
+        terminal.sendintr()
+    else:
+        terminal.kill(how)
     terminal.expect("Nothing was written")
     terminal.expect(pexpect.EOF)
     terminal.close()
