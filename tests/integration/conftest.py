@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
+LOG_LINES = 60
+"""Of each worker's log, shown with a test that fails."""
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +90,22 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
     yield start
     for worker in started:
         worker.kill()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows the ends of its workers' logs: what it saw is seldom why."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for log in sorted(_logs_of(item)):
+            text = log.read_text("utf-8", "replace")
+            report.sections.append((str(log.name), "\n".join(text.splitlines()[-LOG_LINES:])))
+    return report
+
+
+def _logs_of(item: pytest.Item) -> Iterator[Path]:
+    workspace = getattr(item, "funcargs", {}).get("workspace")
+    if workspace:
+        yield from workspace.folder.glob("worker-*.log")
