@@ -17,8 +17,9 @@ The way of a record, file by file, in the order to read them:
     web/                    questions and answers
     commands/               faust -A sparkle_app NAME
 
-Beside the way: settings.py, settings_loading.py, startup.py, errors.py, retry.py, metrics.py, log.py, topics.py;
-storage/ (SQL); plugin/ (finding plugins); plugin_api.py (all that a plugin's author imports).
+Beside the way: consuming.py (no record is skipped when partitions change hands), settings.py, settings_loading.py,
+startup.py, errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL); plugin/ (finding plugins);
+plugin_api.py (all that a plugin's author imports).
 """
 
 import sys
@@ -38,6 +39,9 @@ def __getattr__(name: str) -> Any:
     except StartupFault as fault:
         sys.exit(str(fault))
     globals()["app"] = app
-    import sparkle_app.commands.check  # noqa: F401 - makes the command known to Faust
+    # Makes the commands known to Faust.
+    import sparkle_app.commands.check
+    import sparkle_app.commands.dead_letters
+    import sparkle_app.commands.replay  # noqa: F401
 
     return app

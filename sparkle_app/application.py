@@ -13,6 +13,7 @@ from sparkle_app import startup, topics
 from sparkle_app.aggregate.agent import Aggregate
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.consuming import CarefulTransport
 from sparkle_app.ingest.agent import Ingest
 from sparkle_app.ingest.dead_letters import DeadLetterOffice
 from sparkle_app.ingest.forwarding import Forwarder
@@ -52,6 +53,7 @@ class SparkleApp(faust.App):
         self.metrics = Metrics()
         self.plugins = load_plugins(settings.plugins)
         self.buckets: dict[str, BucketTable] = {}
+        self.recent_letters = 0
         self.database_threads = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database")
 
     @cached_property
@@ -69,6 +71,16 @@ class SparkleApp(faust.App):
         """Seals internal topics; a StartupFault where its key cannot be read."""
         return Sealer(internal_key(self.settings.certs))
 
+    @cached_property
+    def office(self) -> DeadLetterOffice:
+        """One for all topics: what is limited is what a worker sends."""
+        return DeadLetterOffice(
+            self.own_topic(topics.dead_letter_topic(self.settings.app_id)),
+            self.settings.dead_letters.per_minute,
+            self.metrics,
+            recent=self.recent_letters,
+        )
+
     def own_topic(self, name: str) -> Any:
         """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
         return self.topic(
@@ -78,11 +90,14 @@ class SparkleApp(faust.App):
     async def hold_flow(self, *_: Any, **__: Any) -> None:
         """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
 
-        What it fetches before that would be thrown away, and never be fetched again.
+        What it fetches before that is thrown away.
         """
         consumer = cast(Consumer, self.consumer)
         if consumer.flow_active:
             consumer.stop_flow()
+
+    def _new_transport(self) -> CarefulTransport:
+        return CarefulTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
@@ -153,11 +168,8 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             Opener(app.keyring, handlers, settings.ingest.threads),
             ReadingStore(app.engine, handlers, app.database_threads),
             Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
-            DeadLetterOffice(
-                app.own_topic(topics.dead_letter_topic(settings.app_id)),
-                settings.dead_letters.per_minute,
-                app.metrics,
-            ),
+            app.office,
+            app.sealer,
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,

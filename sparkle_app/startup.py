@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app import topics
 from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.ingest.letters_topic import letters_of_last_minute
 from sparkle_app.retry import leave
 from sparkle_app.settings import LOCALHOST, Settings, database_url, masked
 from sparkle_app.storage.database import transient
@@ -65,7 +66,7 @@ async def prepare(app: "SparkleApp") -> None:
             f"the broker at {settings.broker.url}",
             "broker.url",
             settings.broker.wait_seconds,
-            lambda: make_topics(settings, app.plugins.topics, list(app.plugins.installed)),
+            lambda: reach_broker(app),
         )
     except StartupFault as fault:
         leave(str(fault))
@@ -153,6 +154,20 @@ async def make_tables(engine: Engine) -> None:
     await asyncio.to_thread(make)
 
 
+async def reach_broker(app: "SparkleApp") -> None:
+    """Make the topics, and learn how many dead letters there were a moment ago.
+
+    Raises:
+        TransientFault: when the broker does not answer.
+        StartupFault: as :func:`make_topics`.
+    """
+    await make_topics(app.settings, app.plugins.topics, list(app.plugins.installed))
+    try:
+        app.recent_letters = await letters_of_last_minute(app.settings)
+    except (KafkaError, OSError) as error:
+        raise TransientFault(await why_not(app.settings.broker.url, error)) from error
+
+
 async def make_topics(settings: Settings, plugin_topics: list[str], plugins: list[str]) -> None:
     """Create the topics that are not there yet, and check the number of partitions of those that are.
 
@@ -171,7 +186,7 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
     wanted: dict[str, dict[str, str]] = {
         # The broker's time cannot be wrong with the host's clock.
         **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugin_topics},
-        topics.dead_letter_topic(app_id): {**large, "retention.ms": "-1"},
+        topics.dead_letter_topic(app_id): {**large, "cleanup.policy": "compact"},
         **samples,
         **changelogs,
     }

@@ -4,12 +4,19 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, NoReturn, cast
 
-from faust.cli.base import AppCommand
+import click
+from aiokafka.errors import KafkaError
+from faust.cli.base import AppCommand, option
 
 from sparkle_app.application import SparkleApp
 from sparkle_app.errors import StartupFault
+from sparkle_app.startup import why_not
+
+JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
 
 class SparkleCommand(AppCommand):
@@ -34,6 +41,36 @@ class SparkleCommand(AppCommand):
         except KeyboardInterrupt:
             code = 130
         sys.exit(code)
+
+    @asynccontextmanager
+    async def broker(self) -> AsyncIterator[None]:
+        """Around what talks to the broker.
+
+        Raises:
+            StartupFault: when it does not answer.
+        """
+        servers = self.handler.settings.broker.url
+        try:
+            yield
+        except (KafkaError, OSError) as error:
+            raise StartupFault(
+                "broker.url",
+                expected=f"a broker at {servers}",
+                found=await why_not(servers, error),
+                hint="start it, or correct the setting",
+            ) from error
+
+    @staticmethod
+    def progress(length: int, what: str) -> Any:
+        """A bar on a terminal, nothing in a pipe; a context whose ``update(n)`` moves it on."""
+        return click.progressbar(
+            length=length, label=what, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
+        )
+
+    @staticmethod
+    def fault(text: str) -> None:
+        """One line to standard error."""
+        print(text, file=sys.stderr)
 
     @property
     def handler(self) -> SparkleApp:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app import topics
-from sparkle_app.commands.base import SparkleCommand
+from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url, masked
 from sparkle_app.startup import check_web, why_not
@@ -31,10 +31,12 @@ class Finding(msgspec.Struct):
 class check(SparkleCommand):
     """Check settings, plugins, keys, database and broker; exit code 1 when one of them is at fault.
 
-    Example: faust -A sparkle_app check; with --json before the command for a script: faust --json -A sparkle_app check
+    Example: faust -A sparkle_app check
     """
 
-    async def run(self) -> int:
+    options = [JSON]  # noqa: RUF012 - as Faust declares it
+
+    async def run(self, as_json: bool) -> int:
         """Print a line for each part."""
         findings = [
             *self._settings(),
@@ -43,7 +45,7 @@ class check(SparkleCommand):
             await self._database(),
             await self._broker(),
         ]
-        if self.json:
+        if as_json or self.json:
             self.say(msgspec.json.encode(findings).decode())
         else:
             for finding in findings:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
 from sparkle_app.batches import Events, batches
 from sparkle_app.errors import BadRecord
@@ -17,6 +17,8 @@ from sparkle_app.metrics import Metrics
 from sparkle_app.plugin_api import Reading
 from sparkle_app.retry import leave, until_done
 from sparkle_app.wire.envelope import Record
+from sparkle_app.wire.letters import REPLAY_HEADER, replayed_record
+from sparkle_app.wire.sealing import Sealer
 
 logger = logging.getLogger(__name__)
 Letters = list[tuple[Record, BadRecord]]
@@ -32,6 +34,7 @@ class Ingest:
         store: ReadingStore,
         forwarder: Forwarder,
         office: DeadLetterOffice,
+        sealer: Sealer,
         metrics: Metrics,
         batch_size: int,
         batch_wait: float,
@@ -40,6 +43,7 @@ class Ingest:
         self._store = store
         self._forwarder = forwarder
         self._office = office
+        self._sealer = sealer
         self._metrics = metrics
         self._batch_size = batch_size
         self._batch_wait = batch_wait
@@ -48,24 +52,25 @@ class Ingest:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
         finishing: asyncio.Task[None] | None = None
         async for events in batches(stream, self._batch_size, self._batch_wait):
-            records = [_record(event) for event in events]
+            records, replayed = self._records(events)
             opening = asyncio.create_task(self._opener.open(records))
             # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
             if finishing:
                 await finishing
-            finishing = asyncio.create_task(self._finish(stream, events, records, opening))
+            finishing = asyncio.create_task(self._finish(stream, events, records, replayed, opening))
 
     async def _finish(
         self,
         stream: StreamT[Any],
         events: Events,
         records: Sequence[Record],
+        replayed: Sequence[Record],
         opening: "asyncio.Task[list[Opened]]",
     ) -> None:
         try:
             with self._metrics.stage_seconds.labels("open").time():
                 opened = await opening
-            await self._keep(records, opened)
+            await self._keep(records, opened, replayed)
             for event in events:
                 await stream.ack(event)
             self._metrics.records.labels(records[0].topic).inc(len(records))
@@ -79,7 +84,9 @@ class Ingest:
                 f"stopping: {len(records)} records from {records[0].topic} were not acknowledged and will come again"
             )
 
-    async def _keep(self, records: Sequence[Record], opened: Sequence[Opened]) -> None:
+    async def _keep(
+        self, records: Sequence[Record], opened: Sequence[Opened], replayed: Sequence[Record]
+    ) -> None:
         """Make a batch durable: every record is a row, or a dead letter."""
         metrics = self._metrics
         readings = [each for each in opened if isinstance(each, Reading)]
@@ -89,21 +96,42 @@ class Ingest:
         with metrics.stage_seconds.labels("store").time():
             stored, refused = await until_done("store", metrics, lambda: self._store.store(readings))
         if refused:
-            by_position = {(record.partition, record.offset): record for record in records}
-            letters += [(by_position[reading.partition, reading.offset], bad) for reading, bad in refused]
+            by_place = {_place(record): record for record in records}
+            letters += [(by_place[_place(reading)], bad) for reading, bad in refused]
         if letters:
-            self._office.admit(letters)
+            # Those that were letters before are none the more.
+            before = set(map(_place, replayed))
+            self._office.admit([letter for letter in letters if _place(letter[0]) not in before])
             await until_done("dead letters", metrics, lambda: self._office.send(letters))
         with metrics.stage_seconds.labels("forward").time():
             await until_done("forward", metrics, lambda: self._forwarder.forward(stored))
+        if replayed:
+            still_bad = {_place(record) for record, _ in letters}
+            mended = [record for record in replayed if _place(record) not in still_bad]
+            await until_done("dead letters", metrics, lambda: self._office.withdraw(mended))
         for reading in stored:
             metrics.readings.labels(reading.plugin).inc()
             if not reading.clock_trusted:
                 metrics.clocks_not_believed.labels(reading.plugin).inc()
 
+    def _records(self, events: Events) -> tuple[list[Record], list[Record]]:
+        """The records of a batch, and those among them that were dead letters and were sent back through."""
+        records, replayed = [], []
+        for event in events:
+            message = event.message
+            # A record without a value (a tombstone) is no JSON either.
+            value = message.value or b""
+            ticket = dict(message.headers or ()).get(REPLAY_HEADER)
+            record = replayed_record(value, ticket, self._sealer) if ticket else None
+            if record:
+                replayed.append(record)
+            else:
+                record = Record(
+                    message.topic, message.partition, message.offset, int(message.timestamp * 1000), value
+                )
+            records.append(record)
+        return records, replayed
 
-def _record(event: EventT[bytes]) -> Record:
-    message = event.message
-    # A record without a value (a tombstone) is no JSON either.
-    value = message.value or b""
-    return Record(message.topic, message.partition, message.offset, int(message.timestamp * 1000), value)
+
+def _place(of: Record | Reading) -> tuple[str, int, int]:
+    return of.topic, of.partition, of.offset

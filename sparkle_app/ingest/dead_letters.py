@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aiokafka.errors import KafkaError
 from faust.types import TopicT
@@ -12,6 +12,7 @@ from faust.types import TopicT
 from sparkle_app.errors import BadRecord, TransientFault
 from sparkle_app.metrics import Metrics
 from sparkle_app.wire.envelope import Record
+from sparkle_app.wire.letters import letter_headers, letter_key
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,22 @@ class DeadLetterOffice:
         topic: the dead-letter topic.
         per_minute: how many letters a minute are taken for the records' own fault.
         clock: seconds, monotonic.
+        recent: letters of the last minute, by whomever: a worker that is started again has not forgotten them.
     """
 
     def __init__(
-        self, topic: TopicT, per_minute: int, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+        self,
+        topic: TopicT,
+        per_minute: int,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        recent: int = 0,
     ) -> None:
         self._topic = topic
         self._per_minute = per_minute
         self._metrics = metrics
         self._clock = clock
-        self._recent: deque[float] = deque()
+        self._recent: deque[float] = deque([clock()] * min(recent, per_minute))
 
     def admit(self, letters: Sequence[tuple[Record, BadRecord]]) -> None:
         """Count letters against the limit, before any of them is sent.
@@ -63,24 +70,34 @@ class DeadLetterOffice:
         Raises:
             TransientFault: when the broker did not acknowledge; some letters may have been sent.
         """
-        try:
-            await asyncio.gather(*[await self._send(record, bad) for record, bad in letters])
-        except KafkaError as error:
-            raise TransientFault(f"broker: {error!r}") from error
+        await self._send(
+            (letter_key(record), record.value, letter_headers(record, bad)) for record, bad in letters
+        )
+        alike: dict[tuple[str, str], list[Record]] = {}
         for record, bad in letters:
             self._metrics.dead_letters.labels(bad.reason).inc()
+            alike.setdefault((record.topic, str(bad)), []).append(record)
+        for (topic, why), records in alike.items():
             logger.warning(
-                "dead letter from %s[%d]@%d: %s", record.topic, record.partition, record.offset, bad
-            )
+                "%d dead letters from topic %s, the first from partition %d, offset %d: %s",
+                len(records), topic, records[0].partition, records[0].offset, why,
+            )  # fmt: skip
 
-    async def _send(self, record: Record, bad: BadRecord) -> "asyncio.Future[object]":
-        headers = {
-            "sparkle-reason": bad.reason.value.encode(),
-            "sparkle-topic": record.topic.encode(),
-            "sparkle-partition": str(record.partition).encode(),
-            "sparkle-offset": str(record.offset).encode(),
-            "sparkle-timestamp": str(record.timestamp).encode(),
-        }
-        # The key names the source position: a letter that is sent again after a crash has the same.
-        key = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        return await self._topic.send(key=key, value=record.value, headers=headers)  # type: ignore[return-value]
+    async def withdraw(self, records: Sequence[Record]) -> None:
+        """Take back the letters of records that became rows after all.
+
+        Raises:
+            TransientFault: as :meth:`send`.
+        """
+        await self._send((letter_key(record), None, {}) for record in records)
+
+    async def _send(self, messages: Iterable[tuple[bytes, bytes | None, dict[str, bytes]]]) -> None:
+        try:
+            # The futures that send() returns are done when the broker has the message.
+            sent = [
+                await self._topic.send(key=key, value=value, headers=headers)
+                for key, value, headers in messages
+            ]
+            await asyncio.gather(*sent)
+        except KafkaError as error:
+            raise TransientFault(f"broker: {error!r}") from error

@@ -87,6 +87,11 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def send_only(self, number: int) -> None:
+        """Send a signal to the process itself, if it is there."""
+        if self.running:
+            os.kill(self.pid, number)
+
     def wait(self, seconds: float) -> int:
         """Wait until it ends and return its exit code.
 
@@ -102,7 +107,7 @@ class Process:
     def stop(self, seconds: float = 30, number: int = signal.SIGTERM) -> None:
         """Ask it to end, and kill it after ``seconds``."""
         if self.running:
-            os.kill(self.pid, number)
+            self.send_only(number)
             with contextlib.suppress(AssertionError):
                 self.wait(seconds)
         self.kill()

@@ -91,7 +91,7 @@ class Worker:
         Raises:
             AssertionError: with the end of its log.
         """
-        self.process.wait_until(self._ready, "200 from /health/ready", seconds)
+        self.process.wait_until(self.ready, "200 from /health/ready", seconds)
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and decoded JSON (None if it is not JSON) of ``path``.
@@ -119,7 +119,8 @@ class Worker:
         """SIGKILL."""
         self.process.kill()
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Whether it has its partitions and answers so."""
         try:
             return self.get("/health/ready")[0] == 200
         except requests.RequestException:

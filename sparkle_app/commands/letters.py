@@ -1,0 +1,71 @@
+"""What the commands about dead letters share: which letters are meant."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from faust.cli.base import option
+
+from sparkle_app.errors import Reason
+from sparkle_app.ingest.letters_topic import LettersTopic
+from sparkle_app.wire.letters import Letter
+
+
+class Instant(click.ParamType[int]):
+    """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Called by click."""
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"expected a time such as 2026-11-23T12:00:00Z, found {value!r}", param, ctx)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+FILTERS = [
+    option(
+        "--reason", type=click.Choice([reason.value for reason in Reason]), help="refused for this reason"
+    ),
+    option("--config", "config_id", type=int, help="with this config_id"),
+    option("--host", help="with this hostname"),
+    option("--topic", help="from this topic"),
+    option("--since", type=Instant(), help="received at this time or later, such as 2026-11-23T12:00:00Z"),
+    option("--until", type=Instant(), help="received before this time"),
+]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which letters are meant; None stands for any."""
+
+    reason: str | None = None
+    config_id: int | None = None
+    host: str | None = None
+    topic: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def matches(self, letter: Letter) -> bool:
+        """Whether a letter is meant."""
+        record = letter.record
+        return (
+            self.reason in (None, letter.reason.value)
+            and self.config_id in (None, letter.sender.config_id)
+            and self.host in (None, letter.sender.hostname)
+            and self.topic in (None, record.topic)
+            and (self.since is None or record.timestamp >= self.since)
+            and (self.until is None or record.timestamp < self.until)
+        )
+
+
+async def meant(letters: LettersTopic, wanted: Filter) -> AsyncIterator[tuple[bytes, Letter]]:
+    """Key and letter of those that are meant, and neither replaced nor withdrawn."""
+    current = await letters.current()
+    async for place, key, letter in letters.messages():
+        if letter and current.get(key) == place and wanted.matches(letter):
+            yield key, letter

@@ -1,0 +1,82 @@
+"""``faust -A sparkle_app replay``: dead letters back through, once their cause is mended."""
+
+import asyncio
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from faust.cli.base import option
+
+from sparkle_app.commands.base import SparkleCommand
+from sparkle_app.commands.letters import FILTERS, Filter, meant
+from sparkle_app.ingest.letters_topic import open_letters
+from sparkle_app.topics import LARGEST_MESSAGE
+from sparkle_app.wire.letters import REPLAY_HEADER, Letter, make_ticket
+
+_AT_A_TIME = 500
+
+
+class replay(SparkleCommand):
+    """Send dead letters back through the workers; those that become rows are withdrawn.
+
+    It can be interrupted and repeated: nothing is stored or counted twice, and what is still bad stays one letter.
+
+    Example: faust -A sparkle_app replay --reason unknown_config --config 7
+    """
+
+    options = [  # noqa: RUF012 - as Faust declares it
+        *FILTERS,
+        option("--all", "everything", is_flag=True, help="all letters"),
+        option("--dry-run", is_flag=True, help="only say how many there are"),
+    ]
+
+    async def run(self, everything: bool, dry_run: bool, **filters: Any) -> int:
+        """Send those that are meant."""
+        wanted = Filter(**filters)
+        if everything == (wanted != Filter()):
+            self.fault("replay: expected either --all or which letters (see --help)")
+            return 2
+        async with self.broker(), open_letters(self.handler.settings) as letters:
+            number = 0
+            async for _ in meant(letters, wanted):
+                number += 1
+            if dry_run:
+                self.say(f"{number} dead letters would be sent back")
+                return 0
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self.handler.settings.broker.url,
+                acks="all",
+                enable_idempotence=True,
+                max_request_size=LARGEST_MESSAGE,
+            )
+            await producer.start()
+            try:
+                sent = 0
+                with self.progress(number, "letters") as progress:
+                    batch: list[Letter] = []
+                    async for _, letter in meant(letters, wanted):
+                        batch.append(letter)
+                        if len(batch) == _AT_A_TIME:
+                            sent += await self._send(producer, batch)
+                            progress.update(len(batch))
+                            batch = []
+                    sent += await self._send(producer, batch)
+                    progress.update(len(batch))
+            finally:
+                await producer.stop()
+        self.say(
+            f"{sent} dead letters sent back; `faust -A sparkle_app dead-letters` shows in a moment which of them stay"
+        )
+        return 0
+
+    async def _send(self, producer: AIOKafkaProducer, letters: list[Letter]) -> int:
+        futures = [
+            await producer.send(
+                letter.record.topic,
+                letter.record.value,
+                timestamp_ms=letter.record.timestamp,
+                headers=[(REPLAY_HEADER, make_ticket(letter.record, self.handler.sealer))],
+            )
+            for letter in letters
+        ]
+        await asyncio.gather(*futures)
+        return len(futures)

@@ -1,0 +1,150 @@
+"""Dead letters: listed, sent back through, and never so many that they drain a topic."""
+
+import json
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.produce import Record, consume_all, create_topic, produce
+from tests.support.worker import Workspace, run_command
+
+# The embedded broker can neither be asked for offsets by time nor tell the end of a topic.
+pytestmark = pytest.mark.kafka
+ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def letters(broker: Broker, workspace: Workspace) -> dict[bytes, Record]:
+    """The letters that are neither replaced nor withdrawn."""
+    found = {
+        letter.key: letter for letter in consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
+    }
+    return {key: letter for key, letter in found.items() if key and letter.value is not None}
+
+
+@ONLY_SQLITE
+def test_a_key_that_was_missing_turns_its_letters_into_rows(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    present = Collector(workspace.certs, 1)
+    missing = Collector(tmp_path / "elsewhere", 7)
+    # A topic that keeps the collectors' time.
+    create_topic(broker.bootstrap, workspace.topic, 4)
+    start_worker()
+    # Long ago: what is sent back is as old as it was.
+    when = int((time.time() - 5 * 3600) * 1000)
+    local = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(when / 1000))
+    records = [missing.record(f"host-{n % 3}", "Temperature", "k", 20.0 + n) for n in range(60)]
+    records = [json.dumps({**json.loads(record), "datetime": local}).encode() for record in records]
+    produce(broker.bootstrap, workspace.topic, records, timestamps=[when] * 60)
+    bad = [b"junk", *(present.record("host-9", "Temperature", "k", "hot") for _ in range(4))]
+    produce(broker.bootstrap, workspace.topic, bad)
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 65)
+    environment = workspace.environment(broker.bootstrap, database_url)
+
+    listed = run_command(environment, "dead-letters", "--json")
+    assert listed.returncode == 0, listed.stderr
+    assert json.loads(listed.stdout) == {
+        "topic": f"{workspace.app_id}-dead-letters",
+        "letters": 65,
+        "reason": {"unknown_config": 60, "invalid_value": 4, "not_json": 1},
+        "config": {"7": 60, "1": 4, "-": 1},
+        "host": {"host-0": 20, "host-1": 20, "host-2": 20, "host-9": 4, "-": 1},
+    }
+    text = run_command(environment, "dead-letters", "--config", "7", "--host", "host-1").stdout
+    assert text.startswith(f"20 dead letters in {workspace.app_id}-dead-letters\n")
+    lines = run_command(environment, "dead-letters", "--list", "--reason", "not_json").stdout.splitlines()
+    assert len(lines) == 1
+    place = lines[0].split()[0]
+    shown = run_command(environment, "dead-letters", "--show", place).stdout
+    assert "reason     not_json" in shown
+    assert "record     junk" in shown
+
+    # Before the cause is mended nothing changes.
+    before = letters(broker, workspace)
+    again = run_command(environment, "replay", "--config", "7")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("60 dead letters sent back")
+    assert again.stderr == ""
+    eventually(lambda: handled(broker, workspace), lambda found: found >= 65 + 60)
+    assert letters(broker, workspace).keys() == before.keys()
+    assert count(database_url, "temperature_readings") == 0
+
+    shutil.copy(tmp_path / "elsewhere" / "rsa_key_7", workspace.certs)
+    for _ in range(2):
+        assert run_command(environment, "replay", "--reason", "unknown_config").returncode == 0
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 5)
+    rows = query(database_url, "SELECT * FROM temperature_readings")
+    assert Counter(row["value"] for row in rows) == Counter(20.0 + n for n in range(60))
+    # Place and time are those of the records, not of what was sent back.
+    assert {row["received_at"] for row in rows} == {rows[0]["received_at"]}
+    assert {bool(row["clock_trusted"]) for row in rows} == {True}
+    assert {f"{workspace.topic}/{row['partition']}/{row['offset']}".encode() for row in rows} == {
+        key for key, letter in before.items() if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
+    }
+    counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
+    eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == 60)
+    assert run_command(environment, "replay").returncode == 2
+
+
+def handled(broker: Broker, workspace: Workspace) -> int:
+    """Messages of the dead-letter topic, replaced ones among them."""
+    return len(consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"))
+
+
+@ONLY_SQLITE
+def test_a_ticket_that_the_handler_did_not_make_is_worth_nothing(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    start_worker()
+    ((partition, offset),) = produce(broker.bootstrap, workspace.topic, [b"junk"])
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 1)
+    record = collector.record("host-1", "Temperature", "k", 20.0)
+    forged = json.dumps([workspace.topic, partition, offset, 0]).encode()
+    produce(broker.bootstrap, workspace.topic, [record], headers=[("sparkle-replay", forged)])
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    assert letters(broker, workspace).keys() == {f"{workspace.topic}/{partition}/{offset}".encode()}
+
+
+@ONLY_SQLITE
+def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    wrong = Collector(tmp_path / "elsewhere")
+    right = Collector(workspace.certs)
+    records = [wrong.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(2000)]
+    limit = 300
+    settings = {"dead_letters__per_minute": limit, "ingest__batch_size": 100}
+    worker = start_worker(**settings)
+    produce(broker.bootstrap, workspace.topic, records)
+    # A supervisor starts it again and again.
+    for _ in range(3):
+        assert worker.process.wait(60) == 1
+        said = worker.process.tail()
+        assert f"dead_letters.per_minute: expected at most {limit} dead letters a minute" in said
+        assert "undecryptable: not encrypted for rsa_key_1" in said
+        assert "Traceback" not in said
+        sent = handled(broker, workspace)
+        worker = start_worker(ready=False, **settings)
+    # What a worker sent in the minute before counts for the next.
+    assert 0 < sent <= limit
+    worker.kill()
+    # Mended, everything that was not sent becomes rows.
+    shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
+    environment = workspace.environment(broker.bootstrap, database_url)
+    start_worker()
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= 2000 - limit)
+    assert run_command(environment, "replay", "--all").returncode == 0
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2000)
+    eventually(lambda: letters(broker, workspace), lambda found: not found)
+    assert right.config_id == wrong.config_id
