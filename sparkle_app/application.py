@@ -13,7 +13,7 @@ from sparkle_app import startup, topics
 from sparkle_app.aggregate.agent import Aggregate
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.consuming import CarefulTransport
+from sparkle_app.consuming import SESSION_SECONDS, CarefulTransport
 from sparkle_app.ingest.agent import Ingest
 from sparkle_app.ingest.dead_letters import DeadLetterOffice
 from sparkle_app.ingest.forwarding import Forwarder
@@ -30,7 +30,6 @@ from sparkle_app.wire.sealing import Sealer
 
 # Two for ingest and aggregates at work, the others so that one slow statement does not hold up the web.
 _DATABASE_THREADS = 8
-_SESSION_SECONDS = 15
 _HEARTBEAT_SECONDS = 5
 
 
@@ -106,7 +105,7 @@ class SparkleApp(faust.App):
 
     async def on_stop(self) -> None:
         """Leave in bounded time, whatever the database does: redelivery does the rest."""
-        startup.leave_soon()
+        startup.leave_soon(lambda: self.crashed)
         await super().on_stop()
 
 
@@ -126,7 +125,7 @@ def create_app(settings: Settings) -> SparkleApp:
         table_standby_replicas=0,
         # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
         stream_wait_empty=False,
-        broker_session_timeout=_SESSION_SECONDS,
+        broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",

@@ -21,7 +21,7 @@ class Metrics:
         )
         self.clocks_not_believed = Counter(
             "sparkle_clocks_not_believed",
-            "Readings whose host's clock is wrong by more than a quarter of an hour",
+            "Readings whose host's local time is that of no place on earth, within 7.5 minutes",
             ["plugin"],
             registry=self.registry,
         )

@@ -5,6 +5,7 @@ Every key is declared here once, with its default, its bounds and its descriptio
 
 from collections.abc import Iterator
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -17,6 +18,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import URL, make_url
 
 ENV_PREFIX = "SPARKLE_"
+_EVERY_ADDRESS = {"0.0.0.0", "::"}
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -123,7 +125,9 @@ class Settings(BaseSettings):
     @property
     def web_url(self) -> str:
         """Where other workers reach this one."""
-        host = f"[{self.web.host}]" if ":" in self.web.host else self.web.host
+        # An address that stands for all of the machine's is nobody's: the machine's name is its own.
+        host = gethostname() if self.web.host in _EVERY_ADDRESS else self.web.host
+        host = f"[{host}]" if ":" in host else host
         return self.web.public_url or f"http://{host}:{self.web.port}"
 
 

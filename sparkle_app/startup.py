@@ -38,6 +38,7 @@ async def prepare(app: "SparkleApp") -> None:
     try:
         settings = app.settings
         logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
+        check_limits(settings)
         check_web(settings, app.conf.web_bind)
         check_port(app.conf.web_bind, app.conf.web_port)
         for warning in [*app.plugins.warnings, *app.plugins.faults]:
@@ -70,6 +71,21 @@ async def prepare(app: "SparkleApp") -> None:
         )
     except StartupFault as fault:
         leave(str(fault))
+
+
+def check_limits(settings: Settings) -> None:
+    """A single batch of bad records does not stop the worker for ever.
+
+    Raises:
+        StartupFault: when it would.
+    """
+    if settings.dead_letters.per_minute < settings.ingest.batch_size:
+        raise StartupFault(
+            "dead_letters.per_minute",
+            expected=f"at least ingest.batch_size, {settings.ingest.batch_size}",
+            found=str(settings.dead_letters.per_minute),
+            hint="make batches smaller, or allow more dead letters",
+        )
 
 
 def check_web(settings: Settings, host: str) -> None:
@@ -118,8 +134,10 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
     said = 0.0
     while True:
         try:
-            return await attempt()
-        except TransientFault as fault:
+            # What hangs is given up as well; a database that hangs does so in a thread.
+            return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _SAY_EVERY))
+        except (TransientFault, TimeoutError) as error:
+            fault = error if isinstance(error, TransientFault) else "no answer"
             now = time.monotonic()
             if now >= deadline:
                 raise StartupFault(
@@ -127,7 +145,7 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
                     expected=f"{what} within {seconds:g} s",
                     found=str(fault),
                     hint="start it, or correct the setting",
-                ) from fault
+                ) from error
             if now - said >= _SAY_EVERY:
                 said = now
                 logger.warning("waiting for %s, up to %.0f s more: %s", what, deadline - now, fault)
@@ -249,8 +267,8 @@ async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[s
             raise TransientFault(f"topic {name}: {error.__name__}")
 
 
-def leave_soon() -> None:
-    """End the process in bounded time, even if a thread hangs in the database."""
+def leave_soon(crashed: Callable[[], bool]) -> None:
+    """End the process in bounded time, even if a thread hangs in the database; with 1 where it ``crashed``."""
 
     def watch() -> None:
         time.sleep(LEAVE_SECONDS)
@@ -258,6 +276,6 @@ def leave_soon() -> None:
             "still not stopped after %d s: leaving; what was not acknowledged will be delivered again",
             LEAVE_SECONDS,
         )
-        os._exit(0)
+        os._exit(1 if crashed() else 0)
 
     threading.Thread(target=watch, name="leave-soon", daemon=True).start()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
 from sparkle_app.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
@@ -117,12 +118,13 @@ class Aggregator:
         Raises:
             TransientFault: when the database does not work right now.
         """
+        generation = self._table.app.consumer_generation_id
         restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._lacking)
-        mine = self._table.assigned()
+        if self._table.app.consumer_generation_id != generation:
+            # Partitions moved while the database was asked: another restore is under way, or done.
+            return
         for (hostname, start), bucket in restored.items():
-            # Partitions may have moved while the database was asked.
-            if self._table.partition_for_key((hostname, start)) in mine:
-                self._table[hostname, start] = bucket.pack()
+            self._table[hostname, start] = bucket.pack()
         await self._table.flushed()
         if restored:
             logger.info("%s: %d buckets restored from SQL", self._table.name, len(restored))
@@ -139,7 +141,7 @@ class Aggregator:
                     if self._table.partition_for_key((hostname, start)) in mine
                     and ((hostname, start) not in store or count_of(store[hostname, start]) < count)
                 ]
-        except Exception as error:
+        except (SQLAlchemyError, OSError) as error:
             raise transient(error) from error
         return self._load(keys) if keys else {}
 
@@ -151,7 +153,7 @@ class Aggregator:
         try:
             with self._engine.begin() as connection:
                 self._plugin.store_aggregates(connection, rows)
-        except Exception as error:
+        except (SQLAlchemyError, OSError) as error:
             raise transient(error) from error
 
     def _load(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
@@ -168,6 +170,6 @@ class Aggregator:
                             row.id[:SAMPLE_ID_BYTES], row.key, self._plugin.measure(row), row.observed_at
                         )
                         buckets[row.hostname, start].add(sample)
-        except Exception as error:
+        except (SQLAlchemyError, OSError) as error:
             raise transient(error) from error
         return buckets

@@ -3,14 +3,14 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
-from aiokafka.errors import KafkaError
 from faust import Table
 from faust.types import TP, FutureMessage
 
+from sparkle_app.consuming import CarefulConsumer
 from sparkle_app.errors import TransientFault
-from sparkle_app.retry import leave
+from sparkle_app.retry import BROKER_ERRORS, leave
 from sparkle_app.topics import partition_of
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
 
@@ -70,7 +70,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
         unsent, self._unsent = self._unsent, []
         try:
             await asyncio.gather(*unsent)
-        except KafkaError as error:
+        except BROKER_ERRORS as error:
             raise TransientFault(f"broker: {error!r}") from error
 
     def on_key_set(self, key: BucketKey, value: bytes) -> None:
@@ -104,6 +104,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """The partitions whose buckets this worker holds, complete; none while it takes partitions over."""
         app = self.app
         if app.rebalancing or app.in_recovery or not app.tables.actives_ready:
+            return set()
+        # Without the broker nobody knows whose they are.
+        if not cast(CarefulConsumer, app.consumer).in_session():
             return set()
         return self.assigned()
 

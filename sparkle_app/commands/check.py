@@ -13,7 +13,7 @@ from sparkle_app import topics
 from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url, masked
-from sparkle_app.startup import check_web, why_not
+from sparkle_app.startup import check_limits, check_web, why_not
 from sparkle_app.storage.database import reading, transient
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
@@ -54,6 +54,7 @@ class check(SparkleCommand):
 
     def _settings(self) -> Iterator[Finding]:
         def settings() -> str:
+            check_limits(self.handler.settings)
             check_web(self.handler.settings, self.handler.conf.web_bind)
             return " ".join(f"{key}={value}" for key, value in masked(self.handler.settings))
 

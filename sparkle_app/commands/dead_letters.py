@@ -79,6 +79,8 @@ def _fields(letter: Letter) -> dict[str, Any]:
         value = record.value.decode()
     except UnicodeDecodeError:
         value = "base64:" + base64.b64encode(record.value).decode()
+    if not letter.whole:
+        value = f"{letter.size} bytes, too large to keep here; see its topic"
     return {
         "reason": letter.reason.value,
         "topic": record.topic,

@@ -37,8 +37,12 @@ class replay(SparkleCommand):
             return 2
         async with self.broker(), open_letters(self.handler.settings) as letters:
             number = 0
-            async for _ in meant(letters, wanted):
-                number += 1
+            cut = 0
+            async for _, letter in meant(letters, wanted):
+                number += letter.whole
+                cut += not letter.whole
+            if cut:
+                self.fault(f"{cut} letters are without their records, which were too large: left out")
             if dry_run:
                 self.say(f"{number} dead letters would be sent back")
                 return 0
@@ -54,6 +58,8 @@ class replay(SparkleCommand):
                 with self.progress(number, "letters") as progress:
                     batch: list[Letter] = []
                     async for _, letter in meant(letters, wanted):
+                        if not letter.whole:
+                            continue
                         batch.append(letter)
                         if len(batch) == _AT_A_TIME:
                             sent += await self._send(producer, batch)

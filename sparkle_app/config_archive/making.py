@@ -4,9 +4,11 @@ import io
 import ipaddress
 import os
 import re
+import signal
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from sparkle_app.plugin.manifest import Manifest
 ARCHIVE = "config.tar.xz"
 KEY_BITS = (2048, 3072, 4096)
 LARGEST_ID = 2**31 - 1
+_DRAFT_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def make_config(
     try:
         output.mkdir(parents=True, exist_ok=True)
         certs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_old_drafts(certs)
         pair = RSA.generate(bits)
         while True:
             chosen = free_id(certs) if config_id is None else config_id
@@ -151,21 +155,40 @@ def _publish(made: MadeConfig, key: Path, archive: Path) -> bool:
     Links and not renames, which would overwrite. The key comes first: an archive without its key would be
     readings that nobody can ever read.
     """
-    try:
-        os.link(key, made.key)
-    except FileExistsError:
-        return False
-    try:
-        os.link(archive, made.archive)
-    except OSError as error:
-        # A key without an archive is of no use to anybody, and would take up its id.
-        made.key.unlink()
-        if not isinstance(error, FileExistsError):
-            raise
-        raise StartupFault(
-            str(made.archive),
-            expected="no archive yet",
-            found="one",
-            hint="move it, or choose another output folder",
-        ) from error
+    with _no_signals():
+        try:
+            os.link(key, made.key)
+        except FileExistsError:
+            return False
+        try:
+            os.link(archive, made.archive)
+        except OSError as error:
+            # A key without an archive is of no use to anybody, and would take up its id.
+            made.key.unlink()
+            if not isinstance(error, FileExistsError):
+                raise
+            raise StartupFault(
+                str(made.archive),
+                expected="no archive yet",
+                found="one",
+                hint="move it, or choose another output folder",
+            ) from error
     return True
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Ctrl-C and the like wait; a kill -9 between two links leaves a key that nothing was encrypted for."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _remove_old_drafts(folder: Path) -> None:
+    """What a kill left: whole keys among them. Those of somebody who is at work now are younger."""
+    for draft in folder.glob(f".rsa_key_*.{'?' * 8}"):
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+                draft.unlink()

@@ -6,13 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from aiokafka.errors import KafkaError
 from faust.types import TopicT
 
 from sparkle_app.errors import BadRecord, TransientFault
 from sparkle_app.metrics import Metrics
+from sparkle_app.retry import BROKER_ERRORS
 from sparkle_app.wire.envelope import Record
-from sparkle_app.wire.letters import letter_headers, letter_key
+from sparkle_app.wire.letters import letter_headers, letter_key, letter_value
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class DeadLetterOffice:
             TransientFault: when the broker did not acknowledge; some letters may have been sent.
         """
         await self._send(
-            (letter_key(record), record.value, letter_headers(record, bad)) for record, bad in letters
+            (letter_key(record), letter_value(record), letter_headers(record, bad)) for record, bad in letters
         )
         alike: dict[tuple[str, str], list[Record]] = {}
         for record, bad in letters:
@@ -99,5 +99,5 @@ class DeadLetterOffice:
                 for key, value, headers in messages
             ]
             await asyncio.gather(*sent)
-        except KafkaError as error:
+        except BROKER_ERRORS as error:
             raise TransientFault(f"broker: {error!r}") from error

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 
-from aiokafka.errors import KafkaError
 from faust.types import TopicT
 
 from sparkle_app.errors import TransientFault
 from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.retry import BROKER_ERRORS
 from sparkle_app.topics import partition_of
 from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample, Samples, pack_samples
 from sparkle_app.wire.sealing import Sealer
@@ -45,7 +45,7 @@ class Forwarder:
         try:
             sent = [await self._send(plugin, at, samples) for (plugin, at), samples in messages.items()]
             await asyncio.gather(*sent)
-        except KafkaError as error:
+        except BROKER_ERRORS as error:
             raise TransientFault(f"broker: {error!r}") from error
 
     async def _send(self, plugin: str, partition: int, samples: Samples) -> "asyncio.Future[object]":

@@ -1,6 +1,7 @@
 """Opening a batch: parse, decrypt and validate, in threads beside the event loop."""
 
 import asyncio
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,11 +57,15 @@ class Opener:
         if plugin is None:
             raise BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")
         try:
-            return msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
+            valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
+            # Whatever it raises is known here, where it concerns this reading only.
+            if not math.isfinite(plugin.measure(valid)):
+                raise InvalidValue("expected a finite number to aggregate")
+            return valid
         except InvalidValue as error:
             raise BadRecord(Reason.INVALID_VALUE, str(error)) from error
         except Exception as error:
             # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
             raise BadRecord(
-                Reason.INVALID_VALUE, f"{reading.plugin}'s validate raised {type(error).__name__}"
+                Reason.INVALID_VALUE, f"{reading.plugin}'s validate or measure raised {type(error).__name__}"
             ) from error

@@ -15,6 +15,19 @@ from sparkle_app.errors import StartupFault, TransientFault
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
 _READ_ONLY = "sparkle_read_only"
+_POSTGRESQL = {
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "sparkle",
+    # A server that vanished without a word is noticed within 30 s instead of hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+    # What a suspended worker has locked is free again when its partitions are another's; no wait is without end.
+    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s -c statement_timeout=60s",
+}
+# SQLSTATE classes that concern the data: data exception, integrity constraint, program limit exceeded.
+_ROWS_FAULT = ("22", "23", "54")
 
 
 def make_engine(url: URL) -> Engine:
@@ -25,7 +38,7 @@ def make_engine(url: URL) -> Engine:
         url,
         executemany_mode="values_plus_batch",
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "sparkle"},
+        connect_args=_POSTGRESQL,
     )
 
 
@@ -43,9 +56,11 @@ def refuses_row(error: Exception) -> bool:
     """
     if isinstance(error, DataError | IntegrityError):
         return True
+    if isinstance(error, DBAPIError) and str(getattr(error.orig, "pgcode", "")).startswith(_ROWS_FAULT):
+        return True
     if isinstance(error, DBAPIError):
         return False
-    return isinstance(error, StatementError) or not isinstance(error, SQLAlchemyError | OSError)
+    return isinstance(error, StatementError) or not isinstance(error, SQLAlchemyError | OSError | MemoryError)
 
 
 def transient(error: Exception) -> TransientFault:

@@ -23,7 +23,8 @@ def guard(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
             return await handler(request)
         if token:
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+            secret = given.strip().encode("utf-8", "surrogateescape")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(secret, token):
                 raise Problem(
                     401, "expected Authorization: Bearer with web.token", {"WWW-Authenticate": "Bearer"}
                 )

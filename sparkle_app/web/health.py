@@ -2,11 +2,13 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 from sqlalchemy import text
 
+from sparkle_app.consuming import CarefulConsumer
 from sparkle_app.storage.database import reading
 
 if TYPE_CHECKING:
@@ -37,14 +39,18 @@ class Doctor:
         self._app = app
         self._database = "not asked yet"
         self._asked_at = -_KEPT_SECONDS
+        self._asking: asyncio.Future[str] | None = None
+        # Of its own: a database that hangs must not be asked by all threads that others wait for.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     async def examine(self) -> Health:
         """What is there, and what is not."""
         app = self._app
         complete = app.tables.actives_ready and not app.rebalancing and not app.in_recovery
         joined = complete or bool(app.assignor.assigned_actives())
+        heard = cast(CarefulConsumer, app.consumer).in_session()
         checks = {
-            "broker": "ok" if joined else "joining the consumer group",
+            "broker": "does not answer" if not heard else "ok" if joined else "joining the consumer group",
             "tables": "ok" if complete else "taking partitions over",
             "database": await self._ask_database(),
         }
@@ -54,9 +60,10 @@ class Doctor:
         # Kept for a moment: whoever asks often must not load the database.
         if time.monotonic() - self._asked_at >= _KEPT_SECONDS:
             self._asked_at = time.monotonic()
-            asking = asyncio.get_running_loop().run_in_executor(self._app.database_threads, self._select)
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.get_running_loop().run_in_executor(self._thread, self._select)
             try:
-                self._database = await asyncio.wait_for(asking, _ANSWER_SECONDS)
+                self._database = await asyncio.wait_for(asyncio.shield(self._asking), _ANSWER_SECONDS)
             except TimeoutError:
                 self._database = f"no answer within {_ANSWER_SECONDS:g} s"
         return self._database

@@ -76,12 +76,12 @@ class History:
     ) -> answers.ReadingsAnswer:
         """Raw readings of one host; a page at a time."""
         start, end = _span(start, end)
-        first, seen = after or (start, 0)
+        first, seen = after if after and after[0] >= start else (start, 0)
         handler = self._app.plugins.installed[plugin].handler
         found = await self._ask(
             host,
             lambda connection: list(
-                handler.load_readings(connection, [host], max(first, start), end, limit=seen + limit + 1)
+                handler.load_readings(connection, [host], first, end, limit=seen + limit + 1)
             ),
         )
         page = found[seen : seen + limit]

@@ -1,7 +1,7 @@
 """Which worker holds a host's buckets, and asking it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -65,6 +65,15 @@ class Owners:
     def is_me(self, url: str) -> bool:
         """Whether an address is this worker's own."""
         return URL(url) == URL(str(self._app.conf.canonical_url))
+
+    def hint(self, partials: Sequence[Partial]) -> str:
+        """Why workers that are all there may not hold everything: two of them give the same address."""
+        partitions = self._app.settings.broker.partitions
+        one_url = len({url for plugin in self._app.buckets for url in self.of_plugin(plugin).values()}) == 1
+        if one_url and all(0 < len(partial.partitions) < partitions for partial in partials):
+            url = self._app.conf.canonical_url
+            return f"; if all workers run, some have the same address {url}: set web.public_url"
+        return ""
 
     async def ask(self, url: str, question: Question) -> Partial:
         """Ask another worker.

@@ -68,7 +68,9 @@ class Questions:
             raise unavailable("no worker holds this host's partition yet")
         partial = await self._ask(owner, Question(plugin, start, end, host=host))
         if partition not in partial.partitions:
-            raise unavailable("this host's partition is moving from one worker to another")
+            raise unavailable(
+                "this host's partition is moving from one worker to another" + self._owners.hint([partial])
+            )
         if not partial.known:
             horizon = self._app.settings.aggregates.horizon_seconds
             raise Problem(404, f"host {host[:100]!r} has sent nothing for {plugin} in the last {horizon} s")
@@ -117,7 +119,9 @@ class Questions:
         partials = await asyncio.gather(*(self._ask(url, question) for url in sorted(set(owners.values()))))
         covered = sorted(partition for partial in partials for partition in partial.partitions)
         if covered != list(range(self._app.settings.broker.partitions)):
-            raise unavailable("not every partition is held by a worker right now")
+            raise unavailable(
+                "not every partition is held by a worker right now" + self._owners.hint(partials)
+            )
         return partials
 
     async def _ask(self, url: str, question: Question) -> Partial:

@@ -15,6 +15,7 @@ from sparkle_app.wire.keyring import Keyring
 
 HOSTNAME_MAX = 1024
 KEY_MAX = 255
+"""Bytes of UTF-8: both together fit into an entry of PostgreSQL's indexes, which has at most 2,704."""
 ID_BYTES = 16
 # The collectors' padding: RFC 8017 RSAES-OAEP with its default SHA-1 and MGF1-SHA-1, no label.
 _OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
@@ -112,14 +113,14 @@ def _parse(value: bytes) -> _Envelope:
 
 
 def _check_name(name: str, longest: int, reason: Reason) -> None:
-    if not 0 < len(name) <= longest:
-        raise BadRecord(reason, f"expected 1 to {longest} characters, found {len(name)}")
-    if "\0" in name:
-        raise BadRecord(reason, "holds a NUL character, which no database stores")
     try:
-        name.encode()
+        size = len(name.encode())
     except UnicodeEncodeError as error:
         raise BadRecord(reason, "holds half of a surrogate pair") from error
+    if not 0 < size <= longest:
+        raise BadRecord(reason, f"expected 1 to {longest} bytes of UTF-8, found {size}")
+    if "\0" in name:
+        raise BadRecord(reason, "holds a NUL character, which no database stores")
 
 
 def _local_time(text: str, received_at: int) -> datetime:

@@ -38,7 +38,8 @@ def resolve(local: datetime, received_at: int) -> tuple[int, bool]:
     """The instant that a host's naive ``local`` time means.
 
     The difference to ``received_at``, rounded to a quarter of an hour, is the host's offset from UTC. Where no place on
-    earth has that offset, the clock is wrong by more than a quarter of an hour and is not believed.
+    earth has that offset, the clock is not believed. So a clock that is wrong by less than 7.5 minutes is taken as it
+    is; and one that is wrong by whole hours, or a record that reached the broker hours late, looks like another zone.
 
     Returns:
         The event time, and whether the host's clock was believed; if not, the event time is ``received_at``.

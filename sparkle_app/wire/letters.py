@@ -1,8 +1,11 @@
 """Dead letters: what the dead-letter topic holds of a record, and how one is sent back through.
 
 A letter's value is the record's, as it came (still ciphertext); its key names where the record was, and its headers say
-why it was refused. The topic is compacted: a letter that is written again after a crash replaces itself, and one whose
-record became a row is withdrawn by a message without a value.
+why it was refused. A record too large for the topic (compressed, it was small) leaves a letter without its value: it
+stays in its own topic for as long as that keeps it.
+
+The topic is compacted: a letter that is written again after a crash replaces itself, and one whose record became a row
+is withdrawn by a message without a value.
 """
 
 import hashlib
@@ -12,10 +15,13 @@ from typing import Any
 import msgspec
 
 from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.topics import LARGEST_MESSAGE
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
 
 REPLAY_HEADER = "sparkle-replay"
+LARGEST_VALUE = LARGEST_MESSAGE - 65_536
+"""Bytes; key and headers need room as well."""
 _HEADER = "sparkle-{}"
 
 
@@ -32,6 +38,13 @@ class Letter(msgspec.Struct, frozen=True):
     record: Record
     reason: Reason
     sender: Sender
+    size: int
+    """Bytes of the record's value, also where the letter is without it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the letter holds the record's value."""
+        return self.size == len(self.record.value)
 
 
 _sender = msgspec.json.Decoder(Sender)
@@ -43,6 +56,11 @@ def letter_key(record: Record) -> bytes:
     return f"{record.topic}/{record.partition}/{record.offset}".encode()
 
 
+def letter_value(record: Record) -> bytes:
+    """The record's value, or nothing where it is too large."""
+    return record.value if len(record.value) <= LARGEST_VALUE else b""
+
+
 def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
     """Why the record was refused, and where it was."""
     fields = {
@@ -51,6 +69,7 @@ def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
+        "size": len(record.value),
     }
     return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
 
@@ -62,12 +81,12 @@ def read_letter(value: bytes, headers: Mapping[str, bytes]) -> Letter:
         ValueError: when it is no letter of this handler.
     """
     try:
-        reason, topic, partition, offset, timestamp = (
+        reason, topic, partition, offset, timestamp, size = (
             headers[_HEADER.format(name)].decode()
-            for name in ("reason", "topic", "partition", "offset", "timestamp")
+            for name in ("reason", "topic", "partition", "offset", "timestamp", "size")
         )
         record = Record(topic, int(partition), int(offset), int(timestamp), value)
-        return Letter(record, Reason(reason), _sender_of(value))
+        return Letter(record, Reason(reason), _sender_of(value), int(size))
     except KeyError as error:
         raise ValueError(f"expected the header {error.args[0]}, found none") from error
 

@@ -157,3 +157,40 @@ def test_a_bad_record_as_large_as_the_broker_takes_does_not_stop_its_partition(
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
     (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
     assert letter.value == large
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_record_that_compression_hid_does_not_stop_its_partition(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    start_worker()
+    large = b"x" * (17 * 1024 * 1024)
+    produce(broker.bootstrap, workspace.topic, [large], partition=0, compression="gzip")
+    produce(broker.bootstrap, workspace.topic, [collector.record("h", "Temperature", "k", 1.0)], partition=0)
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    (letter,) = consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
+    assert letter.value == b""
+    assert dict(letter.headers)["sparkle-size"] == str(len(large)).encode()
+
+
+def test_the_longest_names_fit_into_the_database(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    """Random, so that the database cannot make them shorter."""
+    collector = Collector(workspace.certs)
+    chance = random.Random(1)
+    start_worker()
+    long = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(341))
+    # What RSA-2048 leaves room for.
+    key = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(50))
+    inner = json.dumps({"plugin": "Temperature", "key": key, "value": 1.0}, ensure_ascii=False).encode()
+    good = [collector.envelope(name, collector.encrypt(inner)) for name in (long, "host-1")]
+    bad = collector.envelope(long + "漢", collector.encrypt(inner))
+    produce(broker.bootstrap, workspace.topic, [bad, *good])
+    counted = "SELECT count(*) AS n FROM temperature_aggregates"
+    eventually(lambda: count(database_url, "temperature_aggregates"), lambda found: found == 2)
+    assert query(database_url, counted)[0]["n"] == count(database_url, "temperature_readings") == 2
+    (letter,) = consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
+    assert dict(letter.headers)["sparkle-reason"] == b"bad_hostname"

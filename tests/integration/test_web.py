@@ -296,5 +296,6 @@ def test_beyond_localhost_a_token_is_required(start_worker: StartWorker) -> None
         status, headers, _ = ask(worker, path)
         assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), path
         assert ask(worker, path, Authorization="Bearer wrong")[0] == 401
+        assert ask(worker, path, Authorization=b"Bearer \xff")[0] == 401
         assert ask(worker, path, Authorization="Bearer hush")[0] != 401
     assert "hush" not in worker.process.tail()

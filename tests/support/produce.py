@@ -39,12 +39,14 @@ def produce(
     timestamps: Sequence[int] | None = None,
     partition: int | None = None,
     headers: Headers | None = None,
+    compression: str = "none",
 ) -> list[tuple[int, int]]:
     """Send ``values`` and wait until the broker has acknowledged them all.
 
     Arguments:
         timestamps: for each value, milliseconds since 1970; now, if left out.
         partition: of all values; the client's choice if left out.
+        compression: of each batch.
 
     Returns:
         Partition and offset of each value, in the order of ``values``.
@@ -59,7 +61,17 @@ def produce(
             placed[index] = (_int(message.partition()), _int(message.offset()))
 
     # Order within a partition has to be that of the values, through the client's retries too.
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "max.in.flight": 1, "linger.ms": 5})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "max.in.flight": 1,
+            "linger.ms": 5,
+            "compression.type": compression,
+            # The broker's own limit is what counts: it looks at the compressed size.
+            "message.max.bytes": 1_000_000 if compression == "none" else 100_000_000,
+        }
+    )
     where = {} if partition is None else {"partition": partition}
     for index, value in enumerate(values):
         when = {"timestamp": timestamps[index]} if timestamps else {}

@@ -157,6 +157,43 @@ def test_a_kill_leaves_neither_a_key_nor_an_archive(tmp_path: Path, when: str) -
     assert made.archive.exists()
 
 
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from sparkle_app.config_archive import make_config
+from sparkle_app.plugin.manifest import find_packages
+
+link = os.link
+def interrupted(*names):
+    link(*names)
+    os.kill(os.getpid(), signal.SIGINT)
+
+os.link = interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)
+folder = Path(sys.argv[1])
+plugins = find_packages(Path("plugins")).manifests
+make_config(plugins, address="h", port=1, interval=1, output=folder, certs=folder, config_id=7)
+"""
+
+
+def test_ctrl_c_between_the_two_names_waits_for_the_second(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    project = Path(__file__).parents[2]
+    done = subprocess.run(command, check=False, cwd=project, timeout=60, capture_output=True, text=True)
+    assert "KeyboardInterrupt" in done.stderr
+    assert files(tmp_path) == ["config.tar.xz", "rsa_key_7"]
+
+
+def test_keys_that_a_kill_left_without_a_name_are_removed_in_time(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    old, new = (made.key.parent / f".rsa_key_9.{name}" for name in ("abcdefgh", "ijklmnop"))
+    for path in (old, new):
+        path.write_text("a key")
+    os.utime(old, (1e9, 1e9))
+    make(tmp_path, "second")
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> None:
     host, folder = tmp_path / "host", tmp_path / "plugins" / "fans"
     folder.mkdir(parents=True)

@@ -73,7 +73,7 @@ def test_a_wrong_clock_is_flagged(keyring: Keyring) -> None:
     assert reading.observed_at == reading.received_at
 
 
-@pytest.mark.parametrize("hostname", ["a/b", "ветка", "😀" * 500, "x" * 1000, " ", "..", "hosts"])
+@pytest.mark.parametrize("hostname", ["a/b", "ветка", "😀" * 256, "x" * 1000, " ", "..", "hosts"])
 def test_any_other_name_is_a_hostname(keyring: Keyring, hostname: str) -> None:
     assert open_record(record(hostname=hostname), keyring).hostname == hostname
 

@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ def test_the_shipped_file_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.app_id == "sparkle"
     assert settings.web.host == "127.0.0.1"
     assert settings.web_url == "http://127.0.0.1:6066"
+    everywhere = settings.model_copy(update={"web": settings.web.model_copy(update={"host": "0.0.0.0"})})
+    assert everywhere.web_url == f"http://{socket.gethostname()}:6066"
 
 
 def test_paths_are_relative_to_the_file(file: Path) -> None:

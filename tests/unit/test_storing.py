@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg2.errors
 import pytest
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.errors import Reason, TransientFault
 from sparkle_app.ingest.storing import ReadingStore
 from sparkle_app.plugin_api import AggregatesTable, Base, InvalidValue, Plugin, Reading, ReadingsTable
-from sparkle_app.storage.database import make_engine, reading
+from sparkle_app.storage.database import make_engine, reading, refuses_row
 
 
 class DataFrame(ReadingsTable):
@@ -111,6 +113,16 @@ def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engi
         connection.execute(text("DROP TABLE stored_readings"))
     with pytest.raises(TransientFault, match="no such table: stored_readings"):
         store(engine, Plain(), [a_reading(1)])
+
+
+@pytest.mark.parametrize(("state", "is_the_rows_fault"), [("54000", True), ("22P02", True), ("53100", False)])
+def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
+    state: str, is_the_rows_fault: bool
+) -> None:
+    fault = psycopg2.errors.lookup(state)()
+    # As the driver sets it when a server says so.
+    fault.__setstate__({"pgcode": state})
+    assert refuses_row(OperationalError("INSERT", {}, fault)) is is_the_rows_fault
 
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
