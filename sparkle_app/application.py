@@ -13,6 +13,7 @@ from sparkle_app import startup, topics
 from sparkle_app.aggregate.agent import Aggregate
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.broker import credentials
 from sparkle_app.consuming import SESSION_SECONDS, CarefulTransport
 from sparkle_app.ingest.agent import Ingest
 from sparkle_app.ingest.dead_letters import DeadLetterOffice
@@ -110,10 +111,15 @@ class SparkleApp(faust.App):
 
 
 def create_app(settings: Settings) -> SparkleApp:
-    """The Faust application for these settings."""
+    """The Faust application for these settings.
+
+    Raises:
+        StartupFault: when a file of ``broker.tls`` cannot be used.
+    """
     app = SparkleApp(
         settings.app_id,
         broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
+        broker_credentials=credentials(settings.broker),
         datadir=settings.data,
         autodiscover=False,
         store="memory://",

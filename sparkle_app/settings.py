@@ -29,6 +29,26 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class BrokerTls(_Section):
+    enabled: bool = False
+    """Whether to talk to Kafka over TLS. The certificate must name the host that `broker.url` names."""
+    ca_file: Path | None = None
+    """PEM file with the authorities that may sign Kafka's certificate; the system's own when left out."""
+    cert_file: Path | None = None
+    """PEM file with the worker's certificate, where Kafka asks for one."""
+    key_file: Path | None = None
+    """PEM file with the private key of `cert_file`, without a password."""
+
+
+class BrokerSasl(_Section):
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """How to log in to Kafka; without it there is no login. Use PLAIN only with `broker.tls`."""
+    username: str | None = None
+    """Name to log in with."""
+    password: SecretStr | None = None
+    """Password to log in with."""
+
+
 class Broker(_Section):
     url: str = "127.0.0.1:9092"
     """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
@@ -38,6 +58,8 @@ class Broker(_Section):
     """Replicas of every topic that the handler creates. Use 3 where there are three brokers or more."""
     wait_seconds: Seconds = 60
     """How long a starting worker waits for the broker before it gives up."""
+    tls: BrokerTls = BrokerTls()
+    sasl: BrokerSasl = BrokerSasl()
 
 
 class Database(_Section):

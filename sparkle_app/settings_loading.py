@@ -4,18 +4,28 @@ import difflib
 import os
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import YamlConfigSettingsSource
 from sqlalchemy.exc import ArgumentError
 
 from sparkle_app.errors import StartupFault
-from sparkle_app.settings import ENV_PREFIX, LOCALHOST, Settings, database_url, is_section, setting_names
+from sparkle_app.settings import (
+    ENV_PREFIX,
+    LOCALHOST,
+    Broker,
+    Settings,
+    database_url,
+    is_section,
+    setting_names,
+)
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
+_SECRETS = {"database.url", "web.token", "broker.sasl.password"}
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
 
 
@@ -35,16 +45,7 @@ def load_settings(path: Path | None = None) -> Settings:
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
         values = YamlConfigSettingsSource(Settings, yaml_file=path)() if _readable(path) else {}
-        for name, value in values.items():
-            section = Settings.model_fields.get(name)
-            # What is no mapping would be passed over for the section's defaults.
-            if section and is_section(section) and not isinstance(value, dict):
-                raise StartupFault(
-                    f"{path}, {name}",
-                    expected=f"keys such as {next(setting_names(Settings, only=name))}",
-                    found=repr(value),
-                    hint="see docs/settings.md",
-                )
+        _check_sections(path, Settings, values)
         settings = Settings(**values)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise StartupFault(
@@ -57,6 +58,22 @@ def load_settings(path: Path | None = None) -> Settings:
             str(path), expected="keys with values", found=str(error), hint="mend the file"
         ) from error
     return _checked(path, settings)
+
+
+def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:
+    for name, value in values.items():
+        section = model.model_fields.get(name)
+        if not section or not is_section(section):
+            continue
+        # What is no mapping would be passed over for the section's defaults.
+        if not isinstance(value, dict):
+            raise StartupFault(
+                f"{path}, {prefix}{name}",
+                expected=f"keys such as {next(setting_names(model, prefix, only=name))}",
+                found=repr(value),
+                hint="see docs/settings.md",
+            )
+        _check_sections(path, cast(type[BaseModel], section.annotation), value, f"{prefix}{name}.")
 
 
 def _readable(path: Path) -> bool:
@@ -84,7 +101,7 @@ def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault
     if first["type"] == "extra_forbidden":
         return _unknown(f"{path}, {key}", key, known)
     # A secret's wrong value must not be printed either.
-    found = "a value of the wrong kind" if key in {"database.url", "web.token"} else repr(first["input"])
+    found = "a value of the wrong kind" if key in _SECRETS else repr(first["input"])
     return StartupFault(
         where,
         expected=first["msg"].removeprefix("Input should be "),
@@ -122,15 +139,7 @@ def _checked(path: Path, settings: Settings) -> Settings:
                 hint="several connections must see the same data",
             )
         url = url.set(database=str(folder / url.database))
-    for server in settings.broker.url.split(","):
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", server.strip())
-        if not match or not 1 <= int(match[2]) <= 65535:
-            raise StartupFault(
-                "broker.url",
-                expected="HOST:PORT, several separated by commas",
-                found=repr(server),
-                hint="correct it",
-            )
+    broker = _checked_broker(folder, settings.broker)
     if settings.web.host not in LOCALHOST and not (
         settings.web.token and settings.web.token.get_secret_value()
     ):
@@ -152,8 +161,51 @@ def _checked(path: Path, settings: Settings) -> Settings:
             "certs": folder / settings.certs,
             "plugins": folder / settings.plugins,
             "data": folder / settings.data,
+            "broker": broker,
             "database": settings.database.model_copy(
                 update={"url": SecretStr(url.render_as_string(hide_password=False))}
             ),
         }
     )
+
+
+def _checked_broker(folder: Path, broker: Broker) -> Broker:
+    for server in broker.url.split(","):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", server.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
+            raise StartupFault(
+                "broker.url",
+                expected="HOST:PORT, several separated by commas",
+                found=repr(server),
+                hint="correct it",
+            )
+    tls, sasl = broker.tls, broker.sasl
+    files = {
+        name: folder / path for name in ("ca_file", "cert_file", "key_file") if (path := getattr(tls, name))
+    }
+    if files and not tls.enabled:
+        raise StartupFault(
+            "broker.tls.enabled",
+            expected=f"true, since broker.tls.{next(iter(files))} is set",
+            found="false",
+            hint="set it, or leave the files out",
+        )
+    if (tls.cert_file is None) != (tls.key_file is None):
+        missing, there = ("cert_file", "key_file") if tls.key_file else ("key_file", "cert_file")
+        raise StartupFault(
+            f"broker.tls.{missing}",
+            expected=f"a file, since broker.tls.{there} is set",
+            found="none",
+            hint="set both or neither",
+        )
+    login = {"mechanism": sasl.mechanism, "username": sasl.username, "password": sasl.password}
+    if any(login.values()):
+        for name, value in login.items():
+            if not value:
+                raise StartupFault(
+                    f"broker.sasl.{name}",
+                    expected="a value, since broker.sasl is used",
+                    found="none",
+                    hint="set mechanism, username and password, or none of them",
+                )
+    return broker.model_copy(update={"tls": tls.model_copy(update=files)})

@@ -1,7 +1,7 @@
 """docs/settings.md, from the settings' own code: ``python -m sparkle_app.settings_reference > docs/settings.md``."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -57,9 +57,16 @@ def _bounds(field: FieldInfo) -> str:
         if getattr(each, name, None) is not None
     ]
     pattern = [f"`{each.pattern}`" for each in field.metadata if getattr(each, "pattern", None)]
-    choices = getattr(field.annotation, "__args__", ())
-    words = [f"`{choice}`" for choice in choices if isinstance(choice, str)]
+    words = [f"`{choice}`" for choice in _choices(field.annotation)]
     return ", ".join(found + pattern) or " ".join(words)
+
+
+def _choices(annotation: object) -> Iterator[str]:
+    for part in get_args(annotation):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _choices(part)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app import topics
+from sparkle_app.broker import security_arguments, why_not
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
 from sparkle_app.retry import leave
@@ -183,7 +184,7 @@ async def reach_broker(app: "SparkleApp") -> None:
     try:
         app.recent_letters = await letters_of_last_minute(app.settings)
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(app.settings.broker.url, error)) from error
+        raise TransientFault(await why_not(app.settings.broker, error)) from error
 
 
 async def make_topics(settings: Settings, plugin_topics: list[str], plugins: list[str]) -> None:
@@ -191,7 +192,8 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
 
     Raises:
         TransientFault: when the broker does not answer.
-        StartupFault: when one of the handler's own topics has another number of partitions.
+        StartupFault: when one of the handler's own topics has another number of partitions, or the broker refuses the
+            worker's certificate or login.
     """
     app_id = settings.app_id
     large = {"max.message.bytes": str(topics.LARGEST_MESSAGE)}
@@ -210,7 +212,11 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
     }
     # What its lines say, many times, the caller says once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, request_timeout_ms=10_000)
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.broker.url,
+        request_timeout_ms=10_000,
+        **security_arguments(settings.broker),
+    )
     try:
         await admin.start()
         await _create(admin, settings, wanted)
@@ -226,28 +232,10 @@ async def make_topics(settings: Settings, plugin_topics: list[str], plugins: lis
                     hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
                 )
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(settings.broker.url, error)) from error
+        raise TransientFault(await why_not(settings.broker, error)) from error
     finally:
         await admin.close()
         logging.getLogger("aiokafka").setLevel(logging.NOTSET)
-
-
-async def why_not(servers: str, error: Exception) -> str:
-    """Why the broker does not answer, in the system's words where it cannot even be connected to."""
-    host, _, port = servers.split(",", maxsplit=1)[0].strip().rpartition(":")
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), int(port)), _SAY_EVERY)
-        writer.close()
-    except TimeoutError:
-        return "no connection within 3 s"
-    except OSError as refused:
-        # asyncio's own text repeats the address.
-        return (
-            os.strerror(refused.errno)
-            if refused.errno and refused.errno > 0
-            else str(refused.strerror or refused)
-        )
-    return str(error)
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:

@@ -13,8 +13,8 @@ from aiokafka.errors import KafkaError
 from faust.cli.base import AppCommand, option
 
 from sparkle_app.application import SparkleApp
+from sparkle_app.broker import why_not
 from sparkle_app.errors import StartupFault
-from sparkle_app.startup import why_not
 
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
@@ -49,14 +49,14 @@ class SparkleCommand(AppCommand):
         Raises:
             StartupFault: when it does not answer.
         """
-        servers = self.handler.settings.broker.url
+        broker = self.handler.settings.broker
         try:
             yield
         except (KafkaError, OSError) as error:
             raise StartupFault(
                 "broker.url",
-                expected=f"a broker at {servers}",
-                found=await why_not(servers, error),
+                expected=f"a broker at {broker.url}",
+                found=await why_not(broker, error),
                 hint="start it, or correct the setting",
             ) from error
 

@@ -10,10 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app import topics
+from sparkle_app.broker import security_arguments, why_not
 from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.errors import StartupFault
-from sparkle_app.settings import database_url, masked
-from sparkle_app.startup import check_limits, check_web, why_not
+from sparkle_app.settings import Broker, database_url, masked
+from sparkle_app.startup import check_limits, check_web
 from sparkle_app.storage.database import reading, transient
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
@@ -105,9 +106,12 @@ class check(SparkleCommand):
     async def _broker(self) -> Finding:
         settings = self.handler.settings
         try:
-            existing = await asyncio.wait_for(_list_topics(settings.broker.url), _SECONDS)
+            existing = await asyncio.wait_for(_list_topics(settings.broker), _SECONDS)
         except (KafkaError, OSError, TimeoutError) as error:
-            found = await why_not(settings.broker.url, error) or f"no answer within {_SECONDS} s"
+            try:
+                found = await why_not(settings.broker, error) or f"no answer within {_SECONDS} s"
+            except StartupFault as fault:
+                return Finding("broker", False, str(fault))
             return Finding(
                 "broker", False, f"broker.url: expected a broker at {settings.broker.url}, found {found}"
             )
@@ -117,8 +121,8 @@ class check(SparkleCommand):
         return Finding("broker", True, f"{settings.broker.url}, {len(existing)} topics{told}")
 
 
-async def _list_topics(servers: str) -> set[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+async def _list_topics(broker: Broker) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.url, **security_arguments(broker))
     try:
         await admin.start()
         return set(await admin.list_topics())

@@ -13,7 +13,7 @@ from sparkle_app.ingest.letters_topic import LettersTopic
 from sparkle_app.wire.letters import Letter
 
 
-class Instant(click.ParamType[int]):
+class Instant(click.ParamType):
     """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
 
     name = "time"

@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from faust.cli.base import option
 
+from sparkle_app.broker import security_arguments
 from sparkle_app.commands.base import SparkleCommand
 from sparkle_app.commands.letters import FILTERS, Filter, meant
 from sparkle_app.ingest.letters_topic import open_letters
@@ -48,6 +49,7 @@ class replay(SparkleCommand):
                 return 0
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.handler.settings.broker.url,
+                **security_arguments(self.handler.settings.broker),
                 acks="all",
                 enable_idempotence=True,
                 max_request_size=LARGEST_MESSAGE,

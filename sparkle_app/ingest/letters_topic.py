@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from sparkle_app.broker import security_arguments
 from sparkle_app.settings import Settings
 from sparkle_app.topics import LARGEST_MESSAGE, dead_letter_topic
 from sparkle_app.wire.letters import Letter, read_letter
@@ -82,6 +83,7 @@ async def open_letters(settings: Settings) -> AsyncIterator[LettersTopic]:
     name = dead_letter_topic(settings.app_id)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.broker.url,
+        **security_arguments(settings.broker),
         enable_auto_commit=False,
         max_partition_fetch_bytes=LARGEST_MESSAGE,
     )
@@ -94,7 +96,7 @@ async def open_letters(settings: Settings) -> AsyncIterator[LettersTopic]:
 
 
 async def _partitions(settings: Settings, topic: str) -> list[int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, **security_arguments(settings.broker))
     try:
         await admin.start()
         # Of all topics: to ask for one by name may create it.

@@ -1,65 +1,99 @@
-"""Apache Kafka in KRaft mode: one process that is broker and controller."""
+"""Apache Kafka as docker-compose.yaml sets it up, in one process or three, on free ports of 127.0.0.1."""
 
+import re
 import subprocess
-import uuid
-from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.broker import answers
+from tests.support.compose import kafka_environment, kafka_properties
 from tests.support.processes import Process, free_port
 
 LIBS = Path(__file__).parents[2] / ".cache" / "kafka-4.3.1" / "libs"
 """Where ``make test-kafka`` puts Kafka's jars."""
+FOR_TESTS = {
+    # A killed broker may come back only when its last session is over.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.num.partitions": "4",
+}
+"""All that the tests' Kafka does otherwise than docker-compose.yaml, besides addresses, folders and memory."""
+_SECRETS = "/etc/kafka/secrets"
 
 
 class KafkaBroker:
-    """Kafka on a port that stays the same over restarts, with its records in ``folder``.
+    """Kafka on ports that stay the same over restarts, with its records in ``folder``.
 
     Arguments:
         folder: an empty one.
-        properties: added to server.properties, or put in place of what is there.
+        properties: added to what docker-compose.yaml says, or put in place of it.
+        service: which of the file's variants.
+        secrets: the folder that the file mounts for certificates.
+        memory: Java's heap.
     """
 
     durable = True
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
-        port, controller = free_port(), free_port()
-        self.bootstrap = f"127.0.0.1:{port}"
-        self._properties = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    def __init__(
+        self,
+        folder: Path,
+        properties: Mapping[str, str] | None = None,
+        *,
+        service: str = "kafka",
+        secrets: Path | None = None,
+        memory: str = "512m",
+    ) -> None:
+        environment = kafka_environment(service)
+        self.properties = kafka_properties(environment)
+        names = re.findall(r"(\w+)://", self.properties["listeners"])
+        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _ports(names), strict=True)}
+        """HOST:PORT of each listener."""
+        self.bootstrap = self.addresses["INTERNAL"]
+        self.jmx = free_port()
+        """Port of JMX."""
+        self.properties |= {
+            "listeners": self._listeners(names),
+            "advertised.listeners": self._listeners(name for name in names if name != "CONTROLLER"),
+            "controller.quorum.voters": f"1@{self.addresses['CONTROLLER']}",
+            "jmx.port": str(self.jmx),
             "log.dirs": str(folder / "data"),
-            # One broker cannot hold the three replicas that Kafka wants of its own topics.
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            # A killed broker may come back only when its last session is over.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
-            "group.initial.rebalance.delay.ms": "0",
-            # Whoever needs a topic has to make it.
-            "auto.create.topics.enable": "false",
+            **{
+                name: value.replace(_SECRETS, str(secrets))
+                for name, value in self.properties.items()
+                if value.startswith(_SECRETS)
+            },
+            **FOR_TESTS,
             **(properties or {}),
         }
+        self._cluster = environment["CLUSTER_ID"]
         self._config = folder / "server.properties"
         self._data = folder / "data"
-        command = [*_java("-Xmx512m"), "kafka.Kafka", str(self._config)]
+        # What the image's own start makes of KAFKA_JMX_PORT and KAFKA_JMX_HOSTNAME.
+        jmx = {
+            "com.sun.management.jmxremote.port": self.jmx,
+            "com.sun.management.jmxremote.rmi.port": self.jmx,
+            "com.sun.management.jmxremote.authenticate": "false",
+            "com.sun.management.jmxremote.ssl": "false",
+            "java.rmi.server.hostname": environment["KAFKA_JMX_HOSTNAME"],
+        }
+        options = [f"-Xmx{memory}", *(f"-D{name}={value}" for name, value in jmx.items())]
+        command = [*java(*options), "kafka.Kafka", str(self._config)]
         self.process = Process("Kafka", command, folder / "kafka.log", folder=folder)
 
     def start(self) -> None:
         """Start it, with what it stored before, and wait until it answers."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it and do not wait."""
         if not self._data.exists():
             self._format()
         self.process.start()
+
+    def wait_ready(self) -> None:
+        """Wait until it answers."""
         self.process.wait_until(lambda: answers(self.bootstrap), "answer to a metadata request", 60)
 
     def stop(self) -> None:
@@ -70,23 +104,48 @@ class KafkaBroker:
         """End it with SIGKILL."""
         self.process.kill()
 
+    def _listeners(self, names: Iterable[str]) -> str:
+        return ",".join(f"{name}://{self.addresses[name]}" for name in names)
+
     def _format(self) -> None:
-        self._config.write_text("".join(f"{key}={value}\n" for key, value in self._properties.items()))
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # It takes a leading hyphen for an option.
-        cluster = "s" + cluster[1:]
+        self._config.write_text("".join(f"{key}={value}\n" for key, value in self.properties.items()))
         tool = [
-            *_java("-Xmx128m"),
+            *java("-Xmx128m"),
             "kafka.tools.StorageTool",
             "format",
-            "-t",
-            cluster,
-            "-c",
-            str(self._config),
+            f"--cluster-id={self._cluster}",
+            f"--config={self._config}",
         ]
-        done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, f"Kafka's storage could not be formatted: {done.stdout}{done.stderr}"
 
 
-def _java(memory: str) -> list[str]:
-    return ["java", memory, "-cp", f"{LIBS}/*"]
+def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[KafkaBroker]:
+    """Brokers that are each other's controllers, as on machines of their own; not started.
+
+    Arguments:
+        properties: of all of them.
+    """
+    brokers = []
+    for number in range(1, size + 1):
+        (folder / str(number)).mkdir()
+        own = {"node.id": str(number), **properties}
+        brokers.append(KafkaBroker(folder / str(number), own, memory="256m"))
+    voters = ",".join(
+        f"{number}@{broker.addresses['CONTROLLER']}" for number, broker in enumerate(brokers, start=1)
+    )
+    for broker in brokers:
+        broker.properties["controller.quorum.voters"] = voters
+    return brokers
+
+
+def java(*options: str) -> list[str]:
+    """The beginning of a command that runs one of Kafka's programs."""
+    return ["java", *options, "-cp", f"{LIBS}/*"]
+
+
+def _ports(names: Sequence[str]) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < len(names):
+        ports.add(free_port())
+    return list(ports)

@@ -24,10 +24,16 @@ def test_the_shipped_file_loads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_paths_are_relative_to_the_file(file: Path) -> None:
-    file.write_text("certs: secrets\ndatabase: {url: 'sqlite:///here/db.sqlite3'}\n")
+    file.write_text(
+        "certs: secrets\ndatabase: {url: 'sqlite:///here/db.sqlite3'}\n"
+        "broker: {tls: {enabled: true, ca_file: certs/ca.pem, cert_file: /etc/me.pem, key_file: me.key}}\n"
+    )
     settings = load_settings(file)
     assert settings.certs == file.parent / "secrets"
     assert settings.database.url.get_secret_value() == f"sqlite:///{file.parent}/here/db.sqlite3"
+    tls = settings.broker.tls
+    assert (tls.ca_file, tls.cert_file) == (file.parent / "certs/ca.pem", Path("/etc/me.pem"))
+    assert tls.key_file == file.parent / "me.key"
 
 
 def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +86,18 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
             "database: {url: 'postgresql+asyncpg://a:secret@h/d'}",
             r"database.url: expected .*found postgresql\+asyncpg",
         ),
+        ("broker: {tls: true}", r"broker.tls: expected keys such as broker.tls.enabled, found True"),
+        ("broker: {tls: {enabld: true}}", r"found broker.tls.enabld; the nearest is broker.tls.enabled"),
+        (
+            "broker: {tls: {ca_file: a}}",
+            r"broker.tls.enabled: expected true, since broker.tls.ca_file is set",
+        ),
+        ("broker: {tls: {enabled: true, cert_file: a}}", r"broker.tls.key_file: expected a file"),
+        ("broker: {tls: {enabled: true, key_file: a}}", r"broker.tls.cert_file: expected a file"),
+        ("broker: {sasl: {username: a, password: secret}}", r"broker.sasl.mechanism: expected a value"),
+        ("broker: {sasl: {mechanism: PLAIN, username: a}}", r"broker.sasl.password: expected a value"),
+        ("broker: {sasl: {mechanism: GSSAPI}}", r"broker.sasl.mechanism: expected 'PLAIN', .*found 'GSSAPI'"),
+        ("broker: {sasl: {password: [secret]}}", r"broker.sasl.password: .*found a value of the wrong kind"),
         ("broker: {url: 'localhost'}", r"broker.url: expected HOST:PORT.*found 'localhost'"),
         ("broker: {url: 'a:1,http://b:2'}", r"broker.url: expected HOST:PORT.*found 'http://b:2'"),
     ],
@@ -126,8 +144,13 @@ def test_an_empty_file_means_the_defaults(file: Path) -> None:
 
 
 def test_secrets_are_masked(file: Path) -> None:
-    file.write_text("web: {token: hush}\ndatabase: {url: 'postgresql+psycopg2://me:secret@db/x'}\n")
+    file.write_text(
+        "web: {token: hush}\ndatabase: {url: 'postgresql+psycopg2://me:secret@db/x'}\n"
+        "broker: {sasl: {mechanism: PLAIN, username: me, password: hush}}\n"
+    )
     lines = dict(masked(load_settings(file)))
     assert lines["database.url"] == "postgresql+psycopg2://me:***@db/x"
     assert "hush" not in lines["web.token"]
+    assert lines["broker.sasl.username"] == "me"
+    assert "hush" not in lines["broker.sasl.password"]
     assert lines["broker.url"] == "127.0.0.1:9092"

@@ -1,0 +1,24 @@
+# A worker. It holds no secret and no settings of its own: docker-compose.yaml gives it both.
+FROM python:3.11-slim-bookworm
+
+# The owner of certs/ on the host, so that a worker can read it and the first one can write its key there.
+ARG UID=1000
+RUN useradd --uid "$UID" --no-create-home --home-dir /app --shell /usr/sbin/nologin sparkle
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
+
+COPY requirements.txt ./
+# A worker needs nothing that the file lists for the demo only.
+RUN sed '/^# The demo only/,$d' requirements.txt > worker.txt \
+    && pip install --no-cache-dir --disable-pip-version-check --requirement worker.txt \
+    && rm worker.txt
+
+COPY settings.yaml ./
+COPY sparkle_app sparkle_app
+COPY plugins plugins
+RUN mkdir certs data && chown sparkle certs data
+
+USER sparkle
+EXPOSE 6066
+CMD ["faust", "-A", "sparkle_app", "worker"]

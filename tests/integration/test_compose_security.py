@@ -1,0 +1,247 @@
+"""The profiles for collectors outside a trusted network: TLS with certificates, TLS with a login, rules of access."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+
+from tests.support.certificates import Authority
+from tests.support.collector import Collector
+from tests.support.database import count
+from tests.support.eventually import eventually
+from tests.support.kafka import KafkaBroker
+from tests.support.produce import consume_all, create_topic, produce
+from tests.support.worker import Worker, Workspace, run_command
+
+pytestmark = pytest.mark.kafka
+PASSWORD = "correct horse"
+Start = Callable[..., Worker]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Signs Kafka's certificate, in the folder that the file mounts, and others."""
+    folder = tmp_path_factory.mktemp("kafka-certs")
+    authority = Authority(folder)
+    certificate, key = authority.issue("kafka")
+    (folder / "kafka.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
+    return authority
+
+
+@pytest.fixture(scope="module")
+def make_kafka(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], KafkaBroker]]:
+    """Starts one of the file's services."""
+    started: list[KafkaBroker] = []
+
+    def make(service: str) -> KafkaBroker:
+        secrets = authority.certificate.parent
+        started.append(KafkaBroker(tmp_path_factory.mktemp(service), service=service, secrets=secrets))
+        started[-1].start()
+        return started[-1]
+
+    yield make
+    for broker in started:
+        broker.kill()
+
+
+@pytest.fixture(scope="module")
+def tls(make_kafka: Callable[[str], KafkaBroker]) -> KafkaBroker:
+    return make_kafka("kafka-tls")
+
+
+@pytest.fixture(scope="module")
+def sasl(make_kafka: Callable[[str], KafkaBroker]) -> KafkaBroker:
+    broker = make_kafka("kafka-sasl")
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    secret = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    for user in ("worker", "collector"):
+        made = admin.alter_user_scram_credentials(
+            [UserScramCredentialUpsertion(user, secret, PASSWORD.encode())]
+        )
+        made[user].result(20)
+    return broker
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
+
+
+@pytest.fixture
+def start(workspace: Workspace, database_url: str) -> Iterator[Start]:
+    """``start(url, **settings)`` starts a worker of that broker and does not wait."""
+    started: list[Worker] = []
+
+    def start(url: str, **settings: object) -> Worker:
+        environment = workspace.environment(url, database_url, **settings)
+        started.append(Worker(environment, workspace.folder / f"worker-{len(started)}.log"))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+
+
+def with_tls(authority: Authority, name: str | None = None) -> dict[str, object]:
+    """Settings of a worker that trusts the authority, and shows a certificate that it has signed."""
+    settings: dict[str, object] = {
+        "broker__tls__enabled": True,
+        "broker__tls__ca_file": authority.certificate,
+    }
+    if name:
+        settings["broker__tls__cert_file"], settings["broker__tls__key_file"] = authority.issue(name)
+    return settings
+
+
+def with_login(password: str = PASSWORD) -> dict[str, object]:
+    login = {"mechanism": "SCRAM-SHA-512", "username": "worker", "password": password}
+    return {f"broker__sasl__{key}": value for key, value in login.items()}
+
+
+def refusal(worker: Worker) -> str:
+    """The last line of a worker that leaves by itself."""
+    assert worker.process.wait(60) == 1
+    log = worker.process.log.read_text()
+    assert "Traceback" not in log
+    assert PASSWORD not in log
+    return log.strip().splitlines()[-1]
+
+
+def client(broker: KafkaBroker, authority: Authority, user: str, password: str) -> dict[str, str]:
+    """Configuration of a collector outside the trusted network."""
+    return {
+        "bootstrap.servers": broker.addresses["EXTERNAL"],
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(authority.certificate),
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": password,
+        "message.timeout.ms": "10000",
+    }
+
+
+def sent(configuration: dict[str, str], topic: str, value: bytes) -> str:
+    """What becomes of a record: an empty text, or the name of Kafka's error."""
+    told: list[str] = []
+    producer = Producer(configuration)
+    producer.produce(topic, value, on_delivery=lambda error, _: told.append(error.name() if error else ""))
+    assert producer.flush(20) == 0
+    return told[0]
+
+
+def test_a_worker_takes_readings_over_tls(
+    tls: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    worker = start(tls.addresses["EXTERNAL"], **with_tls(authority, "worker"))
+    worker.wait_ready()
+    certificate, key = authority.issue("collector")
+    own = {
+        "bootstrap.servers": tls.addresses["EXTERNAL"],
+        "security.protocol": "SSL",
+        "ssl.ca.location": str(authority.certificate),
+        "ssl.certificate.location": str(certificate),
+        "ssl.key.location": str(key),
+    }
+    assert sent(own, workspace.topic, collector.record("host", "Temperature", "k", 20.0)) == ""
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    environment = workspace.environment(
+        tls.addresses["EXTERNAL"], database_url, **with_tls(authority, "worker")
+    )
+    checked = run_command(environment, "check")
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_worker_that_trusts_another_authority_leaves_with_one_line(
+    tls: KafkaBroker, workspace: Workspace, start: Start, tmp_path: Path, database_url: str
+) -> None:
+    Collector(workspace.certs)
+    other = tmp_path / "other"
+    other.mkdir()
+    wrong = with_tls(Authority(other, "Another CA"), "worker")
+    address = tls.addresses["EXTERNAL"]
+    says = f"broker.tls.ca_file: expected a certificate of {address} that {other}/ca.crt trusts, found"
+    assert says in refusal(start(address, **wrong))
+    checked = run_command(workspace.environment(address, database_url, **wrong), "check")
+    assert f"FAULT broker: {says}" in checked.stdout
+
+
+def test_a_worker_without_a_certificate_leaves_with_one_line(
+    tls: KafkaBroker, authority: Authority, workspace: Workspace, start: Start
+) -> None:
+    Collector(workspace.certs)
+    address = tls.addresses["EXTERNAL"]
+    worker = start(address, **with_tls(authority), broker__wait_seconds=4)
+    assert "closes the connection: not ready yet, or it wants other broker.tls" in refusal(worker)
+
+
+def test_a_worker_logs_in_and_takes_readings(
+    sasl: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    worker = start(sasl.addresses["EXTERNAL"], **with_tls(authority), **with_login())
+    worker.wait_ready()
+    record = collector.record("host", "Temperature", "k", 20.0)
+    assert sent(client(sasl, authority, "collector", PASSWORD), workspace.topic, record) == ""
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    assert PASSWORD not in worker.process.log.read_text()
+
+
+def test_a_worker_with_a_wrong_password_leaves_with_one_line(
+    sasl: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
+) -> None:
+    Collector(workspace.certs)
+    address, wrong = sasl.addresses["EXTERNAL"], {**with_tls(authority), **with_login("wrong")}
+    says = f"broker.sasl: expected {address} to know user worker with this password, found"
+    assert says in refusal(start(address, **wrong))
+    checked = run_command(workspace.environment(address, database_url, **wrong), "check")
+    assert f"FAULT broker: {says}" in checked.stdout
+
+
+def test_a_collector_may_be_allowed_to_write_its_topics_only(sasl: KafkaBroker, authority: Authority) -> None:
+    admin = AdminClient({"bootstrap.servers": sasl.bootstrap})
+    for topic in ("telemetry", "sparkle-samples"):
+        create_topic(sasl.bootstrap, topic)
+    collector = client(sasl, authority, "collector", PASSWORD)
+    assert sent(collector, "sparkle-samples", b"before") == ""
+
+    def allow(kind: ResourceType, name: str, user: str, operation: AclOperation) -> AclBinding:
+        whole = (kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation)
+        return AclBinding(*whole, AclPermissionType.ALLOW)
+
+    rules = [
+        allow(ResourceType.TOPIC, "*", "admin", AclOperation.ALL),
+        allow(ResourceType.GROUP, "*", "admin", AclOperation.ALL),
+        allow(ResourceType.BROKER, "kafka-cluster", "admin", AclOperation.ALL),
+        allow(ResourceType.TOPIC, "telemetry", "collector", AclOperation.WRITE),
+        allow(ResourceType.TOPIC, "telemetry", "collector", AclOperation.DESCRIBE),
+    ]
+    for made in admin.create_acls(rules).values():
+        made.result(20)
+    eventually(
+        lambda: sent(collector, "sparkle-samples", b"after"),
+        lambda told: told == "TOPIC_AUTHORIZATION_FAILED",
+    )
+    assert sent(collector, "telemetry", b"reading") == ""
+    outside = AdminClient({name: value for name, value in collector.items() if name != "message.timeout.ms"})
+    with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
+        outside.create_topics([NewTopic("another", 1, 1)])["another"].result(20)
+    # Workers come from the containers' own network, where no name is asked for.
+    assert [record.value for record in consume_all(sasl.bootstrap, "telemetry")] == [b"reading"]
+    produce(sasl.bootstrap, "sparkle-samples", [b"a worker's"])

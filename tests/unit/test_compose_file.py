@@ -1,0 +1,88 @@
+"""docker-compose.yaml: Compose would take it, nothing in it is open that should not be, and the handler can use it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparkle_app.settings_loading import load_settings
+from tests.support.compose import FILE, compose
+from tests.support.worker import PROJECT
+
+GIVEN = {"POSTGRES_PASSWORD": "p@ss/word", "SPARKLE_WEB__TOKEN": "token"}
+KAFKA = {"plain": "kafka", "tls": "kafka-tls", "sasl": "kafka-sasl"}
+
+
+@pytest.fixture
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = compose(GIVEN)["services"]
+    return found
+
+
+def validate(file: Path) -> int:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+
+
+def test_it_follows_the_schema(tmp_path: Path) -> None:
+    assert validate(FILE) == 0
+    wrong = tmp_path / "docker-compose.yaml"
+    wrong.write_text(FILE.read_text().replace("restart:", "restarts:"))
+    assert validate(wrong) == 1
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_passwords_have_no_default(name: str) -> None:
+    with pytest.raises(KeyError, match=f"{name}: set it in .env"):
+        compose({key: value for key, value in GIVEN.items() if key != name})
+    lines = (PROJECT / ".env.example").read_text().splitlines()
+    assert f"{name}=" in lines
+
+
+def test_each_profile_has_one_kafka_of_the_same_name(services: dict[str, Any]) -> None:
+    assert {services[name]["profiles"][0]: name for name in KAFKA.values()} == KAFKA
+    for name in KAFKA.values():
+        assert services[name]["networks"]["default"]["aliases"] == ["kafka"]
+        assert services["worker"]["depends_on"][name] == {"condition": "service_healthy", "required": False}
+
+
+def test_only_what_is_guarded_listens_beyond_this_machine(services: dict[str, Any]) -> None:
+    published = {name: service.get("ports", []) for name, service in services.items()}
+    for name in KAFKA.values():
+        assert published.pop(name) == ["0.0.0.0:9092:9092", "0.0.0.0:29092:29092", "127.0.0.1:9999:9999"]
+    assert published == {"postgres": [], "worker": ["127.0.0.1:6066-6069:6066"]}
+    for profile, protocol in [("plain", "PLAINTEXT"), ("tls", "SSL"), ("sasl", "SASL_SSL")]:
+        environment = services[KAFKA[profile]]["environment"]
+        protocols = dict(
+            part.split(":") for part in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+        )
+        assert (protocols["EXTERNAL"], protocols["DOCKER"]) == (protocol, protocol)
+        # Those who come without a name may do everything only where they cannot come from outside.
+        assert ("User:ANONYMOUS" in environment["KAFKA_SUPER_USERS"]) == (profile != "plain")
+
+
+def test_the_address_for_collectors_can_be_set(services: dict[str, Any]) -> None:
+    advertised = "KAFKA_ADVERTISED_LISTENERS"
+    assert "EXTERNAL://172.16.0.2:9092" in services["kafka"]["environment"][advertised]
+    other = compose({**GIVEN, "KAFKA_EXTERNAL_ADDRESS": "kafka.example.org"})["services"]
+    for name in KAFKA.values():
+        assert "EXTERNAL://kafka.example.org:9092," in other[name]["environment"][advertised]
+
+
+def test_every_service_is_watched_and_started_again(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"]
+
+
+def test_the_handler_takes_the_workers_settings(
+    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in services["worker"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(PROJECT / "settings.yaml")
+    assert settings.broker.url == "kafka:19092"
+    assert settings.web.host == "0.0.0.0"
+    assert services["worker"]["command"][-1].startswith('SPARKLE_WEB__PUBLIC_URL="http://$HOSTNAME:6066"')
