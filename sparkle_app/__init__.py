@@ -42,6 +42,8 @@ def __getattr__(name: str) -> Any:
     # Makes the commands known to Faust.
     import sparkle_app.commands.check
     import sparkle_app.commands.dead_letters
-    import sparkle_app.commands.replay  # noqa: F401
+    import sparkle_app.commands.rebuild
+    import sparkle_app.commands.replay
+    import sparkle_app.commands.verify  # noqa: F401
 
     return app

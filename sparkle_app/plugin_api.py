@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, delete, func, select
 
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
@@ -116,6 +116,17 @@ class Plugin:
             for row in connection.execute(statement).mappings():
                 yield _reading_of(row, "")
 
+    def count_readings(self, connection: Connection, start: int, end: int) -> Iterable[tuple[str, int]]:
+        """Each host with stored readings of ``start <= observed_at < end``, and their number."""
+        table = self.DataFrame.__table__
+        statement = (
+            select(table.c.hostname, func.count())
+            .where(table.c.observed_at >= moment(start), table.c.observed_at < moment(end))
+            .group_by(table.c.hostname)
+        )
+        for hostname, count in connection.execute(statement):
+            yield hostname, int(count)
+
     def store_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> None:
         """Insert or replace aggregates; a row that counts fewer readings than the stored one must change nothing."""
         upsert_growing(
@@ -139,25 +150,54 @@ class Plugin:
         )
 
     def load_aggregates(
-        self, connection: Connection, hostname: str, metric: str | None, resolution: int, start: int, end: int
+        self,
+        connection: Connection,
+        hostnames: Sequence[str],
+        metric: str | None,
+        resolution: int,
+        start: int,
+        end: int,
     ) -> Iterable[AggregateRow]:
-        """Stored aggregates of one host with ``start <= bucket_start < end``, in the order of time."""
+        """Stored aggregates of some hosts with ``start <= bucket_start < end``, in the order of time."""
         table = self.Aggregates.__table__
-        statement = (
-            select(table)
-            .where(table.c.hostname == hostname, table.c.resolution == resolution)
-            .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
-            .order_by(table.c.bucket_start, table.c.metric)
-        )
-        if metric is not None:
-            statement = statement.where(table.c.metric == metric)
-        for row in connection.execute(statement).mappings():
-            statistics = Statistics(
-                row["count"], row["sum"], row["minimum"], row["maximum"], row["last"], micros(row["last_at"])
+        for first in range(0, len(hostnames), IN_LIMIT):
+            statement = (
+                select(table)
+                .where(table.c.hostname.in_(hostnames[first : first + IN_LIMIT]))
+                .where(table.c.resolution == resolution)
+                .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
+                .order_by(table.c.bucket_start, table.c.metric)
             )
-            yield AggregateRow(
-                row["hostname"], row["metric"], row["resolution"], micros(row["bucket_start"]), statistics
-            )
+            if metric is not None:
+                statement = statement.where(table.c.metric == metric)
+            for row in connection.execute(statement).mappings():
+                statistics = Statistics(
+                    row["count"],
+                    row["sum"],
+                    row["minimum"],
+                    row["maximum"],
+                    row["last"],
+                    micros(row["last_at"]),
+                )
+                yield AggregateRow(
+                    row["hostname"], row["metric"], row["resolution"], micros(row["bucket_start"]), statistics
+                )
+
+    def delete_aggregates(
+        self, connection: Connection, resolution: int, buckets: Sequence[tuple[str, int]]
+    ) -> None:
+        """Delete the stored aggregates of some buckets (hostname and start), before they are computed anew."""
+        table = cast(Table, self.Aggregates.__table__)
+        by_host: dict[str, list[int]] = {}
+        for hostname, start in buckets:
+            by_host.setdefault(hostname, []).append(start)
+        for hostname, starts in by_host.items():
+            for first in range(0, len(starts), IN_LIMIT):
+                connection.execute(
+                    delete(table)
+                    .where(table.c.hostname == hostname, table.c.resolution == resolution)
+                    .where(table.c.bucket_start.in_(list(map(moment, starts[first : first + IN_LIMIT]))))
+                )
 
     def count_aggregates(
         self, connection: Connection, resolution: int, start: int, end: int

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, cast
 
 import click
@@ -15,6 +16,21 @@ from faust.cli.base import AppCommand, option
 from sparkle_app.application import SparkleApp
 from sparkle_app.broker import why_not
 from sparkle_app.errors import StartupFault
+
+
+class Instant(click.ParamType):
+    """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Called by click."""
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"expected a time such as 2026-11-23T12:00:00Z, found {value!r}", param, ctx)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
 
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 

@@ -2,30 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 import click
 from faust.cli.base import option
 
+from sparkle_app.commands.base import Instant
 from sparkle_app.errors import Reason
 from sparkle_app.ingest.letters_topic import LettersTopic
 from sparkle_app.wire.letters import Letter
-
-
-class Instant(click.ParamType):
-    """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Called by click."""
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"expected a time such as 2026-11-23T12:00:00Z, found {value!r}", param, ctx)
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-
 
 FILTERS = [
     option(

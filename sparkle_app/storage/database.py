@@ -44,8 +44,11 @@ def make_engine(url: URL) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that only reads; it never waits for one that writes."""
-    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+    """A connection in a transaction that only reads, all of one moment; it never waits for one that writes."""
+    options: dict[str, Any] = {_READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+    with engine.connect().execution_options(**options) as connection:
         yield connection
 
 

@@ -47,7 +47,7 @@ class History:
         rows = await self._ask(
             host,
             lambda connection: list(
-                handler.load_aggregates(connection, host, metric, resolution, start, end)
+                handler.load_aggregates(connection, [host], metric, resolution, start, end)
             ),
         )
         steps: dict[str, dict[int, Statistics]] = {}

@@ -129,7 +129,7 @@ def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, t
             plugin.handler.store_aggregates(connection, rows)
     with reading(engine) as connection:
         found = list(
-            plugin.handler.load_aggregates(connection, "a host", "some/key 1", 60, start, start + MINUTE)
+            plugin.handler.load_aggregates(connection, ["a host"], "some/key 1", 60, start, start + MINUTE)
         )
     assert found == rows
     assert (found[0].statistics.count, found[0].statistics.sum) == (1, plugin.handler.measure(loaded[0]))

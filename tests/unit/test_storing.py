@@ -143,7 +143,7 @@ def test_an_aggregate_only_grows(engine: Engine) -> None:
         with engine.begin() as connection:
             Plain().store_aggregates(connection, [row])
         with reading(engine) as connection:
-            return list(Plain().load_aggregates(connection, "host", None, 60, 0, 1_800_000_000_000_000))
+            return list(Plain().load_aggregates(connection, ["host"], None, 60, 0, 1_800_000_000_000_000))
 
     assert [row.statistics.count for row in upsert(2, 10.0)] == [2]
     assert [(row.statistics.count, row.statistics.sum) for row in upsert(3, 15.0)] == [(3, 15.0)]

@@ -1,0 +1,181 @@
+"""Are the aggregates in SQL those of the raw rows? Found out, and mended, by aggregating the raw rows again."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+
+from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_into
+from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.storage.database import reading
+
+_PAGE = 50_000
+"""Raw rows that are looked at together."""
+_HOSTS = 500
+Key = tuple[str, int, str]
+"""Hostname, bucket's start and metric."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An aggregate that is not that of its raw rows."""
+
+    key: Key
+    stored: Statistics | None
+    """What SQL holds; None: nothing."""
+    computed: Statistics | None
+    """What the raw rows give; None: there are none."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some hosts and a time: everything of them is looked at together."""
+
+    hostnames: Sequence[str]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in a page."""
+
+    page: Page
+    readings: int
+    aggregates: int
+    differences: Sequence[Difference]
+
+
+class Auditor:
+    """Compares one plugin's aggregates with its raw rows.
+
+    Arguments:
+        plugin: the plugin's server half.
+        engine: the database.
+        resolution: length of the buckets that are compared, seconds.
+    """
+
+    def __init__(self, plugin: Plugin, engine: Engine, resolution: int) -> None:
+        self._plugin = plugin
+        self._engine = engine
+        self._resolution = resolution
+
+    def hosts(self, start: int, end: int) -> dict[str, int]:
+        """All hosts that have raw rows or aggregates in a time, and the number of their raw rows."""
+        with reading(self._engine) as connection:
+            found = dict(self._plugin.count_readings(connection, start, end))
+            for hostname, _, _ in self._plugin.count_aggregates(connection, self._resolution, start, end):
+                found.setdefault(hostname, 0)
+        return found
+
+    def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[Finding]:
+        """Compare everything of some hosts (with the number of their raw rows) that lies in whole buckets of a time."""
+        start = bucket_start(start, self._resolution)
+        for group in _groups(hosts):
+            at, limit = start, _PAGE
+            while at < end:
+                with reading(self._engine) as connection:
+                    rows = list(self._plugin.load_readings(connection, group, at, end, limit))
+                    # Only buckets that are on the page as a whole.
+                    cut = end if len(rows) < limit else bucket_start(rows[-1].observed_at, self._resolution)
+                    if cut <= at:
+                        limit *= 2
+                        continue
+                    page = Page(group, at, cut)
+                    stored = self._stored(connection, page)
+                rows = [row for row in rows if row.observed_at < cut]
+                computed = self._computed(rows)
+                yield Finding(page, len(rows), len(stored), _differences(stored, computed))
+                at = cut
+
+    def look_again(self, difference: Difference) -> Difference | None:
+        """The difference as it is now; None where there is none any more."""
+        hostname, start, metric = difference.key
+        page = Page([hostname], start, start + self._resolution * 1_000_000)
+        with reading(self._engine) as connection:
+            stored = self._stored(connection, page).get(difference.key)
+            rows = self._plugin.load_readings(connection, [hostname], page.start, page.end)
+            computed = self._computed(row for row in rows if row.key == metric).get(difference.key)
+        return None if _same(stored, computed) else Difference(difference.key, stored, computed)
+
+    def mend(self, finding: Finding) -> int:
+        """Store what the raw rows give where it differs, in one transaction; how many aggregates were mended.
+
+        Aggregates whose raw rows are gone are left as they are.
+        """
+        starts = {each.key[:2] for each in finding.differences if each.computed}
+        if not starts:
+            return 0
+        with self._engine.begin() as connection:
+            # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
+            # stores later counts at least as many.
+            self._plugin.delete_aggregates(connection, self._resolution, sorted(starts))
+            page = finding.page
+            rows = self._plugin.load_readings(connection, page.hostnames, page.start, page.end)
+            computed = self._computed(
+                row
+                for row in rows
+                if (row.hostname, bucket_start(row.observed_at, self._resolution)) in starts
+            )
+            self._plugin.store_aggregates(
+                connection,
+                [
+                    AggregateRow(hostname, metric, self._resolution, start, statistics)
+                    for (hostname, start, metric), statistics in sorted(computed.items())
+                ],
+            )
+        return len(computed)
+
+    def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
+        rows = self._plugin.load_aggregates(
+            connection, page.hostnames, None, self._resolution, page.start, page.end
+        )
+        return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
+
+    def _computed(self, rows: Iterable[Reading]) -> dict[Key, Statistics]:
+        buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
+        measure, resolution = self._plugin.measure, self._resolution
+        for row in rows:
+            bucket = buckets.setdefault((row.hostname, bucket_start(row.observed_at, resolution)), {})
+            merge_into(bucket, row.key, Statistics.of(measure(row), row.observed_at))
+        return {
+            (hostname, start, metric): statistics
+            for (hostname, start), metrics in buckets.items()
+            for metric, statistics in metrics.items()
+        }
+
+
+def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Hosts that fit on a page together; one that fills a page is alone, and read in the order of its index."""
+    group: list[str] = []
+    rows = 0
+    for hostname, count in sorted(hosts.items()):
+        if group and (rows + count > _PAGE or len(group) == _HOSTS):
+            yield group
+            group, rows = [], 0
+        group.append(hostname)
+        rows += count
+    if group:
+        yield group
+
+
+def _differences(stored: Mapping[Key, Statistics], computed: Mapping[Key, Statistics]) -> list[Difference]:
+    return [
+        Difference(key, stored.get(key), computed.get(key))
+        for key in sorted(stored.keys() | computed.keys())
+        if not _same(stored.get(key), computed.get(key))
+    ]
+
+
+def _same(one: Statistics | None, other: Statistics | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    # The order in which floating-point numbers are added is not promised.
+    return math.isclose(one.sum, other.sum, rel_tol=1e-9, abs_tol=1e-9) and (
+        one.count,
+        one.minimum,
+        one.maximum,
+        one.last,
+        one.last_at,
+    ) == (other.count, other.minimum, other.maximum, other.last, other.last_at)

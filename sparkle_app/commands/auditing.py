@@ -1,0 +1,132 @@
+"""What ``verify`` and ``rebuild`` share: which aggregates are meant, and the way through them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faust.cli.base import option
+from sqlalchemy.exc import SQLAlchemyError
+
+from sparkle_app.aggregate.auditing import Auditor, Difference, Finding
+from sparkle_app.buckets import Statistics
+from sparkle_app.commands.base import Instant, SparkleCommand
+from sparkle_app.errors import StartupFault
+from sparkle_app.settings import database_url
+from sparkle_app.storage.database import transient
+from sparkle_app.wire.event_time import EARLIEST, LATEST, moment
+
+SCOPE: list[Any] = [
+    option("--plugin", help="only this plugin's"),
+    option("--host", help="only this host's"),
+    option("--since", type=Instant(), help="of this time or later, such as 2026-11-23T12:00:00Z"),
+    option("--until", type=Instant(), help="before this time"),
+]
+_LOOKS = 5
+_SECONDS_BETWEEN = 2.0
+
+
+class AuditCommand(SparkleCommand):
+    """A command that goes through the aggregates of some plugins."""
+
+    abstract = True
+
+    def auditors(self, plugin: str | None) -> dict[str, Auditor]:
+        """An auditor for each plugin that is meant.
+
+        Raises:
+            StartupFault: when there is no such plugin.
+        """
+        installed = self.handler.plugins.installed
+        if plugin is not None and plugin not in installed:
+            raise StartupFault(
+                "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
+            )
+        resolution = self.handler.settings.aggregates.bucket_seconds
+        return {
+            name: Auditor(each.handler, self.handler.engine, resolution)
+            for name, each in installed.items()
+            if plugin in (None, name)
+        }
+
+    def findings(
+        self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
+    ) -> Iterator[Finding]:
+        """What is found, page by page, with progress."""
+        start = EARLIEST if since is None else since * 1000
+        end = LATEST if until is None else until * 1000
+        hosts = auditor.hosts(start, end)
+        if host is not None:
+            hosts = {host: hosts.get(host, 0)}
+        with self.progress(sum(hosts.values()), name) as progress:
+            for finding in auditor.compare(hosts, start, end):
+                yield finding
+                progress.update(finding.readings)
+
+    async def in_database(self, work: Callable[[], int]) -> int:
+        """Do the command's work in a thread; a database that does not answer is one clear line."""
+        try:
+            return await asyncio.to_thread(work)
+        except (SQLAlchemyError, OSError) as error:
+            raise StartupFault(
+                "database.url",
+                expected=f"an answer of {database_url(self.handler.settings).render_as_string()}",
+                found=str(transient(error)),
+                hint="start it, or correct the setting",
+            ) from error
+
+
+def confirmed(auditor: Auditor, differences: list[Difference]) -> list[Difference]:
+    """Those that are there to stay: of readings that were stored a moment ago the aggregates come a moment later."""
+    certain: list[Difference] = []
+    for _ in range(_LOOKS):
+        if not differences:
+            break
+        time.sleep(_SECONDS_BETWEEN)
+        moving: list[Difference] = []
+        for before in differences:
+            now = auditor.look_again(before)
+            if now == before:
+                certain.append(now)
+            elif now:
+                moving.append(now)
+        differences = moving
+    # What still moves is at work.
+    return sorted(certain, key=lambda each: each.key)
+
+
+def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
+    """A difference for a script."""
+    hostname, start, metric = difference.key
+    return {
+        "plugin": plugin,
+        "host": hostname,
+        "metric": metric,
+        "bucket_start": _time(start),
+        "stored": _statistics(difference.stored),
+        "computed": _statistics(difference.computed),
+    }
+
+
+def as_line(plugin: str, difference: Difference) -> str:
+    """A difference for a person."""
+    hostname, start, metric = difference.key
+
+    def words(statistics: Statistics | None) -> str:
+        if not statistics:
+            return "nothing"
+        s = statistics
+        return f"count {s.count} sum {s.sum:g} min {s.minimum:g} max {s.maximum:g} last {s.last:g}"
+
+    place = f"{plugin} {hostname!r} {metric!r} {_time(start)}"
+    return f"{place}: stored {words(difference.stored)}; raw rows give {words(difference.computed)}"
+
+
+def _statistics(statistics: Statistics | None) -> dict[str, Any] | None:
+    if not statistics:
+        return None
+    return {name: getattr(statistics, name) for name in ("count", "sum", "minimum", "maximum", "last")}
+
+
+def _time(at: int) -> str:
+    return moment(at).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,62 @@
+"""``faust -A sparkle_app verify``: do the aggregates in SQL equal what the raw rows give?"""
+
+from typing import Any
+
+import msgspec
+from faust.cli.base import option
+
+from sparkle_app.aggregate.auditing import Difference
+from sparkle_app.commands.auditing import SCOPE, AuditCommand, as_fields, as_line, confirmed
+from sparkle_app.commands.base import JSON
+
+
+class verify(AuditCommand):
+    """Compare the aggregates in SQL with the raw rows; exit code 1 when any differs.
+
+    Workers may run: what they are about to aggregate is waited for.
+
+    Example: faust -A sparkle_app verify --plugin Temperature --since 2026-11-23
+    """
+
+    options = [  # noqa: RUF012 - as Faust declares it
+        *SCOPE,
+        option("--most", default=20, help="so many differences of each plugin are printed (20)"),
+        JSON,
+    ]
+
+    async def run(self, **options: Any) -> int:
+        """Print a line for each plugin, and its differences."""
+        return await self.in_database(lambda: self._verify(**options))
+
+    def _verify(self, *, plugin: str | None, most: int, as_json: bool, **scope: Any) -> int:
+        report: list[dict[str, Any]] = []
+        found = 0
+        for name, auditor in self.auditors(plugin).items():
+            readings = aggregates = 0
+            suspects: list[Difference] = []
+            for finding in self.findings(name, auditor, **scope):
+                readings += finding.readings
+                aggregates += finding.aggregates
+                suspects += finding.differences
+            differences = confirmed(auditor, suspects)
+            found += len(differences)
+            report.append(
+                {
+                    "plugin": name,
+                    "readings": readings,
+                    "aggregates": aggregates,
+                    "differences": [as_fields(name, each) for each in differences],
+                }
+            )
+            if as_json:
+                continue
+            for difference in differences[:most]:
+                self.say(as_line(name, difference))
+            if len(differences) > most:
+                self.say(f"{name}: and {len(differences) - most} more; --json has them all")
+            self.say(f"{name}: {readings} readings, {aggregates} aggregates, {len(differences)} differences")
+        if as_json:
+            self.say(msgspec.json.encode(report).decode())
+        elif found:
+            self.say("`faust -A sparkle_app rebuild` mends them")
+        return 1 if found else 0

@@ -1,0 +1,112 @@
+"""verify finds what is wrong with the aggregates in SQL, and rebuild mends it, while workers run."""
+
+import json
+import random
+import threading
+import time
+
+from sqlalchemy import create_engine, text
+
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.produce import produce
+from tests.support.worker import Workspace, run_command
+
+HOSTS = 5
+
+
+def change(url: str, *statements: str) -> None:
+    engine = create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+    with engine.begin() as connection:
+        for statement in statements:
+            assert connection.execute(text(statement)).rowcount, f"changed nothing: {statement}"
+    engine.dispose()
+
+
+def aggregates(url: str) -> list[dict[str, object]]:
+    rows = query(url, "SELECT * FROM temperature_aggregates ORDER BY hostname, metric, bucket_start")
+    # The order in which floating-point numbers are added is not promised.
+    return [{**row, "sum": round(row["sum"], 6)} for row in rows]
+
+
+def test_what_differs_is_found_and_mended(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    chance = random.Random(1)
+    start_worker()
+
+    def send(number: int, prefix: str = "host") -> None:
+        produce(
+            broker.bootstrap,
+            workspace.topic,
+            [
+                collector.record(f"{prefix}-{n % HOSTS}", "Temperature", f"k{n % 2}", chance.uniform(1, 99))
+                for n in range(number)
+            ],
+        )
+
+    send(400)
+    counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
+    eventually(lambda: count(database_url, "temperature_aggregates"), bool)
+    eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == 400)
+    right = aggregates(database_url)
+    environment = workspace.environment(broker.bootstrap, database_url)
+    done = run_command(environment, "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Temperature: 400 readings, {len(right)} aggregates, 0 differences" in done.stdout
+    assert "PU_Workload: 0 readings, 0 aggregates, 0 differences" in done.stdout
+    assert done.stderr == "", "a pipe gets no progress"
+
+    change(
+        database_url,
+        "DELETE FROM temperature_aggregates WHERE hostname = 'host-0' AND metric = 'k0'",
+        'UPDATE temperature_aggregates SET "count" = "count" + 5, sum = sum + 5 WHERE hostname = \'host-1\'',
+        "UPDATE temperature_aggregates SET last = last + 1 WHERE hostname = 'host-2' AND metric = 'k1'",
+    )
+    # Meanwhile workers go on, with other hosts: they would mend what they count anew themselves.
+    stop = threading.Event()
+    sender = threading.Thread(
+        target=lambda: [(send(20, "busy"), time.sleep(0.2)) for _ in iter(stop.is_set, True)]
+    )
+    sender.start()
+    try:
+        found = run_command(environment, "verify", "--json", "--plugin", "Temperature", "--host", "host-2")
+        assert found.returncode == 1, found.stdout + found.stderr
+        (report,) = json.loads(found.stdout)
+        assert {(each["host"], each["metric"]) for each in report["differences"]} == {("host-2", "k1")}
+        each = report["differences"][0]
+        assert each["stored"]["last"] == each["computed"]["last"] + 1
+        assert each["stored"]["count"] == each["computed"]["count"]
+        mended = run_command(environment, "rebuild", "--plugin", "Temperature")
+        assert mended.returncode == 0, mended.stdout + mended.stderr
+        assert "aggregates made anew" in mended.stdout
+    finally:
+        stop.set()
+        sender.join()
+    rows = count(database_url, "temperature_readings")
+    assert rows > 400
+    after = run_command(environment, "verify")
+    assert after.returncode == 0, after.stdout + after.stderr
+    assert query(database_url, counted)[0]["n"] == count(database_url, "temperature_readings")
+
+
+def test_what_it_cannot_do_it_says(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    Collector(workspace.certs)
+    environment = workspace.environment(broker.bootstrap, database_url)
+    unknown = run_command(environment, "verify", "--plugin", "Fans")
+    assert unknown.returncode == 1
+    assert (
+        unknown.stderr.strip() == "--plugin: expected one of PU_Workload, Temperature, found Fans; see check"
+    )
+    # Nobody has made the tables yet.
+    early = run_command(environment, "verify")
+    assert early.returncode == 1
+    assert "Traceback" not in early.stderr
+    assert len(early.stderr.splitlines()) == 1
+    assert run_command(environment, "verify", "--since", "yesterday").returncode == 2
