@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table, delete, func, select
 
-from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_into
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
-from sparkle_app.storage.statements import IN_LIMIT, insert_new, select_ids, upsert_growing
+from sparkle_app.storage.statements import IN_LIMIT, insert_new, select_aggregated, select_ids, upsert_growing
 from sparkle_app.wire.envelope import Reading
 from sparkle_app.wire.event_time import micros, moment
 
@@ -116,6 +116,48 @@ class Plugin:
             for row in connection.execute(statement).mappings():
                 yield _reading_of(row, "")
 
+    def compute_aggregates(
+        self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int
+    ) -> Iterable[AggregateRow]:
+        """What the stored readings of some hosts with ``start <= observed_at < end`` give; whole buckets."""
+        if type(self).measure is Plugin.measure and type(self).load_readings is Plugin.load_readings:
+            table = cast(Table, self.DataFrame.__table__)
+            for first in range(0, len(hostnames), IN_LIMIT):
+                statement = select_aggregated(
+                    connection.dialect.name,
+                    table,
+                    resolution,
+                    table.c.hostname.in_(hostnames[first : first + IN_LIMIT]),
+                    table.c.observed_at >= moment(start),
+                    table.c.observed_at < moment(end),
+                )
+                for row in connection.execute(statement):
+                    yield _aggregate_of(row, resolution)
+            return
+        buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
+        for reading in self.load_readings(connection, hostnames, start, end):
+            bucket = buckets.setdefault((reading.hostname, bucket_start(reading.observed_at, resolution)), {})
+            merge_into(bucket, reading.key, Statistics.of(self.measure(reading), reading.observed_at))
+        for (hostname, bucket_at), metrics in buckets.items():
+            for metric, statistics in metrics.items():
+                yield AggregateRow(hostname, metric, resolution, bucket_at, statistics)
+
+    def event_time_after(
+        self, connection: Connection, hostname: str, start: int, end: int, readings: int
+    ) -> int:
+        """Event time of a host's reading that has ``readings`` others before it, from ``start`` on; or ``end``."""
+        table = self.DataFrame.__table__
+        statement = (
+            select(table.c.observed_at)
+            .where(table.c.hostname == hostname)
+            .where(table.c.observed_at >= moment(start), table.c.observed_at < moment(end))
+            .order_by(table.c.observed_at)
+            .offset(readings)
+            .limit(1)
+        )
+        found = connection.execute(statement).scalar()
+        return end if found is None else micros(found)
+
     def count_readings(self, connection: Connection, start: int, end: int) -> Iterable[tuple[str, int]]:
         """Each host with stored readings of ``start <= observed_at < end``, and their number."""
         table = self.DataFrame.__table__
@@ -162,7 +204,7 @@ class Plugin:
         table = self.Aggregates.__table__
         for first in range(0, len(hostnames), IN_LIMIT):
             statement = (
-                select(table)
+                select(*(table.c[name] for name in _AGGREGATE))
                 .where(table.c.hostname.in_(hostnames[first : first + IN_LIMIT]))
                 .where(table.c.resolution == resolution)
                 .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
@@ -170,18 +212,8 @@ class Plugin:
             )
             if metric is not None:
                 statement = statement.where(table.c.metric == metric)
-            for row in connection.execute(statement).mappings():
-                statistics = Statistics(
-                    row["count"],
-                    row["sum"],
-                    row["minimum"],
-                    row["maximum"],
-                    row["last"],
-                    micros(row["last_at"]),
-                )
-                yield AggregateRow(
-                    row["hostname"], row["metric"], row["resolution"], micros(row["bucket_start"]), statistics
-                )
+            for row in connection.execute(statement):
+                yield _aggregate_of(row, resolution)
 
     def delete_aggregates(
         self, connection: Connection, resolution: int, buckets: Sequence[tuple[str, int]]
@@ -210,8 +242,11 @@ class Plugin:
             .where(table.c.resolution == resolution)
             .group_by(table.c.hostname, table.c.bucket_start)
         )
-        for hostname, bucket_start, count in connection.execute(statement):
-            yield hostname, micros(bucket_start), int(count)
+        for hostname, at, count in connection.execute(statement):
+            yield hostname, micros(at), int(count)
+
+
+_AGGREGATE = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
 
 
 def _hex(id_: bytes) -> str:
@@ -232,6 +267,12 @@ def _row_of(id_: str, reading: Reading) -> dict[str, Any]:
         "partition": reading.partition,
         "offset": reading.offset,
     }
+
+
+def _aggregate_of(row: Any, resolution: int) -> AggregateRow:
+    hostname, metric, start, count, total, minimum, maximum, last, last_at = row
+    statistics = Statistics(int(count), total, minimum, maximum, last, micros(last_at))
+    return AggregateRow(hostname, metric, resolution, micros(start), statistics)
 
 
 def _reading_of(row: Any, plugin: str) -> Reading:

@@ -1,13 +1,13 @@
 """Are the aggregates in SQL those of the raw rows? Found out, and mended, by aggregating the raw rows again."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_into
-from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.database import reading
 
 _PAGE = 50_000
@@ -73,30 +73,30 @@ class Auditor:
         """Compare everything of some hosts (with the number of their raw rows) that lies in whole buckets of a time."""
         start = bucket_start(start, self._resolution)
         for group in _groups(hosts):
-            at, limit = start, _PAGE
+            at, rows = start, _PAGE
             while at < end:
                 with reading(self._engine) as connection:
-                    rows = list(self._plugin.load_readings(connection, group, at, end, limit))
-                    # Only buckets that are on the page as a whole.
-                    cut = end if len(rows) < limit else bucket_start(rows[-1].observed_at, self._resolution)
-                    if cut <= at:
-                        limit *= 2
-                        continue
+                    cut = end
+                    if hosts[group[0]] > _PAGE:
+                        cut = self._plugin.event_time_after(connection, group[0], at, end, rows)
+                        # Only buckets that are on the page as a whole.
+                        cut = end if cut == end else bucket_start(cut, self._resolution)
+                        if cut <= at:
+                            rows *= 2
+                            continue
                     page = Page(group, at, cut)
-                    stored = self._stored(connection, page)
-                rows = [row for row in rows if row.observed_at < cut]
-                computed = self._computed(rows)
-                yield Finding(page, len(rows), len(stored), _differences(stored, computed))
+                    stored, computed = self._stored(connection, page), self._computed(connection, page)
+                readings = sum(statistics.count for statistics in computed.values())
+                yield Finding(page, readings, len(stored), _differences(stored, computed))
                 at = cut
 
     def look_again(self, difference: Difference) -> Difference | None:
         """The difference as it is now; None where there is none any more."""
-        hostname, start, metric = difference.key
+        hostname, start, _ = difference.key
         page = Page([hostname], start, start + self._resolution * 1_000_000)
         with reading(self._engine) as connection:
             stored = self._stored(connection, page).get(difference.key)
-            rows = self._plugin.load_readings(connection, [hostname], page.start, page.end)
-            computed = self._computed(row for row in rows if row.key == metric).get(difference.key)
+            computed = self._computed(connection, page).get(difference.key)
         return None if _same(stored, computed) else Difference(difference.key, stored, computed)
 
     def mend(self, finding: Finding) -> int:
@@ -111,21 +111,14 @@ class Auditor:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
             self._plugin.delete_aggregates(connection, self._resolution, sorted(starts))
-            page = finding.page
-            rows = self._plugin.load_readings(connection, page.hostnames, page.start, page.end)
-            computed = self._computed(
-                row
-                for row in rows
-                if (row.hostname, bucket_start(row.observed_at, self._resolution)) in starts
-            )
-            self._plugin.store_aggregates(
-                connection,
-                [
-                    AggregateRow(hostname, metric, self._resolution, start, statistics)
-                    for (hostname, start, metric), statistics in sorted(computed.items())
-                ],
-            )
-        return len(computed)
+            computed = self._computed(connection, finding.page)
+            rows = [
+                AggregateRow(hostname, metric, self._resolution, start, statistics)
+                for (hostname, start, metric), statistics in sorted(computed.items())
+                if (hostname, start) in starts
+            ]
+            self._plugin.store_aggregates(connection, rows)
+        return len(rows)
 
     def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.load_aggregates(
@@ -133,17 +126,11 @@ class Auditor:
         )
         return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
 
-    def _computed(self, rows: Iterable[Reading]) -> dict[Key, Statistics]:
-        buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
-        measure, resolution = self._plugin.measure, self._resolution
-        for row in rows:
-            bucket = buckets.setdefault((row.hostname, bucket_start(row.observed_at, resolution)), {})
-            merge_into(bucket, row.key, Statistics.of(measure(row), row.observed_at))
-        return {
-            (hostname, start, metric): statistics
-            for (hostname, start), metrics in buckets.items()
-            for metric, statistics in metrics.items()
-        }
+    def _computed(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
+        rows = self._plugin.compute_aggregates(
+            connection, page.hostnames, self._resolution, page.start, page.end
+        )
+        return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
 
 
 def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
