@@ -1,5 +1,7 @@
 PYTHON ?= python3
 DEMO_HOSTS ?= 20
+RUNS ?= 5
+SEED ?= 1
 export DEMO_HOSTS
 
 VENV := .venv
@@ -13,7 +15,7 @@ TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka lint clean
+.PHONY: help demo test test-kafka chaos lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ test: $(DEV_STAMP)  ## unit tests, and integration tests on the embedded broker
 
 test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## integration tests on Apache Kafka (needs Java 17 and Maven)
 	@$(RUN) -m pytest $(TOGETHER) --broker=kafka tests/integration
+
+chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
+	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
 
 lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/ruff check .

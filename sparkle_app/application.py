@@ -32,6 +32,8 @@ from sparkle_app.wire.sealing import Sealer
 # Two for ingest and aggregates at work, the others so that one slow statement does not hold up the web.
 _DATABASE_THREADS = 8
 _HEARTBEAT_SECONDS = 5
+# A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
+_NEW_PARTITIONS_SECONDS = 20
 
 
 class QuietWorker(faust.Worker):
@@ -134,6 +136,7 @@ def create_app(settings: Settings) -> SparkleApp:
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,
         broker_commit_interval=1.0,
+        consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_max_request_size=topics.LARGEST_MESSAGE,

@@ -1,0 +1,53 @@
+"""``python -m tests.chaos --runs 20 --seed 1``: breaks everything, and prints a line for each run."""
+
+import argparse
+import sys
+
+from tests.chaos.faults import FAULTS
+from tests.chaos.runs import Run, run
+
+HEADER = (
+    "seed", "faults", "records", "left", "lost", "doubled", "wrong", "aggregates", "HTTP", "again", "recovered",
+    "fresh",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Exit code 0 when every run kept every promise."""
+    options = _options()
+    print("| " + " | ".join(HEADER) + " |")
+    print("|" + "---|" * len(HEADER), flush=True)
+    good = 0
+    for seed in range(options.seed, options.seed + options.runs):
+        done = run(seed, options.faults or (), keep=True)
+        good += done.good
+        print(_line(done), flush=True)
+        for problem in [*done.faulty, *done.verdict.examples]:
+            print(f"  {problem}", file=sys.stderr, flush=True)
+    print(f"\n{good} of {options.runs} runs kept every promise")
+    return 0 if good == options.runs else 1
+
+
+def _line(done: Run) -> str:
+    verdict = done.verdict
+    cells = (
+        done.seed, ", ".join(done.faults), done.records, ", ".join(map(str, done.left)), verdict.lost, verdict.doubled,
+        verdict.wrong, verdict.aggregates, verdict.http, verdict.letters_again, f"{done.recovered:.1f} s",
+        f"{done.fresh:.1f} s" + (" FAILED" if not done.good else ""),
+    )  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; the next has the next number")
+    parser.add_argument(
+        "--fault", dest="faults", action="append", choices=sorted(FAULTS), metavar="NAME",
+        help="instead of chance: " + ", ".join(sorted(FAULTS)),
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
