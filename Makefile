@@ -15,7 +15,7 @@ TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka chaos lint clean
+.PHONY: help demo test test-kafka chaos poison lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## integration tests on Apache Kafka (ne
 
 chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
+
+poison: $(DEV_STAMP) $(KAFKA)/libs  ## 100,000 records of every kind that can go wrong
+	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py
 
 lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/ruff check .

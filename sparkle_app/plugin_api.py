@@ -74,8 +74,11 @@ class Plugin:
             raise InvalidValue("expected a finite number")
         return number
 
-    def measure(self, reading: Reading) -> float:
-        """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default."""
+    def measure(self, reading: Reading) -> float | None:
+        """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default.
+
+        None: this reading is stored, and not aggregated.
+        """
         return float(reading.value)
 
     def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
@@ -88,12 +91,16 @@ class Plugin:
         by_id = {_hex(reading.id): reading for reading in reversed(readings)}
         new = insert_new(connection, table, [_row_of(id_, reading) for id_, reading in by_id.items()])
         stored = [reading for id_, reading in by_id.items() if id_ in new]
+        self.stored_first(connection, stored)
         known = [id_ for id_ in by_id if id_ not in new]
         if known:
             stored += [
                 _reading_of(row, by_id[row["id"]].plugin) for row in select_ids(connection, table, known)
             ]
         return stored
+
+    def stored_first(self, connection: Connection, readings: Sequence[Reading]) -> None:
+        """Called with the readings that were stored just now and not before, in the same transaction."""
 
     def load_readings(
         self,
@@ -136,8 +143,10 @@ class Plugin:
             return
         buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
         for reading in self.load_readings(connection, hostnames, start, end):
-            bucket = buckets.setdefault((reading.hostname, bucket_start(reading.observed_at, resolution)), {})
-            merge_into(bucket, reading.key, Statistics.of(self.measure(reading), reading.observed_at))
+            if (value := self.measure(reading)) is not None:
+                at = reading.hostname, bucket_start(reading.observed_at, resolution)
+                statistics = Statistics.of(value, reading.observed_at)
+                merge_into(buckets.setdefault(at, {}), reading.key, statistics)
         for (hostname, bucket_at), metrics in buckets.items():
             for metric, statistics in metrics.items():
                 yield AggregateRow(hostname, metric, resolution, bucket_at, statistics)

@@ -4,13 +4,14 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which broker the integration tests run on."""
+    """Which broker the integration tests run on, and how much poison they take."""
     parser.addoption(
         "--broker",
         choices=("tansu", "kafka"),
         default="tansu",
         help="the embedded broker (tansu), or Apache Kafka, which `make test-kafka` fetches",
     )
+    parser.addoption("--poison", type=int, default=4_000, help="records of the poison test (4,000)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -166,10 +166,10 @@ class Aggregator:
                 for start, hostnames in by_start.items():
                     end = start + self._resolution * 1_000_000
                     for row in self._plugin.load_readings(connection, hostnames, start, end):
-                        sample = Sample(
-                            row.id[:SAMPLE_ID_BYTES], row.key, self._plugin.measure(row), row.observed_at
-                        )
-                        buckets[row.hostname, start].add(sample)
+                        value = self._plugin.measure(row)
+                        if value is not None:
+                            sample = Sample(row.id[:SAMPLE_ID_BYTES], row.key, value, row.observed_at)
+                            buckets[row.hostname, start].add(sample)
         except (SQLAlchemyError, OSError) as error:
             raise transient(error) from error
         return buckets

@@ -39,9 +39,13 @@ class Forwarder:
         """
         messages: dict[tuple[str, int], Samples] = {}
         for reading in readings:
+            value = self._plugins[reading.plugin].measure(reading)
+            if value is None:
+                continue
             partition = partition_of(reading.hostname, self._partitions)
             samples = messages.setdefault((reading.plugin, partition), {})
-            samples.setdefault(reading.hostname, []).append(self._sample(reading))
+            sample = Sample(reading.id[:SAMPLE_ID_BYTES], reading.key, value, reading.observed_at)
+            samples.setdefault(reading.hostname, []).append(sample)
         try:
             sent = [await self._send(plugin, at, samples) for (plugin, at), samples in messages.items()]
             await asyncio.gather(*sent)
@@ -53,7 +57,3 @@ class Forwarder:
         value = self._sealer.seal(pack_samples(samples), topic.get_topic_name().encode())
         # send() only puts the message in line; the future that it returns is done when the broker has it.
         return await topic.send(value=value, partition=partition)  # type: ignore[return-value]
-
-    def _sample(self, reading: Reading) -> Sample:
-        value = self._plugins[reading.plugin].measure(reading)
-        return Sample(reading.id[:SAMPLE_ID_BYTES], reading.key, value, reading.observed_at)

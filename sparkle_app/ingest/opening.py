@@ -59,7 +59,8 @@ class Opener:
         try:
             valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
             # Whatever it raises is known here, where it concerns this reading only.
-            if not math.isfinite(plugin.measure(valid)):
+            measured = plugin.measure(valid)
+            if measured is not None and not math.isfinite(measured):
                 raise InvalidValue("expected a finite number to aggregate")
             return valid
         except InvalidValue as error:

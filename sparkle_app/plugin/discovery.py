@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sparkle_app.errors import StartupFault
+from sparkle_app.plugin.earlier import adapted
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin_api import Plugin
 
@@ -82,7 +83,7 @@ def _import(manifest: Manifest) -> Plugin:
             found=f"{type(error).__name__}: {' '.join(str(error).split())}",
             hint="mend or remove it",
         ) from error
-    handler = getattr(module, "plugin", None)
+    handler = getattr(module, "plugin", None) or adapted(module, manifest.name)
     if not isinstance(handler, Plugin):
         raise StartupFault(
             where,

@@ -1,5 +1,6 @@
 """What a plugin package says of itself, read from its manifest.py alone: its halves need more than is here."""
 
+import ast
 import re
 import runpy
 from dataclasses import dataclass
@@ -91,10 +92,10 @@ def read_manifest(package: Path) -> Manifest:
     file = package / "manifest.py"
     where = f"plugin {package.name} ({file})"
     try:
-        names = runpy.run_path(str(file))
+        names = runpy.run_path(str(file)) if file.exists() else _constants(package / "__init__.py")
     # A manifest may fail in any way, and even try to leave.
     except (Exception, SystemExit) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {error}"
         raise StartupFault(
             where, expected="plain assignments", found=" ".join(found.split()), hint="see docs/plugins.md"
         ) from error
@@ -133,3 +134,14 @@ def read_manifest(package: Path) -> Manifest:
             where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="change it"
         ) from error
     return manifest
+
+
+def _constants(file: Path) -> dict[str, Any]:
+    """What a file assigns plainly; packages for the earlier handler may say what they are in ``__init__.py``."""
+    names: dict[str, Any] = {}
+    for statement in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+            names.update(
+                (each.id, statement.value.value) for each in statement.targets if isinstance(each, ast.Name)
+            )
+    return names

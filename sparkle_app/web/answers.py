@@ -109,7 +109,8 @@ class RawReading(msgspec.Struct):
     """One stored reading."""
 
     metric: str
-    value: float
+    value: float | None
+    """None where the plugin aggregates no number."""
     observed_at: Time
     received_at: Time
     clock_trusted: bool

@@ -51,6 +51,8 @@ class Reading(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     offset: int
+    local_time: datetime | None = None
+    """The host's own time, naive, as it was sent; None once it was stored."""
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -79,7 +81,8 @@ def open_record(record: Record, keyring: Keyring) -> Reading:
     envelope = _parse(record.value)
     _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
     received_at = record.timestamp * 1000
-    observed_at, trusted = resolve(_local_time(envelope.datetime, received_at), received_at)
+    local_time = _local_time(envelope.datetime, received_at)
+    observed_at, trusted = resolve(local_time, received_at)
     try:
         ciphertext = binascii.a2b_base64(envelope.payload, strict_mode=True)
     except ValueError as error:
@@ -99,6 +102,7 @@ def open_record(record: Record, keyring: Keyring) -> Reading:
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
+        local_time=local_time,
     )
 
 

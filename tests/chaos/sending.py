@@ -144,7 +144,7 @@ class Sender:
         unknown = json.loads(collector.record("host-1", "Temperature", "k", 20.0))
         unknown["config_id"] = 999
         kinds: dict[str, Callable[[], bytes]] = {
-            "not_json": lambda: b"{" + junk[:20],
+            "not_json": lambda: b"junk " + junk[:20],
             "bad_base64": lambda: json.dumps({**unknown, "config_id": 1, "payload": "§"}).encode(),
             "unknown_config": lambda: json.dumps(unknown).encode(),
             "undecryptable": lambda: collector.envelope("host-1", junk),

@@ -42,7 +42,7 @@ def test_of_two_packages_with_one_name_the_higher_version_wins(
 @pytest.mark.parametrize(
     ("manifest", "says"),
     [
-        (None, "found no such file"),
+        (None, "expected NAME, a text, found None"),
         ("NAME = ", "SyntaxError"),
         ("import sys; sys.exit(3)", "SystemExit"),
         ("1 / 0", "ZeroDivisionError"),

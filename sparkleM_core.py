@@ -1,0 +1,28 @@
+"""What plugin packages for the earlier handler import: they load and store here as they are (docs/plugins.md)."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import DateTime, Integer, String, Uuid
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sparkle_app.storage.models import Base
+
+
+class SqlAlchemyBase(DeclarativeBase):
+    """Base of those packages' tables, which the handler makes with its own."""
+
+    __allow_unmapped__ = True
+    metadata = Base.metadata
+
+
+class BaseDataFrame:
+    """The columns of those packages' tables."""
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    config_id: Mapped[int] = mapped_column(Integer)
+    date: Mapped[datetime] = mapped_column(DateTime)
+    hostname: Mapped[str] = mapped_column(String)
+    metric_root: Mapped[str] = mapped_column(String)
+    metric_main: Mapped[str] = mapped_column(String)
+    metric_details: Mapped[str | None] = mapped_column(String)

@@ -1,0 +1,80 @@
+"""The collector that is already deployed: it takes our archive, and we take what it sends."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.conftest import StartWorker
+from tests.support import deployed_collector
+from tests.support.broker import Broker
+from tests.support.database import query
+from tests.support.eventually import eventually
+from tests.support.produce import consume_all
+from tests.support.worker import PROJECT, Workspace
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_it_sends_becomes_rows(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    host = tmp_path / "host"
+    making = [
+        *(sys.executable, "gen_config.py", "--plugins", "Temperature,PU_Workload", "--address", "127.0.0.1"),
+        *("--port", "9092", "--interval", "300", "--id", "7", "--output", str(host), "--yes"),
+        *("--certs", str(workspace.certs), "--plugins-dir", str(workspace.plugins)),
+    ]
+    made = subprocess.run(making, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60)
+    assert made.returncode == 0, made.stderr
+    with tarfile.open(host / "config.tar.xz") as archive:
+        names = archive.getnames()
+        config = yaml.safe_load(archive.extractfile("config.yaml"))  # type: ignore[arg-type]
+    assert {"config.yaml", "rsa_key.pub"} <= set(names)
+    assert set(names) - {"config.yaml", "rsa_key.pub"} == {
+        name for name in names if name.startswith("plugins/")
+    }
+    assert config == {
+        "id": 7,
+        "mq_server_address": "127.0.0.1",
+        "mq_server_port": 9092,
+        "send_data_interval": 300,
+        "also_store_local": True,
+        "required_plugins": ["Temperature", "PU_Workload"],
+    }
+    start_worker()
+    # In a folder of its own, without the handler's environment.
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("SPARKLE_M_SERVER", "PYTHONPATH")
+    }
+    done = subprocess.run(
+        [sys.executable, "-I", deployed_collector.__file__, str(host), broker.bootstrap],
+        capture_output=True, text=True, check=False, cwd=host, env=environment, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    sent = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each for each in sent if each["key"] == "CPU/total"], "it has measured nothing"
+    assert {each["topic"] for each in sent} == {workspace.topic}
+    records = consume_all(broker.bootstrap, workspace.topic)
+    assert len(records) == len(sent)
+    for record in records:
+        assert record.key is None
+        assert list(json.loads(record.value or b"")) == ["config_id", "hostname", "datetime", "payload"]
+
+    def stored() -> list[tuple[str, str, float]]:
+        return sorted(
+            (plugin, row["metric"], row["value"])
+            for plugin, table in (("Temperature", "temperature"), ("PU_Workload", "pu_workload"))
+            for row in query(
+                database_url, f"SELECT * FROM {table}_readings WHERE config_id = 7 AND hostname = :name",
+                name=socket.gethostname(),
+            )
+        )  # fmt: skip
+
+    expected = sorted((each["plugin"], each["key"], float(each["value"])) for each in sent)
+    assert eventually(stored, lambda found: len(found) >= len(sent)) == expected

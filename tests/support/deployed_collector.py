@@ -1,0 +1,78 @@
+"""The deployed collector, played byte for byte from docs/wire-format.md: a program of its own, with nothing of ours.
+
+    python deployed_collector.py FOLDER SERVER
+
+It finds config.tar.xz in FOLDER, as a host does, sends one record for each item of each required plugin, and prints
+what it has sent as JSON lines. It needs confluent-kafka, pycryptodome and PyYAML.
+"""
+
+import base64
+import importlib
+import json
+import socket
+import subprocess
+import sys
+import tarfile
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+from confluent_kafka import Producer
+from Crypto.Cipher import PKCS1_OAEP
+from Crypto.PublicKey import RSA
+
+
+def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
+    """What the archive holds; plugins that are not installed are unpacked beside it."""
+    with tarfile.open(folder / "config.tar.xz", "r:xz") as archive:
+        config = yaml.safe_load(archive.extractfile("config.yaml"))
+        key = RSA.import_key(archive.extractfile("rsa_key.pub").read())
+        wanted = set(config["required_plugins"])
+        if wanted - installed(folder).keys():
+            members = [member for member in archive.getmembers() if member.name.startswith("plugins/")]
+            archive.extractall(folder, members=members, filter="data")
+            for requirements in folder.glob("plugins/*/requirements.txt"):
+                if requirements.read_text().strip():
+                    subprocess.run(
+                        [sys.executable, "-m", "pip", "install", "-q", "-r", str(requirements)], check=True
+                    )
+    return config, key
+
+
+def installed(folder: Path) -> dict:
+    """Packages under plugins/ by NAME."""
+    found = {}
+    for file in sorted(folder.glob("plugins/*/__init__.py")):
+        module = importlib.import_module(f"plugins.{file.parent.name}")
+        for attribute in ("NAME", "VERSION", "AUTHOR", "TOPIC", "get_payload"):
+            getattr(module, attribute)
+        found[module.NAME] = module
+    return found
+
+
+def main() -> None:
+    """Collect once and send."""
+    folder, server = Path(sys.argv[1]), sys.argv[2]
+    sys.path.insert(0, str(folder))
+    config, key = unpack(folder)
+    importlib.invalidate_caches()
+    plugins = installed(folder)
+    producer = Producer({"bootstrap.servers": server, "acks": "all"})
+    for name in config["required_plugins"]:
+        plugin = plugins[name]
+        for item, value in plugin.get_payload().items():
+            inner = json.dumps({"plugin": name, "key": item, "value": value}).encode("utf-8")
+            record = {
+                "config_id": config["id"],
+                "hostname": socket.gethostname(),
+                "datetime": datetime.now().isoformat(),
+                "payload": base64.b64encode(PKCS1_OAEP.new(key).encrypt(inner)).decode("ascii"),
+            }
+            producer.produce(plugin.TOPIC, json.dumps(record).encode("utf-8"))
+            print(json.dumps({"plugin": name, "key": item, "value": value, "topic": plugin.TOPIC}))
+    left = producer.flush(30)
+    sys.exit(f"{left} records were not acknowledged" if left else 0)
+
+
+if __name__ == "__main__":
+    main()

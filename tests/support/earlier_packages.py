@@ -1,0 +1,84 @@
+"""Two plugin packages as others wrote them for the earlier handler, in different styles."""
+
+from pathlib import Path
+
+FANS = {
+    "__init__.py": """
+import os
+from .manifest import *
+if os.environ.get("SPARKLE_M_SERVER"):
+    from . import server
+    from .server import DataFrame
+else:
+    from .main import get_payload
+""",
+    "manifest.py": 'NAME = "Fans"\nVERSION = "2.1"\nAUTHOR = "somebody"\nTOPIC = "{topic}"\n',
+    "requirements.txt": "",
+    "main.py": 'def get_payload():\n    return {"gpu0/fan/left": 1200}\n',
+    "server.py": """
+import sparkleM_core
+from sqlalchemy import Column, Float
+
+class DataFrame(sparkleM_core.SqlAlchemyBase, sparkleM_core.BaseDataFrame):
+    __tablename__ = "fans"
+    value = Column(Float)
+
+def add_dataframe(dt, hostname, key, value, session=None, config_id=None):
+    if value < 0:
+        raise ValueError("a fan does not turn backwards")
+    root, main, *details = key.split("/", 2)
+    session.add(DataFrame(
+        config_id=config_id, date=dt, hostname=hostname, metric_root=root, metric_main=main,
+        metric_details=details[0] if details else None, value=value,
+    ))
+""",
+}
+"""With metric_details; leaves the commit to the handler."""
+
+DISKS = {
+    "__init__.py": """
+import os
+NAME = "Disks"
+VERSION = "0.9.3"
+AUTHOR = "somebody else"
+TOPIC = "{topic}"
+if os.environ.get("SPARKLE_M_SERVER") == "1":
+    from .server import *
+    from plugins.disks import server
+else:
+    def get_payload():
+        return {"sda": "healthy"}
+""",
+    "server.py": """
+import uuid
+import sparkleM_core as core
+from sqlalchemy import String
+from sqlalchemy.orm import mapped_column
+
+__all__ = ["DataFrame"]
+
+class DataFrame(core.BaseDataFrame, core.SqlAlchemyBase):
+    __tablename__ = "disks_readings"
+    state = mapped_column(String(64))
+
+def add_dataframe(dt, hostname, key, value, *, session, config_id):
+    row = DataFrame()
+    row.id = uuid.uuid4()
+    row.config_id, row.date, row.hostname = config_id, dt, hostname
+    row.metric_root, row.metric_main, row.metric_details = "disk", key, None
+    row.state = str(value)
+    session.add(row)
+    session.commit()
+    session.refresh(row)
+    return row
+""",
+}
+"""Says what it is in __init__.py alone, commits by itself, and has a table named as the handler would name its own."""
+
+
+def install(plugins: Path, topic: str) -> None:
+    """Put both into a folder of plugins."""
+    for name, files in (("fans", FANS), ("disks", DISKS)):
+        (plugins / name).mkdir()
+        for file, text in files.items():
+            (plugins / name / file).write_text(text.replace("{topic}", topic))

@@ -1,0 +1,157 @@
+"""Records of every kind that can go wrong, by chance, and good ones among them."""
+
+import base64
+import json
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from tests.support.collector import Collector
+
+LARGE = 990_000
+"""Bytes of the largest records, a little less than a broker takes by default."""
+_ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 1.0, 1.5, "", "1", "x", [], [1], {}, {"a": 1}, 10**30, -(10**30), 2**63, 2**31,
+    float("nan"), float("inf"), float("-inf"), "\0", "\ud800", "9" * 400,
+)  # fmt: skip
+_DATES = (
+    "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999", "2026-02-30T00:00:00", "2026-11-23", "2026-11-23T10:00:00Z",
+    "2026-11-23T10:00:00+03:00", "yesterday", "", "20261123T100000", "2026-11-23T24:00:00", "2026-W48-1", "1e9",
+)  # fmt: skip
+_HOSTS = (
+    "\0",
+    "a\0b",
+    "\ud800",
+    "\udfff\ud800",
+    "",
+    " ",
+    "../..",
+    "x" * 1025,
+    "é" * 600,
+    "'; DROP TABLE x; --",
+    "\r\n",
+)
+
+
+class Poison:
+    """Makes records.
+
+    Arguments:
+        collector: encrypts what is to be decrypted.
+        chance: decides everything.
+    """
+
+    def __init__(self, collector: Collector, chance: random.Random) -> None:
+        self._collector = collector
+        self._chance = chance
+        self._kinds: tuple[Callable[[], bytes], ...] = (
+            self._good, self._good, self._good, self._cut, self._flipped, self._noise, self._not_base64,
+            self._other_key, self._odd_field, self._odd_value, self._odd_inner, self._date, self._host,
+            self._twice, self._nested,
+        )  # fmt: skip
+
+    def record(self) -> bytes:
+        """The next one."""
+        # Few of the large ones: they only cost time.
+        kind = self._large if self._chance.random() < 0.001 else self._chance.choice(self._kinds)
+        return kind()
+
+    def _good(self) -> bytes:
+        chance = self._chance
+        return self._collector.record(
+            f"host-{chance.randrange(50)}", "Temperature", "k", chance.uniform(0, 90)
+        )
+
+    def _fields(self, **changes: Any) -> bytes:
+        # As Python's json does by default, which writes NaN and half surrogates.
+        return json.dumps(json.loads(self._good()) | changes).encode()
+
+    def _inner(self, inner: bytes) -> bytes:
+        return self._collector.envelope("host-1", self._collector.encrypt(inner[:214]))
+
+    def _cut(self) -> bytes:
+        good = self._good()
+        return good[: self._chance.randrange(len(good))]
+
+    def _flipped(self) -> bytes:
+        good = bytearray(self._good())
+        for _ in range(self._chance.randint(1, 5)):
+            good[self._chance.randrange(len(good))] = self._chance.randrange(256)
+        return bytes(good)
+
+    def _noise(self) -> bytes:
+        return self._chance.randbytes(self._chance.randrange(600))
+
+    def _not_base64(self) -> bytes:
+        good = json.loads(self._good())["payload"]
+        return self._fields(
+            payload=self._chance.choice((good[:-1], good + "=", good[:10] + "\n" + good[10:], "§§", "="))
+        )
+
+    def _other_key(self) -> bytes:
+        size = self._chance.choice((0, 1, 255, 256, 257, 512))
+        return self._fields(payload=base64.b64encode(self._chance.randbytes(size)).decode())
+
+    def _odd_field(self) -> bytes:
+        field = self._chance.choice(("config_id", "hostname", "datetime", "payload", "more"))
+        if self._chance.random() < 0.2:
+            fields = json.loads(self._good())
+            fields.pop(field, None)
+            return json.dumps(fields).encode()
+        return self._fields(**{field: self._chance.choice(_ODD)})
+
+    def _odd_value(self) -> bytes:
+        plugin = self._chance.choice(("Temperature", "PU_Workload", "Fans", "", "temperature"))
+        value = self._chance.choice((*_ODD[:-1], 1e308, -1e308, 251, -101, 5e-324))
+        return self._inner(json.dumps({"plugin": plugin, "key": "k", "value": value}).encode())
+
+    def _odd_inner(self) -> bytes:
+        whole = {"plugin": "Temperature", "key": self._chance.choice(_ODD), "value": 1}
+        return self._inner(
+            self._chance.choice(
+                (b"", b"null", b"[]", b"{}", b"\xff\xfe", b"1", json.dumps(whole).encode(), b'{"plugin"')
+            )
+        )
+
+    def _date(self) -> bytes:
+        return self._fields(datetime=self._chance.choice((*_DATES, datetime.now().isoformat() + "9")))
+
+    def _host(self) -> bytes:
+        return self._fields(hostname=self._chance.choice(_HOSTS))
+
+    def _twice(self) -> bytes:
+        good = self._good()
+        field = self._chance.choice(
+            (b'"hostname": "other"', b'"config_id": 9', b'"payload": "AA=="', b'"datetime": 1')
+        )
+        return (
+            good[:-1] + b", " + field + b"}"
+            if self._chance.random() < 0.5
+            else b"{" + field + b", " + good[1:]
+        )
+
+    def _nested(self) -> bytes:
+        depth = self._chance.choice((10, 100, 5_000))
+        return self._chance.choice(
+            (
+                b"[" * depth,
+                b'{"a":' * depth,
+                b"[" * depth + b"]" * depth,
+                self._good()[:-1] + b', "more": ' + b"[" * depth + b"]" * depth + b"}",
+                self._inner(
+                    b'{"plugin": "Temperature", "key": "k", "value": ' + b"[" * 80 + b"]" * 80 + b"}"
+                ),
+            )
+        )
+
+    def _large(self) -> bytes:
+        return self._chance.choice(
+            (
+                lambda: self._fields(payload="A" * LARGE),
+                lambda: self._fields(hostname="x" * LARGE),
+                lambda: self._fields(more="x" * LARGE),
+                lambda: b"[" * LARGE,
+                lambda: self._chance.randbytes(LARGE),
+            )
+        )()
