@@ -60,6 +60,8 @@ def test_only_what_is_guarded_listens_beyond_this_machine(services: dict[str, An
         )
         assert (protocols["EXTERNAL"], protocols["DOCKER"]) == (protocol, protocol)
         # Those who come without a name may do everything only where they cannot come from outside.
+        if profile == "tls":
+            assert environment["KAFKA_SSL_CLIENT_AUTH"] == "required"
         assert ("User:ANONYMOUS" in environment["KAFKA_SUPER_USERS"]) == (profile != "plain")
 
 
