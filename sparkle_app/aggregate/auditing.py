@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 
-from sparkle_app.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.buckets import Statistics, bucket_start
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.database import reading
 
@@ -111,14 +111,10 @@ class Auditor:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
             self._plugin.delete_aggregates(connection, self._resolution, sorted(starts))
-            computed = self._computed(connection, finding.page)
-            rows = [
-                AggregateRow(hostname, metric, self._resolution, start, statistics)
-                for (hostname, start, metric), statistics in sorted(computed.items())
-                if (hostname, start) in starts
-            ]
-            self._plugin.store_aggregates(connection, rows)
-        return len(rows)
+            page = finding.page
+            return self._plugin.fill_aggregates(
+                connection, page.hostnames, self._resolution, page.start, page.end
+            )
 
     def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.load_aggregates(

@@ -1,0 +1,178 @@
+"""Aggregates in an :class:`AggregatesTable`: the statements behind the defaults of plugins."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Select,
+    Table,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
+
+from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.storage.readings import within
+from sparkle_app.storage.statements import INSERT, chunks
+from sparkle_app.wire.event_time import micros, moment
+
+_COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
+
+
+def upsert_growing(connection: Connection, table: Table, rows: Sequence[AggregateRow]) -> None:
+    """Insert or replace aggregates, whole; a row that counts fewer readings than the stored one changes nothing.
+
+    A bucket only ever gains readings, so the larger count is the newer value: a worker that was suspended and writes
+    late does no harm.
+    """
+    insert = INSERT[connection.dialect.name](table)
+    keys = [column.name for column in table.primary_key]
+    new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
+    statement = insert.on_conflict_do_update(
+        index_elements=keys, set_=new, where=insert.excluded["count"] >= table.c["count"]
+    )
+    values = [
+        {
+            "hostname": row.hostname,
+            "metric": row.metric,
+            "resolution": row.resolution,
+            "bucket_start": moment(row.bucket_start),
+            "count": row.statistics.count,
+            "sum": row.statistics.sum,
+            "minimum": row.statistics.minimum,
+            "maximum": row.statistics.maximum,
+            "last": row.statistics.last,
+            "last_at": moment(row.statistics.last_at),
+        }
+        for row in rows
+    ]
+    connection.execute(statement, values)
+
+
+def select_aggregates(
+    connection: Connection,
+    table: Table,
+    hostnames: Sequence[str],
+    metric: str | None,
+    resolution: int,
+    start: int,
+    end: int,
+) -> Iterator[AggregateRow]:
+    """Aggregates of some hosts with ``start <= bucket_start < end``, in the order of time."""
+    for some in chunks(hostnames):
+        statement = (
+            select(*(table.c[name] for name in _COLUMNS))
+            .where(table.c.hostname.in_(some), table.c.resolution == resolution)
+            .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
+            .order_by(table.c.bucket_start, table.c.metric)
+        )
+        if metric is not None:
+            statement = statement.where(table.c.metric == metric)
+        for row in connection.execute(statement):
+            yield _aggregate_of(row, resolution)
+
+
+def delete_buckets(
+    connection: Connection, table: Table, resolution: int, buckets: Sequence[tuple[str, int]]
+) -> None:
+    """Delete the aggregates of buckets (hostname and start)."""
+    by_host: dict[str, list[datetime]] = {}
+    for hostname, start in buckets:
+        by_host.setdefault(hostname, []).append(moment(start))
+    for hostname, starts in by_host.items():
+        for some in chunks(starts):
+            of_host = (table.c.hostname == hostname, table.c.resolution == resolution)
+            connection.execute(delete(table).where(*of_host, table.c.bucket_start.in_(some)))
+
+
+def select_bucket_counts(
+    connection: Connection, table: Table, resolution: int, start: int, end: int
+) -> Iterator[tuple[str, int, int]]:
+    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``."""
+    statement = (
+        select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
+        .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
+        .where(table.c.resolution == resolution)
+        .group_by(table.c.hostname, table.c.bucket_start)
+    )
+    for hostname, at, count in connection.execute(statement):
+        yield hostname, micros(at), int(count)
+
+
+def aggregate_readings(
+    connection: Connection, readings: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
+) -> Iterator[AggregateRow]:
+    """What the raw rows of some hosts and a time give, by the database's own means.
+
+    The same as to count them one by one (buckets.py), and many times as fast.
+    """
+    for some in chunks(hostnames):
+        statement = _aggregated(connection.dialect.name, readings, some, resolution, start, end)
+        for row in connection.execute(statement):
+            yield _aggregate_of(row, resolution)
+
+
+def insert_aggregated(
+    connection: Connection,
+    table: Table,
+    readings: Table,
+    hostnames: Sequence[str],
+    resolution: int,
+    start: int,
+    end: int,
+) -> int:
+    """Store what :func:`aggregate_readings` gives where no aggregate is stored; how many were."""
+    stored = 0
+    for some in chunks(hostnames):
+        rows = _aggregated(connection.dialect.name, readings, some, resolution, start, end)
+        insert = INSERT[connection.dialect.name](table).from_select(
+            [*_COLUMNS, "resolution"], rows.add_columns(literal(resolution, Integer))
+        )
+        stored += connection.execute(insert.on_conflict_do_nothing()).rowcount
+    return stored
+
+
+def _aggregated(
+    dialect: str, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
+) -> Select[Any]:
+    """In the order of ``_COLUMNS``."""
+    row, at = table.c, table.c.observed_at
+    if dialect == "postgresql":
+        epoch = literal(datetime.fromtimestamp(0, UTC), at.type)
+        bucket: Any = func.date_bin(func.make_interval(0, 0, 0, 0, 0, 0, resolution), at, epoch)
+    else:
+        # In the form in which SQLAlchemy keeps times there; without the fraction, which SQLite rounds.
+        seconds = cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
+        bucket = func.strftime("%Y-%m-%d %H:%M:%S.000000", seconds - seconds % resolution, "unixepoch")
+    bucket = type_coerce(bucket, at.type)
+    newest = func.row_number().over(
+        partition_by=(row.hostname, row.metric, bucket), order_by=(at.desc(), row.value.desc())
+    )
+    rows = (
+        select(row.hostname, row.metric, row.value, at, bucket.label("bucket_start"), newest.label("newest"))
+        .where(row.hostname.in_(hostnames), *within(table, start, end))
+        .subquery()
+    )
+    keys = (rows.c.hostname, rows.c.metric, rows.c.bucket_start)
+    return select(
+        *keys,
+        func.count().label("count"),
+        func.sum(rows.c.value).label("sum"),
+        func.min(rows.c.value).label("minimum"),
+        func.max(rows.c.value).label("maximum"),
+        func.max(case((rows.c.newest == 1, rows.c.value))).label("last"),
+        func.max(rows.c.observed_at).label("last_at"),
+    ).group_by(*keys)
+
+
+def _aggregate_of(row: Any, resolution: int) -> AggregateRow:
+    hostname, metric, start, count, total, minimum, maximum, last, last_at = row
+    statistics = Statistics(int(count), total, minimum, maximum, last, micros(last_at))
+    return AggregateRow(hostname, metric, resolution, micros(start), statistics)

@@ -1,0 +1,103 @@
+"""Raw readings in a :class:`ReadingsTable`: the statements behind the defaults of plugins."""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select
+
+from sparkle_app.storage.statements import INSERT, chunks
+from sparkle_app.wire.envelope import Reading
+from sparkle_app.wire.event_time import micros, moment
+
+
+def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:
+    """Insert the readings whose id the table does not have yet; return the ids of those inserted now."""
+    statement = INSERT[connection.dialect.name](table).on_conflict_do_nothing(index_elements=[table.c.id])
+    rows = [
+        {
+            "id": str(uuid.UUID(bytes=reading.id)),
+            "config_id": reading.config_id,
+            "hostname": reading.hostname,
+            "metric": reading.key,
+            "value": reading.value,
+            "observed_at": moment(reading.observed_at),
+            "received_at": moment(reading.received_at),
+            "clock_trusted": reading.clock_trusted,
+            "topic": reading.topic,
+            "partition": reading.partition,
+            "offset": reading.offset,
+        }
+        for reading in readings
+    ]
+    inserted = connection.execute(statement.returning(table.c.id), rows).scalars()
+    return {uuid.UUID(id_).bytes for id_ in inserted}
+
+
+def select_known(connection: Connection, table: Table, readings: Sequence[Reading]) -> Iterator[Reading]:
+    """These readings as the table holds them."""
+    plugins = {reading.id: reading.plugin for reading in readings}
+    for some in chunks([str(uuid.UUID(bytes=id_)) for id_ in plugins]):
+        for row in connection.execute(select(table).where(table.c.id.in_(some))).mappings():
+            yield _reading_of(row, plugins[uuid.UUID(row["id"]).bytes])
+
+
+def select_span(
+    connection: Connection, table: Table, hostnames: Sequence[str], start: int, end: int, limit: int | None
+) -> Iterator[Reading]:
+    """Readings of some hosts and a time, in the order of event time."""
+    for some in chunks(hostnames):
+        statement = (
+            select(table)
+            .where(table.c.hostname.in_(some), *within(table, start, end))
+            .order_by(table.c.observed_at, table.c.id)
+            .limit(limit)
+        )
+        for row in connection.execute(statement).mappings():
+            yield _reading_of(row, "")
+
+
+def select_counts(connection: Connection, table: Table, start: int, end: int) -> Iterator[tuple[str, int]]:
+    """Each host with readings of a time, and their number."""
+    statement = (
+        select(table.c.hostname, func.count()).where(*within(table, start, end)).group_by(table.c.hostname)
+    )
+    for hostname, count in connection.execute(statement):
+        yield hostname, int(count)
+
+
+def select_nth_time(
+    connection: Connection, table: Table, hostname: str, start: int, end: int, number: int
+) -> int:
+    """Event time of a host's reading that has ``number`` others before it in a time; ``end`` if there is none."""
+    statement = (
+        select(table.c.observed_at)
+        .where(table.c.hostname == hostname, *within(table, start, end))
+        .order_by(table.c.observed_at)
+        .offset(number)
+        .limit(1)
+    )
+    found = connection.execute(statement).scalar()
+    return end if found is None else micros(found)
+
+
+def within(table: Table, start: int, end: int) -> tuple[ColumnElement[bool], ...]:
+    """``start <= observed_at < end``."""
+    return table.c.observed_at >= moment(start), table.c.observed_at < moment(end)
+
+
+def _reading_of(row: Any, plugin: str) -> Reading:
+    return Reading(
+        id=uuid.UUID(row["id"]).bytes,
+        config_id=row["config_id"],
+        hostname=row["hostname"],
+        plugin=plugin,
+        key=row["metric"],
+        value=row["value"],
+        observed_at=micros(row["observed_at"]),
+        received_at=micros(row["received_at"]),
+        clock_trusted=row["clock_trusted"],
+        topic=row["topic"],
+        partition=row["partition"],
+        offset=row["offset"],
+    )
