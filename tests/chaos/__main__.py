@@ -19,7 +19,12 @@ def main() -> int:
     print("|" + "---|" * len(HEADER), flush=True)
     good = 0
     for seed in range(options.seed, options.seed + options.runs):
-        done = run(seed, options.faults or (), keep=True)
+        try:
+            done = run(seed, options.faults or (), keep=True)
+        except Exception as error:
+            # A run that could not be made is none that was good.
+            print(f"| {seed} | FAILED: {' '.join(str(error).split())[:200]} |", flush=True)
+            continue
         good += done.good
         print(_line(done), flush=True)
         for problem in [*done.faulty, *done.verdict.examples]:

@@ -5,7 +5,7 @@ So one thread can interleave two of them, while supervisors restart what ends.
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import psutil
@@ -276,3 +276,17 @@ FAULTS: dict[str, Fault] = {
     "everything sent again": replay_of_everything,
     "state lost": state_lost,
 }
+
+_BROKER = {"broker restarted 5 times", "broker killed", "broker away 60 s", "more partitions"}
+_DATABASE = {
+    "SIGTERM, database hangs", "connections cut", "database away 60 s", "database hangs 30 s", "table locked 20 s",
+    "disk full", "a row refused",
+}  # fmt: skip
+_LEAVING = {"SIGTERM", "SIGTERM, database hangs", "workers come and go", "a worker suspended 20 s"}
+_STARTING = {"state lost", "workers come and go", *CRASHES}
+
+
+def clash(names: Sequence[str]) -> bool:
+    """Whether two faults work on the same part in ways that make no sense together, such as to lock a table of a
+    database that is away."""
+    return any(len(part & set(names)) > 1 for part in (_BROKER, _DATABASE, _LEAVING, _STARTING))

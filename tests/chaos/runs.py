@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, clash
 from tests.chaos.oracle import Verdict, differences, judge
 from tests.chaos.sending import PLUGINS
 from tests.chaos.world import READINGS, World
@@ -53,11 +53,15 @@ class Run:
 def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
     """Break what ``names`` says, or one or two faults that the seed chooses.
 
+    Raises:
+        AssertionError: when a fault could not be made.
+
     Arguments:
         keep: leave the logs of a run that went wrong.
     """
     chance = random.Random(seed)
-    names = names or chance.sample(sorted(FAULTS), chance.choice((1, 2)))
+    while not names or clash(names):
+        names = chance.sample(sorted(FAULTS), chance.choice((1, 2)))
     folder = Path(tempfile.mkdtemp(prefix="sparkle-chaos-"))
     world = World(folder, chance)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
