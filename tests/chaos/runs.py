@@ -60,7 +60,8 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
         keep: leave the logs of a run that went wrong.
     """
     chance = random.Random(seed)
-    while not names or clash(names):
+    chosen = bool(names)
+    while not names or (clash(names) and not chosen):
         names = chance.sample(sorted(FAULTS), chance.choice((1, 2)))
     folder = Path(tempfile.mkdtemp(prefix="sparkle-chaos-"))
     world = World(folder, chance)
