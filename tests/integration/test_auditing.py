@@ -5,6 +5,7 @@ import random
 import threading
 import time
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from tests.integration.conftest import StartWorker
@@ -14,6 +15,9 @@ from tests.support.database import count, query
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
+
+# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+pytestmark = pytest.mark.kafka
 
 HOSTS = 5
 

@@ -15,6 +15,9 @@ from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
 
+# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+pytestmark = pytest.mark.kafka
+
 
 def test_their_readings_are_stored_in_their_own_tables(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
@@ -71,7 +74,6 @@ def test_their_readings_are_stored_in_their_own_tables(
     assert "Fans: 20 readings, 20 aggregates, 0 differences" in verified.stdout
 
 
-@pytest.mark.kafka
 def test_killed_with_records_waiting_each_is_one_row_of_theirs(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:

@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from Crypto.PublicKey import RSA
 from sqlalchemy import Column, DateTime, Float, Integer, MetaData, String, Table, Uuid, create_engine, text
 
@@ -13,6 +14,9 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.worker import PROJECT, Workspace, run_command
+
+# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+pytestmark = pytest.mark.kafka
 
 NOON = datetime(2026, 1, 15, 12, 0, 30, 250_000)
 
