@@ -14,6 +14,7 @@ from sparkle_app.aggregate.agent import Aggregate
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.broker import credentials
+from sparkle_app.bundles import MOST_BUNDLES, MOST_RECORDS
 from sparkle_app.consuming import SESSION_SECONDS, CarefulTransport
 from sparkle_app.ingest.agent import Ingest
 from sparkle_app.ingest.dead_letters import DeadLetterOffice
@@ -99,7 +100,12 @@ class SparkleApp(faust.App):
             consumer.stop_flow()
 
     def _new_transport(self) -> CarefulTransport:
-        return CarefulTransport(self.conf.broker_consumer, self)
+        return CarefulTransport(
+            self.conf.broker_consumer,
+            self,
+            bundled_topics=self.plugins.topics,
+            largest_bundle=min(MOST_RECORDS, self.settings.ingest.batch_size),
+        )
 
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
@@ -131,6 +137,7 @@ def create_app(settings: Settings) -> SparkleApp:
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
+        stream_buffer_maxsize=MOST_BUNDLES,
         # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
         stream_wait_empty=False,
         broker_session_timeout=SESSION_SECONDS,

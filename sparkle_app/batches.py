@@ -1,12 +1,12 @@
 """Batches of a Faust stream whose records are acknowledged by hand."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from faust import Stream
-from faust.types import EventT, StreamT
+from faust.types import StreamT
 
-Events = Sequence[EventT[bytes]]
+from sparkle_app.bundles import MOST_BUNDLES, Events, in_batches
 
 
 def batches(stream: StreamT[Any], most: int, within: float) -> AsyncIterator[Events]:
@@ -21,3 +21,15 @@ def batches(stream: StreamT[Any], most: int, within: float) -> AsyncIterator[Eve
     """
     # Faust declares that it yields values; it yields events.
     return cast(AsyncIterator[Events], cast("Stream[Any]", stream).noack_take(most, within=within))
+
+
+async def batches_of_records(stream: StreamT[Any], most: int, within: float) -> AsyncIterator[Events]:
+    """As :func:`batches`, of a stream of bundles.
+
+    Arguments:
+        most: records in a batch.
+        within: how long the first bundle waits for others, seconds.
+    """
+    async for events in batches(stream, MOST_BUNDLES, within):
+        for batch in in_batches(events, most):
+            yield batch

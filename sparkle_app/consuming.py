@@ -1,11 +1,18 @@
-"""Faust's consumer, such that it skips no record when partitions change hands, and knows when it lost the broker."""
+"""Faust's consumer, such that it skips no record when partitions change hands, and knows when it lost the broker.
+
+Records of plugin topics are delivered in bundles (bundles.py).
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
+from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
+
+from sparkle_app.bundles import Bundle, bundled
 
 SESSION_SECONDS = 15
 """How long the broker waits for a worker's heartbeat before it gives the partitions to others."""
@@ -34,6 +41,7 @@ class CarefulConsumer(driver.Consumer):
     """A consumer that goes back to the first record of a partition of which nothing was committed yet."""
 
     _thread: _Thread
+    transport: "CarefulTransport"
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -60,8 +68,61 @@ class CarefulConsumer(driver.Consumer):
             await self.seek_wait({tp: offset or 0 for tp, offset in earliest.items()})
         return committed
 
+    async def _getmany(self, *args: Any, **kwargs: Any) -> Any:
+        fetched = await super()._getmany(*args, **kwargs)
+        return {
+            tp: bundled(records, self.transport.largest_bundle) if self._bundles(tp) else records
+            for tp, records in fetched.items()
+        }
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        if self._bundles(tp):
+            return Bundle(tp, record, self.app.consumer_generation_id)
+        return super()._to_message(tp, record)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # Faust would take what lies between the last offsets of two bundles for lost.
+        if not self._bundles(tp):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def ack(self, message: Message) -> bool:
+        """Called when all work for a message is done.
+
+        A partition's bundles are acknowledged in order, so the last one stands for all before it. One that was fetched
+        before partitions changed hands is left alone: it comes again.
+        """
+        if not isinstance(message, Bundle):
+            return bool(super().ack(message))
+        message.acked = True
+        self._unacked_messages.discard(message)
+        if message.generation_id != self.app.consumer_generation_id:
+            return False
+        self._acked[message.tp] = [message.offset]
+        self._n_acked += len(message.records)
+        return True
+
+    def _new_offset(self, tp: TP) -> int | None:
+        """The offset to commit: the one after the last that was acknowledged."""
+        if not self._bundles(tp):
+            return super()._new_offset(tp)
+        acked = self._acked[tp]
+        return acked[-1] + 1 if acked else None
+
+    def _bundles(self, tp: TP) -> bool:
+        return tp.topic in self.transport.bundled_topics
+
 
 class CarefulTransport(driver.Transport):
-    """Kafka, consumed by :class:`CarefulConsumer`."""
+    """Kafka, consumed by :class:`CarefulConsumer`.
+
+    Arguments:
+        bundled_topics: topics whose records are delivered in bundles.
+        largest_bundle: the most records in a bundle.
+    """
 
     Consumer = CarefulConsumer
+
+    def __init__(self, *args: Any, bundled_topics: Collection[str], largest_bundle: int) -> None:
+        super().__init__(*args)
+        self.bundled_topics = frozenset(bundled_topics)
+        self.largest_bundle = largest_bundle

@@ -9,7 +9,8 @@ from faust.types import EventT, StreamT
 
 from sparkle_app.aggregate.aggregator import Aggregator, Changed
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.batches import Events, batches
+from sparkle_app.batches import batches
+from sparkle_app.bundles import Events
 from sparkle_app.metrics import Metrics
 from sparkle_app.retry import leave, until_done
 from sparkle_app.wire.messages import Samples, unpack_samples

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from faust.types import StreamT
 
-from sparkle_app.batches import Events, batches
+from sparkle_app.batches import batches_of_records
+from sparkle_app.bundles import Events, records_of
 from sparkle_app.errors import BadRecord
 from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
 from sparkle_app.ingest.forwarding import Forwarder
@@ -51,7 +53,7 @@ class Ingest:
     async def run(self, stream: StreamT[Any]) -> None:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
         finishing: asyncio.Task[None] | None = None
-        async for events in batches(stream, self._batch_size, self._batch_wait):
+        async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
             records, replayed = self._records(events)
             opening = asyncio.create_task(self._opener.open(records))
             # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
@@ -117,18 +119,15 @@ class Ingest:
     def _records(self, events: Events) -> tuple[list[Record], list[Record]]:
         """The records of a batch, and those among them that were dead letters and were sent back through."""
         records, replayed = [], []
-        for event in events:
-            message = event.message
+        for fetched in chain.from_iterable(map(records_of, events)):
             # A record without a value (a tombstone) is no JSON either.
-            value = message.value or b""
-            ticket = dict(message.headers or ()).get(REPLAY_HEADER)
+            value = fetched.value or b""
+            ticket = dict(fetched.headers).get(REPLAY_HEADER) if fetched.headers else None
             record = replayed_record(value, ticket, self._sealer) if ticket else None
             if record:
                 replayed.append(record)
             else:
-                record = Record(
-                    message.topic, message.partition, message.offset, int(message.timestamp * 1000), value
-                )
+                record = Record(fetched.topic, fetched.partition, fetched.offset, fetched.timestamp, value)
             records.append(record)
         return records, replayed
 
