@@ -53,6 +53,9 @@ class CarefulConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called when the broker has given partitions."""
         self._thread.heard_at = time.monotonic()
+        for tp in filter(self._bundles, assigned):
+            # A late acknowledgement of the time before says nothing about this one.
+            self._acked.pop(tp, None)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

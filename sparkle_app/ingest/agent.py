@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -111,10 +112,10 @@ class Ingest:
             still_bad = {_place(record) for record, _ in letters}
             mended = [record for record in replayed if _place(record) not in still_bad]
             await until_done("dead letters", metrics, lambda: self._office.withdraw(mended))
-        for reading in stored:
-            metrics.readings.labels(reading.plugin).inc()
-            if not reading.clock_trusted:
-                metrics.clocks_not_believed.labels(reading.plugin).inc()
+        for plugin, number in Counter(reading.plugin for reading in stored).items():
+            metrics.readings.labels(plugin).inc(number)
+        for plugin, number in Counter(each.plugin for each in stored if not each.clock_trusted).items():
+            metrics.clocks_not_believed.labels(plugin).inc(number)
 
     def _records(self, events: Events) -> tuple[list[Record], list[Record]]:
         """The records of a batch, and those among them that were dead letters and were sent back through."""
