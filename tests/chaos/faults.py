@@ -109,7 +109,8 @@ def _crash_after(point: str) -> Fault:
         )
         doomed.start()
         try:
-            for _ in range(240):
+            # Its partner may keep the database away for 60 s.
+            for _ in range(600):
                 yield 0.25
                 if not doomed.running:
                     break
