@@ -2,6 +2,8 @@ PYTHON ?= python3
 DEMO_HOSTS ?= 20
 RUNS ?= 5
 SEED ?= 1
+READINGS ?= 20000
+REPEAT ?= 3
 export DEMO_HOSTS
 
 VENV := .venv
@@ -15,7 +17,7 @@ TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka chaos poison lint clean
+.PHONY: help demo test test-kafka chaos poison bench lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,9 @@ chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and Post
 
 poison: $(DEV_STAMP) $(KAFKA)/libs  ## 100,000 records of every kind that can go wrong
 	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py
+
+bench: $(DEV_STAMP) $(KAFKA)/libs  ## how much of what RSA allows reaches SQL; READINGS=20000 REPEAT=3
+	@$(RUN) -m benchmarks --readings $(READINGS) --repeat $(REPEAT)
 
 lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/ruff check .

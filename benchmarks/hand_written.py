@@ -1,0 +1,62 @@
+"""What one would write instead: consume, decrypt, insert, commit; no aggregates, no dead letters, no recovery.
+
+``python -m benchmarks.hand_written BOOTSTRAP TOPIC KEY DATABASE``: one process; start one for each core.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+from confluent_kafka import Consumer
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS readings (id BLOB PRIMARY KEY, host TEXT, metric TEXT, value REAL, at TEXT)"
+)
+_OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
+
+
+def main(bootstrap: str, topic: str, key_file: str, database: str) -> None:
+    """Until it is ended."""
+    key = load_pem_private_key(Path(key_file).read_bytes(), password=None)
+    assert isinstance(key, RSAPrivateKey)
+    connection = sqlite3.connect(database, timeout=60, isolation_level=None)
+    # Two that start at once may find the file locked: SQLite does not wait when it changes the mode.
+    with contextlib.suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(TABLE)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "hand-written",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([topic])
+    while True:
+        messages = consumer.consume(1000, timeout=0.2)
+        rows = []
+        for message in messages:
+            record = json.loads(message.value() or b"")
+            ciphertext = base64.b64decode(record["payload"])
+            reading = json.loads(key.decrypt(ciphertext, _OAEP))
+            id_ = hashlib.sha256(ciphertext).digest()[:16]
+            rows.append((id_, record["hostname"], reading["key"], reading["value"], record["datetime"]))
+        if rows:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany("INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?)", rows)
+            connection.execute("COMMIT")
+            consumer.commit(asynchronous=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,36 @@
+"""What RSA allows: a reading costs one private operation of RSA-2048, whoever makes it."""
+
+import asyncio
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparkle_app.ingest.opening import Opener
+from sparkle_app.wire.envelope import Record
+from sparkle_app.wire.keyring import Keyring
+
+
+def openssl(cores: int, seconds: int = 3) -> float:
+    """Private operations a second of ``openssl speed``, a process on each core."""
+    command = ["openssl", "speed", "-seconds", str(seconds), "-multi", str(cores), "rsa2048"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"^rsa 2048 bits\s+\S+\s+\S+\s+([0-9.]+)", done.stdout, re.MULTILINE)
+    assert found, f"openssl speed: expected a line 'rsa 2048 bits', found {done.stdout[-300:]}"
+    return float(found[1])
+
+
+def pool(certs: Path, records: Sequence[bytes], batch: int = 1000) -> float:
+    """Records a second that the handler's own pool opens, when there is nothing else to do."""
+    now = int(time.time() * 1000)
+    waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
+    opener = Opener(Keyring(certs), {}, threads=0)
+
+    async def run() -> float:
+        started = time.perf_counter()
+        for at in range(0, len(waiting), batch):
+            await opener.open(waiting[at : at + batch])
+        return len(waiting) / (time.perf_counter() - started)
+
+    return asyncio.run(run())
