@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--readings", type=int, default=20_000, help="of each backlog")
     parser.add_argument("--repeat", type=int, default=3, help="times that everything is measured")
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="takes every figure")
+    parser.add_argument("--only", default="", help="measure only what has this in its name, and the limit")
     options = parser.parse_args()
     results: dict[str, list[Figures]] = {}
     with contextlib.ExitStack() as stack:
@@ -122,7 +123,9 @@ def main() -> None:
         postgres.start()
         bench = Bench(folder, kafka, postgres, options.readings)
         for turn in range(options.repeat):
-            for name, measure in bench.measurements():
+            for number, (name, measure) in enumerate(bench.measurements()):
+                if number and options.only not in name:
+                    continue
                 results.setdefault(name, []).append(measure())
                 rate = results[name][-1]["rate"]
                 print(f"{turn + 1}/{options.repeat}  {name}: {rate:,.0f}/s", file=sys.stderr, flush=True)

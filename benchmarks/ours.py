@@ -72,6 +72,7 @@ def _watch(
     while (before := _sum(connection, "SELECT count(*) FROM temperature_readings")) < WARM * number:
         assert time.monotonic() < deadline, f"nothing came; {team[0].process.tail()}"
         time.sleep(0.1)
+    assert before < number, f"all {number} readings were stored at once: use more"
     started, spent = time.perf_counter(), cpu()
     while _sum(connection, 'SELECT sum("count") FROM temperature_aggregates') < number:
         assert time.monotonic() < deadline, f"not all were counted; {team[0].process.tail()}"

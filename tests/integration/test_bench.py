@@ -1,0 +1,47 @@
+"""The benchmark measures what it says: a run ends only when all readings are rows and counted."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.hashes import SHA1
+
+from tests.support.worker import PROJECT
+
+pytestmark = pytest.mark.kafka
+READINGS = 4000
+
+
+def test_the_benchmark_of_one_worker(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "benchmarks", f"--readings={READINGS}", "--repeat=1", f"--json={file}"]
+    done = subprocess.run(
+        [*command, "--only=handler, SQLite, 1 worker, 200"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stderr
+    limit, (ours,) = json.loads(file.read_text())["results"].values()
+    assert limit[0]["rate"] > ours["rate"] > 0
+    # Each reading was decrypted, and that takes what RSA takes.
+    assert ours["worker"] / 1000 > 0.5 * decryption()
+    assert done.stdout.count("\n") == 4
+
+
+def decryption() -> float:
+    """CPU seconds of one."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    padding = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
+    ciphertext = key.public_key().encrypt(b"reading", padding)
+    started = time.process_time()
+    for _ in range(100):
+        key.decrypt(ciphertext, padding)
+    return (time.process_time() - started) / 100
