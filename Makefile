@@ -12,6 +12,7 @@ RUN := $(VENV)/bin/python
 DEMO_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 KAFKA := .cache/kafka-4.3.1
+QUIX := .cache/quix
 # Integration tests mostly wait: two files at a time, each with servers of its own.
 TOGETHER := -n 2 --dist loadfile
 
@@ -37,7 +38,7 @@ chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and Post
 poison: $(DEV_STAMP) $(KAFKA)/libs  ## 100,000 records of every kind that can go wrong
 	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py
 
-bench: $(DEV_STAMP) $(KAFKA)/libs  ## how much of what RSA allows reaches SQL; READINGS=20000 REPEAT=3
+bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## how much of what RSA allows reaches SQL; READINGS=20000 REPEAT=3
 	@$(RUN) -m benchmarks --readings $(READINGS) --repeat $(REPEAT)
 
 lint: $(DEV_STAMP)  ## style, types and layers
@@ -67,6 +68,12 @@ $(DEV_STAMP): requirements.txt requirements-dev.txt | $(RUN)
 	@echo "installing requirements-dev.txt (a minute, the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(DEMO_STAMP)
+
+$(QUIX)/.installed: benchmarks/requirements-quix.txt | $(RUN)
+	@echo "installing Quix Streams into $(QUIX)"
+	@$(RUN) -m venv $(QUIX)
+	@$(QUIX)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 $(KAFKA)/libs: tests/support/kafka-pom.xml
 	@command -v mvn >/dev/null || { echo "make: Maven is missing; install the package maven" >&2; exit 1; }

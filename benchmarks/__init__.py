@@ -1,1 +1,1 @@
-"""``make bench``: how much of what RSA allows reaches SQL. limit, backlog, ours, hand_written; then the table."""
+"""``make bench``: how much of what RSA allows reaches SQL. backlog, limit, ours, others; then the table."""

@@ -4,26 +4,25 @@ import argparse
 import contextlib
 import json
 import os
-import sqlite3
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import hand_written, limit, ours
-from benchmarks.backlog import produce_backlog, readings
+from benchmarks import limit, others, ours
+from benchmarks.backlog import readings
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Process
 from tests.support.worker import PROJECT, Workspace
 
 Figures = dict[str, float]
 SHAPES = ((200, 16), (5000, 2))
 """Hosts, and metrics of each."""
 CORES = os.cpu_count() or 1
+QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
+"""Where ``make bench`` puts Quix Streams, which cannot be installed beside the handler."""
 
 
 class Bench:
@@ -45,7 +44,18 @@ class Bench:
         """Name and measurement; every figure in the order of the table."""
         yield f"openssl speed, {CORES} processes", lambda: {"rate": limit.openssl(CORES)}
         yield "the handler's pool, nothing else to do", self._pool
-        yield f"hand-written loop, {CORES} processes, SQLite, no aggregates", self._hand_written
+        for processes in (CORES, CORES + 1):
+            name = f"hand-written loop, {processes} processes, SQLite, no aggregates"
+            yield name, lambda number=processes: self._other("hand_written", number)  # type: ignore[misc]
+        if QUIX.exists():
+            yield (
+                f"Quix Streams, {CORES} processes, SQLite",
+                lambda: self._other("quix", CORES, python=str(QUIX), aggregates=True),
+            )
+        yield (
+            "the earlier handler's way, SQLite, no aggregates",
+            lambda: self._other("earlier", 1, share=0.03),
+        )
         for hosts, metrics in SHAPES:
             shape = f"{hosts} hosts x {metrics}"
             for workers in (1, 2, 4):
@@ -68,32 +78,21 @@ class Bench:
         measured = ours.measure(workspace.folder, self._kafka, workspace, records, url, workers, server)
         return vars(measured)
 
-    def _hand_written(self) -> Figures:
+    def _other(
+        self,
+        program: str,
+        processes: int,
+        *,
+        share: float = 1,
+        python: str = sys.executable,
+        aggregates: bool = False,
+    ) -> Figures:
         workspace, collector = self._workspace()
-        records = list(readings(collector, self._number, *SHAPES[0]))
-        produce_backlog(self._kafka.bootstrap, workspace.topic, ours.PARTITIONS, records)
-        database = workspace.folder / "hand-written.sqlite3"
-        with sqlite3.connect(database) as connection:
-            connection.execute(hand_written.TABLE)
-        command = [sys.executable, "-m", "benchmarks.hand_written", self._kafka.bootstrap, workspace.topic]
-        command += [str(workspace.certs / f"rsa_key_{collector.config_id}"), str(database)]
-        team = [
-            Process(f"loop {number}", command, workspace.folder / f"loop-{number}.log", folder=PROJECT)
-            for number in range(CORES)
-        ]
-        try:
-            for process in team:
-                process.start()
-            while (before := _rows(database)) < ours.WARM * self._number:
-                time.sleep(0.1)
-            started = time.perf_counter()
-            while _rows(database) < self._number:
-                assert all(process.running for process in team), team[0].tail()
-                time.sleep(0.1)
-            return {"rate": (self._number - before) / (time.perf_counter() - started)}
-        finally:
-            for process in team:
-                process.kill()
+        records = list(readings(collector, int(share * self._number), *SHAPES[0]))
+        rate = others.measure(
+            workspace, self._kafka, program, records, processes, ours.PARTITIONS, python, aggregates
+        )
+        return {"rate": rate}
 
     def _workspace(self) -> tuple[Workspace, Collector]:
         self._runs += 1
@@ -151,11 +150,6 @@ def table(results: dict[str, list[Figures]]) -> str:
             cells.append(f"{statistics.median(found):.{digits}f}{unit}" if found else "")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _rows(database: Path) -> int:
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        return int(connection.execute("SELECT count(*) FROM readings").fetchone()[0])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """What one would write instead: consume, decrypt, insert, commit; no aggregates, no dead letters, no recovery.
 
-``python -m benchmarks.hand_written BOOTSTRAP TOPIC KEY DATABASE``: one process; start one for each core.
+``hand_written.py BOOTSTRAP GROUP TOPIC KEY DATABASE``: one process; start one for each core.
 """
 
 import base64
-import contextlib
 import hashlib
 import json
 import sqlite3
@@ -17,35 +16,27 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-TABLE = (
-    "CREATE TABLE IF NOT EXISTS readings (id BLOB PRIMARY KEY, host TEXT, metric TEXT, value REAL, at TEXT)"
-)
 _OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
-def main(bootstrap: str, topic: str, key_file: str, database: str) -> None:
+def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -> None:
     """Until it is ended."""
     key = load_pem_private_key(Path(key_file).read_bytes(), password=None)
     assert isinstance(key, RSAPrivateKey)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
-    # Two that start at once may find the file locked: SQLite does not wait when it changes the mode.
-    with contextlib.suppress(sqlite3.OperationalError):
-        connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(TABLE)
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
-            "group.id": "hand-written",
+            "group.id": group,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
     )
     consumer.subscribe([topic])
     while True:
-        messages = consumer.consume(1000, timeout=0.2)
         rows = []
-        for message in messages:
+        for message in consumer.consume(1000, timeout=0.2):
             record = json.loads(message.value() or b"")
             ciphertext = base64.b64decode(record["payload"])
             reading = json.loads(key.decrypt(ciphertext, _OAEP))

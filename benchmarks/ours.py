@@ -8,14 +8,12 @@ import psutil
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from benchmarks.backlog import produce_backlog
+from benchmarks.backlog import produce_backlog, suspended, wait_joined, warm_and_measured
 from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
 PARTITIONS = 8
 """As in settings.yaml."""
-WARM = 0.15
-"""The share of the backlog that is not measured: while it is worked off, workers start and share the partitions."""
 PATIENCE = 300
 
 
@@ -45,47 +43,51 @@ def measure(
     Raises:
         AssertionError: when rows or aggregates are not those of the backlog in the end.
     """
-    produce_backlog(kafka.bootstrap, workspace.topic, PARTITIONS, records)
     environment = workspace.environment(kafka.bootstrap, url, broker__partitions=PARTITIONS)
     team = [Worker(environment, folder / f"worker-{number}.log") for number in range(workers)]
     try:
         for worker in team:
             worker.start()
+        for worker in team:
+            worker.wait_ready()
+        wait_joined(
+            kafka.bootstrap, workspace.app_id, workers, lambda: all(each.process.running for each in team)
+        )
         with create_engine(url).connect() as connection:
-            return _watch(connection, kafka, team, len(records), server)
+            warm, measured = warm_and_measured(records)
+            produce_backlog(kafka.bootstrap, workspace.topic, warm)
+            _wait_counted(connection, team, len(warm))
+            with suspended([worker.process.pid for worker in team]):
+                produce_backlog(kafka.bootstrap, workspace.topic, measured)
+                spent, started = _spent(kafka, team, server), time.perf_counter()
+            _wait_counted(connection, team, len(records))
+            took = time.perf_counter() - started
+            of_workers, of_broker, of_database = (
+                1000 * (after - before) / len(measured)
+                for after, before in zip(_spent(kafka, team, server), spent, strict=True)
+            )
+            stored = _sum(connection, "SELECT count(*) FROM temperature_readings")
+            assert stored == len(records), f"expected {len(records)} rows, found {stored}"
+        memory = max(psutil.Process(each.process.pid).memory_info().rss for each in team) / 1e6
+        return Measured(len(measured) / took, of_workers, of_broker, of_database, memory)
     finally:
         for worker in team:
             worker.kill()
 
 
-def _watch(
-    connection: Connection, kafka: KafkaBroker, team: list[Worker], number: int, server: int | None
-) -> Measured:
-    def cpu() -> tuple[float, float, float]:
-        return (
-            sum(_cpu(worker.process.pid) for worker in team),
-            _cpu(kafka.process.pid),
-            _cpu(server) if server else 0.0,
-        )
-
+def _wait_counted(connection: Connection, team: list[Worker], number: int) -> None:
+    """Wait until durable aggregates have counted so many readings, which were raw rows before."""
     deadline = time.monotonic() + PATIENCE
-    while (before := _sum(connection, "SELECT count(*) FROM temperature_readings")) < WARM * number:
-        assert time.monotonic() < deadline, f"nothing came; {team[0].process.tail()}"
-        time.sleep(0.1)
-    assert before < number, f"all {number} readings were stored at once: use more"
-    started, spent = time.perf_counter(), cpu()
-    while _sum(connection, 'SELECT sum("count") FROM temperature_aggregates') < number:
-        assert time.monotonic() < deadline, f"not all were counted; {team[0].process.tail()}"
-        time.sleep(0.1)
-    took, readings = time.perf_counter() - started, number - before
-    worker, broker, database = (
-        1000 * (after - earlier) / readings for after, earlier in zip(cpu(), spent, strict=True)
-    )
-    stored = _sum(connection, "SELECT count(*) FROM temperature_readings")
-    counted = _sum(connection, 'SELECT sum("count") FROM temperature_aggregates')
-    assert stored == counted == number, f"expected {number}, found {stored} rows, {counted} counted"
-    memory = max(psutil.Process(each.process.pid).memory_info().rss for each in team) / 1e6
-    return Measured(readings / took, worker, broker, database, memory)
+    while (counted := _sum(connection, 'SELECT sum("count") FROM temperature_aggregates')) < number:
+        assert time.monotonic() < deadline, f"{counted} of {number} were counted; {team[0].process.tail()}"
+        time.sleep(0.2)
+    assert counted == number, f"expected {number} counted readings, found {counted}"
+
+
+def _spent(kafka: KafkaBroker, team: list[Worker], server: int | None) -> tuple[float, float, float]:
+    """CPU seconds of workers, broker and database since they were started."""
+    workers = sum(_cpu(worker.process.pid) for worker in team)
+    return workers, _cpu(kafka.process.pid), _cpu(server) if server else 0.0
 
 
 def _sum(connection: Connection, statement: str) -> int:

@@ -75,7 +75,7 @@ class Ingest(_Section):
     batch_wait_seconds: Seconds = 0.1
     """How long the first record of a batch waits for others."""
     threads: int = Field(default=0, ge=0, le=256)
-    """Threads that decrypt; 0 means one for each processor core."""
+    """Threads that decrypt; 0 means one more than there are processor cores."""
 
 
 class Aggregates(_Section):
@@ -83,7 +83,7 @@ class Aggregates(_Section):
     """Length of a bucket of event time. When it changes, aggregates of the new length begin anew."""
     horizon_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How far back the tables reach; the longest window that can be asked for."""
-    flush_seconds: Seconds = 0.5
+    flush_seconds: Seconds = 0.1
     """How long a changed bucket waits for others before it is written to SQL."""
 
 

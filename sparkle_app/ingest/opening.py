@@ -24,13 +24,14 @@ class Opener:
     Arguments:
         keyring: the private keys.
         plugins: the server halves of the installed plugins, by NAME.
-        threads: how many decrypt at the same time; 0 for one a core.
+        threads: how many decrypt at the same time; 0 for one more than there are cores.
     """
 
     def __init__(self, keyring: Keyring, plugins: Mapping[str, Plugin], threads: int) -> None:
         self._keyring = keyring
         self._plugins = plugins
-        self._threads = threads or os.cpu_count() or 1
+        # One of them usually waits until it may use the interpreter again.
+        self._threads = threads or (os.cpu_count() or 1) + 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="open")
 
     async def open(self, records: Sequence[Record]) -> list[Opened]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.storage import bulk
 from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import INSERT, chunks
 from sparkle_app.wire.event_time import micros, moment
@@ -32,12 +33,8 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     A bucket only ever gains readings, so the larger count is the newer value: a worker that was suspended and writes
     late does no harm.
     """
-    insert = INSERT[connection.dialect.name](table)
-    keys = [column.name for column in table.primary_key]
-    new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
-    statement = insert.on_conflict_do_update(
-        index_elements=keys, set_=new, where=insert.excluded["count"] >= table.c["count"]
-    )
+    if not rows:
+        return
     values = [
         {
             "hostname": row.hostname,
@@ -53,7 +50,17 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
         }
         for row in rows
     ]
-    connection.execute(statement, values)
+
+    def growing(insert: Any) -> Any:
+        keys = [column.name for column in table.primary_key]
+        new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
+        larger = insert.excluded["count"] >= table.c["count"]
+        return insert.on_conflict_do_update(index_elements=keys, set_=new, where=larger)
+
+    if bulk.takes(connection.dialect.name, table):
+        bulk.insert(connection, table, values, growing)
+    else:
+        connection.execute(growing(INSERT[connection.dialect.name](table)), values)
 
 
 def select_aggregates(

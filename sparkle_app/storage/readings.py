@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from sparkle_app.storage import bulk
 from sparkle_app.storage.statements import INSERT, chunks
 from sparkle_app.wire.envelope import Reading
 from sparkle_app.wire.event_time import micros, moment
@@ -13,10 +14,12 @@ from sparkle_app.wire.event_time import micros, moment
 
 def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:
     """Insert the readings whose id the table does not have yet; return the ids of those inserted now."""
-    statement = INSERT[connection.dialect.name](table).on_conflict_do_nothing(index_elements=[table.c.id])
+    if not readings:
+        return set()
+    dialect = connection.dialect.name
     rows = [
         {
-            "id": str(uuid.UUID(bytes=reading.id)),
+            "id": reading.id.hex(),
             "config_id": reading.config_id,
             "hostname": reading.hostname,
             "metric": reading.key,
@@ -30,8 +33,14 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
         }
         for reading in readings
     ]
-    inserted = connection.execute(statement.returning(table.c.id), rows).scalars()
-    return {uuid.UUID(id_).bytes for id_ in inserted}
+
+    def skipping_known(insert: Any) -> Any:
+        return insert.on_conflict_do_nothing(index_elements=[table.c.id])
+
+    if bulk.takes(dialect, table):
+        return set(map(bytes.fromhex, bulk.insert_new(connection, table, rows, skipping_known)))
+    statement = skipping_known(INSERT[dialect](table)).returning(table.c.id)
+    return {uuid.UUID(id_).bytes for id_ in connection.execute(statement, rows).scalars()}
 
 
 def select_known(connection: Connection, table: Table, readings: Sequence[Reading]) -> Iterator[Reading]:

@@ -36,7 +36,7 @@ def crash_after(owner: type, method: str, times: int) -> None:
 
     async def instead(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal passed
-        busy = bool(args[0]) if args else bool(self._unsent)
+        busy = bool(args[0]) if args else bool(self._changed)
         result = await original(self, *args, **kwargs)
         if busy:
             passed += 1

@@ -1,13 +1,22 @@
-"""What the database aggregates is what counting one by one gives."""
+"""What the database aggregates is what counting one by one gives; many rows at once are stored as one by one."""
 
+import math
 import random
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import pytest
+from sqlalchemy import JSON, Column, Engine, MetaData, String, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
+from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
+from sparkle_app.storage import bulk
+from sparkle_app.storage.aggregates import upsert_growing
 from sparkle_app.storage.database import make_engine
+from sparkle_app.storage.readings import insert_new
 
 START = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) * 1_000_000
 HOUR = 3_600_000_000
@@ -79,3 +88,134 @@ def repr_of(row: object) -> str:
 def rounded(row: object) -> object:
     # The order in which floating-point numbers are added is not promised.
     return str(row).replace(str(row.statistics.sum), f"{row.statistics.sum:.3f}")  # type: ignore[attr-defined]
+
+
+TEXTS = (
+    "plain",
+    "two words",
+    "it's",
+    'a "quoted" one',
+    "back\\slash",
+    "line\nand\ttab",
+    "{}",
+    "NULL",
+    "",
+    "температура",
+    "🌡",
+)
+NUMBERS = (0.1, 0.0, 1e-308, 1.7976931348623157e308, 0.1 + 0.2, 1 / 3, 36.6, math.inf, -math.inf)
+TIMES = (0, 1, -1, 1_764_000_000_123_456, -62_135_596_800_000_000, 253_402_300_799_999_999)
+"""The epoch, its neighbours, a common one; the first and the last that a datetime takes."""
+
+
+def odd_readings(number: int) -> list[Reading]:
+    chance = random.Random(7)
+    return [
+        Reading(
+            id=chance.randbytes(16),
+            config_id=chance.choice((0, 1, 2**63 - 1, -(2**63))),
+            hostname=chance.choice(TEXTS),
+            plugin="Fast",
+            key=chance.choice(TEXTS),
+            value=chance.choice(NUMBERS),
+            observed_at=chance.choice(TIMES),
+            received_at=chance.choice(TIMES),
+            clock_trusted=chance.random() < 0.5,
+            topic="t",
+            partition=3,
+            offset=2**40 + index,
+        )
+        for index in range(number)
+    ]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Any:
+    engine = make_engine(make_url(database_url))
+    Base.metadata.create_all(engine, tables=[Readings.__table__, Aggregates.__table__])  # type: ignore[list-item]
+    yield engine
+    engine.dispose()
+
+
+def stored(
+    engine: Engine, table: Any, monkeypatch: pytest.MonkeyPatch, at_once: bool, store: Any
+) -> list[Any]:
+    """What a new table holds, as the database's own text, after ``store``; and what that returned."""
+    if not at_once:
+        monkeypatch.setattr(bulk, "takes", lambda *_: False)
+    with engine.begin() as connection:
+        connection.execute(table.delete())
+        returned = store(connection)
+        columns = ", ".join(f'CAST("{column.name}" AS TEXT)' for column in table.c)
+        rows = connection.execute(text(f"SELECT {columns} FROM {table.name} ORDER BY 1, 2, 3, 4"))
+        found = [returned, *map(tuple, rows)]
+        exact = connection.execute(select(table).order_by(*table.primary_key)).all()
+    monkeypatch.undo()
+    return [*found, *exact]
+
+
+def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    table: Any = Readings.__table__
+    readings = odd_readings(300)
+    assert bulk.takes(engine.dialect.name, table)
+
+    def store(connection: Any) -> Any:
+        first = insert_new(connection, table, readings[:200])
+        return first, insert_new(connection, table, readings[100:])
+
+    at_once = stored(engine, table, monkeypatch, True, store)
+    assert at_once == stored(engine, table, monkeypatch, False, store)
+    assert at_once[0] == ({each.id for each in readings[:200]}, {each.id for each in readings[200:]})
+    assert len(at_once) == 1 + 2 * len(readings)
+
+
+def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    table: Any = Aggregates.__table__
+    chance = random.Random(8)
+
+    def rows(count: int) -> list[AggregateRow]:
+        return [
+            AggregateRow(
+                hostname,
+                metric,
+                60,
+                at,
+                Statistics(count, *chance.choices(NUMBERS, k=4), chance.choice(TIMES)),
+            )
+            for hostname in TEXTS
+            for metric in TEXTS
+            for at in (0, 60_000_000)
+        ]
+
+    first, fewer, more = rows(5), rows(4), rows(6)
+
+    def store(connection: Any) -> None:
+        for some in (first, fewer, more[:20]):
+            upsert_growing(connection, table, some)
+
+    at_once = stored(engine, table, monkeypatch, True, store)
+    assert at_once == stored(engine, table, monkeypatch, False, store)
+    assert len(at_once) == 1 + 2 * len(first)
+    assert sum(row.count for row in at_once[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
+
+
+def test_a_row_that_the_database_refuses_is_refused_at_once_too(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite takes texts of any length")
+    (reading,) = odd_readings(1)
+    with pytest.raises(DBAPIError, match="too long"), engine.begin() as connection:
+        insert_new(connection, Readings.__table__, [_with_key(reading, "k" * 256)])  # type: ignore[arg-type]
+
+
+def _with_key(reading: Reading, key: str) -> Reading:
+    return msgspec.structs.replace(reading, key=key)
+
+
+def test_tables_with_columns_of_their_own_are_stored_one_by_one() -> None:
+    plain: Any = Readings.__table__
+    for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
+        table = plain.to_metadata(MetaData(), name=f"other_{column.name}")
+        table.append_column(column)
+        assert not bulk.takes("sqlite", table)
+    assert bulk.takes("sqlite", plain)
+    assert not bulk.takes("mysql", plain)

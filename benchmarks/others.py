@@ -1,0 +1,89 @@
+"""Programs that do the job, or less of it, in another way, and write to SQLite: hand_written, earlier, quix."""
+
+import contextlib
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.backlog import produce_backlog, suspended, wait_joined, warm_and_measured
+from tests.support.kafka import KafkaBroker
+from tests.support.processes import Process
+from tests.support.produce import create_topic
+from tests.support.worker import PROJECT, Workspace
+
+GROUP = "benchmark"
+READINGS = "CREATE TABLE readings (id BLOB PRIMARY KEY, host TEXT, metric TEXT, value REAL, at TEXT)"
+AGGREGATES = (
+    "CREATE TABLE aggregates (key TEXT, start INTEGER, count INTEGER, sum REAL, minimum REAL, maximum REAL, last REAL,"
+    " PRIMARY KEY (key, start))"
+)
+
+
+def measure(
+    workspace: Workspace, kafka: KafkaBroker, program: str, records: Sequence[bytes], processes: int,
+    partitions: int, python: str = sys.executable, aggregates: bool = False,
+) -> float:  # fmt: skip
+    """Readings a second until all are in SQL.
+
+    Arguments:
+        program: its module in this folder.
+        python: of the environment that the program needs.
+        aggregates: whether it has to have counted them all as well.
+    """
+    group, topic = f"{GROUP}-{workspace.app_id}", workspace.topic
+    database = workspace.folder / "others.sqlite3"
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(READINGS)
+        connection.execute(AGGREGATES)
+    key = next(workspace.certs.glob("rsa_key_*"))
+    command = [python, f"{PROJECT}/benchmarks/{program}.py"]
+    command += [kafka.bootstrap, group, topic, str(key), str(database)]
+    create_topic(kafka.bootstrap, topic, partitions)
+    team = [
+        Process(
+            f"{program} {number}", command, workspace.folder / f"{number}.log", folder=_own(workspace, number)
+        )
+        for number in range(processes)
+    ]
+
+    def running() -> bool:
+        return all(process.running for process in team)
+
+    try:
+        for process in team:
+            process.start()
+        wait_joined(kafka.bootstrap, group, processes, running)
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+
+            def wait_stored(number: int) -> None:
+                while _rows(connection, "count(*) FROM readings") < number or (
+                    aggregates and _rows(connection, "sum(count) FROM aggregates") < number
+                ):
+                    assert running(), team[0].tail()
+                    time.sleep(0.2)
+
+            warm, measured = warm_and_measured(records)
+            produce_backlog(kafka.bootstrap, topic, warm)
+            wait_stored(len(warm))
+            with suspended([process.pid for process in team]):
+                produce_backlog(kafka.bootstrap, topic, measured)
+                started = time.perf_counter()
+            wait_stored(len(records))
+        return len(measured) / (time.perf_counter() - started)
+    finally:
+        for process in team:
+            process.kill()
+
+
+def _own(workspace: Workspace, number: int) -> Path:
+    """A folder of each process, for what it keeps."""
+    folder = workspace.folder / f"process-{number}"
+    folder.mkdir()
+    return folder
+
+
+def _rows(connection: sqlite3.Connection, what: str) -> int:
+    return int(connection.execute(f"SELECT {what}").fetchone()[0] or 0)
