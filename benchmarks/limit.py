@@ -25,7 +25,7 @@ def pool(certs: Path, records: Sequence[bytes], batch: int = 1000) -> float:
     """Records a second that the handler's own pool opens, when there is nothing else to do."""
     now = int(time.time() * 1000)
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
-    opener = Opener(Keyring(certs), {}, threads=0)
+    opener = Opener(Keyring(certs), {}, processes=0)
 
     async def run() -> float:
         started = time.perf_counter()

@@ -5,7 +5,7 @@ The way of a record, file by file, in the order to read them:
     application.py          joins all the parts; nothing else knows them all
     wire/envelope.py        what a collector sends, and how it is opened (keyring.py, event_time.py)
     ingest/agent.py         a batch of records: open, store, forward, acknowledge
-      opening.py            decrypt and validate, in threads
+      opening.py            decrypt and validate, in processes
       storing.py            raw rows, through the plugin's handler (plugin_api.py)
       forwarding.py         tells the aggregates, sealed (wire/messages.py, wire/sealing.py)
       dead_letters.py       what can never be a reading

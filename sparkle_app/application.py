@@ -1,6 +1,5 @@
 """The one place where the parts are joined: :func:`create_app`."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import Any, cast
@@ -36,8 +35,6 @@ _DATABASE_THREADS = 8
 _HEARTBEAT_SECONDS = 5
 # A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
 _NEW_PARTITIONS_SECONDS = 20
-# A thread that has decrypted a record waits so long for the interpreter: with the usual 5 ms, cores stand idle.
-_SWITCH_SECONDS = 0.0005
 
 
 class QuietWorker(faust.Worker):
@@ -71,6 +68,11 @@ class SparkleApp(faust.App):
     def keyring(self) -> Keyring:
         """The private keys; a StartupFault where there are none."""
         return Keyring(self.settings.certs)
+
+    @cached_property
+    def opener(self) -> Opener:
+        """What decrypts, for all topics."""
+        return Opener(self.keyring, self.plugins.handlers, self.settings.ingest.processes)
 
     @cached_property
     def sealer(self) -> Sealer:
@@ -113,7 +115,6 @@ class SparkleApp(faust.App):
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
         await super().on_first_start()
-        sys.setswitchinterval(_SWITCH_SECONDS)
         await startup.prepare(self)
 
     async def on_stop(self) -> None:
@@ -184,7 +185,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         handlers = app.plugins.handlers
         samples = {name: app.own_topic(topics.samples_topic(settings.app_id, name)) for name in handlers}
         way = Ingest(
-            Opener(app.keyring, handlers, settings.ingest.threads),
+            app.opener,
             ReadingStore(app.engine, handlers, app.database_threads),
             Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
             app.office,

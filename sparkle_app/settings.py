@@ -74,8 +74,8 @@ class Ingest(_Section):
     """The most records that are decrypted and stored together."""
     batch_wait_seconds: Seconds = 0.1
     """How long the first record of a batch waits for others."""
-    threads: int = Field(default=0, ge=0, le=256)
-    """Threads that decrypt; 0 means one more than there are processor cores."""
+    processes: int = Field(default=0, ge=0, le=256)
+    """Processes that decrypt, beside the worker's own; 0 means as many as there are processor cores."""
 
 
 class Aggregates(_Section):

@@ -57,6 +57,8 @@ async def prepare(app: "SparkleApp") -> None:
             len(app.keyring),
         )
         assert app.sealer
+        # Forks, so before anything here runs in a thread.
+        assert app.opener
         url = database_url(settings).render_as_string(hide_password=True)
         await wait_for(
             f"the database at {url}",

@@ -14,7 +14,7 @@ from sparkle_app.bundles import Events, records_of
 from sparkle_app.errors import BadRecord
 from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
 from sparkle_app.ingest.forwarding import Forwarder
-from sparkle_app.ingest.opening import Opened, Opener
+from sparkle_app.ingest.opening import Opened, Opener, OpenerDied
 from sparkle_app.ingest.storing import ReadingStore
 from sparkle_app.metrics import Metrics
 from sparkle_app.plugin_api import Reading
@@ -81,6 +81,11 @@ class Ingest:
             raise
         except TooManyDeadLetters as fault:
             leave(str(fault))
+        except OpenerDied:
+            leave(
+                "stopping: a process that decrypts was killed (out of memory?);"
+                f" {len(records)} records from {records[0].topic} were not acknowledged and will come again"
+            )
         except Exception:
             logger.exception("a fault that has no name yet; please report it")
             leave(

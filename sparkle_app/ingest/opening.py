@@ -1,10 +1,19 @@
-"""Opening a batch: parse, decrypt and validate, in threads beside the event loop."""
+"""Opening records: parse, decrypt and validate. :func:`open_readings` says what that is; :class:`Opener` does it in
+processes beside the event loop.
+
+In threads, each decryption would wait for the interpreter twice, and the event loop with it.
+"""
 
 import asyncio
 import math
+import multiprocessing
 import os
+import pickle
+import signal
+import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import msgspec
 
@@ -14,60 +23,124 @@ from sparkle_app.wire.envelope import Reading, Record, open_record
 from sparkle_app.wire.keyring import Keyring
 
 Opened = Reading | BadRecord
-# RSA releases the interpreter; handing over single records would cost more than it gains.
-_SMALLEST_CHUNK = 16
+Plugins = Mapping[str, Plugin]
+# About 30 ms of work: handing over costs nothing beside it, and no process waits long for the others.
+_CHUNK = 100
+
+
+class OpenerDied(Exception):
+    """A process that decrypts was ended by something else."""
 
 
 class Opener:
-    """Opens batches of records.
+    """Opens batches of records in processes of its own, which end with this one, however it ends.
+
+    Make it before any thread runs: the processes are forked, so that they share the memory of what is loaded.
 
     Arguments:
         keyring: the private keys.
         plugins: the server halves of the installed plugins, by NAME.
-        threads: how many decrypt at the same time; 0 for one more than there are cores.
+        processes: how many decrypt at the same time; 0 for as many as there are cores.
     """
 
-    def __init__(self, keyring: Keyring, plugins: Mapping[str, Plugin], threads: int) -> None:
-        self._keyring = keyring
-        self._plugins = plugins
-        # One of them usually waits until it may use the interpreter again.
-        self._threads = threads or (os.cpu_count() or 1) + 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="open")
+    def __init__(self, keyring: Keyring, plugins: Plugins, processes: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            processes or os.cpu_count() or 1,
+            mp_context=multiprocessing.get_context("fork"),
+            initializer=_begin,
+            initargs=(keyring, plugins),
+        )
+        # The first task starts them all.
+        self._pool.submit(os.getpid).result()
 
     async def open(self, records: Sequence[Record]) -> list[Opened]:
-        """For each record, in order, its reading or why it is none."""
-        size = max(_SMALLEST_CHUNK, -(-len(records) // self._threads))
-        chunks = [records[start : start + size] for start in range(0, len(records), size)]
+        """For each record, in order, its reading or why it is none.
+
+        Raises:
+            OpenerDied: when a process is gone; there is no way on but to start again.
+        """
+        chunks = [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
         loop = asyncio.get_running_loop()
-        opened = await asyncio.gather(
-            *(loop.run_in_executor(self._pool, self._open_chunk, chunk) for chunk in chunks)
-        )
-        return [each for chunk in opened for each in chunk]
-
-    def _open_chunk(self, records: Sequence[Record]) -> list[Opened]:
-        return [self._open(record) for record in records]
-
-    def _open(self, record: Record) -> Opened:
         try:
-            return self._validated(open_record(record, self._keyring))
-        except BadRecord as bad:
-            return bad
+            packed = await asyncio.gather(
+                *(loop.run_in_executor(self._pool, _open_chunk, chunk) for chunk in chunks)
+            )
+        except BrokenProcessPool as error:
+            raise OpenerDied from error
+        return [each for chunk in packed for each in pickle.loads(chunk)]
 
-    def _validated(self, reading: Reading) -> Reading:
-        plugin = self._plugins.get(reading.plugin)
-        if plugin is None:
-            raise BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")
-        try:
-            valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
-            # Whatever it raises is known here, where it concerns this reading only.
-            measured = plugin.measure(valid)
-            if measured is not None and not math.isfinite(measured):
-                raise InvalidValue("expected a finite number to aggregate")
-            return valid
-        except InvalidValue as error:
-            raise BadRecord(Reason.INVALID_VALUE, str(error)) from error
-        except Exception as error:
-            # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
-            raise BadRecord(
-                Reason.INVALID_VALUE, f"{reading.plugin}'s validate or measure raised {type(error).__name__}"
-            ) from error
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def open_readings(records: Sequence[Record], keyring: Keyring, plugins: Plugins) -> list[Opened]:
+    """For each record, in order, its reading or why it is none."""
+    return [_open(record, keyring, plugins) for record in records]
+
+
+def _open(record: Record, keyring: Keyring, plugins: Plugins) -> Opened:
+    try:
+        return _validated(open_record(record, keyring), plugins)
+    except BadRecord as bad:
+        return bad
+
+
+def _validated(reading: Reading, plugins: Plugins) -> Reading:
+    plugin = plugins.get(reading.plugin)
+    if plugin is None:
+        raise BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")
+    try:
+        valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
+        # Whatever it raises is known here, where it concerns this reading only.
+        measured = plugin.measure(valid)
+        if measured is not None and not math.isfinite(measured):
+            raise InvalidValue("expected a finite number to aggregate")
+        return valid
+    except InvalidValue as error:
+        raise BadRecord(Reason.INVALID_VALUE, str(error)) from error
+    except Exception as error:
+        # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
+        raise BadRecord(
+            Reason.INVALID_VALUE, f"{reading.plugin}'s validate or measure raised {type(error).__name__}"
+        ) from error
+
+
+# In the processes.
+
+_shared: tuple[Keyring, Plugins]
+
+
+def _begin(keyring: Keyring, plugins: Plugins) -> None:
+    global _shared  # noqa: PLW0603
+    _shared = keyring, plugins
+    # Signals to the whole group are the worker's affair, whose event loop would else be told of them from here.
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(0)
+
+
+def _open_chunk(records: Sequence[Record]) -> bytes:
+    opened = open_readings(records, *_shared)
+    try:
+        return pickle.dumps(opened, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        return pickle.dumps([_portable(each) for each in opened], pickle.HIGHEST_PROTOCOL)
+
+
+def _portable(opened: Opened) -> Opened:
+    """What a plugin made of a value may be something that cannot be handed over."""
+    try:
+        pickle.dumps(opened)
+    except Exception as error:
+        detail = f"a validated value that cannot be pickled: {type(error).__name__}"
+        return BadRecord(Reason.INVALID_VALUE, detail)
+    return opened

@@ -39,6 +39,18 @@ def kill_all(world: World) -> Iterator[float]:
     yield 0
 
 
+def kill_a_decrypting_process(world: World) -> Iterator[float]:
+    """Kill -9 of a process that decrypts for a worker, which then has to end by itself."""
+    worker = world.chance.choice(world.workers).process
+    before = worker.pid
+    world.chance.choice(psutil.Process(before).children()).kill()
+    for _ in range(60):
+        yield 0.25
+        if worker.pid != before:
+            return
+    raise AssertionError(f"{worker.name} goes on without a process that decrypts; {worker.tail()}")
+
+
 def suspend(world: World) -> Iterator[float]:
     """A worker that sleeps for longer than its session, and then writes what it was about to."""
     victim = world.chance.choice(world.workers).process
@@ -259,6 +271,7 @@ CRASHES = {f"killed after {point}": _crash_after(point) for point in POINTS}
 FAULTS: dict[str, Fault] = {
     "workers killed in turn": kill_one_after_another,
     "all workers killed": kill_all,
+    "a decrypting process killed": kill_a_decrypting_process,
     "a worker suspended 20 s": suspend,
     "workers come and go": churn,
     "SIGTERM": terminate,
@@ -283,7 +296,10 @@ _DATABASE = {
     "SIGTERM, database hangs", "connections cut", "database away 60 s", "database hangs 30 s", "table locked 20 s",
     "disk full", "a row refused",
 }  # fmt: skip
-_LEAVING = {"SIGTERM", "SIGTERM, database hangs", "workers come and go", "a worker suspended 20 s"}
+_LEAVING = {
+    "SIGTERM", "SIGTERM, database hangs", "workers come and go", "a worker suspended 20 s",
+    "a decrypting process killed",
+}  # fmt: skip
 _STARTING = {"state lost", "workers come and go", *CRASHES}
 
 

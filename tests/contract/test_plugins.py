@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from demo.collector import make_record
 from sparkle_app.buckets import Bucket, bucket_start, rows_of
-from sparkle_app.ingest.opening import Opener
+from sparkle_app.ingest.opening import open_readings
 from sparkle_app.ingest.storing import ReadingStore
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, Reading
@@ -100,7 +100,7 @@ def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, t
     records = [Record(plugin.manifest.topic, 0, 5, at, record)]
 
     async def through() -> tuple[list[Any], Any]:
-        opened = await Opener(Keyring(tmp_path), {name: plugin.handler}, 1).open(records)
+        opened = open_readings(records, Keyring(tmp_path), {name: plugin.handler})
         with ThreadPoolExecutor() as executor:
             store = ReadingStore(engine, {name: plugin.handler}, executor)
             first = await store.store([each for each in opened if isinstance(each, Reading)])

@@ -1,0 +1,123 @@
+"""Records are opened in processes as they would be here; and the processes end."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.ingest.opening import Opened, Opener, OpenerDied, open_readings
+from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.wire.envelope import Record
+from sparkle_app.wire.keyring import Keyring
+from tests.support.collector import Collector
+from tests.support.eventually import eventually
+from tests.support.worker import PROJECT
+
+
+class Anything(Plugin):
+    """Takes any value; makes of a lock what cannot leave a process."""
+
+    def validate(self, key: str, value: Any) -> Any:
+        return threading.Lock() if value == "lock" else value
+
+    def measure(self, reading: Reading) -> float | None:
+        return reading.value if isinstance(reading.value, float) else None
+
+
+PLUGINS = {"Any": Anything()}
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Collector:
+    return Collector(tmp_path)
+
+
+@pytest.fixture
+def opener(tmp_path: Path, collector: Collector) -> Iterator[Opener]:
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
+    yield opener
+    opener.close()
+
+
+def records(collector: Collector, values: list[object]) -> list[Record]:
+    now = datetime.now()
+    sent = [
+        collector.record(f"host {n % 7}", "Any", f"key {n}", value, now) for n, value in enumerate(values)
+    ]
+    sent += [b"junk", collector.record("host", "None such", "key", 1.0, now)]
+    return [Record("telemetry", 3, n, int(now.timestamp() * 1000), value) for n, value in enumerate(sent)]
+
+
+def plain(opened: list[Opened]) -> list[Reading | str]:
+    return [str(each) if isinstance(each, BadRecord) else each for each in opened]
+
+
+async def test_processes_open_as_the_plain_function_does(
+    opener: Opener, collector: Collector, tmp_path: Path
+) -> None:
+    values = [float(n) for n in range(300)] + [None, "text", {"a": [1, 2]}, 10**40, 1.5]
+    many = records(collector, values)
+    opened = plain(await opener.open(many))
+    assert opened == plain(open_readings(many, Keyring(tmp_path), PLUGINS))
+    assert [each.value for each in opened if isinstance(each, Reading)] == values
+    assert [each for each in opened if isinstance(each, str)] == [
+        str(BadRecord(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
+        str(BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")),
+    ]
+    assert await opener.open([]) == []
+
+
+async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
+    opener: Opener, collector: Collector
+) -> None:
+    first, second, third, *_ = await opener.open(records(collector, [1.0, "lock", 2.0]))
+    assert isinstance(first, Reading)
+    assert isinstance(third, Reading)
+    assert isinstance(second, BadRecord)
+    assert second.reason is Reason.INVALID_VALUE
+
+
+async def test_a_process_that_was_killed_is_told(opener: Opener, collector: Collector) -> None:
+    processes = psutil.Process().children()
+    assert processes
+    for process in processes:
+        process.kill()
+    with pytest.raises(OpenerDied):
+        await opener.open(records(collector, [1.0]))
+
+
+def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from sparkle_app.ingest.opening import Opener; from sparkle_app.wire.keyring import Keyring\n"
+        "opener = Opener(Keyring(Path(sys.argv[1])), {}, 3); print('made', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"made\n"
+        children = psutil.Process(parent.pid).children()
+        assert len(children) == 3
+        for child in children:
+            child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGTERM)
+        assert not psutil.wait_procs(children, timeout=0.5)[0]
+        parent.kill()
+    # Who adopts them may leave them as zombies.
+    eventually(lambda: [each for each in children if running(each)], lambda left: not left, 10)
+
+
+def running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
