@@ -35,18 +35,19 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     """
     if not rows:
         return
+    time = bulk.time(connection.dialect.name, table)
     values = [
         {
             "hostname": row.hostname,
             "metric": row.metric,
             "resolution": row.resolution,
-            "bucket_start": moment(row.bucket_start),
+            "bucket_start": time(row.bucket_start),
             "count": row.statistics.count,
             "sum": row.statistics.sum,
             "minimum": row.statistics.minimum,
             "maximum": row.statistics.maximum,
             "last": row.statistics.last,
-            "last_at": moment(row.statistics.last_at),
+            "last_at": time(row.statistics.last_at),
         }
         for row in rows
     ]

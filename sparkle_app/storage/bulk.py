@@ -7,6 +7,7 @@ tuples in its own forms. What is stored is the same either way.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -31,9 +32,11 @@ from sqlalchemy.dialects.postgresql import JSON
 
 from sparkle_app.storage.models import UtcDateTime
 from sparkle_app.storage.statements import INSERT, chunks
+from sparkle_app.wire.event_time import moment, utc_text
 
 Row = dict[str, Any]
-"""The value of each column, as SQLAlchemy takes it; the same columns in every row."""
+"""The value of each column, the same columns in every row: times as :func:`time` gives them, ids in hexadecimal without
+hyphens, others as SQLAlchemy takes them."""
 OnConflict = Callable[[Any], Any]
 """Adds its ON CONFLICT to an INSERT."""
 _PLAIN = {BigInteger, Boolean, Double, Integer, String, UtcDateTime, Uuid}
@@ -45,6 +48,17 @@ def takes(dialect: str, table: Table) -> bool:
     return dialect in INSERT and all(type(each.type) in _PLAIN and each.default is None for each in table.c)
 
 
+def time(dialect: str, table: Table) -> Callable[[int], Any]:
+    """Gives microseconds since the epoch as a value for a column of this table."""
+    if not takes(dialect, table):
+        return moment
+    return utc_text if dialect == "sqlite" else _with_offset
+
+
+def _with_offset(at: int) -> str:
+    return f"{utc_text(at)}+00"
+
+
 def insert_new(
     connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
 ) -> set[str]:
@@ -54,7 +68,7 @@ def insert_new(
         rows: no id twice.
     """
     if connection.dialect.name == "sqlite":
-        ids = [_hex(row["id"]) for row in rows]
+        ids = [row["id"] for row in rows]
         name = connection.dialect.identifier_preparer.format_table(table)
         query = f"SELECT id FROM {name} WHERE id IN (SELECT value FROM json_each(?))"
         # A transaction that writes is alone from its beginning: nobody inserts between these two.
@@ -66,7 +80,8 @@ def insert_new(
     inserted: set[str] = set()
     for some in chunks(rows):
         statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
-        inserted.update(map(_hex, connection.execute(statement, {"rows": _json(some)}).scalars()))
+        found = connection.execute(statement, {"rows": _json(table, some)}).scalars()
+        inserted.update(id_.replace("-", "") for id_ in found)
     return inserted
 
 
@@ -75,10 +90,11 @@ def insert(connection: Connection, table: Table, rows: Sequence[Row], on_conflic
     if connection.dialect.name == "sqlite":
         statement = on_conflict(INSERT["sqlite"](table).values({name: bindparam(name) for name in rows[0]}))
         compiled = statement.compile(dialect=connection.dialect)
-        connection.exec_driver_sql(str(compiled), _tuples(table, rows, compiled.positiontup))
+        names = compiled.positiontup
+        connection.exec_driver_sql(str(compiled), list(map(itemgetter(*names), rows)))
         return
     for some in chunks(rows):
-        connection.execute(on_conflict(_insert_from_json(table, list(some[0]))), {"rows": _json(some)})
+        connection.execute(on_conflict(_insert_from_json(table, list(some[0]))), {"rows": _json(table, some)})
 
 
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
@@ -88,26 +104,11 @@ def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
     return INSERT["postgresql"](table).from_select(names, source)
 
 
-def _json(rows: Sequence[Row]) -> str:
+def _json(table: Table, rows: Sequence[Row]) -> str:
+    numbers = [name for name in rows[0] if type(table.c[name].type) is Double]
     for row in rows:
-        for name, value in row.items():
+        for name in numbers:
             # JSON has no infinities; PostgreSQL reads them from strings.
-            if type(value) is float and not math.isfinite(value):
-                row[name] = str(value)
+            if not math.isfinite(row[name]):
+                row[name] = str(row[name])
     return msgspec.json.encode(rows).decode()
-
-
-def _tuples(table: Table, rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    times = [name for name in names if isinstance(table.c[name].type, UtcDateTime)]
-    ids = [name for name in names if isinstance(table.c[name].type, Uuid)]
-    for row in rows:
-        for name in times:
-            # In UTC, as moment() gives it; without the offset.
-            row[name] = row[name].isoformat(" ", "microseconds")[:26]
-        for name in ids:
-            row[name] = _hex(row[name])
-    return [tuple([row[name] for name in names]) for row in rows]
-
-
-def _hex(id_: str) -> str:
-    return id_.replace("-", "")

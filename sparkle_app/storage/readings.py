@@ -17,6 +17,7 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
     if not readings:
         return set()
     dialect = connection.dialect.name
+    time = bulk.time(dialect, table)
     rows = [
         {
             "id": reading.id.hex(),
@@ -24,8 +25,8 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
             "hostname": reading.hostname,
             "metric": reading.key,
             "value": reading.value,
-            "observed_at": moment(reading.observed_at),
-            "received_at": moment(reading.received_at),
+            "observed_at": time(reading.observed_at),
+            "received_at": time(reading.received_at),
             "clock_trusted": reading.clock_trusted,
             "topic": reading.topic,
             "partition": reading.partition,

@@ -3,8 +3,10 @@
 All instants are integers: microseconds since 1970-01-01 UTC.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = 60_000_000
 QUARTER = 15 * MINUTE
 EARLIEST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -24,14 +26,24 @@ def micros(moment: datetime) -> int:
     """An aware datetime as microseconds since the epoch; a naive one is read as UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def moment(at: int) -> datetime:
     """Microseconds since the epoch as an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def utc_text(at: int) -> str:
+    """Microseconds since the epoch as ``YYYY-MM-DD HH:MM:SS.ffffff`` in UTC."""
     seconds, rest = divmod(at, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+    return f"{_second(seconds)}.{rest:06}"
+
+
+@lru_cache(4096)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(" ")[:19]
 
 
 def resolve(local: datetime, received_at: int) -> tuple[int, bool]:
