@@ -14,7 +14,7 @@ from faust.types.tuples import ConsumerMessage
 Events = Sequence[EventT[bytes]]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 MOST_RECORDS = 250
-"""In a bundle: four of them are a batch of the default size."""
+"""In a bundle: ten of them are a batch of the default size."""
 MOST_BUNDLES = 64
 """That wait in a stream; what a fetch brought beyond them stays with the client."""
 T = TypeVar("T")

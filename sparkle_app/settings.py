@@ -70,7 +70,7 @@ class Database(_Section):
 
 
 class Ingest(_Section):
-    batch_size: int = Field(default=1000, ge=1, le=10_000)
+    batch_size: int = Field(default=2500, ge=1, le=10_000)
     """The most records that are decrypted and stored together."""
     batch_wait_seconds: Seconds = 0.1
     """How long the first record of a batch waits for others."""
@@ -88,7 +88,7 @@ class Aggregates(_Section):
 
 
 class DeadLetters(_Section):
-    per_minute: int = Field(default=1000, ge=1)
+    per_minute: int = Field(default=2500, ge=1)
     """More dead letters than this in a minute stop the worker: a wrong key must not drain a topic."""
 
 
