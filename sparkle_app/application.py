@@ -105,11 +105,16 @@ class SparkleApp(faust.App):
             consumer.stop_flow()
 
     def _new_transport(self) -> CarefulTransport:
+        settings = self.settings
+        changelogs = [
+            topics.changelog_topic(settings.app_id, name, settings.aggregates.bucket_seconds)
+            for name in self.plugins.installed
+        ]
         return CarefulTransport(
             self.conf.broker_consumer,
             self,
-            bundled_topics=self.plugins.topics,
-            largest_bundle=min(MOST_RECORDS, self.settings.ingest.batch_size),
+            bundled_topics=[*self.plugins.topics, *changelogs],
+            largest_bundle=min(MOST_RECORDS, settings.ingest.batch_size),
         )
 
     async def on_first_start(self) -> None:

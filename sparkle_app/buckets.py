@@ -6,6 +6,7 @@ reading twice, or in another order, gives the same bucket.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -53,14 +54,25 @@ class Bucket(msgspec.Struct, array_like=True):
         return True
 
     def pack(self) -> bytes:
-        """MessagePack; the ids are one string of bytes."""
-        return _encoder.encode((b"".join(sorted(self.ids)), self.metrics))
+        """MessagePack, small, since a table holds very many.
+
+        The ids are one string of bytes, times are counted from the earliest, and a metric with one reading is no more
+        than that: most hosts send once in a bucket.
+        """
+        first = min((statistics.last_at for statistics in self.metrics.values()), default=0)
+        metrics = {
+            name: (each.last_at - first, each.last)
+            if each.count == 1
+            else (each.last_at - first, each.last, each.count, each.sum, each.minimum, each.maximum)
+            for name, each in self.metrics.items()
+        }
+        return _encoder.encode((b"".join(sorted(self.ids)), first, metrics))
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Bucket":
         """The inverse of :meth:`pack`."""
-        ids, metrics = _decoder.decode(packed)
-        return cls({ids[i : i + _ID] for i in range(0, len(ids), _ID)}, metrics)
+        ids, first, metrics = _decoder.decode(packed)
+        return cls({ids[i : i + _ID] for i in range(0, len(ids), _ID)}, _unpacked(first, metrics))
 
 
 class AggregateRow(msgspec.Struct, frozen=True, gc=False):
@@ -77,17 +89,27 @@ class AggregateRow(msgspec.Struct, frozen=True, gc=False):
 
 _ID = 8
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[bytes, dict[str, Statistics]])
+_decoder = msgspec.msgpack.Decoder(tuple[bytes, int, dict[str, list[Any]]])
+_decoder_of_ids = msgspec.msgpack.Decoder(tuple[bytes, msgspec.Raw, msgspec.Raw])
 
 
 def count_of(packed: bytes) -> int:
     """How many readings a packed bucket has counted."""
-    return len(_decoder.decode(packed)[0]) // _ID
+    return len(_decoder_of_ids.decode(packed)[0]) // _ID
 
 
 def metrics_of(packed: bytes) -> dict[str, Statistics]:
     """The statistics of a packed bucket, without its ids."""
-    return _decoder.decode(packed)[1]
+    _, first, metrics = _decoder.decode(packed)
+    return _unpacked(first, metrics)
+
+
+def _unpacked(first: int, metrics: dict[str, list[Any]]) -> dict[str, Statistics]:
+    found = {}
+    for name, (at, last, *more) in metrics.items():
+        count, total, minimum, maximum = more or (1, last, last, last)
+        found[name] = Statistics(count, total, minimum, maximum, last, first + at)
+    return found
 
 
 def bucket_start(at: int, resolution: int) -> int:

@@ -1,7 +1,8 @@
 """Bundles: what a fetch brought of one partition travels through Faust as one message.
 
 Faust makes two tasks and a dozen calls of each message that it delivers, which takes about as long as a third of an RSA
-decryption. So records of plugin topics are delivered many at a time, and acknowledged so.
+decryption. So records of plugin topics are delivered many at a time, and acknowledged so; those of changelogs, which
+are read when a worker takes partitions over, as well.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,7 @@ class Bundle(ConsumerMessage):
             last.timestamp_type,
             headers=None,
             key=None,
-            value=b"",
+            value=None,
             checksum=None,
             tp=tp,
             generation_id=generation,

@@ -1,6 +1,6 @@
 """Faust's consumer, such that it skips no record when partitions change hands, and knows when it lost the broker.
 
-Records of plugin topics are delivered in bundles (bundles.py).
+Records of plugin topics and of changelogs are delivered in bundles (bundles.py).
 """
 
 import time

@@ -7,6 +7,7 @@ aggregated anew from the raw rows, which were committed before their samples wer
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -89,7 +90,8 @@ class Aggregator:
         oldest = self._oldest()
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
-                self._table[hostname, start] = bucket.pack()
+                # Kept in many keys: one copy of it.
+                self._table[sys.intern(hostname), start] = bucket.pack()
         if oldest > self._pruned_at:
             self._table.prune(oldest)
             self._pruned_at = oldest

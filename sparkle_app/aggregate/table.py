@@ -1,14 +1,18 @@
 """The Faust table of a plugin's buckets: (hostname, bucket's start) -> packed bucket; sealed in its changelog."""
 
 import asyncio
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, cast
 
+import msgspec
 from faust import Table
 from faust.transport.drivers.aiokafka import Producer
-from faust.types import TP
+from faust.types import TP, EventT
 
+from sparkle_app.bundles import records_of
 from sparkle_app.consuming import CarefulConsumer
 from sparkle_app.errors import TransientFault
 from sparkle_app.retry import BROKER_ERRORS, leave
@@ -17,8 +21,11 @@ from sparkle_app.wire.sealing import CannotUnseal, Sealer
 
 BucketKey = tuple[str, int]
 """Hostname, and the bucket's start in microseconds since the epoch."""
-Records = list[tuple[bytes | None, bytes | None]]
+Records = list[tuple[bytes, bytes | None]]
 """Keys and values of the changelog."""
+_key = msgspec.json.Decoder(BucketKey)
+# That are applied to the table together.
+_BUNDLES = 4
 
 
 class BucketTable(Table):  # type: ignore[type-arg]
@@ -30,7 +37,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
     """
 
     def __init__(self, *args: Any, sealer: Callable[[], Sealer], host_partitions: int, **kwargs: Any) -> None:
-        super().__init__(*args, value_type=bytes, **kwargs)
+        super().__init__(*args, value_type=bytes, recovery_buffer_size=_BUNDLES, **kwargs)
         self._sealer = sealer
         self._host_partitions = host_partitions
         self._changed: dict[BucketKey, bytes | None] = {}
@@ -40,10 +47,19 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """Not the partition of the event at hand: buckets of several events are written together."""
         return partition_of(key[0], self._host_partitions)
 
-    def _to_value(self, value: bytes | None) -> bytes | None:
-        """Called with each value of the changelog when the table is recovered."""
-        if value is None:
-            return None
+    def apply_changelog_batch(self, batch: Iterable[EventT[bytes]]) -> None:
+        """Called with bundles of the changelog when the table is recovered."""
+        store = self.data
+        for record in chain.from_iterable(map(records_of, batch)):
+            hostname, start = _key.decode(record.key or b"")
+            # The same name is in many keys: one copy of it.
+            key = sys.intern(hostname), start
+            if record.value is None:
+                store.pop(key, None)
+            else:
+                store[key] = self._unsealed(record.value)
+
+    def _unsealed(self, value: bytes) -> bytes:
         try:
             return self._sealer().unseal(value, self._purpose)
         except CannotUnseal as error:
@@ -63,10 +79,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
         changed, self._changed = self._changed, {}
         by_partition: dict[int, Records] = defaultdict(list)
         for key, value in changed.items():
-            record = self.app.serializers.dumps_key(self.key_type, key, serializer=self.key_serializer)
             # A codec would not seal it: Faust takes bytes for serialized already.
             sealed = None if value is None else self._sealer().seal(value, self._purpose)
-            by_partition[self.partition_for_key(key)].append((record, sealed))
+            by_partition[self.partition_for_key(key)].append((msgspec.json.encode(key), sealed))
         try:
             await asyncio.gather(*(self._send(*item) for item in by_partition.items()))
         except BROKER_ERRORS as error:
@@ -99,7 +114,6 @@ class BucketTable(Table):  # type: ignore[type-arg]
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Drop what belongs to other workers now (Faust's memory store keeps it), and index the rest."""
         store = self.data
-        await store.on_recovery_completed(active_tps, standby_tps)
         mine = self.assigned()
         for key in [key for key in store if partition_of(key[0], self._host_partitions) not in mine]:
             store.pop(key)
