@@ -1,10 +1,16 @@
 """The handler itself, as it is shipped: from Kafka to raw rows and aggregates in SQL."""
 
+import re
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import psutil
+import requests
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -14,7 +20,10 @@ from tests.support.worker import Worker, Workspace
 
 PARTITIONS = 8
 """As in settings.yaml."""
-PATIENCE = 300
+PATIENCE = 900
+ROWS = "SELECT count(*) FROM temperature_readings"
+Watch = Callable[[list[Worker], Event], Any]
+"""Called in a thread with the workers, until the event is set."""
 
 
 @dataclass(frozen=True)
@@ -23,22 +32,30 @@ class Measured:
 
     rate: float
     """Readings a second, until the last was a raw row and counted in a durable aggregate."""
+    decrypting: float
     worker: float
     broker: float
     database: float
-    """CPU seconds for 1,000 readings; the database's is the worker's own for SQLite."""
+    """CPU seconds for 1,000 readings: of the processes that decrypt, of the workers beside them (SQLite in them), of
+    Kafka and of PostgreSQL."""
     memory: float
-    """Of the largest worker at the end, MB."""
+    """Of the largest worker at the end, with the processes that decrypt for it, MB."""
+    stages: dict[str, float]
+    """Seconds that batches spent in each stage, for 1,000 readings; stages overlap."""
+    watched: Any = None
+    """What the watch saw."""
 
 
 def measure(
     folder: Path, kafka: KafkaBroker, workspace: Workspace, records: list[bytes], url: str, workers: int,
-    server: int | None = None,
+    server: int | None = None, watch: Watch | None = None, prefill: Callable[[Connection], None] | None = None,
 ) -> Measured:  # fmt: skip
     """Work off a backlog.
 
     Arguments:
         server: process of the database; None for SQLite.
+        watch: runs beside, while the backlog is worked off.
+        prefill: puts older rows into the tables before.
 
     Raises:
         AssertionError: when rows or aggregates are not those of the backlog in the end.
@@ -53,23 +70,37 @@ def measure(
         wait_joined(
             kafka.bootstrap, workspace.app_id, workers, lambda: all(each.process.running for each in team)
         )
-        with create_engine(url).connect() as connection:
+        with create_engine(url).connect() as connection, ThreadPoolExecutor(1) as beside:
+            if prefill:
+                prefill(connection)
+            before = _sum(connection, ROWS)
             warm, measured = warm_and_measured(records)
             produce_backlog(kafka.bootstrap, workspace.topic, warm)
             _wait_counted(connection, team, len(warm))
+            done = Event()
             with suspended([worker.process.pid for worker in team]):
                 produce_backlog(kafka.bootstrap, workspace.topic, measured)
                 spent, started = _spent(kafka, team, server), time.perf_counter()
-            _wait_counted(connection, team, len(records))
-            took = time.perf_counter() - started
-            of_workers, of_broker, of_database = (
-                1000 * (after - before) / len(measured)
-                for after, before in zip(_spent(kafka, team, server), spent, strict=True)
-            )
-            stored = _sum(connection, "SELECT count(*) FROM temperature_readings")
+            stages = _stages(team)
+            watching = beside.submit(watch, team, done) if watch else None
+            try:
+                _wait_counted(connection, team, len(records))
+                took = time.perf_counter() - started
+                cpu = [
+                    after - before for after, before in zip(_spent(kafka, team, server), spent, strict=True)
+                ]
+            finally:
+                done.set()
+            share = 1000 / len(measured)
+            stored = _sum(connection, ROWS) - before
             assert stored == len(records), f"expected {len(records)} rows, found {stored}"
-        memory = max(psutil.Process(each.process.pid).memory_info().rss for each in team) / 1e6
-        return Measured(len(measured) / took, of_workers, of_broker, of_database, memory)
+            return Measured(
+                len(measured) / took,
+                *(share * seconds for seconds in cpu),
+                memory=max(map(memory, team)),
+                stages={name: share * (after - stages[name]) for name, after in _stages(team).items()},
+                watched=watching.result() if watching else None,
+            )
     finally:
         for worker in team:
             worker.kill()
@@ -80,14 +111,34 @@ def _wait_counted(connection: Connection, team: list[Worker], number: int) -> No
     deadline = time.monotonic() + PATIENCE
     while (counted := _sum(connection, 'SELECT sum("count") FROM temperature_aggregates')) < number:
         assert time.monotonic() < deadline, f"{counted} of {number} were counted; {team[0].process.tail()}"
-        time.sleep(0.2)
+        time.sleep(0.1)
     assert counted == number, f"expected {number} counted readings, found {counted}"
 
 
-def _spent(kafka: KafkaBroker, team: list[Worker], server: int | None) -> tuple[float, float, float]:
-    """CPU seconds of workers, broker and database since they were started."""
-    workers = sum(_cpu(worker.process.pid) for worker in team)
-    return workers, _cpu(kafka.process.pid), _cpu(server) if server else 0.0
+def memory(worker: Worker) -> float:
+    """Of a worker and the processes that decrypt for it, MB; what they share is counted once."""
+    process = psutil.Process(worker.process.pid)
+    return sum(each.memory_full_info().pss for each in [process, *process.children()]) / 1e6
+
+
+def _stages(team: list[Worker]) -> dict[str, float]:
+    """Seconds that batches have spent in each stage, as the workers tell Prometheus."""
+    seconds: dict[str, float] = {}
+    for worker in team:
+        text = requests.get(f"{worker.url}/metrics", timeout=10).text
+        for name, value in re.findall(
+            r'^sparkle_stage_seconds_sum\{stage="([^"]+)"\} (\S+)', text, re.MULTILINE
+        ):
+            seconds[name] = seconds.get(name, 0) + float(value)
+    return seconds
+
+
+def _spent(kafka: KafkaBroker, team: list[Worker], server: int | None) -> tuple[float, float, float, float]:
+    """CPU seconds since they were started: decrypting processes, workers without them, broker, database."""
+    pids = [worker.process.pid for worker in team]
+    decrypting = sum(_cpu(child.pid) for pid in pids for child in psutil.Process(pid).children())
+    workers = sum(map(_cpu, pids)) - decrypting
+    return decrypting, workers, _cpu(kafka.process.pid), _cpu(server) if server else 0.0
 
 
 def _sum(connection: Connection, statement: str) -> int:

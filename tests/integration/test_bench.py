@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: a run ends only when all readings are rows and counted."""
+"""The benchmark measures what it says, and the handler costs no more beside RSA than it did."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from tests.support.worker import PROJECT
 
 pytestmark = pytest.mark.kafka
-READINGS = 4000
+READINGS = 10_000
 
 
 def test_the_benchmark_of_one_worker(tmp_path: Path) -> None:
@@ -29,12 +29,14 @@ def test_the_benchmark_of_one_worker(tmp_path: Path) -> None:
         cwd=PROJECT,
     )
     assert done.returncode == 0, done.stderr
-    limit, (ours,) = json.loads(file.read_text())["results"].values()
-    # Not compared: other tests run beside, and each rate is of another moment.
+    limit, (ours,) = json.loads(file.read_text())["rates"].values()
+    # Rates are not compared: other tests run beside, and each is of another moment.
     assert limit[0]["rate"] > 0 < ours["rate"]
-    # Each reading was decrypted, and that takes what RSA takes.
-    assert ours["worker"] / 1000 > 0.5 * decryption()
     assert done.stdout.count("\n") == 4
+    # Each reading was decrypted, and that takes what RSA takes: with all that opening is, 1.1 times as much.
+    assert 0.5 < ours["decrypting"] / 1000 / decryption() < 2
+    # All else, SQLite included, takes 0.15 to 0.25 of it, also beside other tests: CPU time of the same seconds.
+    assert ours["worker"] / ours["decrypting"] < 0.35
 
 
 def decryption() -> float:
@@ -43,6 +45,6 @@ def decryption() -> float:
     padding = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
     ciphertext = key.public_key().encrypt(b"reading", padding)
     started = time.process_time()
-    for _ in range(100):
+    for _ in range(1000):
         key.decrypt(ciphertext, padding)
-    return (time.process_time() - started) / 100
+    return (time.process_time() - started) / 1000

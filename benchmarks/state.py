@@ -1,0 +1,128 @@
+"""A worker that starts with a large state: what it holds in memory, and when it answers again."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+
+from confluent_kafka import Producer
+from sqlalchemy import insert
+from sqlalchemy.engine import make_url
+
+from benchmarks.ours import memory
+from sparkle_app import topics
+from sparkle_app.buckets import Bucket
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.database import make_engine
+from sparkle_app.wire.event_time import moment
+from sparkle_app.wire.keyring import internal_key
+from sparkle_app.wire.messages import Sample
+from sparkle_app.wire.sealing import Sealer
+from tests.support.kafka import KafkaBroker
+from tests.support.worker import Worker, Workspace
+
+PLUGIN, RESOLUTION = "Temperature", 60
+MINUTE = RESOLUTION * 1_000_000
+PATIENCE = 600
+
+
+def measure(
+    workspace: Workspace,
+    kafka: KafkaBroker,
+    url: str,
+    hosts: int,
+    metrics: int,
+    minutes: int,
+    partitions: int,
+) -> dict[str, float]:
+    """Changelog and SQL are filled as the handler would have left them after ``minutes`` with a reading of each metric.
+
+    Returns:
+        ``memory`` (MB) of the restarted worker, ``empty`` the same without state, ``restart`` (s) until it answers for
+        a host, ``changelog`` (bytes for each reading).
+    """
+    environment = workspace.environment(
+        kafka.bootstrap, url, broker__partitions=partitions, database__wait_seconds=300
+    )
+    worker = Worker(environment, workspace.folder / "worker.log")
+    try:
+        # Makes topics, tables and the internal key.
+        worker.start()
+        worker.wait_ready()
+        empty = memory(worker)
+        worker.terminate()
+        now = int(time.time()) // 60 * MINUTE
+        starts = [now - MINUTE * ago for ago in range(minutes, 0, -1)]
+        changelog = _fill_changelog(workspace, kafka.bootstrap, hosts, metrics, starts, partitions)
+        _fill_sql(workspace, url, hosts, metrics, starts)
+        started = time.perf_counter()
+        worker.start()
+        worker.wait_ready(PATIENCE)
+        status, answer = worker.get(f"/api/v1/plugins/{PLUGIN}/hosts/{_host(hosts - 1)}?window=1h")
+        took = time.perf_counter() - started
+        assert status == 200, f"expected 200, found {status}"
+        found = sum(metric["count"] for metric in answer["metrics"].values())
+        assert found >= metrics * (minutes - 5), f"expected about {metrics * minutes} readings, found {found}"
+        time.sleep(2)
+        return {
+            "memory": memory(worker),
+            "empty": empty,
+            "restart": took,
+            "changelog": changelog / (hosts * metrics * minutes),
+        }
+    finally:
+        worker.kill()
+
+
+def _fill_changelog(
+    workspace: Workspace, bootstrap: str, hosts: int, metrics: int, starts: list[int], partitions: int
+) -> int:
+    """Bytes of keys and values."""
+    sealer = Sealer(internal_key(workspace.certs))
+    topic = topics.changelog_topic(workspace.app_id, PLUGIN, RESOLUTION)
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
+    written = 0
+    for start in starts:
+        for number in range(hosts):
+            hostname, bucket = _host(number), Bucket()
+            for metric in range(metrics):
+                bucket.add(
+                    Sample(os.urandom(8), f"core/{metric}", 30 + metric / 7, start + number * 5000 + metric)
+                )
+            key = json.dumps([hostname, start], separators=(",", ":")).encode()
+            value = sealer.seal(bucket.pack(), topic.encode())
+            written += len(key) + len(value)
+            while True:
+                try:
+                    producer.produce(topic, value, key, topics.partition_of(hostname, partitions))
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        producer.poll(0)
+    assert not producer.flush(120), "the broker did not take the changelog"
+    return written
+
+
+def _fill_sql(workspace: Workspace, url: str, hosts: int, metrics: int, starts: list[int]) -> None:
+    table = load_plugins(workspace.plugins).handlers[PLUGIN].Aggregates.__table__
+
+    def rows(number: int) -> Iterator[dict[str, object]]:
+        for metric in range(metrics):
+            value = 30 + metric / 7
+            for start in starts:
+                yield {
+                    "hostname": _host(number), "metric": f"core/{metric}", "resolution": RESOLUTION,
+                    "bucket_start": moment(start), "count": 1, "sum": value, "minimum": value, "maximum": value,
+                    "last": value, "last_at": moment(start + number * 5000 + metric),
+                }  # fmt: skip
+
+    engine = make_engine(make_url(url))
+    for first in range(0, hosts, 20):
+        with engine.begin() as connection:
+            many = [row for number in range(first, min(first + 20, hosts)) for row in rows(number)]
+            connection.execute(insert(table), many)
+    engine.dispose()
+
+
+def _host(number: int) -> str:
+    return f"host-{number:05}"

@@ -1,0 +1,155 @@
+"""All measurements of ``make bench``, each with its name, in the order of the table."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from benchmarks import latency, limit, others, ours, state
+from benchmarks.backlog import readings
+from benchmarks.history import raw_rows
+from tests.support.collector import Collector
+from tests.support.kafka import KafkaBroker
+from tests.support.postgres import PostgresServer
+from tests.support.worker import PROJECT, Worker, Workspace
+
+Figures = dict[str, Any]
+Measurement = tuple[str, Callable[[], Figures]]
+SHAPES = ((200, 16), (5000, 2))
+"""Hosts, and metrics of each."""
+DATABASES = ("SQLite", "PostgreSQL")
+CORES = os.cpu_count() or 1
+QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
+"""Where ``make bench`` puts Quix Streams, which cannot be installed beside the handler."""
+
+
+class Suite:
+    """Everything that is measured in one sitting, on the same servers.
+
+    Arguments:
+        folder: an empty one.
+        number: readings of each backlog.
+    """
+
+    def __init__(self, folder: Path, kafka: KafkaBroker, postgres: PostgresServer, number: int) -> None:
+        self._folder = folder
+        self._kafka = kafka
+        self._postgres = postgres
+        self._number = number
+        self._runs = 0
+
+    def rates(self) -> Iterator[Measurement]:
+        """What is repeated: the limit, other programs, and the handler."""
+        yield f"openssl speed, {CORES} processes", lambda: {"rate": limit.openssl(CORES)}
+        yield "the handler's pool, nothing else to do", self._pool
+        for processes in (CORES, CORES + 1):
+            name = f"hand-written loop, {processes} processes, SQLite, no aggregates"
+            yield name, lambda number=processes: self._other("hand_written", number)  # type: ignore[misc]
+        if QUIX.exists():
+            yield (
+                f"Quix Streams, {CORES} processes, SQLite",
+                lambda: self._other("quix", CORES, python=str(QUIX), aggregates=True),
+            )
+        yield (
+            "the earlier handler's way, SQLite, no aggregates",
+            lambda: self._other("earlier", 1, share=0.01),
+        )
+        for hosts, metrics in SHAPES:
+            for workers in (1, 2, 4):
+                for database in DATABASES:
+                    plural = "s" * (workers > 1)
+                    name = f"handler, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}"
+                    yield (
+                        name,
+                        lambda d=database, w=workers, h=hosts, m=metrics: self._ours(d, h, m, workers=w),
+                    )  # type: ignore[misc]
+
+    def once(self, rows: list[int], flood: int) -> Iterator[Measurement]:
+        """What is measured one time: latency, state, growth.
+
+        Arguments:
+            rows: raw rows that are there already.
+            flood: readings of the backlog that memory is watched with.
+        """
+        for database in DATABASES:
+            yield f"latency at 500/s, {database}", lambda d=database: self._latency(d)  # type: ignore[misc]
+            yield (
+                f"answers under full load, {database}",
+                lambda d=database: self._ours(d, *SHAPES[0], watch=latency.answers),  # type: ignore[misc]
+            )
+        for hosts in (50, 500, 5000, 50_000):
+            yield f"growth, {hosts} hosts x 2", lambda h=hosts: self._ours("SQLite", h, 2)  # type: ignore[misc]
+        for number in rows:
+            for database in DATABASES:
+                yield (
+                    f"growth, {number} raw rows before, {database}",
+                    lambda d=database, n=number: self._ours(d, *SHAPES[0], prefill=raw_rows(n)),  # type: ignore[misc]
+                )
+        yield (
+            f"backpressure, {flood} readings wait",
+            lambda: self._ours("SQLite", *SHAPES[0], number=flood, watch=memory_curve),
+        )
+        yield "state, 10000 hosts x 16 x 1 h", self._state
+
+    def _pool(self) -> Figures:
+        workspace, collector = self._workspace()
+        return {"rate": limit.pool(workspace.certs, list(readings(collector, 10_000, *SHAPES[0])))}
+
+    def _ours(
+        self, database: str, hosts: int, metrics: int, *, workers: int = 1, number: int = 0, **how: Any
+    ) -> Figures:
+        workspace, collector = self._workspace()
+        url = self._url(database, workspace)
+        server = self._postgres.process.pid if database == "PostgreSQL" else None
+        records = list(readings(collector, number or self._number, hosts, metrics))
+        folder = workspace.folder
+        return vars(ours.measure(folder, self._kafka, workspace, records, url, workers, server=server, **how))
+
+    def _latency(self, database: str) -> Figures:
+        workspace, collector = self._workspace()
+        url = self._url(database, workspace)
+        return latency.to_sql_and_http(workspace, collector, self._kafka, url, ours.PARTITIONS, 500, 30)
+
+    def _state(self) -> Figures:
+        workspace, _ = self._workspace()
+        url = self._url("SQLite", workspace)
+        return state.measure(workspace, self._kafka, url, 10_000, 16, 60, ours.PARTITIONS)
+
+    def _other(
+        self,
+        program: str,
+        processes: int,
+        *,
+        share: float = 1,
+        python: str = sys.executable,
+        aggregates: bool = False,
+    ) -> Figures:
+        workspace, collector = self._workspace()
+        records = list(readings(collector, int(share * self._number), *SHAPES[0]))
+        rate = others.measure(
+            workspace, self._kafka, program, records, processes, ours.PARTITIONS, python, aggregates
+        )
+        return {"rate": rate}
+
+    def _url(self, database: str, workspace: Workspace) -> str:
+        if database == "PostgreSQL":
+            return self._postgres.create_database(workspace.app_id)
+        return f"sqlite:///{workspace.folder / 'readings.sqlite3'}"
+
+    def _workspace(self) -> tuple[Workspace, Collector]:
+        self._runs += 1
+        folder = self._folder / str(self._runs)
+        folder.mkdir()
+        workspace = Workspace(folder)
+        return workspace, Collector(workspace.certs)
+
+
+def memory_curve(team: list[Worker], done: Event) -> list[tuple[float, float]]:
+    """Seconds and MB of a worker, once a second."""
+    started, curve = time.monotonic(), []
+    while not done.wait(1):
+        curve.append((time.monotonic() - started, ours.memory(team[0])))
+    return curve

@@ -1,0 +1,38 @@
+"""The figures as tables."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_CPU = ("decrypting", "worker", "broker", "database")
+
+
+def of_rates(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Medians and spreads, and each rate as a share of the first row's in the same turn; CPU seconds for 1,000
+    readings."""
+    lines = [
+        f"| | readings/s | of the limit | spread | {' | '.join(_CPU)} | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    limits = [figures["rate"] for figures in next(iter(results.values()))]
+    for name, turns in results.items():
+        rates = [figures["rate"] for figures in turns]
+        shares = [rate / most for rate, most in zip(rates, limits, strict=True)]
+        cells = [f"{statistics.median(rates):,.0f}", f"{statistics.median(shares):.1%}"]
+        cells.append(f"{min(shares):.1%} to {max(shares):.1%}")
+        for key in (*_CPU, "memory"):
+            found = [figures[key] for figures in turns if key in figures]
+            unit = "{:.0f} MB" if key == "memory" else "{:.3f} s"
+            cells.append(unit.format(statistics.median(found)) if found else "")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def of_once(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Each measurement's figures that are numbers."""
+    lines = ["| | |", "|---|---|"]
+    for name, figures in results.items():
+        numbers = {**figures, **(figures.get("watched") if isinstance(figures.get("watched"), dict) else {})}
+        shown = [f"{key} {value:,.4g}" for key, value in numbers.items() if isinstance(value, int | float)]
+        lines.append(f"| {name} | {', '.join(shown)} |")
+    return "\n".join(lines)
