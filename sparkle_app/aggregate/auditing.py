@@ -60,9 +60,11 @@ class Auditor:
         self._plugin = plugin
         self._engine = engine
         self._resolution = resolution
+        self._length = resolution * 1_000_000
 
     def hosts(self, start: int, end: int) -> dict[str, int]:
-        """All hosts that have raw rows or aggregates in a time, and the number of their raw rows."""
+        """All hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows."""
+        start, end = self._whole(start, end)
         with reading(self._engine) as connection:
             found = dict(self._plugin.count_readings(connection, start, end))
             for hostname, _, _ in self._plugin.count_aggregates(connection, self._resolution, start, end):
@@ -70,8 +72,11 @@ class Auditor:
         return found
 
     def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[Finding]:
-        """Compare everything of some hosts (with the number of their raw rows) that lies in whole buckets of a time."""
-        start = bucket_start(start, self._resolution)
+        """Compare everything of some hosts (with the number of their raw rows) that lies in the buckets of a time.
+
+        Buckets that it only touches are taken whole: a part of one gives another aggregate.
+        """
+        start, end = self._whole(start, end)
         for group in _groups(hosts):
             at, rows = start, _PAGE
             while at < end:
@@ -93,7 +98,7 @@ class Auditor:
     def look_again(self, difference: Difference) -> Difference | None:
         """The difference as it is now; None where there is none any more."""
         hostname, start, _ = difference.key
-        page = Page([hostname], start, start + self._resolution * 1_000_000)
+        page = Page([hostname], start, start + self._length)
         with reading(self._engine) as connection:
             stored = self._stored(connection, page).get(difference.key)
             computed = self._computed(connection, page).get(difference.key)
@@ -115,6 +120,10 @@ class Auditor:
             return self._plugin.fill_aggregates(
                 connection, page.hostnames, self._resolution, page.start, page.end
             )
+
+    def _whole(self, start: int, end: int) -> tuple[int, int]:
+        after = bucket_start(end, self._resolution)
+        return bucket_start(start, self._resolution), after if after == end else after + self._length
 
     def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.load_aggregates(

@@ -20,7 +20,7 @@ SCOPE: list[Any] = [
     option("--plugin", help="only this plugin's"),
     option("--host", help="only this host's"),
     option("--since", type=Instant(), help="of this time or later, such as 2026-11-23T12:00:00Z"),
-    option("--until", type=Instant(), help="before this time"),
+    option("--until", type=Instant(), help="before this time; buckets that a time lies in are taken whole"),
 ]
 _LOOKS = 5
 _SECONDS_BETWEEN = 2.0
