@@ -14,7 +14,7 @@ from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_in
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
-    delete_buckets,
+    delete_aggregates,
     insert_aggregated,
     select_aggregates,
     select_bucket_counts,
@@ -147,10 +147,10 @@ class Plugin:
         return select_bucket_counts(connection, self._aggregates, resolution, start, end)
 
     def delete_aggregates(
-        self, connection: Connection, resolution: int, buckets: Sequence[tuple[str, int]]
+        self, connection: Connection, resolution: int, keys: Sequence[tuple[str, int, str]]
     ) -> None:
-        """Delete the stored aggregates of some buckets (hostname and start), before they are made anew."""
-        delete_buckets(connection, self._aggregates, resolution, buckets)
+        """Delete stored aggregates (hostname, bucket's start and metric) before they are made anew; no others."""
+        delete_aggregates(connection, self._aggregates, resolution, keys)
 
     def compute_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int

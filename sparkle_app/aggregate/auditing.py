@@ -107,15 +107,15 @@ class Auditor:
     def mend(self, finding: Finding) -> int:
         """Store what the raw rows give where it differs, in one transaction; how many aggregates were mended.
 
-        Aggregates whose raw rows are gone are left as they are.
+        Aggregates whose raw rows are all gone are left as they are, also beside others of their bucket.
         """
-        starts = {each.key[:2] for each in finding.differences if each.computed}
-        if not starts:
+        keys = [each.key for each in finding.differences if each.computed]
+        if not keys:
             return 0
         with self._engine.begin() as connection:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
-            self._plugin.delete_aggregates(connection, self._resolution, sorted(starts))
+            self._plugin.delete_aggregates(connection, self._resolution, keys)
             page = finding.page
             return self._plugin.fill_aggregates(
                 connection, page.hostnames, self._resolution, page.start, page.end

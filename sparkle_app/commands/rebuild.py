@@ -8,8 +8,8 @@ from sparkle_app.commands.auditing import SCOPE, AuditCommand
 class rebuild(AuditCommand):
     """Mend aggregates in SQL that differ from what the raw rows give; workers may run.
 
-    Each page of some hosts is one transaction: it can be interrupted and repeated. Aggregates whose raw rows are gone
-    are left as they are, and counted.
+    Each page of some hosts is one transaction: it can be interrupted and repeated. Aggregates whose raw rows are all
+    gone are left as they are, and counted; where some are left, the aggregate is made anew from those.
 
     Example: faust -A sparkle_app rebuild --plugin Temperature --host host-1
     """

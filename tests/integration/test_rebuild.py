@@ -50,3 +50,20 @@ def test_a_time_within_a_bucket_takes_the_bucket_whole(database_url: str, worksp
     scope = ("--until", at(1).isoformat())
     assert "Temperature: 4 readings, 1 aggregates made anew" in command(environment, "rebuild", *scope)
     assert [row["count"] for row in aggregates(database_url)] == [4, 4, 9]
+
+
+def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    # All of one bucket.
+    store(
+        database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(3) for metric in ("a", "b", "part")]
+    )
+    command(environment, "rebuild")
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b'")
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'part' AND value = 20")
+    change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'a'")
+    told = command(environment, "rebuild", "--plugin", "Temperature")
+    assert "5 readings, 2 aggregates made anew; 1 without raw rows were left as they are" in told
+    rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
+    # What is left of the raw rows gives another aggregate.
+    assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}

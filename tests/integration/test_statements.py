@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
 from sparkle_app.storage import bulk
-from sparkle_app.storage.aggregates import upsert_growing
+from sparkle_app.storage.aggregates import delete_aggregates, select_aggregates, upsert_growing
 from sparkle_app.storage.database import make_engine
 from sparkle_app.storage.readings import insert_new
 
@@ -197,6 +197,21 @@ def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch
     assert at_once == stored(engine, table, monkeypatch, False, store)
     assert len(at_once) == 1 + 2 * len(first)
     assert sum(row.count for row in at_once[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
+
+
+def test_of_many_aggregates_those_that_are_named_are_deleted(engine: Engine) -> None:
+    table: Any = Aggregates.__table__
+    statistics = Statistics(1, 2.0, 2.0, 2.0, 2.0, 0)
+    keys = [(host, at, metric) for host in TEXTS for at in (0, 60_000_000) for metric in TEXTS]
+    with engine.begin() as connection:
+        for resolution in (60, 120):
+            rows = [AggregateRow(host, metric, resolution, at, statistics) for host, at, metric in keys]
+            upsert_growing(connection, table, rows)
+        delete_aggregates(connection, table, 60, [])
+        delete_aggregates(connection, table, 60, keys[::2])
+        of_60 = select_aggregates(connection, table, TEXTS, None, 60, 0, HOUR)
+        assert {(row.hostname, row.bucket_start, row.metric) for row in of_60} == set(keys[1::2])
+        assert len(list(select_aggregates(connection, table, TEXTS, None, 120, 0, HOUR))) == len(keys)
 
 
 def test_a_row_that_the_database_refuses_is_refused_at_once_too(engine: Engine) -> None:
