@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from faust.cli.base import option
@@ -10,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.auditing import Auditor, Difference, Finding
 from sparkle_app.buckets import Statistics
-from sparkle_app.commands.base import Instant, SparkleCommand
+from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url
 from sparkle_app.storage.database import transient
@@ -63,11 +64,16 @@ class AuditCommand(SparkleCommand):
                 yield finding
                 progress.update(finding.readings)
 
+    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A line to standard output. Where nobody reads it any more the work goes on, and gives its exit code."""
+        with suppress(ReaderGone):
+            super().say(message, *args, **kwargs)
+
     async def in_database(self, work: Callable[[], int]) -> int:
         """Do the command's work in a thread; a database that does not answer is one clear line."""
         try:
             return await asyncio.to_thread(work)
-        except (SQLAlchemyError, OSError) as error:
+        except SQLAlchemyError as error:
             raise StartupFault(
                 "database.url",
                 expected=f"an answer of {database_url(self.handler.settings).render_as_string()}",

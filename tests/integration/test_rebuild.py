@@ -6,7 +6,7 @@ from sqlalchemy import create_engine, text
 
 from tests.support.database import Rows, query
 from tests.support.rows import store
-from tests.support.worker import Workspace, run_command
+from tests.support.worker import Workspace, read_one_line, run_command
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOWHERE = "127.0.0.1:1"
@@ -67,3 +67,14 @@ def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, wo
     rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
     # What is left of the raw rows gives another aggregate.
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
+
+
+def test_a_reader_that_leaves_is_no_fault_of_the_database(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    # More than a pipe holds.
+    store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(2000)])
+    command(environment, "rebuild")
+    change(database_url, "UPDATE temperature_aggregates SET last = 21")
+    done = read_one_line(environment, "verify", "--plugin", "Temperature", "--most", "20000")
+    assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
+    assert (done.returncode, done.stderr) == (1, "")
