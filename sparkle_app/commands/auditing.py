@@ -1,6 +1,6 @@
 """What ``verify`` and ``rebuild`` share: which aggregates are meant, and the way through them."""
 
-import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,7 +14,7 @@ from sparkle_app.buckets import Statistics
 from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url
-from sparkle_app.storage.database import transient
+from sparkle_app.storage.database import make_engine, transient
 from sparkle_app.wire.event_time import EARLIEST, LATEST, moment
 
 SCOPE: list[Any] = [
@@ -44,8 +44,9 @@ class AuditCommand(SparkleCommand):
                 "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
             )
         resolution = self.handler.settings.aggregates.bucket_seconds
+        engine = make_engine(database_url(self.handler.settings), for_command=True)
         return {
-            name: Auditor(each.handler, self.handler.engine, resolution)
+            name: Auditor(each.handler, engine, resolution)
             for name, each in installed.items()
             if plugin in (None, name)
         }
@@ -69,10 +70,16 @@ class AuditCommand(SparkleCommand):
         with suppress(ReaderGone):
             super().say(message, *args, **kwargs)
 
-    async def in_database(self, work: Callable[[], int]) -> int:
-        """Do the command's work in a thread; a database that does not answer is one clear line."""
+    def in_database(self, work: Callable[[], int]) -> int:
+        """Do the command's work; a database that does not answer is one clear line.
+
+        Not in a thread: Ctrl-C ends it here, wherever it is, and what was not committed is not done.
+        """
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # asyncio's own would only ask the event loop, which waits for this work.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return await asyncio.to_thread(work)
+            return work()
         except SQLAlchemyError as error:
             raise StartupFault(
                 "database.url",

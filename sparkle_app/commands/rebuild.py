@@ -18,7 +18,7 @@ class rebuild(AuditCommand):
 
     async def run(self, **options: Any) -> int:
         """Print a line for each plugin."""
-        return await self.in_database(lambda: self._rebuild(**options))
+        return self.in_database(lambda: self._rebuild(**options))
 
     def _rebuild(self, *, plugin: str | None, **scope: Any) -> int:
         for name, auditor in self.auditors(plugin).items():

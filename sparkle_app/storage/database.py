@@ -1,11 +1,22 @@
 """The engine for a database URL, and what a fault of the database means."""
 
+import select
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psycopg2 import OperationalError
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    POLL_WRITE,
+    STATUS_BEGIN,
+    STATUS_READY,
+    set_wait_callback,
+)
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -30,10 +41,16 @@ _POSTGRESQL = {
 _ROWS_FAULT = ("22", "23", "54")
 
 
-def make_engine(url: URL) -> Engine:
-    """An engine whose transactions are durable once committed and wait for each other."""
+def make_engine(url: URL, *, for_command: bool = False) -> Engine:
+    """An engine whose transactions are durable once committed and wait for each other.
+
+    Arguments:
+        for_command: for the one thread of a command; Ctrl-C then ends also what waits for PostgreSQL.
+    """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
+    if for_command:
+        set_wait_callback(_wait)
     return create_engine(
         url,
         executemany_mode="values_plus_batch",
@@ -70,6 +87,20 @@ def transient(error: Exception) -> TransientFault:
     """The fault as the one line that the log shows."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return TransientFault(f"database: {' '.join(str(cause).split())}")
+
+
+def _wait(connection: Any) -> None:
+    """Wait until PostgreSQL has answered. libpq, which otherwise waits, would begin again after a signal."""
+    connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while (state := connection.poll()) != POLL_OK:
+        # connect_timeout is libpq's alone as well.
+        left = max(deadline - time.monotonic(), 0) if connecting else None
+        ready = select.select(
+            [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left
+        )
+        if not any(ready):
+            raise OperationalError("timeout expired")
 
 
 def _sqlite(url: URL) -> Engine:

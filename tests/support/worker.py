@@ -143,6 +143,11 @@ def run_command(
     )
 
 
+def command_process(environment: Mapping[str, str], log: Path, *arguments: str) -> Process:
+    """``faust -A sparkle_app ARGUMENTS``, to be started and sent signals."""
+    return Process(arguments[0], _faust(*arguments), log, environment=environment, folder=PROJECT)
+
+
 def read_one_line(
     environment: Mapping[str, str], *arguments: str, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
