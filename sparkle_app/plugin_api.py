@@ -114,9 +114,11 @@ class Plugin:
         """Stored readings of some hosts with ``start <= observed_at < end``, in the order of event time."""
         return sql.select_span(connection, self._readings, hostnames, start, end, limit)
 
-    def count_readings(self, connection: Connection, start: int, end: int) -> Iterable[tuple[str, int]]:
-        """Each host with stored readings of ``start <= observed_at < end``, and their number."""
-        return sql.select_counts(connection, self._readings, start, end)
+    def count_readings(
+        self, connection: Connection, start: int, end: int, hostname: str | None = None
+    ) -> Iterable[tuple[str, int]]:
+        """Each host (or this one) with stored readings of ``start <= observed_at < end``, and their number."""
+        return sql.select_counts(connection, self._readings, start, end, hostname)
 
     def event_time_after(
         self, connection: Connection, hostname: str, start: int, end: int, readings: int
@@ -141,10 +143,14 @@ class Plugin:
         return select_aggregates(connection, self._aggregates, hostnames, metric, resolution, start, end)
 
     def count_aggregates(
-        self, connection: Connection, resolution: int, start: int, end: int
+        self, connection: Connection, resolution: int, start: int, end: int, hostname: str | None = None
     ) -> Iterable[tuple[str, int, int]]:
-        """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``."""
-        return select_bucket_counts(connection, self._aggregates, resolution, start, end)
+        """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``.
+
+        Arguments:
+            hostname: only this host's.
+        """
+        return select_bucket_counts(connection, self._aggregates, resolution, start, end, hostname)
 
     def delete_aggregates(
         self, connection: Connection, resolution: int, keys: Sequence[tuple[str, int, str]]

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.buckets import Statistics, bucket_start
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.database import reading
+from sparkle_app.storage.database import lost_a_lock, reading
 
 _PAGE = 50_000
 """Raw rows that are looked at together."""
 _HOSTS = 500
+_TRIES = 5
 Key = tuple[str, int, str]
 """Hostname, bucket's start and metric."""
 
@@ -62,13 +64,18 @@ class Auditor:
         self._resolution = resolution
         self._length = resolution * 1_000_000
 
-    def hosts(self, start: int, end: int) -> dict[str, int]:
-        """All hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows."""
+    def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
+        """Hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows.
+
+        Arguments:
+            hostname: only this one, if it has any.
+        """
         start, end = self._whole(start, end)
         with reading(self._engine) as connection:
-            found = dict(self._plugin.count_readings(connection, start, end))
-            for hostname, _, _ in self._plugin.count_aggregates(connection, self._resolution, start, end):
-                found.setdefault(hostname, 0)
+            found = dict(self._plugin.count_readings(connection, start, end, hostname))
+            scope = (self._resolution, start, end, hostname)
+            for each, _, _ in self._plugin.count_aggregates(connection, *scope):
+                found.setdefault(each, 0)
         return found
 
     def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[Finding]:
@@ -112,11 +119,19 @@ class Auditor:
         keys = [each.key for each in finding.differences if each.computed]
         if not keys:
             return 0
+        for _ in range(_TRIES - 1):
+            try:
+                return self._make_anew(finding.page, keys)
+            except DBAPIError as error:
+                if not lost_a_lock(error):
+                    raise
+        return self._make_anew(finding.page, keys)
+
+    def _make_anew(self, page: Page, keys: Sequence[Key]) -> int:
         with self._engine.begin() as connection:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
             self._plugin.delete_aggregates(connection, self._resolution, keys)
-            page = finding.page
             return self._plugin.fill_aggregates(
                 connection, page.hostnames, self._resolution, page.start, page.end
             )

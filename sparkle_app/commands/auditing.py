@@ -14,7 +14,7 @@ from sparkle_app.buckets import Statistics
 from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url
-from sparkle_app.storage.database import make_engine, transient
+from sparkle_app.storage.database import answer_of, make_engine, transient
 from sparkle_app.wire.event_time import EARLIEST, LATEST, moment
 
 SCOPE: list[Any] = [
@@ -57,9 +57,7 @@ class AuditCommand(SparkleCommand):
         """What is found, page by page, with progress."""
         start = EARLIEST if since is None else since * 1000
         end = LATEST if until is None else until * 1000
-        hosts = auditor.hosts(start, end)
-        if host is not None:
-            hosts = {host: hosts.get(host, 0)}
+        hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
             for finding in auditor.compare(hosts, start, end):
                 yield finding
@@ -71,7 +69,7 @@ class AuditCommand(SparkleCommand):
             super().say(message, *args, **kwargs)
 
     def in_database(self, work: Callable[[], int]) -> int:
-        """Do the command's work; a database that does not answer is one clear line.
+        """Do the command's work; what is wrong with the database is one clear line.
 
         Not in a thread: Ctrl-C ends it here, wherever it is, and what was not committed is not done.
         """
@@ -81,9 +79,17 @@ class AuditCommand(SparkleCommand):
         try:
             return work()
         except SQLAlchemyError as error:
+            url = database_url(self.handler.settings).render_as_string()
+            if said := answer_of(error):
+                raise StartupFault(
+                    "database",
+                    expected=f"{url} to do as it is asked",
+                    found=" ".join(said.split()),
+                    hint="mend that and run it again; a worker makes tables that are missing",
+                ) from error
             raise StartupFault(
                 "database.url",
-                expected=f"an answer of {database_url(self.handler.settings).render_as_string()}",
+                expected=f"an answer of {url}",
                 found=str(transient(error)),
                 hint="start it, or correct the setting",
             ) from error

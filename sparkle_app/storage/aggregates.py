@@ -98,15 +98,17 @@ def delete_aggregates(
 
 
 def select_bucket_counts(
-    connection: Connection, table: Table, resolution: int, start: int, end: int
+    connection: Connection, table: Table, resolution: int, start: int, end: int, hostname: str | None
 ) -> Iterator[tuple[str, int, int]]:
-    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``."""
+    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``; of all, or one."""
     statement = (
         select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
         .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
         .where(table.c.resolution == resolution)
         .group_by(table.c.hostname, table.c.bucket_start)
     )
+    if hostname is not None:
+        statement = statement.where(table.c.hostname == hostname)
     for hostname, at, count in connection.execute(statement):
         yield hostname, micros(at), int(count)
 

@@ -1,6 +1,7 @@
-"""verify and rebuild are ended with Ctrl-C."""
+"""verify and rebuild where the database makes them wait, or refuses; and ended with Ctrl-C."""
 
 import signal
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,3 +64,57 @@ def test_a_server_that_hangs_cannot_hold_it(
         assert "start it, or correct the setting" in process.tail()
     finally:
         postgres.process.send_only(signal.SIGCONT)
+
+
+ASKED = """
+
+def _told(connection, start, end, hostname, ask=plugin.count_readings):
+    print("limit", connection.exec_driver_sql("SHOW statement_timeout").scalar(), "host", hostname)
+    return ask(connection, start, end, hostname)
+
+plugin.count_readings = _told
+"""
+
+
+@ONLY_POSTGRESQL
+def test_its_statements_may_take_their_time_and_ask_for_one_host_alone(
+    database_url: str, workspace: Workspace
+) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(3)])
+    with (workspace.plugins / "temperature" / "server.py").open("a") as server:
+        server.write(ASKED)
+    one = run_command(environment, "rebuild", "--plugin", "Temperature", "--host", "host-1")
+    assert one.stdout == "limit 0 host host-1\nTemperature: 1 readings, 1 aggregates made anew\n", one.stderr
+    rest = run_command(environment, "rebuild", "--plugin", "Temperature")
+    assert rest.stdout == "limit 0 host None\nTemperature: 3 readings, 2 aggregates made anew\n", rest.stderr
+
+
+@ONLY_POSTGRESQL
+def test_who_holds_a_lock_for_a_while_is_waited_for(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [("host-1", "k", 20.0, NOON)])
+    run_command(environment, "rebuild")
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
+    connection = engine.connect()
+    connection.execute(text("SELECT 1 FROM temperature_aggregates FOR UPDATE"))
+    # Longer than PostgreSQL lets a statement of ours wait for a lock.
+    release = threading.Timer(14, connection.close)
+    release.start()
+    mended = run_command(environment, "rebuild", "--plugin", "Temperature")
+    release.join()
+    engine.dispose()
+    assert mended.stdout == "Temperature: 1 readings, 1 aggregates made anew\n", mended.stderr
+
+
+def test_what_the_database_refuses_it_says_itself(database_url: str, workspace: Workspace) -> None:
+    done = run_command(workspace.environment(NOWHERE, database_url), "verify")
+    assert done.returncode == 1
+    place, _, said = done.stderr.partition(", found ")
+    assert place == f"database: expected {database_url} to do as it is asked"
+    refused = "no such table: pu_workload_readings"
+    if database_url.startswith("postgresql"):
+        refused = 'relation "pu_workload_readings" does not exist'
+    assert said == f"{refused}; mend that and run it again; a worker makes tables that are missing\n"
