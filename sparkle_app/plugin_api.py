@@ -14,7 +14,7 @@ from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_in
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
-    delete_buckets,
+    delete_aggregates,
     insert_aggregated,
     select_aggregates,
     select_bucket_counts,
@@ -114,9 +114,11 @@ class Plugin:
         """Stored readings of some hosts with ``start <= observed_at < end``, in the order of event time."""
         return sql.select_span(connection, self._readings, hostnames, start, end, limit)
 
-    def count_readings(self, connection: Connection, start: int, end: int) -> Iterable[tuple[str, int]]:
-        """Each host with stored readings of ``start <= observed_at < end``, and their number."""
-        return sql.select_counts(connection, self._readings, start, end)
+    def count_readings(
+        self, connection: Connection, start: int, end: int, hostname: str | None = None
+    ) -> Iterable[tuple[str, int]]:
+        """Each host (or this one) with stored readings of ``start <= observed_at < end``, and their number."""
+        return sql.select_counts(connection, self._readings, start, end, hostname)
 
     def event_time_after(
         self, connection: Connection, hostname: str, start: int, end: int, readings: int
@@ -141,16 +143,20 @@ class Plugin:
         return select_aggregates(connection, self._aggregates, hostnames, metric, resolution, start, end)
 
     def count_aggregates(
-        self, connection: Connection, resolution: int, start: int, end: int
+        self, connection: Connection, resolution: int, start: int, end: int, hostname: str | None = None
     ) -> Iterable[tuple[str, int, int]]:
-        """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``."""
-        return select_bucket_counts(connection, self._aggregates, resolution, start, end)
+        """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``.
+
+        Arguments:
+            hostname: only this host's.
+        """
+        return select_bucket_counts(connection, self._aggregates, resolution, start, end, hostname)
 
     def delete_aggregates(
-        self, connection: Connection, resolution: int, buckets: Sequence[tuple[str, int]]
+        self, connection: Connection, resolution: int, keys: Sequence[tuple[str, int, str]]
     ) -> None:
-        """Delete the stored aggregates of some buckets (hostname and start), before they are made anew."""
-        delete_buckets(connection, self._aggregates, resolution, buckets)
+        """Delete stored aggregates (hostname, bucket's start and metric) before they are made anew; no others."""
+        delete_aggregates(connection, self._aggregates, resolution, keys)
 
     def compute_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int

@@ -5,14 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.buckets import Statistics, bucket_start
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.database import reading
+from sparkle_app.storage.database import lost_a_lock, reading
 
 _PAGE = 50_000
 """Raw rows that are looked at together."""
 _HOSTS = 500
+_TRIES = 5
 Key = tuple[str, int, str]
 """Hostname, bucket's start and metric."""
 
@@ -60,18 +62,28 @@ class Auditor:
         self._plugin = plugin
         self._engine = engine
         self._resolution = resolution
+        self._length = resolution * 1_000_000
 
-    def hosts(self, start: int, end: int) -> dict[str, int]:
-        """All hosts that have raw rows or aggregates in a time, and the number of their raw rows."""
+    def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
+        """Hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows.
+
+        Arguments:
+            hostname: only this one, if it has any.
+        """
+        start, end = self._whole(start, end)
         with reading(self._engine) as connection:
-            found = dict(self._plugin.count_readings(connection, start, end))
-            for hostname, _, _ in self._plugin.count_aggregates(connection, self._resolution, start, end):
-                found.setdefault(hostname, 0)
+            found = dict(self._plugin.count_readings(connection, start, end, hostname))
+            scope = (self._resolution, start, end, hostname)
+            for each, _, _ in self._plugin.count_aggregates(connection, *scope):
+                found.setdefault(each, 0)
         return found
 
     def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[Finding]:
-        """Compare everything of some hosts (with the number of their raw rows) that lies in whole buckets of a time."""
-        start = bucket_start(start, self._resolution)
+        """Compare everything of some hosts (with the number of their raw rows) that lies in the buckets of a time.
+
+        Buckets that it only touches are taken whole: a part of one gives another aggregate.
+        """
+        start, end = self._whole(start, end)
         for group in _groups(hosts):
             at, rows = start, _PAGE
             while at < end:
@@ -93,7 +105,7 @@ class Auditor:
     def look_again(self, difference: Difference) -> Difference | None:
         """The difference as it is now; None where there is none any more."""
         hostname, start, _ = difference.key
-        page = Page([hostname], start, start + self._resolution * 1_000_000)
+        page = Page([hostname], start, start + self._length)
         with reading(self._engine) as connection:
             stored = self._stored(connection, page).get(difference.key)
             computed = self._computed(connection, page).get(difference.key)
@@ -102,19 +114,31 @@ class Auditor:
     def mend(self, finding: Finding) -> int:
         """Store what the raw rows give where it differs, in one transaction; how many aggregates were mended.
 
-        Aggregates whose raw rows are gone are left as they are.
+        Aggregates whose raw rows are all gone are left as they are, also beside others of their bucket.
         """
-        starts = {each.key[:2] for each in finding.differences if each.computed}
-        if not starts:
+        keys = [each.key for each in finding.differences if each.computed]
+        if not keys:
             return 0
+        for _ in range(_TRIES - 1):
+            try:
+                return self._make_anew(finding.page, keys)
+            except DBAPIError as error:
+                if not lost_a_lock(error):
+                    raise
+        return self._make_anew(finding.page, keys)
+
+    def _make_anew(self, page: Page, keys: Sequence[Key]) -> int:
         with self._engine.begin() as connection:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
-            self._plugin.delete_aggregates(connection, self._resolution, sorted(starts))
-            page = finding.page
+            self._plugin.delete_aggregates(connection, self._resolution, keys)
             return self._plugin.fill_aggregates(
                 connection, page.hostnames, self._resolution, page.start, page.end
             )
+
+    def _whole(self, start: int, end: int) -> tuple[int, int]:
+        after = bucket_start(end, self._resolution)
+        return bucket_start(start, self._resolution), after if after == end else after + self._length
 
     def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.load_aggregates(

@@ -1,8 +1,9 @@
 """What ``verify`` and ``rebuild`` share: which aggregates are meant, and the way through them."""
 
-import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from faust.cli.base import option
@@ -10,17 +11,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.auditing import Auditor, Difference, Finding
 from sparkle_app.buckets import Statistics
-from sparkle_app.commands.base import Instant, SparkleCommand
+from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url
-from sparkle_app.storage.database import transient
+from sparkle_app.storage.database import answer_of, make_engine, transient
 from sparkle_app.wire.event_time import EARLIEST, LATEST, moment
 
 SCOPE: list[Any] = [
     option("--plugin", help="only this plugin's"),
     option("--host", help="only this host's"),
     option("--since", type=Instant(), help="of this time or later, such as 2026-11-23T12:00:00Z"),
-    option("--until", type=Instant(), help="before this time"),
+    option("--until", type=Instant(), help="before this time; buckets that a time lies in are taken whole"),
 ]
 _LOOKS = 5
 _SECONDS_BETWEEN = 2.0
@@ -43,8 +44,9 @@ class AuditCommand(SparkleCommand):
                 "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
             )
         resolution = self.handler.settings.aggregates.bucket_seconds
+        engine = make_engine(database_url(self.handler.settings), for_command=True)
         return {
-            name: Auditor(each.handler, self.handler.engine, resolution)
+            name: Auditor(each.handler, engine, resolution)
             for name, each in installed.items()
             if plugin in (None, name)
         }
@@ -55,22 +57,39 @@ class AuditCommand(SparkleCommand):
         """What is found, page by page, with progress."""
         start = EARLIEST if since is None else since * 1000
         end = LATEST if until is None else until * 1000
-        hosts = auditor.hosts(start, end)
-        if host is not None:
-            hosts = {host: hosts.get(host, 0)}
+        hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
             for finding in auditor.compare(hosts, start, end):
                 yield finding
                 progress.update(finding.readings)
 
-    async def in_database(self, work: Callable[[], int]) -> int:
-        """Do the command's work in a thread; a database that does not answer is one clear line."""
+    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A line to standard output. Where nobody reads it any more the work goes on, and gives its exit code."""
+        with suppress(ReaderGone):
+            super().say(message, *args, **kwargs)
+
+    def in_database(self, work: Callable[[], int]) -> int:
+        """Do the command's work; what is wrong with the database is one clear line.
+
+        Not in a thread: Ctrl-C ends it here, wherever it is, and what was not committed is not done.
+        """
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # asyncio's own would only ask the event loop, which waits for this work.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return await asyncio.to_thread(work)
-        except (SQLAlchemyError, OSError) as error:
+            return work()
+        except SQLAlchemyError as error:
+            url = database_url(self.handler.settings).render_as_string()
+            if said := answer_of(error):
+                raise StartupFault(
+                    "database",
+                    expected=f"{url} to do as it is asked",
+                    found=" ".join(said.split()),
+                    hint="mend that and run it again; a worker makes tables that are missing",
+                ) from error
             raise StartupFault(
                 "database.url",
-                expected=f"an answer of {database_url(self.handler.settings).render_as_string()}",
+                expected=f"an answer of {url}",
                 found=str(transient(error)),
                 hint="start it, or correct the setting",
             ) from error

@@ -35,6 +35,10 @@ class Instant(click.ParamType):
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
 
+class ReaderGone(Exception):
+    """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
+
+
 class SparkleCommand(AppCommand):
     """A command whose ``run`` returns the exit code."""
 
@@ -50,13 +54,24 @@ class SparkleCommand(AppCommand):
         except StartupFault as fault:
             print(fault, file=sys.stderr)
             code = 1
-        except BrokenPipeError:
-            # The reader, such as head, has seen enough; Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except ReaderGone:
             code = 0
         except KeyboardInterrupt:
             code = 130
         sys.exit(code)
+
+    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A line to standard output.
+
+        Raises:
+            ReaderGone: when nobody reads it any more.
+        """
+        try:
+            super().say(message, *args, **kwargs)
+        except BrokenPipeError as error:
+            # Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise ReaderGone from error
 
     @asynccontextmanager
     async def broker(self) -> AsyncIterator[None]:

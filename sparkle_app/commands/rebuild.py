@@ -8,8 +8,8 @@ from sparkle_app.commands.auditing import SCOPE, AuditCommand
 class rebuild(AuditCommand):
     """Mend aggregates in SQL that differ from what the raw rows give; workers may run.
 
-    Each page of some hosts is one transaction: it can be interrupted and repeated. Aggregates whose raw rows are gone
-    are left as they are, and counted.
+    Each page of some hosts is one transaction: it can be interrupted and repeated. Aggregates whose raw rows are all
+    gone are left as they are, and counted; where some are left, the aggregate is made anew from those.
 
     Example: faust -A sparkle_app rebuild --plugin Temperature --host host-1
     """
@@ -18,7 +18,7 @@ class rebuild(AuditCommand):
 
     async def run(self, **options: Any) -> int:
         """Print a line for each plugin."""
-        return await self.in_database(lambda: self._rebuild(**options))
+        return self.in_database(lambda: self._rebuild(**options))
 
     def _rebuild(self, *, plugin: str | None, **scope: Any) -> int:
         for name, auditor in self.auditors(plugin).items():

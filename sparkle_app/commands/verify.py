@@ -26,7 +26,7 @@ class verify(AuditCommand):
 
     async def run(self, **options: Any) -> int:
         """Print a line for each plugin, and its differences."""
-        return await self.in_database(lambda: self._verify(**options))
+        return self.in_database(lambda: self._verify(**options))
 
     def _verify(self, *, plugin: str | None, most: int, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Table,
     case,
     cast,
-    delete,
     func,
     literal,
     select,
@@ -87,29 +86,29 @@ def select_aggregates(
             yield _aggregate_of(row, resolution)
 
 
-def delete_buckets(
-    connection: Connection, table: Table, resolution: int, buckets: Sequence[tuple[str, int]]
+def delete_aggregates(
+    connection: Connection, table: Table, resolution: int, keys: Sequence[tuple[str, int, str]]
 ) -> None:
-    """Delete the aggregates of buckets (hostname and start)."""
-    by_host: dict[str, list[datetime]] = {}
-    for hostname, start in buckets:
-        by_host.setdefault(hostname, []).append(moment(start))
-    for hostname, starts in by_host.items():
-        for some in chunks(starts):
-            of_host = (table.c.hostname == hostname, table.c.resolution == resolution)
-            connection.execute(delete(table).where(*of_host, table.c.bucket_start.in_(some)))
+    """Delete aggregates, each by its hostname, bucket's start and metric."""
+    rows = [
+        {"hostname": hostname, "metric": metric, "resolution": resolution, "bucket_start": moment(start)}
+        for hostname, start, metric in keys
+    ]
+    bulk.delete(connection, table, rows)
 
 
 def select_bucket_counts(
-    connection: Connection, table: Table, resolution: int, start: int, end: int
+    connection: Connection, table: Table, resolution: int, start: int, end: int, hostname: str | None
 ) -> Iterator[tuple[str, int, int]]:
-    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``."""
+    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``; of all, or one."""
     statement = (
         select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
         .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
         .where(table.c.resolution == resolution)
         .group_by(table.c.hostname, table.c.bucket_start)
     )
+    if hostname is not None:
+        statement = statement.where(table.c.hostname == hostname)
     for hostname, at, count in connection.execute(statement):
         yield hostname, micros(at), int(count)
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    TableValuedAlias,
     Text,
     Uuid,
     bindparam,
@@ -97,11 +98,28 @@ def insert(connection: Connection, table: Table, rows: Sequence[Row], on_conflic
         connection.execute(on_conflict(_insert_from_json(table, list(some[0]))), {"rows": _json(table, some)})
 
 
+def delete(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Delete the rows that have these values, each in the columns that are named."""
+    if connection.dialect.name == "postgresql":
+        for some in chunks(rows):
+            given = _rows_from_json(table, list(some[0]))
+            same = [table.c[name] == given.c[name] for name in some[0]]
+            connection.execute(table.delete().where(*same), {"rows": _json(table, some)})
+    elif rows:
+        same = [table.c[name] == bindparam(f"of_{name}") for name in rows[0]]
+        values = [{f"of_{name}": value for name, value in row.items()} for row in rows]
+        connection.execute(table.delete().where(*same), values)
+
+
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
+    source: Select[Any] = select(*_rows_from_json(table, names).c)
+    return INSERT["postgresql"](table).from_select(names, source)
+
+
+def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
     columns = [column(name, table.c[name].type) for name in names]
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), JSON)).table_valued(*columns)
-    source: Select[Any] = select(*rows.render_derived(with_types=True).c)
-    return INSERT["postgresql"](table).from_select(names, source)
+    return rows.render_derived(with_types=True)
 
 
 def _json(table: Table, rows: Sequence[Row]) -> str:

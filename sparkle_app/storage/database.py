@@ -1,11 +1,22 @@
 """The engine for a database URL, and what a fault of the database means."""
 
+import select
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    POLL_WRITE,
+    STATUS_BEGIN,
+    STATUS_READY,
+    set_wait_callback,
+)
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
@@ -23,22 +34,33 @@ _POSTGRESQL = {
     "keepalives_interval": 5,
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
-    # What a suspended worker has locked is free again when its partitions are another's; no wait is without end.
-    "options": "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s -c statement_timeout=60s",
 }
+# What a suspended worker has locked is free again when its partitions are another's; no wait is without end.
+_LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
+_STATEMENT_SECONDS = 60
 # SQLSTATE classes that concern the data: data exception, integrity constraint, program limit exceeded.
 _ROWS_FAULT = ("22", "23", "54")
+# SQLSTATEs of a deadlock, and of a wait for a lock that took longer than lock_timeout.
+_LOCK_FAULTS = ("40P01", "55P03")
 
 
-def make_engine(url: URL) -> Engine:
-    """An engine whose transactions are durable once committed and wait for each other."""
+def make_engine(url: URL, *, for_command: bool = False) -> Engine:
+    """An engine whose transactions are durable once committed and wait for each other.
+
+    Arguments:
+        for_command: for the one thread of a command, whose statements may take their time: a person waits for them, and
+            Ctrl-C ends them.
+    """
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
+    if for_command:
+        set_wait_callback(_wait)
+    seconds = 0 if for_command else _STATEMENT_SECONDS
     return create_engine(
         url,
         executemany_mode="values_plus_batch",
         pool_pre_ping=True,
-        connect_args=_POSTGRESQL,
+        connect_args={**_POSTGRESQL, "options": f"{_LIMITS} -c statement_timeout={seconds}s"},
     )
 
 
@@ -70,6 +92,35 @@ def transient(error: Exception) -> TransientFault:
     """The fault as the one line that the log shows."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return TransientFault(f"database: {' '.join(str(cause).split())}")
+
+
+def answer_of(error: SQLAlchemyError) -> str | None:
+    """What the database itself says to a statement that it refuses; None where it is not there, or lets nobody in."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(cause, sqlite3.Error):
+        return None if getattr(cause, "sqlite_errorname", None) == "SQLITE_CANTOPEN" else str(cause)
+    if isinstance(cause, psycopg2.Error) and cause.pgcode:
+        return str(cause.diag.message_primary)
+    return None
+
+
+def lost_a_lock(error: DBAPIError) -> bool:
+    """Whether only another transaction was in the way, so that it may be tried again at once."""
+    return getattr(error.orig, "pgcode", None) in _LOCK_FAULTS
+
+
+def _wait(connection: Any) -> None:
+    """Wait until PostgreSQL has answered. libpq, which otherwise waits, would begin again after a signal."""
+    connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while (state := connection.poll()) != POLL_OK:
+        # connect_timeout is libpq's alone as well.
+        left = max(deadline - time.monotonic(), 0) if connecting else None
+        ready = select.select(
+            [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left
+        )
+        if not any(ready):
+            raise psycopg2.OperationalError("timeout expired")
 
 
 def _sqlite(url: URL) -> Engine:

@@ -67,11 +67,15 @@ def select_span(
             yield _reading_of(row, "")
 
 
-def select_counts(connection: Connection, table: Table, start: int, end: int) -> Iterator[tuple[str, int]]:
-    """Each host with readings of a time, and their number."""
+def select_counts(
+    connection: Connection, table: Table, start: int, end: int, hostname: str | None
+) -> Iterator[tuple[str, int]]:
+    """Each host (or this one) with readings of a time, and their number."""
     statement = (
         select(table.c.hostname, func.count()).where(*within(table, start, end)).group_by(table.c.hostname)
     )
+    if hostname is not None:
+        statement = statement.where(table.c.hostname == hostname)
     for hostname, count in connection.execute(statement):
         yield hostname, int(count)
 

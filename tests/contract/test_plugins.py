@@ -136,3 +136,11 @@ def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, t
         )
     assert found == rows
     assert (found[0].statistics.count, found[0].statistics.sum) == (1, plugin.handler.measure(loaded[0]))
+
+    # Of one bucket, the metric that is to be made anew and no other.
+    other = msgspec.structs.replace(rows[0], metric="another key")
+    with engine.begin() as connection:
+        plugin.handler.store_aggregates(connection, [other])
+        plugin.handler.delete_aggregates(connection, 60, [("a host", start, "some/key 1")])
+        left = list(plugin.handler.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE))
+    assert left == [other]

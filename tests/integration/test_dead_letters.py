@@ -14,7 +14,7 @@ from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
 from tests.support.produce import Record, consume_all, create_topic, produce
-from tests.support.worker import Workspace, run_command
+from tests.support.worker import Workspace, read_one_line, run_command
 
 # The embedded broker can neither be asked for offsets by time nor tell the end of a topic.
 pytestmark = pytest.mark.kafka
@@ -98,6 +98,21 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
 def handled(broker: Broker, workspace: Workspace) -> int:
     """Messages of the dead-letter topic, replaced ones among them."""
     return len(consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"))
+
+
+@ONLY_SQLITE
+def test_a_reader_of_the_list_that_leaves_is_no_fault_of_the_broker(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    Collector(workspace.certs)
+    start_worker(dead_letters__per_minute=10_000)
+    # More than a pipe holds.
+    produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 2000)
+    environment = workspace.environment(broker.bootstrap, database_url)
+    done = read_one_line(environment, "dead-letters", "--list")
+    assert done.stdout.startswith(f"{workspace.topic}/")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @ONLY_SQLITE

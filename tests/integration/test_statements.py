@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
 from sparkle_app.storage import bulk
-from sparkle_app.storage.aggregates import upsert_growing
+from sparkle_app.storage.aggregates import (
+    delete_aggregates,
+    select_aggregates,
+    select_bucket_counts,
+    upsert_growing,
+)
 from sparkle_app.storage.database import make_engine
 from sparkle_app.storage.readings import insert_new
 
@@ -74,6 +80,10 @@ def test_the_database_aggregates_as_counting_does(database_url: str, resolution:
         plain = sorted(Plain().compute_aggregates(connection, *scope), key=repr_of)
         last = Fast().event_time_after(connection, "host-1", START, START + 2 * HOUR, 10)
         assert Fast().event_time_after(connection, "host-1", START, START + HOUR, 5000) == START + HOUR
+        counts = dict(Fast().count_readings(connection, START, START + 2 * HOUR))
+        (one,) = Fast().count_readings(connection, START, START + 2 * HOUR, "host-1")
+        assert counts == dict(Counter(each.hostname for each in readings))
+        assert one == ("host-1", counts["host-1"])
     engine.dispose()
     assert [rounded(row) for row in fast] == [rounded(row) for row in plain]
     assert {row.hostname for row in plain} == {"host-0", "host-2"}
@@ -197,6 +207,25 @@ def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch
     assert at_once == stored(engine, table, monkeypatch, False, store)
     assert len(at_once) == 1 + 2 * len(first)
     assert sum(row.count for row in at_once[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
+
+
+def test_of_many_aggregates_those_that_are_named_are_deleted(engine: Engine) -> None:
+    table: Any = Aggregates.__table__
+    statistics = Statistics(1, 2.0, 2.0, 2.0, 2.0, 0)
+    keys = [(host, at, metric) for host in TEXTS for at in (0, 60_000_000) for metric in TEXTS]
+    with engine.begin() as connection:
+        for resolution in (60, 120):
+            rows = [AggregateRow(host, metric, resolution, at, statistics) for host, at, metric in keys]
+            upsert_growing(connection, table, rows)
+        delete_aggregates(connection, table, 60, [])
+        delete_aggregates(connection, table, 60, keys[::2])
+        of_60 = select_aggregates(connection, table, TEXTS, None, 60, 0, HOUR)
+        assert {(row.hostname, row.bucket_start, row.metric) for row in of_60} == set(keys[1::2])
+        assert len(list(select_aggregates(connection, table, TEXTS, None, 120, 0, HOUR))) == len(keys)
+        counts = list(select_bucket_counts(connection, table, 120, 0, HOUR, None))
+        assert set(counts) == {(host, at, len(TEXTS)) for host in TEXTS for at in (0, 60_000_000)}
+        one = select_bucket_counts(connection, table, 120, 0, HOUR, TEXTS[2])
+        assert sorted(one) == sorted(each for each in counts if each[0] == TEXTS[2])
 
 
 def test_a_row_that_the_database_refuses_is_refused_at_once_too(engine: Engine) -> None:

@@ -143,5 +143,31 @@ def run_command(
     )
 
 
+def command_process(environment: Mapping[str, str], log: Path, *arguments: str) -> Process:
+    """``faust -A sparkle_app ARGUMENTS``, to be started and sent signals."""
+    return Process(arguments[0], _faust(*arguments), log, environment=environment, folder=PROJECT)
+
+
+def read_one_line(
+    environment: Mapping[str, str], *arguments: str, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """``faust -A sparkle_app ARGUMENTS | head -1``: the reader leaves after the first line."""
+    with subprocess.Popen(
+        _faust(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(environment),
+        cwd=PROJECT,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        line = process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        return subprocess.CompletedProcess(process.args, process.wait(seconds), line, errors)
+
+
 def _faust(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "faust", "-A", "sparkle_app", *arguments]

@@ -1,0 +1,80 @@
+"""What verify and rebuild look at and change, and what they leave alone; no worker runs."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import create_engine, text
+
+from tests.support.database import Rows, query
+from tests.support.rows import store
+from tests.support.worker import Workspace, read_one_line, run_command
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOWHERE = "127.0.0.1:1"
+"""A broker: these commands need none."""
+
+
+def change(url: str, statement: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        assert connection.execute(text(statement)).rowcount, f"changed nothing: {statement}"
+    engine.dispose()
+
+
+def aggregates(url: str) -> Rows:
+    return query(url, "SELECT * FROM temperature_aggregates ORDER BY hostname, metric, bucket_start")
+
+
+def command(environment: dict[str, str], *arguments: str, code: int = 0) -> str:
+    done = run_command(environment, *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_time_within_a_bucket_takes_the_bucket_whole(database_url: str, workspace: Workspace) -> None:
+    def at(buckets: float) -> datetime:
+        return NOON + timedelta(hours=buckets)
+
+    environment = workspace.environment(NOWHERE, database_url, aggregates__bucket_seconds=3600)
+    store(database_url, [("host-1", "k", 20.0 + n, at(n / 4)) for n in range(12)])
+    command(environment, "rebuild")
+    right = aggregates(database_url)
+    assert [row["count"] for row in right] == [4, 4, 4]
+    scope = ("--since", at(1.5).isoformat(), "--until", at(1.6).isoformat())
+    assert "Temperature: 4 readings, 1 aggregates, 0 differences" in command(environment, "verify", *scope)
+    command(environment, "rebuild", *scope)
+    assert aggregates(database_url) == right
+    change(database_url, 'UPDATE temperature_aggregates SET "count" = 9')
+    assert "1 aggregates made anew" in command(environment, "rebuild", *scope)
+    assert [row["count"] for row in aggregates(database_url)] == [9, 4, 9]
+    # A time at the edge of a bucket takes none of the next.
+    scope = ("--until", at(1).isoformat())
+    assert "Temperature: 4 readings, 1 aggregates made anew" in command(environment, "rebuild", *scope)
+    assert [row["count"] for row in aggregates(database_url)] == [4, 4, 9]
+
+
+def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    # All of one bucket.
+    store(
+        database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(3) for metric in ("a", "b", "part")]
+    )
+    command(environment, "rebuild")
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b'")
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'part' AND value = 20")
+    change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'a'")
+    told = command(environment, "rebuild", "--plugin", "Temperature")
+    assert "5 readings, 2 aggregates made anew; 1 without raw rows were left as they are" in told
+    rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
+    # What is left of the raw rows gives another aggregate.
+    assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
+
+
+def test_a_reader_that_leaves_is_no_fault_of_the_database(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    # More than a pipe holds.
+    store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(2000)])
+    command(environment, "rebuild")
+    change(database_url, "UPDATE temperature_aggregates SET last = 21")
+    done = read_one_line(environment, "verify", "--plugin", "Temperature", "--most", "20000")
+    assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
+    assert (done.returncode, done.stderr) == (1, "")

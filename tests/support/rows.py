@@ -1,0 +1,46 @@
+"""Raw rows in SQL as workers store them, without a worker."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import uuid4
+
+from sqlalchemy.engine import make_url
+
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.plugin_api import Base, Reading
+from sparkle_app.storage.database import make_engine
+from sparkle_app.wire.event_time import micros
+from tests.support.worker import PROJECT
+
+
+def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> None:
+    """Make the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
+    plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].handler
+    engine = make_engine(make_url(url))
+    tables = (
+        "temperature_readings",
+        "temperature_aggregates",
+        "pu_workload_readings",
+        "pu_workload_aggregates",
+    )
+    Base.metadata.create_all(engine, tables=[Base.metadata.tables[name] for name in tables])
+    rows = [
+        Reading(
+            id=uuid4().bytes,
+            config_id=1,
+            hostname=hostname,
+            plugin="Temperature",
+            key=metric,
+            value=value,
+            observed_at=micros(at),
+            received_at=micros(at),
+            clock_trusted=True,
+            topic="t",
+            partition=0,
+            offset=offset,
+        )
+        for offset, (hostname, metric, value, at) in enumerate(readings)
+    ]
+    with engine.begin() as connection:
+        plugin.store_readings(connection, rows)
+    engine.dispose()
