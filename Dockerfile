@@ -14,7 +14,8 @@ RUN sed '/^# The demo only/,$d' requirements.txt > worker.txt \
     && pip install --no-cache-dir --disable-pip-version-check --requirement worker.txt \
     && rm worker.txt
 
-COPY settings.yaml ./
+# Packages for the earlier handler import sparkleM_core.
+COPY settings.yaml sparkleM_core.py ./
 COPY sparkle_app sparkle_app
 COPY plugins plugins
 RUN mkdir certs data && chown sparkle certs data

@@ -16,7 +16,9 @@ def main(source: str, folder: str) -> None:
     """Draw what the file holds."""
     once: Results = json.loads(Path(source).read_text())["once"]
     _growth(once, r"growth, (\d+) hosts x 2", "hosts", Path(folder) / "growth-hosts.svg")
-    _growth(once, r"growth, (\d+) raw rows before, (\w+)", "raw rows before", Path(folder) / "growth-rows.svg")
+    _growth(
+        once, r"growth, (\d+) raw rows before, (\w+)", "raw rows before", Path(folder) / "growth-rows.svg"
+    )
     _memory(once, Path(folder) / "backpressure.svg")
 
 

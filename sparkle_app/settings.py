@@ -89,7 +89,8 @@ class Aggregates(_Section):
 
 class DeadLetters(_Section):
     per_minute: int = Field(default=2500, ge=1)
-    """More dead letters than this in a minute stop the worker: a wrong key must not drain a topic."""
+    """More dead letters than this in a minute stop the worker. So does, before any of them is written, a batch of \
+which no key opens nine tenths and at least a tenth of this number."""
 
 
 class Web(_Section):

@@ -81,7 +81,7 @@ async def prepare(app: "SparkleApp") -> None:
 
 
 def check_limits(settings: Settings) -> None:
-    """A single batch of bad records does not stop the worker for ever.
+    """A single batch of bad records, if keys open them, does not stop the worker for ever.
 
     Raises:
         StartupFault: when it would.

@@ -109,7 +109,8 @@ class Ingest:
         if letters:
             # Those that were letters before are none the more.
             before = set(map(_place, replayed))
-            self._office.admit([letter for letter in letters if _place(letter[0]) not in before])
+            new = [letter for letter in letters if _place(letter[0]) not in before]
+            self._office.admit(new, len(records) - len(replayed))
             await until_done("dead letters", metrics, lambda: self._office.send(letters))
         with metrics.stage_seconds.labels("forward").time():
             await until_done("forward", metrics, lambda: self._forwarder.forward(stored))

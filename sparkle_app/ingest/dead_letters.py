@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from faust.types import TopicT
 
-from sparkle_app.errors import BadRecord, TransientFault
+from sparkle_app.errors import BadRecord, Reason, TransientFault
 from sparkle_app.metrics import Metrics
 from sparkle_app.retry import BROKER_ERRORS
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.letters import letter_headers, letter_key, letter_value
 
 logger = logging.getLogger(__name__)
+
+
+# What a wrong or missing key makes of good records.
+_KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 
 
 class TooManyDeadLetters(Exception):
@@ -45,23 +49,33 @@ class DeadLetterOffice:
         self._clock = clock
         self._recent: deque[float] = deque([clock()] * min(recent, per_minute))
 
-    def admit(self, letters: Sequence[tuple[Record, BadRecord]]) -> None:
-        """Count letters against the limit, before any of them is sent.
+    def admit(self, letters: Sequence[tuple[Record, BadRecord]], records: int) -> None:
+        """Look at a batch's letters, and count them against the limit, before any of them is sent.
+
+        Arguments:
+            records: how many the batch has, good ones among them.
 
         Raises:
-            TooManyDeadLetters: when there were more than ``per_minute`` in the last minute.
+            TooManyDeadLetters: when no key opens nine tenths of the batch, and these are at least a tenth of
+                ``per_minute``: they come again when the worker is started again, and stop it again. Or when there were
+                more than ``per_minute`` letters in the last minute.
         """
+        unopened = [letter for letter in letters if letter[1].reason in _KEY_REASONS]
+        if len(unopened) * 10 >= max(self._per_minute, 9 * records):
+            raise TooManyDeadLetters(
+                f"certs: expected the keys of what is sent, found none for {len(unopened)} of {records} records that"
+                f" came together, the last of them {_said(unopened[-1])}; put the right keys there and start again:"
+                " nothing is lost, none of these records became a dead letter (docs/operations.md says how they can)"
+            )
         now = self._clock()
         while self._recent and self._recent[0] <= now - 60:
             self._recent.popleft()
         self._recent.extend(now for _ in letters)
         if len(self._recent) > self._per_minute:
-            record, bad = letters[-1]
             raise TooManyDeadLetters(
                 f"dead_letters.per_minute: expected at most {self._per_minute} dead letters a minute, found"
-                f" {len(self._recent)}, the last of them for {bad} ({record.topic}, partition {record.partition},"
-                f" offset {record.offset}); mend the cause and start again: nothing is lost, these records were not"
-                " acknowledged"
+                f" {len(self._recent)}, the last of them {_said(letters[-1])}; mend the cause and start again: nothing"
+                " is lost, these records were not acknowledged"
             )
 
     async def send(self, letters: Sequence[tuple[Record, BadRecord]]) -> None:
@@ -101,3 +115,8 @@ class DeadLetterOffice:
             await asyncio.gather(*sent)
         except BROKER_ERRORS as error:
             raise TransientFault(f"broker: {error!r}") from error
+
+
+def _said(letter: tuple[Record, BadRecord]) -> str:
+    record, bad = letter
+    return f"for {bad} ({record.topic}, partition {record.partition}, offset {record.offset})"

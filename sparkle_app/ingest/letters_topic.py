@@ -1,7 +1,7 @@
 """Reading the dead-letter topic from beside the workers: which letters there are, and how many are new."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,20 +29,32 @@ class LettersTopic:
         return sum(self._ends.values())
 
     async def since(self, milliseconds: int) -> int:
-        """How many letters were sent since a time, in milliseconds since the epoch."""
-        firsts = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, milliseconds))
-        return sum(self._ends[at] - first.offset for at, first in firsts.items() if first)
+        """How many letters were sent since a time, in milliseconds since the epoch.
 
-    async def messages(self) -> AsyncIterator[tuple[Place, bytes, Letter | None]]:
-        """All messages: where, the letter's key, and the letter; None where it is withdrawn.
+        One that was sent more than once is one; a withdrawal is none.
+        """
+        firsts = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, milliseconds))
+        starts = {at: first.offset for at, first in firsts.items() if first}
+        return len({key async for _, key, letter in self.messages(starts) if letter})
+
+    async def messages(
+        self, starts: Mapping[TopicPartition, int] | None = None
+    ) -> AsyncIterator[tuple[Place, bytes, Letter | None]]:
+        """Messages: where, the letter's key, and the letter; None where it is withdrawn.
 
         What somebody else wrote to the topic, which is no letter, is left out.
+
+        Arguments:
+            starts: from which offset on; nothing of partitions that it does not name. All messages, if left out.
         """
-        consumer, left = self._consumer, {at for at, end in self._ends.items() if end}
+        consumer = self._consumer
+        left = {at for at in (self._ends if starts is None else starts) if self._ends[at]}
         if not left:
             return
-        consumer.assign(list(self._ends))
-        await consumer.seek_to_beginning(*self._ends)
+        consumer.assign(list(left))
+        await consumer.seek_to_beginning(*left)
+        for at, offset in (starts or {}).items():
+            consumer.seek(at, offset)
         while left:
             for at, records in (await consumer.getmany(timeout_ms=1000)).items():
                 for record in records:

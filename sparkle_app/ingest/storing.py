@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from sparkle_app.errors import BadRecord, Reason
 from sparkle_app.plugin_api import Plugin, Reading
-from sparkle_app.storage.database import refuses_row, transient
+from sparkle_app.storage.database import nothing_swallowed, refuses_row, transient
 
 Stored = tuple[list[Reading], list[tuple[Reading, BadRecord]]]
 
@@ -61,7 +61,7 @@ class ReadingStore:
         for reading in readings:
             by_plugin.setdefault(reading.plugin, []).append(reading)
         stored: list[Reading] = []
-        with self._engine.begin() as connection:
+        with self._engine.begin() as connection, nothing_swallowed():
             # Sorted, so that two workers never wait for each other in a circle.
             for name in sorted(by_plugin):
                 stored += self._plugins[name].store_readings(connection, by_plugin[name])

@@ -81,8 +81,8 @@ def insert_new(
     inserted: set[str] = set()
     for some in chunks(rows):
         statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
-        ids_inserted = connection.execute(statement, {"rows": _json(table, some)}).scalars()
-        inserted.update(id_.replace("-", "") for id_ in ids_inserted)
+        new_ids = connection.execute(statement, {"rows": _json(table, some)}).scalars()
+        inserted.update(id_.replace("-", "") for id_ in new_ids)
     return inserted
 
 

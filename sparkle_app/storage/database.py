@@ -2,6 +2,7 @@
 
 import select
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from psycopg2.extensions import (
     STATUS_READY,
     set_wait_callback,
 )
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.errors import StartupFault, TransientFault
 
@@ -38,10 +40,34 @@ _POSTGRESQL = {
 # What a suspended worker has locked is free again when its partitions are another's; no wait is without end.
 _LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
 _STATEMENT_SECONDS = 60
-# SQLSTATE classes that concern the data: data exception, integrity constraint, program limit exceeded.
-_ROWS_FAULT = ("22", "23", "54")
 # SQLSTATEs of a deadlock, and of a wait for a lock that took longer than lock_timeout.
 _LOCK_FAULTS = ("40P01", "55P03")
+# SQLSTATE classes, and single states, of what may be mended without us and concerns every row alike.
+_POSTGRESQL_WAITS = (
+    "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
+    # Read-only, as a standby is; sessions ended for their idleness.
+    "25006", "25P03", "25P04",
+    # No right to it; no such table, column or type; no such unique constraint: somebody else's schema.
+    "42501", "42P01", "42703", "42704", "42P10",
+)  # fmt: skip
+_SQLITE_WAITS = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
+# SQLite tells these apart from a row's faults by their words only.
+_SQLITE_SCHEMA = (
+    "no such table",
+    "no such column",
+    "has no column named",
+    "ON CONFLICT clause does not match",
+)
+# What a driver says by itself of a connection that is gone; its other words are about a value.
+_OF_THE_CONNECTION = {
+    psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
+}  # fmt: skip
+_WAITED_OUT = (OSError, MemoryError, NoFreeConnection, DisconnectionError, NoSuchTableError)
+_seen = threading.local()
 
 
 def make_engine(url: URL, *, for_command: bool = False) -> Engine:
@@ -52,16 +78,25 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
             Ctrl-C ends them.
     """
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
-    if for_command:
-        set_wait_callback(_wait)
-    seconds = 0 if for_command else _STATEMENT_SECONDS
-    return create_engine(
-        url,
-        executemany_mode="values_plus_batch",
-        pool_pre_ping=True,
-        connect_args={**_POSTGRESQL, "options": f"{_LIMITS} -c statement_timeout={seconds}s"},
-    )
+        engine = _sqlite(url)
+    else:
+        if for_command:
+            set_wait_callback(_wait)
+        seconds = 0 if for_command else _STATEMENT_SECONDS
+        engine = create_engine(
+            url,
+            executemany_mode="values_plus_batch",
+            pool_pre_ping=True,
+            connect_args={**_POSTGRESQL, "options": f"{_LIMITS} -c statement_timeout={seconds}s"},
+        )
+
+    @event.listens_for(engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        error, faults = context.sqlalchemy_exception, getattr(_seen, "faults", None)
+        if error and faults is not None and not context.is_pre_ping and not refuses_row(error):
+            faults.append(error)
+
+    return engine
 
 
 @contextmanager
@@ -75,17 +110,46 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 def refuses_row(error: Exception) -> bool:
-    """Whether the rows themselves are at fault, so that trying again is no use.
+    """Whether one of the rows, or what a plugin does with it, is at fault, so that trying again is no use.
 
-    Everything else that a database says (not there, locked, full, no such table) may be mended without us.
+    What may be mended without us (not there, locked, full, no such table, no right to it) and would refuse every row
+    is named here; everything else is taken for a row's.
     """
-    if isinstance(error, DataError | IntegrityError):
-        return True
-    if isinstance(error, DBAPIError) and str(getattr(error.orig, "pgcode", "")).startswith(_ROWS_FAULT):
-        return True
-    if isinstance(error, DBAPIError):
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
-    return isinstance(error, StatementError) or not isinstance(error, SQLAlchemyError | OSError | MemoryError)
+    cause = error.orig if isinstance(error, StatementError) and error.orig else error
+    return not (isinstance(cause, _WAITED_OUT) or _waits(cause))
+
+
+def _waits(cause: BaseException) -> bool:
+    """Whether a driver's error may be mended without us."""
+    if isinstance(cause, sqlite3.Error):
+        # Not there: the driver's own, about a value that it does not know.
+        code = getattr(cause, "sqlite_errorcode", None)
+        return code is not None and (
+            code & 0xFF in _SQLITE_WAITS or any(words in str(cause) for words in _SQLITE_SCHEMA)
+        )
+    if not isinstance(cause, psycopg2.Error):
+        return False
+    return cause.pgcode.startswith(_POSTGRESQL_WAITS) if cause.pgcode else type(cause) in _OF_THE_CONNECTION
+
+
+@contextmanager
+def nothing_swallowed() -> Iterator[None]:
+    """Within it, a fault of this thread's statements that may mend itself is raised in the end, whoever caught it: a
+    plugin that only logs it would lose its row.
+
+    Raises:
+        DBAPIError: the first of them.
+    """
+    faults: list[Exception] = []
+    _seen.faults = faults
+    try:
+        yield
+    finally:
+        _seen.faults = None
+        if faults:
+            raise faults[0]
 
 
 def transient(error: Exception) -> TransientFault:

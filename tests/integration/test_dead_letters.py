@@ -1,5 +1,6 @@
 """Dead letters: listed, sent back through, and never so many that they drain a topic."""
 
+import asyncio
 import json
 import shutil
 import time
@@ -7,7 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
+from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.ingest.letters_topic import letters_of_last_minute
+from sparkle_app.settings import Broker as BrokerSettings
+from sparkle_app.settings import Settings
+from sparkle_app.topics import dead_letter_topic
+from sparkle_app.wire.envelope import Record as HandledRecord
+from sparkle_app.wire.letters import letter_headers, letter_key
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
@@ -137,29 +146,78 @@ def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
     (tmp_path / "elsewhere").mkdir()
     wrong = Collector(tmp_path / "elsewhere")
     right = Collector(workspace.certs)
+    assert right.config_id == wrong.config_id
+    # A few are dead letters, and a good one after them is a row.
+    worker = start_worker()
+    some = [wrong.record("host-new", "Temperature", "k", 20.0) for _ in range(20)]
+    produce(broker.bootstrap, workspace.topic, some)
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 20)
+    produce(broker.bootstrap, workspace.topic, [right.record("host-1", "Temperature", "k", 20.0)])
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    assert worker.terminate() == 0
     records = [wrong.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(2000)]
+    produce(broker.bootstrap, workspace.topic, records)
+    # A supervisor starts it again and again.
+    for _ in range(4):
+        worker = start_worker(ready=False)
+        assert worker.process.wait(60) == 1
+        said = worker.process.tail()
+        assert "certs: expected the keys of what is sent, found none for" in said
+        assert "undecryptable: not encrypted for rsa_key_1" in said
+        assert "Traceback" not in said
+        assert handled(broker, workspace) == 20
+    # Mended, everything becomes rows.
+    shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
+    start_worker()
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2001)
+    assert (
+        run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all").returncode == 0
+    )
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2021)
+    eventually(lambda: letters(broker, workspace), lambda found: not found)
+
+
+@ONLY_SQLITE
+def test_other_dead_letters_are_capped_by_the_minute(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    Collector(workspace.certs)
     limit = 300
     settings = {"dead_letters__per_minute": limit, "ingest__batch_size": 100}
     worker = start_worker(**settings)
-    produce(broker.bootstrap, workspace.topic, records)
-    # A supervisor starts it again and again.
+    produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
     for _ in range(3):
         assert worker.process.wait(60) == 1
-        said = worker.process.tail()
-        assert f"dead_letters.per_minute: expected at most {limit} dead letters a minute" in said
-        assert "undecryptable: not encrypted for rsa_key_1" in said
-        assert "Traceback" not in said
+        assert f"expected at most {limit} dead letters a minute" in worker.process.tail()
         sent = handled(broker, workspace)
         worker = start_worker(ready=False, **settings)
     # What a worker sent in the minute before counts for the next.
     assert 0 < sent <= limit
     worker.kill()
-    # Mended, everything that was not sent becomes rows.
-    shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
-    environment = workspace.environment(broker.bootstrap, database_url)
-    start_worker()
-    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= 2000 - limit)
-    assert run_command(environment, "replay", "--all").returncode == 0
-    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2000)
-    eventually(lambda: letters(broker, workspace), lambda found: not found)
-    assert right.config_id == wrong.config_id
+
+
+def test_a_letter_that_is_sent_twice_is_one_new_letter_and_a_withdrawal_is_none(
+    broker: Broker, workspace: Workspace
+) -> None:
+    settings = Settings(app_id=workspace.app_id, broker=BrokerSettings(url=broker.bootstrap))
+    topic = dead_letter_topic(workspace.app_id)
+    assert asyncio.run(letters_of_last_minute(settings)) == 0
+    create_topic(broker.bootstrap, topic, 4, cleanup_policy="compact")
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    now = int(time.time() * 1000)
+
+    def send(number: int, at: int, value: bytes | None = b"junk") -> None:
+        record = HandledRecord("telemetry", 0, number, 0, b"junk")
+        headers = letter_headers(record, BadRecord(Reason.NOT_JSON, "expected an object"))
+        producer.produce(topic, value, letter_key(record), headers=headers, timestamp=at)
+
+    for number in range(10):
+        send(number, now - 120_000)
+    assert producer.flush(20) == 0
+    assert asyncio.run(letters_of_last_minute(settings)) == 0
+    for number in range(10):
+        send(number, now, None)
+    for number in (20, 21, 22, 20, 21):
+        send(number, now)
+    assert producer.flush(20) == 0
+    assert asyncio.run(letters_of_last_minute(settings)) == 3

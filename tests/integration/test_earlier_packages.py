@@ -74,6 +74,34 @@ def test_their_readings_are_stored_in_their_own_tables(
     assert "Fans: 20 readings, 20 aggregates, 0 differences" in verified.stdout
 
 
+def test_a_value_that_their_columns_do_not_take_is_one_dead_letter_and_the_next_one_is_stored(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    install(workspace.plugins, workspace.topic)
+    collector = Collector(workspace.certs)
+    start_worker()
+    # No database takes these for a number; a door that was never opened cannot be opened again.
+    bad = [(name, "1", value) for name in ("Pumps", "Doors", "Fans") for value in ({"a": 1}, [1.0])]
+    bad += [("Doors", "again/1", 2)]
+    if database_url.startswith("postgresql"):
+        # SQLite takes anything that it has a form for.
+        bad += [(name, "1", value) for name in ("Pumps", "Doors") for value in (True, "high")]
+    records = [collector.record("host-1", *reading) for reading in bad]
+    good = [collector.record("host-2", "Pumps", "1", float(n)) for n in range(20)]
+    good += [collector.record("host-2", "Doors", str(n), n) for n in range(20)]
+    # In one partition: nothing goes round them.
+    placed = produce(broker.bootstrap, workspace.topic, [*good[::2], *records, *good[1::2]], partition=0)
+    eventually(lambda: (count(database_url, "pumps"), count(database_url, "doors")), lambda n: n == (20, 20))
+    letters = consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
+    assert {letter.key for letter in letters} == {
+        f"{workspace.topic}/{partition}/{offset}".encode() for partition, offset in placed[20:-20]
+    }
+    assert {dict(letter.headers)["sparkle-reason"] for letter in letters} == {b"refused_by_database"}
+    assert [row["level"] for row in query(database_url, "SELECT level FROM pumps ORDER BY level")] == [
+        float(n) for n in range(20)
+    ]
+
+
 def test_killed_with_records_waiting_each_is_one_row_of_theirs(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:

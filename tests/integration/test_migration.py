@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from Crypto.PublicKey import RSA
 from sqlalchemy import Column, DateTime, Float, Integer, MetaData, String, Table, Uuid, create_engine, text
 
@@ -13,6 +14,9 @@ from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.kafka import consumer_groups
+from tests.support.produce import create_topic, produce
 from tests.support.worker import PROJECT, Workspace, run_command
 
 # The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
@@ -63,6 +67,41 @@ def earlier_table(url: str) -> None:
     engine.dispose()
 
 
+def handled_by_the_earlier_one(bootstrap: str, topic: str, group: str, records: list[bytes]) -> None:
+    """Records that Kafka still holds and whose offsets are committed, in three of four partitions."""
+    create_topic(bootstrap, topic, 4)
+    for partition in range(3):
+        produce(bootstrap, topic, records[partition::3], partition=partition)
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    ends = [TopicPartition(topic, partition, len(records[partition::3])) for partition in range(3)]
+    consumer.commit(offsets=ends, asynchronous=False)
+    consumer.close()
+
+
+def hand_over(bootstrap: str, topic: str, group: str, app_id: str, folder: Path) -> None:
+    """As a person copies it from the document, with the names changed."""
+    document = (PROJECT / "docs" / "migration.md").read_text("utf-8")
+    found = re.search(r"```\n(kafka-consumer-groups.sh .+?)```", document, re.DOTALL)
+    assert found
+    script = found[1]
+    names = {
+        "kafka:9092": bootstrap,
+        "earlier": group,
+        "telemetry": topic,
+        "sparkle": app_id,
+        "offsets.csv": folder / "o",
+    }
+    for name, own in names.items():
+        assert f" {name}" in script
+        script = script.replace(f" {name}", f" {own}")
+    export, take = re.findall(r"kafka-consumer-groups.+?(?<!\\)\n", script, re.DOTALL)
+    consumer_groups(export)
+    offsets = (folder / "o").read_text()
+    assert f"{topic},3,10" in offsets
+    (folder / "o").write_text(offsets.replace(f"{topic},3,10", f"{topic},3,0"))
+    consumer_groups(take)
+
+
 def migrate(url: str) -> int:
     engine = create_engine(url)
     with engine.begin() as connection:
@@ -73,11 +112,28 @@ def migrate(url: str) -> int:
     return changed
 
 
+@pytest.mark.parametrize("takes_over_the_group", [False, True])
 def test_readings_come_along_once_and_have_aggregates(
-    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+    broker: Broker,
+    database_url: str,
+    workspace: Workspace,
+    start_worker: StartWorker,
+    tmp_path: Path,
+    takes_over_the_group: bool,
 ) -> None:
-    Collector(workspace.certs)
-    assert start_worker().terminate() == 0
+    collector = Collector(workspace.certs)
+    group = workspace.app_id if takes_over_the_group else f"{workspace.app_id}-earlier"
+    stored = [collector.record("host-0", "Temperature", "coretemp/Core 0", float(n)) for n in range(200)]
+    handled_by_the_earlier_one(broker.bootstrap, workspace.topic, group, stored)
+    # What came when the earlier handler had ended.
+    for partition in range(4):
+        later = [collector.record("host-9", "Temperature", "coretemp/Core 1", float(n)) for n in range(10)]
+        produce(broker.bootstrap, workspace.topic, later, partition=partition)
+    if not takes_over_the_group:
+        hand_over(broker.bootstrap, workspace.topic, group, workspace.app_id, tmp_path)
+    worker = start_worker()
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= 40)
+    assert worker.terminate() == 0
     earlier_table(database_url)
     assert migrate(database_url) == 200
     assert migrate(database_url) == 0
@@ -85,14 +141,15 @@ def test_readings_come_along_once_and_have_aggregates(
     rebuilt = run_command(environment, "rebuild", "--plugin", "Temperature")
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     assert run_command(environment, "verify", "--plugin", "Temperature").returncode == 0
-    assert count(database_url, "temperature_readings") == 200
+    assert count(database_url, "temperature_readings") == 240
     metrics = query(database_url, "SELECT metric, count(*) AS n FROM temperature_readings GROUP BY metric")
     assert {row["metric"]: row["n"] for row in metrics} == {
         "coretemp/Core 0": 100,
         "coretemp/Core 0/high": 100,
+        "coretemp/Core 1": 40,
     }
     counted = query(database_url, 'SELECT sum("count") AS n, sum(sum) AS s FROM temperature_aggregates')[0]
-    assert (counted["n"], counted["s"]) == (200, sum(range(200)))
+    assert (counted["n"], counted["s"]) == (240, sum(range(200)) + 4 * sum(range(10)))
     worker = start_worker()
     # Noon in the zone that the statement names is nine o'clock in UTC.
     path = (

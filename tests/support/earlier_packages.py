@@ -1,4 +1,4 @@
-"""Two plugin packages as others wrote them for the earlier handler, in different styles."""
+"""Plugin packages as others wrote them for the earlier handler, in different styles."""
 
 from pathlib import Path
 
@@ -76,9 +76,74 @@ def add_dataframe(dt, hostname, key, value, *, session, config_id):
 """Says what it is in __init__.py alone, commits by itself, and has a table named as the handler would name its own."""
 
 
+PUMPS = {
+    "__init__.py": """
+import os
+NAME = "Pumps"
+VERSION = "1.0"
+AUTHOR = "a third"
+TOPIC = "{topic}"
+if os.environ.get("SPARKLE_M_SERVER"):
+    from . import server
+    from .server import DataFrame
+""",
+    "server.py": """
+import logging
+from sparkleM_core import BaseDataFrame, SqlAlchemyBase
+from sqlalchemy import Column, Float
+
+class DataFrame(SqlAlchemyBase, BaseDataFrame):
+    __tablename__ = "pumps"
+    level = Column(Float)
+
+def add_dataframe(dt, hostname, key, value, session=None, config_id=None):
+    try:
+        session.add(DataFrame(
+            config_id=config_id, date=dt, hostname=hostname, metric_root=key, metric_main=key, level=value,
+        ))
+        session.commit()
+    except Exception:
+        logging.getLogger(__name__).exception("not stored")
+""",
+}
+"""Checks nothing, and goes on when its commit fails."""
+
+DOORS = {
+    "__init__.py": """
+import os
+NAME = "Doors"
+VERSION = "3"
+AUTHOR = "a fourth"
+TOPIC = "{topic}"
+if os.environ.get("SPARKLE_M_SERVER"):
+    from . import server
+    from .server import DataFrame
+""",
+    "server.py": """
+import sparkleM_core
+from sqlalchemy import Column, Integer, select
+
+class DataFrame(sparkleM_core.SqlAlchemyBase, sparkleM_core.BaseDataFrame):
+    __tablename__ = "doors"
+    opened = Column(Integer)
+
+def add_dataframe(dt, hostname, key, value, session, config_id):
+    if key.startswith("again/"):
+        known = session.scalars(select(DataFrame).filter_by(hostname=hostname, metric_main=key[6:])).one()
+        known.opened = value
+    else:
+        session.merge(DataFrame(
+            config_id=config_id, date=dt, hostname=hostname, metric_root="door", metric_main=key, opened=value,
+        ))
+""",
+}
+"""Checks nothing, and looks for rows that may not be there."""
+
+
 def install(plugins: Path, topic: str) -> None:
-    """Put both into a folder of plugins."""
-    for name, files in (("fans", FANS), ("disks", DISKS)):
+    """Put them all into a folder of plugins."""
+    packages = {"fans": FANS, "disks": DISKS, "pumps": PUMPS, "doors": DOORS}
+    for name, files in packages.items():
         (plugins / name).mkdir()
         for file, text in files.items():
             (plugins / name / file).write_text(text.replace("{topic}", topic))

@@ -1,6 +1,7 @@
 """Apache Kafka as docker-compose.yaml sets it up, in one process or three, on free ports of 127.0.0.1."""
 
 import re
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -142,6 +143,21 @@ def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[Kafk
 def java(*options: str) -> list[str]:
     """The beginning of a command that runs one of Kafka's programs."""
     return ["java", *options, "-cp", f"{LIBS}/*"]
+
+
+def consumer_groups(script: str) -> str:
+    """Run lines of the documentation that call kafka-consumer-groups.sh, in bash; what they print.
+
+    Raises:
+        AssertionError: when one of them fails.
+    """
+    tool = " ".join(
+        map(shlex.quote, [*java("-Xmx128m"), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"])
+    )
+    lines = f'set -e\nkafka-consumer-groups.sh() {{ {tool} "$@"; }}\n{script}'
+    done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
 
 
 def _ports(names: Sequence[str]) -> list[int]:

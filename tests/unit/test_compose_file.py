@@ -1,5 +1,7 @@
 """docker-compose.yaml: Compose would take it, nothing in it is open that should not be, and the handler can use it."""
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from sparkle_app.settings_loading import load_settings
 from tests.support.compose import FILE, compose
+from tests.support.earlier_packages import install
 from tests.support.worker import PROJECT
 
 GIVEN = {"POSTGRES_PASSWORD": "p@ss/word", "SPARKLE_WEB__TOKEN": "token"}
@@ -88,3 +91,26 @@ def test_the_handler_takes_the_workers_settings(
     assert settings.broker.url == "kafka:19092"
     assert settings.web.host == "0.0.0.0"
     assert services["worker"]["command"][-1].startswith('SPARKLE_WEB__PUBLIC_URL="http://$HOSTNAME:6066"')
+
+
+def test_the_image_holds_all_that_a_worker_and_its_packages_import(tmp_path: Path) -> None:
+    allowed = set(re.findall(r"(?m)^!(\S+)", (PROJECT / ".dockerignore").read_text()))
+    copied = re.findall(r"(?m)^COPY (.+) \S+$", (PROJECT / "Dockerfile").read_text())
+    for name in " ".join(copied).split():
+        assert name in allowed
+        source = PROJECT / name
+        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
+    install(tmp_path / "plugins", "telemetry")
+    told = subprocess.run(
+        [sys.executable, "-c", _LOAD], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert told.stdout.split() == ["Disks", "Doors", "Fans", "PU_Workload", "Pumps", "Temperature"], (
+        told.stderr
+    )
+
+
+_LOAD = """
+from sparkle_app import application, settings_loading
+app = application.create_app(settings_loading.load_settings())
+print(*sorted(app.plugins.installed))
+"""

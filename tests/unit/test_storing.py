@@ -11,7 +11,7 @@ import psycopg2.errors
 import pytest
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.buckets import AggregateRow, Statistics
 from sparkle_app.errors import Reason, TransientFault
@@ -115,14 +115,21 @@ def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engi
         store(engine, Plain(), [a_reading(1)])
 
 
-@pytest.mark.parametrize(("state", "is_the_rows_fault"), [("54000", True), ("22P02", True), ("53100", False)])
+@pytest.mark.parametrize(
+    ("states", "is_the_rows_fault"),
+    [
+        (["54000", "22P02", "42804", "P0001", "25P02"], True),
+        (["53100", "55P03", "57P01", "58030", "40P01", "XX001", "25006", "42501", "42P01", "42703"], False),
+    ],
+)
 def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
-    state: str, is_the_rows_fault: bool
+    states: list[str], is_the_rows_fault: bool
 ) -> None:
-    fault = psycopg2.errors.lookup(state)()
-    # As the driver sets it when a server says so.
-    fault.__setstate__({"pgcode": state})
-    assert refuses_row(OperationalError("INSERT", {}, fault)) is is_the_rows_fault
+    for state in states:
+        fault = psycopg2.errors.lookup(state)()
+        # As the driver sets it when a server says so.
+        fault.__setstate__({"pgcode": state})
+        assert refuses_row(DBAPIError("INSERT", {}, fault)) is is_the_rows_fault, state
 
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:

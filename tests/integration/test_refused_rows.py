@@ -1,0 +1,164 @@
+"""What a database refuses one row for is a dead letter; what it would refuse every row for is waited out."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, Float, Uuid, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from sparkle_app.errors import Reason, TransientFault
+from sparkle_app.ingest.storing import ReadingStore, Stored
+from sparkle_app.plugin.earlier import EarlierPlugin
+from sparkle_app.plugin_api import Base, Reading
+from sparkle_app.storage.database import make_engine
+from tests.integration.test_statements import START
+
+
+class Level(Base):
+    __tablename__ = "levels"
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
+    level: Mapped[float] = mapped_column(Float)
+
+
+def careless(_dt: datetime, _host: str, _key: str, value: Any, *, session: Session, config_id: int) -> None:
+    session.add(Level(level=value))
+
+
+def swallowing(*reading: Any, session: Session, config_id: int) -> None:
+    careless(*reading, session=session, config_id=config_id)
+    try:
+        session.commit()
+    except Exception:
+        return
+
+
+def undoing(*reading: Any, session: Session, config_id: int) -> None:
+    careless(*reading, session=session, config_id=config_id)
+    try:
+        session.commit()
+    except Exception:
+        session.rollback()
+
+
+PACKAGES = {each.__name__: EarlierPlugin(each.__name__, each) for each in (careless, swallowing, undoing)}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(make_url(database_url))
+    tables = [Level.__table__, *(plugin.DataFrame.__table__ for plugin in PACKAGES.values())]
+    Base.metadata.create_all(engine, tables=tables)  # type: ignore[arg-type]
+    yield engine
+    engine.dispose()
+
+
+def a_reading(number: int, plugin: str, value: Any) -> Reading:
+    return Reading(
+        number.to_bytes(16),
+        1,
+        "host",
+        plugin,
+        "k",
+        value,
+        START + number,
+        START,
+        True,
+        "telemetry",
+        0,
+        number,
+    )
+
+
+def store(engine: Engine, plugin: str, values: list[Any]) -> Stored:
+    readings = [a_reading(number, plugin, value) for number, value in enumerate(values)]
+    with ThreadPoolExecutor() as executor:
+        return asyncio.run(ReadingStore(engine, PACKAGES, executor).store(readings))
+
+
+def run(engine: Engine, *statements: str) -> None:
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def levels(engine: Engine) -> list[float]:
+    with engine.connect() as connection:
+        return [row.level for row in connection.execute(text("SELECT level FROM levels ORDER BY level"))]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, [1.0], None])
+@pytest.mark.parametrize("plugin", ["careless", "swallowing"])
+def test_a_value_that_a_column_does_not_take_is_refused_alone(
+    engine: Engine, plugin: str, value: object
+) -> None:
+    stored, refused = store(engine, plugin, [*map(float, range(5)), value, *map(float, range(5, 9))])
+    assert [(each.offset, bad.reason) for each, bad in refused] == [(5, Reason.REFUSED_BY_DATABASE)]
+    assert len(stored) == 9
+    assert levels(engine) == [float(n) for n in range(9)]
+
+
+def dropped(engine: Engine) -> Callable[[], None]:
+    run(engine, "ALTER TABLE levels RENAME TO elsewhere")
+    return lambda: run(engine, "ALTER TABLE elsewhere RENAME TO levels")
+
+
+def another_column(engine: Engine) -> Callable[[], None]:
+    run(engine, "ALTER TABLE levels RENAME COLUMN level TO height")
+    return lambda: run(engine, "ALTER TABLE levels RENAME COLUMN height TO level")
+
+
+def forbidden(engine: Engine) -> Callable[[], None]:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite knows no rights")
+    name = f"writer_{uuid.uuid4().hex[:8]}"
+    run(
+        engine,
+        f"CREATE ROLE {name}",
+        f"GRANT ALL ON careless_readings, swallowing_readings, undoing_readings TO {name}",
+    )
+    # Sessions that are new take it.
+    run(engine, f"ALTER ROLE {engine.url.username} IN DATABASE {engine.url.database} SET role TO {name}")
+    engine.dispose()
+
+    def mend() -> None:
+        run(engine, "SET LOCAL ROLE NONE", f"GRANT ALL ON levels TO {name}")
+
+    return mend
+
+
+def read_only(engine: Engine) -> Callable[[], None]:
+    if engine.dialect.name == "sqlite":
+        run(engine, "PRAGMA query_only = ON")
+        # A new connection is not.
+        return engine.dispose
+    name = f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only TO"
+    run(engine, f"{name} on")
+    engine.dispose()
+
+    def mend() -> None:
+        run(engine, "SET TRANSACTION READ WRITE", f"{name} off")
+        engine.dispose()
+
+    return mend
+
+
+@pytest.mark.parametrize("plugin", PACKAGES)
+@pytest.mark.parametrize("fault", [dropped, another_column, forbidden, read_only])
+def test_what_every_row_would_be_refused_for_is_waited_out(
+    engine: Engine, plugin: str, fault: Callable[[Engine], Callable[[], None]]
+) -> None:
+    mend = fault(engine)
+    with pytest.raises(TransientFault):
+        store(engine, plugin, [1.0, 2.0])
+    with pytest.raises(TransientFault):
+        store(engine, plugin, [1.0])
+    mend()
+    stored, refused = store(engine, plugin, [1.0, 2.0])
+    assert (len(stored), refused) == (2, [])
+    assert levels(engine) == [1.0, 2.0]
