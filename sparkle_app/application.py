@@ -26,6 +26,7 @@ from sparkle_app.metrics import Metrics
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.settings import Settings, database_url
 from sparkle_app.storage.database import make_engine
+from sparkle_app.watching import watch
 from sparkle_app.web.pages import add_pages, middlewares
 from sparkle_app.wire.keyring import Keyring, internal_key
 from sparkle_app.wire.sealing import Sealer
@@ -121,6 +122,16 @@ class SparkleApp(faust.App):
         """Wait for what the worker needs, and make what it writes to."""
         await super().on_first_start()
         await startup.prepare(self)
+
+    async def on_started(self) -> None:
+        """Look after the broker, also while tables are recovered."""
+        self.add_future(watch(self))
+        await super().on_started()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the worker has its partitions, and their tables are recovered."""
+        return bool(self.tables.actives_ready and not self.rebalancing and not self.in_recovery)
 
     async def on_stop(self) -> None:
         """Leave in bounded time, whatever the database does: redelivery does the rest."""

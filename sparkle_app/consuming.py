@@ -46,9 +46,14 @@ class CarefulConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
+    @property
+    def heard_at(self) -> float:
+        """When the broker answered last, in monotonic seconds; 0 before it has given partitions."""
+        return self._thread.heard_at
+
     def in_session(self) -> bool:
         """Whether the partitions are surely still this worker's: the broker has answered within the session."""
-        return time.monotonic() - self._thread.heard_at < SESSION_SECONDS
+        return time.monotonic() - self.heard_at < SESSION_SECONDS
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called when the broker has given partitions."""

@@ -6,9 +6,9 @@ Every key is declared here once, with its default, its bounds and its descriptio
 from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +23,12 @@ LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+def _log_level(value: Any) -> Any:
+    # What is none is shown as it was written.
+    return value.upper() if isinstance(value, str) and value.upper() in get_args(LogLevel) else value
 
 
 class _Section(BaseModel):
@@ -124,8 +130,8 @@ class Settings(BaseSettings):
     """Folder of plugin packages."""
     data: Path = Path("data")
     """Folder of the worker's own files."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    """The least level that is logged."""
+    log_level: Annotated[LogLevel, BeforeValidator(_log_level)] = "INFO"
+    """The least level that is logged, in capitals or not."""
     broker: Broker = Broker()
     database: Database = Database()
     ingest: Ingest = Ingest()

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_settings import YamlConfigSettingsSource
 from sqlalchemy.exc import ArgumentError
 
 from sparkle_app.errors import StartupFault
@@ -44,7 +43,7 @@ def load_settings(path: Path | None = None) -> Settings:
             if key not in known:
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
-        values = YamlConfigSettingsSource(Settings, yaml_file=path)() if _readable(path) else {}
+        values = _read(path)
         _check_sections(path, Settings, values)
         settings = Settings(**values)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -76,15 +75,46 @@ def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], 
         _check_sections(path, cast(type[BaseModel], section.annotation), value, f"{prefix}{name}.")
 
 
-def _readable(path: Path) -> bool:
-    if path.is_file():
-        return True
-    raise StartupFault(
-        str(path),
-        expected="a settings file",
-        found="none",
-        hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
-    )
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once: of two the last would silently replace the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise StartupFault(
+                    f"{key.start_mark.name}, line {line}",
+                    expected="each key once",
+                    found=f"{key.value}, which is in line {lines[key.value]} as well",
+                    hint="make one of the two",
+                )
+            lines[key.value] = line
+        return node
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's keys and values."""
+    if not path.is_file():
+        raise StartupFault(
+            str(path),
+            expected="a settings file",
+            found="none",
+            hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
+        )
+    with path.open("rb") as file:
+        values = yaml.load(file, _Loader)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise StartupFault(
+            str(path),
+            expected="keys with values, such as app_id: sparkle",
+            found="a list" if isinstance(values, list) else "one value",
+            hint="see docs/settings.md",
+        )
+    return values
 
 
 def _unknown(where: str, key: str, known: list[str]) -> StartupFault:

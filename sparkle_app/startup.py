@@ -10,13 +10,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app import topics
-from sparkle_app.broker import security_arguments, why_not
+from sparkle_app.broker import why_not
+from sparkle_app.broker_topics import make_topics
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
 from sparkle_app.retry import leave
@@ -186,79 +185,11 @@ async def reach_broker(app: "SparkleApp") -> None:
         TransientFault: when the broker does not answer.
         StartupFault: as :func:`make_topics`.
     """
-    await make_topics(app.settings, app.plugins.topics, list(app.plugins.installed))
+    await make_topics(app.settings, app.plugins)
     try:
         app.recent_letters = await letters_of_last_minute(app.settings)
     except (KafkaError, OSError) as error:
         raise TransientFault(await why_not(app.settings.broker, error)) from error
-
-
-async def make_topics(settings: Settings, plugin_topics: list[str], plugins: list[str]) -> None:
-    """Create the topics that are not there yet, and check the number of partitions of those that are.
-
-    Raises:
-        TransientFault: when the broker does not answer.
-        StartupFault: when one of the handler's own topics has another number of partitions, or the broker refuses the
-            worker's certificate or login.
-    """
-    app_id = settings.app_id
-    large = {"max.message.bytes": str(topics.LARGEST_MESSAGE)}
-    resolution = settings.aggregates.bucket_seconds
-    samples = {topics.samples_topic(app_id, name): large for name in plugins}
-    changelogs = {
-        topics.changelog_topic(app_id, name, resolution): {**large, "cleanup.policy": "compact"}
-        for name in plugins
-    }
-    wanted: dict[str, dict[str, str]] = {
-        # The broker's time cannot be wrong with the host's clock.
-        **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugin_topics},
-        topics.dead_letter_topic(app_id): {**large, "cleanup.policy": "compact"},
-        **samples,
-        **changelogs,
-    }
-    # What its lines say, many times, the caller says once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.broker.url,
-        request_timeout_ms=10_000,
-        **security_arguments(settings.broker),
-    )
-    try:
-        await admin.start()
-        await _create(admin, settings, wanted)
-        for described in await admin.describe_topics([*samples, *changelogs]):
-            found = len(described["partitions"])
-            if not found:
-                raise TransientFault(f"topic {described['topic']} was made, and is not there yet")
-            if found != settings.broker.partitions:
-                raise StartupFault(
-                    "broker.partitions",
-                    expected=f"{settings.broker.partitions} partitions of topic {described['topic']}",
-                    found=str(found),
-                    hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
-                )
-    except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(settings.broker, error)) from error
-    finally:
-        await admin.close()
-        logging.getLogger("aiokafka").setLevel(logging.NOTSET)
-
-
-async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:
-    existing = set(await admin.list_topics())
-    new = [
-        NewTopic(name, settings.broker.partitions, settings.broker.replication, topic_configs=configs)
-        for name, configs in wanted.items()
-        if name not in existing
-    ]
-    if not new:
-        return
-    response = await admin.create_topics(new)
-    for name, code, *_ in response.topic_errors:
-        error = for_code(code)
-        # Another worker may have been quicker.
-        if code and error is not TopicAlreadyExistsError:
-            raise TransientFault(f"topic {name}: {error.__name__}")
 
 
 def leave_soon(crashed: Callable[[], bool]) -> None:

@@ -1,21 +1,20 @@
 """``faust -A sparkle_app check``: is everything there that a worker needs?"""
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterator
 
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app import topics
-from sparkle_app.broker import security_arguments, why_not
+from sparkle_app.broker import why_not
+from sparkle_app.broker_topics import examine_topics
 from sparkle_app.commands.base import JSON, SparkleCommand
-from sparkle_app.errors import StartupFault
-from sparkle_app.settings import Broker, database_url, masked
-from sparkle_app.startup import check_limits, check_web
-from sparkle_app.storage.database import reading, transient
+from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.settings import database_url, masked
+from sparkle_app.startup import check_limits, check_port, check_web
+from sparkle_app.storage.database import can_be_made, reading, transient
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
 _SECONDS = 10
@@ -30,7 +29,9 @@ class Finding(msgspec.Struct):
 
 
 class check(SparkleCommand):
-    """Check settings, plugins, keys, database and broker; exit code 1 when one of them is at fault.
+    """Check settings, plugins, keys, web address, database and broker; exit code 1 when one of them is at fault.
+
+    It changes nothing.
 
     Example: faust -A sparkle_app check
     """
@@ -43,6 +44,7 @@ class check(SparkleCommand):
             *self._settings(),
             *self._plugins(),
             *self._keys(),
+            self._web(),
             await self._database(),
             await self._broker(),
         ]
@@ -85,49 +87,55 @@ class check(SparkleCommand):
         else:
             yield Finding("internal key", True, f"the first worker will make {path}")
 
+    def _web(self) -> Finding:
+        address = str(self.handler.conf.canonical_url)
+        try:
+            check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
+        except StartupFault as fault:
+            busy = isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE
+            # A worker that runs already is no fault.
+            return Finding(
+                "web", busy, f"{address} is in use: one worker can run there" if busy else str(fault)
+            )
+        return Finding("web", True, address)
+
     async def _database(self) -> Finding:
         handler = self.handler
 
         def connect() -> str:
+            url = database_url(handler.settings)
+            if can_be_made(url):
+                return f"{url} is not there yet; the first worker will make it"
             try:
                 with reading(handler.engine) as connection:
                     connection.execute(text("SELECT 1"))
             except (SQLAlchemyError, OSError) as error:
                 raise StartupFault(
                     "database.url",
-                    expected=database_url(handler.settings).render_as_string(hide_password=True),
+                    expected=url.render_as_string(hide_password=True),
                     found=str(transient(error)),
                     hint="start it, or correct the setting",
                 ) from error
-            return database_url(handler.settings).render_as_string(hide_password=True)
+            return url.render_as_string(hide_password=True)
 
         return await asyncio.to_thread(_finding, "database", connect)
 
     async def _broker(self) -> Finding:
         settings = self.handler.settings
         try:
-            existing = await asyncio.wait_for(_list_topics(settings.broker), _SECONDS)
-        except (KafkaError, OSError, TimeoutError) as error:
             try:
+                looking = examine_topics(settings, self.handler.plugins)
+                number, missing = await asyncio.wait_for(looking, _SECONDS)
+            except TimeoutError as error:
                 found = await why_not(settings.broker, error) or f"no answer within {_SECONDS} s"
-            except StartupFault as fault:
-                return Finding("broker", False, str(fault))
-            return Finding(
-                "broker", False, f"broker.url: expected a broker at {settings.broker.url}, found {found}"
-            )
-        own = [topics.dead_letter_topic(settings.app_id), *self.handler.plugins.topics]
-        missing = [topic for topic in own if topic not in existing]
+                raise TransientFault(found) from error
+        except TransientFault as fault:
+            expected = f"a broker at {settings.broker.url}"
+            return Finding("broker", False, f"broker.url: expected {expected}, found {fault}")
+        except StartupFault as fault:
+            return Finding("broker", False, str(fault))
         told = f"; the first worker will create {', '.join(missing)}" if missing else ""
-        return Finding("broker", True, f"{settings.broker.url}, {len(existing)} topics{told}")
-
-
-async def _list_topics(broker: Broker) -> set[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.url, **security_arguments(broker))
-    try:
-        await admin.start()
-        return set(await admin.list_topics())
-    finally:
-        await admin.close()
+        return Finding("broker", True, f"{settings.broker.url}, {number} topics{told}")
 
 
 def _finding(what: str, examine: Callable[[], str]) -> Finding:

@@ -89,10 +89,11 @@ def read_manifest(package: Path) -> Manifest:
     Raises:
         StartupFault: naming the package and what is wrong with its manifest.
     """
-    file = package / "manifest.py"
+    has_manifest = (package / "manifest.py").exists()
+    file = package / ("manifest.py" if has_manifest else "__init__.py")
     where = f"plugin {package.name} ({file})"
     try:
-        names = runpy.run_path(str(file)) if file.exists() else _constants(package / "__init__.py")
+        names = runpy.run_path(str(file)) if has_manifest else _constants(file)
     # A manifest may fail in any way, and even try to leave.
     except (Exception, SystemExit) as error:
         found = f"{type(error).__name__}: {error}"
@@ -139,7 +140,7 @@ def read_manifest(package: Path) -> Manifest:
 def _constants(file: Path) -> dict[str, Any]:
     """What a file assigns plainly; packages for the earlier handler may say what they are in ``__init__.py``."""
     names: dict[str, Any] = {}
-    for statement in ast.parse(file.read_text("utf-8")).body:
+    for statement in ast.parse(file.read_text("utf-8"), str(file)).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             names.update(
                 (each.id, statement.value.value) for each in statement.targets if isinstance(each, ast.Name)

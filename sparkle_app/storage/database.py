@@ -1,5 +1,7 @@
 """The engine for a database URL, and what a fault of the database means."""
 
+import errno
+import os
 import select
 import sqlite3
 import threading
@@ -187,17 +189,33 @@ def _wait(connection: Any) -> None:
             raise psycopg2.OperationalError("timeout expired")
 
 
+def can_be_made(url: URL) -> bool:
+    """Whether the database is an SQLite file that is not there yet; changes nothing.
+
+    Raises:
+        StartupFault: when it could not be made either.
+    """
+    file = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or file.exists():
+        return False
+    folder = next(parent for parent in file.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise _no_folder(file.parent, os.strerror(errno.EACCES if folder.is_dir() else errno.ENOTDIR))
+    return True
+
+
+def _no_folder(folder: Path, found: str) -> StartupFault:
+    return StartupFault(
+        "database.url", expected=f"a folder {folder} to write to", found=found, hint="choose another"
+    )
+
+
 def _sqlite(url: URL) -> Engine:
     folder = Path(url.database or "").parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StartupFault(
-            "database.url",
-            expected=f"a folder {folder} to write to",
-            found=error.strerror or str(error),
-            hint="choose another",
-        ) from error
+        raise _no_folder(folder, error.strerror or str(error)) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -46,12 +46,11 @@ class Doctor:
     async def examine(self) -> Health:
         """What is there, and what is not."""
         app = self._app
-        complete = app.tables.actives_ready and not app.rebalancing and not app.in_recovery
-        joined = complete or bool(app.assignor.assigned_actives())
+        joined = app.complete or bool(app.assignor.assigned_actives())
         heard = cast(CarefulConsumer, app.consumer).in_session()
         checks = {
             "broker": "does not answer" if not heard else "ok" if joined else "joining the consumer group",
-            "tables": "ok" if complete else "taking partitions over",
+            "tables": "ok" if app.complete else "taking partitions over",
             "database": await self._ask_database(),
         }
         return Health(all(found == "ok" for found in checks.values()), checks)

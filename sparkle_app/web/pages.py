@@ -14,7 +14,7 @@ from sparkle_app.web import openapi
 from sparkle_app.web.guard import guard
 from sparkle_app.web.owners import INTERNAL_PATH, Question
 from sparkle_app.web.parameters import read
-from sparkle_app.web.problems import Problem, problems
+from sparkle_app.web.problems import Problem, not_understood, problems
 from sparkle_app.web.questions import Questions
 from sparkle_app.web.routes import Route, routes
 
@@ -31,6 +31,7 @@ def middlewares(settings: Settings) -> list[Any]:
 
 def add_pages(app: "SparkleApp") -> None:
     """Add all pages to the app's web server."""
+    web.RequestHandler.handle_error = not_understood  # type: ignore[assignment, method-assign]
     router = cast(Web, app.web).web_app.router
     table = routes(app)
     for route in table:

@@ -69,14 +69,16 @@ def duration(name: str, description: str) -> Parameter:
 
 
 def instant(name: str, description: str) -> Parameter:
-    """A time with an offset (RFC 3339), as microseconds since the epoch."""
+    """A time with an offset (RFC 3339) or a date, as microseconds since the epoch."""
 
     def parse(text: str) -> int:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+            text += "T00:00:00Z"
         try:
             # A plus that was not percent-encoded arrives as a space.
             at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
         except ValueError as error:
-            raise Wrong("a time such as 2026-11-23T12:00:00Z") from error
+            raise Wrong("a time such as 2026-11-23T12:00:00Z, or a date such as 2026-11-23") from error
         if at.tzinfo is None:
             raise Wrong("a time with its offset from UTC, such as 2026-11-23T12:00:00Z")
         try:
@@ -87,7 +89,8 @@ def instant(name: str, description: str) -> Parameter:
             raise Wrong("a time between the years 2000 and 2100")
         return found
 
-    return Parameter(name, description, parse, {"type": "string", "format": "date-time"})
+    schema = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+    return Parameter(name, description, parse, schema)
 
 
 def whole(name: str, description: str, most: int) -> Parameter:

@@ -6,7 +6,9 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
+_aiohttp_handle_error = web.RequestHandler.handle_error
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,6 +63,28 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         )
         return _response(Problem(500, "the handler's own fault; its log says more"))
     response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def not_understood(
+    protocol: web.RequestHandler,
+    request: web.BaseRequest,
+    status: int = 500,
+    exc: BaseException | None = None,
+    message: str | None = None,
+) -> web.StreamResponse:
+    """What cannot be read as HTTP is a problem document as well, and nothing that the log has to know.
+
+    It takes the place of aiohttp's ``RequestHandler.handle_error``, which nothing that an application says reaches.
+    """
+    if not isinstance(exc, HttpProcessingError):
+        return _aiohttp_handle_error(protocol, request, status, exc, message)
+    # The lines after the first repeat the request.
+    what = (message or "not HTTP").splitlines()[0].rstrip(":")
+    response = _response(
+        Problem(status, f"{what}; what is not ASCII has to be percent-encoded, as %C2%B0 for the sign °")
+    )
+    response.force_close()
     return response
 
 

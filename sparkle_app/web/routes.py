@@ -20,8 +20,10 @@ MOST_LINES = 1000
 
 _WINDOW = duration("window", "How far back: seconds, or 90s, 15m, 1h; 15m if left out.")
 _METRIC = text("metric", "Only this metric; all of them if left out.")
-_FROM = instant("from", "Begin, RFC 3339; an hour before the end if left out.")
-_TO = instant("to", "End, RFC 3339; now if left out.")
+_FROM = instant(
+    "from", "Begin, RFC 3339, or a date, which begins in UTC; an hour before the end if left out."
+)
+_TO = instant("to", "End, RFC 3339, or a date, at whose begin it ends; now if left out.")
 _LIMIT = whole("limit", "How many at most; 100 if left out.", MOST_LINES)
 
 

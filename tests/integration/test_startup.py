@@ -1,4 +1,4 @@
-"""A worker that cannot work says so in one line and leaves; ``check`` says it beforehand."""
+"""A worker that cannot work says so in one line and leaves."""
 
 import socket
 from pathlib import Path
@@ -84,13 +84,18 @@ def test_a_busy_web_port_is_named(workspace: Workspace, start_worker: StartWorke
 
 
 def test_topics_of_another_number_of_partitions_are_refused(
-    workspace: Workspace, start_worker: StartWorker
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     Collector(workspace.certs)
     start_worker().kill()
     log = log_of(start_worker(ready=False, broker__partitions=5))
-    assert "broker.partitions: expected 5 partitions of topic" in log
-    assert "found 4; set broker.partitions to 4" in log
+    checked = run_command(
+        workspace.environment(broker.bootstrap, database_url, broker__partitions=5), "check"
+    )
+    assert checked.returncode == 1
+    for said in (log, checked.stdout):
+        assert "broker.partitions: expected 5 partitions of topic" in said
+        assert "found 4; set broker.partitions to 4" in said
 
 
 def test_a_broken_plugin_is_reported_and_the_others_go_on(
@@ -115,32 +120,6 @@ def test_sigterm_ends_a_worker_in_order(workspace: Workspace, start_worker: Star
     worker = start_worker()
     assert worker.terminate() == 0
     assert "Traceback" not in worker.process.log.read_text()
-
-
-def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, database_url: str) -> None:
-    environment = workspace.environment(broker.bootstrap, database_url)
-    without_key = run_command(environment, "check")
-    assert without_key.returncode == 1
-    assert "FAULT keys:" in without_key.stdout
-    Collector(workspace.certs)
-    right = run_command(environment, "check")
-    assert (right.returncode, right.stderr) == (0, "")
-    lines = right.stdout.splitlines()
-    assert all(line.startswith("ok ") for line in lines), right.stdout
-    assert {line.split()[1].rstrip(":") for line in lines} >= {
-        "settings",
-        "plugin",
-        "keys",
-        "database",
-        "broker",
-    }
-    closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
-    wrong = run_command(closed, "check")
-    assert wrong.returncode == 1
-    assert "FAULT broker: broker.url: expected a broker at" in wrong.stdout
-    assert "Traceback" not in wrong.stdout + wrong.stderr
-    usage = run_command(closed, "check", "--nonsense")
-    assert usage.returncode == 2
 
 
 @pytest.mark.parametrize(

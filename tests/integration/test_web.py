@@ -4,6 +4,7 @@ import http.client
 import json
 import math
 import random
+import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -76,6 +77,13 @@ def ask(worker: Worker, path: str, method: str = "GET", **headers: str) -> tuple
         return response.status, dict(response.getheaders()), json.loads(body) if is_json and body else None
     finally:
         connection.close()
+
+
+def as_typed(worker: Worker, request: str) -> bytes:
+    """The answer to a request line that no client would send; a person's curl does."""
+    with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as connection:
+        connection.sendall(f"{request}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def path_of(host: str, rest: str = "") -> str:
@@ -230,6 +238,17 @@ def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> Non
     found, headers, _ = ask(worker, "/api/v1/plugins", method="DELETE")
     assert (found, headers["Allow"]) == (405, "GET,HEAD")
     assert ask(worker, "/api/v1/plugins", Host="evil.example.org")[0] == 403
+    for request in (f"GET {path_of('web-1')}?window=… HTTP/1.1", "GET /°C HTTP/1.1", "nonsense"):
+        head, _, body = as_typed(worker, request).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 400 "), head
+        assert b"Content-Type: application/problem+json" in head
+        problem = json.loads(body)
+        assert problem["status"] == 400
+        assert "percent-encoded" in problem["detail"]
+        assert "\n" not in problem["detail"]
+    log = worker.process.log.read_text()
+    assert "Traceback" not in log
+    assert "Error handling request" not in log
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

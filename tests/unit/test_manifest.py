@@ -43,7 +43,7 @@ def test_of_two_packages_with_one_name_the_higher_version_wins(
     ("manifest", "says"),
     [
         (None, "expected NAME, a text, found None"),
-        ("NAME = ", "SyntaxError"),
+        ("NAME = ", "SyntaxError: invalid syntax (manifest.py, line 1)"),
         ("import sys; sys.exit(3)", "SystemExit"),
         ("1 / 0", "ZeroDivisionError"),
         ("", "expected NAME, a text, found None"),
@@ -64,6 +64,22 @@ def test_a_broken_manifest_is_reported_by_name_and_the_others_go_on(
     assert str(fault).startswith("plugin broken (")
     assert says in str(fault)
     assert "\n" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [
+        ("", "expected NAME, a text, found None"),
+        ('NAME = "Fans"\nVERSION = = 1', "SyntaxError: invalid syntax (__init__.py, line 2)"),
+        ('NAME = "Fans"\nVERSION = "new"\nAUTHOR = "me"', "expected VERSION such as 1.0.0, found 'new'"),
+    ],
+)
+def test_without_a_manifest_the_file_that_was_read_is_named(tmp_path: Path, init: str, says: str) -> None:
+    package(tmp_path / "broken", None, init)
+    (fault,) = find_packages(tmp_path).faults
+    assert str(fault).startswith(f"plugin broken ({tmp_path}/broken/__init__.py): ")
+    assert says in str(fault)
+    assert "manifest.py" not in str(fault)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

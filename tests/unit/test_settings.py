@@ -67,7 +67,7 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
             "aggregates: {bucket_seconds: 70}",
             r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
         ),
-        ("log_level: info", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'info'"),
+        ("log_level: loud", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'"),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
         (
@@ -78,7 +78,17 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),
         ("web: {host: 0.0.0.0, token: ''}", r"web.token: expected a token"),
         ("web: [1]", r"web: expected"),
-        ("- 1\n- 2", r"settings.yaml"),
+        ("- 1\n- 2", r"settings.yaml: expected keys with values, .*found a list"),
+        ("- a", r"settings.yaml: expected keys with values, .*found a list"),
+        ("- ab", r"settings.yaml: expected keys with values, .*found a list"),
+        ("app_id", r"settings.yaml: expected keys with values, .*found one value"),
+        ("1: a", r"settings.yaml: expected keys with values"),
+        (
+            "web: {port: 7000}\ndata: d\nweb:\n  host: 127.0.0.1\n",
+            r"settings.yaml, line 3: expected each key once, found web, which is in line 1 as well",
+        ),
+        ("web: {port: 1, port: 2}", r"line 1: expected each key once, found port, which is in line 1"),
+        ("web:\n  port: 1\n  port: 2\n", r"line 3: expected each key once, found port, .*line 2"),
         ("a: [", r"settings.yaml: expected YAML"),
         ("broker: 'kafka:9092'", r"broker: expected keys such as broker.url, found 'kafka:9092'"),
         ("broker: {url: 'a:99999'}", r"broker.url: expected HOST:PORT.*found 'a:99999'"),
@@ -136,6 +146,15 @@ def test_a_file_that_is_not_there_is_named(file: Path) -> None:
 def test_postgresql_may_be_written_without_its_driver(file: Path) -> None:
     file.write_text("database: {url: 'postgresql://me:secret@db/x'}\n")
     assert load_settings(file).database.url.get_secret_value() == "postgresql+psycopg2://me:secret@db/x"
+
+
+@pytest.mark.parametrize("level", ["info", "Info", "INFO"])
+def test_the_log_level_may_be_written_in_any_case(
+    file: Path, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv("SPARKLE_LOG_LEVEL", level)
+    assert load_settings(file).log_level == "INFO"
 
 
 def test_an_empty_file_means_the_defaults(file: Path) -> None:

@@ -41,6 +41,11 @@ def test_an_instant_is_in_microseconds(given: str) -> None:
     assert asked(("from", given)) == {"from": expected}
 
 
+def test_a_date_is_its_first_moment_in_utc() -> None:
+    expected = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1_000_000)
+    assert asked(("from", "2026-11-23")) == {"from": expected}
+
+
 def test_what_is_not_given_is_none() -> None:
     assert read(MultiDict(), ALL) == dict.fromkeys(("window", "from", "limit", "metric", "after"))
 
@@ -64,7 +69,12 @@ def test_a_cursor_is_read() -> None:
         ([("window", "1d")], "window: expected seconds"),
         ([("window", "١٥")], "window: expected seconds"),
         ([("window", "15m\n")], "window: expected seconds"),
-        ([("from", "yesterday")], "from: expected a time such as 2026-11-23T12:00:00Z, found 'yesterday'"),
+        (
+            [("from", "yesterday")],
+            "from: expected a time such as 2026-11-23T12:00:00Z, or a date such as 2026-11-23, found 'yesterday'",
+        ),
+        ([("from", "2026-02-30")], "from: expected a time such as"),
+        ([("from", "1999-01-01")], "from: expected a time between the years 2000 and 2100"),
         ([("from", "2026-11-23T12:00:00")], "from: expected a time with its offset"),
         ([("from", "0001-01-01T00:00:00+14:00")], "from: expected a time between the years 2000 and 2100"),
         ([("from", "9999-12-31T23:59:59-14:00")], "from: expected a time between the years 2000 and 2100"),

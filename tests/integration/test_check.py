@@ -1,0 +1,76 @@
+"""``check`` says beforehand what a worker would, and changes nothing."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.processes import free_port
+from tests.support.worker import Workspace, run_command
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, database_url: str) -> None:
+    environment = workspace.environment(broker.bootstrap, database_url)
+    without_key = run_command(environment, "check")
+    assert without_key.returncode == 1
+    assert "FAULT keys:" in without_key.stdout
+    Collector(workspace.certs)
+    right = run_command(environment, "check")
+    assert (right.returncode, right.stderr) == (0, "")
+    lines = right.stdout.splitlines()
+    assert all(line.startswith("ok ") for line in lines), right.stdout
+    assert {line.split()[1].rstrip(":") for line in lines} >= {
+        "settings",
+        "plugin",
+        "keys",
+        "database",
+        "broker",
+    }
+    closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
+    wrong = run_command(closed, "check")
+    assert wrong.returncode == 1
+    assert "FAULT broker: broker.url: expected a broker at" in wrong.stdout
+    assert "Traceback" not in wrong.stdout + wrong.stderr
+    usage = run_command(closed, "check", "--nonsense")
+    assert usage.returncode == 2
+
+
+def test_check_changes_nothing(broker: Broker, workspace: Workspace, tmp_path: Path) -> None:
+    Collector(workspace.certs)
+    before = sorted(tmp_path.rglob("*"))
+    url = f"sqlite:///{tmp_path}/mistyped/folder/x.sqlite3"
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        environment = workspace.environment(broker.bootstrap, url, web__port=port)
+        checked = run_command(environment, "check")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert f"database: {url} is not there yet; the first worker will make it" in checked.stdout
+    assert f"web: http://127.0.0.1:{port} is in use" in checked.stdout
+    assert f"the first worker will create {workspace.topic}" in checked.stdout
+    assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
+    topics = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=10).topics
+    assert not [name for name in topics if name.startswith(workspace.app_id)]
+
+
+def test_check_names_a_database_that_cannot_be_made(
+    broker: Broker, workspace: Workspace, tmp_path: Path
+) -> None:
+    Collector(workspace.certs)
+    (tmp_path / "file").touch()
+    environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/file/folder/x.sqlite3")
+    checked = run_command(environment, "check")
+    assert checked.returncode == 1
+    assert f"database.url: expected a folder {tmp_path}/file/folder to write to" in checked.stdout
+    assert "found Not a directory" in checked.stdout
+
+
+def test_check_counts_the_brokers(broker: Broker, workspace: Workspace, tmp_path: Path) -> None:
+    Collector(workspace.certs)
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    checked = run_command(workspace.environment(broker.bootstrap, url, broker__replication=3), "check")
+    assert checked.returncode == 1
+    assert "found 1 of the 3 brokers that broker.replication needs" in checked.stdout
