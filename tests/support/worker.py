@@ -75,7 +75,7 @@ class Worker:
             self._headers["Authorization"] = f"Bearer {token}"
         self.process = Process(
             f"the worker on port {self.port}",
-            _faust("worker"),
+            faust("worker"),
             log,
             environment={**environment, "SPARKLE_WEB__PORT": str(self.port)},
             folder=PROJECT,
@@ -132,7 +132,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """``faust -A sparkle_app ARGUMENTS``, waited for."""
     return subprocess.run(
-        _faust(*arguments),
+        faust(*arguments),
         capture_output=True,
         text=True,
         check=False,
@@ -143,5 +143,6 @@ def run_command(
     )
 
 
-def _faust(*arguments: str) -> list[str]:
+def faust(*arguments: str) -> list[str]:
+    """The command ``faust -A sparkle_app ARGUMENTS``."""
     return [sys.executable, "-m", "faust", "-A", "sparkle_app", *arguments]
