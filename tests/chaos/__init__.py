@@ -1,1 +1,4 @@
-"""Breaking it on purpose: ``make chaos RUNS=20 SEED=1``. Order to read: sending, world, faults, oracle, runs."""
+"""Breaking it on purpose: ``make chaos RUNS=20 SEED=1``.
+
+Order to read: sending, world, faults, commands, oracle, runs.
+"""

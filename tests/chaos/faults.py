@@ -12,6 +12,7 @@ import psutil
 import psycopg2
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from tests.chaos import commands
 from tests.chaos.crashing_worker import POINTS
 from tests.chaos.sending import REFUSED_VALUE, Sent
 from tests.chaos.world import PARTITIONS, WORKERS, World
@@ -289,6 +290,8 @@ FAULTS: dict[str, Fault] = {
     "a row refused": one_row_refused,
     "everything sent again": replay_of_everything,
     "state lost": state_lost,
+    "rebuild while working": commands.rebuild,
+    "replay while working": commands.replay,
 }
 
 _BROKER = {"broker restarted 5 times", "broker killed", "broker away 60 s", "more partitions"}

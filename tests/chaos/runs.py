@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
+from tests.chaos.commands import replay_the_rest
 from tests.chaos.faults import FAULTS, clash
 from tests.chaos.oracle import Verdict, differences, judge
 from tests.chaos.sending import PLUGINS
@@ -76,6 +77,8 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
         recovered = _progress(world) - ended
         world.sender.stop()
         faulty = [f"{name}: nothing was left to do" for name, n in zip(names, left, strict=True) if n <= 0]
+        if world.mended:
+            replay_the_rest(world, DRAIN_SECONDS)
         faulty += _drain(world)
         fresh = _fresh(world)
         if fresh > FRESH_SECONDS:

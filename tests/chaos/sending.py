@@ -20,8 +20,14 @@ METRICS = 4
 PLUGINS = ("Temperature", "PU_Workload")
 REFUSED_VALUE = 66.6
 """What the fault that makes the database refuse one row forbids."""
+UNKNOWN_CONFIG = 999
+"""Of records for which there is no key at first; it is that of the others."""
 _LATE_SECONDS = (2 * 3600, 3 * 86_400)
 _DISORDER_SECONDS = 600
+
+
+Reading = tuple[str, str, str, float]
+"""Plugin, hostname, metric, value."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +36,24 @@ class Sent:
 
     value: bytes
     timestamp: int
-    """Milliseconds since 1970; the broker keeps it."""
-    reading: tuple[str, str, str, float, int] | None
-    """Plugin, hostname, metric, value, event time in microseconds; None: a dead letter."""
+    """Milliseconds since 1970; the broker keeps it, or puts its own in place of it."""
+    reading: Reading | None
+    """None: a dead letter."""
     reason: str | None = None
     """Of the dead letter."""
+    once_mended: Reading | None = None
+    """What the dead letter becomes when the key that it lacks is there."""
 
     @property
     def id(self) -> str:
         """The identity of a reading: the first 16 bytes of its ciphertext's SHA-256, in hexadecimal."""
         ciphertext = base64.b64decode(json.loads(self.value)["payload"])
         return hashlib.sha256(ciphertext).hexdigest()[:32]
+
+    @property
+    def local_time(self) -> datetime:
+        """The host's, as it says it."""
+        return datetime.fromisoformat(json.loads(self.value)["datetime"])
 
 
 class Sender:
@@ -137,12 +150,12 @@ class Sender:
         hostname, metric = f"host-{chance.randrange(HOSTS)}", f"core/{chance.randrange(METRICS)}"
         value = round(chance.uniform(20, 60), 1) if value is None else value
         record = self._collector.record(hostname, plugin, metric, value, when)
-        return Sent(record, milliseconds, (plugin, hostname, metric, value, milliseconds * 1000))
+        return Sent(record, milliseconds, (plugin, hostname, metric, value))
 
     def _bad(self) -> Sent:
         collector, junk = self._collector, self._chance.randbytes(256)
         unknown = json.loads(collector.record("host-1", "Temperature", "k", 20.0))
-        unknown["config_id"] = 999
+        unknown["config_id"] = UNKNOWN_CONFIG
         kinds: dict[str, Callable[[], bytes]] = {
             "not_json": lambda: b"junk " + junk[:20],
             "bad_base64": lambda: json.dumps({**unknown, "config_id": 1, "payload": "§"}).encode(),
@@ -152,7 +165,8 @@ class Sender:
             "unknown_plugin": lambda: collector.record("host-1", "Fans", "k", 1200),
         }
         reason = self._chance.choice(sorted(kinds))
-        return Sent(kinds[reason](), int(time.time() * 1000), None, reason)
+        mended = ("Temperature", "host-1", "k", 20.0) if reason == "unknown_config" else None
+        return Sent(kinds[reason](), int(time.time() * 1000), None, reason, mended)
 
     def _run(self, rate: int) -> None:
         number = 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from tests.chaos.sending import Sender
+from tests.chaos.sending import Reading, Sender, Sent
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
@@ -39,6 +39,8 @@ class World:
         """Which workers their supervisors keep running."""
         self.restarts = 0
         """How often a supervisor had to start a worker that ended by itself."""
+        self.mended = False
+        """Whether the key that some records lacked was put in its place."""
         self._ended: dict[int, float] = {}
         self._done = 0
 
@@ -46,8 +48,9 @@ class World:
         """Start everything, and wait until all workers work."""
         self.broker.start()
         self.postgres.start()
-        # The collectors' time, not the broker's: readings that are late are late here, too.
-        create_topic(self.broker.bootstrap, self.workspace.topic, PARTITIONS)
+        # The collectors' time or, as the handler itself makes such topics, the broker's.
+        kind = self.chance.choice(("CreateTime", "LogAppendTime"))
+        create_topic(self.broker.bootstrap, self.workspace.topic, PARTITIONS, message_timestamp_type=kind)
         self.database_url = self.postgres.create_database("readings")
         self.environment = self.workspace.environment(
             self.broker.bootstrap, self.database_url, dead_letters__per_minute=1_000_000
@@ -111,9 +114,13 @@ class World:
         self._done = sum(int(count) for (count,) in counts)
         return self._done
 
+    def becomes(self, sent: Sent) -> Reading | None:
+        """What a record has to be a row of; None: it has to be a dead letter."""
+        return sent.reading or (sent.once_mended if self.mended else None)
+
     def left(self) -> int:
         """Readings that the broker has acknowledged and that are no rows yet."""
-        wanted = {record.value for record in self.sender.acknowledged().values() if record.reading}
+        wanted = {record.value for record in self.sender.acknowledged().values() if self.becomes(record)}
         return len(wanted) - self.done()
 
     def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:

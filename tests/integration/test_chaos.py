@@ -11,8 +11,9 @@ from tests.chaos.runs import as_json, run
 @pytest.mark.parametrize(
     ("seed", "faults"),
     [
+        # The hosts' time in Kafka, and Kafka's own.
         (1, ["killed after changelog write", "connections cut"]),
-        (2, ["all workers killed", "everything sent again"]),
+        (5, ["all workers killed", "everything sent again"]),
     ],
 )
 def test_nothing_is_lost_and_nothing_is_counted_twice(seed: int, faults: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ class Worker:
             self._headers["Authorization"] = f"Bearer {token}"
         self.process = Process(
             f"the worker on port {self.port}",
-            _faust("worker"),
+            faust("worker"),
             log,
             environment={**environment, "SPARKLE_WEB__PORT": str(self.port)},
             folder=PROJECT,
@@ -132,7 +132,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """``faust -A sparkle_app ARGUMENTS``, waited for."""
     return subprocess.run(
-        _faust(*arguments),
+        faust(*arguments),
         capture_output=True,
         text=True,
         check=False,
@@ -145,7 +145,7 @@ def run_command(
 
 def command_process(environment: Mapping[str, str], log: Path, *arguments: str) -> Process:
     """``faust -A sparkle_app ARGUMENTS``, to be started and sent signals."""
-    return Process(arguments[0], _faust(*arguments), log, environment=environment, folder=PROJECT)
+    return Process(arguments[0], faust(*arguments), log, environment=environment, folder=PROJECT)
 
 
 def read_one_line(
@@ -153,7 +153,7 @@ def read_one_line(
 ) -> subprocess.CompletedProcess[str]:
     """``faust -A sparkle_app ARGUMENTS | head -1``: the reader leaves after the first line."""
     with subprocess.Popen(
-        _faust(*arguments),
+        faust(*arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -169,5 +169,6 @@ def read_one_line(
         return subprocess.CompletedProcess(process.args, process.wait(seconds), line, errors)
 
 
-def _faust(*arguments: str) -> list[str]:
+def faust(*arguments: str) -> list[str]:
+    """The command ``faust -A sparkle_app ARGUMENTS``."""
     return [sys.executable, "-m", "faust", "-A", "sparkle_app", *arguments]
