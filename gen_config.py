@@ -23,10 +23,11 @@ from sparkle_app.config_archive.asking import (
     list_plugins,
     summary,
 )
-from sparkle_app.config_archive.making import KEY_BITS, free_id
+from sparkle_app.config_archive.making import KEY_BITS, WrongValue, free_id
 from sparkle_app.config_archive.words import words
 from sparkle_app.errors import StartupFault
 from sparkle_app.plugin.manifest import find_packages
+from sparkle_app.settings import LOCALHOST
 from sparkle_app.settings_loading import load_settings
 
 
@@ -58,18 +59,23 @@ def main() -> int:
         if not sys.stdin.isatty() and not options.yes:
             print("expected options, --yes among them, since nobody is here to be asked", file=sys.stderr)
             return 2
+        # Of several brokers the first, which tells a collector of the others.
+        address, _, port = settings.broker.url.split(",")[0].strip().rpartition(":")
+        address = address.strip("[]")
         wishes = Wishes(
             packages.manifests
             if options.plugins is None
             else choose(options.plugins, packages.manifests, texts),
-            "127.0.0.1" if options.address is None else options.address,
-            9092 if options.port is None else options.port,
+            address if options.address is None else options.address,
+            int(port) if options.port is None else options.port,
             300 if options.interval is None else options.interval,
             free_id(certs) if options.id is None else options.id,
             options.output or Path(),
         )
         if asking:
             wishes = ask(wishes, packages.manifests, certs, texts)
+        if wishes.address in LOCALHOST:
+            print(texts["local"].format(address=wishes.address), file=sys.stderr)
         bits = options.bits or KEY_BITS[0]
         if not options.yes:
             print(summary(wishes, certs / f"rsa_key_{wishes.config_id}", bits, texts))
@@ -87,7 +93,7 @@ def main() -> int:
             config_id=wishes.config_id if asking or options.id is not None else None,
             bits=bits,
         )
-    except NotUnderstood as fault:
+    except (NotUnderstood, WrongValue) as fault:
         print(fault, file=sys.stderr)
         return 2
     except StartupFault as fault:
@@ -107,8 +113,8 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--plugins", help="names, separated by commas (all installed ones)")
-    parser.add_argument("--address", help="address of the broker, as the hosts see it (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port of the broker (9092)")
+    parser.add_argument("--address", help="address of the broker, as the hosts see it (broker.url's)")
+    parser.add_argument("--port", type=int, help="port of the broker (broker.url's)")
     parser.add_argument("--interval", type=int, metavar="SECONDS", help="between two collections (300)")
     parser.add_argument("--id", type=int, help="number of the config (a free one)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for config.tar.xz (this one)")

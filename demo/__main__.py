@@ -34,12 +34,12 @@ def main() -> None:
         signal.signal(number, _interrupt)
     children: list[Child] = []
     try:
-        _check_port(options.broker_port, "the broker", "DEMO_BROKER_PORT")
         if options.broker_port == options.web_port:
             sys.exit(
                 f"DEMO_WEB_PORT: expected another port than the broker's, found {options.web_port} for both"
             )
-        _check_port(options.web_port, "the web address", "DEMO_WEB_PORT")
+        _check_port(options.broker_port, options.web_port, "the broker", "DEMO_BROKER_PORT")
+        _check_port(options.web_port, options.broker_port, "the web address", "DEMO_WEB_PORT")
         averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
         _start(options, children)
         _wait_until_ready(averages, children)
@@ -81,19 +81,33 @@ def _environment(variable: str, default: int) -> int:
     return int(text)
 
 
-def _check_port(port: int, what: str, variable: str) -> None:
+def _check_port(port: int, other: int, what: str, variable: str) -> None:
+    if not 1 <= port <= 65535:
+        raise StartupFault(
+            variable, expected="a port from 1 to 65535", found=str(port), hint="choose one, or leave it out"
+        )
+    if refusal := _refusal(port):
+        # Above 1023 everybody may listen.
+        later = (each for each in [*range(port + 1, 65536), *range(1024, port)] if each != other)
+        free = next(each for each in later if not _refusal(each))
+        raise StartupFault(
+            f"port {port}",
+            expected=f"a free port for {what}",
+            found=refusal,
+            hint=f"end what uses it, or choose another: {variable}={free} make demo",
+        )
+
+
+def _refusal(port: int) -> str | None:
+    """Why a port cannot be listened on; None where it can."""
     with socket.socket() as probe:
         # A port that a demo left a moment ago is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            raise StartupFault(
-                f"port {port}",
-                expected=f"a free port for {what}",
-                found=getattr(error, "strerror", None) or str(error),
-                hint=f"end what uses it, or choose another: {variable}={port + 1 if port < 65535 else 9092} make demo",
-            ) from error
+        except OSError as error:
+            return error.strerror or str(error)
+    return None
 
 
 def _start(options: argparse.Namespace, children: list[Child]) -> None:

@@ -1,8 +1,10 @@
 """``faust -A sparkle_app dead-letters``: what could not become a reading, and why."""
 
 import base64
+import re
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from faust.cli.base import option
 from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.commands.letters import FILTERS, Filter, meant
 from sparkle_app.ingest.letters_topic import LettersTopic, open_letters
+from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.letters import Letter
 
 _MOST_HOSTS = 20
@@ -32,26 +35,37 @@ class dead_letters(SparkleCommand):
 
     async def run(self, each: bool, show: str | None, as_json: bool, **filters: Any) -> int:
         """Print what there is."""
+        if show and not re.fullmatch(r".+/[0-9]+/[0-9]+", show):
+            self.fault(f"--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found {show!r}")
+            return 2
         async with self.broker(), open_letters(self.handler.settings) as letters:
             wanted = Filter(**filters)
             if show:
                 return await self._show(letters, show, as_json)
             if each:
-                async for _, letter in meant(letters, wanted):
-                    self.say(_json(letter) if as_json else _line(letter))
+                lines = [
+                    (_order(letter.record), _json(letter) if as_json else _line(letter))
+                    async for _, letter in meant(letters, wanted)
+                ]
+                for _, line in sorted(lines):
+                    self.say(line)
                 return 0
-            counts: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
+            counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
             async for _, letter in meant(letters, wanted):
-                counts["reason"][letter.reason.value] += 1
-                counts["config"][_text(letter.sender.config_id)] += 1
-                counts["host"][_text(letter.sender.hostname)] += 1
-        total = counts["reason"].total()
+                counters["reason"][letter.reason.value] += 1
+                counters["config"][_text(letter.sender.config_id)] += 1
+                counters["host"][_text(letter.sender.hostname)] += 1
+        total = counters["reason"].total()
+        counts = {
+            what: dict(sorted(found.items(), key=lambda each: (-each[1], each[0])))
+            for what, found in counters.items()
+        }
         if as_json:
             self.say(msgspec.json.encode({"topic": letters.name, "letters": total, **counts}).decode())
             return 0
         self.say(f"{total} dead letters in {letters.name}")
         for what, found in counts.items():
-            for value, number in found.most_common(_MOST_HOSTS):
+            for value, number in islice(found.items(), _MOST_HOSTS):
                 self.say(f"  {what:6} {value:40} {number:>9}")
             if len(found) > _MOST_HOSTS:
                 self.say(f"  {what:6} and {len(found) - _MOST_HOSTS} more; --json has them all")
@@ -69,7 +83,7 @@ class dead_letters(SparkleCommand):
             self.say(_json(found))
             return 0
         for name, value in _fields(found).items():
-            self.say(f"{name:10} {value}")
+            self.say(f"{name:10} {'-' if value is None else value}")
         return 0
 
 
@@ -91,6 +105,10 @@ def _fields(letter: Letter) -> dict[str, Any]:
         "host": letter.sender.hostname,
         "record": value,
     }
+
+
+def _order(record: Record) -> tuple[int, str, int, int]:
+    return record.timestamp, record.topic, record.partition, record.offset
 
 
 def _json(letter: Letter) -> str:

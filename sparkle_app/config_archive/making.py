@@ -24,6 +24,10 @@ LARGEST_ID = 2**31 - 1
 _DRAFT_SECONDS = 3600
 
 
+class WrongValue(StartupFault):
+    """What was asked for can be nowhere."""
+
+
 @dataclass(frozen=True)
 class MadeConfig:
     """What was made."""
@@ -59,12 +63,11 @@ def make_config(
         bits: length of the RSA key.
 
     Raises:
-        StartupFault: when something cannot be as asked; then neither the key nor the archive was made.
+        WrongValue: when an argument is out of bounds.
+        StartupFault: when something else cannot be as asked; then neither the key nor the archive was made.
     """
     _check(plugins, address, port, interval, config_id, bits)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        certs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _folders({output: 0o777, certs: 0o700}):
         _remove_old_drafts(certs)
         pair = RSA.generate(bits)
         while True:
@@ -94,11 +97,6 @@ def make_config(
                     found="one, which is never overwritten",
                     hint="choose another id",
                 )
-    except OSError as error:
-        raise StartupFault(
-            str(error.filename or output), expected="a folder to write to", found=error.strerror or str(error),
-            hint="choose another, or change its permissions",
-        ) from error  # fmt: skip
 
 
 def free_id(certs: Path) -> int:
@@ -131,7 +129,29 @@ def _check(
     ]
     for name, right, expected, found in rules:
         if not right:
-            raise StartupFault(name, expected=expected, found=str(found), hint="nothing was written")
+            raise WrongValue(name, expected=expected, found=str(found), hint="nothing was written")
+
+
+@contextmanager
+def _folders(modes: dict[Path, int]) -> Iterator[None]:
+    """Folders to write to, made where they are not there; those that were made for nothing are removed again."""
+    made: list[Path] = []
+    try:
+        for folder, mode in modes.items():
+            made += [each for each in (folder, *folder.parents) if not each.exists()]
+            folder.mkdir(parents=True, exist_ok=True, mode=mode)
+        yield
+    except BaseException as error:
+        for each in sorted(made, key=lambda path: len(path.parts), reverse=True):
+            # Somebody else may have put something there.
+            with suppress(OSError):
+                each.rmdir()
+        if not isinstance(error, OSError):
+            raise
+        raise StartupFault(
+            str(error.filename or folder), expected="a folder to write to", found=error.strerror or str(error),
+            hint="choose another, or change its permissions",
+        ) from error  # fmt: skip
 
 
 @contextmanager

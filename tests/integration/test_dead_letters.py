@@ -104,6 +104,37 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     assert run_command(environment, "replay").returncode == 2
 
 
+@ONLY_SQLITE
+def test_letters_are_listed_in_the_order_of_their_time(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    Collector(workspace.certs)
+    # A topic that keeps the collectors' time.
+    create_topic(broker.bootstrap, workspace.topic, 4)
+    start_worker()
+    records = [json.dumps({"config_id": n % 3, "hostname": f"host-{n % 6}"}).encode() for n in range(24)]
+    times = [1_700_000_000_000 + second * 1000 for second in (5, 3, 1, 3, 2, 4)]
+    for partition in range(4):
+        produce(broker.bootstrap, workspace.topic, records[partition::4], times, partition=partition)
+    produce(broker.bootstrap, workspace.topic, [b"junk"], [1_700_000_009_000], partition=0)
+    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 25)
+    environment = workspace.environment(broker.bootstrap, database_url)
+
+    in_order = sorted((time, partition, at) for at, time in enumerate(times) for partition in range(4))
+    places = [f"{workspace.topic}/{partition}/{at}" for _, partition, at in in_order]
+    lines = run_command(environment, "dead-letters", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*places, f"{workspace.topic}/0/6"]
+    counts = run_command(environment, "dead-letters").stdout.splitlines()
+    hosts = [line.split()[1] for line in counts if line.startswith("  host ")]
+    assert hosts == [f"host-{n}" for n in range(6)] + ["-"]
+    shown = run_command(environment, "dead-letters", "--show", f"{workspace.topic}/0/6").stdout
+    assert "config     -\n" in shown
+    assert "host       -\n" in shown
+    wrong = run_command(environment, "dead-letters", "--show", "foo")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found 'foo'" in wrong.stderr
+
+
 def handled(broker: Broker, workspace: Workspace) -> int:
     """Messages of the dead-letter topic, replaced ones among them."""
     return len(consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+import yaml
 
 PROJECT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(PROJECT / "gen_config.py")]
@@ -53,7 +54,10 @@ def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Pat
         ),
         *("--id", "7", "--output", str(tmp_path / "out"), "--yes"),
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "warning: 127.0.0.1 is this machine; collectors on other hosts cannot reach a broker there\n"
+    )
     assert files(tmp_path) == ["certs/rsa_key_7", "out/config.tar.xz"]
     assert f"Made {tmp_path}/out/config.tar.xz" in done.stdout
     assert f"Keep {tmp_path}/certs/rsa_key_7 secret and back it up" in done.stdout
@@ -70,13 +74,15 @@ def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Pat
         ),
         (
             ["--plugins", "1", "--address", "x", "--port", "0", "--yes"],
-            1,
+            2,
             "port: expected 1 to 65535, found 0",
         ),
         (["--port", "http"], 2, "invalid int value"),
         # An empty variable of a script is no wish for the default.
         (["--plugins", "", "--yes"], 2, "expected a plugin's number or name, found ''"),
-        (["--address", "", "--yes"], 1, "address: expected a name or address without a port, found ''"),
+        (["--interval", "0", "--yes"], 2, "interval: expected 1 second or more, found 0"),
+        (["--id", "-1", "--yes"], 2, "id: expected 0 to"),
+        (["--address", "", "--yes"], 2, "address: expected a name or address without a port, found ''"),
         (["--plugins-dir", "nowhere", "--yes"], 1, "nowhere: expected a folder of plugins"),
     ],
 )
@@ -90,6 +96,37 @@ def test_a_wrong_option_is_one_clear_line(
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("url", "address", "port"),
+    [
+        ("kafka.example.org:9094,other:9092", "kafka.example.org", 9094),
+        ("[2001:db8::1]:9092", "2001:db8::1", 9092),
+    ],
+)
+def test_the_settings_broker_is_the_one_that_collectors_are_given(
+    environment: dict[str, str], tmp_path: Path, url: str, address: str, port: int
+) -> None:
+    environment["SPARKLE_BROKER__URL"] = url
+    done = run(environment, "--output", str(tmp_path), "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    with tarfile.open(tmp_path / "config.tar.xz") as archive:
+        member = archive.extractfile("config.yaml")
+        assert member
+        config = yaml.safe_load(member)
+    assert (config["mq_server_address"], config["mq_server_port"]) == (address, port)
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed_again(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "rsa_key_7").write_text("somebody else's")
+    done = run(environment, "--id", "7", "--output", str(tmp_path / "new" / "out"), "--yes")
+    assert done.returncode == 1
+    assert "rsa_key_7: expected no key of that id yet, found one" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["certs"]
+
+
 def test_folders_can_be_given(environment: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "fans"
     folder.mkdir(parents=True)
@@ -98,7 +135,7 @@ def test_folders_can_be_given(environment: dict[str, str], tmp_path: Path) -> No
     done = run(
         environment,
         *("--plugins-dir", str(folder.parent), "--certs", str(tmp_path / "keys")),
-        *("--output", str(tmp_path / "out"), "--id", "0", "--yes"),
+        *("--output", str(tmp_path / "out"), "--id", "0", "--address", "kafka.example.org", "--yes"),
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "keys" / "rsa_key_0").exists()
