@@ -17,7 +17,7 @@ from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
 PROBERS = 4
-LOOK_SECONDS = 0.004
+LOOK_SECONDS = 0.01
 PLUGIN = "/api/v1/plugins/Temperature/hosts"
 Figures = dict[str, float]
 
@@ -32,7 +32,7 @@ def to_sql_and_http(
     seconds: int,
 ) -> Figures:
     """While ``rate`` readings a second come in: from just before a reading is sent until it is a raw row, and until an
-    HTTP answer counts it; milliseconds. Every probe is a host of its own, looked for every 4 ms.
+    HTTP answer counts it; milliseconds. Every probe is a host of its own, looked for every 10 ms.
     """
     environment = workspace.environment(kafka.bootstrap, url, broker__partitions=partitions)
     worker = Worker(environment, workspace.folder / "worker.log")

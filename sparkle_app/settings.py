@@ -78,7 +78,7 @@ class Database(_Section):
 class Ingest(_Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
     """The most records that are decrypted and stored together."""
-    batch_wait_seconds: Seconds = 0.1
+    batch_wait_seconds: Seconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
     """Processes that decrypt, beside the worker's own; 0 means as many as there are processor cores."""
@@ -89,7 +89,7 @@ class Aggregates(_Section):
     """Length of a bucket of event time. When it changes, aggregates of the new length begin anew."""
     horizon_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How far back the tables reach; the longest window that can be asked for."""
-    flush_seconds: Seconds = 0.1
+    flush_seconds: Seconds = 0.05
     """How long a changed bucket waits for others before it is written to SQL."""
 
 
