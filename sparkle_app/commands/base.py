@@ -35,6 +35,10 @@ class Instant(click.ParamType):
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
 
+class WrongUsage(StartupFault):
+    """An option names what there is not."""
+
+
 class ReaderGone(Exception):
     """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
 
@@ -53,7 +57,7 @@ class SparkleCommand(AppCommand):
             code = asyncio.run(self.run(*self.args, **self.kwargs))
         except StartupFault as fault:
             print(fault, file=sys.stderr)
-            code = 1
+            code = 2 if isinstance(fault, WrongUsage) else 1
         except ReaderGone:
             code = 0
         except KeyboardInterrupt:
@@ -97,6 +101,12 @@ class SparkleCommand(AppCommand):
         return click.progressbar(
             length=length, label=what, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
         )
+
+    @staticmethod
+    def note(text: str) -> None:
+        """What is going on, for a person: a line on a terminal, nothing in a pipe."""
+        if sys.stderr.isatty():
+            print(text, file=sys.stderr)
 
     @staticmethod
     def fault(text: str) -> None:
