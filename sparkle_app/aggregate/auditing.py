@@ -29,6 +29,15 @@ class Difference:
     computed: Statistics | None
     """What the raw rows give; None: there are none."""
 
+    @property
+    def behind(self) -> bool:
+        """Whether fewer readings are counted than there are: their aggregate may yet come."""
+        return self.computed is not None and (self.stored is None or self.stored.count < self.computed.count)
+
+    def same_as(self, other: "Difference") -> bool:
+        """Whether nothing has changed since ``other``."""
+        return same(self.stored, other.stored) and same(self.computed, other.computed)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -102,14 +111,14 @@ class Auditor:
                 yield Finding(page, readings, len(stored), _differences(stored, computed))
                 at = cut
 
-    def look_again(self, difference: Difference) -> Difference | None:
-        """The difference as it is now; None where there is none any more."""
-        hostname, start, _ = difference.key
-        page = Page([hostname], start, start + self._length)
+    def look_again(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
+        """What is left, now, of differences that were found in one page."""
+        hostnames = sorted({hostname for hostname, _, _ in (each.key for each in differences)})
+        starts = [start for _, start, _ in (each.key for each in differences)]
+        page = Page(hostnames, min(starts), max(starts) + self._length)
         with reading(self._engine) as connection:
-            stored = self._stored(connection, page).get(difference.key)
-            computed = self._computed(connection, page).get(difference.key)
-        return None if _same(stored, computed) else Difference(difference.key, stored, computed)
+            stored, computed = self._stored(connection, page), self._computed(connection, page)
+        return {each.key: each for each in _differences(stored, computed)}
 
     def mend(self, finding: Finding) -> int:
         """Store what the raw rows give where it differs, in one transaction; how many aggregates were mended.
@@ -171,11 +180,12 @@ def _differences(stored: Mapping[Key, Statistics], computed: Mapping[Key, Statis
     return [
         Difference(key, stored.get(key), computed.get(key))
         for key in sorted(stored.keys() | computed.keys())
-        if not _same(stored.get(key), computed.get(key))
+        if not same(stored.get(key), computed.get(key))
     ]
 
 
-def _same(one: Statistics | None, other: Statistics | None) -> bool:
+def same(one: Statistics | None, other: Statistics | None) -> bool:
+    """Whether two aggregates are equal."""
     if one is None or other is None:
         return one is other
     # The order in which floating-point numbers are added is not promised.

@@ -99,6 +99,12 @@ class SparkleCommand(AppCommand):
         )
 
     @staticmethod
+    def note(text: str) -> None:
+        """What is going on, for a person: a line on a terminal, nothing in a pipe."""
+        if sys.stderr.isatty():
+            print(text, file=sys.stderr)
+
+    @staticmethod
     def fault(text: str) -> None:
         """One line to standard error."""
         print(text, file=sys.stderr)

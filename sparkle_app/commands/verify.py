@@ -1,5 +1,6 @@
 """``faust -A sparkle_app verify``: do the aggregates in SQL equal what the raw rows give?"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from sparkle_app.commands.base import JSON
 class verify(AuditCommand):
     """Compare the aggregates in SQL with the raw rows; exit code 1 when any differs.
 
-    Workers may run: what they are about to aggregate is waited for.
+    Workers may run: what they are about to aggregate is waited for, until for 30 s nothing of it has come.
 
     Example: faust -A sparkle_app verify --plugin Temperature --since 2026-11-23
     """
@@ -33,11 +34,13 @@ class verify(AuditCommand):
         found = 0
         for name, auditor in self.auditors(plugin).items():
             readings = aggregates = 0
-            suspects: list[Difference] = []
+            suspects: list[Sequence[Difference]] = []
             for finding in self.findings(name, auditor, **scope):
                 readings += finding.readings
                 aggregates += finding.aggregates
-                suspects += finding.differences
+                suspects.append(finding.differences)
+            if number := sum(map(len, suspects)):
+                self.note(f"{name}: looking again at {number} differences, which workers may yet mend")
             differences = confirmed(auditor, suspects)
             found += len(differences)
             report.append(

@@ -1,7 +1,9 @@
-"""verify and rebuild where the database makes them wait, or refuses; and ended with Ctrl-C."""
+"""verify and rebuild where workers or the database make them wait, or it refuses; and ended with Ctrl-C."""
 
+import json
 import signal
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -118,3 +120,29 @@ def test_what_the_database_refuses_it_says_itself(database_url: str, workspace: 
     if database_url.startswith("postgresql"):
         refused = 'relation "pu_workload_readings" does not exist'
     assert said == f"{refused}; mend that and run it again; a worker makes tables that are missing\n"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_aggregates_that_come_late_are_waited_for(
+    database_url: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [(f"{host}-{n}", "k", 20.0, NOON) for n in range(3) for host in ("late", "lost")])
+    run_command(environment, "rebuild")
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        # As if their worker had been killed before it aggregated them.
+        connection.execute(text("DELETE FROM temperature_aggregates WHERE hostname <> 'lost-1'"))
+        connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
+    engine.dispose()
+    process = command_process(environment, tmp_path / "verify.log", "verify", "--json")
+    process.start()
+    # The time that another takes to take over.
+    time.sleep(20)
+    for number in range(3):
+        assert run_command(environment, "rebuild", "--host", f"late-{number}").returncode == 0
+    # What has not come when nothing has for half a minute never will.
+    assert process.wait(60) == 1
+    *_, report = json.loads(process.log.read_text())
+    found = {each["host"]: each["stored"] and each["stored"]["last"] for each in report["differences"]}
+    assert found == {"lost-0": None, "lost-1": 21, "lost-2": None}
