@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.auditing import Auditor, Difference, Finding, same
 from sparkle_app.buckets import Statistics
-from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand
+from sparkle_app.commands.base import Instant, ReaderGone, SparkleCommand, WrongUsage
 from sparkle_app.consuming import SESSION_SECONDS
 from sparkle_app.errors import StartupFault
 from sparkle_app.settings import database_url
@@ -36,24 +36,32 @@ class AuditCommand(SparkleCommand):
 
     abstract = True
 
-    def auditors(self, plugin: str | None) -> dict[str, Auditor]:
+    def auditors(self, plugin: str | None, host: str | None) -> dict[str, Auditor]:
         """An auditor for each plugin that is meant.
 
         Raises:
-            StartupFault: when there is no such plugin.
+            WrongUsage: when there is no such plugin, or none of them knows the host.
         """
         installed = self.handler.plugins.installed
         if plugin is not None and plugin not in installed:
-            raise StartupFault(
+            raise WrongUsage(
                 "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
             )
         resolution = self.handler.settings.aggregates.bucket_seconds
         engine = make_engine(database_url(self.handler.settings), for_command=True)
-        return {
+        auditors = {
             name: Auditor(each.handler, engine, resolution)
             for name, each in installed.items()
             if plugin in (None, name)
         }
+        if host is not None and not any(each.hosts(EARLIEST, LATEST, host) for each in auditors.values()):
+            raise WrongUsage(
+                "--host",
+                expected=f"a host with readings of {' or '.join(auditors)}",
+                found=host,
+                hint="spell it as the host does",
+            )
+        return auditors
 
     def findings(
         self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None

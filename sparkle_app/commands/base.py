@@ -35,6 +35,10 @@ class Instant(click.ParamType):
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
 
+class WrongUsage(StartupFault):
+    """An option names what there is not."""
+
+
 class ReaderGone(Exception):
     """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
 
@@ -53,7 +57,7 @@ class SparkleCommand(AppCommand):
             code = asyncio.run(self.run(*self.args, **self.kwargs))
         except StartupFault as fault:
             print(fault, file=sys.stderr)
-            code = 1
+            code = 2 if isinstance(fault, WrongUsage) else 1
         except ReaderGone:
             code = 0
         except KeyboardInterrupt:

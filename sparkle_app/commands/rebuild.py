@@ -21,7 +21,7 @@ class rebuild(AuditCommand):
         return self.in_database(lambda: self._rebuild(**options))
 
     def _rebuild(self, *, plugin: str | None, **scope: Any) -> int:
-        for name, auditor in self.auditors(plugin).items():
+        for name, auditor in self.auditors(plugin, scope["host"]).items():
             mended = left = readings = 0
             for finding in self.findings(name, auditor, **scope):
                 readings += finding.readings

@@ -32,7 +32,7 @@ class verify(AuditCommand):
     def _verify(self, *, plugin: str | None, most: int, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
         found = 0
-        for name, auditor in self.auditors(plugin).items():
+        for name, auditor in self.auditors(plugin, scope["host"]).items():
             readings = aggregates = 0
             suspects: list[Sequence[Difference]] = []
             for finding in self.findings(name, auditor, **scope):

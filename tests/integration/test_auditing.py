@@ -104,7 +104,7 @@ def test_what_it_cannot_do_it_says(
     Collector(workspace.certs)
     environment = workspace.environment(broker.bootstrap, database_url)
     unknown = run_command(environment, "verify", "--plugin", "Fans")
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert (
         unknown.stderr.strip() == "--plugin: expected one of PU_Workload, Temperature, found Fans; see check"
     )

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from tests.support.database import Rows, query
@@ -78,3 +79,18 @@ def test_a_reader_that_leaves_is_no_fault_of_the_database(database_url: str, wor
     done = read_one_line(environment, "verify", "--plugin", "Temperature", "--most", "20000")
     assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("name", ["verify", "rebuild"])
+def test_a_host_that_nobody_knows_is_told(database_url: str, workspace: Workspace, name: str) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [("host-1", "k", 20.0, NOON)])
+    done = run_command(environment, name, "--host", "hots-1")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "--host: expected a host with readings of PU_Workload or Temperature, found hots-1; spell it as the host does\n"
+    )
+    # It is known, and has nothing in that time.
+    told = command(environment, name, "--host", "host-1", "--until", "2026-11-01")
+    assert "Temperature: 0 readings" in told
