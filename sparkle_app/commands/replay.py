@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
+import msgspec
 from aiokafka import AIOKafkaProducer
 from faust.cli.base import option
 
 from sparkle_app.broker import security_arguments
-from sparkle_app.commands.base import SparkleCommand
+from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.commands.letters import FILTERS, Filter, meant
 from sparkle_app.ingest.letters_topic import open_letters
 from sparkle_app.topics import LARGEST_MESSAGE
@@ -28,9 +29,10 @@ class replay(SparkleCommand):
         *FILTERS,
         option("--all", "everything", is_flag=True, help="all letters"),
         option("--dry-run", is_flag=True, help="only say how many there are"),
+        JSON,
     ]
 
-    async def run(self, everything: bool, dry_run: bool, **filters: Any) -> int:
+    async def run(self, everything: bool, dry_run: bool, as_json: bool, **filters: Any) -> int:
         """Send those that are meant."""
         wanted = Filter(**filters)
         if everything == (wanted != Filter()):
@@ -42,10 +44,12 @@ class replay(SparkleCommand):
             async for _, letter in meant(letters, wanted):
                 number += letter.whole
                 cut += not letter.whole
-            if cut:
+            if cut and not as_json:
                 self.fault(f"{cut} letters are without their records, which were too large: left out")
             if dry_run:
-                self.say(f"{number} dead letters would be sent back")
+                self._tell(
+                    as_json, f"{number} dead letters would be sent back", letters=number, cut=cut, sent=0
+                )
                 return 0
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.handler.settings.broker.url,
@@ -71,10 +75,13 @@ class replay(SparkleCommand):
                     progress.update(len(batch))
             finally:
                 await producer.stop()
-        self.say(
-            f"{sent} dead letters sent back; `faust -A sparkle_app dead-letters` shows in a moment which of them stay"
-        )
+        shown = "`faust -A sparkle_app dead-letters` shows in a moment which of them stay"
+        self._tell(as_json, f"{sent} dead letters sent back; {shown}", letters=number, cut=cut, sent=sent)
         return 0
+
+    def _tell(self, as_json: bool, told: str, *, letters: int, cut: int, sent: int) -> None:
+        fields = {"letters": letters, "without_record": cut, "sent": sent}
+        self.say(msgspec.json.encode(fields).decode() if as_json else told)
 
     async def _send(self, producer: AIOKafkaProducer, letters: list[Letter]) -> int:
         futures = [

@@ -77,6 +77,9 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     assert "reason     not_json" in shown
     assert "record     junk" in shown
 
+    counted = run_command(environment, "replay", "--config", "7", "--dry-run", "--json")
+    assert json.loads(counted.stdout) == {"letters": 60, "without_record": 0, "sent": 0}
+
     # Before the cause is mended nothing changes.
     before = letters(broker, workspace)
     again = run_command(environment, "replay", "--config", "7")
@@ -88,8 +91,9 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     assert count(database_url, "temperature_readings") == 0
 
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_7", workspace.certs)
-    for _ in range(2):
-        assert run_command(environment, "replay", "--reason", "unknown_config").returncode == 0
+    sent = run_command(environment, "replay", "--reason", "unknown_config", "--json")
+    assert json.loads(sent.stdout) == {"letters": 60, "without_record": 0, "sent": 60}
+    assert run_command(environment, "replay", "--reason", "unknown_config").returncode == 0
     eventually(lambda: len(letters(broker, workspace)), lambda found: found == 5)
     rows = query(database_url, "SELECT * FROM temperature_readings")
     assert Counter(row["value"] for row in rows) == Counter(20.0 + n for n in range(60))

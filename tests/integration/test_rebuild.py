@@ -1,5 +1,6 @@
 """What verify and rebuild look at and change, and what they leave alone; no worker runs."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -65,6 +66,8 @@ def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, wo
     change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'a'")
     told = command(environment, "rebuild", "--plugin", "Temperature")
     assert "5 readings, 2 aggregates made anew; 1 without raw rows were left as they are" in told
+    (again,) = json.loads(command(environment, "rebuild", "--plugin", "Temperature", "--json"))
+    assert again == {"plugin": "Temperature", "readings": 5, "made_anew": 0, "without_raw_rows": 1}
     rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
     # What is left of the raw rows gives another aggregate.
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
