@@ -25,6 +25,8 @@ def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -
     assert isinstance(key, RSAPrivateKey)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA cache_size=-32768")
+    connection.execute("PRAGMA wal_autocheckpoint=16384")
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -36,7 +38,7 @@ def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -
     consumer.subscribe([topic])
     while True:
         rows = []
-        for message in consumer.consume(1000, timeout=0.2):
+        for message in consumer.consume(2500, timeout=0.2):
             record = json.loads(message.value() or b"")
             ciphertext = base64.b64decode(record["payload"])
             reading = json.loads(key.decrypt(ciphertext, _OAEP))

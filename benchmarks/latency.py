@@ -1,7 +1,6 @@
 """How long a reading takes to SQL and to the HTTP answer; and how long an answer takes under full load."""
 
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,15 +39,15 @@ def to_sql_and_http(
         worker.start()
         worker.wait_ready()
         until = time.monotonic() + seconds
-        load = threading.Thread(target=_send_steadily, args=(workspace, collector, kafka, rate, until))
-        load.start()
-        with ThreadPoolExecutor(PROBERS) as probers:
+        with ThreadPoolExecutor(PROBERS + 1) as probers:
+            load = probers.submit(_send_steadily, workspace, collector, kafka, rate, until)
             found = probers.map(
                 lambda number: list(_probes(number, workspace, collector, kafka, url, worker, until)),
                 range(PROBERS),
             )
             pairs = [pair for each in found for pair in each]
-        load.join()
+            sent = load.result() / seconds
+        assert sent > 0.95 * rate, f"expected {rate} readings a second, {sent:.0f} were sent"
         to_sql, to_http = zip(*pairs, strict=True)
         return {"probes": len(pairs), **_percentiles("sql", to_sql), **_percentiles("http", to_http)}
     finally:
@@ -76,9 +75,9 @@ def _percentiles(name: str, milliseconds: Sequence[float]) -> Figures:
 
 def _send_steadily(
     workspace: Workspace, collector: Collector, kafka: KafkaBroker, rate: int, until: float
-) -> None:
+) -> int:
     producer = _producer(kafka)
-    started = time.monotonic()
+    started, sent = time.monotonic(), 0
     for sent, record in enumerate(readings(collector, 10**9, 200, 16), start=1):
         producer.produce(workspace.topic, record)
         producer.poll(0)
@@ -87,6 +86,7 @@ def _send_steadily(
         if time.monotonic() > until:
             break
     producer.flush(10)
+    return sent
 
 
 def _probes(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparkle_app.ingest.opening import Opener
-from sparkle_app.wire.envelope import Record
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.wire.envelope import Reading, Record
 from sparkle_app.wire.keyring import Keyring
 
 
@@ -21,16 +22,17 @@ def openssl(cores: int, seconds: int = 3) -> float:
     return float(found[1])
 
 
-def pool(certs: Path, records: Sequence[bytes], batch: int = 2500) -> float:
+def pool(certs: Path, plugins: Path, records: Sequence[bytes], batch: int = 2500) -> float:
     """Records a second that the handler's own pool opens, when there is nothing else to do."""
     now = int(time.time() * 1000)
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
-    opener = Opener(Keyring(certs), {}, processes=0)
+    opener = Opener(Keyring(certs), load_plugins(plugins).handlers, processes=0)
 
     async def run() -> float:
         started = time.perf_counter()
         for at in range(0, len(waiting), batch):
-            await opener.open(waiting[at : at + batch])
+            opened = await opener.open(waiting[at : at + batch])
+            assert all(isinstance(each, Reading) for each in opened), "expected readings, found bad records"
         return len(waiting) / (time.perf_counter() - started)
 
     try:

@@ -87,7 +87,12 @@ def _fill_changelog(
             hostname, bucket = _host(number), Bucket()
             for metric in range(metrics):
                 bucket.add(
-                    Sample(os.urandom(8), f"core/{metric}", 30 + metric / 7, start + number * 5000 + metric)
+                    Sample(
+                        os.urandom(8),
+                        f"core/{metric}",
+                        30 + metric / 7,
+                        start + number * 5000 + metric * 7001,
+                    )
                 )
             key = json.dumps([hostname, start], separators=(",", ":")).encode()
             value = sealer.seal(bucket.pack(), topic.encode())
@@ -113,7 +118,7 @@ def _fill_sql(workspace: Workspace, url: str, hosts: int, metrics: int, starts: 
                 yield {
                     "hostname": _host(number), "metric": f"core/{metric}", "resolution": RESOLUTION,
                     "bucket_start": moment(start), "count": 1, "sum": value, "minimum": value, "maximum": value,
-                    "last": value, "last_at": moment(start + number * 5000 + metric),
+                    "last": value, "last_at": moment(start + number * 5000 + metric * 7001),
                 }  # fmt: skip
 
     engine = make_engine(make_url(url))

@@ -9,7 +9,7 @@ from threading import Event
 from typing import Any
 
 from benchmarks import latency, limit, others, ours, state
-from benchmarks.backlog import readings
+from benchmarks.backlog import WARM, readings
 from benchmarks.history import raw_rows
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
@@ -81,7 +81,12 @@ class Suite:
                 lambda d=database: self._ours(d, *SHAPES[0], watch=latency.answers),  # type: ignore[misc]
             )
         for hosts in (50, 500, 5000, 50_000):
-            yield f"growth, {hosts} hosts x 2", lambda h=hosts: self._ours("SQLite", h, 2)  # type: ignore[misc]
+            # Every host is among those that are measured.
+            number = max(self._number, int(2 * hosts / (1 - WARM)) + 2)
+            yield (
+                f"growth, {hosts} hosts x 2",
+                lambda h=hosts, n=number: self._ours("SQLite", h, 2, number=n),  # type: ignore[misc]
+            )
         for number in rows:
             for database in DATABASES:
                 yield (
@@ -96,7 +101,8 @@ class Suite:
 
     def _pool(self) -> Figures:
         workspace, collector = self._workspace()
-        return {"rate": limit.pool(workspace.certs, list(readings(collector, 10_000, *SHAPES[0])))}
+        records = list(readings(collector, 10_000, *SHAPES[0]))
+        return {"rate": limit.pool(workspace.certs, workspace.plugins, records)}
 
     def _ours(
         self, database: str, hosts: int, metrics: int, *, workers: int = 1, number: int = 0, **how: Any

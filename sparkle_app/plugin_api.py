@@ -45,6 +45,8 @@ class Plugin:
 
     Every method may be replaced. Those that take a ``connection`` run in a transaction that is committed for them, in a
     thread; they may be called again with the same arguments after any failure, and must then change nothing.
+    :meth:`validate` and :meth:`measure` run in several processes, forked once the package is imported: what they return
+    must depend on their arguments alone, and can be pickled.
     """
 
     unit: str = ""

@@ -51,7 +51,13 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """Called with bundles of the changelog when the table is recovered."""
         store = self.data
         for record in chain.from_iterable(map(records_of, batch)):
-            hostname, start = _key.decode(record.key or b"")
+            try:
+                hostname, start = _key.decode(record.key or b"")
+            except msgspec.DecodeError:
+                leave(
+                    f"topic {record.topic}, partition {record.partition}, offset {record.offset}: expected the key of a"
+                    " bucket, found something else; delete the topic: it is made anew from SQL"
+                )
             # The same name is in many keys: one copy of it.
             key = sys.intern(hostname), start
             if record.value is None:

@@ -5,11 +5,13 @@ In threads, each decryption would wait for the interpreter twice, and the event 
 """
 
 import asyncio
+import ctypes
 import math
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -28,6 +30,11 @@ Plugins = Mapping[str, Plugin]
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 250
 
 
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 class OpenerDied(Exception):
     """A process that decrypts was ended by something else."""
 
@@ -44,7 +51,7 @@ class Opener:
     """
 
     def __init__(self, keyring: Keyring, plugins: Plugins, processes: int) -> None:
-        self._processes = processes or os.cpu_count() or 1
+        self._processes = processes or _cores()
         self._pool = ProcessPoolExecutor(
             self._processes,
             mp_context=multiprocessing.get_context("fork"),
@@ -74,7 +81,7 @@ class Opener:
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
 
 def open_readings(records: Sequence[Record], keyring: Keyring, plugins: Plugins) -> list[Opened]:
@@ -102,6 +109,9 @@ def _validated(reading: Reading, plugins: Plugins) -> Reading:
         return valid
     except InvalidValue as error:
         raise BadRecord(Reason.INVALID_VALUE, str(error)) from error
+    except MemoryError:
+        # The process's fault, not the reading's.
+        raise
     except Exception as error:
         # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
         raise BadRecord(
@@ -112,6 +122,8 @@ def _validated(reading: Reading, plugins: Plugins) -> Reading:
 # In the processes.
 
 _shared: tuple[Keyring, Plugins]
+_PLAIN = {float, int, str, bool, type(None)}
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def _begin(keyring: Keyring, plugins: Plugins) -> None:
@@ -121,6 +133,9 @@ def _begin(keyring: Keyring, plugins: Plugins) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # Also where a plugin never gives the interpreter back, which the thread below would need.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -132,17 +147,18 @@ def _end_with_parent() -> None:
 
 
 def _open_chunk(records: Sequence[Record]) -> bytes:
-    opened = open_readings(records, *_shared)
-    try:
-        return pickle.dumps(opened, pickle.HIGHEST_PROTOCOL)
-    except Exception:
-        return pickle.dumps([_portable(each) for each in opened], pickle.HIGHEST_PROTOCOL)
+    opened = [_portable(each) for each in open_readings(records, *_shared)]
+    return pickle.dumps(opened, pickle.HIGHEST_PROTOCOL)
 
 
 def _portable(opened: Opened) -> Opened:
     """What a plugin made of a value may be something that cannot be handed over."""
+    if isinstance(opened, BadRecord) or type(opened.value) in _PLAIN:
+        return opened
     try:
-        pickle.dumps(opened)
+        pickle.loads(pickle.dumps(opened))
+    except MemoryError:
+        raise
     except Exception as error:
         detail = f"a validated value that cannot be pickled: {type(error).__name__}"
         return BadRecord(Reason.INVALID_VALUE, detail)

@@ -216,7 +216,8 @@ def _sqlite(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _no_folder(folder, error.strerror or str(error)) from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    # The connection that was used last is used next: others keep no pages in memory.
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_use_lifo=True)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
@@ -225,8 +226,8 @@ def _sqlite(url: URL) -> Engine:
         connection.execute("PRAGMA journal_mode=WAL")
         # Committed means on disk: NORMAL could lose what was acknowledged when power fails.
         connection.execute("PRAGMA synchronous=FULL")
-        # Ids are random, so each batch changes pages all over their index: keep those in memory (32 MB), and copy them
-        # from the log to the file seldom, each once for many changes (64 MB). Together they halve the cost of a row.
+        # Ids are random, so each batch changes pages all over their index: keep those in memory (32 MB a connection),
+        # and copy them from the log to the file seldom, each once for many changes (64 MB). Both halve a row's cost.
         connection.execute("PRAGMA cache_size=-32768")
         connection.execute("PRAGMA wal_autocheckpoint=16384")
 

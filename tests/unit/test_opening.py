@@ -1,6 +1,7 @@
 """Records are opened in processes as they would be here; and the processes end."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,11 +24,27 @@ from tests.support.eventually import eventually
 from tests.support.worker import PROJECT
 
 
+class Odd(float):
+    """Can be pickled, but not brought back."""
+
+    def __new__(cls, value: float, unit: str) -> "Odd":
+        return super().__new__(cls, value)
+
+
 class Anything(Plugin):
-    """Takes any value; makes of a lock what cannot leave a process."""
+    """Takes any value; makes of some what cannot leave a process."""
 
     def validate(self, key: str, value: Any) -> Any:
-        return threading.Lock() if value == "lock" else value
+        if value == "memory":
+            raise MemoryError
+        if value == "busy":
+            # Never gives the interpreter back.
+            re.fullmatch(r"(a+)+b", "a" * 40)
+        return (
+            {"lock": threading.Lock(), "odd": Odd(1.0, "K")}.get(value, value)
+            if type(value) is str
+            else value
+        )
 
     def measure(self, reading: Reading) -> float | None:
         return reading.value if isinstance(reading.value, float) else None
@@ -76,14 +93,20 @@ async def test_processes_open_as_the_plain_function_does(
     assert await opener.open([]) == []
 
 
+@pytest.mark.parametrize("value", ["lock", "odd"])
 async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
-    opener: Opener, collector: Collector
+    opener: Opener, collector: Collector, value: str
 ) -> None:
-    first, second, third, *_ = await opener.open(records(collector, [1.0, "lock", 2.0]))
+    first, second, third, *_ = await opener.open(records(collector, [1.0, value, 2.0]))
     assert isinstance(first, Reading)
     assert isinstance(third, Reading)
     assert isinstance(second, BadRecord)
     assert second.reason is Reason.INVALID_VALUE
+
+
+async def test_memory_that_is_short_makes_no_bad_record(opener: Opener, collector: Collector) -> None:
+    with pytest.raises(MemoryError):
+        await opener.open(records(collector, ["memory"]))
 
 
 async def test_a_process_that_was_killed_is_told(opener: Opener, collector: Collector) -> None:
@@ -97,9 +120,12 @@ async def test_a_process_that_was_killed_is_told(opener: Opener, collector: Coll
 
 def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
     program = (
-        "import sys, time; from pathlib import Path\n"
+        "import asyncio, sys; from pathlib import Path\n"
+        "from tests.unit.test_opening import PLUGINS, records; from tests.support.collector import Collector\n"
         "from sparkle_app.ingest.opening import Opener; from sparkle_app.wire.keyring import Keyring\n"
-        "opener = Opener(Keyring(Path(sys.argv[1])), {}, 3); print('made', flush=True); time.sleep(60)"
+        "collector = Collector(Path(sys.argv[1]), 2)\n"
+        "opener = Opener(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('made', flush=True)\n"
+        "asyncio.run(opener.open(records(collector, ['busy'])))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:
