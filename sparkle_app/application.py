@@ -31,7 +31,7 @@ from sparkle_app.web.pages import add_pages, middlewares
 from sparkle_app.wire.keyring import Keyring, internal_key
 from sparkle_app.wire.sealing import Sealer
 
-# Two for ingest and aggregates at work, the others so that one slow statement does not hold up the web.
+# So that one slow statement does not hold up the others.
 _DATABASE_THREADS = 8
 _HEARTBEAT_SECONDS = 5
 # A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
@@ -64,6 +64,15 @@ class SparkleApp(faust.App):
     def engine(self) -> Engine:
         """The database."""
         return make_engine(database_url(self.settings))
+
+    @cached_property
+    def writers(self) -> ThreadPoolExecutor:
+        """The threads of ingest and aggregates that talk to the database.
+
+        One for SQLite, which lets one write at a time: who has to wait there looks again seldom, and may starve.
+        """
+        number = 1 if self.engine.dialect.name == "sqlite" else _DATABASE_THREADS
+        return ThreadPoolExecutor(number, thread_name_prefix="writer")
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -202,7 +211,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         samples = {name: app.own_topic(topics.samples_topic(settings.app_id, name)) for name in handlers}
         way = Ingest(
             app.opener,
-            ReadingStore(app.engine, handlers, app.database_threads),
+            ReadingStore(app.engine, handlers, app.writers),
             Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
             app.office,
             app.sealer,
@@ -235,7 +244,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             plugin.handler,
             table,
             app.engine,
-            app.database_threads,
+            app.writers,
             settings.aggregates.bucket_seconds,
             settings.aggregates.horizon_seconds,
         )
