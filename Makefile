@@ -2,7 +2,7 @@ PYTHON ?= python3
 DEMO_HOSTS ?= 20
 RUNS ?= 5
 SEED ?= 1
-READINGS ?= 60000
+READINGS ?= 100000
 REPEAT ?= 3
 export DEMO_HOSTS
 
@@ -38,7 +38,7 @@ chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and Post
 poison: $(DEV_STAMP) $(KAFKA)/libs  ## 100,000 records of every kind that can go wrong
 	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py
 
-bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## how much of what RSA allows reaches SQL; READINGS=60000 REPEAT=3
+bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## how much of what RSA allows reaches SQL; READINGS=100000 REPEAT=3
 	@$(RUN) -m benchmarks --readings $(READINGS) --repeat $(REPEAT)
 
 lint: $(DEV_STAMP)  ## style, types and layers

@@ -1,4 +1,4 @@
-"""``python -m benchmarks --readings 60000 --repeat 3``: measures side by side, and prints tables."""
+"""``python -m benchmarks --readings 100000 --repeat 3``: measures side by side, and prints tables."""
 
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ FIRST_TO_SHOW = ("rate", "sql_p99", "restart")
 def main() -> None:
     """Print the tables, and write every figure to the file of ``--json``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--readings", type=int, default=60_000, help="of each backlog")
+    parser.add_argument("--readings", type=int, default=100_000, help="of each backlog")
     parser.add_argument("--repeat", type=int, default=3, help="times that the rates are measured")
     parser.add_argument(
         "--rows", type=int, nargs="*", default=[10_000, 1_000_000, 10_000_000], help="for growth"

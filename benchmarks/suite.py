@@ -101,7 +101,7 @@ class Suite:
 
     def _pool(self) -> Figures:
         workspace, collector = self._workspace()
-        records = list(readings(collector, 10_000, *SHAPES[0]))
+        records = list(readings(collector, 30_000, *SHAPES[0]))
         return {"rate": limit.pool(workspace.certs, workspace.plugins, records)}
 
     def _ours(
