@@ -42,8 +42,7 @@ class Suite:
         self._runs = 0
 
     def rates(self) -> Iterator[Measurement]:
-        """What is repeated: the limit, other programs, and the handler."""
-        yield f"openssl speed, {CORES} processes", lambda: {"rate": limit.openssl(CORES)}
+        """What is repeated: the pool, other programs, and the handler."""
         yield "the handler's pool, nothing else to do", self._pool
         for processes in (CORES, CORES + 1):
             name = f"hand-written loop, {processes} processes, SQLite, no aggregates"

@@ -8,16 +8,18 @@ _CPU = ("decrypting", "worker", "broker", "database")
 
 
 def of_rates(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Medians and spreads, and each rate as a share of the first row's in the same turn; CPU seconds for 1,000
+    """Medians and spreads, and each rate as a share of what ``openssl speed`` did right before; CPU seconds for 1,000
     readings."""
     lines = [
         f"| | readings/s | of the limit | spread | {' | '.join(_CPU)} | memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    limits = [figures["rate"] for figures in next(iter(results.values()))]
+    limits = [figures["limit"] for turns in results.values() for figures in turns]
+    if limits:
+        lines.append(f"| openssl speed, all cores | {statistics.median(limits):,.0f} | | | | | | | |")
     for name, turns in results.items():
         rates = [figures["rate"] for figures in turns]
-        shares = [rate / most for rate, most in zip(rates, limits, strict=True)]
+        shares = [figures["rate"] / figures["limit"] for figures in turns]
         cells = [f"{statistics.median(rates):,.0f}", f"{statistics.median(shares):.1%}"]
         cells.append(f"{min(shares):.1%} to {max(shares):.1%}")
         for key in (*_CPU, "memory"):
