@@ -7,7 +7,6 @@ aggregated anew from the raw rows, which were committed before their samples wer
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
@@ -90,8 +89,7 @@ class Aggregator:
         oldest = self._oldest()
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
-                # Kept in many keys: one copy of it.
-                self._table[sys.intern(hostname), start] = bucket.pack()
+                self._table[self._table.shared(hostname, start)] = bucket.pack()
         if oldest > self._pruned_at:
             self._table.prune(oldest)
             self._pruned_at = oldest
@@ -126,7 +124,7 @@ class Aggregator:
             # Partitions moved while the database was asked: another restore is under way, or done.
             return
         for (hostname, start), bucket in restored.items():
-            self._table[hostname, start] = bucket.pack()
+            self._table[self._table.shared(hostname, start)] = bucket.pack()
         await self._table.flushed()
         if restored:
             logger.info("%s: %d buckets restored from SQL", self._table.name, len(restored))

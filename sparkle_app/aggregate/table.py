@@ -41,7 +41,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
         self._sealer = sealer
         self._host_partitions = host_partitions
         self._changed: dict[BucketKey, bytes | None] = {}
-        self._starts: dict[str, set[int]] = defaultdict(set)
+        # Lists: a host has some sixty buckets, and a set of them takes eight times as much.
+        self._starts: dict[str, list[int]] = defaultdict(list)
+        self._times: dict[int, int] = {}
 
     def partition_for_key(self, key: BucketKey) -> int:
         """Not the partition of the event at hand: buckets of several events are written together."""
@@ -58,12 +60,15 @@ class BucketTable(Table):  # type: ignore[type-arg]
                     f"topic {record.topic}, partition {record.partition}, offset {record.offset}: expected the key of a"
                     " bucket, found something else; delete the topic: it is made anew from SQL"
                 )
-            # The same name is in many keys: one copy of it.
-            key = sys.intern(hostname), start
+            key = self.shared(hostname, start)
             if record.value is None:
                 store.pop(key, None)
             else:
                 store[key] = self._unsealed(record.value)
+
+    def shared(self, hostname: str, start: int) -> BucketKey:
+        """The key of a bucket. Names and times stand in many keys: there is one copy of each."""
+        return sys.intern(hostname), self._times.setdefault(start, start)
 
     def _unsealed(self, value: bytes) -> bytes:
         try:
@@ -110,7 +115,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
     def on_key_set(self, key: BucketKey, value: bytes) -> None:
         """Remember what :meth:`flushed` has to write, and keep the index of hosts."""
         self._changed[key] = value
-        self._starts[key[0]].add(key[1])
+        starts = self._starts[key[0]]
+        if key[1] not in starts:
+            starts.append(key[1])
 
     def on_key_del(self, key: BucketKey) -> None:
         """As :meth:`on_key_set`."""
@@ -125,7 +132,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
             store.pop(key)
         self._starts.clear()
         for hostname, start in store:
-            self._starts[hostname].add(start)
+            self._starts[hostname].append(start)
         await self.call_recover_callbacks()
 
     def assigned(self) -> set[int]:
@@ -163,9 +170,11 @@ class BucketTable(Table):  # type: ignore[type-arg]
         for hostname, starts in list(self._starts.items()):
             for start in [start for start in starts if start < before]:
                 self.pop((hostname, start))
+        self._times = {start: start for start in self._times if start >= before}
 
     def _forget(self, key: BucketKey) -> None:
         starts = self._starts[key[0]]
-        starts.discard(key[1])
+        if key[1] in starts:
+            starts.remove(key[1])
         if not starts:
             del self._starts[key[0]]
