@@ -1,7 +1,7 @@
 """The topics that a worker needs: made where they are not there, checked where they are."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -42,10 +42,10 @@ async def examine_topics(settings: Settings, plugins: Plugins) -> tuple[int, lis
         TransientFault, StartupFault: as :func:`make_topics`.
     """
     async with _admin(settings) as admin:
-        existing = await admin.list_topics()
+        existing = set(await admin.list_topics())
         there = [name for name in _by_host(settings, plugins) if name in existing]
         await _check_partitions(admin, settings, there)
-        return len(existing), await _missing(admin, settings, _needed(settings, plugins))
+        return len(existing), await _missing(admin, settings, existing, _needed(settings, plugins))
 
 
 @asynccontextmanager
@@ -104,9 +104,10 @@ async def _check_partitions(admin: AIOKafkaAdminClient, settings: Settings, name
             )
 
 
-async def _missing(admin: AIOKafkaAdminClient, settings: Settings, wanted: Iterable[str]) -> list[str]:
-    """The topics that are not there."""
-    existing = set(await admin.list_topics())
+async def _missing(
+    admin: AIOKafkaAdminClient, settings: Settings, existing: Collection[str], wanted: Iterable[str]
+) -> list[str]:
+    """The wanted topics that do not exist."""
     missing = [name for name in wanted if name not in existing]
     brokers = len((await admin.describe_cluster())["brokers"])
     if missing and brokers < settings.broker.replication:
@@ -117,9 +118,10 @@ async def _missing(admin: AIOKafkaAdminClient, settings: Settings, wanted: Itera
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:
+    existing = set(await admin.list_topics())
     new = [
         NewTopic(name, settings.broker.partitions, settings.broker.replication, topic_configs=wanted[name])
-        for name in await _missing(admin, settings, wanted)
+        for name in await _missing(admin, settings, existing, wanted)
     ]
     if not new:
         return

@@ -113,8 +113,8 @@ class Auditor:
 
     def look_again(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
         """What is left, now, of differences that were found in one page."""
-        hostnames = sorted({hostname for hostname, _, _ in (each.key for each in differences)})
-        starts = [start for _, start, _ in (each.key for each in differences)]
+        hostnames = sorted({each.key[0] for each in differences})
+        starts = [each.key[1] for each in differences]
         page = Page(hostnames, min(starts), max(starts) + self._length)
         with reading(self._engine) as connection:
             stored, computed = self._stored(connection, page), self._computed(connection, page)
