@@ -54,9 +54,15 @@ def test_a_topic_that_no_key_opens_is_not_drained_however_often_a_supervisor_sta
 def test_a_batch_that_some_key_opens_or_a_small_one_goes_on(
     letters: list[tuple[Record, BadRecord]], records: int
 ) -> None:
-    DeadLetterOffice(None, 1000, Metrics()).admit(letters, records)  # type: ignore[arg-type]
+    office = DeadLetterOffice(None, 1000, Metrics())  # type: ignore[arg-type]
+    office.admit(letters, records)
+    # They were let through, and counted.
+    with pytest.raises(TooManyDeadLetters, match="at most 1000 dead letters a minute, found 1001"):
+        office.admit([LETTER] * (1001 - len(letters)), 2000)
 
 
 def test_records_that_no_key_opens_are_let_through_where_the_limit_is_raised() -> None:
     office = DeadLetterOffice(None, 10_001, Metrics())  # type: ignore[arg-type]
     office.admit([UNOPENED] * 1000, 1000)
+    with pytest.raises(TooManyDeadLetters, match="at most 10001 dead letters a minute, found 10002"):
+        office.admit([LETTER] * 9002, 9002)

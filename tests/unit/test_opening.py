@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from sparkle_app.errors import BadRecord, Reason
-from sparkle_app.ingest.opening import Opened, Opener, open_readings
+from sparkle_app.ingest.opening import Opened, Opener, OpenerDied, open_readings
 from sparkle_app.plugin_api import Plugin, Reading
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.keyring import Keyring
@@ -107,6 +107,20 @@ async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
 async def test_memory_that_is_short_makes_no_bad_record(opener: Opener, collector: Collector) -> None:
     with pytest.raises(MemoryError):
         await opener.open(records(collector, ["memory"]))
+
+
+async def test_a_process_that_was_killed_is_told(tmp_path: Path, collector: Collector) -> None:
+    # Other tests' servers are children as well.
+    others = set(psutil.Process().children())
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
+    processes = set(psutil.Process().children()) - others
+    assert len(processes) == 2
+    # Both: one that is left might open the chunk before the pool has noticed.
+    for process in processes:
+        process.kill()
+    with pytest.raises(OpenerDied):
+        await opener.open(records(collector, [1.0]))
+    opener.close()
 
 
 def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
