@@ -28,7 +28,9 @@ from sparkle_app.settings import Settings, database_url
 from sparkle_app.storage.database import make_engine
 from sparkle_app.watching import watch
 from sparkle_app.web.pages import add_pages, middlewares
+from sparkle_app.wire.decrypting import decrypt_each
 from sparkle_app.wire.keyring import Keyring, internal_key
+from sparkle_app.wire.multibuffer import multibuffer_or_each
 from sparkle_app.wire.sealing import Sealer
 
 # So that one slow statement does not hold up the others.
@@ -82,7 +84,9 @@ class SparkleApp(faust.App):
     @cached_property
     def opener(self) -> Opener:
         """What decrypts, for all topics."""
-        return Opener(self.keyring, self.plugins.handlers, self.settings.ingest.processes)
+        wanted = self.settings.ingest
+        decrypt = multibuffer_or_each(self.keyring.any_key()) if wanted.multibuffer else decrypt_each
+        return Opener(self.keyring, self.plugins.handlers, wanted.processes, decrypt)
 
     @cached_property
     def sealer(self) -> Sealer:

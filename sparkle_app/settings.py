@@ -82,6 +82,8 @@ class Ingest(_Section):
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
     """Processes that decrypt, beside the worker's own; 0 means as many as there are processor cores."""
+    multibuffer: bool = True
+    """Decrypt eight readings at once where `requirements-multibuffer.txt` is installed and the processor can."""
 
 
 class Aggregates(_Section):

@@ -2,14 +2,14 @@
 
 import binascii
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
-from cryptography.hazmat.primitives.hashes import SHA1
 
 from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.wire.decrypting import Decrypt
 from sparkle_app.wire.event_time import EARLIEST, LATEST, micros, resolve
 from sparkle_app.wire.keyring import Keyring
 
@@ -17,8 +17,6 @@ HOSTNAME_MAX = 1024
 KEY_MAX = 255
 """Bytes of UTF-8: both together fit into an entry of PostgreSQL's indexes, which has at most 2,704."""
 ID_BYTES = 16
-# The collectors' padding: RFC 8017 RSAES-OAEP with its default SHA-1 and MGF1-SHA-1, no label.
-_OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -72,27 +70,60 @@ _envelope = msgspec.json.Decoder(_Envelope)
 _payload = msgspec.json.Decoder(_Payload)
 
 
-def open_record(record: Record, keyring: Keyring) -> Reading:
-    """Parse and decrypt a record.
+class _Sealed(msgspec.Struct, frozen=True, gc=False):
+    """All of a record but what is encrypted."""
 
-    Raises:
-        BadRecord: with the reason why it can never be a reading.
+    record: Record
+    config_id: int
+    hostname: str
+    local_time: datetime
+    ciphertext: bytes
+
+
+def open_records(records: Sequence[Record], keyring: Keyring, decrypt: Decrypt) -> list[Reading | BadRecord]:
+    """Parse and decrypt records.
+
+    Returns:
+        For each, in order, its reading, or the reason why it can never be one.
     """
+    parsed: list[_Sealed | BadRecord] = []
+    wanted = []
+    for record in records:
+        try:
+            sealed = _unwrapped(record)
+            wanted.append((keyring.private_key(sealed.config_id), sealed.ciphertext))
+        except BadRecord as bad:
+            parsed.append(bad)
+        else:
+            parsed.append(sealed)
+    plaintexts = iter(decrypt(wanted))
+    return [each if isinstance(each, BadRecord) else _opened(each, next(plaintexts)) for each in parsed]
+
+
+def _unwrapped(record: Record) -> _Sealed:
     envelope = _parse(record.value)
     _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
-    received_at = record.timestamp * 1000
-    local_time = _local_time(envelope.datetime, received_at)
-    observed_at, trusted = resolve(local_time, received_at)
+    local_time = _local_time(envelope.datetime, record.timestamp * 1000)
     try:
         ciphertext = binascii.a2b_base64(envelope.payload, strict_mode=True)
     except ValueError as error:
         raise BadRecord(Reason.BAD_BASE64, str(error)) from error
-    payload = _decrypt(ciphertext, envelope.config_id, keyring)
-    _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
+    return _Sealed(record, envelope.config_id, envelope.hostname, local_time, ciphertext)
+
+
+def _opened(sealed: _Sealed, plaintext: bytes | None) -> Reading | BadRecord:
+    try:
+        payload = _payload_of(plaintext, sealed.config_id)
+        _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
+    except BadRecord as bad:
+        return bad
+    record = sealed.record
+    received_at = record.timestamp * 1000
+    observed_at, trusted = resolve(sealed.local_time, received_at)
     return Reading(
-        id=hashlib.sha256(ciphertext).digest()[:ID_BYTES],
-        config_id=envelope.config_id,
-        hostname=envelope.hostname,
+        id=hashlib.sha256(sealed.ciphertext).digest()[:ID_BYTES],
+        config_id=sealed.config_id,
+        hostname=sealed.hostname,
         plugin=payload.plugin,
         key=payload.key,
         value=payload.value,
@@ -102,7 +133,7 @@ def open_record(record: Record, keyring: Keyring) -> Reading:
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        local_time=local_time,
+        local_time=sealed.local_time,
     )
 
 
@@ -139,12 +170,9 @@ def _local_time(text: str, received_at: int) -> datetime:
     return local
 
 
-def _decrypt(ciphertext: bytes, config_id: int, keyring: Keyring) -> _Payload:
-    key = keyring.private_key(config_id)
-    try:
-        plaintext = key.decrypt(ciphertext, _OAEP)
-    except ValueError as error:
-        raise BadRecord(Reason.UNDECRYPTABLE, f"not encrypted for rsa_key_{config_id}") from error
+def _payload_of(plaintext: bytes | None, config_id: int) -> _Payload:
+    if plaintext is None:
+        raise BadRecord(Reason.UNDECRYPTABLE, f"not encrypted for rsa_key_{config_id}")
     try:
         return _payload.decode(plaintext)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

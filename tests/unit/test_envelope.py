@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparkle_app.errors import BadRecord, Reason
-from sparkle_app.wire.envelope import Record, open_record
+from sparkle_app.wire.decrypting import decrypt_each
+from sparkle_app.wire.envelope import Reading, Record, open_records
 from sparkle_app.wire.event_time import micros
 from sparkle_app.wire.keyring import Keyring
 
@@ -41,6 +42,13 @@ def record(timestamp: int = int(SENT_AT.timestamp() * 1000), **changes: Any) -> 
     } | changes
     value = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
     return Record("telemetry", 3, 99, timestamp, value)
+
+
+def open_record(record: Record, keyring: Keyring) -> Reading:
+    [opened] = open_records([record], keyring, decrypt_each)
+    if isinstance(opened, BadRecord):
+        raise opened
+    return opened
 
 
 def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
