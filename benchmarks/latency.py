@@ -33,7 +33,9 @@ def to_sql_and_http(
     """While ``rate`` readings a second come in: from just before a reading is sent until it is a raw row, and until an
     HTTP answer counts it; milliseconds. Every probe is a host of its own, looked for every 10 ms.
     """
-    environment = workspace.environment(kafka.bootstrap, url, broker__partitions=partitions)
+    environment = workspace.environment(
+        kafka.bootstrap, url, broker__partitions=partitions, ingest__multibuffer=False
+    )
     worker = Worker(environment, workspace.folder / "worker.log")
     try:
         worker.start()

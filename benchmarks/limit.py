@@ -3,14 +3,19 @@
 import asyncio
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
 from sparkle_app.ingest.opening import Opener
 from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.wire.decrypting import decrypt_each
 from sparkle_app.wire.envelope import Reading, Record
 from sparkle_app.wire.keyring import Keyring
+from sparkle_app.wire.multibuffer import Multibuffer, Unavailable
 
 
 def openssl(cores: int, seconds: int = 3) -> float:
@@ -22,11 +27,27 @@ def openssl(cores: int, seconds: int = 3) -> float:
     return float(found[1])
 
 
-def pool(certs: Path, plugins: Path, records: Sequence[bytes]) -> float:
-    """Records a second that the handler's own pool opens, when there is nothing else to do."""
+def multibuffer() -> bool:
+    """Whether this machine decrypts several readings at once."""
+    try:
+        Multibuffer(generate_private_key(65537, 2048))
+    except Unavailable as why:
+        print(f"multi-buffer RSA is not measured: {why}", file=sys.stderr)
+        return False
+    return True
+
+
+def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -> float:
+    """Records a second that the handler's own pool opens, when there is nothing else to do.
+
+    Arguments:
+        together: several at once.
+    """
     now = int(time.time() * 1000)
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
-    opener = Opener(Keyring(certs), load_plugins(plugins).handlers, processes=0)
+    keyring = Keyring(certs)
+    decrypt = Multibuffer(keyring.any_key()).decrypt if together else decrypt_each
+    opener = Opener(keyring, load_plugins(plugins).handlers, 0, decrypt)
 
     async def run() -> float:
         started = time.perf_counter()

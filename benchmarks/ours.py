@@ -48,11 +48,13 @@ class Measured:
 
 def measure(
     folder: Path, kafka: KafkaBroker, workspace: Workspace, records: list[bytes], url: str, workers: int,
-    server: int | None = None, watch: Watch | None = None, prefill: Callable[[Connection], None] | None = None,
+    multibuffer: bool = False, server: int | None = None, watch: Watch | None = None,
+    prefill: Callable[[Connection], None] | None = None,
 ) -> Measured:  # fmt: skip
     """Work off a backlog.
 
     Arguments:
+        multibuffer: decrypt several readings at once.
         server: process of the database; None for SQLite.
         watch: runs beside, while the backlog is worked off.
         prefill: puts older rows into the tables before.
@@ -60,7 +62,9 @@ def measure(
     Raises:
         AssertionError: when rows or aggregates are not those of the backlog in the end.
     """
-    environment = workspace.environment(kafka.bootstrap, url, broker__partitions=PARTITIONS)
+    environment = workspace.environment(
+        kafka.bootstrap, url, broker__partitions=PARTITIONS, ingest__multibuffer=multibuffer
+    )
     team = [Worker(environment, folder / f"worker-{number}.log") for number in range(workers)]
     try:
         for worker in team:

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,6 +22,7 @@ Measurement = tuple[str, Callable[[], Figures]]
 SHAPES = ((200, 16), (5000, 2))
 """Hosts, and metrics of each."""
 DATABASES = ("SQLite", "PostgreSQL")
+MULTIBUFFER = " with multi-buffer RSA"
 CORES = os.cpu_count() or 1
 QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
 """Where ``make bench`` puts Quix Streams, which cannot be installed beside the handler."""
@@ -43,7 +45,12 @@ class Suite:
 
     def rates(self) -> Iterator[Measurement]:
         """What is repeated: the pool, other programs, and the handler."""
-        yield "the handler's pool, nothing else to do", self._pool
+        together = (False, True) if limit.multibuffer() else (False,)
+        for multibuffer in together:
+            yield (
+                f"the handler's pool{MULTIBUFFER * multibuffer}, nothing else to do",
+                lambda m=multibuffer: self._pool(m),  # type: ignore[misc]
+            )
         for processes in (CORES, CORES + 1):
             name = f"hand-written loop, {processes} processes, SQLite, no aggregates"
             yield name, lambda number=processes: self._other("hand_written", number)  # type: ignore[misc]
@@ -56,15 +63,16 @@ class Suite:
             "the earlier handler's way, SQLite, no aggregates",
             lambda: self._other("earlier", 1, share=0.01),
         )
-        for hosts, metrics in SHAPES:
-            for workers in (1, 2, 4):
-                for database in DATABASES:
-                    plural = "s" * (workers > 1)
-                    name = f"handler, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}"
-                    yield (
-                        name,
-                        lambda d=database, w=workers, h=hosts, m=metrics: self._ours(d, h, m, workers=w),
-                    )  # type: ignore[misc]
+        for multibuffer, (hosts, metrics), workers, database in product(
+            together, SHAPES, (1, 2, 4), DATABASES
+        ):
+            plural = "s" * (workers > 1)
+            program = f"handler{MULTIBUFFER * multibuffer}"
+            how = {"workers": workers, "multibuffer": multibuffer}
+            yield (
+                f"{program}, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}",
+                lambda d=database, h=hosts, m=metrics, how=how: self._ours(d, h, m, **how),  # type: ignore[misc]
+            )
 
     def once(self, rows: list[int], flood: int) -> Iterator[Measurement]:
         """What is measured one time: latency, state, growth.
@@ -98,10 +106,10 @@ class Suite:
         )
         yield "state, 10000 hosts x 16 x 1 h", self._state
 
-    def _pool(self) -> Figures:
+    def _pool(self, multibuffer: bool) -> Figures:
         workspace, collector = self._workspace()
         records = list(readings(collector, 30_000, *SHAPES[0]))
-        return {"rate": limit.pool(workspace.certs, workspace.plugins, records)}
+        return {"rate": limit.pool(workspace.certs, workspace.plugins, records, multibuffer)}
 
     def _ours(
         self, database: str, hosts: int, metrics: int, *, workers: int = 1, number: int = 0, **how: Any
