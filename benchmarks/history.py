@@ -1,4 +1,4 @@
-"""Rows of earlier days, put into the tables by the database itself, so that millions take a minute."""
+"""What the database is like before: rows of earlier days, put there by itself, so that millions take a minute; slow."""
 
 from collections.abc import Callable
 
@@ -40,3 +40,17 @@ def raw_rows(number: int) -> Callable[[Connection], None]:
             )
 
     return fill
+
+
+def slow_inserts(connection: Connection) -> None:
+    """Make each statement that inserts temperatures into PostgreSQL take half a second more."""
+    connection.execute(
+        text(
+            "CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$"
+        )
+    )
+    connection.execute(
+        text("CREATE TRIGGER slow BEFORE INSERT ON temperature_readings EXECUTE FUNCTION sleep()")
+    )
+    connection.commit()

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import latency, limit, others, ours, state
 from benchmarks.backlog import WARM, readings
-from benchmarks.history import raw_rows
+from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
@@ -104,6 +104,10 @@ class Suite:
             f"backpressure, {flood} readings wait",
             lambda: self._ours("SQLite", *SHAPES[0], number=flood, watch=memory_curve),
         )
+        yield (
+            "backpressure, PostgreSQL sleeps half a second in each insert",
+            lambda: self._ours("PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
+        )
         yield "state, 10000 hosts x 16 x 1 h", self._state
 
     def _pool(self, multibuffer: bool) -> Figures:
@@ -161,8 +165,14 @@ class Suite:
 
 
 def memory_curve(team: list[Worker], done: Event) -> list[tuple[float, float]]:
-    """Seconds and MB of a worker, once a second."""
+    """Seconds and MB of a worker, once a second.
+
+    Raises:
+        AssertionError: when its heartbeats do not reach the broker meanwhile.
+    """
     started, curve = time.monotonic(), []
     while not done.wait(1):
         curve.append((time.monotonic() - started, ours.memory(team[0])))
+        _, health = team[0].get("/health/ready")
+        assert health["checks"]["broker"] == "ok", f"expected heartbeats, found {health}"
     return curve
