@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from tests.chaos.commands import replay_the_rest
 from tests.chaos.faults import FAULTS, clash
+from tests.chaos.faults.commands import replay_the_rest
 from tests.chaos.oracle import Verdict, differences, judge
 from tests.chaos.sending import PLUGINS
 from tests.chaos.world import READINGS, World

@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,7 @@ class World:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
+
+
+Fault = Callable[[World], Iterator[float]]
+"""Does something to a world, yields how many seconds that lasts, and goes on."""
