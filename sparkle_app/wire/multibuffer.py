@@ -127,10 +127,13 @@ class Multibuffer:
 
 def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     folder = Path(sys.prefix, "lib")
+    library = folder / "libcrypto_mb.so"
+    if not library.exists():
+        raise Unavailable("requirements-multibuffer.txt is not installed")
     try:
         for name in _RUNTIME:
             ctypes.CDLL(str(folder / name))
-        crypto_mb = ctypes.CDLL(str(folder / "libcrypto_mb.so"))
+        crypto_mb = ctypes.CDLL(str(library))
         openssl = ctypes.CDLL("libcrypto.so.3")
     except OSError as error:
         raise Unavailable(str(error)) from error

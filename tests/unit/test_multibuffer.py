@@ -81,4 +81,9 @@ def test_where_it_is_not_installed_one_after_the_other_does_it(
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     caplog.set_level(logging.INFO)
     assert multibuffer_or_each(KEYS[0]) is decrypt_each
-    assert "one reading at a time" in caplog.text
+    assert "decrypting one reading at a time: requirements-multibuffer.txt is not installed" in caplog.text
+
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcrypto_mb.so").touch()
+    assert multibuffer_or_each(KEYS[0]) is decrypt_each
+    assert "libintlc.so.5" in caplog.text
