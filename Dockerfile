@@ -8,13 +8,14 @@ RUN useradd --uid "$UID" --no-create-home --home-dir /app --shell /usr/sbin/nolo
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
-# Set to anything, it brings what decrypts eight readings at once (docs/operations.md).
-ARG MULTIBUFFER=
+# yes brings what decrypts eight readings at once (docs/operations.md).
+ARG MULTIBUFFER=no
 COPY requirements.txt requirements-multibuffer.txt ./
 # A worker needs nothing that the file lists for the demo only.
 RUN sed '/^# The demo only/,$d' requirements.txt > worker.txt \
     && pip install --no-cache-dir --disable-pip-version-check --requirement worker.txt \
-        ${MULTIBUFFER:+--requirement requirements-multibuffer.txt} \
+    && if [ "$MULTIBUFFER" = yes ]; then \
+        pip install --no-cache-dir --disable-pip-version-check --requirement requirements-multibuffer.txt; fi \
     && rm worker.txt
 
 # Packages for the earlier handler import sparkleM_core.

@@ -8,8 +8,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-
 from sparkle_app.ingest.opening import Opener
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.wire.decrypting import decrypt_each
@@ -30,7 +28,7 @@ def openssl(cores: int, seconds: int = 3) -> float:
 def multibuffer() -> bool:
     """Whether this machine decrypts several readings at once."""
     try:
-        Multibuffer(generate_private_key(65537, 2048))
+        Multibuffer()
     except Unavailable as why:
         print(f"multi-buffer RSA is not measured: {why}", file=sys.stderr)
         return False
@@ -46,7 +44,7 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
     now = int(time.time() * 1000)
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
     keyring = Keyring(certs)
-    decrypt = Multibuffer(keyring.any_key()).decrypt if together else decrypt_each
+    decrypt = Multibuffer().decrypt if together else decrypt_each
     opener = Opener(keyring, load_plugins(plugins).handlers, 0, decrypt)
 
     async def run() -> float:

@@ -85,7 +85,7 @@ class SparkleApp(faust.App):
     def opener(self) -> Opener:
         """What decrypts, for all topics."""
         wanted = self.settings.ingest
-        decrypt = multibuffer_or_each(self.keyring.any_key()) if wanted.multibuffer else decrypt_each
+        decrypt = multibuffer_or_each() if wanted.multibuffer else decrypt_each
         return Opener(self.keyring, self.plugins.handlers, wanted.processes, decrypt)
 
     @cached_property

@@ -24,13 +24,12 @@ from sparkle_app.plugin_api import InvalidValue, Plugin
 from sparkle_app.wire.decrypting import Decrypt, decrypt_each
 from sparkle_app.wire.envelope import Reading, Record, open_records
 from sparkle_app.wire.keyring import Keyring
+from sparkle_app.wire.multibuffer import LANES
 
 Opened = Reading | BadRecord
 Plugins = Mapping[str, Plugin]
 # RSA takes an eighth of a millisecond or more: handing over costs little beside 16 of them, and nothing beside 240.
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 240
-# Where several are decrypted at once, a chunk leaves none over.
-_TOGETHER = 8
 
 
 def _cores() -> int:
@@ -74,7 +73,8 @@ class Opener:
             OpenerDied: when a process is gone; there is no way on but to start again.
         """
         share = -(-len(records) // self._processes)
-        size = -(-max(_SMALLEST_CHUNK, min(share, _LARGEST_CHUNK)) // _TOGETHER) * _TOGETHER
+        # Whole lanes: where eight are decrypted at once, a chunk leaves none over.
+        size = -(-max(_SMALLEST_CHUNK, min(share, _LARGEST_CHUNK)) // LANES) * LANES
         chunks = [records[start : start + size] for start in range(0, len(records), size)]
         loop = asyncio.get_running_loop()
         try:

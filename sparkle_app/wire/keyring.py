@@ -44,10 +44,6 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def any_key(self) -> RSAPrivateKey:
-        """One of them; there is one."""
-        return next(iter(self._keys.values()))
-
     def private_key(self, config_id: int) -> RSAPrivateKey:
         """The key of a config.
 

@@ -79,6 +79,8 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
     started: list[Worker] = []
 
     def start(*, ready: bool = True, port: int | None = None, **settings: Any) -> Worker:
+        # Both ways to decrypt are gone, where the machine has both.
+        settings = {"ingest__multibuffer": database_url.startswith("sqlite"), **settings}
         environment = workspace.environment(broker.bootstrap, database_url, **settings)
         worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log", port)
         started.append(worker)

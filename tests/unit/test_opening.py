@@ -17,6 +17,7 @@ import pytest
 from sparkle_app.errors import BadRecord, Reason
 from sparkle_app.ingest.opening import Opened, Opener, OpenerDied, open_readings
 from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.wire.decrypting import Sealed
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.keyring import Keyring
 from tests.support.collector import Collector
@@ -91,6 +92,24 @@ async def test_processes_open_as_the_plain_function_does(
         str(BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")),
     ]
     assert await opener.open([]) == []
+
+
+async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
+    collector: Collector, tmp_path: Path
+) -> None:
+    sizes = tmp_path / "sizes"
+
+    def none_of_them(sealed: Sealed) -> list[bytes | None]:
+        with sizes.open("a") as file:
+            file.write(f"{len(sealed)}\n")
+        return [None] * len(sealed)
+
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2, none_of_them)
+    opened = await opener.open(records(collector, [1.0] * 699)[:-2])
+    opener.close()
+    assert {each.reason for each in opened if isinstance(each, BadRecord)} == {Reason.UNDECRYPTABLE}
+    assert len(opened) == 699
+    assert sorted(map(int, sizes.read_text().split())) == [699 % 240, 240, 240]
 
 
 @pytest.mark.parametrize("value", ["lock", "odd"])
