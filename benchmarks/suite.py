@@ -63,16 +63,13 @@ class Suite:
             "the earlier handler's way, SQLite, no aggregates",
             lambda: self._other("earlier", 1, share=0.01),
         )
-        for multibuffer, (hosts, metrics), workers, database in product(
-            together, SHAPES, (1, 2, 4), DATABASES
-        ):
-            plural = "s" * (workers > 1)
-            program = f"handler{MULTIBUFFER * multibuffer}"
-            how = {"workers": workers, "multibuffer": multibuffer}
-            yield (
-                f"{program}, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}",
-                lambda d=database, h=hosts, m=metrics, how=how: self._ours(d, h, m, **how),  # type: ignore[misc]
-            )
+        for (hosts, metrics), workers, database in product(SHAPES, (1, 2, 4), DATABASES):
+            yield self._rate("handler", hosts, metrics, workers, database)
+        if len(together) > 1:
+            for ((hosts, metrics), workers), database in product(
+                ((SHAPES[0], 1), (SHAPES[0], 2), (SHAPES[1], 1)), DATABASES
+            ):
+                yield self._rate(f"handler{MULTIBUFFER}", hosts, metrics, workers, database, multibuffer=True)
 
     def once(self, rows: list[int], flood: int) -> Iterator[Measurement]:
         """What is measured one time: latency, state, growth.
@@ -109,6 +106,15 @@ class Suite:
             lambda: self._ours("PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
         yield "state, 10000 hosts x 16 x 1 h", self._state
+
+    def _rate(
+        self, program: str, hosts: int, metrics: int, workers: int, database: str, **how: bool
+    ) -> Measurement:
+        plural = "s" * (workers > 1)
+        return (
+            f"{program}, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}",
+            lambda: self._ours(database, hosts, metrics, workers=workers, **how),
+        )
 
     def _pool(self, multibuffer: bool) -> Figures:
         workspace, collector = self._workspace()
