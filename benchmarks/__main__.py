@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.limit import openssl
@@ -17,19 +18,8 @@ FIRST_TO_SHOW = ("rate", "sql_p99", "restart")
 
 
 def main() -> None:
-    """Print the tables, and write every figure to the file of ``--json``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--readings", type=int, default=100_000, help="of each backlog")
-    parser.add_argument("--repeat", type=int, default=3, help="times that the rates are measured")
-    parser.add_argument(
-        "--rows", type=int, nargs="*", default=[10_000, 1_000_000, 10_000_000], help="for growth"
-    )
-    parser.add_argument(
-        "--flood", type=int, default=1_000_000, help="readings that wait while memory is watched"
-    )
-    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="takes every figure")
-    parser.add_argument("--only", default="", help="measure only what has this in its name")
-    options = parser.parse_args()
+    """Print the tables, and write every figure to a file."""
+    options = _options()
     rates: dict[str, list[Figures]] = {}
     once: dict[str, Figures] = {}
 
@@ -40,33 +30,69 @@ def main() -> None:
         print(f"{turn}  {name}: {shown}", file=sys.stderr, flush=True)
         return found
 
+    def keep() -> None:
+        # What was measured stays, also when a later measurement fails.
+        if options.json:
+            results = {"cores": CORES, "rates": rates, "once": once}
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
+
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparkle-bench-")))
         (folder / "kafka").mkdir()
         kafka = KafkaBroker(folder / "kafka", memory="1g")
-        stack.callback(kafka.kill)
-        kafka.start()
         postgres = PostgresServer(folder, fsync=True)
         stack.callback(postgres.remove)
-        postgres.start()
         suite = Suite(folder, kafka, postgres, options.readings)
+        repeated = _meant(suite.rates(), options.only)
+        measured_once = _meant(suite.once(options.rows, options.flood), options.only)
+        if not repeated + measured_once:
+            names = "; ".join(name for name, _ in [*suite.rates(), *suite.once(options.rows, options.flood)])
+            sys.exit(f"--only: expected a part of a name, found {options.only!r}; there are: {names}")
+        stack.callback(kafka.kill)
+        kafka.start()
+        postgres.start()
         for turn in range(options.repeat):
-            for measurement in suite.rates():
-                if options.only in measurement[0]:
-                    # Right before, since a machine that is shared has fast and slow minutes.
-                    limit = openssl(CORES)
-                    found = figures(f"{turn + 1}/{options.repeat}", measurement)
-                    rates.setdefault(measurement[0], []).append({**found, "limit": limit})
-        for measurement in suite.once(options.rows, options.flood):
-            if options.only in measurement[0]:
-                once[measurement[0]] = figures("once", measurement)
-            # What was measured stays, also when a later measurement fails.
-            results = {"cores": CORES, "rates": rates, "once": once}
-            options.json.write_text(json.dumps(results, indent=1) + "\n")
-    print(of_rates(rates))
-    if once:
-        print()
-        print(of_once(once))
+            for measurement in repeated:
+                # Right before, since a machine that is shared has fast and slow minutes.
+                limit = openssl(CORES)
+                found = figures(f"{turn + 1}/{options.repeat}", measurement)
+                rates.setdefault(measurement[0], []).append({**found, "limit": limit})
+                keep()
+        for measurement in measured_once:
+            once[measurement[0]] = figures("once", measurement)
+            keep()
+    print("\n\n".join([of_rates(rates)] * bool(rates) + [of_once(once)] * bool(once)))
+
+
+def _meant(measurements: Iterable[Measurement], part: str) -> list[Measurement]:
+    return [measurement for measurement in measurements if part in measurement[0]]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--readings", type=_positive, default=100_000, help="of each backlog")
+    parser.add_argument("--repeat", type=_positive, default=3, help="times that the rates are measured")
+    parser.add_argument(
+        "--rows", type=_positive, nargs="*", default=[10_000, 1_000_000, 10_000_000], help="for growth"
+    )
+    parser.add_argument(
+        "--flood", type=_positive, default=1_000_000, help="readings that wait while memory is watched"
+    )
+    parser.add_argument("--only", default="", help="measure only what has this in its name")
+    parser.add_argument(
+        "--json", type=Path, help="takes every figure; bench.json if left out, none with --only"
+    )
+    options = parser.parse_args()
+    if options.json is None and not options.only:
+        options.json = Path("bench.json")
+    return options
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, found {number}")
+    return number
 
 
 if __name__ == "__main__":

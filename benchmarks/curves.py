@@ -1,5 +1,6 @@
 """``python -m benchmarks.curves bench.json docs``: the curves of docs/performance.md."""
 
+import argparse
 import json
 import re
 import sys
@@ -12,9 +13,19 @@ plt.rcParams.update({"figure.figsize": (6, 3), "svg.hashsalt": "sparkle", "font.
 Results = dict[str, dict[str, Any]]
 
 
-def main(source: str, folder: str) -> None:
+def main() -> None:
     """Draw what the file holds."""
-    once: Results = json.loads(Path(source).read_text())["once"]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
+    parser.add_argument("source", type=Path, help="what make bench wrote")
+    parser.add_argument("folder", help="takes the curves")
+    options = parser.parse_args()
+    try:
+        once: Results = json.loads(options.source.read_text())["once"]
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"{options.source}: expected what make bench wrote, found {error!r}")
+    folder = options.folder
+    if not any(name.startswith("growth") for name in once):
+        sys.exit(f"{options.source}: expected the figures of a whole run, found none of growth")
     _growth(once, r"growth, (\d+) hosts x 2", "hosts", Path(folder) / "growth-hosts.svg")
     _growth(
         once, r"growth, (\d+) raw rows before, (\w+)", "raw rows before", Path(folder) / "growth-rows.svg"
@@ -61,4 +72,4 @@ def _save(figure: Any, file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,5 +1,6 @@
 """The one place where the parts are joined: :func:`create_app`."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import Any, cast
@@ -33,6 +34,7 @@ from sparkle_app.wire.keyring import Keyring, internal_key
 from sparkle_app.wire.multibuffer import multibuffer_or_each
 from sparkle_app.wire.sealing import Sealer
 
+logger = logging.getLogger(__name__)
 # So that one slow statement does not hold up the others.
 _DATABASE_THREADS = 8
 _HEARTBEAT_SECONDS = 5
@@ -86,6 +88,8 @@ class SparkleApp(faust.App):
         """What decrypts, for all topics."""
         wanted = self.settings.ingest
         decrypt = multibuffer_or_each() if wanted.multibuffer else decrypt_each
+        if not wanted.multibuffer:
+            logger.info("decrypting one reading at a time: ingest.multibuffer is false")
         return Opener(self.keyring, self.plugins.handlers, wanted.processes, decrypt)
 
     @cached_property
@@ -133,6 +137,7 @@ class SparkleApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Wait for what the worker needs, and make what it writes to."""
+        startup.make_data(self.settings.data)
         await super().on_first_start()
         await startup.prepare(self)
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaError
@@ -77,6 +78,31 @@ async def prepare(app: "SparkleApp") -> None:
         )
     except StartupFault as fault:
         leave(str(fault))
+
+
+def check_data(folder: Path) -> None:
+    """The folder of the worker's own files can be written, or made.
+
+    Raises:
+        StartupFault: when it cannot.
+    """
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise _data_fault(f"{nearest}, which is {'not to be written' if nearest.is_dir() else 'a file'}")
+
+
+def make_data(folder: Path) -> None:
+    """Make the folder of the worker's own files, or leave with one line."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        leave(str(_data_fault(f"{folder}: {error.strerror}")))
+
+
+def _data_fault(found: str) -> StartupFault:
+    return StartupFault(
+        "data", expected="a folder that can be written", found=found, hint="set SPARKLE_DATA to another"
+    )
 
 
 def check_limits(settings: Settings) -> None:

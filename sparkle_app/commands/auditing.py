@@ -66,9 +66,20 @@ class AuditCommand(SparkleCommand):
     def findings(
         self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
     ) -> Iterator[Finding]:
-        """What is found, page by page, with progress."""
+        """What is found, page by page, with progress.
+
+        Raises:
+            WrongUsage: when the time ends before it begins.
+        """
         start = EARLIEST if since is None else since * 1000
         end = LATEST if until is None else until * 1000
+        if end <= start:
+            raise WrongUsage(
+                "--until",
+                expected=f"a time after --since, {_time(start)}",
+                found=_time(end),
+                hint="exchange them, or leave one out",
+            )
         hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
             for finding in auditor.compare(hosts, start, end):

@@ -13,7 +13,7 @@ from sparkle_app.broker_topics import examine_topics
 from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.settings import database_url, masked
-from sparkle_app.startup import check_limits, check_port, check_web
+from sparkle_app.startup import check_data, check_limits, check_port, check_web
 from sparkle_app.storage.database import can_be_made, reading, transient
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
@@ -44,6 +44,7 @@ class check(SparkleCommand):
             *self._settings(),
             *self._plugins(),
             *self._keys(),
+            _finding("data", self._data),
             self._web(),
             await self._database(),
             await self._broker(),
@@ -87,6 +88,10 @@ class check(SparkleCommand):
         else:
             yield Finding("internal key", True, f"the first worker will make {path}")
 
+    def _data(self) -> str:
+        check_data(self.handler.settings.data)
+        return str(self.handler.settings.data)
+
     def _web(self) -> Finding:
         address = str(self.handler.conf.canonical_url)
         try:
@@ -95,7 +100,9 @@ class check(SparkleCommand):
             busy = isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE
             # A worker that runs already is no fault.
             return Finding(
-                "web", busy, f"{address} is in use: one worker can run there" if busy else str(fault)
+                "web",
+                busy,
+                f"{address} is in use: if not by a worker of yours, set web.port" if busy else str(fault),
             )
         return Finding("web", True, address)
 

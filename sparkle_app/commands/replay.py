@@ -54,12 +54,12 @@ class replay(SparkleCommand):
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.handler.settings.broker.url,
                 **security_arguments(self.handler.settings.broker),
+                # Not idempotent, which a small broker may not know: what is sent twice is recognised.
                 acks="all",
-                enable_idempotence=True,
                 max_request_size=LARGEST_MESSAGE,
             )
-            await producer.start()
             try:
+                await producer.start()
                 sent = 0
                 with self.progress(number, "letters") as progress:
                     batch: list[Letter] = []

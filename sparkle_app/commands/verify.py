@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import click
 import msgspec
 from faust.cli.base import option
 
@@ -21,7 +22,12 @@ class verify(AuditCommand):
 
     options = [  # noqa: RUF012 - as Faust declares it
         *SCOPE,
-        option("--most", default=20, help="so many differences of each plugin are printed (20)"),
+        option(
+            "--most",
+            type=click.IntRange(min=0),
+            default=20,
+            help="so many differences of each plugin are printed",
+        ),
         JSON,
     ]
 

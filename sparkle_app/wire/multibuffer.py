@@ -49,7 +49,7 @@ def multibuffer_or_each() -> Decrypt:
     except (Unavailable, Wrong) as why:
         logger.info("decrypting one reading at a time: %s", why)
         return decrypt_each
-    logger.info("decrypting %d readings at once", LANES)
+    logger.info("decrypting %d readings at once, where keys have %d bits", LANES, _BITS)
     return decrypt
 
 
@@ -154,7 +154,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
         openssl.ERR_clear_error.restype = None
     except (OSError, AttributeError) as error:
         # AttributeError: another library of this name, or an OpenSSL that was built without this function.
-        raise Unavailable(str(error)) from error
+        raise Unavailable(f"of requirements-multibuffer.txt something is missing: {error}") from error
     return crypto_mb, openssl
 
 

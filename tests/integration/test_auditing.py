@@ -113,4 +113,11 @@ def test_what_it_cannot_do_it_says(
     assert early.returncode == 1
     assert "Traceback" not in early.stderr
     assert len(early.stderr.splitlines()) == 1
+    turned = run_command(environment, "verify", "--since", "2026-01-02", "--until", "2026-01-01")
+    assert turned.returncode == 2
+    assert turned.stderr == (
+        "--until: expected a time after --since, 2026-01-02T00:00:00Z, found 2026-01-01T00:00:00Z;"
+        " exchange them, or leave one out\n"
+    )
+    assert run_command(environment, "verify", "--most", "-1").returncode == 2
     assert run_command(environment, "verify", "--since", "yesterday").returncode == 2

@@ -27,9 +27,16 @@ def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, da
         "settings",
         "plugin",
         "keys",
+        "data",
         "database",
         "broker",
     }
+    (workspace.folder / "file").touch()
+    no_folder = workspace.environment(broker.bootstrap, database_url, data=workspace.folder / "file" / "data")
+    assert (
+        f"FAULT data: data: expected a folder that can be written, found {workspace.folder}/file, which is a file"
+        in (run_command(no_folder, "check").stdout)
+    )
     closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
     wrong = run_command(closed, "check")
     assert wrong.returncode == 1

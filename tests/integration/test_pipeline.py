@@ -16,7 +16,7 @@ from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
-from tests.support.worker import Workspace
+from tests.support.worker import Workspace, run_command
 
 TABLES = {"Temperature": "temperature", "PU_Workload": "pu_workload"}
 Sent = list[tuple[str, str, str, float, datetime]]
@@ -157,6 +157,21 @@ def test_a_bad_record_as_large_as_the_broker_takes_does_not_stop_its_partition(
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
     (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
     assert letter.value == large
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_where_there_are_dead_letters_a_worker_joins_and_they_are_sent_back(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    Collector(workspace.certs)
+    start_worker()
+    produce(broker.bootstrap, workspace.topic, [b"junk"])
+    eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
+    # The embedded broker knows offsets by time also of partitions that hold nothing.
+    start_worker()
+    sent = run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all")
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert "dead letters sent back" in sent.stdout
 
 
 @pytest.mark.kafka
