@@ -53,7 +53,7 @@ def main() -> None:
         postgres.start()
         for turn in range(options.repeat):
             for measurement in repeated:
-                # Right before, since a machine that is shared has fast and slow minutes.
+                # Again and again, since a machine that is shared has fast and slow minutes.
                 limit = openssl(CORES)
                 found = figures(f"{turn + 1}/{options.repeat}", measurement)
                 rates.setdefault(measurement[0], []).append({**found, "limit": limit})

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +160,11 @@ def _sum(connection: Connection, statement: str) -> int:
 def _cpu(pid: int) -> float:
     """CPU seconds of a process and its children, also those that have ended."""
     process = psutil.Process(pid)
+    seconds = 0.0
+    for child in process.children(recursive=True):
+        # One that ends meanwhile (PostgreSQL's vacuum) is among those that have ended, below.
+        with suppress(psutil.NoSuchProcess):
+            times = child.cpu_times()
+            seconds += times.user + times.system
     own = process.cpu_times()
-    children = (child.cpu_times() for child in process.children(recursive=True))
-    return sum((own.user, own.system, own.children_user, own.children_system)) + sum(
-        times.user + times.system for times in children
-    )
+    return seconds + sum((own.user, own.system, own.children_user, own.children_system))
