@@ -61,7 +61,8 @@ def main() -> None:
         for measurement in measured_once:
             once[measurement[0]] = figures("once", measurement)
             keep()
-    print("\n\n".join([of_rates(rates)] * bool(rates) + [of_once(once)] * bool(once)))
+    tables = [table(results) for table, results in ((of_rates, rates), (of_once, once)) if results]
+    print("\n\n".join(tables))
 
 
 def _meant(measurements: Iterable[Measurement], part: str) -> list[Measurement]:
