@@ -3,7 +3,8 @@
 The way of a record, file by file, in the order to read them:
 
     application.py          joins all the parts; nothing else knows them all
-    wire/envelope.py        what a collector sends, and how it is opened (keyring.py, event_time.py)
+    wire/envelope.py        what a collector sends, and how it is opened (keyring.py, decrypting.py or multibuffer.py,
+                            event_time.py)
     ingest/agent.py         a batch of records: open, store, forward, acknowledge
       opening.py            decrypt and validate, in processes
       storing.py            raw rows, through the plugin's handler (plugin_api.py)
