@@ -43,22 +43,23 @@ def main() -> None:
         postgres = PostgresServer(folder, fsync=True)
         stack.callback(postgres.remove)
         suite = Suite(folder, kafka, postgres, options.readings)
-        repeated = _meant(suite.rates(), options.only)
-        measured_once = _meant(suite.once(options.rows, options.flood), options.only)
-        if not repeated + measured_once:
-            names = "; ".join(name for name, _ in [*suite.rates(), *suite.once(options.rows, options.flood)])
-            sys.exit(f"--only: expected a part of a name, found {options.only!r}; there are: {names}")
+        repeated, measured_once = list(suite.rates()), list(suite.once(options.rows, options.flood))
+        names = [name for name, _ in repeated + measured_once]
+        if not any(options.only in name for name in names):
+            sys.exit(
+                f"--only: expected a part of a name, found {options.only!r}; there are: {'; '.join(names)}"
+            )
         stack.callback(kafka.kill)
         kafka.start()
         postgres.start()
         for turn in range(options.repeat):
-            for measurement in repeated:
+            for measurement in _meant(repeated, options.only):
                 # Again and again, since a machine that is shared has fast and slow minutes.
                 limit = openssl(CORES)
                 found = figures(f"{turn + 1}/{options.repeat}", measurement)
                 rates.setdefault(measurement[0], []).append({**found, "limit": limit})
                 keep()
-        for measurement in measured_once:
+        for measurement in _meant(measured_once, options.only):
             once[measurement[0]] = figures("once", measurement)
             keep()
     tables = [table(results) for table, results in ((of_rates, rates), (of_once, once)) if results]

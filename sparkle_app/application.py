@@ -87,8 +87,10 @@ class SparkleApp(faust.App):
     def opener(self) -> Opener:
         """What decrypts, for all topics."""
         wanted = self.settings.ingest
-        decrypt = multibuffer_or_each() if wanted.multibuffer else decrypt_each
-        if not wanted.multibuffer:
+        if wanted.multibuffer:
+            decrypt = multibuffer_or_each()
+        else:
+            decrypt = decrypt_each
             logger.info("decrypting one reading at a time: ingest.multibuffer is false")
         return Opener(self.keyring, self.plugins.handlers, wanted.processes, decrypt)
 

@@ -30,7 +30,6 @@ _Lanes = c_void_p * LANES
 # A key for crypto_mb: p, q, d mod (p-1), d mod (q-1), 1/q mod p, least significant byte first.
 _Parts = list["ctypes.Array[ctypes.c_char]"]
 
-
 logger = logging.getLogger(__name__)
 
 
@@ -78,17 +77,16 @@ class Multibuffer:
         """The plaintext of each ciphertext, in order; None where it was not encrypted for its key."""
         opened: list[bytes | None] = [None] * len(sealed)
         fit = [at for at, (key, ciphertext) in enumerate(sealed) if self._fits(key, ciphertext)]
-        rest = set(range(len(sealed))).difference(fit)
         for start in range(0, len(fit), LANES):
             places = fit[start : start + LANES]
             if len(places) >= WORTH_A_CALL:
                 for at, plaintext in zip(places, self._call([sealed[at] for at in places]), strict=True):
                     opened[at] = plaintext
         # OpenSSL also decrypts with a key whose file is damaged in part, and notices when a processor calculates wrong.
-        # So what did not come out is left to it, before it becomes a dead letter.
-        rest.update(at for at in fit if opened[at] is None)
-        for at in rest:
-            [opened[at]] = decrypt_each([sealed[at]])
+        # So what did not come out is left to it, like what was not tried, before it becomes a dead letter.
+        left = [at for at, plaintext in enumerate(opened) if plaintext is None]
+        for at, plaintext in zip(left, decrypt_each([sealed[at] for at in left]), strict=True):
+            opened[at] = plaintext
         return opened
 
     def _fits(self, key: RSAPrivateKey, ciphertext: bytes) -> bool:
