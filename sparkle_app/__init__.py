@@ -19,9 +19,9 @@ The way of a record, file by file, in the order to read them:
     commands/               faust -A sparkle_app NAME
 
 Beside the way: consuming.py (no record is skipped when partitions change hands), bundles.py (many records travel
-through Faust as one message), broker.py (TLS and the login), broker_topics.py,
-settings.py, settings_loading.py, startup.py, watching.py, errors.py, retry.py, metrics.py, log.py, topics.py;
-storage/ (SQL); plugin/ (finding plugins); plugin_api.py (all that a plugin's author imports).
+through Faust as one message), broker.py (TLS and the login), broker_topics.py, settings.py, settings_loading.py,
+startup.py, watching.py, folders.py, errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL); plugin/
+(finding plugins); plugin_api.py (all that a plugin's author imports).
 """
 
 import sys

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sparkle_app.broker import why_not
 from sparkle_app.broker_topics import make_topics
 from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.folders import in_the_way_of
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
 from sparkle_app.retry import leave
 from sparkle_app.settings import LOCALHOST, Settings, database_url, masked
@@ -86,9 +87,8 @@ def check_data(folder: Path) -> None:
     Raises:
         StartupFault: when it cannot.
     """
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise _data_fault(f"{nearest}, which is {'not to be written' if nearest.is_dir() else 'a file'}")
+    if blocking := in_the_way_of(folder):
+        raise _data_fault(f"{blocking}, which is {'not to be written' if blocking.is_dir() else 'a file'}")
 
 
 def make_data(folder: Path) -> None:

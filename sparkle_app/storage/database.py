@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, SQL
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.folders import in_the_way_of
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
@@ -198,9 +199,8 @@ def can_be_made(url: URL) -> bool:
     file = Path(url.database or "")
     if url.get_backend_name() != "sqlite" or file.exists():
         return False
-    folder = next(parent for parent in file.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise _no_folder(file.parent, os.strerror(errno.EACCES if folder.is_dir() else errno.ENOTDIR))
+    if blocking := in_the_way_of(file.parent):
+        raise _no_folder(file.parent, os.strerror(errno.EACCES if blocking.is_dir() else errno.ENOTDIR))
     return True
 
 
