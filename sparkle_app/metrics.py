@@ -1,11 +1,34 @@
 """Every metric that the handler counts, declared before use; served at /metrics next to Faust's own."""
 
+from enum import StrEnum
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from sparkle_app.errors import Reason
 
 # From a quick batch to a database that makes everybody wait.
 _STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Stage(StrEnum):
+    """A step of the pipeline: the same word in the log and as the label ``stage`` of every metric."""
+
+    OPEN = "open"
+    """Parse, decrypt and validate a batch of records."""
+    STORE = "store"
+    """Store raw readings in SQL."""
+    DEAD_LETTERS = "dead_letters"
+    """Write to the dead-letter topic."""
+    FORWARD = "forward"
+    """Write to the samples topics."""
+    RESTORE = "restore"
+    """Bring a recovered table up to what SQL holds."""
+    AGGREGATE = "aggregate"
+    """Count samples in buckets."""
+    TABLE = "table"
+    """Write buckets to the changelog."""
+    SINK = "sink"
+    """Store aggregates in SQL."""
 
 
 class Metrics:
@@ -49,3 +72,6 @@ class Metrics:
         )
         for reason in Reason:
             self.dead_letters.labels(reason)
+        for stage in Stage:
+            self.retries.labels(stage)
+            self.stage_seconds.labels(stage)

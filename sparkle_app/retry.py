@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from sparkle_app.errors import TransientFault
-from sparkle_app.metrics import Metrics
+from sparkle_app.metrics import Metrics, Stage
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
@@ -23,11 +23,11 @@ BROKER_ERRORS = (KafkaError, ProducerSendError)
 logger = logging.getLogger(__name__)
 
 
-async def until_done(stage: str, metrics: Metrics, attempt: Callable[[], Awaitable[T]]) -> T:
+async def until_done(stage: Stage, metrics: Metrics, attempt: Callable[[], Awaitable[T]]) -> T:
     """Call ``attempt`` until it does not raise :class:`TransientFault`, waiting longer each time.
 
     Arguments:
-        stage: name for the log and the metric.
+        stage: for the log and the metric.
         attempt: must change nothing when it is repeated after it had already succeeded.
     """
     wait = FIRST_WAIT

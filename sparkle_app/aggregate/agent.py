@@ -11,7 +11,7 @@ from sparkle_app.aggregate.aggregator import Aggregator, Changed
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.batches import batches
 from sparkle_app.bundles import Events
-from sparkle_app.metrics import Metrics
+from sparkle_app.metrics import Metrics, Stage
 from sparkle_app.retry import leave, until_done
 from sparkle_app.wire.messages import Samples, unpack_samples
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
@@ -49,7 +49,8 @@ class Aggregate:
     async def restore(self) -> None:
         """Called when the table was recovered from its changelog, before it is used."""
         try:
-            await until_done("restore", self._metrics, self._aggregator.restore)
+            with self._metrics.stage_seconds.labels(Stage.RESTORE).time():
+                await until_done(Stage.RESTORE, self._metrics, self._aggregator.restore)
         except Exception:
             # Faust would go on with a table that may lack something.
             logger.exception("a fault that has no name yet; please report it")
@@ -77,14 +78,15 @@ class Aggregate:
         # What was taken before partitions changed hands comes again, to whom it belongs now.
         events = [event for event in events if event.message.generation_id == generation]
         samples = [self._open(event) for event in events]
-        with self._metrics.stage_seconds.labels("aggregate").time():
+        with self._metrics.stage_seconds.labels(Stage.AGGREGATE).time():
             changed, recomputed = await until_done(
-                "aggregate", self._metrics, lambda: self._aggregator.count(samples)
+                Stage.AGGREGATE, self._metrics, lambda: self._aggregator.count(samples)
             )
-            await until_done("table", self._metrics, lambda: self._write(changed, generation))
+        with self._metrics.stage_seconds.labels(Stage.TABLE).time():
+            await until_done(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
-        with self._metrics.stage_seconds.labels("sink").time():
-            await until_done("sink", self._metrics, lambda: self._aggregator.store(changed))
+        with self._metrics.stage_seconds.labels(Stage.SINK).time():
+            await until_done(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
         self._check(generation)
         for event in events:
             await stream.ack(event)

@@ -16,7 +16,7 @@ from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
 from sparkle_app.ingest.forwarding import Forwarder
 from sparkle_app.ingest.opening import Opened, Opener, OpenerDied
 from sparkle_app.ingest.storing import ReadingStore
-from sparkle_app.metrics import Metrics
+from sparkle_app.metrics import Metrics, Stage
 from sparkle_app.plugin_api import Reading
 from sparkle_app.retry import leave, until_done
 from sparkle_app.wire.envelope import Record
@@ -71,7 +71,7 @@ class Ingest:
         opening: "asyncio.Task[list[Opened]]",
     ) -> None:
         try:
-            with self._metrics.stage_seconds.labels("open").time():
+            with self._metrics.stage_seconds.labels(Stage.OPEN).time():
                 opened = await opening
             await self._keep(records, opened, replayed)
             for event in events:
@@ -101,8 +101,8 @@ class Ingest:
         letters: Letters = [
             (r, bad) for r, bad in zip(records, opened, strict=True) if isinstance(bad, BadRecord)
         ]
-        with metrics.stage_seconds.labels("store").time():
-            stored, refused = await until_done("store", metrics, lambda: self._store.store(readings))
+        with metrics.stage_seconds.labels(Stage.STORE).time():
+            stored, refused = await until_done(Stage.STORE, metrics, lambda: self._store.store(readings))
         if refused:
             by_place = {_place(record): record for record in records}
             letters += [(by_place[_place(reading)], bad) for reading, bad in refused]
@@ -111,13 +111,14 @@ class Ingest:
             before = set(map(_place, replayed))
             new = [letter for letter in letters if _place(letter[0]) not in before]
             self._office.admit(new, len(records) - len(replayed))
-            await until_done("dead letters", metrics, lambda: self._office.send(letters))
-        with metrics.stage_seconds.labels("forward").time():
-            await until_done("forward", metrics, lambda: self._forwarder.forward(stored))
+            with metrics.stage_seconds.labels(Stage.DEAD_LETTERS).time():
+                await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.send(letters))
+        with metrics.stage_seconds.labels(Stage.FORWARD).time():
+            await until_done(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed:
             still_bad = {_place(record) for record, _ in letters}
             mended = [record for record in replayed if _place(record) not in still_bad]
-            await until_done("dead letters", metrics, lambda: self._office.withdraw(mended))
+            await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.withdraw(mended))
         for plugin, number in Counter(reading.plugin for reading in stored).items():
             metrics.readings.labels(plugin).inc(number)
         for plugin, number in Counter(each.plugin for each in stored if not each.clock_trusted).items():
