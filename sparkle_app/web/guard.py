@@ -8,8 +8,8 @@ from yarl import URL
 from sparkle_app.settings import LOCALHOST, Settings
 from sparkle_app.web.problems import Handler, Problem
 
-# A supervisor that only wants to know whether the process runs learns nothing else.
-_OPEN = {"/health/live"}
+PUBLIC = frozenset({"/health/live"})
+"""The paths that need no token: a supervisor that only wants to know whether the process runs learns nothing else."""
 
 
 def guard(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
@@ -19,7 +19,7 @@ def guard(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _OPEN:
+        if request.path in PUBLIC:
             return await handler(request)
         if token:
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")

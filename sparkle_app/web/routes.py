@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sparkle_app.web import answers
+from sparkle_app.web.guard import PUBLIC
 from sparkle_app.web.health import Doctor, Health, Live
 from sparkle_app.web.history import History
 from sparkle_app.web.parameters import Parameter, cursor, duration, instant, text, whole
@@ -39,11 +40,14 @@ class Route:
     handle: Callable[..., Awaitable[msgspec.Struct]]
     """Called with the path's and the query's parameters, by name; None for those not given."""
     parameters: tuple[Parameter, ...] = ()
-    public: bool = False
-    """Whether it can be asked without a token."""
     status: Callable[[Any], int] = lambda _answer: 200
     statuses: tuple[int, ...] = (200,)
     """All statuses that carry the answer's type."""
+
+    @property
+    def public(self) -> bool:
+        """Whether it can be asked without a token."""
+        return self.path in PUBLIC
 
 
 def routes(app: "SparkleApp") -> list[Route]:
@@ -108,7 +112,7 @@ def routes(app: "SparkleApp") -> list[Route]:
             readings,
             (_FROM, _TO, _LIMIT, page),
         ),
-        Route("/health/live", "Whether the process runs", Live, live, public=True),
+        Route("/health/live", "Whether the process runs", Live, live),
         Route(
             "/health/ready",
             "Whether the worker is at work",
