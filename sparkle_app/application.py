@@ -78,6 +78,14 @@ class SparkleApp(faust.App):
         number = 1 if self.engine.dialect.name == "sqlite" else _DATABASE_THREADS
         return ThreadPoolExecutor(number, thread_name_prefix="writer")
 
+    def load_internal_key(self) -> None:
+        """Read the key of internal topics, or make it; a StartupFault where that cannot be done."""
+        _ = self.sealer
+
+    def start_decryption(self) -> None:
+        """Fork the processes that decrypt; to be called before anything runs in a thread."""
+        _ = self.opener
+
     @cached_property
     def keyring(self) -> Keyring:
         """The private keys; a StartupFault where there are none."""

@@ -70,3 +70,7 @@ class StartupFault(Exception):
 
     def __init__(self, where: str, *, expected: str, found: str, hint: str) -> None:
         super().__init__(f"{where}: expected {expected}, found {found}; {hint}")
+        self.where = where
+        self.expected = expected
+        self.found = found
+        self.hint = hint

@@ -1,14 +1,24 @@
 """Settings: settings.yaml, overridden by the environment (``SPARKLE_BROKER__URL`` sets ``broker.url``).
 
-Every key is declared here once, with its default, its bounds and its description; docs/settings.md is made from it.
+Every key is declared here once, with its default, its bounds, its description and the rules that bind it to others;
+docs/settings.md is made from it. A rule that is broken is a StartupFault.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -16,6 +26,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sparkle_app.errors import StartupFault
 
 ENV_PREFIX = "SPARKLE_"
 _EVERY_ADDRESS = {"0.0.0.0", "::"}
@@ -24,11 +37,55 @@ LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 
 
 def _log_level(value: Any) -> Any:
     # What is none is shown as it was written.
     return value.upper() if isinstance(value, str) and value.upper() in get_args(LogLevel) else value
+
+
+def _servers(value: str) -> str:
+    for server in value.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
+            raise StartupFault(
+                "broker.url",
+                expected="HOST:PORT, several separated by commas",
+                found=repr(server),
+                hint="correct it",
+            )
+    return value
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    """The URL with its driver."""
+    try:
+        url = make_url(value.get_secret_value())
+    except ArgumentError as error:
+        raise StartupFault(
+            "database.url",
+            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
+            found="something else",
+            hint="see docs/settings.md",
+        ) from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise StartupFault(
+            "database.url",
+            expected="sqlite:///… or postgresql://…",
+            found=url.drivername,
+            hint="see docs/settings.md",
+        )
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise StartupFault(
+            "database.url",
+            expected="a file, as in sqlite:///data/sparkle.sqlite3",
+            found="a database in memory",
+            hint="several connections must see the same data",
+        )
+    return SecretStr(url.render_as_string(hide_password=False))
 
 
 class _Section(BaseModel):
@@ -45,6 +102,31 @@ class BrokerTls(_Section):
     key_file: Path | None = None
     """PEM file with the private key of `cert_file`, without a password."""
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are set, by the names of their keys."""
+        named = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
+        return {name: path for name, path in named.items() if path}
+
+    @model_validator(mode="after")
+    def _files_are_used(self) -> Self:
+        if self.files and not self.enabled:
+            raise StartupFault(
+                "broker.tls.enabled",
+                expected=f"true, since broker.tls.{next(iter(self.files))} is set",
+                found="false",
+                hint="set it, or leave the files out",
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            missing, there = ("cert_file", "key_file") if self.key_file else ("key_file", "cert_file")
+            raise StartupFault(
+                f"broker.tls.{missing}",
+                expected=f"a file, since broker.tls.{there} is set",
+                found="none",
+                hint="set both or neither",
+            )
+        return self
+
 
 class BrokerSasl(_Section):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
@@ -54,9 +136,22 @@ class BrokerSasl(_Section):
     password: SecretStr | None = None
     """Password to log in with."""
 
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        login = {"mechanism": self.mechanism, "username": self.username, "password": self.password}
+        missing = [name for name, value in login.items() if not value]
+        if missing and len(missing) < len(login):
+            raise StartupFault(
+                f"broker.sasl.{missing[0]}",
+                expected="a value, since broker.sasl is used",
+                found="none",
+                hint="set mechanism, username and password, or none of them",
+            )
+        return self
+
 
 class Broker(_Section):
-    url: str = "127.0.0.1:9092"
+    url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
     """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
     partitions: int = Field(default=8, ge=1, le=1000)
     """Partitions of every topic that the handler creates; the most workers that can share the aggregates."""
@@ -69,7 +164,7 @@ class Broker(_Section):
 
 
 class Database(_Section):
-    url: SecretStr = SecretStr("sqlite:///data/sparkle.sqlite3")
+    url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
     """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
     wait_seconds: Seconds = 60
     """How long a starting worker waits for the database before it gives up."""
@@ -92,7 +187,18 @@ class Aggregates(_Section):
     horizon_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How far back the tables reach; the longest window that can be asked for."""
     flush_seconds: Seconds = 0.05
-    """How long a changed bucket waits for others before it is written to SQL."""
+    """How long the first samples of a batch wait for others before they are counted."""
+
+    @model_validator(mode="after")
+    def _whole_buckets(self) -> Self:
+        if self.horizon_seconds % self.bucket_seconds:
+            raise StartupFault(
+                "aggregates.horizon_seconds",
+                expected=f"a multiple of bucket_seconds ({self.bucket_seconds})",
+                found=str(self.horizon_seconds),
+                hint="change one of the two",
+            )
+        return self
 
 
 class DeadLetters(_Section):
@@ -110,6 +216,29 @@ class Web(_Section):
     """Bearer token that every request must carry, the same for all workers."""
     public_url: str | None = None
     """Where the other workers reach this one; `http://HOST:PORT` of this section when left out."""
+
+    @model_validator(mode="after")
+    def _nothing_answers_everybody(self) -> Self:
+        self.require_token(self.host)
+        return self
+
+    def require_token(self, host: str, named: str = "web.host") -> None:
+        """Beyond localhost nothing answers without a token.
+
+        Arguments:
+            host: the address to listen on.
+            named: where it is set; Faust's command line can set it as well.
+
+        Raises:
+            StartupFault: when there is no token.
+        """
+        if host not in LOCALHOST and not (self.token and self.token.get_secret_value()):
+            raise StartupFault(
+                "web.token",
+                expected=f"a token, since {named} is {host}",
+                found="none",
+                hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
+            )
 
 
 class Settings(BaseSettings):
@@ -140,6 +269,18 @@ class Settings(BaseSettings):
     aggregates: Aggregates = Aggregates()
     dead_letters: DeadLetters = DeadLetters()
     web: Web = Web()
+
+    @model_validator(mode="after")
+    def _one_bad_batch_is_not_too_many(self) -> Self:
+        # A single batch of bad records, if keys open them, must not stop the worker for ever.
+        if self.dead_letters.per_minute < self.ingest.batch_size:
+            raise StartupFault(
+                "dead_letters.per_minute",
+                expected=f"at least ingest.batch_size, {self.ingest.batch_size}",
+                found=str(self.dead_letters.per_minute),
+                hint="make batches smaller, or allow more dead letters",
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

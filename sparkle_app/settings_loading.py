@@ -2,30 +2,19 @@
 
 import difflib
 import os
-import re
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
-from sqlalchemy.exc import ArgumentError
 
 from sparkle_app.errors import StartupFault
-from sparkle_app.settings import (
-    ENV_PREFIX,
-    LOCALHOST,
-    Broker,
-    Settings,
-    database_url,
-    is_section,
-    setting_names,
-)
+from sparkle_app.settings import ENV_PREFIX, Settings, database_url, is_section, setting_names
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
 _SECRETS = {"database.url", "web.token", "broker.sasl.password"}
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -56,7 +45,7 @@ def load_settings(path: Path | None = None) -> Settings:
         raise StartupFault(
             str(path), expected="keys with values", found=str(error), hint="mend the file"
         ) from error
-    return _checked(path, settings)
+    return _absolute(path.parent, settings)
 
 
 def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:
@@ -140,102 +129,20 @@ def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault
     )
 
 
-def _checked(path: Path, settings: Settings) -> Settings:
-    """Paths made absolute, and the rules that span several keys."""
-    folder = path.parent
-    try:
-        url = database_url(settings)
-    except ArgumentError as error:
-        raise StartupFault(
-            "database.url",
-            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
-            found="something else",
-            hint="see docs/settings.md",
-        ) from error
-    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
-        raise StartupFault(
-            "database.url",
-            expected="sqlite:///… or postgresql://…",
-            found=url.drivername,
-            hint="see docs/settings.md",
-        )
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+def _absolute(folder: Path, settings: Settings) -> Settings:
+    """The settings with their paths, which are relative to the settings file's folder, made absolute."""
+    url = database_url(settings)
     if url.get_backend_name() == "sqlite":
-        if url.database in (None, "", ":memory:"):
-            raise StartupFault(
-                "database.url",
-                expected="a file, as in sqlite:///data/sparkle.sqlite3",
-                found="a database in memory",
-                hint="several connections must see the same data",
-            )
-        url = url.set(database=str(folder / url.database))
-    broker = _checked_broker(folder, settings.broker)
-    if settings.web.host not in LOCALHOST and not (
-        settings.web.token and settings.web.token.get_secret_value()
-    ):
-        raise StartupFault(
-            "web.token",
-            expected=f"a token, since web.host is {settings.web.host}",
-            found="none",
-            hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
-        )
-    if settings.aggregates.horizon_seconds % settings.aggregates.bucket_seconds:
-        raise StartupFault(
-            "aggregates.horizon_seconds",
-            expected=f"a multiple of bucket_seconds ({settings.aggregates.bucket_seconds})",
-            found=str(settings.aggregates.horizon_seconds),
-            hint="change one of the two",
-        )
+        url = url.set(database=str(folder / str(url.database)))
+    database = {"url": SecretStr(url.render_as_string(hide_password=False))}
+    tls = {name: folder / path for name, path in settings.broker.tls.files.items()}
+    broker = {"tls": settings.broker.tls.model_copy(update=tls)}
     return settings.model_copy(
         update={
             "certs": folder / settings.certs,
             "plugins": folder / settings.plugins,
             "data": folder / settings.data,
-            "broker": broker,
-            "database": settings.database.model_copy(
-                update={"url": SecretStr(url.render_as_string(hide_password=False))}
-            ),
+            "broker": settings.broker.model_copy(update=broker),
+            "database": settings.database.model_copy(update=database),
         }
     )
-
-
-def _checked_broker(folder: Path, broker: Broker) -> Broker:
-    for server in broker.url.split(","):
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})", server.strip())
-        if not match or not 1 <= int(match[2]) <= 65535:
-            raise StartupFault(
-                "broker.url",
-                expected="HOST:PORT, several separated by commas",
-                found=repr(server),
-                hint="correct it",
-            )
-    tls, sasl = broker.tls, broker.sasl
-    files = {
-        name: folder / path for name in ("ca_file", "cert_file", "key_file") if (path := getattr(tls, name))
-    }
-    if files and not tls.enabled:
-        raise StartupFault(
-            "broker.tls.enabled",
-            expected=f"true, since broker.tls.{next(iter(files))} is set",
-            found="false",
-            hint="set it, or leave the files out",
-        )
-    if (tls.cert_file is None) != (tls.key_file is None):
-        missing, there = ("cert_file", "key_file") if tls.key_file else ("key_file", "cert_file")
-        raise StartupFault(
-            f"broker.tls.{missing}",
-            expected=f"a file, since broker.tls.{there} is set",
-            found="none",
-            hint="set both or neither",
-        )
-    login = {"mechanism": sasl.mechanism, "username": sasl.username, "password": sasl.password}
-    if any(login.values()):
-        for name, value in login.items():
-            if not value:
-                raise StartupFault(
-                    f"broker.sasl.{name}",
-                    expected="a value, since broker.sasl is used",
-                    found="none",
-                    hint="set mechanism, username and password, or none of them",
-                )
-    return broker.model_copy(update={"tls": tls.model_copy(update=files)})

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -20,10 +19,12 @@ from sparkle_app.broker_topics import make_topics
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.folders import in_the_way_of
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
+from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.retry import leave
-from sparkle_app.settings import LOCALHOST, Settings, database_url, masked
+from sparkle_app.settings import database_url, masked
 from sparkle_app.storage.database import transient
 from sparkle_app.storage.models import Base
+from sparkle_app.web.port import check_port
 
 if TYPE_CHECKING:
     from sparkle_app.application import SparkleApp
@@ -41,29 +42,23 @@ async def prepare(app: "SparkleApp") -> None:
     try:
         settings = app.settings
         logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
-        check_limits(settings)
-        check_web(settings, app.conf.web_bind)
+        settings.web.require_token(app.conf.web_bind, "--web-bind")
         check_port(app.conf.web_bind, app.conf.web_port)
         for warning in [*app.plugins.warnings, *app.plugins.faults]:
             logger.warning("%s", warning)
         if not app.plugins.installed:
-            raise StartupFault(
-                str(settings.plugins),
-                expected="a plugin",
-                found="none that can be used",
-                hint="see docs/plugins.md",
-            )
+            raise no_plugins(settings.plugins)
         logger.info(
             "plugins: %s; private keys: %d",
             ", ".join(f"{p.name} {p.manifest.version}" for p in app.plugins.installed.values()),
             len(app.keyring),
         )
-        assert app.sealer
+        app.load_internal_key()
         # All that was imported stays: to look through it again and again would halt the event loop for 60 ms.
         gc.collect()
         gc.freeze()
         # Forks, so before anything here runs in a thread.
-        assert app.opener
+        app.start_decryption()
         url = database_url(settings).render_as_string(hide_password=True)
         await wait_for(
             f"the database at {url}",
@@ -103,57 +98,6 @@ def _data_fault(found: str) -> StartupFault:
     return StartupFault(
         "data", expected="a folder that can be written", found=found, hint="set SPARKLE_DATA to another"
     )
-
-
-def check_limits(settings: Settings) -> None:
-    """A single batch of bad records, if keys open them, does not stop the worker for ever.
-
-    Raises:
-        StartupFault: when it would.
-    """
-    if settings.dead_letters.per_minute < settings.ingest.batch_size:
-        raise StartupFault(
-            "dead_letters.per_minute",
-            expected=f"at least ingest.batch_size, {settings.ingest.batch_size}",
-            found=str(settings.dead_letters.per_minute),
-            hint="make batches smaller, or allow more dead letters",
-        )
-
-
-def check_web(settings: Settings, host: str) -> None:
-    """Nothing answers beyond localhost without a token.
-
-    Raises:
-        StartupFault: when the address to bind to (which Faust's command line can set as well) would.
-    """
-    if host not in LOCALHOST and not (settings.web.token and settings.web.token.get_secret_value()):
-        raise StartupFault(
-            "web.token",
-            expected=f"a token, since the web address is {host}",
-            found="none",
-            hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
-        )
-
-
-def check_port(host: str, port: int) -> None:
-    """The web address can be listened on.
-
-    Raises:
-        StartupFault: when it cannot.
-    """
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            # As the web server does: a port that was left a moment ago is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise StartupFault(
-            "web.port",
-            expected=f"to listen on {host}, port {port}",
-            found=error.strerror or str(error),
-            hint="end what uses it, or set SPARKLE_WEB__PORT to another",
-        ) from error
 
 
 async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[None]]) -> None:

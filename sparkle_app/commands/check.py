@@ -12,20 +12,31 @@ from sparkle_app.broker import why_not
 from sparkle_app.broker_topics import examine_topics
 from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.errors import StartupFault, TransientFault
+from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.settings import database_url, masked
-from sparkle_app.startup import check_data, check_limits, check_port, check_web
+from sparkle_app.startup import check_data
 from sparkle_app.storage.database import can_be_made, reading, transient
+from sparkle_app.web.port import check_port
 from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
 
 _SECONDS = 10
 
 
-class Finding(msgspec.Struct):
-    """One line of the report."""
+class Finding(msgspec.Struct, omit_defaults=True):
+    """One line of the report; the parts of a fault as well, for a script."""
 
     what: str
     ok: bool
     text: str
+    where: str | None = None
+    expected: str | None = None
+    found: str | None = None
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, what: str, fault: StartupFault) -> "Finding":
+        """What a fault says."""
+        return cls(what, False, str(fault), fault.where, fault.expected, fault.found, fault.hint)
 
 
 class check(SparkleCommand):
@@ -58,8 +69,7 @@ class check(SparkleCommand):
 
     def _settings(self) -> Iterator[Finding]:
         def settings() -> str:
-            check_limits(self.handler.settings)
-            check_web(self.handler.settings, self.handler.conf.web_bind)
+            self.handler.settings.web.require_token(self.handler.conf.web_bind, "--web-bind")
             return " ".join(f"{key}={value}" for key, value in masked(self.handler.settings))
 
         yield _finding("settings", settings)
@@ -74,9 +84,9 @@ class check(SparkleCommand):
         for warning in plugins.warnings:
             yield Finding("plugin", True, f"warning: {warning}")
         for fault in plugins.faults:
-            yield Finding("plugin", False, str(fault))
+            yield Finding.of("plugin", fault)
         if not plugins.installed and not plugins.faults:
-            yield Finding("plugin", False, f"{self.handler.settings.plugins}: expected a plugin, found none")
+            yield Finding.of("plugin", no_plugins(self.handler.settings.plugins))
 
     def _keys(self) -> Iterator[Finding]:
         yield _finding(
@@ -97,13 +107,11 @@ class check(SparkleCommand):
         try:
             check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
         except StartupFault as fault:
-            busy = isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE
             # A worker that runs already is no fault.
-            return Finding(
-                "web",
-                busy,
-                f"{address} is in use: if not by a worker of yours, set web.port" if busy else str(fault),
-            )
+            if isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE:
+                told = f"{address} is in use: if not by a worker of yours, set web.port"
+                return Finding("web", True, told)
+            return Finding.of("web", fault)
         return Finding("web", True, address)
 
     async def _database(self) -> Finding:
@@ -137,10 +145,15 @@ class check(SparkleCommand):
                 found = await why_not(settings.broker, error) or f"no answer within {_SECONDS} s"
                 raise TransientFault(found) from error
         except TransientFault as fault:
-            expected = f"a broker at {settings.broker.url}"
-            return Finding("broker", False, f"broker.url: expected {expected}, found {fault}")
+            unreachable = StartupFault(
+                "broker.url",
+                expected=f"a broker at {settings.broker.url}",
+                found=str(fault),
+                hint="start it, or correct the setting",
+            )
+            return Finding.of("broker", unreachable)
         except StartupFault as fault:
-            return Finding("broker", False, str(fault))
+            return Finding.of("broker", fault)
         told = f"; the first worker will create {', '.join(missing)}" if missing else ""
         return Finding("broker", True, f"{settings.broker.url}, {number} topics{told}")
 
@@ -149,4 +162,4 @@ def _finding(what: str, examine: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, examine())
     except StartupFault as fault:
-        return Finding(what, False, str(fault))
+        return Finding.of(what, fault)

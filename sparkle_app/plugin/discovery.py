@@ -71,6 +71,13 @@ def load_plugins(folder: Path) -> Plugins:
     return plugins
 
 
+def no_plugins(folder: Path) -> StartupFault:
+    """What a worker says that found no plugin."""
+    return StartupFault(
+        str(folder), expected="a plugin", found="none that can be used", hint="see docs/plugins.md"
+    )
+
+
 def _import(manifest: Manifest) -> Plugin:
     where = f"plugin {manifest.name} ({manifest.folder})"
     try:

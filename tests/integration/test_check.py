@@ -1,5 +1,6 @@
 """``check`` says beforehand what a worker would, and changes nothing."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -42,6 +43,10 @@ def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, da
     assert wrong.returncode == 1
     assert "FAULT broker: broker.url: expected a broker at" in wrong.stdout
     assert "Traceback" not in wrong.stdout + wrong.stderr
+    (fault,) = (each for each in json.loads(run_command(closed, "check", "--json").stdout) if not each["ok"])
+    assert (fault["what"], fault["where"]) == ("broker", "broker.url")
+    assert fault["expected"] == f"a broker at {closed['SPARKLE_BROKER__URL']}"
+    assert (fault["found"], fault["hint"]) == ("Connection refused", "start it, or correct the setting")
     usage = run_command(closed, "check", "--nonsense")
     assert usage.returncode == 2
 
@@ -73,6 +78,16 @@ def test_check_names_a_database_that_cannot_be_made(
     assert checked.returncode == 1
     assert f"database.url: expected a folder {tmp_path}/file/folder to write to" in checked.stdout
     assert "found Not a directory" in checked.stdout
+
+
+def test_an_address_of_the_command_line_needs_a_token_as_well(
+    broker: Broker, workspace: Workspace, tmp_path: Path
+) -> None:
+    Collector(workspace.certs)
+    environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
+    refused = run_command(environment, "worker", "--web-bind", "0.0.0.0")
+    assert refused.returncode == 1
+    assert "web.token: expected a token, since --web-bind is 0.0.0.0, found none" in refused.stderr
 
 
 def test_check_counts_the_brokers(broker: Broker, workspace: Workspace, tmp_path: Path) -> None:

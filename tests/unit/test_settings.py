@@ -67,6 +67,10 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
             "aggregates: {bucket_seconds: 70}",
             r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
         ),
+        (
+            "dead_letters: {per_minute: 100}",
+            r"dead_letters.per_minute: expected at least ingest.batch_size, 2500, found 100",
+        ),
         ("log_level: loud", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'"),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
