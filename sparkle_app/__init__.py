@@ -2,7 +2,7 @@
 
 The way of a record, file by file, in the order to read them:
 
-    application.py          joins all the parts; nothing else knows them all
+    application.py          the composition root (parts.py, startup.py; faust_options.py: what Faust is told)
     wire/envelope.py        what a collector sends, and how it is opened (keyring.py, decrypting.py or multibuffer.py,
                             event_time.py)
     ingest/agent.py         a batch of records: open, store, forward, acknowledge
@@ -18,9 +18,10 @@ The way of a record, file by file, in the order to read them:
     web/                    questions and answers
     commands/               faust -A sparkle_app NAME
 
-Beside the way: consuming.py (no record is skipped when partitions change hands), bundles.py (many records travel
-through Faust as one message), broker.py (TLS and the login), broker_topics.py, settings.py, settings_loading.py,
-startup.py, watching.py, folders.py, errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL); plugin/
+Beside the way: consuming.py (no record is skipped when partitions change hands), membership.py (the consumer group),
+bundles.py (many records travel through Faust as one message), publishing.py, broker.py (TLS and the login),
+broker_topics.py, settings.py, settings_loading.py, watching.py, folders.py,
+errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL); plugin/
 (finding plugins); plugin_api.py (all that a plugin's author imports).
 """
 

@@ -1,127 +1,92 @@
-"""The one place where the parts are joined: :func:`create_app`."""
+"""The composition root: :func:`create_app` declares tables and agents, :class:`SparkleApp` starts and ends."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast
 
 import faust
+from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.transport.consumer import Consumer
 from faust.types import StreamT
-from sqlalchemy import Engine
+from faust.web.drivers.aiohttp import Web
 
 from sparkle_app import startup, topics
 from sparkle_app.aggregate.agent import Aggregate
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.broker import credentials
-from sparkle_app.bundles import MOST_BUNDLES, MOST_RECORDS
-from sparkle_app.consuming import SESSION_SECONDS, CarefulTransport
+from sparkle_app.bundles import MOST_RECORDS
+from sparkle_app.consuming import CarefulTransport
+from sparkle_app.errors import StartupFault
+from sparkle_app.faust_options import faust_options
 from sparkle_app.ingest.agent import Ingest
 from sparkle_app.ingest.dead_letters import DeadLetterOffice
 from sparkle_app.ingest.forwarding import Forwarder
-from sparkle_app.ingest.opening import Opener
 from sparkle_app.ingest.storing import ReadingStore
-from sparkle_app.log import logging_config
+from sparkle_app.membership import Membership
 from sparkle_app.metrics import Metrics
-from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
-from sparkle_app.settings import Settings, database_url
-from sparkle_app.storage.database import make_engine
+from sparkle_app.parts import Parts
+from sparkle_app.plugin.discovery import InstalledPlugin, Plugins, load_plugins
+from sparkle_app.publishing import TopicPublisher
+from sparkle_app.retry import leave
+from sparkle_app.settings import Settings
 from sparkle_app.watching import watch
-from sparkle_app.web.pages import add_pages, middlewares
-from sparkle_app.wire.decrypting import decrypt_each
-from sparkle_app.wire.keyring import Keyring, internal_key
-from sparkle_app.wire.multibuffer import multibuffer_or_each
-from sparkle_app.wire.sealing import Sealer
+from sparkle_app.web.pages import add_pages
+from sparkle_app.web.parts import WebParts
 
 logger = logging.getLogger(__name__)
-# So that one slow statement does not hold up the others.
-_DATABASE_THREADS = 8
-_HEARTBEAT_SECONDS = 5
-# A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
-_NEW_PARTITIONS_SECONDS = 20
-
-
-class QuietWorker(faust.Worker):
-    """A worker without Faust's spinner, whose control characters would stand in logs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.spinner = None
 
 
 class SparkleApp(faust.App):
-    """The Faust application, with the parts that its agents, pages and commands share."""
+    """The Faust application.
 
-    settings: Settings
+    Arguments:
+        settings: nothing is connected, and no secret is read, before a worker starts.
+        plugins: the installed plugins.
 
-    def join(self, settings: Settings) -> None:
-        """Make the parts. Nothing is connected, and no secret is read, before it is used."""
+    Raises:
+        StartupFault: when a file of ``broker.tls`` cannot be used.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins) -> None:
+        super().__init__(settings.app_id, **faust_options(settings))
         self.settings = settings
+        self.plugins = plugins
         self.metrics = Metrics()
-        self.plugins = load_plugins(settings.plugins)
-        self.buckets: dict[str, BucketTable] = {}
-        self.recent_letters = 0
-        self.database_threads = ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database")
+        self.group = Membership(self)
+        self._parts: Parts | None = None
+        self._dead_letters: DeadLetterOffice | None = None
+        setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
+        self.on_rebalance_complete.connect(self.hold_flow, weak=False)
 
-    @cached_property
-    def engine(self) -> Engine:
-        """The database."""
-        return make_engine(database_url(self.settings))
+    @property
+    def parts(self) -> Parts:
+        """The parts of a worker that has begun to start."""
+        assert self._parts, "the worker has not been started"
+        return self._parts
 
-    @cached_property
-    def writers(self) -> ThreadPoolExecutor:
-        """The threads of ingest and aggregates that talk to the database.
-
-        One for SQLite, which lets one write at a time: who has to wait there looks again seldom, and may starve.
-        """
-        number = 1 if self.engine.dialect.name == "sqlite" else _DATABASE_THREADS
-        return ThreadPoolExecutor(number, thread_name_prefix="writer")
-
-    def load_internal_key(self) -> None:
-        """Read the key of internal topics, or make it; a StartupFault where that cannot be done."""
-        _ = self.sealer
-
-    def start_decryption(self) -> None:
-        """Fork the processes that decrypt; to be called before anything runs in a thread."""
-        _ = self.opener
-
-    @cached_property
-    def keyring(self) -> Keyring:
-        """The private keys; a StartupFault where there are none."""
-        return Keyring(self.settings.certs)
-
-    @cached_property
-    def opener(self) -> Opener:
-        """What decrypts, for all topics."""
-        wanted = self.settings.ingest
-        if wanted.multibuffer:
-            decrypt = multibuffer_or_each()
-        else:
-            decrypt = decrypt_each
-            logger.info("decrypting one reading at a time: ingest.multibuffer is false")
-        return Opener(self.keyring, self.plugins.handlers, wanted.processes, decrypt)
-
-    @cached_property
-    def sealer(self) -> Sealer:
-        """Seals internal topics; a StartupFault where its key cannot be read."""
-        return Sealer(internal_key(self.settings.certs))
-
-    @cached_property
-    def office(self) -> DeadLetterOffice:
+    @property
+    def dead_letters(self) -> DeadLetterOffice:
         """One for all topics: what is limited is what a worker sends."""
-        return DeadLetterOffice(
-            self.own_topic(topics.dead_letter_topic(self.settings.app_id)),
-            self.settings.dead_letters.per_minute,
-            self.metrics,
-            recent=self.recent_letters,
-        )
+        assert self._dead_letters, "the worker has not been started"
+        return self._dead_letters
+
+    @property
+    def buckets(self) -> Mapping[str, BucketTable]:
+        """Each plugin's table by NAME."""
+        seconds = self.settings.aggregates.bucket_seconds
+        tables = cast(Mapping[str, BucketTable], self.tables)
+        return {name: tables[topics.table_name(name, seconds)] for name in self.plugins.installed}
 
     def own_topic(self, name: str) -> Any:
         """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
         return self.topic(
             name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw"
         )
+
+    def publisher(self, topic: str) -> TopicPublisher:
+        """Writes to one of the handler's own topics."""
+        return TopicPublisher(self.own_topic(topic))
 
     async def hold_flow(self, *_: Any, **__: Any) -> None:
         """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
@@ -133,33 +98,48 @@ class SparkleApp(faust.App):
             consumer.stop_flow()
 
     def _new_transport(self) -> CarefulTransport:
-        settings = self.settings
-        changelogs = [
-            topics.changelog_topic(settings.app_id, name, settings.aggregates.bucket_seconds)
-            for name in self.plugins.installed
-        ]
+        # By name: Faust asks for its transport before there is any table.
+        app_id, seconds = self.settings.app_id, self.settings.aggregates.bucket_seconds
+        changelogs = [topics.changelog_topic(app_id, name, seconds) for name in self.plugins.installed]
         return CarefulTransport(
             self.conf.broker_consumer,
             self,
             bundled_topics=[*self.plugins.topics, *changelogs],
-            largest_bundle=min(MOST_RECORDS, settings.ingest.batch_size),
+            largest_bundle=min(MOST_RECORDS, self.settings.ingest.batch_size),
         )
 
     async def on_first_start(self) -> None:
-        """Wait for what the worker needs, and make what it writes to."""
-        startup.make_data(self.settings.data)
-        await super().on_first_start()
-        await startup.prepare(self)
+        """Build the parts, wait for what the worker needs, and make what it writes to; or end with one line."""
+        settings = self.settings
+        try:
+            startup.make_data(settings.data)
+            await super().on_first_start()
+            self._parts = startup.begin(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
+            recent = await startup.connect(settings, self.plugins, self._parts.engine)
+        except StartupFault as fault:
+            leave(str(fault))
+        self._dead_letters = DeadLetterOffice(
+            self.publisher(topics.dead_letter_topic(settings.app_id)),
+            settings.dead_letters.per_minute,
+            self.metrics,
+            recent=recent,
+        )
+        # Faust starts the web server when the tables are recovered.
+        web_parts = WebParts(
+            settings=settings,
+            plugins=self.plugins.installed,
+            tables=self.buckets,
+            group=self.group,
+            http=self.http_client,
+            engine=self._parts.engine,
+            readers=self._parts.readers,
+        )
+        add_pages(cast(Web, self.web).web_app.router, web_parts)
 
     async def on_started(self) -> None:
         """Look after the broker, also while tables are recovered."""
-        self.add_future(watch(self))
+        self.add_future(watch(self.group, self.settings.broker.url))
         await super().on_started()
-
-    @property
-    def complete(self) -> bool:
-        """Whether the worker has its partitions, and their tables are recovered."""
-        return bool(self.tables.actives_ready and not self.rebalancing and not self.in_recovery)
 
     async def on_stop(self) -> None:
         """Leave in bounded time, whatever the database does: redelivery does the rest."""
@@ -168,55 +148,16 @@ class SparkleApp(faust.App):
 
 
 def create_app(settings: Settings) -> SparkleApp:
-    """The Faust application for these settings.
+    """The Faust application for these settings, with a table and agents for each plugin.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` cannot be used.
+        StartupFault: when a file of ``broker.tls`` or the folder of plugins cannot be used.
     """
-    app = SparkleApp(
-        settings.app_id,
-        broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
-        broker_credentials=credentials(settings.broker),
-        datadir=settings.data,
-        autodiscover=False,
-        store="memory://",
-        topic_partitions=settings.broker.partitions,
-        topic_replication_factor=settings.broker.replication,
-        # Every topic is created by startup.prepare, with one number of partitions.
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        stream_buffer_maxsize=MOST_BUNDLES,
-        # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
-        stream_wait_empty=False,
-        broker_session_timeout=SESSION_SECONDS,
-        broker_heartbeat_interval=_HEARTBEAT_SECONDS,
-        broker_commit_interval=1.0,
-        consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
-        consumer_auto_offset_reset="earliest",
-        producer_acks=-1,
-        producer_max_request_size=topics.LARGEST_MESSAGE,
-        web_bind=settings.web.host,
-        web_host=settings.web.host,
-        web_port=settings.web.port,
-        canonical_url=settings.web_url,
-        web_application_options={"middlewares": middlewares(settings)},
-        web_stats_enabled=False,
-        web_graph_enabled=False,
-        web_router_enabled=False,
-        web_tables_enabled=False,
-        web_metrics_enabled=False,
-        worker_redirect_stdouts=False,
-        Worker=QuietWorker,
-        logging_config=logging_config(settings.log_level),
-    )
-    app.join(settings)
-    app.on_rebalance_complete.connect(app.hold_flow, weak=False)
+    app = SparkleApp(settings, load_plugins(settings.plugins))
     for plugin in app.plugins.installed.values():
         _add_aggregate(app, plugin)
     for topic in app.plugins.topics:
         _add_ingest(app, topic)
-    add_pages(app)
     return app
 
 
@@ -227,13 +168,14 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         """Decrypts records, stores raw readings, and forwards them to the aggregates."""
         settings = app.settings
         handlers = app.plugins.handlers
-        samples = {name: app.own_topic(topics.samples_topic(settings.app_id, name)) for name in handlers}
+        samples = {name: app.publisher(topics.samples_topic(settings.app_id, name)) for name in handlers}
+        parts = app.parts
         way = Ingest(
-            app.opener,
-            ReadingStore(app.engine, handlers, app.writers),
-            Forwarder(samples, handlers, app.sealer, settings.broker.partitions),
-            app.office,
-            app.sealer,
+            parts.opener,
+            ReadingStore(parts.engine, handlers, parts.writers),
+            Forwarder(samples, handlers, parts.sealer, settings.broker.partitions),
+            app.dead_letters,
+            parts.sealer,
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,
@@ -251,24 +193,23 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
         app,
         name=topics.table_name(name, settings.aggregates.bucket_seconds),
         help=f"Buckets of {name}: what the rolling windows are merged from.",
-        sealer=lambda: app.sealer,
+        sealer=lambda: app.parts.sealer,
         host_partitions=settings.broker.partitions,
     )
     app.tables.add(table)
-    app.buckets[name] = table
 
     @cache
     def way() -> Aggregate:
         aggregator = Aggregator(
             plugin.handler,
             table,
-            app.engine,
-            app.writers,
+            app.parts.engine,
+            app.parts.writers,
             settings.aggregates.bucket_seconds,
             settings.aggregates.horizon_seconds,
         )
         return Aggregate(
-            app, name, table, aggregator, app.sealer, app.metrics, settings.aggregates.flush_seconds
+            app, name, table, aggregator, app.parts.sealer, app.metrics, settings.aggregates.flush_seconds
         )
 
     async def restore() -> None:

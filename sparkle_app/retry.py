@@ -8,17 +8,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, TypeVar
 
-from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
-
 from sparkle_app.errors import TransientFault
 from sparkle_app.metrics import Metrics, Stage
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 T = TypeVar("T")
-BROKER_ERRORS = (KafkaError, ProducerSendError)
-"""What sending may raise: aiokafka's own errors, which Faust hides in another where they come at once."""
 
 logger = logging.getLogger(__name__)
 

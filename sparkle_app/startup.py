@@ -1,17 +1,16 @@
 """What a worker does before it takes its first record: check what it needs, wait for it, make what it writes to."""
 
 import asyncio
-import gc
 import logging
 import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from aiokafka.errors import KafkaError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.broker import why_not
@@ -19,61 +18,67 @@ from sparkle_app.broker_topics import make_topics
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.folders import in_the_way_of
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
-from sparkle_app.plugin.discovery import no_plugins
+from sparkle_app.parts import Parts, build_parts
+from sparkle_app.plugin.discovery import Plugins, no_plugins
 from sparkle_app.retry import leave
-from sparkle_app.settings import database_url, masked
-from sparkle_app.storage.database import transient
-from sparkle_app.storage.models import Base
+from sparkle_app.settings import Settings, database_url, masked
+from sparkle_app.storage.database import make_tables, transient
 from sparkle_app.web.port import check_port
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
 
 LEAVE_SECONDS = 12
 _SAY_EVERY = 3.0
-# Any number, the same in every worker: PostgreSQL's name for the lock under which tables are made.
-_TABLES_LOCK = 7_275_339
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-async def prepare(app: "SparkleApp") -> None:
-    """Bring everything into place, or leave with one line that says what is wrong."""
-    try:
-        settings = app.settings
-        logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
-        settings.web.require_token(app.conf.web_bind, "--web-bind")
-        check_port(app.conf.web_bind, app.conf.web_port)
-        for warning in [*app.plugins.warnings, *app.plugins.faults]:
-            logger.warning("%s", warning)
-        if not app.plugins.installed:
-            raise no_plugins(settings.plugins)
-        logger.info(
-            "plugins: %s; private keys: %d",
-            ", ".join(f"{p.name} {p.manifest.version}" for p in app.plugins.installed.values()),
-            len(app.keyring),
-        )
-        app.load_internal_key()
-        # All that was imported stays: to look through it again and again would halt the event loop for 60 ms.
-        gc.collect()
-        gc.freeze()
-        # Forks, so before anything here runs in a thread.
-        app.start_decryption()
-        url = database_url(settings).render_as_string(hide_password=True)
-        await wait_for(
-            f"the database at {url}",
-            "database.url",
-            settings.database.wait_seconds,
-            lambda: make_tables(app.engine),
-        )
-        await wait_for(
-            f"the broker at {settings.broker.url}",
-            "broker.url",
-            settings.broker.wait_seconds,
-            lambda: reach_broker(app),
-        )
-    except StartupFault as fault:
-        leave(str(fault))
+def begin(settings: Settings, plugins: Plugins, web_bind: str, web_port: int) -> Parts:
+    """Check what needs no connection, and build the parts.
+
+    Arguments:
+        web_bind: address to listen on; Faust's command line can set it as well.
+
+    Raises:
+        StartupFault: naming what is wrong.
+    """
+    logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
+    settings.web.require_token(web_bind, "--web-bind")
+    check_port(web_bind, web_port)
+    for warning in [*plugins.warnings, *plugins.faults]:
+        logger.warning("%s", warning)
+    if not plugins.installed:
+        raise no_plugins(settings.plugins)
+    parts = build_parts(settings, plugins.handlers)
+    logger.info(
+        "plugins: %s; private keys: %d",
+        ", ".join(f"{p.name} {p.manifest.version}" for p in plugins.installed.values()),
+        len(parts.keyring),
+    )
+    return parts
+
+
+async def connect(settings: Settings, plugins: Plugins, engine: Engine) -> int:
+    """Wait for the database and the broker, and make the tables and topics that are not there yet.
+
+    Returns:
+        How many dead letters any worker sent in the last minute.
+
+    Raises:
+        StartupFault: naming what does not answer, or does not fit.
+    """
+    url = database_url(settings).render_as_string(hide_password=True)
+    await wait_for(
+        f"the database at {url}",
+        "database.url",
+        settings.database.wait_seconds,
+        lambda: _reach_database(engine),
+    )
+    return await wait_for(
+        f"the broker at {settings.broker.url}",
+        "broker.url",
+        settings.broker.wait_seconds,
+        lambda: _reach_broker(settings, plugins),
+    )
 
 
 def check_data(folder: Path) -> None:
@@ -100,8 +105,8 @@ def _data_fault(found: str) -> StartupFault:
     )
 
 
-async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[None]]) -> None:
-    """Repeat ``attempt`` until it raises no TransientFault, with a line every few seconds.
+async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` gives once it raises no TransientFault; with a line every few seconds.
 
     Raises:
         StartupFault: after ``seconds``.
@@ -128,38 +133,19 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
         await asyncio.sleep(0.5)
 
 
-async def make_tables(engine: Engine) -> None:
-    """Make the plugins' SQL tables that are not there yet.
-
-    Raises:
-        TransientFault: when the database does not answer.
-    """
-
-    def make() -> None:
-        try:
-            with engine.begin() as connection:
-                if engine.dialect.name == "postgresql":
-                    # Two workers that start together would both find them missing.
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _TABLES_LOCK})
-                Base.metadata.create_all(connection)
-        except (SQLAlchemyError, OSError) as error:
-            raise transient(error) from error
-
-    await asyncio.to_thread(make)
-
-
-async def reach_broker(app: "SparkleApp") -> None:
-    """Make the topics, and learn how many dead letters there were a moment ago.
-
-    Raises:
-        TransientFault: when the broker does not answer.
-        StartupFault: as :func:`make_topics`.
-    """
-    await make_topics(app.settings, app.plugins)
+async def _reach_database(engine: Engine) -> None:
     try:
-        app.recent_letters = await letters_of_last_minute(app.settings)
+        await asyncio.to_thread(make_tables, engine)
+    except (SQLAlchemyError, OSError) as error:
+        raise transient(error) from error
+
+
+async def _reach_broker(settings: Settings, plugins: Plugins) -> int:
+    await make_topics(settings, plugins)
+    try:
+        return await letters_of_last_minute(settings)
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(app.settings.broker, error)) from error
+        raise TransientFault(await why_not(settings.broker, error)) from error
 
 
 def leave_soon(crashed: Callable[[], bool]) -> None:

@@ -2,12 +2,8 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
 
-from sparkle_app.consuming import SESSION_SECONDS, CarefulConsumer
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
+from sparkle_app.membership import Membership
 
 LOOK_SECONDS = 1.0
 REMIND_SECONDS = 60.0
@@ -53,18 +49,18 @@ class Silence:
         )
 
 
-async def watch(app: "SparkleApp") -> None:
-    """Say once that the worker is ready, and when the broker is away and back, for as long as the worker runs."""
+async def watch(group: Membership, broker: str) -> None:
+    """Say once that the worker is ready, and when the broker is away and back, for as long as the worker runs.
+
+    Arguments:
+        broker: its address.
+    """
     ready = False
-    silence = Silence(app.settings.broker.url)
-    consumer = cast(CarefulConsumer, app.consumer)
+    silence = Silence(broker)
     while True:
-        if not ready and app.complete and consumer.in_session():
+        if not ready and group.complete and group.in_session:
             ready = True
-            logger.info("ready; the web answers at %s", app.conf.canonical_url)
-        # Workers that join a group are answered when all have come.
-        joining = app.rebalancing or not consumer.heard_at
-        patience = SESSION_SECONDS + (app.conf.broker_rebalance_timeout if joining else 0)
-        if line := silence.look(consumer.heard_at, patience):
+            logger.info("ready; the web answers at %s", group.url)
+        if line := silence.look(group.heard_at, group.patience):
             logger.warning("%s", line)
         await asyncio.sleep(LOOK_SECONDS)

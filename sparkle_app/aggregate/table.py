@@ -14,9 +14,10 @@ from faust.transport.drivers.aiokafka import Producer
 from faust.types import TP, EventT
 
 from sparkle_app.bundles import records_of
-from sparkle_app.consuming import CarefulConsumer
 from sparkle_app.errors import TransientFault
-from sparkle_app.retry import BROKER_ERRORS, leave
+from sparkle_app.membership import Membership
+from sparkle_app.publishing import BROKER_ERRORS
+from sparkle_app.retry import leave
 from sparkle_app.topics import partition_of
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
 
@@ -144,13 +145,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
 
     def owned(self) -> set[int]:
         """The partitions whose buckets this worker holds, complete; none while it takes partitions over."""
-        app = self.app
-        if app.rebalancing or app.in_recovery or not app.tables.actives_ready:
-            return set()
+        group = Membership(self.app)
         # Without the broker nobody knows whose they are.
-        if not cast(CarefulConsumer, app.consumer).in_session():
-            return set()
-        return self.assigned()
+        return self.assigned() if group.complete and group.in_session else set()
 
     def hostnames(self) -> list[str]:
         """The hosts of all partitions that this worker holds."""

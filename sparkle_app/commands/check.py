@@ -15,9 +15,9 @@ from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.settings import database_url, masked
 from sparkle_app.startup import check_data
-from sparkle_app.storage.database import can_be_made, reading, transient
+from sparkle_app.storage.database import can_be_made, make_engine, reading, transient
 from sparkle_app.web.port import check_port
-from sparkle_app.wire.keyring import INTERNAL_KEY_FILE
+from sparkle_app.wire.keyring import INTERNAL_KEY_FILE, Keyring, internal_key
 
 _SECONDS = 10
 
@@ -90,11 +90,14 @@ class check(SparkleCommand):
 
     def _keys(self) -> Iterator[Finding]:
         yield _finding(
-            "keys", lambda: f"{len(self.handler.keyring)} private keys in {self.handler.settings.certs}"
+            "keys",
+            lambda: (
+                f"{len(Keyring(self.handler.settings.certs))} private keys in {self.handler.settings.certs}"
+            ),
         )
         path = self.handler.settings.certs / INTERNAL_KEY_FILE
         if path.exists():
-            yield _finding("internal key", lambda: str(path) if self.handler.sealer else "")
+            yield _finding("internal key", lambda: f"{path}, {len(internal_key(path.parent))} bytes")
         else:
             yield Finding("internal key", True, f"the first worker will make {path}")
 
@@ -122,7 +125,7 @@ class check(SparkleCommand):
             if can_be_made(url):
                 return f"{url} is not there yet; the first worker will make it"
             try:
-                with reading(handler.engine) as connection:
+                with reading(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
             except (SQLAlchemyError, OSError) as error:
                 raise StartupFault(

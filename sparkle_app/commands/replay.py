@@ -12,7 +12,9 @@ from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.commands.letters import FILTERS, Filter, meant
 from sparkle_app.ingest.letters_topic import open_letters
 from sparkle_app.topics import LARGEST_MESSAGE
+from sparkle_app.wire.keyring import internal_key
 from sparkle_app.wire.letters import REPLAY_HEADER, Letter, make_ticket
+from sparkle_app.wire.sealing import Sealer
 
 _AT_A_TIME = 500
 
@@ -51,6 +53,7 @@ class replay(SparkleCommand):
                     as_json, f"{number} dead letters would be sent back", letters=number, cut=cut, sent=0
                 )
                 return 0
+            sealer = Sealer(internal_key(self.handler.settings.certs))
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.handler.settings.broker.url,
                 **security_arguments(self.handler.settings.broker),
@@ -68,10 +71,10 @@ class replay(SparkleCommand):
                             continue
                         batch.append(letter)
                         if len(batch) == _AT_A_TIME:
-                            sent += await self._send(producer, batch)
+                            sent += await self._send(producer, sealer, batch)
                             progress.update(len(batch))
                             batch = []
-                    sent += await self._send(producer, batch)
+                    sent += await self._send(producer, sealer, batch)
                     progress.update(len(batch))
             finally:
                 await producer.stop()
@@ -83,13 +86,13 @@ class replay(SparkleCommand):
         fields = {"letters": letters, "without_record": cut, "sent": sent}
         self.say(msgspec.json.encode(fields).decode() if as_json else told)
 
-    async def _send(self, producer: AIOKafkaProducer, letters: list[Letter]) -> int:
+    async def _send(self, producer: AIOKafkaProducer, sealer: Sealer, letters: list[Letter]) -> int:
         futures = [
             await producer.send(
                 letter.record.topic,
                 letter.record.value,
                 timestamp_ms=letter.record.timestamp,
-                headers=[(REPLAY_HEADER, make_ticket(letter.record, self.handler.sealer))],
+                headers=[(REPLAY_HEADER, make_ticket(letter.record, sealer))],
             )
             for letter in letters
         ]

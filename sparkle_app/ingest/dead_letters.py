@@ -1,16 +1,13 @@
 """The dead-letter topic: records that can never be readings, as they came (still ciphertext), with the reason."""
 
-import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from faust.types import TopicT
-
-from sparkle_app.errors import BadRecord, Reason, TransientFault
+from sparkle_app.errors import BadRecord, Reason
 from sparkle_app.metrics import Metrics
-from sparkle_app.retry import BROKER_ERRORS
+from sparkle_app.publishing import Message, TopicPublisher
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.letters import letter_headers, letter_key, letter_value
 
@@ -29,7 +26,7 @@ class DeadLetterOffice:
     """Sends bad records to the dead-letter topic.
 
     Arguments:
-        topic: the dead-letter topic.
+        publisher: writes to the dead-letter topic.
         per_minute: how many letters a minute are taken for the records' own fault.
         clock: seconds, monotonic.
         recent: letters of the last minute, by whomever: a worker that is started again has not forgotten them.
@@ -37,13 +34,13 @@ class DeadLetterOffice:
 
     def __init__(
         self,
-        topic: TopicT,
+        publisher: TopicPublisher,
         per_minute: int,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
         recent: int = 0,
     ) -> None:
-        self._topic = topic
+        self._publisher = publisher
         self._per_minute = per_minute
         self._metrics = metrics
         self._clock = clock
@@ -84,8 +81,9 @@ class DeadLetterOffice:
         Raises:
             TransientFault: when the broker did not acknowledge; some letters may have been sent.
         """
-        await self._send(
-            (letter_key(record), letter_value(record), letter_headers(record, bad)) for record, bad in letters
+        await self._publisher.publish(
+            Message(letter_value(record), letter_key(record), letter_headers(record, bad))
+            for record, bad in letters
         )
         alike: dict[tuple[str, str], list[Record]] = {}
         for record, bad in letters:
@@ -103,18 +101,7 @@ class DeadLetterOffice:
         Raises:
             TransientFault: as :meth:`send`.
         """
-        await self._send((letter_key(record), None, {}) for record in records)
-
-    async def _send(self, messages: Iterable[tuple[bytes, bytes | None, dict[str, bytes]]]) -> None:
-        try:
-            # The futures that send() returns are done when the broker has the message.
-            sent = [
-                await self._topic.send(key=key, value=value, headers=headers)
-                for key, value, headers in messages
-            ]
-            await asyncio.gather(*sent)
-        except BROKER_ERRORS as error:
-            raise TransientFault(f"broker: {error!r}") from error
+        await self._publisher.publish(Message(None, letter_key(record)) for record in records)
 
 
 def _said(letter: tuple[Record, BadRecord]) -> str:

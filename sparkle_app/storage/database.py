@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,13 +21,14 @@ from psycopg2.extensions import (
     STATUS_READY,
     set_wait_callback,
 )
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.errors import StartupFault, TransientFault
 from sparkle_app.folders import in_the_way_of
+from sparkle_app.storage.models import Base
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 5
@@ -43,6 +45,8 @@ _POSTGRESQL = {
 # What a suspended worker has locked is free again when its partitions are another's; no wait is without end.
 _LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
 _STATEMENT_SECONDS = 60
+# Any number, the same in every worker: PostgreSQL's name for the lock under which tables are made.
+_TABLES_LOCK = 7_275_339
 # SQLSTATEs of a deadlock, and of a wait for a lock that took longer than lock_timeout.
 _LOCK_FAULTS = ("40P01", "55P03")
 # SQLSTATE classes, and single states, of what may be mended without us and concerns every row alike.
@@ -100,6 +104,27 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
             faults.append(error)
 
     return engine
+
+
+def writers_of(engine: Engine) -> int:
+    """How many threads may write to a database at the same time.
+
+    One for SQLite, which lets one write at a time: who has to wait there looks again seldom, and may starve.
+    """
+    return 1 if engine.dialect.name == "sqlite" else sys.maxsize
+
+
+def make_tables(engine: Engine) -> None:
+    """Make the plugins' tables that are not there yet.
+
+    Raises:
+        SQLAlchemyError: when the database does not answer, or refuses.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            # Two workers that start together would both find them missing.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _TABLES_LOCK})
+        Base.metadata.create_all(connection)
 
 
 @contextmanager

@@ -3,16 +3,12 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, cast
 
 import msgspec
 from sqlalchemy import text
 
-from sparkle_app.consuming import CarefulConsumer
 from sparkle_app.storage.database import reading
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
+from sparkle_app.web.parts import WebParts
 
 _KEPT_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
@@ -35,8 +31,9 @@ class Health(msgspec.Struct):
 class Doctor:
     """Looks at the worker's broker, tables and database."""
 
-    def __init__(self, app: "SparkleApp") -> None:
-        self._app = app
+    def __init__(self, parts: WebParts) -> None:
+        self._group = parts.group
+        self._engine = parts.engine
         self._database = "not asked yet"
         self._asked_at = -_KEPT_SECONDS
         self._asking: asyncio.Future[str] | None = None
@@ -45,12 +42,11 @@ class Doctor:
 
     async def examine(self) -> Health:
         """What is there, and what is not."""
-        app = self._app
-        joined = app.complete or bool(app.assignor.assigned_actives())
-        heard = cast(CarefulConsumer, app.consumer).in_session()
+        group = self._group
+        joined = "ok" if group.joined else "joining the consumer group"
         checks = {
-            "broker": "does not answer" if not heard else "ok" if joined else "joining the consumer group",
-            "tables": "ok" if app.complete else "taking partitions over",
+            "broker": joined if group.in_session else "does not answer",
+            "tables": "ok" if group.complete else "taking partitions over",
             "database": await self._ask_database(),
         }
         return Health(all(found == "ok" for found in checks.values()), checks)
@@ -69,7 +65,7 @@ class Doctor:
 
     def _select(self) -> str:
         try:
-            with reading(self._app.engine) as connection:
+            with reading(self._engine) as connection:
                 connection.execute(text("SELECT 1"))
         except Exception as error:
             return f"does not answer ({type(error).__name__})"

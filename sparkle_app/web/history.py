@@ -4,17 +4,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from sparkle_app.buckets import Statistics, merge_into
 from sparkle_app.storage.database import reading, transient
 from sparkle_app.web import answers
+from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
 
 MOST_POINTS = 10_000
 HOUR = 3600 * 1_000_000
@@ -24,14 +22,14 @@ T = TypeVar("T")
 class History:
     """Asks the plugins' handlers for what they stored."""
 
-    def __init__(self, app: "SparkleApp") -> None:
-        self._app = app
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
 
     async def series(
         self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
     ) -> answers.SeriesAnswer:
         """Durable aggregates of one host, merged to steps."""
-        resolution = self._app.settings.aggregates.bucket_seconds
+        resolution = self._parts.settings.aggregates.bucket_seconds
         step = step or resolution
         if step % resolution:
             raise Problem(400, f"step: expected a multiple of {resolution} s, found {step}")
@@ -43,7 +41,7 @@ class History:
         # Whole steps, so that each point is whole as well.
         width = step * 1_000_000
         start, end = start - start % width, -(-end // width) * width
-        handler = self._app.plugins.installed[plugin].handler
+        handler = self._parts.plugins[plugin].handler
         rows = await self._ask(
             host,
             lambda connection: list(
@@ -77,7 +75,7 @@ class History:
         """Raw readings of one host; a page at a time."""
         start, end = _span(start, end)
         first, seen = after if after and after[0] >= start else (start, 0)
-        handler = self._app.plugins.installed[plugin].handler
+        handler = self._parts.plugins[plugin].handler
         found = await self._ask(
             host,
             lambda connection: list(
@@ -111,18 +109,18 @@ class History:
 
         def ask() -> list[T]:
             try:
-                with reading(self._app.engine) as connection:
+                with reading(self._parts.engine) as connection:
                     return load(connection)
             except Exception as error:
                 raise unavailable(str(transient(error))) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._app.database_threads, ask)
+        return await asyncio.get_running_loop().run_in_executor(self._parts.readers, ask)
 
     def _about(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
         return {
             "plugin": plugin,
             "host": host,
-            "unit": self._app.plugins.installed[plugin].handler.unit,
+            "unit": self._parts.plugins[plugin].handler.unit,
             "start": answers.rfc3339(start),
             "end": answers.rfc3339(end),
         }

@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from sparkle_app.buckets import Statistics
+from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
 
 INTERNAL_PATH = "/internal/v1/windows"
 ANSWER_SECONDS = 2.0
@@ -53,25 +50,23 @@ _decoder = msgspec.json.Decoder(Partial)
 class Owners:
     """The workers as the consumer group's last rebalance left them."""
 
-    def __init__(self, app: "SparkleApp") -> None:
-        self._app = app
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
 
     def of_plugin(self, plugin: str) -> Mapping[int, str]:
         """The web address of the worker that holds each partition of a plugin's table."""
-        topic = self._app.buckets[plugin].changelog_topic_name
-        workers = self._app.assignor.tables_metadata()
-        return {partition: url for url, topics in workers.items() for partition in topics.get(topic, ())}
+        return self._parts.group.owners(self._parts.tables[plugin].changelog_topic_name)
 
     def is_me(self, url: str) -> bool:
         """Whether an address is this worker's own."""
-        return URL(url) == URL(str(self._app.conf.canonical_url))
+        return URL(url) == URL(self._parts.group.url)
 
     def hint(self, partials: Sequence[Partial]) -> str:
         """Why workers that are all there may not hold everything: two of them give the same address."""
-        partitions = self._app.settings.broker.partitions
-        one_url = len({url for plugin in self._app.buckets for url in self.of_plugin(plugin).values()}) == 1
+        partitions = self._parts.settings.broker.partitions
+        one_url = len({url for plugin in self._parts.tables for url in self.of_plugin(plugin).values()}) == 1
         if one_url and all(0 < len(partial.partitions) < partitions for partial in partials):
-            url = self._app.conf.canonical_url
+            url = self._parts.group.url
             return f"; if all workers run, some have the same address {url}: set web.public_url"
         return ""
 
@@ -81,12 +76,12 @@ class Owners:
         Raises:
             Problem: 503, when it does not answer in time or cannot answer for sure.
         """
-        token = self._app.settings.web.token
+        token = self._parts.settings.web.token
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
-                self._app.http_client.post(
+                self._parts.http.post(
                     URL(url) / INTERNAL_PATH.lstrip("/"), data=msgspec.json.encode(question), headers=headers
                 ) as response,
             ):

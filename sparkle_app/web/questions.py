@@ -2,17 +2,15 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sparkle_app.aggregate.windows import host_window, window_bounds
 from sparkle_app.buckets import Statistics, merge_into, merged
 from sparkle_app.topics import partition_of
 from sparkle_app.web import answers
 from sparkle_app.web.owners import Owners, Partial, Question
+from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
 
 # So many hosts are merged before other work gets its turn.
 _HOSTS_A_TURN = 100
@@ -21,9 +19,9 @@ _HOSTS_A_TURN = 100
 class Questions:
     """Asks this worker's tables, and other workers for what they hold."""
 
-    def __init__(self, app: "SparkleApp") -> None:
-        self._app = app
-        self._owners = Owners(app)
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._owners = Owners(parts)
 
     async def fleet(self, plugin: str, window: int) -> answers.FleetAnswer:
         """All hosts together."""
@@ -60,7 +58,7 @@ class Questions:
         """
         start, end = self._bounds(window)
         try:
-            partition = partition_of(host, self._app.settings.broker.partitions)
+            partition = partition_of(host, self._parts.settings.broker.partitions)
         except UnicodeEncodeError:
             raise Problem(404, "no host has half a surrogate pair in its name") from None
         owner = self._owners.of_plugin(plugin).get(partition)
@@ -72,7 +70,7 @@ class Questions:
                 "this host's partition is moving from one worker to another" + self._owners.hint([partial])
             )
         if not partial.known:
-            horizon = self._app.settings.aggregates.horizon_seconds
+            horizon = self._parts.settings.aggregates.horizon_seconds
             raise Problem(404, f"host {host[:100]!r} has sent nothing for {plugin} in the last {horizon} s")
         return answers.HostAnswer(
             **self._window(plugin, window, start, end),
@@ -86,8 +84,8 @@ class Questions:
         Raises:
             Problem: 503, when partitions moved while it was looking.
         """
-        table = self._app.buckets[question.plugin]
-        generation, owned = self._app.consumer_generation_id, table.owned()
+        table = self._parts.tables[question.plugin]
+        generation, owned = self._parts.group.generation, table.owned()
         partial = Partial(sorted(owned), 0, False, {}, [])
         hostnames = sorted(table.hostnames()) if question.host is None else [question.host]
         for number, hostname in enumerate(hostnames):
@@ -109,7 +107,7 @@ class Questions:
                 if len(partial.lines) == question.limit:
                     break
         partial.known = question.host is not None and table.holds(question.host)
-        if table.owned() != owned or self._app.consumer_generation_id != generation:
+        if table.owned() != owned or self._parts.group.generation != generation:
             raise unavailable("partitions are moving from one worker to another")
         return partial
 
@@ -118,7 +116,7 @@ class Questions:
         owners = self._owners.of_plugin(question.plugin)
         partials = await asyncio.gather(*(self._ask(url, question) for url in sorted(set(owners.values()))))
         covered = sorted(partition for partial in partials for partition in partial.partitions)
-        if covered != list(range(self._app.settings.broker.partitions)):
+        if covered != list(range(self._parts.settings.broker.partitions)):
             raise unavailable(
                 "not every partition is held by a worker right now" + self._owners.hint(partials)
             )
@@ -128,7 +126,7 @@ class Questions:
         return await (self.own(question) if self._owners.is_me(url) else self._owners.ask(url, question))
 
     def _bounds(self, window: int) -> tuple[int, int]:
-        aggregates = self._app.settings.aggregates
+        aggregates = self._parts.settings.aggregates
         if window > aggregates.horizon_seconds:
             raise Problem(
                 400, f"window: expected at most {aggregates.horizon_seconds} s, found {window}; see series"
@@ -138,7 +136,7 @@ class Questions:
     def _window(self, plugin: str, window: int, start: int, end: int) -> dict[str, Any]:
         return {
             "plugin": plugin,
-            "unit": self._app.plugins.installed[plugin].handler.unit,
+            "unit": self._parts.plugins[plugin].handler.unit,
             "window_seconds": window,
             "start": answers.rfc3339(start),
             "end": answers.rfc3339(end),

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -11,10 +11,8 @@ from sparkle_app.web.guard import PUBLIC
 from sparkle_app.web.health import Doctor, Health, Live
 from sparkle_app.web.history import History
 from sparkle_app.web.parameters import Parameter, cursor, duration, instant, text, whole
+from sparkle_app.web.parts import WebParts
 from sparkle_app.web.questions import Questions
-
-if TYPE_CHECKING:
-    from sparkle_app.application import SparkleApp
 
 WINDOW_SECONDS = 15 * 60
 MOST_LINES = 1000
@@ -50,14 +48,14 @@ class Route:
         return self.path in PUBLIC
 
 
-def routes(app: "SparkleApp") -> list[Route]:
+def routes(parts: WebParts) -> list[Route]:
     """All questions."""
-    questions, history, doctor = Questions(app), History(app), Doctor(app)
+    questions, history, doctor = Questions(parts), History(parts), Doctor(parts)
 
     async def plugins() -> answers.PluginsAnswer:
         lines = [
             answers.PluginLine(m.name, m.version, m.author, m.topic, plugin.handler.unit, m.description)
-            for plugin in app.plugins.installed.values()
+            for plugin in parts.plugins.values()
             for m in (plugin.manifest,)
         ]
         return answers.PluginsAnswer(lines)

@@ -1,0 +1,51 @@
+"""The parts of a worker are built in the order that forking needs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from Crypto.PublicKey import RSA
+
+from sparkle_app.errors import StartupFault
+from sparkle_app.parts import build_parts
+from sparkle_app.settings_loading import load_settings
+
+# Prints the threads at each fork, then the processes that decrypt and whether the key was made.
+BUILD = """
+import os, sys, threading
+from pathlib import Path
+from sparkle_app.parts import build_parts
+from sparkle_app.settings_loading import load_settings
+
+os.register_at_fork(before=lambda: print("fork beside", [each.name for each in threading.enumerate()]))
+parts = build_parts(load_settings(Path(sys.argv[1])), {})
+print(len(parts.opener._pool._processes), Path(sys.argv[1]).with_name("certs").joinpath("internal_key").exists())
+parts.opener.close()
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-O",)])
+def test_processes_are_forked_before_any_thread_runs(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "rsa_key_1").write_bytes(RSA.generate(2048).export_key())
+    (tmp_path / "settings.yaml").write_text("ingest: {processes: 2}\n")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")}
+    built = subprocess.run(
+        [sys.executable, *options, "-c", BUILD, str(tmp_path / "settings.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+    )
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.splitlines() == ["fork beside ['MainThread']"] * 2 + ["2 True"]
+
+
+def test_without_keys_nothing_is_forked(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("{}\n")
+    with pytest.raises(StartupFault, match="certs: expected private keys"):
+        build_parts(load_settings(tmp_path / "settings.yaml"), {})
