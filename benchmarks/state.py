@@ -12,11 +12,11 @@ from sqlalchemy.engine import make_url
 from benchmarks.ours import memory
 from sparkle_app import topics
 from sparkle_app.buckets import Bucket
+from sparkle_app.instants import moment
 from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.sample import Sample
 from sparkle_app.storage.database import make_engine
-from sparkle_app.wire.event_time import moment
-from sparkle_app.wire.keyring import internal_key
-from sparkle_app.wire.messages import Sample
+from sparkle_app.wire.internal_key import internal_key
 from sparkle_app.wire.sealing import Sealer
 from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace

@@ -27,9 +27,10 @@ from sparkle_app.membership import Membership
 from sparkle_app.metrics import Metrics
 from sparkle_app.parts import Parts
 from sparkle_app.plugin.discovery import InstalledPlugin, Plugins, load_plugins
+from sparkle_app.process import leave
 from sparkle_app.publishing import TopicPublisher
-from sparkle_app.retry import leave
 from sparkle_app.settings import Settings
+from sparkle_app.shutdown import leave_soon
 from sparkle_app.watching import watch
 from sparkle_app.web.pages import add_pages
 from sparkle_app.web.parts import WebParts
@@ -143,7 +144,7 @@ class SparkleApp(faust.App):
 
     async def on_stop(self) -> None:
         """Leave in bounded time, whatever the database does: redelivery does the rest."""
-        startup.leave_soon(lambda: self.crashed)
+        leave_soon(lambda: self.crashed)
         await super().on_stop()
 
 

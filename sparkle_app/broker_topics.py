@@ -1,20 +1,19 @@
 """The topics that a worker needs: made where they are not there, checked where they are."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from sparkle_app import topics
 from sparkle_app.broker import security_arguments, why_not
 from sparkle_app.errors import StartupFault, TransientFault
-from sparkle_app.plugin.discovery import Plugins
-from sparkle_app.settings import Settings
+from sparkle_app.settings import Broker
+from sparkle_app.topics import TopicSpec
 
 
-async def make_topics(settings: Settings, plugins: Plugins) -> None:
+async def make_topics(broker: Broker, specs: Sequence[TopicSpec]) -> None:
     """Create the topics that are not there yet, and check the number of partitions of those that are.
 
     Raises:
@@ -25,14 +24,14 @@ async def make_topics(settings: Settings, plugins: Plugins) -> None:
     # What its lines say, many times, the caller says once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        async with _admin(settings) as admin:
-            await _create(admin, settings, _needed(settings, plugins))
-            await _check_partitions(admin, settings, _by_host(settings, plugins))
+        async with _admin(broker) as admin:
+            await _create(admin, broker, specs)
+            await _check_partitions(admin, broker, [spec.name for spec in specs if spec.by_host])
     finally:
         logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
-async def examine_topics(settings: Settings, plugins: Plugins) -> tuple[int, list[str]]:
+async def examine_topics(broker: Broker, specs: Sequence[TopicSpec]) -> tuple[int, list[str]]:
     """Find what :func:`make_topics` would, and change nothing.
 
     Returns:
@@ -41,87 +40,59 @@ async def examine_topics(settings: Settings, plugins: Plugins) -> tuple[int, lis
     Raises:
         TransientFault, StartupFault: as :func:`make_topics`.
     """
-    async with _admin(settings) as admin:
+    async with _admin(broker) as admin:
         existing = set(await admin.list_topics())
-        there = [name for name in _by_host(settings, plugins) if name in existing]
-        await _check_partitions(admin, settings, there)
-        return len(existing), await _missing(admin, settings, existing, _needed(settings, plugins))
+        there = [spec.name for spec in specs if spec.by_host and spec.name in existing]
+        await _check_partitions(admin, broker, there)
+        return len(existing), [spec.name for spec in await _missing(admin, broker, existing, specs)]
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.broker.url,
+        bootstrap_servers=broker.url,
         request_timeout_ms=10_000,
-        **security_arguments(settings.broker),
+        **security_arguments(broker),
     )
     try:
         await admin.start()
         yield admin
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(settings.broker, error)) from error
+        raise TransientFault(await why_not(broker, error)) from error
     finally:
         await admin.close()
 
 
-def _by_host(settings: Settings, plugins: Plugins) -> list[str]:
-    """The topics in which a host has its partition: all of them need the same number."""
-    app_id, resolution = settings.app_id, settings.aggregates.bucket_seconds
-    return [
-        *(topics.samples_topic(app_id, name) for name in plugins.installed),
-        *(topics.changelog_topic(app_id, name, resolution) for name in plugins.installed),
-    ]
-
-
-def _needed(settings: Settings, plugins: Plugins) -> dict[str, dict[str, str]]:
-    """All topics, each with its configs."""
-    app_id = settings.app_id
-    large = {"max.message.bytes": str(topics.LARGEST_MESSAGE)}
-    resolution = settings.aggregates.bucket_seconds
-    return {
-        # The broker's time cannot be wrong with the host's clock.
-        **{name: {"message.timestamp.type": "LogAppendTime"} for name in plugins.topics},
-        topics.dead_letter_topic(app_id): {**large, "cleanup.policy": "compact"},
-        **{topics.samples_topic(app_id, name): large for name in plugins.installed},
-        **{
-            topics.changelog_topic(app_id, name, resolution): {**large, "cleanup.policy": "compact"}
-            for name in plugins.installed
-        },
-    }
-
-
-async def _check_partitions(admin: AIOKafkaAdminClient, settings: Settings, names: list[str]) -> None:
+async def _check_partitions(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> None:
     for described in await admin.describe_topics(names) if names else []:
         found = len(described["partitions"])
         if not found:
             raise TransientFault(f"topic {described['topic']} was made, and is not there yet")
-        if found != settings.broker.partitions:
+        if found != broker.partitions:
             raise StartupFault(
                 "broker.partitions",
-                expected=f"{settings.broker.partitions} partitions of topic {described['topic']}",
+                expected=f"{broker.partitions} partitions of topic {described['topic']}",
                 found=str(found),
                 hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
             )
 
 
 async def _missing(
-    admin: AIOKafkaAdminClient, settings: Settings, existing: Collection[str], wanted: Iterable[str]
-) -> list[str]:
-    """The wanted topics that do not exist."""
-    missing = [name for name in wanted if name not in existing]
+    admin: AIOKafkaAdminClient, broker: Broker, existing: Collection[str], specs: Sequence[TopicSpec]
+) -> list[TopicSpec]:
+    """The topics that do not exist."""
+    missing = [spec for spec in specs if spec.name not in existing]
     brokers = len((await admin.describe_cluster())["brokers"])
-    if missing and brokers < settings.broker.replication:
-        raise TransientFault(
-            f"{brokers} of the {settings.broker.replication} brokers that broker.replication needs"
-        )
+    if missing and brokers < broker.replication:
+        raise TransientFault(f"{brokers} of the {broker.replication} brokers that broker.replication needs")
     return missing
 
 
-async def _create(admin: AIOKafkaAdminClient, settings: Settings, wanted: dict[str, dict[str, str]]) -> None:
+async def _create(admin: AIOKafkaAdminClient, broker: Broker, specs: Sequence[TopicSpec]) -> None:
     existing = set(await admin.list_topics())
     new = [
-        NewTopic(name, settings.broker.partitions, settings.broker.replication, topic_configs=wanted[name])
-        for name in await _missing(admin, settings, existing, wanted)
+        NewTopic(spec.name, broker.partitions, broker.replication, topic_configs=spec.configs)
+        for spec in await _missing(admin, broker, existing, specs)
     ]
     if not new:
         return

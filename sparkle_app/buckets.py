@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from sparkle_app.wire.messages import Sample
+from sparkle_app.sample import Sample
 
 
 class Statistics(msgspec.Struct, array_like=True, gc=False):

@@ -11,7 +11,8 @@ from sparkle_app.ingest.opening import Opener, Plugins
 from sparkle_app.settings import Settings, database_url
 from sparkle_app.storage.database import make_engine, writers_of
 from sparkle_app.wire.decrypting import decrypt_each
-from sparkle_app.wire.keyring import Keyring, internal_key
+from sparkle_app.wire.internal_key import internal_key
+from sparkle_app.wire.keyring import Keyring
 from sparkle_app.wire.multibuffer import multibuffer_or_each
 from sparkle_app.wire.sealing import Sealer
 

@@ -1,12 +1,10 @@
-"""Waiting out what may mend itself, and leaving when it cannot."""
+"""Waiting out what may mend itself."""
 
 import asyncio
 import logging
-import os
 import random
-import sys
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from sparkle_app.errors import TransientFault
 from sparkle_app.metrics import Metrics, Stage
@@ -35,15 +33,3 @@ async def until_done(stage: Stage, metrics: Metrics, attempt: Callable[[], Await
         # Not all workers at once, when what they all wait for comes back.
         await asyncio.sleep(wait * random.uniform(0.8, 1.2))
         wait = min(wait * 2, LONGEST_WAIT)
-
-
-def leave(message: str, code: int = 1) -> NoReturn:
-    """End the process at once with a clear line. What was not acknowledged is delivered again to another worker.
-
-    Not through an exception: Faust would acknowledge the batch under way, or wait for it without end.
-    """
-    logger.critical("%s", message)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,12 +18,11 @@ from sparkle_app.folders import in_the_way_of
 from sparkle_app.ingest.letters_topic import letters_of_last_minute
 from sparkle_app.parts import Parts, build_parts
 from sparkle_app.plugin.discovery import Plugins, no_plugins
-from sparkle_app.retry import leave
+from sparkle_app.process import leave
 from sparkle_app.settings import Settings, database_url, masked
 from sparkle_app.storage.database import make_tables, transient
 from sparkle_app.web.port import check_port
 
-LEAVE_SECONDS = 12
 _SAY_EVERY = 3.0
 T = TypeVar("T")
 
@@ -141,22 +138,9 @@ async def _reach_database(engine: Engine) -> None:
 
 
 async def _reach_broker(settings: Settings, plugins: Plugins) -> int:
-    await make_topics(settings, plugins)
+    specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
+    await make_topics(settings.broker, specs)
     try:
         return await letters_of_last_minute(settings)
     except (KafkaError, OSError) as error:
         raise TransientFault(await why_not(settings.broker, error)) from error
-
-
-def leave_soon(crashed: Callable[[], bool]) -> None:
-    """End the process in bounded time, even if a thread hangs in the database; with 1 where it ``crashed``."""
-
-    def watch() -> None:
-        time.sleep(LEAVE_SECONDS)
-        logger.warning(
-            "still not stopped after %d s: leaving; what was not acknowledged will be delivered again",
-            LEAVE_SECONDS,
-        )
-        os._exit(1 if crashed() else 0)
-
-    threading.Thread(target=watch, name="leave-soon", daemon=True).start()

@@ -12,8 +12,10 @@ from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.batches import batches
 from sparkle_app.bundles import Events
 from sparkle_app.metrics import Metrics, Stage
-from sparkle_app.retry import leave, until_done
-from sparkle_app.wire.messages import Samples, unpack_samples
+from sparkle_app.process import leave
+from sparkle_app.retry import until_done
+from sparkle_app.sample import Samples
+from sparkle_app.wire.messages import unpack_samples
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
 
 logger = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from faust.types import TP, EventT
 from sparkle_app.bundles import records_of
 from sparkle_app.errors import TransientFault
 from sparkle_app.membership import Membership
+from sparkle_app.process import leave
 from sparkle_app.publishing import BROKER_ERRORS
-from sparkle_app.retry import leave
 from sparkle_app.topics import partition_of
 from sparkle_app.wire.sealing import CannotUnseal, Sealer
 

@@ -17,7 +17,8 @@ from sparkle_app.settings import database_url, masked
 from sparkle_app.startup import check_data
 from sparkle_app.storage.database import can_be_made, make_engine, reading, transient
 from sparkle_app.web.port import check_port
-from sparkle_app.wire.keyring import INTERNAL_KEY_FILE, Keyring, internal_key
+from sparkle_app.wire.internal_key import INTERNAL_KEY_FILE, internal_key
+from sparkle_app.wire.keyring import Keyring
 
 _SECONDS = 10
 
@@ -142,7 +143,9 @@ class check(SparkleCommand):
         settings = self.handler.settings
         try:
             try:
-                looking = examine_topics(settings, self.handler.plugins)
+                resolution = settings.aggregates.bucket_seconds
+                specs = self.handler.plugins.topic_specs(settings.app_id, resolution)
+                looking = examine_topics(settings.broker, specs)
                 number, missing = await asyncio.wait_for(looking, _SECONDS)
             except TimeoutError as error:
                 found = await why_not(settings.broker, error) or f"no answer within {_SECONDS} s"

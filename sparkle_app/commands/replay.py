@@ -12,7 +12,7 @@ from sparkle_app.commands.base import JSON, SparkleCommand
 from sparkle_app.commands.letters import FILTERS, Filter, meant
 from sparkle_app.ingest.letters_topic import open_letters
 from sparkle_app.topics import LARGEST_MESSAGE
-from sparkle_app.wire.keyring import internal_key
+from sparkle_app.wire.internal_key import internal_key
 from sparkle_app.wire.letters import REPLAY_HEADER, Letter, make_ticket
 from sparkle_app.wire.sealing import Sealer
 

@@ -8,7 +8,8 @@ import msgspec
 from faust.cli.base import option
 
 from sparkle_app.aggregate.auditing import Difference
-from sparkle_app.commands.auditing import SCOPE, AuditCommand, as_fields, as_line, confirmed
+from sparkle_app.aggregate.confirming import confirmed
+from sparkle_app.commands.auditing import SCOPE, AuditCommand, as_fields, as_line
 from sparkle_app.commands.base import JSON
 
 

@@ -18,7 +18,8 @@ from sparkle_app.ingest.opening import Opened, Opener, OpenerDied
 from sparkle_app.ingest.storing import ReadingStore
 from sparkle_app.metrics import Metrics, Stage
 from sparkle_app.plugin_api import Reading
-from sparkle_app.retry import leave, until_done
+from sparkle_app.process import leave
+from sparkle_app.retry import until_done
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.letters import REPLAY_HEADER, replayed_record
 from sparkle_app.wire.sealing import Sealer

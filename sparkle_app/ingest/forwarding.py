@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from sparkle_app.plugin_api import Plugin, Reading
 from sparkle_app.publishing import Message, TopicPublisher
+from sparkle_app.sample import SAMPLE_ID_BYTES, Sample, Samples
 from sparkle_app.topics import partition_of
-from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample, Samples, pack_samples
+from sparkle_app.wire.messages import pack_samples
 from sparkle_app.wire.sealing import Sealer
 
 

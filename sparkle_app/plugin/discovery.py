@@ -11,6 +11,7 @@ from sparkle_app.errors import StartupFault
 from sparkle_app.plugin.earlier import adapted
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.topics import TopicSpec, topic_specs
 
 # Packages import their server half, not their collecting half, where this is set.
 SERVER_FLAG = "SPARKLE_M_SERVER"
@@ -44,6 +45,10 @@ class Plugins:
     def handlers(self) -> dict[str, Plugin]:
         """The server halves by NAME."""
         return {name: plugin.handler for name, plugin in self.installed.items()}
+
+    def topic_specs(self, app_id: str, resolution: int) -> list[TopicSpec]:
+        """All topics that a worker needs; ``resolution`` is the length of a bucket, seconds."""
+        return topic_specs(app_id, self.topics, self.installed, resolution)
 
     @property
     def topics(self) -> list[str]:

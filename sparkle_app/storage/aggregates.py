@@ -18,10 +18,10 @@ from sqlalchemy import (
 )
 
 from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.instants import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import INSERT, chunks
-from sparkle_app.wire.event_time import micros, moment
 
 _COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
 

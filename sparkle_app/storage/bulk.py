@@ -31,9 +31,9 @@ from sqlalchemy import (
 )  # fmt: skip
 from sqlalchemy.dialects.postgresql import JSON
 
+from sparkle_app.instants import moment, utc_text
 from sparkle_app.storage.models import UtcDateTime
 from sparkle_app.storage.statements import INSERT, chunks
-from sparkle_app.wire.event_time import moment, utc_text
 
 Row = dict[str, Any]
 """The value of each column, the same columns in every row: times as :func:`time` gives them, ids in hexadecimal without

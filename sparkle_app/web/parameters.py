@@ -9,8 +9,8 @@ from typing import Any
 
 from multidict import MultiMapping
 
+from sparkle_app.instants import EARLIEST, LATEST, micros
 from sparkle_app.web.problems import Problem
-from sparkle_app.wire.event_time import EARLIEST, LATEST, micros
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _DURATION = r"^([1-9][0-9]{0,5})([smh]?)$"

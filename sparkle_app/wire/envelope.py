@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.instants import EARLIEST, LATEST, micros
 from sparkle_app.wire.decrypting import Decrypt
-from sparkle_app.wire.event_time import EARLIEST, LATEST, micros, resolve
+from sparkle_app.wire.event_time import resolve
 from sparkle_app.wire.keyring import Keyring
 
 HOSTNAME_MAX = 1024

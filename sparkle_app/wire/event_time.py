@@ -1,18 +1,11 @@
-"""Event time: a host's naive local time, resolved to UTC with the broker's timestamp.
+"""Event time: a host's naive local time, resolved to UTC with the broker's timestamp."""
 
-All instants are integers: microseconds since 1970-01-01 UTC.
-"""
+from datetime import datetime
 
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from sparkle_app.instants import micros
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = datetime(1970, 1, 1)
-_MICROSECOND = timedelta(microseconds=1)
 MINUTE = 60_000_000
 QUARTER = 15 * MINUTE
-EARLIEST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 # Offsets from UTC that are not whole hours and were local time somewhere since 2000 (IANA time zone database).
 _PART_HOURS = {
@@ -22,27 +15,6 @@ _PART_HOURS = {
 _UTC_OFFSETS = {hours * 60 * MINUTE for hours in range(-12, 15)} | {
     (hours * 60 + (minutes if hours > 0 else -minutes)) * MINUTE for hours, minutes in _PART_HOURS
 }
-
-
-def micros(moment: datetime) -> int:
-    """An aware datetime as microseconds since the epoch; a naive one is read as UTC."""
-    return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)) // _MICROSECOND
-
-
-def moment(at: int) -> datetime:
-    """Microseconds since the epoch as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=at)
-
-
-def utc_text(at: int) -> str:
-    """Microseconds since the epoch as ``YYYY-MM-DD HH:MM:SS.ffffff`` in UTC."""
-    seconds, rest = divmod(at, 1_000_000)
-    return f"{_second(seconds)}.{rest:06}"
-
-
-@lru_cache(4096)
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(" ")[:19]
 
 
 def resolve(local: datetime, received_at: int) -> tuple[int, bool]:

@@ -1,9 +1,7 @@
-"""The folder of secrets: a private key for each config, and the key that seals internal topics."""
+"""The private keys: one for each config."""
 
 import logging
-import os
 import re
-import secrets
 import threading
 import time
 from pathlib import Path
@@ -13,8 +11,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from sparkle_app.errors import BadRecord, Reason, StartupFault
 
-INTERNAL_KEY_FILE = "internal_key"
-INTERNAL_KEY_BYTES = 32
 _KEY_FILE = re.compile(r"rsa_key_(\d+)")
 _RESCAN_SECONDS = 5.0
 
@@ -69,50 +65,6 @@ class Keyring:
                         self._keys[config_id] = _load(path)
                     except StartupFault as fault:
                         logger.error("%s", fault)
-
-
-def internal_key(folder: Path) -> bytes:
-    """The key that seals internal topics and changelogs; the first worker to start makes it.
-
-    Raises:
-        StartupFault: when the file is not such a key, or cannot be read or made.
-    """
-    path = folder / INTERNAL_KEY_FILE
-    try:
-        if not path.exists():
-            _make_internal_key(path)
-        key = bytes.fromhex(path.read_text("ascii"))
-    except (OSError, ValueError) as error:
-        raise StartupFault(
-            str(path),
-            expected="a readable key",
-            found=str(error),
-            hint="restore it from the backup of certs/",
-        ) from error
-    if len(key) != INTERNAL_KEY_BYTES:
-        raise StartupFault(
-            str(path),
-            expected=f"{INTERNAL_KEY_BYTES} bytes in hexadecimal",
-            found=f"{len(key)}",
-            hint="restore it from the backup of certs/",
-        )
-    return key
-
-
-def _make_internal_key(path: Path) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    draft.touch(mode=0o600)
-    try:
-        draft.write_text(secrets.token_hex(INTERNAL_KEY_BYTES) + "\n", "ascii")
-        # A link, not a rename: of two workers that start together the first one's key stays.
-        os.link(draft, path)
-        logger.info(
-            "made %s, the key of internal topics; all workers need the same one: back it up with certs/", path
-        )
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
 
 
 def _key_files(folder: Path) -> list[tuple[int, Path]]:

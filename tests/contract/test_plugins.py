@@ -23,10 +23,10 @@ from sparkle_app.ingest.opening import open_readings
 from sparkle_app.ingest.storing import ReadingStore
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, Reading
+from sparkle_app.sample import SAMPLE_ID_BYTES, Sample
 from sparkle_app.storage.database import make_engine, reading
 from sparkle_app.wire.envelope import Record
 from sparkle_app.wire.keyring import Keyring
-from sparkle_app.wire.messages import SAMPLE_ID_BYTES, Sample
 
 FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)

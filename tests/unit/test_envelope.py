@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparkle_app.errors import BadRecord, Reason
+from sparkle_app.instants import micros
 from sparkle_app.wire.decrypting import decrypt_each
 from sparkle_app.wire.envelope import Reading, Record, open_records
-from sparkle_app.wire.event_time import micros
 from sparkle_app.wire.keyring import Keyring
 
 KEY = RSA.generate(2048)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkle_app.wire.event_time import micros, moment, resolve
+from sparkle_app.instants import micros, moment
+from sparkle_app.wire.event_time import resolve
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ZONES = [

@@ -7,7 +7,8 @@ from Crypto.PublicKey import RSA
 
 from sparkle_app.errors import BadRecord, Reason, StartupFault
 from sparkle_app.wire import keyring
-from sparkle_app.wire.keyring import Keyring, internal_key
+from sparkle_app.wire.internal_key import internal_key
+from sparkle_app.wire.keyring import Keyring
 
 PEM = RSA.generate(2048).export_key()
 
