@@ -13,8 +13,8 @@ import signal
 import sys
 from pathlib import Path
 
-from sparkle_app.config_archive import make_config
-from sparkle_app.config_archive.asking import (
+from sparkle_app.cli.messages import words
+from sparkle_app.cli.prompts import (
     NotUnderstood,
     Wishes,
     agreed,
@@ -23,12 +23,12 @@ from sparkle_app.config_archive.asking import (
     list_plugins,
     summary,
 )
-from sparkle_app.config_archive.making import KEY_BITS, WrongValue, free_id
-from sparkle_app.config_archive.words import words
-from sparkle_app.errors import StartupFault
+from sparkle_app.collector_config import make_config
+from sparkle_app.collector_config.making import KEY_BITS, WrongValue, free_id
+from sparkle_app.config.loading import load_settings
+from sparkle_app.config.settings import LOCALHOST
+from sparkle_app.model.errors import StartupFault
 from sparkle_app.plugin.manifest import find_packages
-from sparkle_app.settings import LOCALHOST
-from sparkle_app.settings_loading import load_settings
 
 
 def main() -> int:

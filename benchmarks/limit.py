@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparkle_app.ingest.opening import Opener
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.rsa import decrypt_each
+from sparkle_app.envelope.rsa_multibuffer import Multibuffer, Unavailable
+from sparkle_app.envelope.v1 import Reading, Record
+from sparkle_app.ingest.decryption_pool import Opener
 from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.wire.decrypting import decrypt_each
-from sparkle_app.wire.envelope import Reading, Record
-from sparkle_app.wire.keyring import Keyring
-from sparkle_app.wire.multibuffer import Multibuffer, Unavailable
 
 
 def openssl(cores: int, seconds: int = 3) -> float:

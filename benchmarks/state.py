@@ -10,14 +10,14 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from benchmarks.ours import memory
-from sparkle_app import topics
-from sparkle_app.buckets import Bucket
-from sparkle_app.instants import moment
+from sparkle_app.kafka import topology
+from sparkle_app.model.buckets import Bucket
+from sparkle_app.model.sample import Sample
+from sparkle_app.model.time import moment
 from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.sample import Sample
-from sparkle_app.storage.database import make_engine
-from sparkle_app.wire.internal_key import internal_key
-from sparkle_app.wire.sealing import Sealer
+from sparkle_app.sealed.cipher import Sealer
+from sparkle_app.sealed.internal_key import internal_key
+from sparkle_app.storage.engine import make_engine
 from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
@@ -83,7 +83,7 @@ def _fill_changelog(
 ) -> int:
     """Bytes of keys and values."""
     sealer = Sealer(internal_key(workspace.certs))
-    topic = topics.changelog_topic(workspace.app_id, PLUGIN, RESOLUTION)
+    topic = topology.changelog_topic(workspace.app_id, PLUGIN, RESOLUTION)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
     written = 0
     for start in starts:
@@ -103,7 +103,7 @@ def _fill_changelog(
             written += len(key) + len(value)
             while True:
                 try:
-                    producer.produce(topic, value, key, topics.partition_of(hostname, partitions))
+                    producer.produce(topic, value, key, topology.partition_of(hostname, partitions))
                     break
                 except BufferError:
                     producer.poll(0.1)

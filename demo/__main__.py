@@ -16,8 +16,8 @@ from typing import NoReturn
 from demo.broker import embedded_broker_command
 from demo.processes import Child, ChildEnded, stop_all
 from demo.table import Averages, show
-from sparkle_app.config_archive import make_config
-from sparkle_app.errors import StartupFault
+from sparkle_app.collector_config import make_config
+from sparkle_app.model.errors import StartupFault
 from sparkle_app.plugin.manifest import find_packages
 
 PROJECT = Path(__file__).parents[1]

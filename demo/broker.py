@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from sparkle_app.errors import StartupFault
+from sparkle_app.model.errors import StartupFault
 
 
 def embedded_broker_command(port: int) -> list[str]:

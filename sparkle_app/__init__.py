@@ -1,28 +1,106 @@
 """The Sparkle-M handler: ``faust -A sparkle_app worker``.
 
-The way of a record, file by file, in the order to read them:
+The files in the order of a record's way; each begins with what it does:
 
-    application.py          the composition root (parts.py, startup.py; faust_options.py: what Faust is told)
-    wire/envelope.py        what a collector sends, and how it is opened (keyring.py, decrypting.py or multibuffer.py,
-                            event_time.py)
-    ingest/agent.py         a batch of records: open, store, forward, acknowledge
-      opening.py            decrypt and validate, in processes
-      storing.py            raw rows, through the plugin's handler (plugin_api.py)
-      forwarding.py         tells the aggregates, sealed (wire/messages.py, wire/sealing.py)
-      dead_letters.py       what can never be a reading
-    buckets.py              what an aggregate is
-    aggregate/agent.py      a batch of samples: count, write to the table, write to SQL, acknowledge
-      aggregator.py         the rule that keeps aggregates exact
-      table.py              Faust's table of buckets
-      windows.py            rolling windows
-    web/                    questions and answers
-    commands/               faust -A sparkle_app NAME
-
-Beside the way: consuming.py (no record is skipped when partitions change hands), membership.py (the consumer group),
-bundles.py (many records travel through Faust as one message), publishing.py, broker.py (TLS and the login),
-broker_topics.py, settings.py, settings_loading.py, watching.py, folders.py,
-errors.py, retry.py, metrics.py, log.py, topics.py; storage/ (SQL); plugin/
-(finding plugins); plugin_api.py (all that a plugin's author imports).
+    worker/             starts, watches and ends a worker
+      application         the composition root: the only file that knows all parts
+      faust_options       what Faust is told
+      parts               what agents and web share, built in one order
+      startup             what is checked and awaited before the first record
+      broker_watchdog     ready; the broker is unreachable; it is back
+      shutdown            exit within bounded time
+    ingest/             from a plugin topic to raw rows
+      agent               a batch of records: decrypt, store, forward, acknowledge
+      decryption_pool     decrypt and validate, in processes
+      sql_writer          raw rows, through the plugin
+      forwarder           samples for the aggregates
+    envelope/           the collectors' records
+      v1                  parse and decrypt
+      keyring             the private keys
+      rsa                 one reading at a time
+      rsa_multibuffer     eight at once
+      clock               event time
+    dead_letters/       records that can never be readings
+      message             what a dead letter holds
+      publisher           writes them, with a circuit breaker
+      reader              lists them
+    sealed/             the handler's own encrypted messages
+      cipher              AES-256-GCM
+      internal_key        its key
+      samples             what the ingest agent tells the aggregate agent
+    aggregate/          from samples to aggregates
+      agent               a batch of samples: count, write to the table and to SQL, acknowledge
+      aggregator          the rule that keeps aggregates exact
+      table               Faust's table of buckets
+      windows             rolling windows
+    audit/              are the aggregates those of the raw rows?
+      auditor             compare and repair
+      confirmation        which differences are there to stay
+    web/                HTTP
+      parts               what the web is given
+      routing             requests to routes
+      authentication      who may ask
+      health              is this worker at work?
+      partition_router    which worker holds a host
+      problems            errors, RFC 9457
+      port                can the address be listened on?
+      api/              /api/v1
+        routes              all of them, in one table
+        parameters          of the query
+        responses           their shapes
+        window_queries      from the tables of all workers
+        history             from SQL
+        openapi             the document
+    plugin_api          all that a plugin's author imports
+    plugin/             finding plugins
+      manifest            what a package is, without importing it
+      discovery           its server half
+      legacy              packages for the earlier handler
+    storage/            SQL
+      engine              the connection, and what an error means
+      models              the tables of a plugin
+      readings            raw readings
+      aggregates          aggregates
+      bulk                many rows in one statement
+      statements          what statements share
+    kafka/              Kafka, and Faust's part of it
+      connection          TLS and the login
+      admin               topics are created and checked
+      topology            names of topics, partitions of hosts
+      consumer            no record is skipped in a rebalance
+      membership          this worker's place in the consumer group
+      record_batches      many records travel through Faust as one message
+      streams             batches of a stream
+      publisher           writing to own topics
+    collector_config/   config.tar.xz and its key
+      making              both, or neither
+      archive             the members of the archive
+    cli/                faust -A sparkle_app NAME
+      base                exit codes, and one line for a fault
+      check               is everything there that a worker needs?
+      verify              compare aggregates with raw rows
+      rebuild             repair them
+      audit               what both share
+      dead_letters        list dead letters
+      replay              send them through again
+      dead_letter_filters which of them
+      prompts             gen_config.py asks
+      messages            in English and Russian
+    runtime/            what every process needs
+      metrics             for Prometheus
+      logging             which lines, and where to
+      retry               with backoff
+      process             its end
+      folders             can they be written?
+    config/             settings
+      settings            every key and rule
+      loading             the file and the environment
+      reference           docs/settings.md
+    model/              what all rooms speak of
+      errors              three fates of a failure
+      sample              one stored reading, as an aggregate needs it
+      buckets             what an aggregate is
+      time                microseconds since 1970
 """
 
 import sys
@@ -33,9 +111,9 @@ def __getattr__(name: str) -> Any:
     """``sparkle_app.app``, made on first use, for Faust's command line."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sparkle_app.application import create_app
-    from sparkle_app.errors import StartupFault
-    from sparkle_app.settings_loading import load_settings
+    from sparkle_app.config.loading import load_settings
+    from sparkle_app.model.errors import StartupFault
+    from sparkle_app.worker.application import create_app
 
     try:
         app = create_app(load_settings())
@@ -43,10 +121,10 @@ def __getattr__(name: str) -> Any:
         sys.exit(str(fault))
     globals()["app"] = app
     # Makes the commands known to Faust.
-    import sparkle_app.commands.check
-    import sparkle_app.commands.dead_letters
-    import sparkle_app.commands.rebuild
-    import sparkle_app.commands.replay
-    import sparkle_app.commands.verify  # noqa: F401
+    import sparkle_app.cli.check
+    import sparkle_app.cli.dead_letters
+    import sparkle_app.cli.rebuild
+    import sparkle_app.cli.replay
+    import sparkle_app.cli.verify  # noqa: F401
 
     return app

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table
 
-from sparkle_app.buckets import AggregateRow, Statistics, bucket_start, merge_into
+from sparkle_app.envelope.v1 import Reading
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
@@ -21,7 +22,6 @@ from sparkle_app.storage.aggregates import (
     upsert_growing,
 )
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
-from sparkle_app.wire.envelope import Reading
 
 __all__ = [
     "AggregateRow",

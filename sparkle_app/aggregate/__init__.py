@@ -1,2 +1,1 @@
-"""From stored readings to aggregates: table (Faust's, holding buckets), aggregator (counts samples), agent; windows
-(what the web asks)."""
+"""From samples to aggregates: agent, aggregator, table; windows (what the web asks for)."""

@@ -9,14 +9,14 @@ from faust.types import EventT, StreamT
 
 from sparkle_app.aggregate.aggregator import Aggregator, Changed
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.batches import batches
-from sparkle_app.bundles import Events
-from sparkle_app.metrics import Metrics, Stage
-from sparkle_app.process import leave
-from sparkle_app.retry import until_done
-from sparkle_app.sample import Samples
-from sparkle_app.wire.messages import unpack_samples
-from sparkle_app.wire.sealing import CannotUnseal, Sealer
+from sparkle_app.kafka.record_batches import Events
+from sparkle_app.kafka.streams import batches
+from sparkle_app.model.sample import Samples
+from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.process import leave
+from sparkle_app.runtime.retry import until_done
+from sparkle_app.sealed.cipher import CannotUnseal, Sealer
+from sparkle_app.sealed.samples import unpack_samples
 
 logger = logging.getLogger(__name__)
 # Each message holds the samples of a whole batch, for one partition.

@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
-from sparkle_app.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
-from sparkle_app.instants import LATEST
+from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
+from sparkle_app.model.sample import SAMPLE_ID_BYTES, Sample, Samples
+from sparkle_app.model.time import LATEST
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.sample import SAMPLE_ID_BYTES, Sample, Samples
-from sparkle_app.storage.database import reading, transient
+from sparkle_app.storage.engine import reading, transient
 
 logger = logging.getLogger(__name__)
 Changed = dict[BucketKey, Bucket]

@@ -13,13 +13,13 @@ from faust import Table
 from faust.transport.drivers.aiokafka import Producer
 from faust.types import TP, EventT
 
-from sparkle_app.bundles import records_of
-from sparkle_app.errors import TransientFault
-from sparkle_app.membership import Membership
-from sparkle_app.process import leave
-from sparkle_app.publishing import BROKER_ERRORS
-from sparkle_app.topics import partition_of
-from sparkle_app.wire.sealing import CannotUnseal, Sealer
+from sparkle_app.kafka.membership import Membership
+from sparkle_app.kafka.publisher import BROKER_ERRORS
+from sparkle_app.kafka.record_batches import records_of
+from sparkle_app.kafka.topology import partition_of
+from sparkle_app.model.errors import TransientFault
+from sparkle_app.runtime.process import leave
+from sparkle_app.sealed.cipher import CannotUnseal, Sealer
 
 BucketKey = tuple[str, int]
 """Hostname, and the bucket's start in microseconds since the epoch."""

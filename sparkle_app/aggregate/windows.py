@@ -1,7 +1,7 @@
 """Rolling windows: merges of buckets, at the time of the question."""
 
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.buckets import Statistics, bucket_start, merged, metrics_of
+from sparkle_app.model.buckets import Statistics, bucket_start, merged, metrics_of
 
 
 def window_bounds(now: float, seconds: int, resolution: int) -> tuple[int, int]:

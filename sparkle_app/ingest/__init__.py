@@ -1,1 +1,1 @@
-"""From a plugin topic to raw rows: opening (decrypt and validate), storing (SQL), forwarding, dead_letters; agent."""
+"""From a plugin topic to raw rows: agent, decryption_pool, sql_writer, forwarder."""

@@ -9,20 +9,20 @@ from typing import Any
 
 from faust.types import StreamT
 
-from sparkle_app.batches import batches_of_records
-from sparkle_app.bundles import Events, records_of
-from sparkle_app.errors import BadRecord
-from sparkle_app.ingest.dead_letters import DeadLetterOffice, TooManyDeadLetters
-from sparkle_app.ingest.forwarding import Forwarder
-from sparkle_app.ingest.opening import Opened, Opener, OpenerDied
-from sparkle_app.ingest.storing import ReadingStore
-from sparkle_app.metrics import Metrics, Stage
+from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
+from sparkle_app.dead_letters.publisher import DeadLetterOffice, TooManyDeadLetters
+from sparkle_app.envelope.v1 import Record
+from sparkle_app.ingest.decryption_pool import Opened, Opener, OpenerDied
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.kafka.record_batches import Events, records_of
+from sparkle_app.kafka.streams import batches_of_records
+from sparkle_app.model.errors import BadRecord
 from sparkle_app.plugin_api import Reading
-from sparkle_app.process import leave
-from sparkle_app.retry import until_done
-from sparkle_app.wire.envelope import Record
-from sparkle_app.wire.letters import REPLAY_HEADER, replayed_record
-from sparkle_app.wire.sealing import Sealer
+from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.process import leave
+from sparkle_app.runtime.retry import until_done
+from sparkle_app.sealed.cipher import Sealer
 
 logger = logging.getLogger(__name__)
 Letters = list[tuple[Record, BadRecord]]

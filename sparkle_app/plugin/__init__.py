@@ -1,1 +1,1 @@
-"""Finding plugins: manifest (what a package is, without importing it), discovery (its server half)."""
+"""Finding plugins: manifest (without importing them), discovery (their server halves), legacy."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from sparkle_app.errors import StartupFault
-from sparkle_app.plugin.earlier import adapted
+from sparkle_app.kafka.topology import TopicSpec, topic_specs
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.plugin.legacy import adapted
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.topics import TopicSpec, topic_specs
 
 # Packages import their server half, not their collecting half, where this is set.
 SERVER_FLAG = "SPARKLE_M_SERVER"

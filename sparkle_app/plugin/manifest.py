@@ -9,8 +9,8 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
-from sparkle_app.errors import StartupFault
-from sparkle_app.topics import LEGAL_TOPIC
+from sparkle_app.kafka.topology import LEGAL_TOPIC
+from sparkle_app.model.errors import StartupFault
 
 # Topics and tables are named after it.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")

@@ -17,8 +17,8 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from sparkle_app.buckets import AggregateRow, Statistics
-from sparkle_app.instants import micros, moment
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import INSERT, chunks

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )  # fmt: skip
 from sqlalchemy.dialects.postgresql import JSON
 
-from sparkle_app.instants import moment, utc_text
+from sparkle_app.model.time import moment, utc_text
 from sparkle_app.storage.models import UtcDateTime
 from sparkle_app.storage.statements import INSERT, chunks
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from sparkle_app.instants import micros, moment
+from sparkle_app.envelope.v1 import Reading
+from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.statements import INSERT, chunks
-from sparkle_app.wire.envelope import Reading
 
 
 def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 from sqlalchemy import text
 
-from sparkle_app.storage.database import reading
+from sparkle_app.storage.engine import reading
 from sparkle_app.web.parts import WebParts
 
 _KEPT_SECONDS = 2.0

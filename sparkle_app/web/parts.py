@@ -9,8 +9,8 @@ import aiohttp
 from sqlalchemy import Engine
 
 from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.config.settings import Settings
 from sparkle_app.plugin.discovery import InstalledPlugin
-from sparkle_app.settings import Settings
 
 
 class Group(Protocol):

@@ -2,7 +2,7 @@
 
 import socket
 
-from sparkle_app.errors import StartupFault
+from sparkle_app.model.errors import StartupFault
 
 
 def check_port(host: str, port: int) -> None:

@@ -13,10 +13,10 @@ from faust.transport.drivers.aiokafka import Consumer
 
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.ingest.dead_letters import DeadLetterOffice
-from sparkle_app.ingest.forwarding import Forwarder
-from sparkle_app.ingest.opening import Opener
-from sparkle_app.ingest.storing import ReadingStore
+from sparkle_app.dead_letters.publisher import DeadLetterOffice
+from sparkle_app.ingest.decryption_pool import Opener
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.sql_writer import ReadingStore
 
 POINTS: dict[str, tuple[type, str]] = {
     "decrypt": (Opener, "open"),

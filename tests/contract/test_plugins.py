@@ -18,15 +18,15 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from demo.collector import make_record
-from sparkle_app.buckets import Bucket, bucket_start, rows_of
-from sparkle_app.ingest.opening import open_readings
-from sparkle_app.ingest.storing import ReadingStore
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.v1 import Record
+from sparkle_app.ingest.decryption_pool import open_readings
+from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.model.buckets import Bucket, bucket_start, rows_of
+from sparkle_app.model.sample import SAMPLE_ID_BYTES, Sample
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, Reading
-from sparkle_app.sample import SAMPLE_ID_BYTES, Sample
-from sparkle_app.storage.database import make_engine, reading
-from sparkle_app.wire.envelope import Record
-from sparkle_app.wire.keyring import Keyring
+from sparkle_app.storage.engine import make_engine, reading
 
 FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from sparkle_app.errors import BadRecord, Reason
-from sparkle_app.ingest.letters_topic import letters_of_last_minute
-from sparkle_app.settings import Broker as BrokerSettings
-from sparkle_app.settings import Settings
-from sparkle_app.topics import dead_letter_topic
-from sparkle_app.wire.envelope import Record as HandledRecord
-from sparkle_app.wire.letters import letter_headers, letter_key
+from sparkle_app.config.settings import Broker as BrokerSettings
+from sparkle_app.config.settings import Settings
+from sparkle_app.dead_letters.message import letter_headers, letter_key
+from sparkle_app.dead_letters.reader import letters_of_last_minute
+from sparkle_app.envelope.v1 import Record as HandledRecord
+from sparkle_app.kafka.topology import dead_letter_topic
+from sparkle_app.model.errors import BadRecord, Reason
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector

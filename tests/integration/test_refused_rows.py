@@ -12,11 +12,11 @@ from sqlalchemy import Engine, Float, Uuid, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from sparkle_app.errors import Reason, TransientFault
-from sparkle_app.ingest.storing import ReadingStore, Stored
-from sparkle_app.plugin.earlier import EarlierPlugin
+from sparkle_app.ingest.sql_writer import ReadingStore, Stored
+from sparkle_app.model.errors import Reason, TransientFault
+from sparkle_app.plugin.legacy import EarlierPlugin
 from sparkle_app.plugin_api import Base, Reading
-from sparkle_app.storage.database import make_engine
+from sparkle_app.storage.engine import make_engine
 from tests.integration.test_statements import START
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Column, Engine, MetaData, String, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
 from sparkle_app.storage import bulk
 from sparkle_app.storage.aggregates import (
@@ -21,7 +21,7 @@ from sparkle_app.storage.aggregates import (
     select_bucket_counts,
     upsert_growing,
 )
-from sparkle_app.storage.database import make_engine
+from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.readings import insert_new
 
 START = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) * 1_000_000

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 from sqlalchemy.engine import make_url
 
-from sparkle_app.instants import micros
+from sparkle_app.model.time import micros
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, Reading
-from sparkle_app.storage.database import make_engine
+from sparkle_app.storage.engine import make_engine
 from tests.support.worker import PROJECT
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sparkle_app.application import SparkleApp, create_app
-from sparkle_app.settings_loading import load_settings
+from sparkle_app.config.loading import load_settings
+from sparkle_app.worker.application import SparkleApp, create_app
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

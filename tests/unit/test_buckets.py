@@ -3,9 +3,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkle_app.buckets import Bucket, Statistics, bucket_start, merged, metrics_of, rows_of
-from sparkle_app.sample import Sample
-from sparkle_app.wire.messages import pack_samples, unpack_samples
+from sparkle_app.model.buckets import Bucket, Statistics, bucket_start, merged, metrics_of, rows_of
+from sparkle_app.model.sample import Sample
+from sparkle_app.sealed.samples import pack_samples, unpack_samples
 
 values = st.floats(-1e9, 1e9)
 samples = st.builds(

@@ -19,7 +19,7 @@ from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
 from demo.collector import load_archive, make_record, produce, simulated
-from sparkle_app.config_archive import make_config
+from sparkle_app.collector_config import make_config
 from sparkle_app.plugin.manifest import find_packages
 
 KEY = RSA.generate(2048)

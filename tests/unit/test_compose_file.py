@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sparkle_app.settings_loading import load_settings
+from sparkle_app.config.loading import load_settings
 from tests.support.compose import FILE, compose
 from tests.support.earlier_packages import install
 from tests.support.worker import PROJECT
@@ -110,7 +110,8 @@ def test_the_image_holds_all_that_a_worker_and_its_packages_import(tmp_path: Pat
 
 
 _LOAD = """
-from sparkle_app import application, settings_loading
+from sparkle_app.worker import application
+from sparkle_app.config import loading as settings_loading
 app = application.create_app(settings_loading.load_settings())
 print(*sorted(app.plugins.installed))
 """

@@ -10,11 +10,11 @@ from Crypto.PublicKey import RSA
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparkle_app.errors import BadRecord, Reason
-from sparkle_app.instants import micros
-from sparkle_app.wire.decrypting import decrypt_each
-from sparkle_app.wire.envelope import Reading, Record, open_records
-from sparkle_app.wire.keyring import Keyring
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.rsa import decrypt_each
+from sparkle_app.envelope.v1 import Reading, Record, open_records
+from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.time import micros
 
 KEY = RSA.generate(2048)
 OTHER_KEY = RSA.generate(2048)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from Crypto.PublicKey import RSA
 
-from sparkle_app.errors import BadRecord, Reason, StartupFault
-from sparkle_app.wire import keyring
-from sparkle_app.wire.internal_key import internal_key
-from sparkle_app.wire.keyring import Keyring
+from sparkle_app.envelope import keyring
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.model.errors import BadRecord, Reason, StartupFault
+from sparkle_app.sealed.internal_key import internal_key
 
 PEM = RSA.generate(2048).export_key()
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sparkle_app.errors import StartupFault
+from sparkle_app.model.errors import StartupFault
 from sparkle_app.plugin.manifest import find_packages
 
 GOOD = 'NAME = "{name}"\nVERSION = "{version}"\nAUTHOR = "me"\nTOPIC = "telemetry"\n'

@@ -1,5 +1,5 @@
-from sparkle_app.errors import Reason
-from sparkle_app.metrics import Metrics, Stage
+from sparkle_app.model.errors import Reason
+from sparkle_app.runtime.metrics import Metrics, Stage
 
 
 def test_every_metric_has_the_same_stages_and_reasons_from_the_start() -> None:

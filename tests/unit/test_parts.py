@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from Crypto.PublicKey import RSA
 
-from sparkle_app.errors import StartupFault
-from sparkle_app.parts import build_parts
-from sparkle_app.settings_loading import load_settings
+from sparkle_app.config.loading import load_settings
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.worker.parts import build_parts
 
 # Prints the threads at each fork, then the processes that decrypt and whether the key was made.
 BUILD = """
 import os, sys, threading
 from pathlib import Path
-from sparkle_app.parts import build_parts
-from sparkle_app.settings_loading import load_settings
+from sparkle_app.worker.parts import build_parts
+from sparkle_app.config.loading import load_settings
 
 os.register_at_fork(before=lambda: print("fork beside", [each.name for each in threading.enumerate()]))
 parts = build_parts(load_settings(Path(sys.argv[1])), {})

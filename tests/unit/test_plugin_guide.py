@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, Reading
-from sparkle_app.storage.database import make_engine, reading
+from sparkle_app.storage.engine import make_engine, reading
 
 found = load_plugins(Path("plugins"))
 assert not found.faults, found.faults

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from sparkle_app.errors import StartupFault
-from sparkle_app.settings import masked
-from sparkle_app.settings_loading import load_settings
+from sparkle_app.config.loading import load_settings
+from sparkle_app.config.settings import masked
+from sparkle_app.model.errors import StartupFault
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from sparkle_app.settings_reference import render
+from sparkle_app.config.reference import render
 
 
 def test_the_settings_page_is_current() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert page.read_text("utf-8") == render(), (
-        "make it again: python -m sparkle_app.settings_reference > docs/settings.md"
+        "make it again: python -m sparkle_app.config.reference > docs/settings.md"
     )

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from multidict import MultiDict
 
-from sparkle_app.web.parameters import cursor, duration, instant, read, text, whole
+from sparkle_app.web.api.parameters import cursor, duration, instant, read, text, whole
 from sparkle_app.web.problems import Problem
 
 ALL = (

@@ -1,0 +1,148 @@
+"""What ``verify`` and ``rebuild`` share: which aggregates are meant, and the way through them."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from faust.cli.base import option
+from sqlalchemy.exc import SQLAlchemyError
+
+from sparkle_app.audit.auditor import Auditor, Difference, Finding
+from sparkle_app.cli.base import Instant, ReaderGone, SparkleCommand, WrongUsage
+from sparkle_app.config.settings import database_url
+from sparkle_app.model.buckets import Statistics
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.time import EARLIEST, LATEST, moment
+from sparkle_app.storage.engine import answer_of, make_engine, transient
+
+SCOPE: list[Any] = [
+    option("--plugin", help="only this plugin's"),
+    option("--host", help="only this host's"),
+    option("--since", type=Instant(), help="of this time or later, such as 2026-11-23T12:00:00Z"),
+    option("--until", type=Instant(), help="before this time; buckets that a time lies in are taken whole"),
+]
+
+
+class AuditCommand(SparkleCommand):
+    """A command that goes through the aggregates of some plugins."""
+
+    abstract = True
+
+    def auditors(self, plugin: str | None, host: str | None) -> dict[str, Auditor]:
+        """An auditor for each plugin that is meant.
+
+        Raises:
+            WrongUsage: when there is no such plugin, or none of them knows the host.
+        """
+        installed = self.handler.plugins.installed
+        if plugin is not None and plugin not in installed:
+            raise WrongUsage(
+                "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
+            )
+        resolution = self.handler.settings.aggregates.bucket_seconds
+        engine = make_engine(database_url(self.handler.settings), for_command=True)
+        auditors = {
+            name: Auditor(each.handler, engine, resolution)
+            for name, each in installed.items()
+            if plugin in (None, name)
+        }
+        if host is not None and not any(each.hosts(EARLIEST, LATEST, host) for each in auditors.values()):
+            raise WrongUsage(
+                "--host",
+                expected=f"a host with readings of {' or '.join(auditors)}",
+                found=host,
+                hint="spell it as the host does",
+            )
+        return auditors
+
+    def findings(
+        self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
+    ) -> Iterator[Finding]:
+        """What is found, page by page, with progress.
+
+        Raises:
+            WrongUsage: when the time ends before it begins.
+        """
+        start = EARLIEST if since is None else since * 1000
+        end = LATEST if until is None else until * 1000
+        if end <= start:
+            raise WrongUsage(
+                "--until",
+                expected=f"a time after --since, {_time(start)}",
+                found=_time(end),
+                hint="exchange them, or leave one out",
+            )
+        hosts = auditor.hosts(start, end, host)
+        with self.progress(sum(hosts.values()), name) as progress:
+            for finding in auditor.compare(hosts, start, end):
+                yield finding
+                progress.update(finding.readings)
+
+    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A line to standard output. Where nobody reads it any more the work goes on, and gives its exit code."""
+        with suppress(ReaderGone):
+            super().say(message, *args, **kwargs)
+
+    def in_database(self, work: Callable[[], int]) -> int:
+        """Do the command's work; what is wrong with the database is one clear line.
+
+        Not in a thread: Ctrl-C ends it here, wherever it is, and what was not committed is not done.
+        """
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            # asyncio's own would only ask the event loop, which waits for this work.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return work()
+        except SQLAlchemyError as error:
+            url = database_url(self.handler.settings).render_as_string()
+            if said := answer_of(error):
+                raise StartupFault(
+                    "database",
+                    expected=f"{url} to do as it is asked",
+                    found=" ".join(said.split()),
+                    hint="mend that and run it again; a worker makes tables that are missing",
+                ) from error
+            raise StartupFault(
+                "database.url",
+                expected=f"an answer of {url}",
+                found=str(transient(error)),
+                hint="start it, or correct the setting",
+            ) from error
+
+
+def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
+    """A difference for a script."""
+    hostname, start, metric = difference.key
+    return {
+        "plugin": plugin,
+        "host": hostname,
+        "metric": metric,
+        "bucket_start": _time(start),
+        "stored": _statistics(difference.stored),
+        "computed": _statistics(difference.computed),
+    }
+
+
+def as_line(plugin: str, difference: Difference) -> str:
+    """A difference for a person."""
+    hostname, start, metric = difference.key
+
+    def words(statistics: Statistics | None) -> str:
+        if not statistics:
+            return "nothing"
+        s = statistics
+        return f"count {s.count} sum {s.sum:g} min {s.minimum:g} max {s.maximum:g} last {s.last:g}"
+
+    place = f"{plugin} {hostname!r} {metric!r} {_time(start)}"
+    return f"{place}: stored {words(difference.stored)}; raw rows give {words(difference.computed)}"
+
+
+def _statistics(statistics: Statistics | None) -> dict[str, Any] | None:
+    if not statistics:
+        return None
+    return {name: getattr(statistics, name) for name in ("count", "sum", "minimum", "maximum", "last")}
+
+
+def _time(at: int) -> str:
+    return moment(at).isoformat().replace("+00:00", "Z")

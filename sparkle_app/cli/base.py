@@ -1,0 +1,119 @@
+"""What all commands share: exit codes (0 done, 1 found something wrong, 2 wrong usage) and one line for a fault."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NoReturn, cast
+
+import click
+from aiokafka.errors import KafkaError
+from faust.cli.base import AppCommand, option
+
+from sparkle_app.kafka.connection import why_not
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.worker.application import SparkleApp
+
+
+class Instant(click.ParamType):
+    """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Called by click."""
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"expected a time such as 2026-11-23T12:00:00Z, found {value!r}", param, ctx)
+        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+JSON = option("--json", "as_json", is_flag=True, help="for a script")
+
+
+class WrongUsage(StartupFault):
+    """An option names what there is not."""
+
+
+class ReaderGone(Exception):
+    """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
+
+
+class SparkleCommand(AppCommand):
+    """A command whose ``run`` returns the exit code."""
+
+    abstract: ClassVar[bool] = True
+    # Faust knows whether its classes are commands by this.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run to the end, without Faust's worker around it."""
+        # What goes wrong with the broker is said by the command itself.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        try:
+            code = asyncio.run(self.run(*self.args, **self.kwargs))
+        except StartupFault as fault:
+            print(fault, file=sys.stderr)
+            code = 2 if isinstance(fault, WrongUsage) else 1
+        except ReaderGone:
+            code = 0
+        except KeyboardInterrupt:
+            code = 130
+        sys.exit(code)
+
+    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """A line to standard output.
+
+        Raises:
+            ReaderGone: when nobody reads it any more.
+        """
+        try:
+            super().say(message, *args, **kwargs)
+        except BrokenPipeError as error:
+            # Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise ReaderGone from error
+
+    @asynccontextmanager
+    async def broker(self) -> AsyncIterator[None]:
+        """Around what talks to the broker.
+
+        Raises:
+            StartupFault: when it does not answer.
+        """
+        broker = self.handler.settings.broker
+        try:
+            yield
+        except (KafkaError, OSError) as error:
+            raise StartupFault(
+                "broker.url",
+                expected=f"a broker at {broker.url}",
+                found=await why_not(broker, error),
+                hint="start it, or correct the setting",
+            ) from error
+
+    @staticmethod
+    def progress(length: int, what: str) -> Any:
+        """A bar on a terminal, nothing in a pipe; a context whose ``update(n)`` moves it on."""
+        return click.progressbar(
+            length=length, label=what, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
+        )
+
+    @staticmethod
+    def note(text: str) -> None:
+        """What is going on, for a person: a line on a terminal, nothing in a pipe."""
+        if sys.stderr.isatty():
+            print(text, file=sys.stderr)
+
+    @staticmethod
+    def fault(text: str) -> None:
+        """One line to standard error."""
+        print(text, file=sys.stderr)
+
+    @property
+    def handler(self) -> SparkleApp:
+        """The app with its parts."""
+        return cast(SparkleApp, self.app)

@@ -1,0 +1,1 @@
+"""Settings: settings (every key and rule), loading, reference (docs/settings.md)."""

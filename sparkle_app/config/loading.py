@@ -1,0 +1,148 @@
+"""Reading the settings: the file, the environment, and one clear line for what is wrong with them."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from sparkle_app.config.settings import ENV_PREFIX, Settings, database_url, is_section, setting_names
+from sparkle_app.model.errors import StartupFault
+
+ENV_FILE_NAME = "SPARKLE_SETTINGS"
+# SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
+_NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
+_SECRETS = {"database.url", "web.token", "broker.sasl.password"}
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read ``path``, or the file that SPARKLE_SETTINGS names, or settings.yaml of the project.
+
+    Raises:
+        StartupFault: naming the file or variable, what was expected and what was found.
+    """
+    named = os.environ.get(ENV_FILE_NAME)
+    path = (path or (Path(named) if named else Path(__file__).parents[2] / "settings.yaml")).resolve()
+    known = list(setting_names(Settings))
+    for variable in os.environ:
+        if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
+            key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
+            if key not in known:
+                raise _unknown(f"environment variable {variable}", key, known)
+    try:
+        values = _read(path)
+        _check_sections(path, Settings, values)
+        settings = Settings(**values)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise StartupFault(
+            str(path), expected="YAML", found=" ".join(str(error).split()), hint="mend the file"
+        ) from error
+    except ValidationError as error:
+        raise _fault(path, error, known) from error
+    except TypeError as error:
+        raise StartupFault(
+            str(path), expected="keys with values", found=str(error), hint="mend the file"
+        ) from error
+    return _absolute(path.parent, settings)
+
+
+def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:
+    for name, value in values.items():
+        section = model.model_fields.get(name)
+        if not section or not is_section(section):
+            continue
+        # What is no mapping would be passed over for the section's defaults.
+        if not isinstance(value, dict):
+            raise StartupFault(
+                f"{path}, {prefix}{name}",
+                expected=f"keys such as {next(setting_names(model, prefix, only=name))}",
+                found=repr(value),
+                hint="see docs/settings.md",
+            )
+        _check_sections(path, cast(type[BaseModel], section.annotation), value, f"{prefix}{name}.")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose keys stand once: of two the last would silently replace the first."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise StartupFault(
+                    f"{key.start_mark.name}, line {line}",
+                    expected="each key once",
+                    found=f"{key.value}, which is in line {lines[key.value]} as well",
+                    hint="make one of the two",
+                )
+            lines[key.value] = line
+        return node
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's keys and values."""
+    if not path.is_file():
+        raise StartupFault(
+            str(path),
+            expected="a settings file",
+            found="none",
+            hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
+        )
+    with path.open("rb") as file:
+        values = yaml.load(file, _Loader)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise StartupFault(
+            str(path),
+            expected="keys with values, such as app_id: sparkle",
+            found="a list" if isinstance(values, list) else "one value",
+            hint="see docs/settings.md",
+        )
+    return values
+
+
+def _unknown(where: str, key: str, known: list[str]) -> StartupFault:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    hint = f"the nearest is {nearest[0]}" if nearest else "see docs/settings.md"
+    return StartupFault(where, expected="a known setting", found=key, hint=hint)
+
+
+def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    variable = ENV_PREFIX + key.upper().replace(".", "__")
+    where = f"environment variable {variable}" if variable in os.environ else f"{path}, {key}"
+    if first["type"] == "extra_forbidden":
+        return _unknown(f"{path}, {key}", key, known)
+    # A secret's wrong value must not be printed either.
+    found = "a value of the wrong kind" if key in _SECRETS else repr(first["input"])
+    return StartupFault(
+        where,
+        expected=first["msg"].removeprefix("Input should be "),
+        found=found,
+        hint="see docs/settings.md",
+    )
+
+
+def _absolute(folder: Path, settings: Settings) -> Settings:
+    """The settings with their paths, which are relative to the settings file's folder, made absolute."""
+    url = database_url(settings)
+    if url.get_backend_name() == "sqlite":
+        url = url.set(database=str(folder / str(url.database)))
+    database = {"url": SecretStr(url.render_as_string(hide_password=False))}
+    tls = {name: folder / path for name, path in settings.broker.tls.files.items()}
+    broker = {"tls": settings.broker.tls.model_copy(update=tls)}
+    return settings.model_copy(
+        update={
+            "certs": folder / settings.certs,
+            "plugins": folder / settings.plugins,
+            "data": folder / settings.data,
+            "broker": settings.broker.model_copy(update=broker),
+            "database": settings.database.model_copy(update=database),
+        }
+    )

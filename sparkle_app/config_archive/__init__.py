@@ -1,8 +1,0 @@
-"""Making a collector's config: a key pair, and the archive config.tar.xz (docs/wire-format.md).
-
-``gen_config.py`` asks for what is needed and calls :func:`make_config`; so does the demo.
-"""
-
-from sparkle_app.config_archive.making import MadeConfig, make_config
-
-__all__ = ["MadeConfig", "make_config"]

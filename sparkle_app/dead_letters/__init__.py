@@ -1,0 +1,1 @@
+"""Records that can never be readings: message, publisher, reader."""

@@ -1,0 +1,120 @@
+"""Dead letters: what the dead-letter topic holds of a record, and how one is sent back through.
+
+A letter's value is the record's, as it came (still ciphertext); its key names where the record was, and its headers say
+why it was refused. A record too large for the topic (compressed, it was small) leaves a letter without its value: it
+stays in its own topic for as long as that keeps it.
+
+The topic is compacted: a letter that is written again after a crash replaces itself, and one whose record became a row
+is withdrawn by a message without a value.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sparkle_app.envelope.v1 import Record
+from sparkle_app.kafka.topology import LARGEST_MESSAGE
+from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.sealed.cipher import CannotUnseal, Sealer
+
+REPLAY_HEADER = "sparkle-replay"
+LARGEST_VALUE = LARGEST_MESSAGE - 65_536
+"""Bytes; key and headers need room as well."""
+_HEADER = "sparkle-{}"
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """What a record says of itself in clear; None where it does not say it."""
+
+    config_id: Any = None
+    hostname: Any = None
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """One dead letter."""
+
+    record: Record
+    reason: Reason
+    sender: Sender
+    size: int
+    """Bytes of the record's value, also where the letter is without it."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the letter holds the record's value."""
+        return self.size == len(self.record.value)
+
+
+_sender = msgspec.json.Decoder(Sender)
+_place = msgspec.msgpack.Decoder(tuple[str, int, int, int])
+
+
+def letter_key(record: Record) -> bytes:
+    """``TOPIC/PARTITION/OFFSET`` of the record."""
+    return f"{record.topic}/{record.partition}/{record.offset}".encode()
+
+
+def letter_value(record: Record) -> bytes:
+    """The record's value, or nothing where it is too large."""
+    return record.value if len(record.value) <= LARGEST_VALUE else b""
+
+
+def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
+    """Why the record was refused, and where it was."""
+    fields = {
+        "reason": bad.reason.value,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "size": len(record.value),
+    }
+    return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
+
+
+def read_letter(value: bytes, headers: Mapping[str, bytes]) -> Letter:
+    """The inverse of :func:`letter_headers`.
+
+    Raises:
+        ValueError: when it is no letter of this handler.
+    """
+    try:
+        reason, topic, partition, offset, timestamp, size = (
+            headers[_HEADER.format(name)].decode()
+            for name in ("reason", "topic", "partition", "offset", "timestamp", "size")
+        )
+        record = Record(topic, int(partition), int(offset), int(timestamp), value)
+        return Letter(record, Reason(reason), _sender_of(value), int(size))
+    except KeyError as error:
+        raise ValueError(f"expected the header {error.args[0]}, found none") from error
+
+
+def make_ticket(record: Record, sealer: Sealer) -> bytes:
+    """What goes in the header :data:`REPLAY_HEADER` of a record that is sent back: its place and time.
+
+    Sealed for this value: nobody who can only write to the topic can move a record in time, or have another's letter
+    withdrawn.
+    """
+    place = (record.topic, record.partition, record.offset, record.timestamp)
+    return sealer.seal(msgspec.msgpack.encode(place), _purpose(record.value))
+
+
+def replayed_record(value: bytes, ticket: bytes, sealer: Sealer) -> Record | None:
+    """The record as it was at first; None when the ticket was not made for it by this handler."""
+    try:
+        return Record(*_place.decode(sealer.unseal(ticket, _purpose(value))), value=value)
+    except CannotUnseal:
+        return None
+
+
+def _purpose(value: bytes) -> bytes:
+    return b"sparkle replay " + hashlib.sha256(value).digest()
+
+
+def _sender_of(value: bytes) -> Sender:
+    try:
+        return _sender.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Sender()

@@ -1,0 +1,97 @@
+"""The private keys: one for each config."""
+
+import logging
+import re
+import threading
+import time
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from sparkle_app.model.errors import BadRecord, Reason, StartupFault
+
+_KEY_FILE = re.compile(r"rsa_key_(\d+)")
+_RESCAN_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Keyring:
+    """The private keys of ``certs/rsa_key_<id>`` (PEM), loaded once; a key that is added later is found when asked for.
+
+    Raises:
+        StartupFault: when the folder holds no key, or one that cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._scanned_at = time.monotonic()
+        self._keys = {config_id: _load(path) for config_id, path in _key_files(folder)}
+        if not self._keys:
+            raise StartupFault(
+                str(folder),
+                expected="private keys named rsa_key_<id>",
+                found="none",
+                hint="make a config with `python gen_config.py`, or copy the keys there",
+            )
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def private_key(self, config_id: int) -> RSAPrivateKey:
+        """The key of a config.
+
+        Raises:
+            BadRecord: unknown_config, when there is none.
+        """
+        key = self._keys.get(config_id)
+        if key is None:
+            self._rescan()
+            key = self._keys.get(config_id)
+        if key is None:
+            raise BadRecord(Reason.UNKNOWN_CONFIG, f"no key {self._folder.name}/rsa_key_{config_id}")
+        return key
+
+    def _rescan(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._scanned_at < _RESCAN_SECONDS:
+                return
+            self._scanned_at = time.monotonic()
+            for config_id, path in _key_files(self._folder):
+                if config_id not in self._keys:
+                    try:
+                        self._keys[config_id] = _load(path)
+                    except StartupFault as fault:
+                        logger.error("%s", fault)
+
+
+def _key_files(folder: Path) -> list[tuple[int, Path]]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        (int(match[1]), path) for path in folder.iterdir() if (match := _KEY_FILE.fullmatch(path.name))
+    )
+
+
+def _load(path: Path) -> RSAPrivateKey:
+    try:
+        # Checking that the numbers are prime takes 10 to 30 ms a key; a damaged file fails to parse all the same.
+        key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
+    except (OSError, ValueError, TypeError) as error:
+        found = error.strerror if isinstance(error, OSError) else "something else"
+        raise StartupFault(
+            str(path),
+            expected="an RSA private key in PEM",
+            found=str(found),
+            hint="restore it from the backup of certs/",
+        ) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise StartupFault(
+            str(path),
+            expected="an RSA private key",
+            found=type(key).__name__,
+            hint="restore it from the backup of certs/",
+        )
+    return key

@@ -1,0 +1,175 @@
+"""The private operation on eight payloads at once, in half the time, where the processor has the instructions for it
+(AVX-512 IFMA or AVX-IFMA).
+
+crypto_mb of Intel's Cryptography Primitives Library (requirements-multibuffer.txt) does the private operation:
+"Multi-buffer Cryptography Functions" of its reference. OpenSSL 3, the system's, which it needs anyhow, takes off the
+padding. Both take the same time whatever the plaintext is.
+"""
+
+import ctypes
+import logging
+import sysconfig
+from ctypes import c_char_p, c_int, c_uint32, c_uint64, c_void_p
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+
+from sparkle_app.envelope.rsa import OAEP_SHA1, Decrypt, Sealed, decrypt_each
+
+LANES = 8
+_BITS = 2048
+_BYTES = _BITS // 8
+_PARTS = 5  # of a key
+# A call takes as long as four and a half operations one after the other, however many of its lanes are used.
+WORTH_A_CALL = 5
+_RSA_2K = 1  # MBX_ALGO_RSA_2K
+# crypto_mb is linked to these, and does not know where they are.
+_RUNTIME = ("libintlc.so.5", "libirng.so", "libimf.so", "libsvml.so")
+
+_Lanes = c_void_p * LANES
+# A key for crypto_mb: p, q, d mod (p-1), d mod (q-1), 1/q mod p, least significant byte first.
+_Parts = list["ctypes.Array[ctypes.c_char]"]
+
+logger = logging.getLogger(__name__)
+
+
+class Unavailable(Exception):
+    """Why this machine cannot do it."""
+
+
+class Wrong(Exception):
+    """It gives something else than OpenSSL does."""
+
+
+def multibuffer_or_each() -> Decrypt:
+    """The faster way that works on this machine."""
+    try:
+        decrypt = Multibuffer().decrypt
+    except (Unavailable, Wrong) as why:
+        logger.info("decrypting one reading at a time: %s", why)
+        return decrypt_each
+    logger.info("decrypting %d readings at once, where keys have %d bits", LANES, _BITS)
+    return decrypt
+
+
+class Multibuffer:
+    """Eight at once, as :func:`decrypt_each` does one after the other. For one thread at a time.
+
+    Raises:
+        Unavailable: when the libraries are not installed, or the processor lacks the instructions.
+        Wrong: when a trial does not come out right.
+    """
+
+    def __init__(self) -> None:
+        self._crypto_mb, self._openssl = _libraries()
+        self._method = self._crypto_mb.mbx_RSA2K_private_crt_Method()
+        self._scratch = ctypes.create_string_buffer(self._crypto_mb.mbx_RSA_Method_BufSize(self._method))
+        self._in, self._out = (ctypes.create_string_buffer(LANES * _BYTES) for _ in range(2))
+        self._in_lanes, self._out_lanes = (
+            _Lanes(*range(start, start + LANES * _BYTES, _BYTES))
+            for start in (ctypes.addressof(self._in), ctypes.addressof(self._out))
+        )
+        self._plaintext = ctypes.create_string_buffer(_BYTES)
+        self._keys: dict[RSAPrivateKey, tuple[bytes, _Parts] | None] = {}
+        self._try()
+
+    def decrypt(self, sealed: Sealed) -> list[bytes | None]:
+        """The plaintext of each ciphertext, in order; None where it was not encrypted for its key."""
+        opened: list[bytes | None] = [None] * len(sealed)
+        fit = [at for at, (key, ciphertext) in enumerate(sealed) if self._fits(key, ciphertext)]
+        for start in range(0, len(fit), LANES):
+            places = fit[start : start + LANES]
+            if len(places) >= WORTH_A_CALL:
+                for at, plaintext in zip(places, self._call([sealed[at] for at in places]), strict=True):
+                    opened[at] = plaintext
+        # OpenSSL also decrypts with a key whose file is damaged in part, and notices when a processor calculates wrong.
+        # So what did not come out is left to it, like what was not tried, before it becomes a dead letter.
+        left = [at for at, plaintext in enumerate(opened) if plaintext is None]
+        for at, plaintext in zip(left, decrypt_each([sealed[at] for at in left]), strict=True):
+            opened[at] = plaintext
+        return opened
+
+    def _fits(self, key: RSAPrivateKey, ciphertext: bytes) -> bool:
+        if key not in self._keys:
+            self._keys[key] = _parts(key)
+        known = self._keys[key]
+        # RFC 8017, 5.1.2: a ciphertext is a number below the modulus. The library does not look.
+        return known is not None and len(ciphertext) == _BYTES and ciphertext < known[0]
+
+    def _call(self, sealed: Sealed) -> list[bytes | None]:
+        # Lanes without a payload repeat the first.
+        lanes = [*sealed, *[sealed[0]] * (LANES - len(sealed))]
+        self._in.raw = b"".join(ciphertext for _, ciphertext in lanes)
+        keys = [known[1] for key, _ in lanes if (known := self._keys[key])]
+        parts = [_Lanes(*(ctypes.addressof(key[part]) for key in keys)) for part in range(_PARTS)]
+        status = self._crypto_mb.mbx_rsa_private_crt_mb8(
+            self._in_lanes, self._out_lanes, *parts, _BITS, self._method, self._scratch
+        )
+        if status:
+            return [None] * len(sealed)
+        return [self._without_padding(padded) for padded in self._out_lanes[: len(sealed)]]
+
+    def _without_padding(self, padded: int | None) -> bytes | None:
+        size = self._openssl.RSA_padding_check_PKCS1_OAEP_mgf1(
+            self._plaintext, _BYTES, padded, _BYTES, _BYTES, None, 0, None, None
+        )
+        if size < 0:
+            # Python's TLS would take what is left in OpenSSL's queue of errors for its own.
+            self._openssl.ERR_clear_error()
+            return None
+        return self._plaintext.raw[:size]
+
+    def _try(self) -> None:
+        if not self._crypto_mb.mbx_get_algo_info(_RSA_2K):
+            raise Unavailable("the processor has neither AVX-512 IFMA nor AVX-IFMA")
+        key = generate_private_key(65537, _BITS)
+        sent = [(key, key.public_key().encrypt(bytes(lane), OAEP_SHA1)) for lane in range(LANES - 1)]
+        sent.append((key, bytes(_BYTES)))
+        fit = all(self._fits(*each) for each in sent)
+        if not fit or self._call(sent) != decrypt_each(sent):
+            raise Wrong("crypto_mb decrypts otherwise than OpenSSL does")
+        del self._keys[key]
+
+
+def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
+    folder = Path(sysconfig.get_path("data"), "lib")
+    library = folder / "libcrypto_mb.so"
+    if not library.exists():
+        raise Unavailable("requirements-multibuffer.txt is not installed")
+    try:
+        for name in _RUNTIME:
+            ctypes.CDLL(str(folder / name))
+        crypto_mb = ctypes.CDLL(str(library))
+        openssl = ctypes.CDLL("libcrypto.so.3")
+        crypto_mb.mbx_get_algo_info.argtypes, crypto_mb.mbx_get_algo_info.restype = [c_int], c_uint64
+        crypto_mb.mbx_RSA2K_private_crt_Method.restype = c_void_p
+        crypto_mb.mbx_RSA_Method_BufSize.argtypes = [c_void_p]
+        crypto_mb.mbx_rsa_private_crt_mb8.restype = c_uint32
+        crypto_mb.mbx_rsa_private_crt_mb8.argtypes = [_Lanes] * (2 + _PARTS) + [c_int, c_void_p, c_char_p]
+        openssl.RSA_padding_check_PKCS1_OAEP_mgf1.argtypes = [
+            c_char_p, c_int, c_void_p, c_int, c_int, c_void_p, c_int, c_void_p, c_void_p,
+        ]  # fmt: skip
+        openssl.ERR_clear_error.restype = None
+    except (OSError, AttributeError) as error:
+        # AttributeError: another library of this name, or an OpenSSL that was built without this function.
+        raise Unavailable(f"of requirements-multibuffer.txt something is missing: {error}") from error
+    return crypto_mb, openssl
+
+
+def _parts(key: RSAPrivateKey) -> tuple[bytes, _Parts] | None:
+    """The modulus, most significant byte first, and what crypto_mb takes; None for a key of another form."""
+    numbers = key.private_numbers()
+    parts = (numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
+    half = _BITS // 2
+    if (
+        key.key_size != _BITS
+        or not numbers.p.bit_length() == numbers.q.bit_length() == half
+        # Of a damaged file.
+        or any(part.bit_length() > half for part in parts)
+    ):
+        return None
+    size = _BYTES // 2
+    return (
+        numbers.public_numbers.n.to_bytes(_BYTES, "big"),
+        [ctypes.create_string_buffer(part.to_bytes(size, "little"), size) for part in parts],
+    )

@@ -1,0 +1,1 @@
+"""What the other rooms speak of; the standard library and msgspec only."""

@@ -1,0 +1,1 @@
+"""What every process needs: metrics, logging, retry, process (its end), folders."""

@@ -1,0 +1,136 @@
+"""Answers out of SQL: any worker gives them."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from sparkle_app.model.buckets import Statistics, merge_into
+from sparkle_app.storage.engine import reading, transient
+from sparkle_app.web.api import responses
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, unavailable
+
+MOST_POINTS = 10_000
+HOUR = 3600 * 1_000_000
+T = TypeVar("T")
+
+
+class History:
+    """Asks the plugins' handlers for what they stored."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+
+    async def series(
+        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
+    ) -> responses.SeriesAnswer:
+        """Durable aggregates of one host, merged to steps."""
+        resolution = self._parts.settings.aggregates.bucket_seconds
+        step = step or resolution
+        if step % resolution:
+            raise Problem(400, f"step: expected a multiple of {resolution} s, found {step}")
+        start, end = _span(start, end)
+        if (end - start) // (step * 1_000_000) > MOST_POINTS:
+            raise Problem(
+                400, f"step: expected at most {MOST_POINTS} points, so a longer step or a shorter time"
+            )
+        # Whole steps, so that each point is whole as well.
+        width = step * 1_000_000
+        start, end = start - start % width, -(-end // width) * width
+        handler = self._parts.plugins[plugin].handler
+        rows = await self._ask(
+            host,
+            lambda connection: list(
+                handler.load_aggregates(connection, [host], metric, resolution, start, end)
+            ),
+        )
+        steps: dict[str, dict[int, Statistics]] = {}
+        for row in rows:
+            by_metric = steps.setdefault(row.metric, {})
+            merged = {row.metric: known} if (known := by_metric.get(row.bucket_start // width)) else {}
+            merge_into(merged, row.metric, row.statistics)
+            by_metric[row.bucket_start // width] = merged[row.metric]
+        return responses.SeriesAnswer(
+            **self._about(plugin, host, start, end),
+            step_seconds=step,
+            series={
+                name: [responses.point(at * width, statistics) for at, statistics in sorted(points.items())]
+                for name, points in sorted(steps.items())
+            },
+        )
+
+    async def readings(
+        self,
+        plugin: str,
+        host: str,
+        start: int | None,
+        end: int | None,
+        limit: int,
+        after: tuple[int, int] | None,
+    ) -> responses.ReadingsAnswer:
+        """Raw readings of one host; a page at a time."""
+        start, end = _span(start, end)
+        first, seen = after if after and after[0] >= start else (start, 0)
+        handler = self._parts.plugins[plugin].handler
+        found = await self._ask(
+            host,
+            lambda connection: list(
+                handler.load_readings(connection, [host], first, end, limit=seen + limit + 1)
+            ),
+        )
+        page = found[seen : seen + limit]
+        last = page[-1].observed_at if page else 0
+        # Readings of one instant may lie on two pages: so many of them were seen.
+        same = sum(each.observed_at == last for each in found[: seen + limit])
+        return responses.ReadingsAnswer(
+            **self._about(plugin, host, start, end),
+            readings=[
+                responses.RawReading(
+                    each.key,
+                    handler.measure(each),
+                    responses.rfc3339(each.observed_at),
+                    responses.rfc3339(each.received_at),
+                    each.clock_trusted,
+                    str(uuid.UUID(bytes=each.id)),
+                )
+                for each in page
+            ],
+            next=f"{last}-{same}" if len(found) > seen + limit else None,
+        )
+
+    async def _ask(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:
+        if "\0" in host:
+            # No record with such a name is ever stored, and PostgreSQL cannot be asked for it.
+            return []
+
+        def ask() -> list[T]:
+            try:
+                with reading(self._parts.engine) as connection:
+                    return load(connection)
+            except Exception as error:
+                raise unavailable(str(transient(error))) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._parts.readers, ask)
+
+    def _about(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
+        return {
+            "plugin": plugin,
+            "host": host,
+            "unit": self._parts.plugins[plugin].handler.unit,
+            "start": responses.rfc3339(start),
+            "end": responses.rfc3339(end),
+        }
+
+
+def _span(start: int | None, end: int | None) -> tuple[int, int]:
+    end = int(time.time() * 1_000_000) if end is None else end
+    start = end - HOUR if start is None else start
+    if start >= end:
+        raise Problem(
+            400, f"from: expected a time before {responses.rfc3339(end)}, found {responses.rfc3339(start)}"
+        )
+    return start, end

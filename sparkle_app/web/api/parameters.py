@@ -1,0 +1,129 @@
+"""Parameters of the query: what they mean, what is right, and a clear word about what is not."""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from multidict import MultiMapping
+
+from sparkle_app.model.time import EARLIEST, LATEST, micros
+from sparkle_app.web.problems import Problem
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_DURATION = r"^([1-9][0-9]{0,5})([smh]?)$"
+_CURSOR = r"^[0-9]{1,16}-[0-9]{1,6}$"
+
+
+class Wrong(ValueError):
+    """A value that cannot be; the text says what was expected."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the query."""
+
+    name: str
+    description: str
+    parse: Callable[[str], Any]
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    """JSON Schema of its text."""
+
+
+def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """The parameters' values; None for those that are not given.
+
+    Raises:
+        Problem: 400, naming the parameter, what was expected and what was found.
+    """
+    known = {parameter.name for parameter in parameters}
+    for name in query:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
+            hint = f"; the nearest is {nearest[0]}" if nearest else "; this takes none"
+            raise Problem(400, f"{name}: expected a known parameter{hint}")
+    values: dict[str, Any] = {}
+    for parameter in parameters:
+        given = query.getall(parameter.name, [])
+        if len(given) > 1:
+            raise Problem(400, f"{parameter.name}: expected one value, found {len(given)}")
+        try:
+            values[parameter.name] = parameter.parse(given[0]) if given else None
+        except Wrong as wrong:
+            raise Problem(400, f"{parameter.name}: expected {wrong}, found {given[0][:100]!r}") from wrong
+    return values
+
+
+def duration(name: str, description: str) -> Parameter:
+    """Seconds, or 90s, 15m, 1h."""
+
+    def parse(text: str) -> int:
+        match = re.fullmatch(_DURATION, text, re.ASCII)
+        if not match:
+            raise Wrong("seconds, or a duration such as 90s, 15m, 1h")
+        return int(match[1]) * _UNITS[match[2]]
+
+    return Parameter(name, description, parse, {"type": "string", "pattern": _DURATION})
+
+
+def instant(name: str, description: str) -> Parameter:
+    """A time with an offset (RFC 3339) or a date, as microseconds since the epoch."""
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+            text += "T00:00:00Z"
+        try:
+            # A plus that was not percent-encoded arrives as a space.
+            at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        except ValueError as error:
+            raise Wrong("a time such as 2026-11-23T12:00:00Z, or a date such as 2026-11-23") from error
+        if at.tzinfo is None:
+            raise Wrong("a time with its offset from UTC, such as 2026-11-23T12:00:00Z")
+        try:
+            found = micros(at)
+        except OverflowError as error:
+            raise Wrong("a time between the years 2000 and 2100") from error
+        if not EARLIEST <= found <= LATEST:
+            raise Wrong("a time between the years 2000 and 2100")
+        return found
+
+    schema = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
+    return Parameter(name, description, parse, schema)
+
+
+def whole(name: str, description: str, most: int) -> Parameter:
+    """A number from 1 to ``most``."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= most:
+            raise Wrong(f"a number from 1 to {most}")
+        return int(text)
+
+    return Parameter(name, description, parse, {"type": "integer", "minimum": 1, "maximum": most})
+
+
+def text(name: str, description: str) -> Parameter:
+    """Any text that a record can carry."""
+
+    def parse(given: str) -> str:
+        if "\0" in given:
+            raise Wrong("a text without NUL")
+        return given
+
+    return Parameter(name, description, parse)
+
+
+def cursor(name: str, description: str) -> Parameter:
+    """Where a page of readings ended: an instant and how many of its readings were seen."""
+
+    def parse(given: str) -> tuple[int, int]:
+        if not re.fullmatch(_CURSOR, given, re.ASCII):
+            raise Wrong("the value of `next` of the page before")
+        at, seen = map(int, given.split("-"))
+        if at > LATEST:
+            raise Wrong("the value of `next` of the page before")
+        return at, seen
+
+    return Parameter(name, description, parse, {"type": "string", "pattern": _CURSOR})

@@ -1,0 +1,70 @@
+"""The pages of a worker's web server: the routes, the OpenAPI document, and what workers ask each other."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from sparkle_app.config.settings import Settings
+from sparkle_app.web.api import openapi
+from sparkle_app.web.api.parameters import read
+from sparkle_app.web.api.routes import Route, routes
+from sparkle_app.web.api.window_queries import Questions
+from sparkle_app.web.authentication import guard
+from sparkle_app.web.partition_router import INTERNAL_PATH, Question
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, not_understood, problems
+
+_question = msgspec.json.Decoder(Question)
+
+
+def middlewares(settings: Settings) -> list[Any]:
+    """What every request goes through."""
+    return [problems, guard(settings)]
+
+
+def add_pages(router: web.UrlDispatcher, parts: WebParts) -> None:
+    """Add all pages to a web server."""
+    web.RequestHandler.handle_error = not_understood  # type: ignore[assignment, method-assign]
+    table = routes(parts)
+    for route in table:
+        # Any character but a slash, which has to be percent-encoded, may be in a name.
+        router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _page(parts, route))
+    document = msgspec.json.encode(openapi.document(table, token=parts.settings.web.token is not None))
+
+    async def openapi_page(_request: web.Request) -> web.Response:
+        return web.Response(body=document, content_type="application/json")
+
+    router.add_get(openapi.PATH, openapi_page)
+    router.add_post(INTERNAL_PATH, _internal(Questions(parts), parts))
+
+
+def _page(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(request: web.Request) -> web.Response:
+        names = dict(request.match_info)
+        if names.get("plugin", "") not in {"", *parts.plugins}:
+            installed = ", ".join(parts.plugins)
+            raise Problem(404, f"plugin {names['plugin'][:100]!r} is not installed; there are: {installed}")
+        answer = await route.handle(**names, **read(request.query, route.parameters))
+        return _json(answer, route.status(answer))
+
+    return page
+
+
+def _internal(questions: Questions, parts: WebParts) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def internal(request: web.Request) -> web.Response:
+        try:
+            question = _question.decode(await request.read())
+        except msgspec.DecodeError as error:
+            raise Problem(400, f"expected a question of another worker: {error}") from error
+        if question.plugin not in parts.tables:
+            raise Problem(503, f"plugin {question.plugin!r} is not installed at this worker")
+        return _json(await questions.own(question), 200)
+
+    return internal
+
+
+def _json(answer: msgspec.Struct, status: int) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")

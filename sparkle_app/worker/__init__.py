@@ -1,0 +1,4 @@
+"""Starting, watching and ending a worker.
+
+application (the composition root; faust_options), parts, startup, broker_watchdog, shutdown.
+"""

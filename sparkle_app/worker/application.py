@@ -1,0 +1,226 @@
+"""The composition root: :func:`create_app` declares tables and agents, :class:`SparkleApp` starts and ends."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, cast
+
+import faust
+from faust.sensors.prometheus import setup_prometheus_sensors
+from faust.transport.consumer import Consumer
+from faust.types import StreamT
+from faust.web.drivers.aiohttp import Web
+
+from sparkle_app.aggregate.agent import Aggregate
+from sparkle_app.aggregate.aggregator import Aggregator
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.config.settings import Settings
+from sparkle_app.dead_letters.publisher import DeadLetterOffice
+from sparkle_app.ingest.agent import Ingest
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.kafka import topology
+from sparkle_app.kafka.consumer import CarefulTransport
+from sparkle_app.kafka.membership import Membership
+from sparkle_app.kafka.publisher import TopicPublisher
+from sparkle_app.kafka.record_batches import MOST_RECORDS
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.plugin.discovery import InstalledPlugin, Plugins, load_plugins
+from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.runtime.process import leave
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.routing import add_pages
+from sparkle_app.worker import startup
+from sparkle_app.worker.broker_watchdog import watch
+from sparkle_app.worker.faust_options import faust_options
+from sparkle_app.worker.parts import Parts
+from sparkle_app.worker.shutdown import leave_soon
+
+logger = logging.getLogger(__name__)
+
+
+class SparkleApp(faust.App):
+    """The Faust application.
+
+    Arguments:
+        settings: nothing is connected, and no secret is read, before a worker starts.
+        plugins: the installed plugins.
+
+    Raises:
+        StartupFault: when a file of ``broker.tls`` cannot be used.
+    """
+
+    def __init__(self, settings: Settings, plugins: Plugins) -> None:
+        super().__init__(settings.app_id, **faust_options(settings))
+        self.settings = settings
+        self.plugins = plugins
+        self.metrics = Metrics()
+        self.group = Membership(self)
+        self._parts: Parts | None = None
+        self._dead_letters: DeadLetterOffice | None = None
+        setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
+        self.on_rebalance_complete.connect(self.hold_flow, weak=False)
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of a worker that has begun to start."""
+        assert self._parts, "the worker has not been started"
+        return self._parts
+
+    @property
+    def dead_letters(self) -> DeadLetterOffice:
+        """One for all topics: what is limited is what a worker sends."""
+        assert self._dead_letters, "the worker has not been started"
+        return self._dead_letters
+
+    @property
+    def buckets(self) -> Mapping[str, BucketTable]:
+        """Each plugin's table by NAME."""
+        seconds = self.settings.aggregates.bucket_seconds
+        tables = cast(Mapping[str, BucketTable], self.tables)
+        return {name: tables[topology.table_name(name, seconds)] for name in self.plugins.installed}
+
+    def own_topic(self, name: str) -> Any:
+        """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
+        return self.topic(
+            name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw"
+        )
+
+    def publisher(self, topic: str) -> TopicPublisher:
+        """Writes to one of the handler's own topics."""
+        return TopicPublisher(self.own_topic(topic))
+
+    async def hold_flow(self, *_: Any, **__: Any) -> None:
+        """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
+
+        What it fetches before that is thrown away.
+        """
+        consumer = cast(Consumer, self.consumer)
+        if consumer.flow_active:
+            consumer.stop_flow()
+
+    def _new_transport(self) -> CarefulTransport:
+        # By name: Faust asks for its transport before there is any table.
+        app_id, seconds = self.settings.app_id, self.settings.aggregates.bucket_seconds
+        changelogs = [topology.changelog_topic(app_id, name, seconds) for name in self.plugins.installed]
+        return CarefulTransport(
+            self.conf.broker_consumer,
+            self,
+            bundled_topics=[*self.plugins.topics, *changelogs],
+            largest_bundle=min(MOST_RECORDS, self.settings.ingest.batch_size),
+        )
+
+    async def on_first_start(self) -> None:
+        """Build the parts, wait for what the worker needs, and make what it writes to; or end with one line."""
+        settings = self.settings
+        try:
+            startup.make_data(settings.data)
+            await super().on_first_start()
+            self._parts = startup.begin(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
+            recent = await startup.connect(settings, self.plugins, self._parts.engine)
+        except StartupFault as fault:
+            leave(str(fault))
+        self._dead_letters = DeadLetterOffice(
+            self.publisher(topology.dead_letter_topic(settings.app_id)),
+            settings.dead_letters.per_minute,
+            self.metrics,
+            recent=recent,
+        )
+        # Faust starts the web server when the tables are recovered.
+        web_parts = WebParts(
+            settings=settings,
+            plugins=self.plugins.installed,
+            tables=self.buckets,
+            group=self.group,
+            http=self.http_client,
+            engine=self._parts.engine,
+            readers=self._parts.readers,
+        )
+        add_pages(cast(Web, self.web).web_app.router, web_parts)
+
+    async def on_started(self) -> None:
+        """Look after the broker, also while tables are recovered."""
+        self.add_future(watch(self.group, self.settings.broker.url))
+        await super().on_started()
+
+    async def on_stop(self) -> None:
+        """Leave in bounded time, whatever the database does: redelivery does the rest."""
+        leave_soon(lambda: self.crashed)
+        await super().on_stop()
+
+
+def create_app(settings: Settings) -> SparkleApp:
+    """The Faust application for these settings, with a table and agents for each plugin.
+
+    Raises:
+        StartupFault: when a file of ``broker.tls`` or the folder of plugins cannot be used.
+    """
+    app = SparkleApp(settings, load_plugins(settings.plugins))
+    for plugin in app.plugins.installed.values():
+        _add_aggregate(app, plugin)
+    for topic in app.plugins.topics:
+        _add_ingest(app, topic)
+    return app
+
+
+def _add_ingest(app: SparkleApp, topic: str) -> None:
+    """One agent for each topic that collectors send to."""
+
+    async def ingest(stream: StreamT[Any]) -> None:
+        """Decrypts records, stores raw readings, and forwards them to the aggregates."""
+        settings = app.settings
+        handlers = app.plugins.handlers
+        samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in handlers}
+        parts = app.parts
+        way = Ingest(
+            parts.opener,
+            ReadingStore(parts.engine, handlers, parts.writers),
+            Forwarder(samples, handlers, parts.sealer, settings.broker.partitions),
+            app.dead_letters,
+            parts.sealer,
+            app.metrics,
+            settings.ingest.batch_size,
+            settings.ingest.batch_wait_seconds,
+        )
+        await way.run(stream)
+
+    app.agent(app.own_topic(topic), name=f"ingest-{topic}", concurrency=1)(ingest)
+
+
+def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
+    """One table and one agent for each plugin's aggregates."""
+    settings = app.settings
+    name = plugin.name
+    table = BucketTable(
+        app,
+        name=topology.table_name(name, settings.aggregates.bucket_seconds),
+        help=f"Buckets of {name}: what the rolling windows are merged from.",
+        sealer=lambda: app.parts.sealer,
+        host_partitions=settings.broker.partitions,
+    )
+    app.tables.add(table)
+
+    @cache
+    def way() -> Aggregate:
+        aggregator = Aggregator(
+            plugin.handler,
+            table,
+            app.parts.engine,
+            app.parts.writers,
+            settings.aggregates.bucket_seconds,
+            settings.aggregates.horizon_seconds,
+        )
+        return Aggregate(
+            app, name, table, aggregator, app.parts.sealer, app.metrics, settings.aggregates.flush_seconds
+        )
+
+    async def restore() -> None:
+        await way().restore()
+
+    async def aggregate(stream: StreamT[Any]) -> None:
+        """Counts stored readings in buckets of event time, in the table and in SQL."""
+        await way().run(stream)
+
+    table.on_recover(restore)
+    samples = app.own_topic(topology.samples_topic(settings.app_id, name))
+    app.agent(samples, name=f"aggregate-{name}", concurrency=1)(aggregate)

@@ -1,0 +1,69 @@
+"""What Faust is told: the options of its application."""
+
+from typing import Any
+
+import faust
+
+from sparkle_app.config.settings import Settings
+from sparkle_app.kafka import topology
+from sparkle_app.kafka.connection import credentials
+from sparkle_app.kafka.consumer import SESSION_SECONDS
+from sparkle_app.kafka.record_batches import MOST_BUNDLES
+from sparkle_app.runtime.logging import logging_config
+from sparkle_app.web.routing import middlewares
+
+_HEARTBEAT_SECONDS = 5
+# A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
+_NEW_PARTITIONS_SECONDS = 20
+
+
+class QuietWorker(faust.Worker):
+    """A worker without Faust's spinner, whose control characters would stand in logs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spinner = None
+
+
+def faust_options(settings: Settings) -> dict[str, Any]:
+    """The options of ``faust.App`` for these settings.
+
+    Raises:
+        StartupFault: when a file of ``broker.tls`` cannot be used.
+    """
+    return dict(
+        broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
+        broker_credentials=credentials(settings.broker),
+        datadir=settings.data,
+        autodiscover=False,
+        store="memory://",
+        topic_partitions=settings.broker.partitions,
+        topic_replication_factor=settings.broker.replication,
+        # Every topic is created by startup.prepare, with one number of partitions.
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_buffer_maxsize=MOST_BUNDLES,
+        # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
+        stream_wait_empty=False,
+        broker_session_timeout=SESSION_SECONDS,
+        broker_heartbeat_interval=_HEARTBEAT_SECONDS,
+        broker_commit_interval=1.0,
+        consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        producer_max_request_size=topology.LARGEST_MESSAGE,
+        web_bind=settings.web.host,
+        web_host=settings.web.host,
+        web_port=settings.web.port,
+        canonical_url=settings.web_url,
+        web_application_options={"middlewares": middlewares(settings)},
+        web_stats_enabled=False,
+        web_graph_enabled=False,
+        web_router_enabled=False,
+        web_tables_enabled=False,
+        web_metrics_enabled=False,
+        worker_redirect_stdouts=False,
+        Worker=QuietWorker,
+        logging_config=logging_config(settings.log_level),
+    )

@@ -1,0 +1,173 @@
+"""Records are opened in processes as they would be here; and the processes end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.rsa import Sealed
+from sparkle_app.envelope.v1 import Record
+from sparkle_app.ingest.decryption_pool import Opened, Opener, OpenerDied, open_readings
+from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.plugin_api import Plugin, Reading
+from tests.support.collector import Collector
+from tests.support.eventually import eventually
+from tests.support.worker import PROJECT
+
+
+class Odd(float):
+    """Can be pickled, but not brought back."""
+
+    def __new__(cls, value: float, unit: str) -> "Odd":
+        return super().__new__(cls, value)
+
+
+class Anything(Plugin):
+    """Takes any value; makes of some what cannot leave a process."""
+
+    def validate(self, key: str, value: Any) -> Any:
+        if value == "memory":
+            raise MemoryError
+        if value == "busy":
+            # Never gives the interpreter back.
+            re.fullmatch(r"(a+)+b", "a" * 40)
+        return (
+            {"lock": threading.Lock(), "odd": Odd(1.0, "K")}.get(value, value)
+            if type(value) is str
+            else value
+        )
+
+    def measure(self, reading: Reading) -> float | None:
+        return reading.value if isinstance(reading.value, float) else None
+
+
+PLUGINS = {"Any": Anything()}
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Collector:
+    return Collector(tmp_path)
+
+
+@pytest.fixture
+def opener(tmp_path: Path, collector: Collector) -> Iterator[Opener]:
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
+    yield opener
+    opener.close()
+
+
+def records(collector: Collector, values: list[object]) -> list[Record]:
+    now = datetime.now()
+    sent = [
+        collector.record(f"host {n % 7}", "Any", f"key {n}", value, now) for n, value in enumerate(values)
+    ]
+    sent += [b"junk", collector.record("host", "None such", "key", 1.0, now)]
+    return [Record("telemetry", 3, n, int(now.timestamp() * 1000), value) for n, value in enumerate(sent)]
+
+
+def plain(opened: list[Opened]) -> list[Reading | str]:
+    return [str(each) if isinstance(each, BadRecord) else each for each in opened]
+
+
+async def test_processes_open_as_the_plain_function_does(
+    opener: Opener, collector: Collector, tmp_path: Path
+) -> None:
+    values = [float(n) for n in range(300)] + [None, "text", {"a": [1, 2]}, 10**40, 1.5]
+    many = records(collector, values)
+    opened = plain(await opener.open(many))
+    assert opened == plain(open_readings(many, Keyring(tmp_path), PLUGINS))
+    assert [each.value for each in opened if isinstance(each, Reading)] == values
+    assert [each for each in opened if isinstance(each, str)] == [
+        str(BadRecord(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
+        str(BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")),
+    ]
+    assert await opener.open([]) == []
+
+
+async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
+    collector: Collector, tmp_path: Path
+) -> None:
+    sizes = tmp_path / "sizes"
+
+    def none_of_them(sealed: Sealed) -> list[bytes | None]:
+        with sizes.open("a") as file:
+            file.write(f"{len(sealed)}\n")
+        return [None] * len(sealed)
+
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2, none_of_them)
+    opened = await opener.open(records(collector, [1.0] * 699)[:-2])
+    opener.close()
+    assert {each.reason for each in opened if isinstance(each, BadRecord)} == {Reason.UNDECRYPTABLE}
+    assert len(opened) == 699
+    assert sorted(map(int, sizes.read_text().split())) == [699 % 240, 240, 240]
+
+
+@pytest.mark.parametrize("value", ["lock", "odd"])
+async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
+    opener: Opener, collector: Collector, value: str
+) -> None:
+    first, second, third, *_ = await opener.open(records(collector, [1.0, value, 2.0]))
+    assert isinstance(first, Reading)
+    assert isinstance(third, Reading)
+    assert isinstance(second, BadRecord)
+    assert second.reason is Reason.INVALID_VALUE
+
+
+async def test_memory_that_is_short_makes_no_bad_record(opener: Opener, collector: Collector) -> None:
+    with pytest.raises(MemoryError):
+        await opener.open(records(collector, ["memory"]))
+
+
+async def test_a_process_that_was_killed_is_told(tmp_path: Path, collector: Collector) -> None:
+    # Other tests' servers are children as well.
+    others = set(psutil.Process().children())
+    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
+    processes = set(psutil.Process().children()) - others
+    assert len(processes) == 2
+    # Both: one that is left might open the chunk before the pool has noticed.
+    for process in processes:
+        process.kill()
+    with pytest.raises(OpenerDied):
+        await opener.open(records(collector, [1.0]))
+    opener.close()
+
+
+def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
+    program = (
+        "import asyncio, sys; from pathlib import Path\n"
+        "from tests.unit.test_decryption_pool import PLUGINS, records; from tests.support.collector import Collector\n"
+        "from sparkle_app.ingest.decryption_pool import Opener; from sparkle_app.envelope.keyring import Keyring\n"
+        "collector = Collector(Path(sys.argv[1]), 2)\n"
+        "opener = Opener(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('made', flush=True)\n"
+        "asyncio.run(opener.open(records(collector, ['busy'])))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"made\n"
+        children = psutil.Process(parent.pid).children()
+        assert len(children) == 3
+        for child in children:
+            child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGTERM)
+        assert not psutil.wait_procs(children, timeout=0.5)[0]
+        parent.kill()
+    # Who adopts them may leave them as zombies.
+    eventually(lambda: [each for each in children if running(each)], lambda left: not left, 10)
+
+
+def running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

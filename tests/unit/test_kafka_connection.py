@@ -1,0 +1,81 @@
+"""TLS and the login: what Faust and the admin clients are told, and what is said of files that cannot be used."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparkle_app.config.settings import Broker, Settings
+from sparkle_app.kafka.connection import credentials, security_arguments
+from sparkle_app.model.errors import StartupFault
+from sparkle_app.worker.application import create_app
+from tests.support.certificates import Authority
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+SASL = {"mechanism": "SCRAM-SHA-512", "username": "me", "password": "hush"}
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def broker(**sections: Any) -> Broker:
+    return Broker.model_validate(sections)
+
+
+def tls(**files: Path) -> dict[str, Any]:
+    return {"enabled": True, **files}
+
+
+def test_without_settings_there_is_neither_tls_nor_a_login() -> None:
+    assert credentials(Broker()) is None
+    assert security_arguments(Broker()) == {"security_protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize(
+    ("with_tls", "sasl", "protocol"),
+    [(True, {}, "SSL"), (False, SASL, "SASL_PLAINTEXT"), (True, SASL, "SASL_SSL")],
+)
+def test_each_combination_is_kafkas_protocol(
+    authority: Authority, with_tls: bool, sasl: dict[str, str], protocol: str
+) -> None:
+    section = tls(ca_file=authority.certificate) if with_tls else {}
+    arguments = security_arguments(broker(tls=section, sasl=sasl))
+    assert arguments["security_protocol"] == protocol
+    if with_tls:
+        context = arguments["ssl_context"]
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+        assert [ca["subject"] for ca in context.get_ca_certs()] == [((("commonName", "Test CA"),),)]
+    if sasl:
+        assert arguments["sasl_mechanism"] == "SCRAM-SHA-512"
+        assert arguments["sasl_plain_username"] == "me"
+        assert arguments["sasl_plain_password"] == "hush"
+
+
+def test_faust_is_given_them(tmp_path: Path) -> None:
+    settings = Settings(plugins=PLUGINS, data=tmp_path, broker=broker(sasl=SASL))
+    assert create_app(settings).conf.broker_credentials.username == "me"
+
+
+def test_files_that_cannot_be_used_are_one_line(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("worker")
+    _, other = authority.issue("other")
+    _, locked = authority.issue("locked", password=b"hush")
+    missing, junk = tmp_path / "missing.pem", tmp_path / "junk.pem"
+    junk.write_text("junk")
+    mine = {"ca_file": authority.certificate, "cert_file": certificate}
+    security_arguments(broker(tls=tls(**mine, key_file=key)))
+    for section, says in [
+        (tls(ca_file=missing), f"broker.tls.ca_file: expected a PEM file, found none at {missing}"),
+        (tls(**mine, key_file=missing), f"broker.tls.key_file: expected a PEM file, found none at {missing}"),
+        (tls(ca_file=junk), f"broker.tls.ca_file: expected certificates in PEM in {junk}"),
+        (tls(**mine, key_file=other), f"expected the unencrypted key of {certificate} in {other}"),
+        (tls(**mine, key_file=locked), f"expected the unencrypted key of {certificate} in {locked}"),
+        (tls(**mine, key_file=junk), f"expected the unencrypted key of {certificate} in {junk}"),
+    ]:
+        with pytest.raises(StartupFault) as caught:
+            security_arguments(broker(tls=section))
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,189 @@
+"""Raw readings and aggregates in SQL, on SQLite; tests/integration does the same on PostgreSQL."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg2.errors
+import pytest
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.errors import Reason, TransientFault
+from sparkle_app.plugin_api import AggregatesTable, Base, InvalidValue, Plugin, Reading, ReadingsTable
+from sparkle_app.storage.engine import make_engine, reading, refuses_row
+
+
+class DataFrame(ReadingsTable):
+    __tablename__ = "stored_readings"
+
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "stored_aggregates"
+
+
+class Plain(Plugin):
+    unit = "°C"
+    minimum, maximum = -100, 250
+    DataFrame = DataFrame
+    Aggregates = Aggregates
+
+
+class Refusing(Plain):
+    """Its database refuses the value 13."""
+
+    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+        if any(each.value == 13 for each in readings):
+            connection.execute(text("INSERT INTO stored_readings (id) VALUES (NULL)"))
+        return super().store_readings(connection, readings)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(make_url(f"sqlite:///{tmp_path}/new folder/db.sqlite3"))
+    Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def a_reading(number: int, **changes: Any) -> Reading:
+    plain = Reading(
+        id=number.to_bytes(16),
+        config_id=1,
+        hostname=f"host-{number % 3}",
+        plugin="Plain",
+        key="core",
+        value=float(number),
+        observed_at=1_700_000_000_000_000 + number,
+        received_at=1_700_000_000_500_000,
+        clock_trusted=True,
+        topic="telemetry",
+        partition=2,
+        offset=number,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def store(engine: Engine, plugin: Plugin, readings: list[Reading]) -> Any:
+    with ThreadPoolExecutor() as executor:
+        return asyncio.run(ReadingStore(engine, {"Plain": plugin}, executor).store(readings))
+
+
+def count(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(DataFrame)).scalar_one()
+
+
+def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
+    readings = [a_reading(number) for number in range(2500)]
+    stored, refused = store(engine, Plain(), readings)
+    assert refused == []
+    assert sorted(each.id for each in stored) == sorted(each.id for each in readings)
+    with reading(engine) as connection:
+        loaded = list(
+            Plain().load_readings(connection, ["host-1"], readings[0].observed_at, readings[1000].observed_at)
+        )
+    assert loaded == [msgspec.structs.replace(each, plugin="") for each in readings[1:1000:3]]
+
+
+def test_what_is_sent_again_is_stored_once_and_returned_as_it_was_stored(engine: Engine) -> None:
+    store(engine, Plain(), [a_reading(1), a_reading(2)])
+    replayed = a_reading(1, observed_at=5, received_at=6, value=99.0, offset=1000)
+    stored, refused = store(engine, Plain(), [replayed, a_reading(3), a_reading(3, offset=1001)])
+    assert refused == []
+    assert sorted(stored, key=lambda each: each.id) == [a_reading(1), a_reading(3)]
+    assert count(engine) == 3
+
+
+def test_one_refused_row_does_not_stop_its_500_neighbours(engine: Engine) -> None:
+    stored, refused = store(engine, Refusing(), [a_reading(number) for number in range(500)])
+    assert len(stored) == 499
+    assert [(each.value, bad.reason) for each, bad in refused] == [(13.0, Reason.REFUSED_BY_DATABASE)]
+    assert count(engine) == 499
+
+
+def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE stored_readings"))
+    with pytest.raises(TransientFault, match="no such table: stored_readings"):
+        store(engine, Plain(), [a_reading(1)])
+
+
+@pytest.mark.parametrize(
+    ("states", "is_the_rows_fault"),
+    [
+        (["54000", "22P02", "42804", "P0001", "25P02"], True),
+        (["53100", "55P03", "57P01", "58030", "40P01", "XX001", "25006", "42501", "42P01", "42703"], False),
+    ],
+)
+def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
+    states: list[str], is_the_rows_fault: bool
+) -> None:
+    for state in states:
+        fault = psycopg2.errors.lookup(state)()
+        # As the driver sets it when a server says so.
+        fault.__setstate__({"pgcode": state})
+        assert refuses_row(DBAPIError("INSERT", {}, fault)) is is_the_rows_fault, state
+
+
+def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
+    class Failing(Plain):
+        def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+            super().store_readings(connection, readings)
+            raise ConnectionResetError("in the middle")
+
+    with pytest.raises(TransientFault, match="in the middle"):
+        store(engine, Failing(), [a_reading(1)])
+    assert count(engine) == 0
+
+
+def test_an_aggregate_only_grows(engine: Engine) -> None:
+    def upsert(count: int, total: float) -> list[AggregateRow]:
+        statistics = Statistics(count, total, 1.0, 9.0, 5.0, 1_700_000_000_000_001)
+        row = AggregateRow("host", "core", 60, 1_699_999_980_000_000, statistics)
+        with engine.begin() as connection:
+            Plain().store_aggregates(connection, [row])
+        with reading(engine) as connection:
+            return list(Plain().load_aggregates(connection, ["host"], None, 60, 0, 1_800_000_000_000_000))
+
+    assert [row.statistics.count for row in upsert(2, 10.0)] == [2]
+    assert [(row.statistics.count, row.statistics.sum) for row in upsert(3, 15.0)] == [(3, 15.0)]
+    late = upsert(1, 4.0)
+    assert [(row.statistics.count, row.statistics.sum) for row in late] == [(3, 15.0)]
+    assert late[0].bucket_start == 1_699_999_980_000_000
+    assert late[0].statistics.last_at == 1_700_000_000_000_001
+
+
+def test_a_writer_does_not_hold_up_a_reader(engine: Engine) -> None:
+    with engine.begin() as writer:
+        Plain().store_readings(writer, [a_reading(1)])
+        assert count(engine) == 0
+    assert count(engine) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [True, "5", None, [1], {}, float("nan"), float("inf"), 10**400, -(10**400), 251, -101]
+)
+def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidValue, match="expected"):
+        Plain().validate("core", value)
+
+
+@pytest.mark.parametrize("value", [0, -100, 250, 41.5, -0.0])
+def test_a_number_in_range_is_valid(value: float) -> None:
+    assert Plain().validate("core", value) == value
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), 10**400])
+def test_a_plugin_without_bounds_still_refuses_what_no_database_stores(value: Any) -> None:
+    class Unbounded(Plain):
+        minimum, maximum = Plugin.minimum, Plugin.maximum
+
+    with pytest.raises(InvalidValue, match="expected a finite number"):
+        Unbounded().validate("core", value)
