@@ -11,8 +11,9 @@ from pathlib import Path
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.envelope.rsa_multibuffer import Multibuffer, Unavailable
-from sparkle_app.envelope.v1 import Reading, Record
 from sparkle_app.ingest.decryption_pool import Opener
+from sparkle_app.model.record import Record
+from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.discovery import load_plugins
 
 
@@ -41,7 +42,7 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
     Arguments:
         together: several at once.
     """
-    now = int(time.time() * 1000)
+    now = from_seconds(time.time())
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
     keyring = Keyring(certs)
     decrypt = Multibuffer().decrypt if together else decrypt_each
@@ -51,7 +52,7 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
         started = time.perf_counter()
         opened = await opener.open(waiting)
         took = time.perf_counter() - started
-        assert all(isinstance(each, Reading) for each in opened), "expected readings, found bad records"
+        assert not any(outcome.errors for outcome in opened), "expected readings, found bad records"
         return len(waiting) / took
 
     try:

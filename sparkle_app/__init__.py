@@ -98,6 +98,8 @@ The files in the order of a record's way; each begins with what it does:
       reference           docs/settings.md
     model/              what all rooms speak of
       errors              three fates of a failure
+      record              a record, and what became of it
+      reading             one reading: decrypted, and as SQL holds it
       sample              one stored reading, as an aggregate needs it
       buckets             what an aggregate is
       time                microseconds since 1970

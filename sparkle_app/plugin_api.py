@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Table
 
-from sparkle_app.envelope.v1 import Reading
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
+from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
@@ -32,6 +32,7 @@ __all__ = [
     "Reading",
     "ReadingsTable",
     "Statistics",
+    "StoredReading",
     "UtcDateTime",
 ]
 
@@ -82,14 +83,14 @@ class Plugin:
             raise InvalidValue("expected a finite number")
         return number
 
-    def measure(self, reading: Reading) -> float | None:
+    def measure(self, reading: StoredReading) -> float | None:
         """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default.
 
         None: this reading is stored, and not aggregated.
         """
         return float(reading.value)
 
-    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
         """Store raw readings, each once, whatever is sent again.
 
         Returns:
@@ -97,9 +98,10 @@ class Plugin:
         """
         by_id = {reading.id: reading for reading in reversed(readings)}
         new = sql.insert_new(connection, self._readings, list(by_id.values()))
-        stored = [reading for id_, reading in by_id.items() if id_ in new]
-        self.stored_first(connection, stored)
+        inserted = [reading for id_, reading in by_id.items() if id_ in new]
+        self.stored_first(connection, inserted)
         known = [reading for id_, reading in by_id.items() if id_ not in new]
+        stored = [reading.as_stored() for reading in inserted]
         return [*stored, *sql.select_known(connection, self._readings, known)]
 
     def stored_first(self, connection: Connection, readings: Sequence[Reading]) -> None:
@@ -112,7 +114,7 @@ class Plugin:
         start: int,
         end: int,
         limit: int | None = None,
-    ) -> Iterable[Reading]:
+    ) -> Iterable[StoredReading]:
         """Stored readings of some hosts with ``start <= observed_at < end``, in the order of event time."""
         return sql.select_span(connection, self._readings, hostnames, start, end, limit)
 

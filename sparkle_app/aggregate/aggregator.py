@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
 from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
-from sparkle_app.model.sample import SAMPLE_ID_BYTES, Sample, Samples
-from sparkle_app.model.time import LATEST
+from sparkle_app.model.sample import Sample, Samples
+from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import reading, transient
 
@@ -147,7 +147,7 @@ class Aggregator:
 
     def _oldest(self) -> int:
         # One bucket more than the horizon: a window that begins within a bucket takes it whole.
-        return bucket_start(int((self._clock() - self._horizon) * 1_000_000), self._resolution)
+        return bucket_start(from_seconds(self._clock()) - span(self._horizon), self._resolution)
 
     def _upsert(self, rows: list[AggregateRow]) -> None:
         try:
@@ -164,12 +164,11 @@ class Aggregator:
         try:
             with reading(self._engine) as connection:
                 for start, hostnames in by_start.items():
-                    end = start + self._resolution * 1_000_000
+                    end = start + span(self._resolution)
                     for row in self._plugin.load_readings(connection, hostnames, start, end):
                         value = self._plugin.measure(row)
                         if value is not None:
-                            sample = Sample(row.id[:SAMPLE_ID_BYTES], row.key, value, row.observed_at)
-                            buckets[row.hostname, start].add(sample)
+                            buckets[row.hostname, start].add(Sample.of(row, value))
         except (SQLAlchemyError, OSError) as error:
             raise transient(error) from error
         return buckets

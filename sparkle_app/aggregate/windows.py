@@ -2,16 +2,17 @@
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.model.buckets import Statistics, bucket_start, merged, metrics_of
+from sparkle_app.model.time import span
 
 
-def window_bounds(now: float, seconds: int, resolution: int) -> tuple[int, int]:
-    """The whole buckets that a window of ``seconds`` up to ``now`` (seconds since the epoch) touches.
+def window_bounds(now: int, seconds: int, resolution: int) -> tuple[int, int]:
+    """The whole buckets that a window of ``seconds`` up to ``now`` (microseconds since the epoch) touches.
 
     Returns:
         Start of the first bucket and end of the last, microseconds since the epoch.
     """
-    end = bucket_start(int(now * 1_000_000), resolution) + resolution * 1_000_000
-    return bucket_start(int((now - seconds) * 1_000_000), resolution), end
+    end = bucket_start(now, resolution) + span(resolution)
+    return bucket_start(now - span(seconds), resolution), end
 
 
 def host_window(table: BucketTable, hostname: str, start: int, end: int) -> dict[str, Statistics]:

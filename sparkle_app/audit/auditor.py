@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import Statistics, bucket_start
+from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import lost_a_lock, reading
 
@@ -71,7 +72,7 @@ class Auditor:
         self._plugin = plugin
         self._engine = engine
         self._resolution = resolution
-        self._length = resolution * 1_000_000
+        self._length = span(resolution)
 
     def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
         """Hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows.

@@ -13,7 +13,7 @@ from sparkle_app.cli.base import Instant, ReaderGone, SparkleCommand, WrongUsage
 from sparkle_app.config.settings import database_url
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.errors import StartupFault
-from sparkle_app.model.time import EARLIEST, LATEST, moment
+from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.storage.engine import answer_of, make_engine, transient
 
 SCOPE: list[Any] = [
@@ -64,13 +64,13 @@ class AuditCommand(SparkleCommand):
         Raises:
             WrongUsage: when the time ends before it begins.
         """
-        start = EARLIEST if since is None else since * 1000
-        end = LATEST if until is None else until * 1000
+        start = EARLIEST if since is None else since
+        end = LATEST if until is None else until
         if end <= start:
             raise WrongUsage(
                 "--until",
-                expected=f"a time after --since, {_time(start)}",
-                found=_time(end),
+                expected=f"a time after --since, {rfc3339(start)}",
+                found=rfc3339(end),
                 hint="exchange them, or leave one out",
             )
         hosts = auditor.hosts(start, end, host)
@@ -118,7 +118,7 @@ def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
         "plugin": plugin,
         "host": hostname,
         "metric": metric,
-        "bucket_start": _time(start),
+        "bucket_start": rfc3339(start),
         "stored": _statistics(difference.stored),
         "computed": _statistics(difference.computed),
     }
@@ -134,7 +134,7 @@ def as_line(plugin: str, difference: Difference) -> str:
         s = statistics
         return f"count {s.count} sum {s.sum:g} min {s.minimum:g} max {s.maximum:g} last {s.last:g}"
 
-    place = f"{plugin} {hostname!r} {metric!r} {_time(start)}"
+    place = f"{plugin} {hostname!r} {metric!r} {rfc3339(start)}"
     return f"{place}: stored {words(difference.stored)}; raw rows give {words(difference.computed)}"
 
 
@@ -142,7 +142,3 @@ def _statistics(statistics: Statistics | None) -> dict[str, Any] | None:
     if not statistics:
         return None
     return {name: getattr(statistics, name) for name in ("count", "sum", "minimum", "maximum", "last")}
-
-
-def _time(at: int) -> str:
-    return moment(at).isoformat().replace("+00:00", "Z")

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn, cast
 
 import click
@@ -15,21 +14,21 @@ from faust.cli.base import AppCommand, option
 
 from sparkle_app.kafka.connection import why_not
 from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.time import parse_instant
 from sparkle_app.worker.application import SparkleApp
 
 
 class Instant(click.ParamType):
-    """A time or a date, RFC 3339; UTC where it gives no offset. Its value is milliseconds since the epoch."""
+    """A time with its offset from UTC, or a date, as over HTTP. Its value is microseconds since the epoch."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Called by click."""
         try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"expected a time such as 2026-11-23T12:00:00Z, found {value!r}", param, ctx)
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+            return parse_instant(value)
+        except ValueError as error:
+            self.fail(f"expected {error}, found {value!r}", param, ctx)
 
 
 JSON = option("--json", "as_json", is_flag=True, help="for a script")

@@ -42,8 +42,8 @@ class Filter:
             and self.config_id in (None, letter.sender.config_id)
             and self.host in (None, letter.sender.hostname)
             and self.topic in (None, record.topic)
-            and (self.since is None or record.timestamp >= self.since)
-            and (self.until is None or record.timestamp < self.until)
+            and (self.since is None or record.received_at >= self.since)
+            and (self.until is None or record.received_at < self.until)
         )
 
 

@@ -3,7 +3,6 @@
 import base64
 import re
 from collections import Counter
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -12,9 +11,10 @@ from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, meant
-from sparkle_app.dead_letters.message import Letter
+from sparkle_app.dead_letters.message import Letter, letter_key
 from sparkle_app.dead_letters.reader import LettersTopic, open_letters
-from sparkle_app.envelope.v1 import Record
+from sparkle_app.model.record import Record
+from sparkle_app.model.time import moment
 
 _MOST_HOSTS = 20
 
@@ -35,7 +35,7 @@ class dead_letters(SparkleCommand):
 
     async def run(self, each: bool, show: str | None, as_json: bool, **filters: Any) -> int:
         """Print what there is."""
-        if show and not re.fullmatch(r".+/[0-9]+/[0-9]+", show):
+        if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(/[0-9]+)?", show):
             self.fault(f"--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found {show!r}")
             return 2
         async with self.broker(), open_letters(self.handler.settings) as letters:
@@ -100,7 +100,8 @@ def _fields(letter: Letter) -> dict[str, Any]:
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "received": datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat(),
+        **({} if letter.index is None else {"index": letter.index}),
+        "received": moment(record.received_at).isoformat(),
         "config": letter.sender.config_id,
         "host": letter.sender.hostname,
         "record": value,
@@ -108,7 +109,7 @@ def _fields(letter: Letter) -> dict[str, Any]:
 
 
 def _order(record: Record) -> tuple[int, str, int, int]:
-    return record.timestamp, record.topic, record.partition, record.offset
+    return record.received_at, record.topic, record.partition, record.offset
 
 
 def _json(letter: Letter) -> str:
@@ -117,7 +118,7 @@ def _json(letter: Letter) -> str:
 
 def _line(letter: Letter) -> str:
     fields = _fields(letter)
-    place = "/".join(str(fields[name]) for name in ("topic", "partition", "offset"))
+    place = letter_key(letter.record, letter.index).decode()
     sender = f"config={_text(fields['config'])} host={_text(fields['host'])}"
     return f"{place} {fields['received']} {fields['reason']} {sender}"
 

@@ -13,6 +13,7 @@ from sparkle_app.dead_letters.message import REPLAY_HEADER, Letter, make_ticket
 from sparkle_app.dead_letters.reader import open_letters
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.topology import LARGEST_MESSAGE
+from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Sealer
 from sparkle_app.sealed.internal_key import internal_key
 
@@ -91,7 +92,7 @@ class replay(SparkleCommand):
             await producer.send(
                 letter.record.topic,
                 letter.record.value,
-                timestamp_ms=letter.record.timestamp,
+                timestamp_ms=to_millis(letter.record.received_at),
                 headers=[(REPLAY_HEADER, make_ticket(letter.record, sealer))],
             )
             for letter in letters

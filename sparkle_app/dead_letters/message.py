@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from sparkle_app.envelope.v1 import Record
 from sparkle_app.kafka.topology import LARGEST_MESSAGE
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.record import Record
+from sparkle_app.model.time import from_millis, to_millis
 from sparkle_app.sealed.cipher import CannotUnseal, Sealer
 
 REPLAY_HEADER = "sparkle-replay"
@@ -40,6 +41,8 @@ class Letter(msgspec.Struct, frozen=True):
     sender: Sender
     size: int
     """Bytes of the record's value, also where the letter is without it."""
+    index: int | None = None
+    """Which reading of the record it stands for; None: the record as a whole."""
 
     @property
     def whole(self) -> bool:
@@ -51,9 +54,10 @@ _sender = msgspec.json.Decoder(Sender)
 _place = msgspec.msgpack.Decoder(tuple[str, int, int, int])
 
 
-def letter_key(record: Record) -> bytes:
-    """``TOPIC/PARTITION/OFFSET`` of the record."""
-    return f"{record.topic}/{record.partition}/{record.offset}".encode()
+def letter_key(record: Record, index: int | None = None) -> bytes:
+    """``TOPIC/PARTITION/OFFSET`` of the record, and ``/INDEX`` where it is about one of its readings."""
+    part = "" if index is None else f"/{index}"
+    return f"{record.topic}/{record.partition}/{record.offset}{part}".encode()
 
 
 def letter_value(record: Record) -> bytes:
@@ -68,9 +72,11 @@ def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "timestamp": record.timestamp,
+        "timestamp": to_millis(record.received_at),
         "size": len(record.value),
     }
+    if bad.index is not None:
+        fields["index"] = bad.index
     return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
 
 
@@ -85,8 +91,10 @@ def read_letter(value: bytes, headers: Mapping[str, bytes]) -> Letter:
             headers[_HEADER.format(name)].decode()
             for name in ("reason", "topic", "partition", "offset", "timestamp", "size")
         )
-        record = Record(topic, int(partition), int(offset), int(timestamp), value)
-        return Letter(record, Reason(reason), _sender_of(value), int(size))
+        record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value)
+        index = headers.get(_HEADER.format("index"))
+        number = None if index is None else int(index)
+        return Letter(record, Reason(reason), _sender_of(value), int(size), number)
     except KeyError as error:
         raise ValueError(f"expected the header {error.args[0]}, found none") from error
 
@@ -97,14 +105,15 @@ def make_ticket(record: Record, sealer: Sealer) -> bytes:
     Sealed for this value: nobody who can only write to the topic can move a record in time, or have another's letter
     withdrawn.
     """
-    place = (record.topic, record.partition, record.offset, record.timestamp)
+    place = (record.topic, record.partition, record.offset, to_millis(record.received_at))
     return sealer.seal(msgspec.msgpack.encode(place), _purpose(record.value))
 
 
 def replayed_record(value: bytes, ticket: bytes, sealer: Sealer) -> Record | None:
     """The record as it was at first; None when the ticket was not made for it by this handler."""
     try:
-        return Record(*_place.decode(sealer.unseal(ticket, _purpose(value))), value=value)
+        topic, partition, offset, timestamp = _place.decode(sealer.unseal(ticket, _purpose(value)))
+        return Record(topic, partition, offset, from_millis(timestamp), value, replayed=True)
     except CannotUnseal:
         return None
 

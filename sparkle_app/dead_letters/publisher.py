@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from sparkle_app.dead_letters.message import letter_headers, letter_key, letter_value
-from sparkle_app.envelope.v1 import Record
 from sparkle_app.kafka.publisher import Message, TopicPublisher
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.errors import Reason
+from sparkle_app.model.record import Outcome, Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class DeadLetterOffice:
         self._clock = clock
         self._recent: deque[float] = deque([clock()] * min(recent, per_minute))
 
-    def admit(self, letters: Sequence[tuple[Record, BadRecord]], records: int) -> None:
+    def admit(self, letters: Sequence[Rejection], records: int) -> None:
         """Look at a batch's letters, and count them against the limit, before any of them is sent.
 
         Arguments:
@@ -57,7 +57,7 @@ class DeadLetterOffice:
                 ``per_minute``: they come again when the worker is started again, and stop it again. Or when there were
                 more than ``per_minute`` letters in the last minute.
         """
-        unopened = [letter for letter in letters if letter[1].reason in _KEY_REASONS]
+        unopened = [letter for letter in letters if letter.error.reason in _KEY_REASONS]
         if len(unopened) * 10 >= max(self._per_minute, 9 * records):
             raise TooManyDeadLetters(
                 f"certs: expected the keys of what is sent, found none for {len(unopened)} of {records} records that"
@@ -75,14 +75,14 @@ class DeadLetterOffice:
                 " is lost, these records were not acknowledged"
             )
 
-    async def send(self, letters: Sequence[tuple[Record, BadRecord]]) -> None:
+    async def send(self, letters: Sequence[Rejection]) -> None:
         """Send letters and wait for the broker's acknowledgement.
 
         Raises:
             TransientFault: when the broker did not acknowledge; some letters may have been sent.
         """
         await self._publisher.publish(
-            Message(letter_value(record), letter_key(record), letter_headers(record, bad))
+            Message(letter_value(record), letter_key(record, bad.index), letter_headers(record, bad))
             for record, bad in letters
         )
         alike: dict[tuple[str, str], list[Record]] = {}
@@ -95,15 +95,19 @@ class DeadLetterOffice:
                 len(records), topic, records[0].partition, records[0].offset, why,
             )  # fmt: skip
 
-    async def withdraw(self, records: Sequence[Record]) -> None:
-        """Take back the letters of records that became rows after all.
+    async def withdraw(self, outcomes: Sequence[Outcome]) -> None:
+        """Take back the letters of replayed records that became rows after all.
 
         Raises:
             TransientFault: as :meth:`send`.
         """
-        await self._publisher.publish(Message(None, letter_key(record)) for record in records)
+        await self._publisher.publish(
+            Message(None, letter_key(outcome.record, index))
+            for outcome in outcomes
+            for index in outcome.resolved
+        )
 
 
-def _said(letter: tuple[Record, BadRecord]) -> str:
+def _said(letter: Rejection) -> str:
     record, bad = letter
     return f"for {bad} ({record.topic}, partition {record.partition}, offset {record.offset})"

@@ -11,6 +11,7 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import Letter, read_letter
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.topology import LARGEST_MESSAGE, dead_letter_topic
+from sparkle_app.model.time import from_seconds, to_millis
 
 Place = tuple[int, int]
 """Partition and offset of a letter in the dead-letter topic."""
@@ -28,12 +29,12 @@ class LettersTopic:
         """The messages of the topic, those among them that have been replaced or withdrawn."""
         return sum(self._ends.values())
 
-    async def since(self, milliseconds: int) -> int:
-        """How many letters were sent since a time, in milliseconds since the epoch.
+    async def since(self, at: int) -> int:
+        """How many letters were sent since a time, in microseconds since the epoch.
 
         One that was sent more than once is one; a withdrawal is none.
         """
-        firsts = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, milliseconds))
+        firsts = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, to_millis(at)))
         starts = {at: first.offset for at, first in firsts.items() if first}
         return len({key async for _, key, letter in self.messages(starts) if letter})
 
@@ -125,4 +126,4 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
 async def letters_of_last_minute(settings: Settings) -> int:
     """Dead letters that any worker sent in the last minute."""
     async with open_letters(settings) as letters:
-        return await letters.since(int((time.time() - 60) * 1000)) if len(letters) else 0
+        return await letters.since(from_seconds(time.time() - 60)) if len(letters) else 0

@@ -12,46 +12,14 @@ from sparkle_app.envelope.clock import resolve
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import Decrypt
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import EARLIEST, LATEST, micros
 
 HOSTNAME_MAX = 1024
 KEY_MAX = 255
 """Bytes of UTF-8: both together fit into an entry of PostgreSQL's indexes, which has at most 2,704."""
 ID_BYTES = 16
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record of a plugin topic, as the broker holds it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    """The broker's timestamp, milliseconds since the epoch."""
-    value: bytes
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """One decrypted reading of one host."""
-
-    id: bytes
-    """The first 16 bytes of the ciphertext's SHA-256: a retry or a replay has the same."""
-    config_id: int
-    hostname: str
-    plugin: str
-    key: str
-    value: Any
-    observed_at: int
-    """Event time, microseconds since the epoch."""
-    received_at: int
-    """The broker's time, microseconds since the epoch."""
-    clock_trusted: bool
-    """False: the host's clock was wrong, and observed_at is the broker's time."""
-    topic: str
-    partition: int
-    offset: int
-    local_time: datetime | None = None
-    """The host's own time, naive, as it was sent; None once it was stored."""
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -74,53 +42,52 @@ _payload = msgspec.json.Decoder(_Payload)
 class _Sealed(msgspec.Struct, frozen=True, gc=False):
     """All of a record but what is encrypted."""
 
-    record: Record
     config_id: int
     hostname: str
     local_time: datetime
     ciphertext: bytes
 
 
-def open_records(records: Sequence[Record], keyring: Keyring, decrypt: Decrypt) -> list[Reading | BadRecord]:
-    """Parse and decrypt records.
+def open_records(records: Sequence[Record], keyring: Keyring, decrypt: Decrypt) -> list[Outcome]:
+    """Parse and decrypt records, each of which holds one reading.
 
     Returns:
         For each, in order, its reading, or the reason why it can never be one.
     """
-    parsed: list[_Sealed | BadRecord] = []
+    outcomes = [Outcome(record, [], []) for record in records]
+    sealed: list[tuple[Outcome, _Sealed]] = []
     wanted = []
-    for record in records:
+    for outcome in outcomes:
         try:
-            sealed = _unwrapped(record)
-            wanted.append((keyring.private_key(sealed.config_id), sealed.ciphertext))
+            each = _unwrapped(outcome.record)
+            wanted.append((keyring.private_key(each.config_id), each.ciphertext))
         except BadRecord as bad:
-            parsed.append(bad)
+            outcome.errors.append(bad)
         else:
-            parsed.append(sealed)
-    plaintexts = iter(decrypt(wanted))
-    return [each if isinstance(each, BadRecord) else _opened(each, next(plaintexts)) for each in parsed]
+            sealed.append((outcome, each))
+    for (outcome, each), plaintext in zip(sealed, decrypt(wanted), strict=True):
+        try:
+            outcome.readings.append(_opened(outcome.record, each, plaintext))
+        except BadRecord as bad:
+            outcome.errors.append(bad)
+    return outcomes
 
 
 def _unwrapped(record: Record) -> _Sealed:
     envelope = _parse(record.value)
     _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
-    local_time = _local_time(envelope.datetime, record.timestamp * 1000)
+    local_time = _local_time(envelope.datetime, record.received_at)
     try:
         ciphertext = binascii.a2b_base64(envelope.payload, strict_mode=True)
     except ValueError as error:
         raise BadRecord(Reason.BAD_BASE64, str(error)) from error
-    return _Sealed(record, envelope.config_id, envelope.hostname, local_time, ciphertext)
+    return _Sealed(envelope.config_id, envelope.hostname, local_time, ciphertext)
 
 
-def _opened(sealed: _Sealed, plaintext: bytes | None) -> Reading | BadRecord:
-    try:
-        payload = _payload_of(plaintext, sealed.config_id)
-        _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
-    except BadRecord as bad:
-        return bad
-    record = sealed.record
-    received_at = record.timestamp * 1000
-    observed_at, trusted = resolve(sealed.local_time, received_at)
+def _opened(record: Record, sealed: _Sealed, plaintext: bytes | None) -> Reading:
+    payload = _payload_of(plaintext, sealed.config_id)
+    _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
+    observed_at, trusted = resolve(sealed.local_time, record.received_at)
     return Reading(
         id=hashlib.sha256(sealed.ciphertext).digest()[:ID_BYTES],
         config_id=sealed.config_id,
@@ -129,7 +96,7 @@ def _opened(sealed: _Sealed, plaintext: bytes | None) -> Reading | BadRecord:
         key=payload.key,
         value=payload.value,
         observed_at=observed_at,
-        received_at=received_at,
+        received_at=record.received_at,
         clock_trusted=trusted,
         topic=record.topic,
         partition=record.partition,

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,21 +10,19 @@ from faust.types import StreamT
 
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterOffice, TooManyDeadLetters
-from sparkle_app.envelope.v1 import Record
-from sparkle_app.ingest.decryption_pool import Opened, Opener, OpenerDied
+from sparkle_app.ingest.decryption_pool import Opener, OpenerDied
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.sql_writer import ReadingStore
 from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
-from sparkle_app.model.errors import BadRecord
-from sparkle_app.plugin_api import Reading
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.time import from_millis
 from sparkle_app.runtime.metrics import Metrics, Stage
 from sparkle_app.runtime.process import leave
 from sparkle_app.runtime.retry import until_done
 from sparkle_app.sealed.cipher import Sealer
 
 logger = logging.getLogger(__name__)
-Letters = list[tuple[Record, BadRecord]]
 
 
 class Ingest:
@@ -56,28 +53,26 @@ class Ingest:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
         finishing: asyncio.Task[None] | None = None
         async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
-            records, replayed = self._records(events)
+            records = self._records(events)
             opening = asyncio.create_task(self._opener.open(records))
             # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
             if finishing:
                 await finishing
-            finishing = asyncio.create_task(self._finish(stream, events, records, replayed, opening))
+            finishing = asyncio.create_task(self._finish(stream, events, opening))
 
     async def _finish(
-        self,
-        stream: StreamT[Any],
-        events: Events,
-        records: Sequence[Record],
-        replayed: Sequence[Record],
-        opening: "asyncio.Task[list[Opened]]",
+        self, stream: StreamT[Any], events: Events, opening: "asyncio.Task[list[Outcome]]"
     ) -> None:
+        number = sum(len(records_of(event)) for event in events)
+        topic = events[0].message.topic
         try:
             with self._metrics.stage_seconds.labels(Stage.OPEN).time():
-                opened = await opening
-            await self._keep(records, opened, replayed)
+                outcomes = await opening
+            for some in in_groups(outcomes, self._batch_size):
+                await self._keep(some)
             for event in events:
                 await stream.ack(event)
-            self._metrics.records.labels(records[0].topic).inc(len(records))
+            self._metrics.records.labels(topic).inc(number)
         except asyncio.CancelledError:
             raise
         except TooManyDeadLetters as fault:
@@ -85,61 +80,59 @@ class Ingest:
         except OpenerDied:
             leave(
                 "stopping: a process that decrypts was killed (out of memory?);"
-                f" {len(records)} records from {records[0].topic} were not acknowledged and will come again"
+                f" {number} records from {topic} were not acknowledged and will come again"
             )
         except Exception:
             logger.exception("a fault that has no name yet; please report it")
-            leave(
-                f"stopping: {len(records)} records from {records[0].topic} were not acknowledged and will come again"
-            )
+            leave(f"stopping: {number} records from {topic} were not acknowledged and will come again")
 
-    async def _keep(
-        self, records: Sequence[Record], opened: Sequence[Opened], replayed: Sequence[Record]
-    ) -> None:
-        """Make a batch durable: every record is a row, or a dead letter."""
+    async def _keep(self, outcomes: Sequence[Outcome]) -> None:
+        """Make records durable: every reading is a row, or a dead letter."""
         metrics = self._metrics
-        readings = [each for each in opened if isinstance(each, Reading)]
-        letters: Letters = [
-            (r, bad) for r, bad in zip(records, opened, strict=True) if isinstance(bad, BadRecord)
-        ]
         with metrics.stage_seconds.labels(Stage.STORE).time():
-            stored, refused = await until_done(Stage.STORE, metrics, lambda: self._store.store(readings))
-        if refused:
-            by_place = {_place(record): record for record in records}
-            letters += [(by_place[_place(reading)], bad) for reading, bad in refused]
-        if letters:
+            stored, refused = await until_done(Stage.STORE, metrics, lambda: self._store.store(outcomes))
+        for refusal in refused:
+            refusal.outcome.reject(refusal.reading, refusal.error)
+        if rejections := [each for outcome in outcomes for each in outcome.rejections]:
             # Those that were letters before are none the more.
-            before = set(map(_place, replayed))
-            new = [letter for letter in letters if _place(letter[0]) not in before]
-            self._office.admit(new, len(records) - len(replayed))
+            new = [outcome for outcome in outcomes if not outcome.record.replayed]
+            self._office.admit([each for outcome in new for each in outcome.rejections], len(new))
             with metrics.stage_seconds.labels(Stage.DEAD_LETTERS).time():
-                await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.send(letters))
+                await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.send(rejections))
         with metrics.stage_seconds.labels(Stage.FORWARD).time():
             await until_done(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
-        if replayed:
-            still_bad = {_place(record) for record, _ in letters}
-            mended = [record for record in replayed if _place(record) not in still_bad]
-            await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.withdraw(mended))
-        for plugin, number in Counter(reading.plugin for reading in stored).items():
-            metrics.readings.labels(plugin).inc(number)
-        for plugin, number in Counter(each.plugin for each in stored if not each.clock_trusted).items():
-            metrics.clocks_not_believed.labels(plugin).inc(number)
+        if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
+            await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.withdraw(replayed))
+        for plugin, readings in stored.items():
+            metrics.readings.labels(plugin).inc(len(readings))
+            if wrong := sum(not each.clock_trusted for each in readings):
+                metrics.clocks_not_believed.labels(plugin).inc(wrong)
 
-    def _records(self, events: Events) -> tuple[list[Record], list[Record]]:
-        """The records of a batch, and those among them that were dead letters and were sent back through."""
-        records, replayed = [], []
+    def _records(self, events: Events) -> list[Record]:
+        """The records of a batch; those that were dead letters as they were at first."""
+        records = []
         for fetched in chain.from_iterable(map(records_of, events)):
             # A record without a value (a tombstone) is no JSON either.
             value = fetched.value or b""
             ticket = dict(fetched.headers).get(REPLAY_HEADER) if fetched.headers else None
             record = replayed_record(value, ticket, self._sealer) if ticket else None
-            if record:
-                replayed.append(record)
-            else:
-                record = Record(fetched.topic, fetched.partition, fetched.offset, fetched.timestamp, value)
+            if not record:
+                at = from_millis(fetched.timestamp)
+                record = Record(fetched.topic, fetched.partition, fetched.offset, at, value)
             records.append(record)
-        return records, replayed
+        return records
 
 
-def _place(of: Record | Reading) -> tuple[str, int, int]:
-    return of.topic, of.partition, of.offset
+def in_groups(outcomes: Sequence[Outcome], most: int) -> Iterator[Sequence[Outcome]]:
+    """Outcomes in order, in groups of at most ``most`` readings; a record with more of them is a group of its own."""
+    group: list[Outcome] = []
+    size = 0
+    for outcome in outcomes:
+        number = len(outcome.readings) + len(outcome.errors)
+        if group and size + number > most:
+            yield group
+            group, size = [], 0
+        group.append(outcome)
+        size += number
+    if group:
+        yield group

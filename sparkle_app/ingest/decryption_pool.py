@@ -16,18 +16,21 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
 
 import msgspec
 
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import Decrypt, decrypt_each
 from sparkle_app.envelope.rsa_multibuffer import LANES
-from sparkle_app.envelope.v1 import Reading, Record, open_records
+from sparkle_app.envelope.v1 import open_records
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin_api import InvalidValue, Plugin
 
-Opened = Reading | BadRecord
 Plugins = Mapping[str, Plugin]
+_PLAIN = {float, int, str, bool, type(None)}
 # RSA takes an eighth of a millisecond or more: handing over costs little beside 16 of them, and nothing beside 240.
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 240
 
@@ -66,8 +69,8 @@ class Opener:
         # The first task starts them all.
         self._pool.submit(os.getpid).result()
 
-    async def open(self, records: Sequence[Record]) -> list[Opened]:
-        """For each record, in order, its reading or why it is none.
+    async def open(self, records: Sequence[Record]) -> list[Outcome]:
+        """For each record, in order, its readings, or why it has none.
 
         Raises:
             OpenerDied: when a process is gone; there is no way on but to start again.
@@ -83,7 +86,9 @@ class Opener:
             )
         except BrokenProcessPool as error:
             raise OpenerDied from error
-        return [each for chunk in packed for each in pickle.loads(chunk)]
+        # The records are here: what comes back of each is its readings and errors.
+        opened = chain.from_iterable(map(pickle.loads, packed))
+        return [Outcome(record, *each) for record, each in zip(records, opened, strict=True)]
 
     def close(self) -> None:
         """End the processes."""
@@ -92,48 +97,57 @@ class Opener:
 
 def open_readings(
     records: Sequence[Record], keyring: Keyring, plugins: Plugins, decrypt: Decrypt = decrypt_each
-) -> list[Opened]:
-    """For each record, in order, its reading or why it is none."""
-    return [
-        opened if isinstance(opened, BadRecord) else _judged(opened, plugins)
-        for opened in open_records(records, keyring, decrypt)
-    ]
-
-
-def _judged(reading: Reading, plugins: Plugins) -> Opened:
-    try:
-        return _validated(reading, plugins)
-    except BadRecord as bad:
-        return bad
+) -> list[Outcome]:
+    """For each record, in order, its readings, validated, or why it has none."""
+    outcomes = open_records(records, keyring, decrypt)
+    for outcome in outcomes:
+        opened, outcome.readings = outcome.readings, []
+        for reading in opened:
+            try:
+                outcome.readings.append(_validated(reading, plugins))
+            except BadRecord as bad:
+                outcome.errors.append(bad)
+    return outcomes
 
 
 def _validated(reading: Reading, plugins: Plugins) -> Reading:
     plugin = plugins.get(reading.plugin)
     if plugin is None:
-        raise BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")
+        why = "no installed plugin has the NAME that the payload gives"
+        raise BadRecord(Reason.UNKNOWN_PLUGIN, why, reading.index)
     try:
         valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
         # Whatever it raises is known here, where it concerns this reading only.
-        measured = plugin.measure(valid)
+        measured = plugin.measure(valid.as_stored())
         if measured is not None and not math.isfinite(measured):
             raise InvalidValue("expected a finite number to aggregate")
-        return valid
+        return _portable(valid)
     except InvalidValue as error:
-        raise BadRecord(Reason.INVALID_VALUE, str(error)) from error
+        raise BadRecord(Reason.INVALID_VALUE, str(error), reading.index) from error
     except MemoryError:
         # The process's fault, not the reading's.
         raise
     except Exception as error:
         # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
-        raise BadRecord(
-            Reason.INVALID_VALUE, f"{reading.plugin}'s validate or measure raised {type(error).__name__}"
-        ) from error
+        why = f"{reading.plugin}'s validate or measure raised {type(error).__name__}"
+        raise BadRecord(Reason.INVALID_VALUE, why, reading.index) from error
+
+
+def _portable(reading: Reading) -> Reading:
+    """What a plugin made of a value may be something that cannot be handed over."""
+    if type(reading.value) not in _PLAIN:
+        try:
+            pickle.loads(pickle.dumps(reading))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InvalidValue(f"expected a value that can be pickled: {type(error).__name__}") from error
+    return reading
 
 
 # In the processes.
 
 _shared: tuple[Keyring, Plugins, Decrypt]
-_PLAIN = {float, int, str, bool, type(None)}
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -158,19 +172,5 @@ def _end_with_parent() -> None:
 
 
 def _open_chunk(records: Sequence[Record]) -> bytes:
-    opened = [_portable(each) for each in open_readings(records, *_shared)]
-    return pickle.dumps(opened, pickle.HIGHEST_PROTOCOL)
-
-
-def _portable(opened: Opened) -> Opened:
-    """What a plugin made of a value may be something that cannot be handed over."""
-    if isinstance(opened, BadRecord) or type(opened.value) in _PLAIN:
-        return opened
-    try:
-        pickle.loads(pickle.dumps(opened))
-    except MemoryError:
-        raise
-    except Exception as error:
-        detail = f"a validated value that cannot be pickled: {type(error).__name__}"
-        return BadRecord(Reason.INVALID_VALUE, detail)
-    return opened
+    outcomes = open_readings(records, *_shared)
+    return pickle.dumps([(each.readings, each.errors) for each in outcomes], pickle.HIGHEST_PROTOCOL)

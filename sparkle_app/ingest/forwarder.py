@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.kafka.topology import partition_of
-from sparkle_app.model.sample import SAMPLE_ID_BYTES, Sample, Samples
-from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.model.sample import Sample, Samples
+from sparkle_app.plugin_api import Plugin, StoredReading
 from sparkle_app.sealed.cipher import Sealer
 from sparkle_app.sealed.samples import pack_samples
 
@@ -33,25 +33,24 @@ class Forwarder:
         self._sealer = sealer
         self._partitions = partitions
 
-    async def forward(self, readings: Iterable[Reading]) -> None:
+    async def forward(self, stored: Mapping[str, Iterable[StoredReading]]) -> None:
         """Send the samples of stored readings, and wait for the broker's acknowledgement.
+
+        Arguments:
+            stored: by the NAME of their plugin.
 
         Raises:
             TransientFault: when the broker did not acknowledge; some messages may have been sent.
         """
-        by_plugin: dict[str, dict[int, Samples]] = {}
-        for reading in readings:
-            value = self._plugins[reading.plugin].measure(reading)
-            if value is None:
-                continue
-            partition = partition_of(reading.hostname, self._partitions)
-            samples = by_plugin.setdefault(reading.plugin, {}).setdefault(partition, {})
-            sample = Sample(reading.id[:SAMPLE_ID_BYTES], reading.key, value, reading.observed_at)
-            samples.setdefault(reading.hostname, []).append(sample)
-        await asyncio.gather(*(self._publish(*item) for item in by_plugin.items()))
+        await asyncio.gather(*(self._forward(*item) for item in stored.items()))
 
-    async def _publish(self, plugin: str, by_partition: Mapping[int, Samples]) -> None:
-        publisher = self._publishers[plugin]
+    async def _forward(self, plugin: str, readings: Iterable[StoredReading]) -> None:
+        publisher, measure = self._publishers[plugin], self._plugins[plugin].measure
+        by_partition: dict[int, Samples] = {}
+        for reading in readings:
+            if (value := measure(reading)) is not None:
+                samples = by_partition.setdefault(partition_of(reading.hostname, self._partitions), {})
+                samples.setdefault(reading.hostname, []).append(Sample.of(reading, value))
         topic = publisher.name.encode()
         await publisher.publish(
             Message(self._sealer.seal(pack_samples(samples), topic), partition=partition)

@@ -1,16 +1,28 @@
-"""Storing a batch of readings in SQL, through each plugin's handler, in one transaction."""
+"""Storing a batch of readings in SQL, through each plugin, in one transaction."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 
 from sparkle_app.model.errors import BadRecord, Reason
-from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.record import Outcome
+from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import nothing_swallowed, refuses_row, transient
 
-Stored = tuple[list[Reading], list[tuple[Reading, BadRecord]]]
+Stored = dict[str, list[StoredReading]]
+"""Readings as SQL holds them now, by the NAME of their plugin."""
+
+
+class Refusal(NamedTuple):
+    """A reading that the database refuses."""
+
+    outcome: Outcome
+    reading: Reading
+    error: BadRecord
 
 
 class ReadingStore:
@@ -27,42 +39,48 @@ class ReadingStore:
         self._plugins = plugins
         self._executor = executor
 
-    async def store(self, readings: Sequence[Reading]) -> Stored:
-        """Store readings.
+    async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal]]:
+        """Store the readings of some records; the outcomes stay as they are.
 
         Returns:
-            The readings as SQL holds them now, and those that it refuses.
+            What SQL holds of them now, and the readings that it refuses.
 
         Raises:
             TransientFault: when the database does not work right now; then nothing is known to be stored.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._store, list(readings))
+        rows = [(outcome, reading) for outcome in outcomes for reading in outcome.readings]
+        stored: Stored = {}
+        refused: list[Refusal] = []
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._store, rows, stored, refused)
+        return stored, refused
 
-    def _store(self, readings: list[Reading]) -> Stored:
-        if not readings:
-            return [], []
+    def _store(self, rows: list[tuple[Outcome, Reading]], stored: Stored, refused: list[Refusal]) -> None:
+        if not rows:
+            return
         try:
-            return self._in_one_transaction(readings), []
+            for plugin, readings in self._in_one_transaction([reading for _, reading in rows]).items():
+                stored.setdefault(plugin, []).extend(readings)
+            return
         except Exception as error:
             if not refuses_row(error):
                 raise transient(error) from error
-            if len(readings) == 1:
-                detail = f"{type(error).__name__} from {readings[0].plugin}'s table"
-                return [], [(readings[0], BadRecord(Reason.REFUSED_BY_DATABASE, detail))]
-        half = len(readings) // 2
-        (stored, refused), (more_stored, more_refused) = (
-            self._store(readings[:half]),
-            self._store(readings[half:]),
-        )
-        return stored + more_stored, refused + more_refused
+            if len(rows) == 1:
+                ((outcome, reading),) = rows
+                detail = f"{type(error).__name__} from {reading.plugin}'s table"
+                bad = BadRecord(Reason.REFUSED_BY_DATABASE, detail, reading.index)
+                refused.append(Refusal(outcome, reading, bad))
+                return
+        half = len(rows) // 2
+        self._store(rows[:half], stored, refused)
+        self._store(rows[half:], stored, refused)
 
-    def _in_one_transaction(self, readings: list[Reading]) -> list[Reading]:
+    def _in_one_transaction(self, readings: list[Reading]) -> Stored:
         by_plugin: dict[str, list[Reading]] = {}
         for reading in readings:
             by_plugin.setdefault(reading.plugin, []).append(reading)
-        stored: list[Reading] = []
+        stored: Stored = {}
         with self._engine.begin() as connection, nothing_swallowed():
             # Sorted, so that two workers never wait for each other in a circle.
             for name in sorted(by_plugin):
-                stored += self._plugins[name].store_readings(connection, by_plugin[name])
+                stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))
         return stored

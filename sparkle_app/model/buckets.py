@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from sparkle_app.model.sample import Sample
+from sparkle_app.model.time import span
 
 
 class Statistics(msgspec.Struct, array_like=True, gc=False):
@@ -114,7 +115,7 @@ def _unpacked(first: int, metrics: dict[str, list[Any]]) -> dict[str, Statistics
 
 def bucket_start(at: int, resolution: int) -> int:
     """Start of the bucket of ``resolution`` seconds that holds ``at``; both microseconds since the epoch."""
-    return at - at % (resolution * 1_000_000)
+    return at - at % span(resolution)
 
 
 def merge_into(metrics: dict[str, Statistics], metric: str, statistics: Statistics) -> None:

@@ -42,13 +42,15 @@ class BadRecord(Exception):
     Arguments:
         reason: the closed-list word that headers, logs and metrics carry.
         detail: one line for the log. It never holds a decrypted value: it may travel where the broker sees it.
+        index: which reading of the record; None: the record as a whole.
     """
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        # Both are arguments, so that it can be handed over between processes.
-        super().__init__(reason, detail)
+    def __init__(self, reason: Reason, detail: str, index: int | None = None) -> None:
+        # All are arguments, so that it can be handed over between processes.
+        super().__init__(reason, detail, index)
         self.reason = reason
         self.detail = detail
+        self.index = index
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"

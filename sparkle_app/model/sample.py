@@ -2,6 +2,8 @@
 
 import msgspec
 
+from sparkle_app.model.reading import StoredReading
+
 SAMPLE_ID_BYTES = 8
 
 
@@ -14,6 +16,11 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: float
     observed_at: int
     """Microseconds since the epoch."""
+
+    @classmethod
+    def of(cls, reading: StoredReading, value: float) -> "Sample":
+        """The sample of a stored reading, of which ``value`` is aggregated."""
+        return cls(reading.id[:SAMPLE_ID_BYTES], reading.key, value, reading.observed_at)
 
 
 Samples = dict[str, list[Sample]]

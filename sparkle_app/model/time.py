@@ -1,5 +1,6 @@
-"""Instants: microseconds since 1970-01-01 UTC, as integers."""
+"""Instants: microseconds since 1970-01-01 UTC, as integers. What others count otherwise is converted here."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -18,6 +19,54 @@ def micros(moment: datetime) -> int:
 def moment(at: int) -> datetime:
     """Microseconds since the epoch as an aware datetime in UTC."""
     return _EPOCH + timedelta(microseconds=at)
+
+
+def from_millis(milliseconds: int) -> int:
+    """Kafka's timestamps, in milliseconds, as microseconds."""
+    return milliseconds * 1000
+
+
+def to_millis(at: int) -> int:
+    """Microseconds as Kafka's timestamps, in milliseconds."""
+    return at // 1000
+
+
+def from_seconds(seconds: float) -> int:
+    """Seconds since the epoch, as time.time() gives them, as microseconds."""
+    return int(seconds * 1_000_000)
+
+
+def span(seconds: int) -> int:
+    """A length in seconds as microseconds."""
+    return seconds * 1_000_000
+
+
+def rfc3339(at: int) -> str:
+    """Microseconds since the epoch as text in UTC, RFC 3339."""
+    return moment(at).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(text: str) -> int:
+    """A time with its offset from UTC (RFC 3339), or a date, which begins in UTC, as microseconds since the epoch.
+
+    Raises:
+        ValueError: naming what was expected.
+    """
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
+        text += "T00:00:00Z"
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("a time such as 2026-11-23T12:00:00Z, or a date such as 2026-11-23") from error
+    if at.tzinfo is None:
+        raise ValueError("a time with its offset from UTC, such as 2026-11-23T12:00:00Z")
+    try:
+        found = micros(at)
+    except OverflowError as error:
+        raise ValueError("a time between the years 2000 and 2100") from error
+    if not EARLIEST <= found <= LATEST:
+        raise ValueError("a time between the years 2000 and 2100")
+    return found
 
 
 def utc_text(at: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection
 from sqlalchemy.orm import Session, mapped_column
 
-from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
+from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 
 
 def adapted(module: ModuleType, name: str) -> Plugin | None:
@@ -51,7 +51,7 @@ class EarlierPlugin(Plugin):
         """Anything; what the package refuses becomes a dead letter when it is stored."""
         return value
 
-    def measure(self, reading: Reading) -> float | None:
+    def measure(self, reading: StoredReading) -> float | None:
         """Finite numbers are aggregated, anything else is only stored."""
         value = reading.value
         if isinstance(value, bool) or not isinstance(value, int | float):

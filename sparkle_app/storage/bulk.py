@@ -22,7 +22,6 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
-    Uuid,
     bindparam,
     cast,
     column,
@@ -32,15 +31,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 
 from sparkle_app.model.time import moment, utc_text
-from sparkle_app.storage.models import UtcDateTime
+from sparkle_app.storage.models import ReadingId, UtcDateTime
 from sparkle_app.storage.statements import INSERT, chunks
 
 Row = dict[str, Any]
-"""The value of each column, the same columns in every row: times as :func:`time` gives them, ids in hexadecimal without
-hyphens, others as SQLAlchemy takes them."""
+"""The value of each column, the same columns in every row: times as :func:`time` gives them, ids as :func:`native_id`
+does, others as SQLAlchemy takes them."""
 OnConflict = Callable[[Any], Any]
 """Adds its ON CONFLICT to an INSERT."""
-_PLAIN = {BigInteger, Boolean, Double, Integer, String, UtcDateTime, Uuid}
+_PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, UtcDateTime}
 
 
 @cache
@@ -56,14 +55,19 @@ def time(dialect: str, table: Table) -> Callable[[int], Any]:
     return utc_text if dialect == "sqlite" else _with_offset
 
 
+def native_id(dialect: str, table: Table) -> Callable[[bytes], Any]:
+    """Gives a reading's id as a value for a column of this table."""
+    return bytes.hex if takes(dialect, table) else bytes
+
+
 def _with_offset(at: int) -> str:
     return f"{utc_text(at)}+00"
 
 
 def insert_new(
     connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
-) -> set[str]:
-    """Insert the rows whose ``id`` the table does not have yet; return the ids of those inserted now, hexadecimal.
+) -> set[bytes]:
+    """Insert the rows whose ``id`` the table does not have yet; return the ids of those inserted now.
 
     Arguments:
         rows: no id twice.
@@ -77,12 +81,11 @@ def insert_new(
         known = set(found.scalars())
         if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
             insert(connection, table, new, on_conflict)
-        return set(ids) - known
-    inserted: set[str] = set()
+        return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
+    inserted: set[bytes] = set()
     for some in chunks(rows):
         statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
-        new_ids = connection.execute(statement, {"rows": _json(table, some)}).scalars()
-        inserted.update(id_.replace("-", "") for id_ in new_ids)
+        inserted.update(connection.execute(statement, {"rows": _json(table, some)}).scalars())
     return inserted
 
 

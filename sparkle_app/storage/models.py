@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, Double, Index, Integer, String, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
@@ -34,13 +35,28 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class ReadingId(TypeDecorator[bytes]):
+    """The 16 bytes of a reading's id, as the database's UUID (32 hexadecimal digits where it has none)."""
+
+    impl = Uuid(as_uuid=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
+        """Bytes as a UUID."""
+        return None if value is None else UUID(bytes=value)
+
+    def process_result_value(self, value: UUID | None, dialect: Dialect) -> bytes | None:
+        """A UUID as bytes."""
+        return None if value is None else value.bytes
+
+
 class ReadingsTable(Base):
     """Raw readings: one row for each reading, whatever is sent again. Subclass it and set ``__tablename__``."""
 
     __abstract__ = True
 
-    id: Mapped[str] = mapped_column(Uuid(as_uuid=False), primary_key=True)
-    """First 16 bytes of the ciphertext's SHA-256, in hexadecimal."""
+    id: Mapped[bytes] = mapped_column(ReadingId, primary_key=True)
+    """First 16 bytes of the ciphertext's SHA-256."""
     config_id: Mapped[int] = mapped_column(BigInteger)
     hostname: Mapped[str] = mapped_column(String(1024))
     metric: Mapped[str] = mapped_column(String(255))

@@ -1,12 +1,11 @@
 """Raw readings in a :class:`ReadingsTable`: the statements behind the defaults of plugins."""
 
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from sparkle_app.envelope.v1 import Reading
+from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.statements import INSERT, chunks
@@ -17,10 +16,10 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
     if not readings:
         return set()
     dialect = connection.dialect.name
-    time = bulk.time(dialect, table)
+    native_id, time = bulk.native_id(dialect, table), bulk.time(dialect, table)
     rows = [
         {
-            "id": reading.id.hex(),
+            "id": native_id(reading.id),
             "config_id": reading.config_id,
             "hostname": reading.hostname,
             "metric": reading.key,
@@ -39,22 +38,23 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
         return insert.on_conflict_do_nothing(index_elements=[table.c.id])
 
     if bulk.takes(dialect, table):
-        return set(map(bytes.fromhex, bulk.insert_new(connection, table, rows, skipping_known)))
+        return bulk.insert_new(connection, table, rows, skipping_known)
     statement = skipping_known(INSERT[dialect](table)).returning(table.c.id)
-    return {uuid.UUID(id_).bytes for id_ in connection.execute(statement, rows).scalars()}
+    return set(connection.execute(statement, rows).scalars())
 
 
-def select_known(connection: Connection, table: Table, readings: Sequence[Reading]) -> Iterator[Reading]:
+def select_known(
+    connection: Connection, table: Table, readings: Sequence[Reading]
+) -> Iterator[StoredReading]:
     """These readings as the table holds them."""
-    plugins = {reading.id: reading.plugin for reading in readings}
-    for some in chunks([str(uuid.UUID(bytes=id_)) for id_ in plugins]):
+    for some in chunks([reading.id for reading in readings]):
         for row in connection.execute(select(table).where(table.c.id.in_(some))).mappings():
-            yield _reading_of(row, plugins[uuid.UUID(row["id"]).bytes])
+            yield _reading_of(row)
 
 
 def select_span(
     connection: Connection, table: Table, hostnames: Sequence[str], start: int, end: int, limit: int | None
-) -> Iterator[Reading]:
+) -> Iterator[StoredReading]:
     """Readings of some hosts and a time, in the order of event time."""
     for some in chunks(hostnames):
         statement = (
@@ -64,7 +64,7 @@ def select_span(
             .limit(limit)
         )
         for row in connection.execute(statement).mappings():
-            yield _reading_of(row, "")
+            yield _reading_of(row)
 
 
 def select_counts(
@@ -100,12 +100,11 @@ def within(table: Table, start: int, end: int) -> tuple[ColumnElement[bool], ...
     return table.c.observed_at >= moment(start), table.c.observed_at < moment(end)
 
 
-def _reading_of(row: Any, plugin: str) -> Reading:
-    return Reading(
-        id=uuid.UUID(row["id"]).bytes,
+def _reading_of(row: Any) -> StoredReading:
+    return StoredReading(
+        id=row["id"],
         config_id=row["config_id"],
         hostname=row["hostname"],
-        plugin=plugin,
         key=row["metric"],
         value=row["value"],
         observed_at=micros(row["observed_at"]),

@@ -5,7 +5,7 @@ A reading goes the whole way of the library code: collect, encrypt, decrypt, val
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -19,13 +19,14 @@ from sqlalchemy.engine import make_url
 
 from demo.collector import make_record
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.envelope.v1 import Record
 from sparkle_app.ingest.decryption_pool import open_readings
 from sparkle_app.ingest.sql_writer import ReadingStore
 from sparkle_app.model.buckets import Bucket, bucket_start, rows_of
-from sparkle_app.model.sample import SAMPLE_ID_BYTES, Sample
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.sample import Sample
+from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
-from sparkle_app.plugin_api import Base, InvalidValue, Reading
+from sparkle_app.plugin_api import Base, InvalidValue, StoredReading
 from sparkle_app.storage.engine import make_engine, reading
 
 FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
@@ -91,41 +92,54 @@ def test_values_out_of_bounds_are_refused(plugin: InstalledPlugin) -> None:
             assert plugin.handler.validate("key", bound) == bound
 
 
-def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, tmp_path: Path) -> None:
+def recording(measure: Callable[[StoredReading], Any], seen: list[StoredReading]) -> Callable[..., Any]:
+    """``measure``, with what it is given noted."""
+
+    def recorded(reading: StoredReading) -> Any:
+        seen.append(reading)
+        return measure(reading)
+
+    return recorded
+
+
+def test_a_reading_goes_the_whole_way(
+    plugin: InstalledPlugin, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "rsa_key_7").write_bytes(KEY.export_key())
     name, value = plugin.name, a_valid_value(plugin)
     now = datetime(2026, 11, 23, 12, 0, 30)
-    at = int(now.timestamp() * 1000)
+    at = from_seconds(now.timestamp())
     record = make_record(KEY.public_key(), 7, "a host", now, name, "some/key 1", value)
     records = [Record(plugin.manifest.topic, 0, 5, at, record)]
 
-    async def through() -> tuple[list[Any], Any]:
-        opened = open_readings(records, Keyring(tmp_path), {name: plugin.handler})
+    # What is aggregated of a reading: asked for when it is validated, forwarded, and read again.
+    measured: list[StoredReading] = []
+    monkeypatch.setattr(plugin.handler, "measure", recording(plugin.handler.measure, measured))
+
+    async def through() -> tuple[list[Outcome], Any]:
+        outcomes = open_readings(records, Keyring(tmp_path), {name: plugin.handler})
         with ThreadPoolExecutor() as executor:
             store = ReadingStore(engine, {name: plugin.handler}, executor)
-            first = await store.store([each for each in opened if isinstance(each, Reading)])
-            again = await store.store([each for each in opened if isinstance(each, Reading)])
-        # SQL does not keep what the host's own clock showed.
-        stored, refused = first
-        assert ([msgspec.structs.replace(each, local_time=None) for each in stored], refused) == again
-        return opened, first
+            first = await store.store(outcomes)
+            assert await store.store(outcomes) == first
+        return outcomes, first
 
-    opened, (stored, refused) = asyncio.run(through())
-    assert refused == []
-    assert stored == opened
+    (outcome,), (by_plugin, refused) = asyncio.run(through())
+    assert (refused, outcome.errors) == ([], [])
+    stored = by_plugin[name]
+    assert stored == [each.as_stored() for each in outcome.readings]
     start = bucket_start(stored[0].observed_at, 60)
     with reading(engine) as connection:
         loaded = list(plugin.handler.load_readings(connection, ["a host"], start, start + MINUTE))
         others = list(plugin.handler.load_readings(connection, ["another host"], start, start + MINUTE))
         earlier = list(plugin.handler.load_readings(connection, ["a host"], start - MINUTE, start))
-    as_stored = [msgspec.structs.replace(each, local_time=None) for each in stored]
-    assert [msgspec.structs.replace(each, plugin=name) for each in loaded] == as_stored
+    assert loaded == stored
     assert others == earlier == []
 
     bucket = Bucket()
-    bucket.add(
-        Sample(loaded[0].id[:SAMPLE_ID_BYTES], loaded[0].key, plugin.handler.measure(loaded[0]), start)
-    )
+    number = plugin.handler.measure(loaded[0])
+    assert measured == [*stored, *loaded]
+    bucket.add(Sample.of(loaded[0], number))
     rows = rows_of("a host", start, 60, bucket)
     for _ in range(2):
         with engine.begin() as connection:
@@ -135,7 +149,7 @@ def test_a_reading_goes_the_whole_way(plugin: InstalledPlugin, engine: Engine, t
             plugin.handler.load_aggregates(connection, ["a host"], "some/key 1", 60, start, start + MINUTE)
         )
     assert found == rows
-    assert (found[0].statistics.count, found[0].statistics.sum) == (1, plugin.handler.measure(loaded[0]))
+    assert (found[0].statistics.count, found[0].statistics.sum) == (1, number)
 
     # Of one bucket, the metric that is to be made anew and no other.
     other = msgspec.structs.replace(rows[0], metric="another key")

@@ -14,9 +14,9 @@ from sparkle_app.config.settings import Broker as BrokerSettings
 from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import letter_headers, letter_key
 from sparkle_app.dead_letters.reader import letters_of_last_minute
-from sparkle_app.envelope.v1 import Record as HandledRecord
 from sparkle_app.kafka.topology import dead_letter_topic
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.record import Record as HandledRecord
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector

@@ -12,10 +12,11 @@ from sqlalchemy import Engine, Float, Uuid, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from sparkle_app.ingest.sql_writer import ReadingStore, Stored
+from sparkle_app.ingest.sql_writer import ReadingStore, Refusal
 from sparkle_app.model.errors import Reason, TransientFault
+from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin.legacy import EarlierPlugin
-from sparkle_app.plugin_api import Base, Reading
+from sparkle_app.plugin_api import Base, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine
 from tests.integration.test_statements import START
 
@@ -75,10 +76,12 @@ def a_reading(number: int, plugin: str, value: Any) -> Reading:
     )
 
 
-def store(engine: Engine, plugin: str, values: list[Any]) -> Stored:
+def store(engine: Engine, plugin: str, values: list[Any]) -> tuple[list[StoredReading], list[Refusal]]:
     readings = [a_reading(number, plugin, value) for number, value in enumerate(values)]
+    outcomes = [Outcome(Record("telemetry", 0, each.offset, START, b""), [each], []) for each in readings]
     with ThreadPoolExecutor() as executor:
-        return asyncio.run(ReadingStore(engine, PACKAGES, executor).store(readings))
+        stored, refused = asyncio.run(ReadingStore(engine, PACKAGES, executor).store(outcomes))
+    return stored.get(plugin, []), refused
 
 
 def run(engine: Engine, *statements: str) -> None:
@@ -98,7 +101,9 @@ def test_a_value_that_a_column_does_not_take_is_refused_alone(
     engine: Engine, plugin: str, value: object
 ) -> None:
     stored, refused = store(engine, plugin, [*map(float, range(5)), value, *map(float, range(5, 9))])
-    assert [(each.offset, bad.reason) for each, bad in refused] == [(5, Reason.REFUSED_BY_DATABASE)]
+    assert [(each.outcome.record.offset, each.error.reason) for each in refused] == [
+        (5, Reason.REFUSED_BY_DATABASE)
+    ]
     assert len(stored) == 9
     assert levels(engine) == [float(n) for n in range(9)]
 

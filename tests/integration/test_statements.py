@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
-from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable
+from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 from sparkle_app.storage import bulk
 from sparkle_app.storage.aggregates import (
     delete_aggregates,
@@ -44,7 +44,7 @@ class Fast(Plugin):
 class Plain(Fast):
     """Something replaced, so that it counts one by one."""
 
-    def measure(self, reading: Reading) -> float:
+    def measure(self, reading: StoredReading) -> float:
         return super().measure(reading)
 
 

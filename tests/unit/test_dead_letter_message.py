@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from sparkle_app.dead_letters.message import (
@@ -10,12 +11,12 @@ from sparkle_app.dead_letters.message import (
     read_letter,
     replayed_record,
 )
-from sparkle_app.envelope.v1 import Record
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.record import Record
 from sparkle_app.sealed.cipher import Sealer
 
 VALUE = '{"config_id": 7, "hostname": "host-1", "payload": "§"}'.encode()
-RECORD = Record("telemetry", 3, 1205, 1_700_000_000_123, VALUE)
+RECORD = Record("telemetry", 3, 1205, 1_700_000_000_123_000, VALUE)
 BAD = BadRecord(Reason.BAD_BASE64, "no base64")
 SEALER = Sealer(b"k" * 32)
 
@@ -27,6 +28,13 @@ def test_a_letter_holds_the_record_as_it_came() -> None:
     assert letter.sender == Sender(7, "host-1")
     assert letter.whole
     assert letter_key(RECORD) == b"telemetry/3/1205"
+
+
+def test_a_letter_can_stand_for_one_reading_of_its_record() -> None:
+    bad = BadRecord(Reason.INVALID_VALUE, "expected a number", 3)
+    letter = read_letter(letter_value(RECORD), letter_headers(RECORD, bad))
+    assert (letter.record, letter.index) == (RECORD, 3)
+    assert letter_key(RECORD, letter.index) == b"telemetry/3/1205/3"
 
 
 @pytest.mark.parametrize("value", [b"junk", b"[1]", b"\xff", b"", b"[" * 100_000])
@@ -51,7 +59,7 @@ def test_what_lacks_a_header_is_no_letter(without: str) -> None:
 
 def test_a_ticket_is_good_for_its_record_only() -> None:
     ticket = make_ticket(RECORD, SEALER)
-    assert replayed_record(RECORD.value, ticket, SEALER) == RECORD
+    assert replayed_record(RECORD.value, ticket, SEALER) == msgspec.structs.replace(RECORD, replayed=True)
     assert replayed_record(RECORD.value + b" ", ticket, SEALER) is None
     assert replayed_record(RECORD.value, ticket, Sealer(b"x" * 32)) is None
     assert replayed_record(RECORD.value, b"telemetry/3/1205", SEALER) is None

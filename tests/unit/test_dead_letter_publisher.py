@@ -1,14 +1,14 @@
 import pytest
 
 from sparkle_app.dead_letters.publisher import DeadLetterOffice, TooManyDeadLetters
-from sparkle_app.envelope.v1 import Record
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.record import Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
 
 RECORD = Record("telemetry", 3, 9, 0, b"")
-LETTER = (RECORD, BadRecord(Reason.NOT_JSON, "expected an object"))
-UNOPENED = (RECORD, BadRecord(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7"))
-UNKNOWN = (RECORD, BadRecord(Reason.UNKNOWN_CONFIG, "no key rsa_key_8"))
+LETTER = Rejection(RECORD, BadRecord(Reason.NOT_JSON, "expected an object"))
+UNOPENED = Rejection(RECORD, BadRecord(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7"))
+UNKNOWN = Rejection(RECORD, BadRecord(Reason.UNKNOWN_CONFIG, "no key rsa_key_8"))
 
 
 def test_more_dead_letters_than_a_minute_allows_stop_the_worker() -> None:

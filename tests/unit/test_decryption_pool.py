@@ -16,10 +16,11 @@ import pytest
 
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import Sealed
-from sparkle_app.envelope.v1 import Record
-from sparkle_app.ingest.decryption_pool import Opened, Opener, OpenerDied, open_readings
+from sparkle_app.ingest.decryption_pool import Opener, OpenerDied, open_readings
 from sparkle_app.model.errors import BadRecord, Reason
-from sparkle_app.plugin_api import Plugin, Reading
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.time import from_seconds
+from sparkle_app.plugin_api import Plugin, Reading, StoredReading
 from tests.support.collector import Collector
 from tests.support.eventually import eventually
 from tests.support.worker import PROJECT
@@ -47,7 +48,7 @@ class Anything(Plugin):
             else value
         )
 
-    def measure(self, reading: Reading) -> float | None:
+    def measure(self, reading: StoredReading) -> float | None:
         return reading.value if isinstance(reading.value, float) else None
 
 
@@ -72,11 +73,17 @@ def records(collector: Collector, values: list[object]) -> list[Record]:
         collector.record(f"host {n % 7}", "Any", f"key {n}", value, now) for n, value in enumerate(values)
     ]
     sent += [b"junk", collector.record("host", "None such", "key", 1.0, now)]
-    return [Record("telemetry", 3, n, int(now.timestamp() * 1000), value) for n, value in enumerate(sent)]
+    at = from_seconds(now.timestamp())
+    return [Record("telemetry", 3, n, at, value) for n, value in enumerate(sent)]
 
 
-def plain(opened: list[Opened]) -> list[Reading | str]:
-    return [str(each) if isinstance(each, BadRecord) else each for each in opened]
+def plain(outcomes: list[Outcome]) -> list[Reading | str]:
+    """Each record's one reading, or its error."""
+    found: list[Reading | str] = []
+    for outcome in outcomes:
+        (one,) = [*outcome.readings, *map(str, outcome.errors)]
+        found.append(one)
+    return found
 
 
 async def test_processes_open_as_the_plain_function_does(
@@ -84,7 +91,9 @@ async def test_processes_open_as_the_plain_function_does(
 ) -> None:
     values = [float(n) for n in range(300)] + [None, "text", {"a": [1, 2]}, 10**40, 1.5]
     many = records(collector, values)
-    opened = plain(await opener.open(many))
+    outcomes = await opener.open(many)
+    assert [outcome.record for outcome in outcomes] == many
+    opened = plain(outcomes)
     assert opened == plain(open_readings(many, Keyring(tmp_path), PLUGINS))
     assert [each.value for each in opened if isinstance(each, Reading)] == values
     assert [each for each in opened if isinstance(each, str)] == [
@@ -107,7 +116,8 @@ async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
     opener = Opener(Keyring(tmp_path), PLUGINS, 2, none_of_them)
     opened = await opener.open(records(collector, [1.0] * 699)[:-2])
     opener.close()
-    assert {each.reason for each in opened if isinstance(each, BadRecord)} == {Reason.UNDECRYPTABLE}
+    assert {error.reason for outcome in opened for error in outcome.errors} == {Reason.UNDECRYPTABLE}
+    assert not any(outcome.readings for outcome in opened)
     assert len(opened) == 699
     assert sorted(map(int, sizes.read_text().split())) == [699 % 240, 240, 240]
 
@@ -117,10 +127,9 @@ async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
     opener: Opener, collector: Collector, value: str
 ) -> None:
     first, second, third, *_ = await opener.open(records(collector, [1.0, value, 2.0]))
-    assert isinstance(first, Reading)
-    assert isinstance(third, Reading)
-    assert isinstance(second, BadRecord)
-    assert second.reason is Reason.INVALID_VALUE
+    assert [each.value for each in [*first.readings, *third.readings]] == [1.0, 2.0]
+    assert [error.reason for error in second.errors] == [Reason.INVALID_VALUE]
+    assert not second.readings
 
 
 async def test_memory_that_is_short_makes_no_bad_record(opener: Opener, collector: Collector) -> None:

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
-from sparkle_app.envelope.v1 import Reading, Record, open_records
+from sparkle_app.envelope.v1 import open_records
 from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.record import Record
 from sparkle_app.model.time import micros
 
 KEY = RSA.generate(2048)
@@ -33,7 +35,7 @@ def encrypted(inner: Any, key: RSA.RsaKey = KEY) -> str:
     return base64.b64encode(PKCS1_OAEP.new(key.public_key()).encrypt(text)).decode()
 
 
-def record(timestamp: int = int(SENT_AT.timestamp() * 1000), **changes: Any) -> Record:
+def record(received_at: int = micros(SENT_AT), **changes: Any) -> Record:
     fields = {
         "config_id": 7,
         "hostname": "web-1",
@@ -41,14 +43,16 @@ def record(timestamp: int = int(SENT_AT.timestamp() * 1000), **changes: Any) -> 
         "payload": encrypted({"plugin": "Temperature", "key": "coretemp/Core 0", "value": 42.5}),
     } | changes
     value = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
-    return Record("telemetry", 3, 99, timestamp, value)
+    return Record("telemetry", 3, 99, received_at, value)
 
 
 def open_record(record: Record, keyring: Keyring) -> Reading:
-    [opened] = open_records([record], keyring, decrypt_each)
-    if isinstance(opened, BadRecord):
-        raise opened
-    return opened
+    [outcome] = open_records([record], keyring, decrypt_each)
+    assert outcome.record is record
+    assert len(outcome.readings) + len(outcome.errors) == 1
+    for error in outcome.errors:
+        raise error
+    return outcome.readings[0]
 
 
 def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
@@ -66,7 +70,7 @@ def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
 
 def test_a_retry_has_the_id_of_the_first_try_and_another_reading_has_not(keyring: Keyring) -> None:
     sent = record()
-    again = Record("telemetry", 5, 1, sent.timestamp + 60_000, sent.value)
+    again = Record("telemetry", 5, 1, sent.received_at + 60_000_000, sent.value)
     assert open_record(again, keyring).id == open_record(sent, keyring).id
     assert open_record(record(), keyring).id != open_record(sent, keyring).id
 
@@ -102,7 +106,7 @@ BAD = {
     "a date of year 1": (record(datetime="0001-01-01T00:00:00"), Reason.BAD_DATETIME),
     "a date of year 9999": (record(datetime="9999-12-31T23:59:59"), Reason.BAD_DATETIME),
     "a date with an offset": (record(datetime="2026-11-23T15:00:00+03:00"), Reason.BAD_DATETIME),
-    "a broker's time of year 1970": (record(timestamp=-1), Reason.BAD_DATETIME),
+    "a broker's time of year 1970": (record(received_at=-1), Reason.BAD_DATETIME),
     "no base64": (record(payload="!!!!"), Reason.BAD_BASE64),
     "base64 cut short": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
     "an unknown config": (record(config_id=8), Reason.UNKNOWN_CONFIG),
@@ -171,6 +175,8 @@ def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
     ),
     st.integers(-(2**63), 2**63 - 1),
 )
-def test_whatever_comes_is_a_bad_record_and_no_crash(keyring: Keyring, value: bytes, timestamp: int) -> None:
+def test_whatever_comes_is_a_bad_record_and_no_crash(
+    keyring: Keyring, value: bytes, received_at: int
+) -> None:
     with pytest.raises(BadRecord):
-        open_record(Record("t", 0, 0, timestamp, value), keyring)
+        open_record(Record("t", 0, 0, received_at, value), keyring)

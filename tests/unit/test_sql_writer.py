@@ -13,10 +13,19 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.ingest.sql_writer import ReadingStore, Refusal
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import Reason, TransientFault
-from sparkle_app.plugin_api import AggregatesTable, Base, InvalidValue, Plugin, Reading, ReadingsTable
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.plugin_api import (
+    AggregatesTable,
+    Base,
+    InvalidValue,
+    Plugin,
+    Reading,
+    ReadingsTable,
+    StoredReading,
+)
 from sparkle_app.storage.engine import make_engine, reading, refuses_row
 
 
@@ -38,7 +47,7 @@ class Plain(Plugin):
 class Refusing(Plain):
     """Its database refuses the value 13."""
 
-    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
         if any(each.value == 13 for each in readings):
             connection.execute(text("INSERT INTO stored_readings (id) VALUES (NULL)"))
         return super().store_readings(connection, readings)
@@ -70,9 +79,16 @@ def a_reading(number: int, **changes: Any) -> Reading:
     return msgspec.structs.replace(plain, **changes)
 
 
-def store(engine: Engine, plugin: Plugin, readings: list[Reading]) -> Any:
+def store(
+    engine: Engine, plugin: Plugin, readings: list[Reading]
+) -> tuple[list[StoredReading], list[Refusal]]:
+    record = Record("telemetry", 2, 0, 0, b"")
+    outcomes = [Outcome(record, [reading], []) for reading in readings]
     with ThreadPoolExecutor() as executor:
-        return asyncio.run(ReadingStore(engine, {"Plain": plugin}, executor).store(readings))
+        stored, refused = asyncio.run(ReadingStore(engine, {"Plain": plugin}, executor).store(outcomes))
+    assert set(stored) <= {"Plain"}
+    assert all(refusal.reading in refusal.outcome.readings for refusal in refused)
+    return stored.get("Plain", []), refused
 
 
 def count(engine: Engine) -> int:
@@ -89,7 +105,7 @@ def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
         loaded = list(
             Plain().load_readings(connection, ["host-1"], readings[0].observed_at, readings[1000].observed_at)
         )
-    assert loaded == [msgspec.structs.replace(each, plugin="") for each in readings[1:1000:3]]
+    assert loaded == [each.as_stored() for each in readings[1:1000:3]]
 
 
 def test_what_is_sent_again_is_stored_once_and_returned_as_it_was_stored(engine: Engine) -> None:
@@ -97,14 +113,16 @@ def test_what_is_sent_again_is_stored_once_and_returned_as_it_was_stored(engine:
     replayed = a_reading(1, observed_at=5, received_at=6, value=99.0, offset=1000)
     stored, refused = store(engine, Plain(), [replayed, a_reading(3), a_reading(3, offset=1001)])
     assert refused == []
-    assert sorted(stored, key=lambda each: each.id) == [a_reading(1), a_reading(3)]
+    assert sorted(stored, key=lambda each: each.id) == [a_reading(1).as_stored(), a_reading(3).as_stored()]
     assert count(engine) == 3
 
 
 def test_one_refused_row_does_not_stop_its_500_neighbours(engine: Engine) -> None:
     stored, refused = store(engine, Refusing(), [a_reading(number) for number in range(500)])
     assert len(stored) == 499
-    assert [(each.value, bad.reason) for each, bad in refused] == [(13.0, Reason.REFUSED_BY_DATABASE)]
+    assert [(each.reading.value, each.error.reason) for each in refused] == [
+        (13.0, Reason.REFUSED_BY_DATABASE)
+    ]
     assert count(engine) == 499
 
 
@@ -134,7 +152,9 @@ def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
     class Failing(Plain):
-        def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[Reading]:
+        def store_readings(
+            self, connection: Connection, readings: Sequence[Reading]
+        ) -> Sequence[StoredReading]:
             super().store_readings(connection, readings)
             raise ConnectionResetError("in the middle")
 

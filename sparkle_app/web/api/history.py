@@ -2,20 +2,20 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import Statistics, merge_into
+from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.storage.engine import reading, transient
 from sparkle_app.web.api import responses
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 
 MOST_POINTS = 10_000
-HOUR = 3600 * 1_000_000
+HOUR = span(3600)
 T = TypeVar("T")
 
 
@@ -33,13 +33,13 @@ class History:
         step = step or resolution
         if step % resolution:
             raise Problem(400, f"step: expected a multiple of {resolution} s, found {step}")
-        start, end = _span(start, end)
-        if (end - start) // (step * 1_000_000) > MOST_POINTS:
+        start, end = _time_range(start, end)
+        if (end - start) // span(step) > MOST_POINTS:
             raise Problem(
                 400, f"step: expected at most {MOST_POINTS} points, so a longer step or a shorter time"
             )
         # Whole steps, so that each point is whole as well.
-        width = step * 1_000_000
+        width = span(step)
         start, end = start - start % width, -(-end // width) * width
         handler = self._parts.plugins[plugin].handler
         rows = await self._ask(
@@ -73,7 +73,7 @@ class History:
         after: tuple[int, int] | None,
     ) -> responses.ReadingsAnswer:
         """Raw readings of one host; a page at a time."""
-        start, end = _span(start, end)
+        start, end = _time_range(start, end)
         first, seen = after if after and after[0] >= start else (start, 0)
         handler = self._parts.plugins[plugin].handler
         found = await self._ask(
@@ -88,17 +88,7 @@ class History:
         same = sum(each.observed_at == last for each in found[: seen + limit])
         return responses.ReadingsAnswer(
             **self._about(plugin, host, start, end),
-            readings=[
-                responses.RawReading(
-                    each.key,
-                    handler.measure(each),
-                    responses.rfc3339(each.observed_at),
-                    responses.rfc3339(each.received_at),
-                    each.clock_trusted,
-                    str(uuid.UUID(bytes=each.id)),
-                )
-                for each in page
-            ],
+            readings=[responses.raw_reading(each, handler.measure(each)) for each in page],
             next=f"{last}-{same}" if len(found) > seen + limit else None,
         )
 
@@ -121,16 +111,14 @@ class History:
             "plugin": plugin,
             "host": host,
             "unit": self._parts.plugins[plugin].handler.unit,
-            "start": responses.rfc3339(start),
-            "end": responses.rfc3339(end),
+            "start": rfc3339(start),
+            "end": rfc3339(end),
         }
 
 
-def _span(start: int | None, end: int | None) -> tuple[int, int]:
-    end = int(time.time() * 1_000_000) if end is None else end
+def _time_range(start: int | None, end: int | None) -> tuple[int, int]:
+    end = from_seconds(time.time()) if end is None else end
     start = end - HOUR if start is None else start
     if start >= end:
-        raise Problem(
-            400, f"from: expected a time before {responses.rfc3339(end)}, found {responses.rfc3339(start)}"
-        )
+        raise Problem(400, f"from: expected a time before {rfc3339(end)}, found {rfc3339(start)}")
     return start, end

@@ -1,19 +1,15 @@
 """The shapes of the answers; the OpenAPI document is made from them. Times are RFC 3339 in UTC."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 
 from sparkle_app.model.buckets import Statistics
+from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.time import rfc3339
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
-
-
-def rfc3339(at: int) -> str:
-    """Microseconds since the epoch as text."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 class Metric(msgspec.Struct):
@@ -123,6 +119,18 @@ class ReadingsAnswer(Span, kw_only=True):
     readings: list[RawReading]
     next: str | None
     """Give it as `after` to see more."""
+
+
+def raw_reading(reading: StoredReading, value: float | None) -> RawReading:
+    """A stored reading; ``value`` is what is aggregated of it."""
+    return RawReading(
+        reading.key,
+        value,
+        rfc3339(reading.observed_at),
+        rfc3339(reading.received_at),
+        reading.clock_trusted,
+        str(UUID(bytes=reading.id)),
+    )
 
 
 def metric(statistics: Statistics) -> Metric:

@@ -7,6 +7,7 @@ from typing import Any
 from sparkle_app.aggregate.windows import host_window, window_bounds
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into, merged
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api import responses
 from sparkle_app.web.partition_router import Owners, Partial, Question
 from sparkle_app.web.parts import WebParts
@@ -131,15 +132,15 @@ class Questions:
             raise Problem(
                 400, f"window: expected at most {aggregates.horizon_seconds} s, found {window}; see series"
             )
-        return window_bounds(time.time(), window, aggregates.bucket_seconds)
+        return window_bounds(from_seconds(time.time()), window, aggregates.bucket_seconds)
 
     def _window(self, plugin: str, window: int, start: int, end: int) -> dict[str, Any]:
         return {
             "plugin": plugin,
             "unit": self._parts.plugins[plugin].handler.unit,
             "window_seconds": window,
-            "start": responses.rfc3339(start),
-            "end": responses.rfc3339(end),
+            "start": rfc3339(start),
+            "end": rfc3339(end),
         }
 
 

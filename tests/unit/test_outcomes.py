@@ -1,0 +1,70 @@
+"""A record that holds several readings: batches are bounded in readings, and each reading has its own fate."""
+
+from typing import Any
+
+import pytest
+
+from sparkle_app.ingest.agent import in_groups
+from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.record import Outcome, Record, Rejection
+
+
+def record(offset: int) -> Record:
+    return Record("telemetry", 0, offset, 1_764_000_000_000_000, b"several readings")
+
+
+def reading(offset: int, index: int | None) -> Reading:
+    id_ = offset.to_bytes(8) + (index or 0).to_bytes(8)
+    fields: dict[str, Any] = {"config_id": 1, "hostname": "host", "plugin": "P", "key": "k", "value": 1.0}
+    times = {"observed_at": 0, "received_at": 0, "clock_trusted": True}
+    return Reading(id=id_, **fields, **times, topic="telemetry", partition=0, offset=offset, index=index)
+
+
+def holding(offset: int, readings: int) -> Outcome:
+    return Outcome(record(offset), [reading(offset, index) for index in range(readings)], [])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([1, 1, 1, 1, 1], [[1, 1], [1, 1], [1]]),
+        ([2, 1, 1, 3, 1], [[2], [1, 1], [3], [1]]),
+        ([5], [[5]]),
+        ([], []),
+        ([0, 1, 0, 1, 0, 1], [[0, 1, 0, 1, 0], [1]]),
+    ],
+)
+def test_groups_are_bounded_in_readings_and_keep_their_order(
+    sizes: list[int], groups: list[list[int]]
+) -> None:
+    outcomes = [holding(offset, size) for offset, size in enumerate(sizes)]
+    found = list(in_groups(outcomes, 2))
+    assert [[len(outcome.readings) for outcome in group] for group in found] == groups
+    assert [outcome for group in found for outcome in group] == outcomes
+
+
+def test_what_cannot_be_a_reading_counts_as_one() -> None:
+    bad = BadRecord(Reason.NOT_JSON, "expected an object")
+    outcomes = [Outcome(record(offset), [], [bad]) for offset in range(5)]
+    assert [len(group) for group in in_groups(outcomes, 2)] == [2, 2, 1]
+
+
+def test_one_reading_is_rejected_and_its_neighbours_stay() -> None:
+    outcome = holding(7, 3)
+    refused = outcome.readings[1]
+    outcome.reject(refused, BadRecord(Reason.REFUSED_BY_DATABASE, "DataError", refused.index))
+    assert [each.index for each in outcome.readings] == [0, 2]
+    (rejection,) = outcome.rejections
+    assert rejection == Rejection(outcome.record, outcome.errors[0])
+    assert rejection.error.index == 1
+
+
+def test_of_a_replayed_record_all_is_resolved_that_is_not_rejected_again() -> None:
+    assert holding(1, 2).resolved == {None, 0, 1}
+    partly = holding(1, 2)
+    partly.reject(partly.readings[0], BadRecord(Reason.INVALID_VALUE, "expected a number", 0))
+    assert partly.resolved == {None, 1}
+    whole = Outcome(record(1), [], [BadRecord(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7")])
+    assert whole.resolved == set()
+    assert Outcome(record(1), [reading(1, None)], []).resolved == {None}
