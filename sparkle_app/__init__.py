@@ -76,6 +76,7 @@ The files in the order of a record's way; each begins with what it does:
       making              both, or neither
       archive             the members of the archive
     cli/                faust -A sparkle_app NAME
+      sparkle             the command of that name
       base                exit codes, and one line for a fault
       check               is everything there that a worker needs?
       verify              compare aggregates with raw rows
@@ -84,7 +85,8 @@ The files in the order of a record's way; each begins with what it does:
       dead_letters        list dead letters
       replay              send them through again
       dead_letter_filters which of them
-      prompts             gen_config.py asks
+      gen_config          a config for collectors, also as gen_config.py
+      prompts             what it asks
       messages            in English and Russian
     runtime/            what every process needs
       metrics             for Prometheus
@@ -108,11 +110,15 @@ The files in the order of a record's way; each begins with what it does:
 import sys
 from typing import Any
 
+# Read by the build as well: the one place where it stands.
+__version__ = "0.1.0"
+
 
 def __getattr__(name: str) -> Any:
     """``sparkle_app.app``, made on first use, for Faust's command line."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sparkle_app.cli import add_commands
     from sparkle_app.config.loading import load_settings
     from sparkle_app.model.errors import StartupFault
     from sparkle_app.worker.application import create_app
@@ -122,11 +128,5 @@ def __getattr__(name: str) -> Any:
     except StartupFault as fault:
         sys.exit(str(fault))
     globals()["app"] = app
-    # Makes the commands known to Faust.
-    import sparkle_app.cli.check
-    import sparkle_app.cli.dead_letters
-    import sparkle_app.cli.rebuild
-    import sparkle_app.cli.replay
-    import sparkle_app.cli.verify  # noqa: F401
-
+    add_commands()
     return app

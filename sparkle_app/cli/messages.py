@@ -1,4 +1,4 @@
-"""What gen_config.py says, in English and in Russian."""
+"""What ``gen-config`` says, in English and in Russian."""
 
 import os
 

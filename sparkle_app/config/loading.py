@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,13 +19,15 @@ _SECRETS = {"database.url", "web.token", "broker.sasl.password"}
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Read ``path``, or the file that SPARKLE_SETTINGS names, or settings.yaml of the project.
+    """Read ``path``, or the file that SPARKLE_SETTINGS names; else settings.yaml of the working folder, if it is there.
 
     Raises:
         StartupFault: naming the file or variable, what was expected and what was found.
     """
-    named = os.environ.get(ENV_FILE_NAME)
-    path = (path or (Path(named) if named else Path(__file__).parents[2] / "settings.yaml")).resolve()
+    named = path or os.environ.get(ENV_FILE_NAME)
+    file = Path(named or "settings.yaml")
+    exists = named or os.path.lexists(file)
+    path = file.resolve()
     known = list(setting_names(Settings))
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
@@ -32,7 +35,7 @@ def load_settings(path: Path | None = None) -> Settings:
             if key not in known:
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
-        values = _read(path)
+        values = _read(path) if exists else {}
         _check_sections(path, Settings, values)
         settings = Settings(**values)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -90,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
             str(path),
             expected="a settings file",
             found="none",
-            hint=f"name one with {ENV_FILE_NAME}, or restore settings.yaml",
+            hint=f"correct --settings or {ENV_FILE_NAME}, or leave it out for settings.yaml of the working folder",
         )
     with path.open("rb") as file:
         values = yaml.load(file, _Loader)
@@ -140,9 +143,24 @@ def _absolute(folder: Path, settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "certs": folder / settings.certs,
-            "plugins": folder / settings.plugins,
+            "plugins": _plugins(folder, settings),
             "data": folder / settings.data,
             "broker": settings.broker.model_copy(update=broker),
             "database": settings.database.model_copy(update=database),
         }
     )
+
+
+def _plugins(folder: Path, settings: Settings) -> Path:
+    """The folder of plugins: the shipped ones where none is set and the default one is not there."""
+    plugins = folder / settings.plugins
+    return (
+        plugins if "plugins" in settings.model_fields_set or os.path.lexists(plugins) else shipped_plugins()
+    )
+
+
+def shipped_plugins() -> Path:
+    """The plugins that come with the handler: inside the installed package, beside it in a checkout."""
+    package = Path(str(files("sparkle_app")))
+    installed = package / "_shipped_plugins"
+    return installed if installed.is_dir() else package.parent / "plugins"

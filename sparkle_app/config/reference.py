@@ -11,11 +11,12 @@ from sparkle_app.config.settings import ENV_PREFIX, Settings
 _INTRODUCTION = """\
 # Settings
 
-The handler reads `settings.yaml` of the project's root, or the file that the environment variable `SPARKLE_SETTINGS`
-names. Every key can also be set in the environment, which goes before the file: write the key in capitals after
-`SPARKLE_`, with `__` for each dot. Paths, also that of an SQLite file, are relative to the settings file. Unknown keys
-are refused, with the nearest known one. A worker logs its effective settings at start, secrets masked; so does
-`faust -A sparkle_app check`.
+The handler reads the file that `sparkle --settings FILE` or the environment variable `SPARKLE_SETTINGS` names, or else
+`settings.yaml` of the working folder. Without a file the defaults apply. Every key can also be set in the environment,
+which goes before the file: write the key in capitals after `SPARKLE_`, with `__` for each dot. Paths, also that of an
+SQLite file, are relative to the folder of the settings file, or to the working folder without a file. Where `plugins`
+is not set and there is no such folder, the shipped plugins are used. Unknown keys are refused, with the nearest known
+one. A worker logs its effective settings at start, secrets masked; so does `faust -A sparkle_app check`.
 
 This page is made from the code: `python -m sparkle_app.config.reference > docs/settings.md`.
 

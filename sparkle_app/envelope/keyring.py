@@ -34,7 +34,7 @@ class Keyring:
                 str(folder),
                 expected="private keys named rsa_key_<id>",
                 found="none",
-                hint="make a config with `python gen_config.py`, or copy the keys there",
+                hint="make a config with `faust -A sparkle_app gen-config`, or copy the keys there",
             )
 
     def __len__(self) -> int:

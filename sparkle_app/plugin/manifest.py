@@ -56,7 +56,7 @@ def find_packages(folder: Path) -> Packages:
             str(folder),
             expected="a folder of plugins",
             found=error.strerror or str(error),
-            hint="set `plugins` to it",
+            hint="set `plugins` to it, or leave it out for the shipped plugins",
         ) from error
     best: dict[str, Manifest] = {}
     faults: list[StartupFault] = []

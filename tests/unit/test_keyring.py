@@ -47,7 +47,9 @@ def test_a_folder_without_keys_says_what_to_do(tmp_path: Path, exists: bool) -> 
     folder = tmp_path / "certs"
     if exists:
         folder.mkdir()
-    with pytest.raises(StartupFault, match=r"found none; make a config with `python gen_config.py`"):
+    with pytest.raises(
+        StartupFault, match=r"found none; make a config with `faust -A sparkle_app gen-config`"
+    ):
         Keyring(folder)
 
 

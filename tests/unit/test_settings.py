@@ -1,4 +1,5 @@
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,64 @@ def test_the_shipped_file_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.web_url == "http://127.0.0.1:6066"
     everywhere = settings.model_copy(update={"web": settings.web.model_copy(update={"host": "0.0.0.0"})})
     assert everywhere.web_url == f"http://{socket.gethostname()}:6066"
+
+
+@pytest.fixture
+def working(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with no settings file named."""
+    monkeypatch.delenv("SPARKLE_SETTINGS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_a_file_the_defaults_hold_in_the_working_folder(working: Path) -> None:
+    settings = load_settings()
+    assert (settings.app_id, settings.certs, settings.data) == (
+        "sparkle",
+        working / "certs",
+        working / "data",
+    )
+    assert settings.database.url.get_secret_value() == f"sqlite:///{working}/data/sparkle.sqlite3"
+
+
+def test_the_working_folders_file_is_read(working: Path) -> None:
+    (working / "settings.yaml").write_text("app_id: here\n")
+    assert load_settings().app_id == "here"
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "link"]
+)
+def test_what_has_the_files_name_but_is_none_is_not_passed_over(
+    working: Path, make: Callable[[Path], None]
+) -> None:
+    make(working / "settings.yaml")
+    with pytest.raises(StartupFault, match="expected a settings file, found none"):
+        load_settings()
+
+
+def test_a_bad_variable_is_named_without_a_file(working: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
+    with pytest.raises(StartupFault, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer"):
+        load_settings()
+
+
+def test_the_shipped_plugins_are_used_where_no_folder_says_otherwise(file: Path) -> None:
+    file.write_text("{}")
+    shipped = Path(__file__).parents[2] / "plugins"
+    assert load_settings(file).plugins == shipped
+    (file.parent / "plugins").mkdir()
+    assert load_settings(file).plugins == file.parent / "plugins"
+
+
+def test_a_plugins_folder_that_was_set_is_used_even_if_it_is_not_there(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("plugins: plugins")
+    assert load_settings(file).plugins == file.parent / "plugins"
+    file.write_text("{}")
+    monkeypatch.setenv("SPARKLE_PLUGINS", "plugins")
+    assert load_settings(file).plugins == file.parent / "plugins"
 
 
 def test_paths_are_relative_to_the_file(file: Path) -> None:

@@ -1,0 +1,71 @@
+"""``sparkle NAME``: what ``faust -A sparkle_app NAME`` does, with the settings file as an option."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import click
+from faust.cli.base import _Group
+from faust.cli.faust import cli as faust
+
+from sparkle_app import __version__
+from sparkle_app.cli import add_commands
+from sparkle_app.config.loading import ENV_FILE_NAME
+
+
+def _name_settings(_context: click.Context, _option: click.Parameter, file: str | None) -> None:
+    if file is not None:
+        # Of the folder where the command was typed, also with --workdir.
+        os.environ[ENV_FILE_NAME] = os.path.abspath(file)
+
+
+_SETTINGS = click.Option(
+    ["--settings"],
+    metavar="FILE",
+    expose_value=False,
+    callback=_name_settings,
+    help=f"settings file; ${ENV_FILE_NAME}, or ./settings.yaml if there is one, when left out",
+)
+_VERSION = click.version_option(__version__, prog_name="sparkle", message="%(prog)s %(version)s")
+
+
+class _Sparkle(_Group):
+    """Faust's command line for one app."""
+
+    def _maybe_import_app(self, argv: Sequence[str] = ()) -> None:
+        """Nothing: Faust imports the app here to learn its commands. Help is there without its settings."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command, which takes ``--settings`` as well."""
+        command = super().get_command(ctx, cmd_name)
+        if command and _SETTINGS not in command.params:
+            command.params.append(_SETTINGS)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The handler's commands first."""
+        sections: dict[str, list[tuple[str, str]]] = {"Commands": [], "Commands of Faust": []}
+        for name, command in sorted(self.commands.items()):
+            ours = name == "worker" or command.callback.__module__.startswith("sparkle_app.")
+            row = name, command.get_short_help_str(formatter.width)
+            sections["Commands" if ours else "Commands of Faust"].append(row)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    add_commands()
+    own = [each for each in faust.params if each.name not in ("app", "version")]
+    sparkle = _VERSION(
+        _Sparkle(
+            "sparkle",
+            commands=faust.commands,
+            callback=partial(cast(Callable[..., None], faust.callback), app="sparkle_app"),
+            params=[_SETTINGS, *own],
+            help="The Sparkle-M handler. `sparkle NAME --help` tells more of a command.",
+        )
+    )
+    sparkle(prog_name="sparkle")

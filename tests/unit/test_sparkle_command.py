@@ -1,0 +1,138 @@
+"""``sparkle``, and both ways to call the handler in a folder that is not the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sparkle_app
+from tests.support.worker import PROJECT
+
+SPARKLE = [sys.executable, "-c", "from sparkle_app.cli.sparkle import main; main()"]
+FAUST = [sys.executable, "-m", "faust", "-A", "sparkle_app"]
+
+
+def run(
+    folder: Path, command: list[str], *arguments: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
+    return subprocess.run(
+        [*command, *arguments],
+        env={**kept, "PYTHONPATH": str(PROJECT), **settings},
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def settings_of(checked: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The settings that ``check --json`` has found, once it got as far."""
+    findings = {each["what"]: each["text"] for each in json.loads(checked.stdout)}
+    return dict(each.split("=", 1) for each in findings["settings"].split(" "))
+
+
+def test_it_tells_its_version(tmp_path: Path) -> None:
+    done = run(tmp_path, SPARKLE, "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sparkle {sparkle_app.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_help_lists_the_commands_whatever_the_settings_are(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "settings.yaml").write_text("nonsense")
+    done = run(tmp_path, SPARKLE, *arguments)
+    text = done.stdout if arguments else done.stderr
+    assert done.returncode == (0 if arguments else 2)
+    assert text.startswith("Usage: sparkle [OPTIONS] COMMAND")
+    assert "--settings FILE" in text
+    assert "--app" not in text
+    ours, _, others = text.partition("\nCommands:\n")[2].partition("\nCommands of Faust:\n")
+    names = [line.split()[0] for line in ours.splitlines() if line[2:3].strip()]
+    assert names == ["check", "dead-letters", "gen-config", "rebuild", "replay", "verify", "worker"]
+    assert "  tables " in others
+
+
+@pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
+def test_in_an_empty_folder_the_defaults_hold(tmp_path: Path, command: list[str]) -> None:
+    settings = settings_of(run(tmp_path, command, "check", "--json"))
+    assert settings["plugins"] == str(PROJECT / "plugins")
+    assert settings["certs"] == str(tmp_path / "certs")
+    assert settings["data"] == str(tmp_path / "data")
+    assert settings["database.url"] == f"sqlite:///{tmp_path}/data/sparkle.sqlite3"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
+def test_the_working_folders_file_is_read(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "settings.yaml").write_text("app_id: here\n")
+    assert settings_of(run(tmp_path, command, "check", "--json"))["app_id"] == "here"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--settings", "{file}", "check", "--json"],
+        ["check", "--settings", "{file}", "--json"],
+        ["--json", "--settings={file}", "check"],
+    ],
+)
+def test_a_file_can_be_named(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "settings.yaml").write_text("app_id: here\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.yaml").write_text("app_id: there\n")
+    arguments = [each.format(file="other/mine.yaml") for each in arguments]
+    settings = settings_of(run(tmp_path, SPARKLE, *arguments, SPARKLE_SETTINGS="settings.yaml"))
+    assert settings["app_id"] == "there"
+    assert settings["certs"] == str(tmp_path / "other" / "certs")
+
+
+def test_with_workdir_the_named_file_is_that_of_the_folder_where_it_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("app_id: mine\n")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "settings.yaml").write_text("app_id: work\n")
+    work = ["--workdir", "work"]
+    assert settings_of(run(tmp_path, SPARKLE, *work, "check", "--json"))["app_id"] == "work"
+    named = run(tmp_path, SPARKLE, *work, "--settings", "mine.yaml", "check", "--json")
+    assert settings_of(named)["app_id"] == "mine"
+
+
+@pytest.mark.parametrize("name", ["check", "worker", "gen-config"])
+def test_a_named_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -> None:
+    for command, arguments, settings in (
+        (SPARKLE, ["--settings", "no.yaml", name], {}),
+        (FAUST, [name], {"SPARKLE_SETTINGS": "no.yaml"}),
+    ):
+        done = run(tmp_path, command, *arguments, **settings)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(
+            f"{tmp_path}/no.yaml: expected a settings file, found none; correct --settings"
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_gen_config_is_the_same_three_ways(tmp_path: Path) -> None:
+    script = [sys.executable, str(PROJECT / "gen_config.py")]
+    listed = [
+        run(tmp_path, *call, "--list") for call in ((SPARKLE, "gen-config"), (FAUST, "gen-config"), (script,))
+    ]
+    assert [(each.returncode, each.stderr) for each in listed] == [(0, "")] * 3
+    assert len({each.stdout for each in listed}) == 1
+    wrong = run(tmp_path, SPARKLE, "gen-config", "--port", "http")
+    assert wrong.returncode == 2
+    assert "sparkle gen-config: error: argument --port: invalid int value: 'http'" in wrong.stderr
+    assert "usage: sparkle gen-config" in run(tmp_path, SPARKLE, "gen-config", "--help").stdout
+    made = run(tmp_path, SPARKLE, "gen-config", "--address", "kafka.example.org", "--id", "3", "--yes")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["certs", "config.tar.xz"]
+    assert [path.name for path in (tmp_path / "certs").iterdir()] == ["rsa_key_3"]
+
+
+def test_the_script_reads_the_settings_beside_it_from_any_folder(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("plugins: nowhere\n")
+    done = run(tmp_path, [sys.executable, str(PROJECT / "gen_config.py")], "--list")
+    assert (done.returncode, done.stderr) == (0, "")
