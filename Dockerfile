@@ -11,12 +11,8 @@ WORKDIR /app
 # yes brings what decrypts eight readings at once (docs/operations.md).
 ARG MULTIBUFFER=no
 COPY requirements.txt requirements-multibuffer.txt ./
-# A worker needs nothing that the file lists for the demo only.
-RUN sed '/^# The demo only/,$d' requirements.txt > worker.txt \
-    && pip install --no-cache-dir --disable-pip-version-check --requirement worker.txt \
-    && if [ "$MULTIBUFFER" = yes ]; then \
-        pip install --no-cache-dir --disable-pip-version-check --requirement requirements-multibuffer.txt; fi \
-    && rm worker.txt
+RUN if [ "$MULTIBUFFER" = yes ]; then file=requirements-multibuffer.txt; else file=requirements.txt; fi \
+    && pip install --no-cache-dir --disable-pip-version-check --requirement "$file"
 
 # Packages for the earlier handler import sparkleM_core.
 COPY settings.yaml sparkleM_core.py ./

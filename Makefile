@@ -9,16 +9,19 @@ export DEMO_HOSTS
 VENV := .venv
 RUN := $(VENV)/bin/python
 # Stamps: what is installed is as new as the lists of requirements.
-DEMO_STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 KAFKA := .cache/kafka-4.3.1
 QUIX := .cache/quix
+# What is in the output file already is kept where it fits: the others begin as copies of requirements-dev.txt.
+COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make requirements' --quiet --no-progress
 # Integration tests mostly wait: two files at a time, each with servers of its own.
 TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka chaos poison bench lint clean
+.PHONY: help demo test test-kafka chaos poison bench lint requirements clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +50,14 @@ lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
+requirements: $(DEV_STAMP)  ## pins what pyproject.toml needs; versions stay unless it says otherwise, or UPGRADE=--upgrade
+	@$(COMPILE) --extra dev --output-file requirements-dev.txt
+	@cp requirements-dev.txt requirements.txt
+	@$(COMPILE) --output-file requirements.txt
+	@for extra in demo multibuffer; do \
+		cp requirements-dev.txt requirements-$$extra.txt && \
+		$(COMPILE) --extra $$extra --output-file requirements-$$extra.txt || exit 1; done
+
 clean:  ## removes what make and the demo have made, downloads and data included
 	rm -rf $(VENV) .cache .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -59,12 +70,12 @@ $(RUN):
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(DEMO_STAMP): requirements.txt | $(RUN)
-	@echo "installing requirements.txt (a minute, the first time)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(DEMO_STAMP): requirements-demo.txt | $(RUN)
+	@echo "installing requirements-demo.txt (a minute, the first time)"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
-$(DEV_STAMP): requirements.txt requirements-dev.txt | $(RUN)
+$(DEV_STAMP): requirements-dev.txt | $(RUN)
 	@echo "installing requirements-dev.txt (a minute, the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(DEMO_STAMP)
