@@ -21,7 +21,7 @@ TOGETHER := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka chaos poison bench lint requirements clean
+.PHONY: help demo test test-kafka test-wheel chaos poison bench lint wheel requirements clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: $(DEV_STAMP)  ## unit tests, and integration tests on the embedded broker
 
 test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## integration tests on Apache Kafka (needs Java 17 and Maven)
 	@$(RUN) -m pytest $(TOGETHER) --broker=kafka tests/integration
+
+test-wheel: wheel  ## the wheel, installed where there is nothing else
+	@$(RUN) -m pytest --wheel=$$(echo dist/*.whl) tests/integration/test_wheel.py
 
 chaos: $(DEV_STAMP) $(KAFKA)/libs  ## breaks everything on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
@@ -50,6 +53,10 @@ lint: $(DEV_STAMP)  ## style, types and layers
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
+wheel: $(DEV_STAMP)  ## the wheel and the source archive, in dist/
+	@rm -rf dist
+	@$(RUN) -m build --no-isolation --outdir dist
+
 requirements: $(DEV_STAMP)  ## pins what pyproject.toml needs; versions stay unless it says otherwise, or UPGRADE=--upgrade
 	@$(COMPILE) --extra dev --output-file requirements-dev.txt
 	@cp requirements-dev.txt requirements.txt
@@ -59,7 +66,7 @@ requirements: $(DEV_STAMP)  ## pins what pyproject.toml needs; versions stay unl
 		$(COMPILE) --extra $$extra --output-file requirements-$$extra.txt || exit 1; done
 
 clean:  ## removes what make and the demo have made, downloads and data included
-	rm -rf $(VENV) .cache .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache .demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,5 +1,7 @@
 """Options of pytest."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -11,19 +13,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="tansu",
         help="the embedded broker (tansu), or Apache Kafka, which `make test-kafka` fetches",
     )
+    parser.addoption("--wheel", type=Path, help="the wheel that tests/integration/test_wheel.py installs")
     parser.addoption("--poison", type=int, default=4_000, help="records of the poison test (4,000)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Marks that tests use."""
     config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
+    config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, with a count in the summary, what the embedded broker cannot do."""
+    """Leave out, with a count in the summary, what cannot be done here."""
+    absent = []
     if config.getoption("broker") == "tansu":
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("kafka")])
-        items[:] = [item for item in items if not item.get_closest_marker("kafka")]
+        absent.append("kafka")
+    if not config.getoption("wheel"):
+        absent.append("wheel")
+    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,14 +1,21 @@
 """A collector as it is deployed, written from the description of what it sends and from nothing else."""
 
 import json
+import tarfile
 from base64 import b64encode
 from datetime import datetime
 from pathlib import Path
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_public_key,
+)
 
 _PADDING = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
@@ -27,6 +34,20 @@ class Collector:
         file.touch(mode=0o600, exist_ok=False)
         file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
         self._public = key.public_key()
+
+    @classmethod
+    def of_archive(cls, archive: Path) -> "Collector":
+        """The collector that this config.tar.xz was made for."""
+        collector = cls.__new__(cls)
+        with tarfile.open(archive) as members:
+            config, key = (members.extractfile(name) for name in ("config.yaml", "rsa_key.pub"))
+            assert config
+            assert key
+            collector.config_id = yaml.safe_load(config)["id"]
+            public = load_pem_public_key(key.read())
+        assert isinstance(public, rsa.RSAPublicKey)
+        collector._public = public
+        return collector
 
     def record(
         self, hostname: str, plugin: str, key: str, value: object, when: datetime | None = None

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,19 @@ class Worker:
         environment: all of its environment; SPARKLE_WEB__PORT is set to a port of its own.
         log: file that takes what it prints.
         port: of its web pages; a free one if left out.
+        command: program and arguments; the checkout's ``faust -A sparkle_app worker`` if left out.
+        folder: where it runs; the checkout if left out.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path, port: int | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        port: int | None = None,
+        *,
+        command: Sequence[str] | None = None,
+        folder: Path = PROJECT,
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._headers: dict[str, str] = {}
@@ -75,10 +85,10 @@ class Worker:
             self._headers["Authorization"] = f"Bearer {token}"
         self.process = Process(
             f"the worker on port {self.port}",
-            faust("worker"),
+            command or faust("worker"),
             log,
             environment={**environment, "SPARKLE_WEB__PORT": str(self.port)},
-            folder=PROJECT,
+            folder=folder,
         )
 
     def start(self) -> None:
