@@ -54,7 +54,7 @@ def warm_and_measured(records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequen
 
 @contextlib.contextmanager
 def suspended(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes for less than the broker's patience with a consumer group's members."""
+    """Stop processes for less than the broker's grace_period with a consumer group's members."""
     team = [psutil.Process(pid) for pid in pids]
     for process in team:
         process.suspend()

@@ -16,7 +16,7 @@ from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
 PROBERS = 4
-LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.01
 PLUGIN = "/api/v1/plugins/Temperature/hosts"
 Figures = dict[str, float]
 
@@ -120,7 +120,7 @@ def _probes(
                 if to_http is None and session.get(f"{worker.url}{PLUGIN}/{host}?window=15m", timeout=10).ok:
                     to_http = 1000 * (time.perf_counter() - started)
                 assert time.perf_counter() - started < 30, f"{host} was not counted within 30 s"
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)
             yield to_sql, to_http
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
-from sparkle_app.envelope.rsa_multibuffer import Multibuffer, Unavailable
-from sparkle_app.ingest.decryption_pool import Opener
+from sparkle_app.envelope.rsa_multibuffer import Multibuffer, MultibufferUnavailableError
+from sparkle_app.ingest.decryption_pool import DecryptionPool
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.discovery import load_plugins
@@ -30,7 +30,7 @@ def multibuffer() -> bool:
     """Whether this machine decrypts several readings at once."""
     try:
         Multibuffer()
-    except Unavailable as why:
+    except MultibufferUnavailableError as why:
         print(f"multi-buffer RSA is not measured: {why}", file=sys.stderr)
         return False
     return True
@@ -46,11 +46,11 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
     keyring = Keyring(certs)
     decrypt = Multibuffer().decrypt if together else decrypt_each
-    opener = Opener(keyring, load_plugins(plugins).handlers, 0, decrypt)
+    pool_ = DecryptionPool(keyring, load_plugins(plugins).by_name, 0, decrypt)
 
     async def run() -> float:
         started = time.perf_counter()
-        opened = await opener.open(waiting)
+        opened = await pool_.decrypt(waiting)
         took = time.perf_counter() - started
         assert not any(outcome.errors for outcome in opened), "expected readings, found bad records"
         return len(waiting) / took
@@ -58,4 +58,4 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
     try:
         return asyncio.run(run())
     finally:
-        opener.close()
+        pool_.close()

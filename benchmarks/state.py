@@ -15,7 +15,7 @@ from sparkle_app.model.buckets import Bucket
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import moment
 from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.sealed.cipher import Sealer
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
 from sparkle_app.storage.engine import make_engine
 from tests.support.kafka import KafkaBroker
@@ -82,7 +82,7 @@ def _fill_changelog(
     workspace: Workspace, bootstrap: str, hosts: int, metrics: int, starts: list[int], partitions: int
 ) -> int:
     """Bytes of keys and values."""
-    sealer = Sealer(internal_key(workspace.certs))
+    sealer = Cipher(internal_key(workspace.certs))
     topic = topology.changelog_topic(workspace.app_id, PLUGIN, RESOLUTION)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
     written = 0

@@ -17,7 +17,7 @@ from demo.broker import embedded_broker_command
 from demo.processes import Child, ChildEnded, stop_all
 from demo.table import Averages, show
 from sparkle_app.collector_config import make_config
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 
 PROJECT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def main() -> None:
         show(averages, children)
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
-    except (ChildEnded, StartupFault, TimeoutError) as fault:
+    except (ChildEnded, ConfigurationError, TimeoutError) as fault:
         sys.exit(str(fault))
     finally:
         # A second Ctrl-C must not leave anything running.
@@ -83,14 +83,14 @@ def _environment(variable: str, default: int) -> int:
 
 def _check_port(port: int, other: int, what: str, variable: str) -> None:
     if not 1 <= port <= 65535:
-        raise StartupFault(
+        raise ConfigurationError(
             variable, expected="a port from 1 to 65535", found=str(port), hint="choose one, or leave it out"
         )
     if refusal := _refusal(port):
         # Above 1023 everybody may listen.
         later = (each for each in [*range(port + 1, 65536), *range(1024, port)] if each != other)
         free = next(each for each in later if not _refusal(each))
-        raise StartupFault(
+        raise ConfigurationError(
             f"port {port}",
             expected=f"a free port for {what}",
             found=refusal,

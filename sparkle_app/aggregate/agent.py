@@ -13,21 +13,21 @@ from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
 from sparkle_app.runtime.metrics import Metrics, Stage
-from sparkle_app.runtime.process import leave
-from sparkle_app.runtime.retry import until_done
-from sparkle_app.sealed.cipher import CannotUnseal, Sealer
+from sparkle_app.runtime.process import exit_process
+from sparkle_app.runtime.retry import retry
+from sparkle_app.sealed.cipher import Cipher, DecryptionError
 from sparkle_app.sealed.samples import unpack_samples
 
 logger = logging.getLogger(__name__)
 # Each message holds the samples of a whole batch, for one partition.
-_MOST_MESSAGES = 200
+_MAX_MESSAGES = 200
 
 
-class Rebalanced(Exception):
+class RebalancedError(Exception):
     """Partitions changed hands while a batch was under way: it will be delivered again, to whom it belongs now."""
 
 
-class Aggregate:
+class AggregatePipeline:
     """The way of samples: count, write to the table, write to SQL, acknowledge."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Aggregate:
         name: str,
         table: BucketTable,
         aggregator: Aggregator,
-        sealer: Sealer,
+        cipher: Cipher,
         metrics: Metrics,
         wait: float,
     ) -> None:
@@ -44,7 +44,7 @@ class Aggregate:
         self._name = name
         self._table = table
         self._aggregator = aggregator
-        self._sealer = sealer
+        self._cipher = cipher
         self._metrics = metrics
         self._wait = wait
 
@@ -52,18 +52,18 @@ class Aggregate:
         """Called when the table was recovered from its changelog, before it is used."""
         try:
             with self._metrics.stage_seconds.labels(Stage.RESTORE).time():
-                await until_done(Stage.RESTORE, self._metrics, self._aggregator.restore)
+                await retry(Stage.RESTORE, self._metrics, self._aggregator.restore)
         except Exception:
             # Faust would go on with a table that may lack something.
             logger.exception("a fault that has no name yet; please report it")
-            leave(f"stopping: the table of {self._name} could not be restored")
+            exit_process(f"stopping: the table of {self._name} could not be restored")
 
     async def run(self, stream: StreamT[Any]) -> None:
         """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
-        async for events in batches(stream, _MOST_MESSAGES, self._wait):
+        async for events in batches(stream, _MAX_MESSAGES, self._wait):
             try:
                 await self._handle(stream, events)
-            except Rebalanced:
+            except RebalancedError:
                 logger.info(
                     "%s: partitions changed hands, %d messages will come again", self._name, len(events)
                 )
@@ -71,7 +71,7 @@ class Aggregate:
                 raise
             except Exception:
                 logger.exception("a fault that has no name yet; please report it")
-                leave(
+                exit_process(
                     f"stopping: {len(events)} messages of {self._name} were not acknowledged and will come again"
                 )
 
@@ -79,37 +79,37 @@ class Aggregate:
         generation = self._app.consumer_generation_id
         # What was taken before partitions changed hands comes again, to whom it belongs now.
         events = [event for event in events if event.message.generation_id == generation]
-        samples = [self._open(event) for event in events]
+        samples = [self._decrypt(event) for event in events]
         with self._metrics.stage_seconds.labels(Stage.AGGREGATE).time():
-            changed, recomputed = await until_done(
+            changed, recomputed = await retry(
                 Stage.AGGREGATE, self._metrics, lambda: self._aggregator.count(samples)
             )
         with self._metrics.stage_seconds.labels(Stage.TABLE).time():
-            await until_done(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
+            await retry(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
         with self._metrics.stage_seconds.labels(Stage.SINK).time():
-            await until_done(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
-        self._check(generation)
+            await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
+        self._check_generation(generation)
         for event in events:
             await stream.ack(event)
 
     async def _write(self, changed: Changed, generation: int) -> None:
         # No other task runs between this check and the writes.
-        self._check(generation)
-        self._aggregator.keep(changed)
-        await self._table.flushed()
+        self._check_generation(generation)
+        self._aggregator.update_table(changed)
+        await self._table.flush()
 
-    def _check(self, generation: int) -> None:
+    def _check_generation(self, generation: int) -> None:
         """A table that is being recovered, or is another worker's now, must not be written to."""
         if self._app.rebalancing or self._app.in_recovery or self._app.consumer_generation_id != generation:
-            raise Rebalanced
+            raise RebalancedError
 
-    def _open(self, event: EventT[bytes]) -> Samples:
+    def _decrypt(self, event: EventT[bytes]) -> Samples:
         message = event.message
         try:
-            return unpack_samples(self._sealer.unseal(message.value or b"", message.topic.encode()))
-        except CannotUnseal as error:
-            leave(
+            return unpack_samples(self._cipher.decrypt(message.value or b"", message.topic.encode()))
+        except DecryptionError as error:
+            exit_process(
                 f"topic {message.topic}, partition {message.partition}, offset {message.offset}:"
                 f" expected a message of this handler, found one {error}"
             )

@@ -19,22 +19,22 @@ from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import reading, transient
+from sparkle_app.storage.engine import read_transaction, transient
 
 logger = logging.getLogger(__name__)
 Changed = dict[BucketKey, Bucket]
 
 
 class Aggregator:
-    """One plugin's aggregates: the table for the time within the horizon, SQL for all of it.
+    """One plugin's aggregates: the table for the time within the retention, SQL for all of it.
 
     Arguments:
         plugin: the plugin's server half.
         table: the plugin's buckets.
         engine: the database.
         executor: the threads that talk to the database.
-        resolution: length of a bucket, seconds.
-        horizon: how far back the table reaches, seconds.
+        bucket_size: length of a bucket, seconds.
+        retention: how far back the table reaches, seconds.
         clock: seconds since the epoch.
     """
 
@@ -44,16 +44,16 @@ class Aggregator:
         table: BucketTable,
         engine: Engine,
         executor: Executor,
-        resolution: int,
-        horizon: int,
+        bucket_size: int,
+        retention: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plugin = plugin
         self._table = table
         self._engine = engine
         self._executor = executor
-        self._resolution = resolution
-        self._horizon = horizon
+        self._bucket_size = bucket_size
+        self._retention = retention
         self._clock = clock
         self._pruned_at = 0
 
@@ -64,13 +64,13 @@ class Aggregator:
             The buckets, and how many of them were aggregated anew from raw rows.
 
         Raises:
-            TransientFault: when raw rows are needed and the database does not work right now.
+            TransientError: when raw rows are needed and the database does not work right now.
         """
         by_bucket: dict[BucketKey, list[Sample]] = {}
         for samples in many:
             for hostname, of_host in samples.items():
                 for sample in of_host:
-                    key = (hostname, bucket_start(sample.observed_at, self._resolution))
+                    key = (hostname, bucket_start(sample.observed_at, self._bucket_size))
                     by_bucket.setdefault(key, []).append(sample)
         store = self._table.data
         held = {key: Bucket.unpack(store[key]) for key in by_bucket if key in store}
@@ -84,8 +84,8 @@ class Aggregator:
         # Also those that knew all samples: a crash may have come between their table and SQL.
         return touched, len(missing)
 
-    def keep(self, changed: Changed) -> None:
-        """Write the buckets within the horizon to the table; forget those beyond it."""
+    def update_table(self, changed: Changed) -> None:
+        """Write the buckets within the retention to the table; forget those beyond it."""
         oldest = self._oldest()
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
@@ -98,13 +98,13 @@ class Aggregator:
         """Upsert the buckets into SQL through the plugin's handler.
 
         Raises:
-            TransientFault: when the database does not work right now.
+            TransientError: when the database does not work right now.
         """
         rows = [
             row
             # Sorted, so that two workers never wait for each other in a circle.
             for hostname, start in sorted(changed)
-            for row in rows_of(hostname, start, self._resolution, changed[hostname, start])
+            for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
         if rows:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
@@ -116,25 +116,25 @@ class Aggregator:
         more than what was not acknowledged, and that comes again.
 
         Raises:
-            TransientFault: when the database does not work right now.
+            TransientError: when the database does not work right now.
         """
         generation = self._table.app.consumer_generation_id
-        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._lacking)
+        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._missing_from_table)
         if self._table.app.consumer_generation_id != generation:
             # Partitions moved while the database was asked: another restore is under way, or done.
             return
         for (hostname, start), bucket in restored.items():
             self._table[self._table.shared(hostname, start)] = bucket.pack()
-        await self._table.flushed()
+        await self._table.flush()
         if restored:
             logger.info("%s: %d buckets restored from SQL", self._table.name, len(restored))
 
-    def _lacking(self) -> Mapping[BucketKey, Bucket]:
+    def _missing_from_table(self) -> Mapping[BucketKey, Bucket]:
         store, mine = self._table.data, self._table.assigned()
         oldest = self._oldest()
         try:
-            with reading(self._engine) as connection:
-                counts = self._plugin.count_aggregates(connection, self._resolution, oldest, LATEST)
+            with read_transaction(self._engine) as connection:
+                counts = self._plugin.count_aggregates(connection, self._bucket_size, oldest, LATEST)
                 keys = [
                     (hostname, start)
                     for hostname, start, count in counts
@@ -146,8 +146,8 @@ class Aggregator:
         return self._load(keys) if keys else {}
 
     def _oldest(self) -> int:
-        # One bucket more than the horizon: a window that begins within a bucket takes it whole.
-        return bucket_start(from_seconds(self._clock()) - span(self._horizon), self._resolution)
+        # One bucket more than the retention: a window that begins within a bucket takes it whole.
+        return bucket_start(from_seconds(self._clock()) - span(self._retention), self._bucket_size)
 
     def _upsert(self, rows: list[AggregateRow]) -> None:
         try:
@@ -162,11 +162,11 @@ class Aggregator:
         for hostname, start in keys:
             by_start.setdefault(start, []).append(hostname)
         try:
-            with reading(self._engine) as connection:
+            with read_transaction(self._engine) as connection:
                 for start, hostnames in by_start.items():
-                    end = start + span(self._resolution)
+                    end = start + span(self._bucket_size)
                     for row in self._plugin.load_readings(connection, hostnames, start, end):
-                        value = self._plugin.measure(row)
+                        value = self._plugin.numeric_value(row)
                         if value is not None:
                             buckets[row.hostname, start].add(Sample.of(row, value))
         except (SQLAlchemyError, OSError) as error:

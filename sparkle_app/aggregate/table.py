@@ -1,4 +1,4 @@
-"""The Faust table of a plugin's buckets: (hostname, bucket's start) -> packed bucket; sealed in its changelog."""
+"""The Faust table of a plugin's buckets: (hostname, bucket's start) -> packed bucket; encrypted in its changelog."""
 
 import asyncio
 import ctypes
@@ -17,30 +17,30 @@ from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.publisher import BROKER_ERRORS
 from sparkle_app.kafka.record_batches import records_of
 from sparkle_app.kafka.topology import partition_of
-from sparkle_app.model.errors import TransientFault
-from sparkle_app.runtime.process import leave
-from sparkle_app.sealed.cipher import CannotUnseal, Sealer
+from sparkle_app.model.errors import TransientError
+from sparkle_app.runtime.process import exit_process
+from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
 BucketKey = tuple[str, int]
 """Hostname, and the bucket's start in microseconds since the epoch."""
-Records = list[tuple[bytes, bytes | None]]
+ChangelogRecords = list[tuple[bytes, bytes | None]]
 """Keys and values of the changelog."""
 _key = msgspec.json.Decoder(BucketKey)
 # That are applied to the table together.
-_BUNDLES = 4
+_BATCHES = 4
 
 
 class BucketTable(Table):  # type: ignore[type-arg]
     """A table in which a host's partition follows from its name, so that a bucket can be written at any time.
 
     Arguments:
-        sealer: gives what seals the changelog; called when it is first needed.
+        cipher: gives what seals the changelog; called when it is first needed.
         partitions: of the changelog and of the samples topic.
     """
 
-    def __init__(self, *args: Any, sealer: Callable[[], Sealer], host_partitions: int, **kwargs: Any) -> None:
-        super().__init__(*args, value_type=bytes, recovery_buffer_size=_BUNDLES, **kwargs)
-        self._sealer = sealer
+    def __init__(self, *args: Any, cipher: Callable[[], Cipher], host_partitions: int, **kwargs: Any) -> None:
+        super().__init__(*args, value_type=bytes, recovery_buffer_size=_BATCHES, **kwargs)
+        self._cipher = cipher
         self._host_partitions = host_partitions
         self._changed: dict[BucketKey, bytes | None] = {}
         # Lists: a host has some sixty buckets, and a set of them takes eight times as much.
@@ -58,7 +58,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
             try:
                 hostname, start = _key.decode(record.key or b"")
             except msgspec.DecodeError:
-                leave(
+                exit_process(
                     f"topic {record.topic}, partition {record.partition}, offset {record.offset}: expected the key of a"
                     " bucket, found something else; delete the topic: it is made anew from SQL"
                 )
@@ -66,41 +66,43 @@ class BucketTable(Table):  # type: ignore[type-arg]
             if record.value is None:
                 store.pop(key, None)
             else:
-                store[key] = self._unsealed(record.value)
+                store[key] = self._decrypted(record.value)
 
     def shared(self, hostname: str, start: int) -> BucketKey:
         """The key of a bucket. Names and times stand in many keys: there is one copy of each."""
         return sys.intern(hostname), self._times.setdefault(start, start)
 
-    def _unsealed(self, value: bytes) -> bytes:
+    def _decrypted(self, value: bytes) -> bytes:
         try:
-            return self._sealer().unseal(value, self._purpose)
-        except CannotUnseal as error:
+            return self._cipher().decrypt(value, self._associated_data)
+        except DecryptionError as error:
             # Faust would log it, and go on with a table that lacks it.
-            leave(f"topic {self.changelog_topic_name}: expected messages of this handler, found one {error}")
+            exit_process(
+                f"topic {self.changelog_topic_name}: expected messages of this handler, found one {error}"
+            )
 
     @property
-    def _purpose(self) -> bytes:
+    def _associated_data(self) -> bytes:
         return self.changelog_topic_name.encode()
 
-    async def flushed(self) -> None:
+    async def flush(self) -> None:
         """Write what has changed to the changelog, and wait until the broker has acknowledged it.
 
         Raises:
-            TransientFault: when it did not; the keys have to be written again.
+            TransientError: when it did not; the keys have to be written again.
         """
         changed, self._changed = self._changed, {}
-        by_partition: dict[int, Records] = defaultdict(list)
+        by_partition: dict[int, ChangelogRecords] = defaultdict(list)
         for key, value in changed.items():
             # A codec would not seal it: Faust takes bytes for serialized already.
-            sealed = None if value is None else self._sealer().seal(value, self._purpose)
-            by_partition[self.partition_for_key(key)].append((msgspec.json.encode(key), sealed))
+            encrypted = None if value is None else self._cipher().encrypt(value, self._associated_data)
+            by_partition[self.partition_for_key(key)].append((msgspec.json.encode(key), encrypted))
         try:
             await asyncio.gather(*(self._send(*item) for item in by_partition.items()))
         except BROKER_ERRORS as error:
-            raise TransientFault(f"broker: {error!r}") from error
+            raise TransientError(f"broker: {error!r}") from error
 
-    async def _send(self, partition: int, records: Records) -> None:
+    async def _send(self, partition: int, records: ChangelogRecords) -> None:
         """Write records as whole batches: as single messages they would cost ten times as much."""
         producer = cast(Producer, self.app.producer)._ensure_producer()
         topic = self.changelog_topic_name
@@ -115,7 +117,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
         await asyncio.gather(*sent)
 
     def on_key_set(self, key: BucketKey, value: bytes) -> None:
-        """Remember what :meth:`flushed` has to write, and keep the index of hosts."""
+        """Remember what :meth:`flush` has to write, and keep the index of hosts."""
         self._changed[key] = value
         starts = self._starts[key[0]]
         if key[1] not in starts:
@@ -144,20 +146,20 @@ class BucketTable(Table):  # type: ignore[type-arg]
         return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topic}
 
     def owned(self) -> set[int]:
-        """The partitions whose buckets this worker holds, complete; none while it takes partitions over."""
+        """The partitions whose buckets this worker has, complete; none while it takes partitions over."""
         group = Membership(self.app)
         # Without the broker nobody knows whose they are.
         return self.assigned() if group.complete and group.in_session else set()
 
     def hostnames(self) -> list[str]:
-        """The hosts of all partitions that this worker holds."""
+        """The hosts of all partitions that this worker has."""
         return list(self._starts)
 
-    def holds(self, hostname: str) -> bool:
-        """Whether this worker holds any bucket of a host."""
+    def has(self, hostname: str) -> bool:
+        """Whether this worker has any bucket of a host."""
         return hostname in self._starts
 
-    def packed(self, hostname: str, start: int, end: int) -> Iterator[bytes]:
+    def packed_buckets(self, hostname: str, start: int, end: int) -> Iterator[bytes]:
         """A host's packed buckets that begin in ``start <= bucket < end``."""
         store = self.data
         for at in self._starts.get(hostname, ()):

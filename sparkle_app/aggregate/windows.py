@@ -5,16 +5,16 @@ from sparkle_app.model.buckets import Statistics, bucket_start, merged, metrics_
 from sparkle_app.model.time import span
 
 
-def window_bounds(now: int, seconds: int, resolution: int) -> tuple[int, int]:
+def window_bounds(now: int, seconds: int, bucket_size: int) -> tuple[int, int]:
     """The whole buckets that a window of ``seconds`` up to ``now`` (microseconds since the epoch) touches.
 
     Returns:
         Start of the first bucket and end of the last, microseconds since the epoch.
     """
-    end = bucket_start(now, resolution) + span(resolution)
-    return bucket_start(now - span(seconds), resolution), end
+    end = bucket_start(now, bucket_size) + span(bucket_size)
+    return bucket_start(now - span(seconds), bucket_size), end
 
 
 def host_window(table: BucketTable, hostname: str, start: int, end: int) -> dict[str, Statistics]:
     """One host's metrics over the buckets of a window; empty when there are none."""
-    return merged(metrics_of(packed) for packed in table.packed(hostname, start, end))
+    return merged(metrics_of(packed) for packed in table.packed_buckets(hostname, start, end))

@@ -1,4 +1,4 @@
-"""Are the aggregates in SQL those of the raw rows? Found out, and mended, by aggregating the raw rows again."""
+"""Are the aggregates in SQL those of the raw rows? Found out, and repaired, by aggregating the raw rows again."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.buckets import Statistics, bucket_start
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import lost_a_lock, reading
+from sparkle_app.storage.engine import is_lock_conflict, read_transaction
 
 _PAGE = 50_000
 """Raw rows that are looked at together."""
@@ -50,7 +50,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PageResult:
     """What was found in a page."""
 
     page: Page
@@ -65,14 +65,14 @@ class Auditor:
     Arguments:
         plugin: the plugin's server half.
         engine: the database.
-        resolution: length of the buckets that are compared, seconds.
+        bucket_size: length of the buckets that are compared, seconds.
     """
 
-    def __init__(self, plugin: Plugin, engine: Engine, resolution: int) -> None:
+    def __init__(self, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
         self._plugin = plugin
         self._engine = engine
-        self._resolution = resolution
-        self._length = span(resolution)
+        self._bucket_size = bucket_size
+        self._length = span(bucket_size)
 
     def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
         """Hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows.
@@ -80,85 +80,85 @@ class Auditor:
         Arguments:
             hostname: only this one, if it has any.
         """
-        start, end = self._whole(start, end)
-        with reading(self._engine) as connection:
+        start, end = self._whole_buckets(start, end)
+        with read_transaction(self._engine) as connection:
             found = dict(self._plugin.count_readings(connection, start, end, hostname))
-            scope = (self._resolution, start, end, hostname)
+            scope = (self._bucket_size, start, end, hostname)
             for each, _, _ in self._plugin.count_aggregates(connection, *scope):
                 found.setdefault(each, 0)
         return found
 
-    def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[Finding]:
+    def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[PageResult]:
         """Compare everything of some hosts (with the number of their raw rows) that lies in the buckets of a time.
 
         Buckets that it only touches are taken whole: a part of one gives another aggregate.
         """
-        start, end = self._whole(start, end)
+        start, end = self._whole_buckets(start, end)
         for group in _groups(hosts):
             at, rows = start, _PAGE
             while at < end:
-                with reading(self._engine) as connection:
+                with read_transaction(self._engine) as connection:
                     cut = end
                     if hosts[group[0]] > _PAGE:
                         cut = self._plugin.event_time_after(connection, group[0], at, end, rows)
                         # Only buckets that are on the page as a whole.
-                        cut = end if cut == end else bucket_start(cut, self._resolution)
+                        cut = end if cut == end else bucket_start(cut, self._bucket_size)
                         if cut <= at:
                             rows *= 2
                             continue
                     page = Page(group, at, cut)
                     stored, computed = self._stored(connection, page), self._computed(connection, page)
                 readings = sum(statistics.count for statistics in computed.values())
-                yield Finding(page, readings, len(stored), _differences(stored, computed))
+                yield PageResult(page, readings, len(stored), _differences(stored, computed))
                 at = cut
 
-    def look_again(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
+    def recheck(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
         """What is left, now, of differences that were found in one page."""
         hostnames = sorted({each.key[0] for each in differences})
         starts = [each.key[1] for each in differences]
         page = Page(hostnames, min(starts), max(starts) + self._length)
-        with reading(self._engine) as connection:
+        with read_transaction(self._engine) as connection:
             stored, computed = self._stored(connection, page), self._computed(connection, page)
         return {each.key: each for each in _differences(stored, computed)}
 
-    def mend(self, finding: Finding) -> int:
-        """Store what the raw rows give where it differs, in one transaction; how many aggregates were mended.
+    def repair(self, result: PageResult) -> int:
+        """Store what the raw rows give where it differs, in one transaction; how many aggregates were repaired.
 
         Aggregates whose raw rows are all gone are left as they are, also beside others of their bucket.
         """
-        keys = [each.key for each in finding.differences if each.computed]
+        keys = [each.key for each in result.differences if each.computed]
         if not keys:
             return 0
         for _ in range(_TRIES - 1):
             try:
-                return self._make_anew(finding.page, keys)
+                return self._recompute(result.page, keys)
             except DBAPIError as error:
-                if not lost_a_lock(error):
+                if not is_lock_conflict(error):
                     raise
-        return self._make_anew(finding.page, keys)
+        return self._recompute(result.page, keys)
 
-    def _make_anew(self, page: Page, keys: Sequence[Key]) -> int:
+    def _recompute(self, page: Page, keys: Sequence[Key]) -> int:
         with self._engine.begin() as connection:
             # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
             # stores later counts at least as many.
-            self._plugin.delete_aggregates(connection, self._resolution, keys)
+            self._plugin.delete_aggregates(connection, self._bucket_size, keys)
             return self._plugin.fill_aggregates(
-                connection, page.hostnames, self._resolution, page.start, page.end
+                connection, page.hostnames, self._bucket_size, page.start, page.end
             )
 
-    def _whole(self, start: int, end: int) -> tuple[int, int]:
-        after = bucket_start(end, self._resolution)
-        return bucket_start(start, self._resolution), after if after == end else after + self._length
+    def _whole_buckets(self, start: int, end: int) -> tuple[int, int]:
+        after = bucket_start(end, self._bucket_size)
+        return bucket_start(start, self._bucket_size), after if after == end else after + self._length
 
     def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.load_aggregates(
-            connection, page.hostnames, None, self._resolution, page.start, page.end
+            connection, page.hostnames, None, self._bucket_size, page.start, page.end
         )
         return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
 
     def _computed(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
         rows = self._plugin.compute_aggregates(
-            connection, page.hostnames, self._resolution, page.start, page.end
+            connection, page.hostnames, self._bucket_size, page.start, page.end
         )
         return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
 

@@ -32,7 +32,7 @@ def confirmed(auditor: Auditor, pages: Iterable[Sequence[Difference]]) -> list[D
         moved = False
         left: list[list[Difference]] = []
         for page in pages:
-            found = auditor.look_again(page)
+            found = auditor.recheck(page)
             left.append([])
             for before in page:
                 now = found.get(before.key)

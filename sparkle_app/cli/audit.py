@@ -8,13 +8,13 @@ from typing import Any
 from faust.cli.base import option
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app.audit.auditor import Auditor, Difference, Finding
-from sparkle_app.cli.base import Instant, ReaderGone, SparkleCommand, WrongUsage
+from sparkle_app.audit.auditor import Auditor, Difference, PageResult
+from sparkle_app.cli.base import Instant, OutputClosedError, SparkleCommand, UsageError
 from sparkle_app.config.settings import database_url
 from sparkle_app.model.buckets import Statistics
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
-from sparkle_app.storage.engine import answer_of, make_engine, transient
+from sparkle_app.storage.engine import make_engine, server_message, transient
 
 SCOPE: list[Any] = [
     option("--plugin", help="only this plugin's"),
@@ -33,22 +33,22 @@ class AuditCommand(SparkleCommand):
         """An auditor for each plugin that is meant.
 
         Raises:
-            WrongUsage: when there is no such plugin, or none of them knows the host.
+            UsageError: when there is no such plugin, or none of them knows the host.
         """
         installed = self.handler.plugins.installed
         if plugin is not None and plugin not in installed:
-            raise WrongUsage(
+            raise UsageError(
                 "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
             )
-        resolution = self.handler.settings.aggregates.bucket_seconds
+        bucket_size = self.handler.settings.aggregates.bucket_seconds
         engine = make_engine(database_url(self.handler.settings), for_command=True)
         auditors = {
-            name: Auditor(each.handler, engine, resolution)
+            name: Auditor(each.plugin, engine, bucket_size)
             for name, each in installed.items()
             if plugin in (None, name)
         }
         if host is not None and not any(each.hosts(EARLIEST, LATEST, host) for each in auditors.values()):
-            raise WrongUsage(
+            raise UsageError(
                 "--host",
                 expected=f"a host with readings of {' or '.join(auditors)}",
                 found=host,
@@ -56,18 +56,18 @@ class AuditCommand(SparkleCommand):
             )
         return auditors
 
-    def findings(
+    def results(
         self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
-    ) -> Iterator[Finding]:
+    ) -> Iterator[PageResult]:
         """What is found, page by page, with progress.
 
         Raises:
-            WrongUsage: when the time ends before it begins.
+            UsageError: when the time ends before it begins.
         """
         start = EARLIEST if since is None else since
         end = LATEST if until is None else until
         if end <= start:
-            raise WrongUsage(
+            raise UsageError(
                 "--until",
                 expected=f"a time after --since, {rfc3339(start)}",
                 found=rfc3339(end),
@@ -75,13 +75,13 @@ class AuditCommand(SparkleCommand):
             )
         hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
-            for finding in auditor.compare(hosts, start, end):
-                yield finding
-                progress.update(finding.readings)
+            for result in auditor.compare(hosts, start, end):
+                yield result
+                progress.update(result.readings)
 
     def say(self, message: str, *args: Any, **kwargs: Any) -> None:
         """A line to standard output. Where nobody reads it any more the work goes on, and gives its exit code."""
-        with suppress(ReaderGone):
+        with suppress(OutputClosedError):
             super().say(message, *args, **kwargs)
 
     def in_database(self, work: Callable[[], int]) -> int:
@@ -96,14 +96,14 @@ class AuditCommand(SparkleCommand):
             return work()
         except SQLAlchemyError as error:
             url = database_url(self.handler.settings).render_as_string()
-            if said := answer_of(error):
-                raise StartupFault(
+            if said := server_message(error):
+                raise ConfigurationError(
                     "database",
                     expected=f"{url} to do as it is asked",
                     found=" ".join(said.split()),
                     hint="mend that and run it again; a worker makes tables that are missing",
                 ) from error
-            raise StartupFault(
+            raise ConfigurationError(
                 "database.url",
                 expected=f"an answer of {url}",
                 found=str(transient(error)),

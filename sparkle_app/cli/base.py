@@ -12,8 +12,8 @@ import click
 from aiokafka.errors import KafkaError
 from faust.cli.base import AppCommand, option
 
-from sparkle_app.kafka.connection import why_not
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.kafka.connection import explain_failure
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import parse_instant
 from sparkle_app.worker.application import SparkleApp
 
@@ -34,11 +34,11 @@ class Instant(click.ParamType):
 JSON = option("--json", "as_json", is_flag=True, help="for a script")
 
 
-class WrongUsage(StartupFault):
+class UsageError(ConfigurationError):
     """An option names what there is not."""
 
 
-class ReaderGone(Exception):
+class OutputClosedError(Exception):
     """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
 
 
@@ -54,10 +54,10 @@ class SparkleCommand(AppCommand):
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         try:
             code = asyncio.run(self.run(*self.args, **self.kwargs))
-        except StartupFault as fault:
+        except ConfigurationError as fault:
             print(fault, file=sys.stderr)
-            code = 2 if isinstance(fault, WrongUsage) else 1
-        except ReaderGone:
+            code = 2 if isinstance(fault, UsageError) else 1
+        except OutputClosedError:
             code = 0
         except KeyboardInterrupt:
             code = 130
@@ -67,30 +67,30 @@ class SparkleCommand(AppCommand):
         """A line to standard output.
 
         Raises:
-            ReaderGone: when nobody reads it any more.
+            OutputClosedError: when nobody reads it any more.
         """
         try:
             super().say(message, *args, **kwargs)
         except BrokenPipeError as error:
             # Python would complain once more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise ReaderGone from error
+            raise OutputClosedError from error
 
     @asynccontextmanager
     async def broker(self) -> AsyncIterator[None]:
         """Around what talks to the broker.
 
         Raises:
-            StartupFault: when it does not answer.
+            ConfigurationError: when it does not answer.
         """
         broker = self.handler.settings.broker
         try:
             yield
         except (KafkaError, OSError) as error:
-            raise StartupFault(
+            raise ConfigurationError(
                 "broker.url",
                 expected=f"a broker at {broker.url}",
-                found=await why_not(broker, error),
+                found=await explain_failure(broker, error),
                 hint="start it, or correct the setting",
             ) from error
 

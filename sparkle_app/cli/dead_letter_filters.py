@@ -1,4 +1,4 @@
-"""What the commands about dead letters share: which letters are meant."""
+"""What the commands about dead reader share: which reader are meant."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import click
 from faust.cli.base import option
 
 from sparkle_app.cli.base import Instant
-from sparkle_app.dead_letters.message import Letter
-from sparkle_app.dead_letters.reader import LettersTopic
+from sparkle_app.dead_letters.message import DeadLetter
+from sparkle_app.dead_letters.reader import DeadLetterReader
 from sparkle_app.model.errors import Reason
 
 FILTERS = [
@@ -25,7 +25,7 @@ FILTERS = [
 
 @dataclass(frozen=True)
 class Filter:
-    """Which letters are meant; None stands for any."""
+    """Which reader are meant; None stands for any."""
 
     reason: str | None = None
     config_id: int | None = None
@@ -34,22 +34,22 @@ class Filter:
     since: int | None = None
     until: int | None = None
 
-    def matches(self, letter: Letter) -> bool:
-        """Whether a letter is meant."""
-        record = letter.record
+    def matches(self, dead_letter: DeadLetter) -> bool:
+        """Whether a dead_letter is meant."""
+        record = dead_letter.record
         return (
-            self.reason in (None, letter.reason.value)
-            and self.config_id in (None, letter.sender.config_id)
-            and self.host in (None, letter.sender.hostname)
+            self.reason in (None, dead_letter.reason.value)
+            and self.config_id in (None, dead_letter.sender.config_id)
+            and self.host in (None, dead_letter.sender.hostname)
             and self.topic in (None, record.topic)
             and (self.since is None or record.received_at >= self.since)
             and (self.until is None or record.received_at < self.until)
         )
 
 
-async def meant(letters: LettersTopic, wanted: Filter) -> AsyncIterator[tuple[bytes, Letter]]:
-    """Key and letter of those that are meant, and neither replaced nor withdrawn."""
-    current = await letters.current()
-    async for place, key, letter in letters.messages():
-        if letter and current.get(key) == place and wanted.matches(letter):
-            yield key, letter
+async def matching(reader: DeadLetterReader, wanted: Filter) -> AsyncIterator[tuple[bytes, DeadLetter]]:
+    """Key and dead_letter of those that are meant, and neither replaced nor withdrawn."""
+    current = await reader.current()
+    async for position, key, dead_letter in reader.messages():
+        if dead_letter and current.get(key) == position and wanted.matches(dead_letter):
+            yield key, dead_letter

@@ -10,13 +10,13 @@ import msgspec
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand
-from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, meant
-from sparkle_app.dead_letters.message import Letter, letter_key
-from sparkle_app.dead_letters.reader import LettersTopic, open_letters
+from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
+from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key
+from sparkle_app.dead_letters.reader import DeadLetterReader, open_dead_letters
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
 
-_MOST_HOSTS = 20
+_MAX_HOSTS = 20
 
 
 class dead_letters(SparkleCommand):
@@ -38,20 +38,20 @@ class dead_letters(SparkleCommand):
         if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(/[0-9]+)?", show):
             self.fault(f"--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found {show!r}")
             return 2
-        async with self.broker(), open_letters(self.handler.settings) as letters:
+        async with self.broker(), open_dead_letters(self.handler.settings) as letters:
             wanted = Filter(**filters)
             if show:
                 return await self._show(letters, show, as_json)
             if each:
                 lines = [
                     (_order(letter.record), _json(letter) if as_json else _line(letter))
-                    async for _, letter in meant(letters, wanted)
+                    async for _, letter in matching(letters, wanted)
                 ]
                 for _, line in sorted(lines):
                     self.say(line)
                 return 0
             counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
-            async for _, letter in meant(letters, wanted):
+            async for _, letter in matching(letters, wanted):
                 counters["reason"][letter.reason.value] += 1
                 counters["config"][_text(letter.sender.config_id)] += 1
                 counters["host"][_text(letter.sender.hostname)] += 1
@@ -65,15 +65,15 @@ class dead_letters(SparkleCommand):
             return 0
         self.say(f"{total} dead letters in {letters.name}")
         for what, found in counts.items():
-            for value, number in islice(found.items(), _MOST_HOSTS):
+            for value, number in islice(found.items(), _MAX_HOSTS):
                 self.say(f"  {what:6} {value:40} {number:>9}")
-            if len(found) > _MOST_HOSTS:
-                self.say(f"  {what:6} and {len(found) - _MOST_HOSTS} more; --json has them all")
+            if len(found) > _MAX_HOSTS:
+                self.say(f"  {what:6} and {len(found) - _MAX_HOSTS} more; --json has them all")
         return 0
 
-    async def _show(self, letters: LettersTopic, key: str, as_json: bool) -> int:
+    async def _show(self, letters: DeadLetterReader, key: str, as_json: bool) -> int:
         found = None
-        async for other, letter in meant(letters, Filter()):
+        async for other, letter in matching(letters, Filter()):
             if other.decode() == key:
                 found = letter
         if found is None:
@@ -87,7 +87,7 @@ class dead_letters(SparkleCommand):
         return 0
 
 
-def _fields(letter: Letter) -> dict[str, Any]:
+def _fields(letter: DeadLetter) -> dict[str, Any]:
     record = letter.record
     try:
         value = record.value.decode()
@@ -112,13 +112,13 @@ def _order(record: Record) -> tuple[int, str, int, int]:
     return record.received_at, record.topic, record.partition, record.offset
 
 
-def _json(letter: Letter) -> str:
+def _json(letter: DeadLetter) -> str:
     return msgspec.json.encode(_fields(letter)).decode()
 
 
-def _line(letter: Letter) -> str:
+def _line(letter: DeadLetter) -> str:
     fields = _fields(letter)
-    place = letter_key(letter.record, letter.index).decode()
+    place = dead_letter_key(letter.record, letter.index).decode()
     sender = f"config={_text(fields['config'])} host={_text(fields['host'])}"
     return f"{place} {fields['received']} {fields['reason']} {sender}"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from sparkle_app.cli.messages import words
+from sparkle_app.cli.messages import messages
 from sparkle_app.cli.prompts import (
-    NotUnderstood,
-    Wishes,
+    ConfigRequest,
+    InvalidAnswerError,
     agreed,
     ask,
     choose,
@@ -20,10 +20,10 @@ from sparkle_app.cli.prompts import (
     summary,
 )
 from sparkle_app.collector_config import make_config
-from sparkle_app.collector_config.making import KEY_BITS, WrongValue, free_id
+from sparkle_app.collector_config.making import KEY_BITS, InvalidOptionError, free_id
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import LOCALHOST
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 
 _DESCRIPTION = """\
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
         program: what was called, for the help; the script's name when left out.
     """
     options = _options(arguments, program)
-    texts = words()
+    texts = messages()
     # A script that runs in the background hands SIGINT on as ignored; a person here can still press Ctrl-C.
     # The other ways to be ended clean up as well.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
         # Of several brokers the first, which tells a collector of the others.
         address, _, port = settings.broker.url.split(",")[0].strip().rpartition(":")
         address = address.strip("[]")
-        wishes = Wishes(
+        request = ConfigRequest(
             packages.manifests
             if options.plugins is None
             else choose(options.plugins, packages.manifests, texts),
@@ -99,30 +99,30 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
             options.output or Path(),
         )
         if asking:
-            wishes = ask(wishes, packages.manifests, certs, texts)
-        if wishes.address in LOCALHOST:
-            print(texts["local"].format(address=wishes.address), file=sys.stderr)
+            request = ask(request, packages.manifests, certs, texts)
+        if request.address in LOCALHOST:
+            print(texts["local"].format(address=request.address), file=sys.stderr)
         bits = options.bits or KEY_BITS[0]
         if not options.yes:
-            print(summary(wishes, certs / f"rsa_key_{wishes.config_id}", bits, texts))
+            print(summary(request, certs / f"rsa_key_{request.config_id}", bits, texts))
             if not agreed(texts):
                 print(texts["nothing"])
                 return 1
         made = make_config(
-            wishes.plugins,
-            address=wishes.address,
-            port=wishes.port,
-            interval=wishes.interval,
-            output=wishes.output,
+            request.plugins,
+            address=request.address,
+            port=request.port,
+            interval=request.interval,
+            output=request.output,
             certs=certs,
             # One that nobody asked for may be taken in the meantime: then the next is.
-            config_id=wishes.config_id if asking or options.id is not None else None,
+            config_id=request.config_id if asking or options.id is not None else None,
             bits=bits,
         )
-    except (NotUnderstood, WrongValue) as fault:
+    except (InvalidAnswerError, InvalidOptionError) as fault:
         print(fault, file=sys.stderr)
         return 2
-    except StartupFault as fault:
+    except ConfigurationError as fault:
         print(fault, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):

@@ -22,7 +22,7 @@ ENGLISH = {
     "next": "Next: copy it into the collector's folder on each host, and restart the collector there.",
     "secret": "Keep {key} secret and back it up: whoever has it can read these hosts' readings,"
     " and without it nobody can.",
-    "number": "expected a whole number from {least} to {most}, found {found!r}",
+    "number": "expected a whole number from {min} to {max}, found {found!r}",
     "no_address": "expected a name or address without a port, found {found!r}",
     "taken": "{path} is there already: move it, or choose another folder",
     "used": "{path} is there already and is never overwritten: choose another number",
@@ -50,7 +50,7 @@ RUSSIAN = {
     "next": "Дальше: скопируйте архив в папку коллектора на каждом хосте и перезапустите там коллектор.",
     "secret": "Храните {key} в секрете и сделайте резервную копию: у кого он есть, тот прочитает показания"
     " этих хостов, а без него их не прочитает никто.",
-    "number": "нужно целое число от {least} до {most}, а введено {found!r}",
+    "number": "нужно целое число от {min} до {max}, а введено {found!r}",
     "no_address": "нужно имя или адрес без порта, а введено {found!r}",
     "taken": "{path} уже есть: уберите его или выберите другую папку",
     "used": "{path} уже есть и никогда не перезаписывается: выберите другой номер",
@@ -59,7 +59,7 @@ RUSSIAN = {
 }
 
 
-def words() -> dict[str, str]:
+def messages() -> dict[str, str]:
     """The texts in the user's language: Russian where the locale is, English elsewhere."""
     # The first of these that is set decides (POSIX.1-2017, 8.2).
     locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""

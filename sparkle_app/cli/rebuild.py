@@ -26,18 +26,18 @@ class rebuild(AuditCommand):
     def _rebuild(self, *, plugin: str | None, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
         for name, auditor in self.auditors(plugin, scope["host"]).items():
-            mended = left = readings = 0
-            for finding in self.findings(name, auditor, **scope):
-                readings += finding.readings
-                mended += auditor.mend(finding)
-                left += sum(each.computed is None for each in finding.differences)
+            repaired = left = readings = 0
+            for result in self.results(name, auditor, **scope):
+                readings += result.readings
+                repaired += auditor.repair(result)
+                left += sum(each.computed is None for each in result.differences)
             report.append(
-                {"plugin": name, "readings": readings, "made_anew": mended, "without_raw_rows": left}
+                {"plugin": name, "readings": readings, "made_anew": repaired, "without_raw_rows": left}
             )
             if as_json:
                 continue
             told = f"; {left} without raw rows were left as they are" if left else ""
-            self.say(f"{name}: {readings} readings, {mended} aggregates made anew{told}")
+            self.say(f"{name}: {readings} readings, {repaired} aggregates made anew{told}")
         if as_json:
             self.say(msgspec.json.encode(report).decode())
         return 0

@@ -42,10 +42,10 @@ class verify(AuditCommand):
         for name, auditor in self.auditors(plugin, scope["host"]).items():
             readings = aggregates = 0
             suspects: list[Sequence[Difference]] = []
-            for finding in self.findings(name, auditor, **scope):
-                readings += finding.readings
-                aggregates += finding.aggregates
-                suspects.append(finding.differences)
+            for result in self.results(name, auditor, **scope):
+                readings += result.readings
+                aggregates += result.aggregates
+                suspects.append(result.differences)
             if number := sum(map(len, suspects)):
                 self.note(f"{name}: looking again at {number} differences, which workers may yet mend")
             differences = confirmed(auditor, suspects)

@@ -15,16 +15,16 @@ from pathlib import Path
 from Crypto.PublicKey import RSA
 
 from sparkle_app.collector_config.archive import write_archive
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest
 
 ARCHIVE = "config.tar.xz"
 KEY_BITS = (2048, 3072, 4096)
-LARGEST_ID = 2**31 - 1
+MAX_CONFIG_ID = 2**31 - 1
 _DRAFT_SECONDS = 3600
 
 
-class WrongValue(StartupFault):
+class InvalidOptionError(ConfigurationError):
     """What was asked for can be nowhere."""
 
 
@@ -63,8 +63,8 @@ def make_config(
         bits: length of the RSA key.
 
     Raises:
-        WrongValue: when an argument is out of bounds.
-        StartupFault: when something else cannot be as asked; then neither the key nor the archive was made.
+        InvalidOptionError: when an argument is out of bounds.
+        ConfigurationError: when something else cannot be as asked; then neither the key nor the archive was made.
     """
     _check(plugins, address, port, interval, config_id, bits)
     with _folders({output: 0o777, certs: 0o700}):
@@ -91,7 +91,7 @@ def make_config(
                     return made
             # Somebody took the free id in the meantime: take the next. One that was asked for is not ours to change.
             if config_id is not None:
-                raise StartupFault(
+                raise ConfigurationError(
                     str(made.key),
                     expected="no key of that id yet",
                     found="one, which is never overwritten",
@@ -124,12 +124,12 @@ def _check(
         ("address", is_address(address), "a name or address without a port", repr(address)),
         ("port", 1 <= port <= 65535, "1 to 65535", port),
         ("interval", interval >= 1, "1 second or more", interval),
-        ("id", config_id is None or 0 <= config_id <= LARGEST_ID, f"0 to {LARGEST_ID}", config_id),
+        ("id", config_id is None or 0 <= config_id <= MAX_CONFIG_ID, f"0 to {MAX_CONFIG_ID}", config_id),
         ("bits", bits in KEY_BITS, f"one of {', '.join(map(str, KEY_BITS))}", bits),
     ]
     for name, right, expected, found in rules:
         if not right:
-            raise WrongValue(name, expected=expected, found=str(found), hint="nothing was written")
+            raise InvalidOptionError(name, expected=expected, found=str(found), hint="nothing was written")
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def _folders(modes: dict[Path, int]) -> Iterator[None]:
                 each.rmdir()
         if not isinstance(error, OSError):
             raise
-        raise StartupFault(
+        raise ConfigurationError(
             str(error.filename or folder), expected="a folder to write to", found=error.strerror or str(error),
             hint="choose another, or change its permissions",
         ) from error  # fmt: skip
@@ -187,7 +187,7 @@ def _publish(made: MadeConfig, key: Path, archive: Path) -> bool:
             made.key.unlink()
             if not isinstance(error, FileExistsError):
                 raise
-            raise StartupFault(
+            raise ConfigurationError(
                 str(made.archive),
                 expected="no archive yet",
                 found="one",

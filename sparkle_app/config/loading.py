@@ -1,6 +1,7 @@
 """Reading the settings: the file, the environment, and one clear line for what is wrong with them."""
 
 import difflib
+import logging
 import os
 from importlib.resources import files
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from sparkle_app.config.settings import ENV_PREFIX, Settings, database_url, is_section, setting_names
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.config.settings import ENV_PREFIX, RENAMED, Settings, database_url, is_section, setting_names
+from sparkle_app.model.errors import ConfigurationError
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
+logger = logging.getLogger(__name__)
 _SECRETS = {"database.url", "web.token", "broker.sasl.password"}
 
 
@@ -22,7 +24,7 @@ def load_settings(path: Path | None = None) -> Settings:
     """Read ``path``, or the file that SPARKLE_SETTINGS names; else settings.yaml of the working folder, if it is there.
 
     Raises:
-        StartupFault: naming the file or variable, what was expected and what was found.
+        ConfigurationError: naming the file or variable, what was expected and what was found.
     """
     named = path or os.environ.get(ENV_FILE_NAME)
     file = Path(named or "settings.yaml")
@@ -32,20 +34,20 @@ def load_settings(path: Path | None = None) -> Settings:
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
             key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
-            if key not in known:
+            if key not in known and key not in RENAMED:
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
         values = _read(path) if exists else {}
         _check_sections(path, Settings, values)
-        settings = Settings(**values)
+        settings = Settings(**_with_new_names(path, values))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise StartupFault(
+        raise ConfigurationError(
             str(path), expected="YAML", found=" ".join(str(error).split()), hint="mend the file"
         ) from error
     except ValidationError as error:
         raise _fault(path, error, known) from error
     except TypeError as error:
-        raise StartupFault(
+        raise ConfigurationError(
             str(path), expected="keys with values", found=str(error), hint="mend the file"
         ) from error
     return _absolute(path.parent, settings)
@@ -58,13 +60,49 @@ def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], 
             continue
         # What is no mapping would be passed over for the section's defaults.
         if not isinstance(value, dict):
-            raise StartupFault(
+            raise ConfigurationError(
                 f"{path}, {prefix}{name}",
                 expected=f"keys such as {next(setting_names(model, prefix, only=name))}",
                 found=repr(value),
                 hint="see docs/settings.md",
             )
         _check_sections(path, cast(type[BaseModel], section.annotation), value, f"{prefix}{name}.")
+
+
+def _with_new_names(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The file's values and those of deprecated variables, under the keys' new names.
+
+    Raises:
+        ConfigurationError: when a key is set under both of its names.
+    """
+    values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    for old, new in RENAMED.items():
+        (section, old_name), (_, new_name) = old.split("."), new.split(".")
+        old_variable, new_variable = _variable(old), _variable(new)
+        if old_variable in os.environ:
+            where, both = f"environment variable {old_variable}", new_variable in os.environ
+            value, new_place = os.environ[old_variable], new_variable
+        elif old_name in values.get(section, {}):
+            where, both = f"{path}, {old}", new_name in values[section]
+            value, new_place = values[section].pop(old_name), new
+        else:
+            continue
+        if both:
+            raise ConfigurationError(
+                where,
+                expected=f"{new_place} alone",
+                found="both",
+                hint="remove this one: its name is deprecated",
+            )
+        logger.warning("%s is deprecated: use %s", where, new_place)
+        # A variable goes before the file, and the new one before both.
+        values.setdefault(section, {}).pop(old_name, None)
+        values[section][new_name] = value
+    return values
+
+
+def _variable(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", "__")
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,7 +114,7 @@ class _Loader(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             line = key.start_mark.line + 1
             if key.value in lines:
-                raise StartupFault(
+                raise ConfigurationError(
                     f"{key.start_mark.name}, line {line}",
                     expected="each key once",
                     found=f"{key.value}, which is in line {lines[key.value]} as well",
@@ -89,7 +127,7 @@ class _Loader(yaml.SafeLoader):
 def _read(path: Path) -> dict[str, Any]:
     """The file's keys and values."""
     if not path.is_file():
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected="a settings file",
             found="none",
@@ -100,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected="keys with values, such as app_id: sparkle",
             found="a list" if isinstance(values, list) else "one value",
@@ -109,22 +147,22 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _unknown(where: str, key: str, known: list[str]) -> StartupFault:
+def _unknown(where: str, key: str, known: list[str]) -> ConfigurationError:
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"the nearest is {nearest[0]}" if nearest else "see docs/settings.md"
-    return StartupFault(where, expected="a known setting", found=key, hint=hint)
+    return ConfigurationError(where, expected="a known setting", found=key, hint=hint)
 
 
-def _fault(path: Path, error: ValidationError, known: list[str]) -> StartupFault:
+def _fault(path: Path, error: ValidationError, known: list[str]) -> ConfigurationError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    variable = ENV_PREFIX + key.upper().replace(".", "__")
+    variable = _variable(key)
     where = f"environment variable {variable}" if variable in os.environ else f"{path}, {key}"
     if first["type"] == "extra_forbidden":
         return _unknown(f"{path}, {key}", key, known)
     # A secret's wrong value must not be printed either.
     found = "a value of the wrong kind" if key in _SECRETS else repr(first["input"])
-    return StartupFault(
+    return ConfigurationError(
         where,
         expected=first["msg"].removeprefix("Input should be "),
         found=found,

@@ -1,7 +1,7 @@
 """Settings: settings.yaml, overridden by the environment (``SPARKLE_BROKER__URL`` sets ``broker.url``).
 
 Every key is declared here once, with its default, its bounds, its description and the rules that bind it to others;
-docs/settings.md is made from it. A rule that is broken is a StartupFault.
+docs/settings.md is made from it. A rule that is broken is a ConfigurationError.
 """
 
 import re
@@ -22,15 +22,21 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 ENV_PREFIX = "SPARKLE_"
+RENAMED = {
+    "aggregates.horizon_seconds": "aggregates.window_retention_seconds",
+    "aggregates.flush_seconds": "aggregates.batch_wait_seconds",
+}
+"""Deprecated keys, which go on working, and their new names."""
 _EVERY_ADDRESS = {"0.0.0.0", "::"}
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 
@@ -50,7 +56,7 @@ def _servers(value: str) -> str:
     for server in value.split(","):
         match = _SERVER.fullmatch(server.strip())
         if not match or not 1 <= int(match[2]) <= 65535:
-            raise StartupFault(
+            raise ConfigurationError(
                 "broker.url",
                 expected="HOST:PORT, several separated by commas",
                 found=repr(server),
@@ -64,14 +70,14 @@ def _database_url(value: SecretStr) -> SecretStr:
     try:
         url = make_url(value.get_secret_value())
     except ArgumentError as error:
-        raise StartupFault(
+        raise ConfigurationError(
             "database.url",
             expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
             found="something else",
             hint="see docs/settings.md",
         ) from error
     if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
-        raise StartupFault(
+        raise ConfigurationError(
             "database.url",
             expected="sqlite:///… or postgresql://…",
             found=url.drivername,
@@ -79,7 +85,7 @@ def _database_url(value: SecretStr) -> SecretStr:
         )
     url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise StartupFault(
+        raise ConfigurationError(
             "database.url",
             expected="a file, as in sqlite:///data/sparkle.sqlite3",
             found="a database in memory",
@@ -92,7 +98,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class BrokerTls(_Section):
+class TlsSettings(_Section):
     enabled: bool = False
     """Whether to talk to Kafka over TLS. The certificate must name the host that `broker.url` names."""
     ca_file: Path | None = None
@@ -111,7 +117,7 @@ class BrokerTls(_Section):
     @model_validator(mode="after")
     def _files_are_used(self) -> Self:
         if self.files and not self.enabled:
-            raise StartupFault(
+            raise ConfigurationError(
                 "broker.tls.enabled",
                 expected=f"true, since broker.tls.{next(iter(self.files))} is set",
                 found="false",
@@ -119,7 +125,7 @@ class BrokerTls(_Section):
             )
         if (self.cert_file is None) != (self.key_file is None):
             missing, there = ("cert_file", "key_file") if self.key_file else ("key_file", "cert_file")
-            raise StartupFault(
+            raise ConfigurationError(
                 f"broker.tls.{missing}",
                 expected=f"a file, since broker.tls.{there} is set",
                 found="none",
@@ -128,7 +134,7 @@ class BrokerTls(_Section):
         return self
 
 
-class BrokerSasl(_Section):
+class SaslSettings(_Section):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     """How to log in to Kafka; without it there is no login. Use PLAIN only with `broker.tls`."""
     username: str | None = None
@@ -141,7 +147,7 @@ class BrokerSasl(_Section):
         login = {"mechanism": self.mechanism, "username": self.username, "password": self.password}
         missing = [name for name, value in login.items() if not value]
         if missing and len(missing) < len(login):
-            raise StartupFault(
+            raise ConfigurationError(
                 f"broker.sasl.{missing[0]}",
                 expected="a value, since broker.sasl is used",
                 found="none",
@@ -150,7 +156,7 @@ class BrokerSasl(_Section):
         return self
 
 
-class Broker(_Section):
+class BrokerSettings(_Section):
     url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
     """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
     partitions: int = Field(default=8, ge=1, le=1000)
@@ -159,18 +165,18 @@ class Broker(_Section):
     """Replicas of every topic that the handler creates. Use 3 where there are three brokers or more."""
     wait_seconds: Seconds = 60
     """How long a starting worker waits for the broker before it gives up."""
-    tls: BrokerTls = BrokerTls()
-    sasl: BrokerSasl = BrokerSasl()
+    tls: TlsSettings = TlsSettings()
+    sasl: SaslSettings = SaslSettings()
 
 
-class Database(_Section):
+class DatabaseSettings(_Section):
     url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
     """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
     wait_seconds: Seconds = 60
     """How long a starting worker waits for the database before it gives up."""
 
 
-class Ingest(_Section):
+class IngestSettings(_Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
     """The most records that are decrypted and stored together."""
     batch_wait_seconds: Seconds = 0.03
@@ -181,33 +187,33 @@ class Ingest(_Section):
     """Decrypt eight readings at once where `requirements-multibuffer.txt` is installed and the processor can."""
 
 
-class Aggregates(_Section):
+class AggregatesSettings(_Section):
     bucket_seconds: int = Field(default=60, ge=1, le=3600)
     """Length of a bucket of event time. When it changes, aggregates of the new length begin anew."""
-    horizon_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
+    window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How far back the tables reach; the longest window that can be asked for."""
-    flush_seconds: Seconds = 0.05
+    batch_wait_seconds: Seconds = 0.05
     """How long the first samples of a batch wait for others before they are counted."""
 
     @model_validator(mode="after")
     def _whole_buckets(self) -> Self:
-        if self.horizon_seconds % self.bucket_seconds:
-            raise StartupFault(
-                "aggregates.horizon_seconds",
+        if self.window_retention_seconds % self.bucket_seconds:
+            raise ConfigurationError(
+                "aggregates.window_retention_seconds",
                 expected=f"a multiple of bucket_seconds ({self.bucket_seconds})",
-                found=str(self.horizon_seconds),
+                found=str(self.window_retention_seconds),
                 hint="change one of the two",
             )
         return self
 
 
-class DeadLetters(_Section):
+class DeadLettersSettings(_Section):
     per_minute: int = Field(default=2500, ge=1)
     """More dead letters than this in a minute stop the worker. So does, before any of them is written, a batch of \
 which no key opens nine tenths and at least a tenth of this number."""
 
 
-class Web(_Section):
+class WebSettings(_Section):
     host: str = "127.0.0.1"
     """Address to listen on. Beyond localhost a token is required."""
     port: Port = 6066
@@ -230,10 +236,10 @@ class Web(_Section):
             named: where it is set; Faust's command line can set it as well.
 
         Raises:
-            StartupFault: when there is no token.
+            ConfigurationError: when there is no token.
         """
         if host not in LOCALHOST and not (self.token and self.token.get_secret_value()):
-            raise StartupFault(
+            raise ConfigurationError(
                 "web.token",
                 expected=f"a token, since {named} is {host}",
                 found="none",
@@ -263,18 +269,18 @@ class Settings(BaseSettings):
     """Folder of the worker's own files."""
     log_level: Annotated[LogLevel, BeforeValidator(_log_level)] = "INFO"
     """The least level that is logged, in capitals or not."""
-    broker: Broker = Broker()
-    database: Database = Database()
-    ingest: Ingest = Ingest()
-    aggregates: Aggregates = Aggregates()
-    dead_letters: DeadLetters = DeadLetters()
-    web: Web = Web()
+    broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    ingest: IngestSettings = IngestSettings()
+    aggregates: AggregatesSettings = AggregatesSettings()
+    dead_letters: DeadLettersSettings = DeadLettersSettings()
+    web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
     def _one_bad_batch_is_not_too_many(self) -> Self:
         # A single batch of bad records, if keys open them, must not stop the worker for ever.
         if self.dead_letters.per_minute < self.ingest.batch_size:
-            raise StartupFault(
+            raise ConfigurationError(
                 "dead_letters.per_minute",
                 expected=f"at least ingest.batch_size, {self.ingest.batch_size}",
                 found=str(self.dead_letters.per_minute),
@@ -292,7 +298,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment goes before the file."""
-        return env_settings, init_settings
+        source = cast(EnvSettingsSource, env_settings)
+        # Deprecated names are read by the loader.
+        old = {f"{ENV_PREFIX}{key}".lower().replace(".", "__") for key in RENAMED}
+        source.env_vars = {name: value for name, value in source.env_vars.items() if name not in old}
+        return source, init_settings
 
     @property
     def web_url(self) -> str:

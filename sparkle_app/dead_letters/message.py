@@ -14,14 +14,14 @@ from typing import Any
 
 import msgspec
 
-from sparkle_app.kafka.topology import LARGEST_MESSAGE
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_millis, to_millis
-from sparkle_app.sealed.cipher import CannotUnseal, Sealer
+from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
 REPLAY_HEADER = "sparkle-replay"
-LARGEST_VALUE = LARGEST_MESSAGE - 65_536
+MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - 65_536
 """Bytes; key and headers need room as well."""
 _HEADER = "sparkle-{}"
 
@@ -33,7 +33,7 @@ class Sender(msgspec.Struct, frozen=True):
     hostname: Any = None
 
 
-class Letter(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True):
     """One dead letter."""
 
     record: Record
@@ -51,21 +51,21 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 _sender = msgspec.json.Decoder(Sender)
-_place = msgspec.msgpack.Decoder(tuple[str, int, int, int])
+_position = msgspec.msgpack.Decoder(tuple[str, int, int, int])
 
 
-def letter_key(record: Record, index: int | None = None) -> bytes:
+def dead_letter_key(record: Record, index: int | None = None) -> bytes:
     """``TOPIC/PARTITION/OFFSET`` of the record, and ``/INDEX`` where it is about one of its readings."""
     part = "" if index is None else f"/{index}"
     return f"{record.topic}/{record.partition}/{record.offset}{part}".encode()
 
 
-def letter_value(record: Record) -> bytes:
+def dead_letter_value(record: Record) -> bytes:
     """The record's value, or nothing where it is too large."""
-    return record.value if len(record.value) <= LARGEST_VALUE else b""
+    return record.value if len(record.value) <= MAX_VALUE_BYTES else b""
 
 
-def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
+def dead_letter_headers(record: Record, bad: InvalidRecordError) -> dict[str, bytes]:
     """Why the record was refused, and where it was."""
     fields = {
         "reason": bad.reason.value,
@@ -80,8 +80,8 @@ def letter_headers(record: Record, bad: BadRecord) -> dict[str, bytes]:
     return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
 
 
-def read_letter(value: bytes, headers: Mapping[str, bytes]) -> Letter:
-    """The inverse of :func:`letter_headers`.
+def parse_dead_letter(value: bytes, headers: Mapping[str, bytes]) -> DeadLetter:
+    """The inverse of :func:`dead_letter_headers`.
 
     Raises:
         ValueError: when it is no letter of this handler.
@@ -94,31 +94,31 @@ def read_letter(value: bytes, headers: Mapping[str, bytes]) -> Letter:
         record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value)
         index = headers.get(_HEADER.format("index"))
         number = None if index is None else int(index)
-        return Letter(record, Reason(reason), _sender_of(value), int(size), number)
+        return DeadLetter(record, Reason(reason), _sender_of(value), int(size), number)
     except KeyError as error:
         raise ValueError(f"expected the header {error.args[0]}, found none") from error
 
 
-def make_ticket(record: Record, sealer: Sealer) -> bytes:
+def make_replay_token(record: Record, cipher: Cipher) -> bytes:
     """What goes in the header :data:`REPLAY_HEADER` of a record that is sent back: its place and time.
 
     Sealed for this value: nobody who can only write to the topic can move a record in time, or have another's letter
     withdrawn.
     """
     place = (record.topic, record.partition, record.offset, to_millis(record.received_at))
-    return sealer.seal(msgspec.msgpack.encode(place), _purpose(record.value))
+    return cipher.encrypt(msgspec.msgpack.encode(place), _associated_data(record.value))
 
 
-def replayed_record(value: bytes, ticket: bytes, sealer: Sealer) -> Record | None:
-    """The record as it was at first; None when the ticket was not made for it by this handler."""
+def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None:
+    """The record as it was at first; None when the token was not made for it by this handler."""
     try:
-        topic, partition, offset, timestamp = _place.decode(sealer.unseal(ticket, _purpose(value)))
+        topic, partition, offset, timestamp = _position.decode(cipher.decrypt(token, _associated_data(value)))
         return Record(topic, partition, offset, from_millis(timestamp), value, replayed=True)
-    except CannotUnseal:
+    except DecryptionError:
         return None
 
 
-def _purpose(value: bytes) -> bytes:
+def _associated_data(value: bytes) -> bytes:
     return b"sparkle replay " + hashlib.sha256(value).digest()
 
 

@@ -8,17 +8,17 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from sparkle_app.config.settings import Settings
-from sparkle_app.dead_letters.message import Letter, read_letter
+from sparkle_app.dead_letters.message import DeadLetter, parse_dead_letter
 from sparkle_app.kafka.connection import security_arguments
-from sparkle_app.kafka.topology import LARGEST_MESSAGE, dead_letter_topic
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, dead_letter_topic
 from sparkle_app.model.time import from_seconds, to_millis
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 """Partition and offset of a letter in the dead-letter topic."""
 
 
-class LettersTopic:
-    """The dead-letter topic, up to the end that it has when it is opened with :func:`open_letters`."""
+class DeadLetterReader:
+    """The dead-letter topic, up to the end that it has when it is opened with :func:`open_dead_letters`."""
 
     def __init__(self, name: str, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         self.name = name
@@ -29,7 +29,7 @@ class LettersTopic:
         """The messages of the topic, those among them that have been replaced or withdrawn."""
         return sum(self._ends.values())
 
-    async def since(self, at: int) -> int:
+    async def count_since(self, at: int) -> int:
         """How many letters were sent since a time, in microseconds since the epoch.
 
         One that was sent more than once is one; a withdrawal is none.
@@ -40,7 +40,7 @@ class LettersTopic:
 
     async def messages(
         self, starts: Mapping[TopicPartition, int] | None = None
-    ) -> AsyncIterator[tuple[Place, bytes, Letter | None]]:
+    ) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
         """Messages: where, the letter's key, and the letter; None where it is withdrawn.
 
         What somebody else wrote to the topic, which is no letter, is left out.
@@ -68,7 +68,7 @@ class LettersTopic:
                         yield (at.partition, record.offset), key, None
                         continue
                     try:
-                        letter = read_letter(record.value, dict(record.headers))
+                        letter = parse_dead_letter(record.value, dict(record.headers))
                     except ValueError:
                         continue
                     yield (at.partition, record.offset), key, letter
@@ -77,19 +77,19 @@ class LettersTopic:
                 if await consumer.position(at) >= self._ends[at]:
                     left.discard(at)
 
-    async def current(self) -> dict[bytes, Place]:
+    async def current(self) -> dict[bytes, Position]:
         """The letters that are neither replaced nor withdrawn: where the one of each key is."""
-        places: dict[bytes, Place] = {}
-        async for place, key, letter in self.messages():
+        positions: dict[bytes, Position] = {}
+        async for position, key, letter in self.messages():
             if letter:
-                places[key] = place
+                positions[key] = position
             else:
-                places.pop(key, None)
-        return places
+                positions.pop(key, None)
+        return positions
 
 
 @asynccontextmanager
-async def open_letters(settings: Settings) -> AsyncIterator[LettersTopic]:
+async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterReader]:
     """The dead-letter topic; empty where there is none yet.
 
     Raises:
@@ -100,12 +100,12 @@ async def open_letters(settings: Settings) -> AsyncIterator[LettersTopic]:
         bootstrap_servers=settings.broker.url,
         **security_arguments(settings.broker),
         enable_auto_commit=False,
-        max_partition_fetch_bytes=LARGEST_MESSAGE,
+        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
     )
     try:
         await consumer.start()
-        places = [TopicPartition(name, number) for number in await _partitions(settings, name)]
-        yield LettersTopic(name, consumer, await consumer.end_offsets(places) if places else {})
+        positions = [TopicPartition(name, number) for number in await _partitions(settings, name)]
+        yield DeadLetterReader(name, consumer, await consumer.end_offsets(positions) if positions else {})
     finally:
         await consumer.stop()
 
@@ -123,7 +123,7 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
         await admin.close()
 
 
-async def letters_of_last_minute(settings: Settings) -> int:
+async def count_recent_dead_letters(settings: Settings) -> int:
     """Dead letters that any worker sent in the last minute."""
-    async with open_letters(settings) as letters:
-        return await letters.since(from_seconds(time.time() - 60)) if len(letters) else 0
+    async with open_dead_letters(settings) as letters:
+        return await letters.count_since(from_seconds(time.time() - 60)) if len(letters) else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from sparkle_app.model.errors import BadRecord, Reason, StartupFault
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 
 _KEY_FILE = re.compile(r"rsa_key_(\d+)")
 _RESCAN_SECONDS = 5.0
@@ -21,7 +21,7 @@ class Keyring:
     """The private keys of ``certs/rsa_key_<id>`` (PEM), loaded once; a key that is added later is found when asked for.
 
     Raises:
-        StartupFault: when the folder holds no key, or one that cannot be read.
+        ConfigurationError: when the folder holds no key, or one that cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,7 +30,7 @@ class Keyring:
         self._scanned_at = time.monotonic()
         self._keys = {config_id: _load(path) for config_id, path in _key_files(folder)}
         if not self._keys:
-            raise StartupFault(
+            raise ConfigurationError(
                 str(folder),
                 expected="private keys named rsa_key_<id>",
                 found="none",
@@ -44,14 +44,14 @@ class Keyring:
         """The key of a config.
 
         Raises:
-            BadRecord: unknown_config, when there is none.
+            InvalidRecordError: unknown_config, when there is none.
         """
         key = self._keys.get(config_id)
         if key is None:
             self._rescan()
             key = self._keys.get(config_id)
         if key is None:
-            raise BadRecord(Reason.UNKNOWN_CONFIG, f"no key {self._folder.name}/rsa_key_{config_id}")
+            raise InvalidRecordError(Reason.UNKNOWN_CONFIG, f"no key {self._folder.name}/rsa_key_{config_id}")
         return key
 
     def _rescan(self) -> None:
@@ -63,7 +63,7 @@ class Keyring:
                 if config_id not in self._keys:
                     try:
                         self._keys[config_id] = _load(path)
-                    except StartupFault as fault:
+                    except ConfigurationError as fault:
                         logger.error("%s", fault)
 
 
@@ -81,14 +81,14 @@ def _load(path: Path) -> RSAPrivateKey:
         key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except (OSError, ValueError, TypeError) as error:
         found = error.strerror if isinstance(error, OSError) else "something else"
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected="an RSA private key in PEM",
             found=str(found),
             hint="restore it from the backup of certs/",
         ) from error
     if not isinstance(key, RSAPrivateKey):
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected="an RSA private key",
             found=type(key).__name__,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
-from sparkle_app.envelope.rsa import OAEP_SHA1, Decrypt, Sealed, decrypt_each
+from sparkle_app.envelope.rsa import OAEP_SHA1, Ciphertexts, Decrypt, decrypt_each
 
 LANES = 8
 _BITS = 2048
@@ -33,19 +33,19 @@ _Parts = list["ctypes.Array[ctypes.c_char]"]
 logger = logging.getLogger(__name__)
 
 
-class Unavailable(Exception):
+class MultibufferUnavailableError(Exception):
     """Why this machine cannot do it."""
 
 
-class Wrong(Exception):
+class MismatchError(Exception):
     """It gives something else than OpenSSL does."""
 
 
-def multibuffer_or_each() -> Decrypt:
+def fastest_decrypt() -> Decrypt:
     """The faster way that works on this machine."""
     try:
         decrypt = Multibuffer().decrypt
-    except (Unavailable, Wrong) as why:
+    except (MultibufferUnavailableError, MismatchError) as why:
         logger.info("decrypting one reading at a time: %s", why)
         return decrypt_each
     logger.info("decrypting %d readings at once, where keys have %d bits", LANES, _BITS)
@@ -56,8 +56,8 @@ class Multibuffer:
     """Eight at once, as :func:`decrypt_each` does one after the other. For one thread at a time.
 
     Raises:
-        Unavailable: when the libraries are not installed, or the processor lacks the instructions.
-        Wrong: when a trial does not come out right.
+        MultibufferUnavailableError: when the libraries are not installed, or the processor lacks the instructions.
+        MismatchError: when a trial does not come out right.
     """
 
     def __init__(self) -> None:
@@ -71,21 +71,21 @@ class Multibuffer:
         )
         self._plaintext = ctypes.create_string_buffer(_BYTES)
         self._keys: dict[RSAPrivateKey, tuple[bytes, _Parts] | None] = {}
-        self._try()
+        self._self_test()
 
-    def decrypt(self, sealed: Sealed) -> list[bytes | None]:
+    def decrypt(self, ciphertexts: Ciphertexts) -> list[bytes | None]:
         """The plaintext of each ciphertext, in order; None where it was not encrypted for its key."""
-        opened: list[bytes | None] = [None] * len(sealed)
-        fit = [at for at, (key, ciphertext) in enumerate(sealed) if self._fits(key, ciphertext)]
+        opened: list[bytes | None] = [None] * len(ciphertexts)
+        fit = [at for at, (key, ciphertext) in enumerate(ciphertexts) if self._fits(key, ciphertext)]
         for start in range(0, len(fit), LANES):
             places = fit[start : start + LANES]
             if len(places) >= WORTH_A_CALL:
-                for at, plaintext in zip(places, self._call([sealed[at] for at in places]), strict=True):
+                for at, plaintext in zip(places, self._call([ciphertexts[at] for at in places]), strict=True):
                     opened[at] = plaintext
         # OpenSSL also decrypts with a key whose file is damaged in part, and notices when a processor calculates wrong.
         # So what did not come out is left to it, like what was not tried, before it becomes a dead letter.
         left = [at for at, plaintext in enumerate(opened) if plaintext is None]
-        for at, plaintext in zip(left, decrypt_each([sealed[at] for at in left]), strict=True):
+        for at, plaintext in zip(left, decrypt_each([ciphertexts[at] for at in left]), strict=True):
             opened[at] = plaintext
         return opened
 
@@ -96,9 +96,9 @@ class Multibuffer:
         # RFC 8017, 5.1.2: a ciphertext is a number below the modulus. The library does not look.
         return known is not None and len(ciphertext) == _BYTES and ciphertext < known[0]
 
-    def _call(self, sealed: Sealed) -> list[bytes | None]:
+    def _call(self, ciphertexts: Ciphertexts) -> list[bytes | None]:
         # Lanes without a payload repeat the first.
-        lanes = [*sealed, *[sealed[0]] * (LANES - len(sealed))]
+        lanes = [*ciphertexts, *[ciphertexts[0]] * (LANES - len(ciphertexts))]
         self._in.raw = b"".join(ciphertext for _, ciphertext in lanes)
         keys = [known[1] for key, _ in lanes if (known := self._keys[key])]
         parts = [_Lanes(*(ctypes.addressof(key[part]) for key in keys)) for part in range(_PARTS)]
@@ -106,8 +106,8 @@ class Multibuffer:
             self._in_lanes, self._out_lanes, *parts, _BITS, self._method, self._scratch
         )
         if status:
-            return [None] * len(sealed)
-        return [self._without_padding(padded) for padded in self._out_lanes[: len(sealed)]]
+            return [None] * len(ciphertexts)
+        return [self._without_padding(padded) for padded in self._out_lanes[: len(ciphertexts)]]
 
     def _without_padding(self, padded: int | None) -> bytes | None:
         size = self._openssl.RSA_padding_check_PKCS1_OAEP_mgf1(
@@ -119,15 +119,15 @@ class Multibuffer:
             return None
         return self._plaintext.raw[:size]
 
-    def _try(self) -> None:
+    def _self_test(self) -> None:
         if not self._crypto_mb.mbx_get_algo_info(_RSA_2K):
-            raise Unavailable("the processor has neither AVX-512 IFMA nor AVX-IFMA")
+            raise MultibufferUnavailableError("the processor has neither AVX-512 IFMA nor AVX-IFMA")
         key = generate_private_key(65537, _BITS)
         sent = [(key, key.public_key().encrypt(bytes(lane), OAEP_SHA1)) for lane in range(LANES - 1)]
         sent.append((key, bytes(_BYTES)))
         fit = all(self._fits(*each) for each in sent)
         if not fit or self._call(sent) != decrypt_each(sent):
-            raise Wrong("crypto_mb decrypts otherwise than OpenSSL does")
+            raise MismatchError("crypto_mb decrypts otherwise than OpenSSL does")
         del self._keys[key]
 
 
@@ -135,7 +135,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     folder = Path(sysconfig.get_path("data"), "lib")
     library = folder / "libcrypto_mb.so"
     if not library.exists():
-        raise Unavailable("requirements-multibuffer.txt is not installed")
+        raise MultibufferUnavailableError("requirements-multibuffer.txt is not installed")
     try:
         for name in _RUNTIME:
             ctypes.CDLL(str(folder / name))
@@ -152,7 +152,9 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
         openssl.ERR_clear_error.restype = None
     except (OSError, AttributeError) as error:
         # AttributeError: another library of this name, or an OpenSSL that was built without this function.
-        raise Unavailable(f"of requirements-multibuffer.txt something is missing: {error}") from error
+        raise MultibufferUnavailableError(
+            f"of requirements-multibuffer.txt something is missing: {error}"
+        ) from error
     return crypto_mb, openssl
 
 

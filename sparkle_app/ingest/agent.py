@@ -9,42 +9,42 @@ from typing import Any
 from faust.types import StreamT
 
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
-from sparkle_app.dead_letters.publisher import DeadLetterOffice, TooManyDeadLetters
-from sparkle_app.ingest.decryption_pool import Opener, OpenerDied
+from sparkle_app.dead_letters.publisher import CircuitBreakerError, DeadLetterPublisher
+from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
-from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_millis
 from sparkle_app.runtime.metrics import Metrics, Stage
-from sparkle_app.runtime.process import leave
-from sparkle_app.runtime.retry import until_done
-from sparkle_app.sealed.cipher import Sealer
+from sparkle_app.runtime.process import exit_process
+from sparkle_app.runtime.retry import retry
+from sparkle_app.sealed.cipher import Cipher
 
 logger = logging.getLogger(__name__)
 
 
-class Ingest:
+class IngestPipeline:
     """The way of a batch: open, store, forward, send dead letters, acknowledge. One step after the other, each
     repeated until it is done; nothing is acknowledged before all of it is durable."""
 
     def __init__(
         self,
-        opener: Opener,
-        store: ReadingStore,
+        pool: DecryptionPool,
+        writer: SqlWriter,
         forwarder: Forwarder,
-        office: DeadLetterOffice,
-        sealer: Sealer,
+        dead_letters: DeadLetterPublisher,
+        cipher: Cipher,
         metrics: Metrics,
         batch_size: int,
         batch_wait: float,
     ) -> None:
-        self._opener = opener
-        self._store = store
+        self._pool = pool
+        self._writer = writer
         self._forwarder = forwarder
-        self._office = office
-        self._sealer = sealer
+        self._dead_letters = dead_letters
+        self._cipher = cipher
         self._metrics = metrics
         self._batch_size = batch_size
         self._batch_wait = batch_wait
@@ -54,55 +54,55 @@ class Ingest:
         finishing: asyncio.Task[None] | None = None
         async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
             records = self._records(events)
-            opening = asyncio.create_task(self._opener.open(records))
+            decrypting = asyncio.create_task(self._pool.decrypt(records))
             # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
             if finishing:
                 await finishing
-            finishing = asyncio.create_task(self._finish(stream, events, opening))
+            finishing = asyncio.create_task(self._finish(stream, events, decrypting))
 
     async def _finish(
-        self, stream: StreamT[Any], events: Events, opening: "asyncio.Task[list[Outcome]]"
+        self, stream: StreamT[Any], events: Events, decrypting: "asyncio.Task[list[Outcome]]"
     ) -> None:
         number = sum(len(records_of(event)) for event in events)
         topic = events[0].message.topic
         try:
             with self._metrics.stage_seconds.labels(Stage.OPEN).time():
-                outcomes = await opening
+                outcomes = await decrypting
             for some in in_groups(outcomes, self._batch_size):
-                await self._keep(some)
+                await self._make_durable(some)
             for event in events:
                 await stream.ack(event)
             self._metrics.records.labels(topic).inc(number)
         except asyncio.CancelledError:
             raise
-        except TooManyDeadLetters as fault:
-            leave(str(fault))
-        except OpenerDied:
-            leave(
+        except CircuitBreakerError as fault:
+            exit_process(str(fault))
+        except BrokenPoolError:
+            exit_process(
                 "stopping: a process that decrypts was killed (out of memory?);"
                 f" {number} records from {topic} were not acknowledged and will come again"
             )
         except Exception:
             logger.exception("a fault that has no name yet; please report it")
-            leave(f"stopping: {number} records from {topic} were not acknowledged and will come again")
+            exit_process(f"stopping: {number} records from {topic} were not acknowledged and will come again")
 
-    async def _keep(self, outcomes: Sequence[Outcome]) -> None:
+    async def _make_durable(self, outcomes: Sequence[Outcome]) -> None:
         """Make records durable: every reading is a row, or a dead letter."""
         metrics = self._metrics
         with metrics.stage_seconds.labels(Stage.STORE).time():
-            stored, refused = await until_done(Stage.STORE, metrics, lambda: self._store.store(outcomes))
+            stored, refused = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
             # Those that were letters before are none the more.
             new = [outcome for outcome in outcomes if not outcome.record.replayed]
-            self._office.admit([each for outcome in new for each in outcome.rejections], len(new))
+            self._dead_letters.admit([each for outcome in new for each in outcome.rejections], len(new))
             with metrics.stage_seconds.labels(Stage.DEAD_LETTERS).time():
-                await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.send(rejections))
+                await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(rejections))
         with metrics.stage_seconds.labels(Stage.FORWARD).time():
-            await until_done(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
+            await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
-            await until_done(Stage.DEAD_LETTERS, metrics, lambda: self._office.withdraw(replayed))
+            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
         for plugin, readings in stored.items():
             metrics.readings.labels(plugin).inc(len(readings))
             if wrong := sum(not each.clock_trusted for each in readings):
@@ -114,8 +114,8 @@ class Ingest:
         for fetched in chain.from_iterable(map(records_of, events)):
             # A record without a value (a tombstone) is no JSON either.
             value = fetched.value or b""
-            ticket = dict(fetched.headers).get(REPLAY_HEADER) if fetched.headers else None
-            record = replayed_record(value, ticket, self._sealer) if ticket else None
+            token = dict(fetched.headers).get(REPLAY_HEADER) if fetched.headers else None
+            record = replayed_record(value, token, self._cipher) if token else None
             if not record:
                 at = from_millis(fetched.timestamp)
                 record = Record(fetched.topic, fetched.partition, fetched.offset, at, value)
@@ -123,13 +123,13 @@ class Ingest:
         return records
 
 
-def in_groups(outcomes: Sequence[Outcome], most: int) -> Iterator[Sequence[Outcome]]:
-    """Outcomes in order, in groups of at most ``most`` readings; a record with more of them is a group of its own."""
+def in_groups(outcomes: Sequence[Outcome], max_readings: int) -> Iterator[Sequence[Outcome]]:
+    """Outcomes in order, in groups of at most ``max_readings``; a record with more readings is a group of its own."""
     group: list[Outcome] = []
     size = 0
     for outcome in outcomes:
         number = len(outcome.readings) + len(outcome.errors)
-        if group and size + number > most:
+        if group and size + number > max_readings:
             yield group
             group, size = [], 0
         group.append(outcome)

@@ -7,7 +7,7 @@ from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.plugin_api import Plugin, StoredReading
-from sparkle_app.sealed.cipher import Sealer
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.samples import pack_samples
 
 
@@ -17,7 +17,7 @@ class Forwarder:
     Arguments:
         publishers: write to the samples topic of each plugin, by NAME.
         plugins: the server halves of the installed plugins, by NAME.
-        sealer: seals each message for its topic.
+        cipher: seals each message for its topic.
         partitions: of every samples topic.
     """
 
@@ -25,12 +25,12 @@ class Forwarder:
         self,
         publishers: Mapping[str, TopicPublisher],
         plugins: Mapping[str, Plugin],
-        sealer: Sealer,
+        cipher: Cipher,
         partitions: int,
     ) -> None:
         self._publishers = publishers
         self._plugins = plugins
-        self._sealer = sealer
+        self._cipher = cipher
         self._partitions = partitions
 
     async def forward(self, stored: Mapping[str, Iterable[StoredReading]]) -> None:
@@ -40,19 +40,19 @@ class Forwarder:
             stored: by the NAME of their plugin.
 
         Raises:
-            TransientFault: when the broker did not acknowledge; some messages may have been sent.
+            TransientError: when the broker did not acknowledge; some messages may have been sent.
         """
         await asyncio.gather(*(self._forward(*item) for item in stored.items()))
 
     async def _forward(self, plugin: str, readings: Iterable[StoredReading]) -> None:
-        publisher, measure = self._publishers[plugin], self._plugins[plugin].measure
+        publisher, numeric_value = self._publishers[plugin], self._plugins[plugin].numeric_value
         by_partition: dict[int, Samples] = {}
         for reading in readings:
-            if (value := measure(reading)) is not None:
+            if (value := numeric_value(reading)) is not None:
                 samples = by_partition.setdefault(partition_of(reading.hostname, self._partitions), {})
                 samples.setdefault(reading.hostname, []).append(Sample.of(reading, value))
         topic = publisher.name.encode()
         await publisher.publish(
-            Message(self._sealer.seal(pack_samples(samples), topic), partition=partition)
+            Message(self._cipher.encrypt(pack_samples(samples), topic), partition=partition)
             for partition, samples in by_partition.items()
         )

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import nothing_swallowed, refuses_row, transient
+from sparkle_app.storage.engine import is_row_error, reraise_swallowed, transient
 
 Stored = dict[str, list[StoredReading]]
 """Readings as SQL holds them now, by the NAME of their plugin."""
@@ -22,10 +22,10 @@ class Refusal(NamedTuple):
 
     outcome: Outcome
     reading: Reading
-    error: BadRecord
+    error: InvalidRecordError
 
 
-class ReadingStore:
+class SqlWriter:
     """Stores readings; a row that the database refuses is told apart from its neighbours.
 
     Arguments:
@@ -46,7 +46,7 @@ class ReadingStore:
             What SQL holds of them now, and the readings that it refuses.
 
         Raises:
-            TransientFault: when the database does not work right now; then nothing is known to be stored.
+            TransientError: when the database does not work right now; then nothing is known to be stored.
         """
         rows = [(outcome, reading) for outcome in outcomes for reading in outcome.readings]
         stored: Stored = {}
@@ -62,12 +62,12 @@ class ReadingStore:
                 stored.setdefault(plugin, []).extend(readings)
             return
         except Exception as error:
-            if not refuses_row(error):
+            if not is_row_error(error):
                 raise transient(error) from error
             if len(rows) == 1:
                 ((outcome, reading),) = rows
                 detail = f"{type(error).__name__} from {reading.plugin}'s table"
-                bad = BadRecord(Reason.REFUSED_BY_DATABASE, detail, reading.index)
+                bad = InvalidRecordError(Reason.REFUSED_BY_DATABASE, detail, reading.index)
                 refused.append(Refusal(outcome, reading, bad))
                 return
         half = len(rows) // 2
@@ -79,7 +79,7 @@ class ReadingStore:
         for reading in readings:
             by_plugin.setdefault(reading.plugin, []).append(reading)
         stored: Stored = {}
-        with self._engine.begin() as connection, nothing_swallowed():
+        with self._engine.begin() as connection, reraise_swallowed():
             # Sorted, so that two workers never wait for each other in a circle.
             for name in sorted(by_plugin):
                 stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from sparkle_app.config.settings import Broker
-from sparkle_app.kafka.connection import security_arguments, why_not
+from sparkle_app.config.settings import BrokerSettings
+from sparkle_app.kafka.connection import explain_failure, security_arguments
 from sparkle_app.kafka.topology import TopicSpec
-from sparkle_app.model.errors import StartupFault, TransientFault
+from sparkle_app.model.errors import ConfigurationError, TransientError
 
 
-async def make_topics(broker: Broker, specs: Sequence[TopicSpec]) -> None:
+async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> None:
     """Create the topics that are not there yet, and check the number of partitions of those that are.
 
     Raises:
-        TransientFault: when the broker does not answer.
-        StartupFault: when one of the handler's own topics has another number of partitions, or the broker refuses the
-            worker's certificate or login.
+        TransientError: when the broker does not answer.
+        ConfigurationError: when one of the handler's own topics has another number of partitions, or the broker
+            refuses the worker's certificate or login.
     """
     # What its lines say, many times, the caller says once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -31,14 +31,14 @@ async def make_topics(broker: Broker, specs: Sequence[TopicSpec]) -> None:
         logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
-async def examine_topics(broker: Broker, specs: Sequence[TopicSpec]) -> tuple[int, list[str]]:
-    """Find what :func:`make_topics` would, and change nothing.
+async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tuple[int, list[str]]:
+    """Find what :func:`create_topics` would, and change nothing.
 
     Returns:
         How many topics the broker has, and those that a worker would create.
 
     Raises:
-        TransientFault, StartupFault: as :func:`make_topics`.
+        TransientError, ConfigurationError: as :func:`create_topics`.
     """
     async with _admin(broker) as admin:
         existing = set(await admin.list_topics())
@@ -48,7 +48,7 @@ async def examine_topics(broker: Broker, specs: Sequence[TopicSpec]) -> tuple[in
 
 
 @asynccontextmanager
-async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
+async def _admin(broker: BrokerSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(
         bootstrap_servers=broker.url,
         request_timeout_ms=10_000,
@@ -58,18 +58,18 @@ async def _admin(broker: Broker) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(broker, error)) from error
+        raise TransientError(await explain_failure(broker, error)) from error
     finally:
         await admin.close()
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, broker: Broker, names: list[str]) -> None:
+async def _check_partitions(admin: AIOKafkaAdminClient, broker: BrokerSettings, names: list[str]) -> None:
     for described in await admin.describe_topics(names) if names else []:
         found = len(described["partitions"])
         if not found:
-            raise TransientFault(f"topic {described['topic']} was made, and is not there yet")
+            raise TransientError(f"topic {described['topic']} was made, and is not there yet")
         if found != broker.partitions:
-            raise StartupFault(
+            raise ConfigurationError(
                 "broker.partitions",
                 expected=f"{broker.partitions} partitions of topic {described['topic']}",
                 found=str(found),
@@ -78,17 +78,17 @@ async def _check_partitions(admin: AIOKafkaAdminClient, broker: Broker, names: l
 
 
 async def _missing(
-    admin: AIOKafkaAdminClient, broker: Broker, existing: Collection[str], specs: Sequence[TopicSpec]
+    admin: AIOKafkaAdminClient, broker: BrokerSettings, existing: Collection[str], specs: Sequence[TopicSpec]
 ) -> list[TopicSpec]:
     """The topics that do not exist."""
     missing = [spec for spec in specs if spec.name not in existing]
     brokers = len((await admin.describe_cluster())["brokers"])
     if missing and brokers < broker.replication:
-        raise TransientFault(f"{brokers} of the {broker.replication} brokers that broker.replication needs")
+        raise TransientError(f"{brokers} of the {broker.replication} brokers that broker.replication needs")
     return missing
 
 
-async def _create(admin: AIOKafkaAdminClient, broker: Broker, specs: Sequence[TopicSpec]) -> None:
+async def _create(admin: AIOKafkaAdminClient, broker: BrokerSettings, specs: Sequence[TopicSpec]) -> None:
     existing = set(await admin.list_topics())
     new = [
         NewTopic(spec.name, broker.partitions, broker.replication, topic_configs=spec.configs)
@@ -101,4 +101,4 @@ async def _create(admin: AIOKafkaAdminClient, broker: Broker, specs: Sequence[To
         error = for_code(code)
         # Another worker may have been quicker.
         if code and error is not TopicAlreadyExistsError:
-            raise TransientFault(f"topic {name}: {error.__name__}")
+            raise TransientError(f"topic {name}: {error.__name__}")

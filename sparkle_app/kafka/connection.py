@@ -9,17 +9,17 @@ from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSas
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from sparkle_app.config.settings import Broker, BrokerTls
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.config.settings import BrokerSettings, TlsSettings
+from sparkle_app.model.errors import ConfigurationError
 
 _PROBE_SECONDS = 3
 
 
-def credentials(broker: Broker) -> SSLCredentials | SASLCredentials | None:
+def credentials(broker: BrokerSettings) -> SSLCredentials | SASLCredentials | None:
     """What Faust needs to know of TLS and the login; None where there is neither.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: when a file of ``broker.tls`` cannot be used.
     """
     context = _context(broker.tls) if broker.tls.enabled else None
     sasl = broker.sasl
@@ -34,20 +34,20 @@ def credentials(broker: Broker) -> SSLCredentials | SASLCredentials | None:
     return SSLCredentials(context) if context else None
 
 
-def security_arguments(broker: Broker) -> dict[str, Any]:
+def security_arguments(broker: BrokerSettings) -> dict[str, Any]:
     """The same as keyword arguments for any client of aiokafka, AIOKafkaAdminClient among them.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: when a file of ``broker.tls`` cannot be used.
     """
     return dict(credentials_to_aiokafka_auth(credentials(broker)))
 
 
-async def why_not(broker: Broker, error: Exception) -> str:
+async def explain_failure(broker: BrokerSettings, error: Exception) -> str:
     """Why the broker does not answer, in the system's words where it cannot even be connected to.
 
     Raises:
-        StartupFault: when it answers, and refuses the certificate or the login: waiting would not help.
+        ConfigurationError: when it answers, and refuses the certificate or the login: waiting would not help.
     """
     server = broker.url.split(",", maxsplit=1)[0].strip()
     host, _, port = server.rpartition(":")
@@ -62,28 +62,28 @@ async def why_not(broker: Broker, error: Exception) -> str:
     except TimeoutError:
         return f"no answer within {_PROBE_SECONDS} s"
     except ssl.SSLCertVerificationError as refused:
-        raise StartupFault(
+        raise ConfigurationError(
             "broker.tls.ca_file",
             expected=f"a certificate of {server} that {broker.tls.ca_file or 'the system'} trusts",
             found=refused.verify_message,
             hint="name the authority that signed it, and a host that it names",
         ) from refused
     except ssl.SSLError as refused:
-        raise StartupFault(
+        raise ConfigurationError(
             "broker.tls",
             expected=f"TLS at {server}",
             found=(refused.reason or str(refused)).replace("_", " ").lower(),
             hint="correct broker.url or broker.tls",
         ) from refused
     except SaslAuthenticationFailed as refused:
-        raise StartupFault(
+        raise ConfigurationError(
             "broker.sasl",
             expected=f"{server} to know user {broker.sasl.username} with this password",
             found=str(refused),
             hint="correct username or password, or make the user in Kafka",
         ) from refused
     except UnsupportedSaslMechanismError as refused:
-        raise StartupFault(
+        raise ConfigurationError(
             "broker.sasl.mechanism",
             expected=f"one that {server} offers",
             found=str(broker.sasl.mechanism),
@@ -101,11 +101,11 @@ async def why_not(broker: Broker, error: Exception) -> str:
     return str(error)
 
 
-def _context(tls: BrokerTls) -> ssl.SSLContext:
+def _context(tls: TlsSettings) -> ssl.SSLContext:
     for name in ("ca_file", "cert_file", "key_file"):
         path = getattr(tls, name)
         if path and not path.is_file():
-            raise StartupFault(
+            raise ConfigurationError(
                 f"broker.tls.{name}",
                 expected="a PEM file",
                 found=f"none at {path}",
@@ -125,7 +125,9 @@ def _context(tls: BrokerTls) -> ssl.SSLContext:
     return context
 
 
-def _unusable(name: str, expected: str, error: OSError) -> StartupFault:
+def _unusable(name: str, expected: str, error: OSError) -> ConfigurationError:
     reason = getattr(error, "reason", None)
     found = reason.replace("_", " ").lower() if reason else error.strerror or str(error)
-    return StartupFault(f"broker.tls.{name}", expected=expected, found=found, hint="give it the right file")
+    return ConfigurationError(
+        f"broker.tls.{name}", expected=expected, found=found, hint="give it the right file"
+    )

@@ -12,7 +12,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
-from sparkle_app.kafka.record_batches import Bundle, bundled
+from sparkle_app.kafka.record_batches import RecordBatch, split_records
 
 SESSION_SECONDS = 15
 """How long the broker waits for a worker's heartbeat before it gives the partitions to others."""
@@ -21,44 +21,44 @@ SESSION_SECONDS = 15
 class _Thread(driver.AIOKafkaConsumerThread):
     """The thread that talks to the broker, with the time of the last heartbeat that was answered."""
 
-    heard_at = 0.0
+    last_heartbeat = 0.0
 
     async def on_start(self) -> None:
         """Called when the thread starts."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
-        beat = coordinator._do_heartbeat
+        heartbeat = coordinator._do_heartbeat
 
-        async def noted() -> bool:
-            if answered := await beat():
-                self.heard_at = time.monotonic()
+        async def recorded() -> bool:
+            if answered := await heartbeat():
+                self.last_heartbeat = time.monotonic()
             return bool(answered)
 
-        coordinator._do_heartbeat = noted
+        coordinator._do_heartbeat = recorded
 
 
-class CarefulConsumer(driver.Consumer):
+class BatchingConsumer(driver.Consumer):
     """A consumer that goes back to the first record of a partition of which nothing was committed yet."""
 
     _thread: _Thread
-    transport: "CarefulTransport"
+    transport: "BatchingTransport"
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     @property
-    def heard_at(self) -> float:
+    def last_heartbeat(self) -> float:
         """When the broker answered last, in monotonic seconds; 0 before it has given partitions."""
-        return self._thread.heard_at
+        return self._thread.last_heartbeat
 
     def in_session(self) -> bool:
         """Whether the partitions are surely still this worker's: the broker has answered within the session."""
-        return time.monotonic() - self.heard_at < SESSION_SECONDS
+        return time.monotonic() - self.last_heartbeat < SESSION_SECONDS
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called when the broker has given partitions."""
-        self._thread.heard_at = time.monotonic()
-        for tp in filter(self._bundles, assigned):
+        self._thread.last_heartbeat = time.monotonic()
+        for tp in filter(self._is_batched, assigned):
             # A late acknowledgement of the time before says nothing about this one.
             self._acked.pop(tp, None)
         await super().on_partitions_assigned(assigned, generation_id)
@@ -79,18 +79,18 @@ class CarefulConsumer(driver.Consumer):
     async def _getmany(self, *args: Any, **kwargs: Any) -> Any:
         fetched = await super()._getmany(*args, **kwargs)
         return {
-            tp: bundled(records, self.transport.largest_bundle) if self._bundles(tp) else records
+            tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()
         }
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        if self._bundles(tp):
-            return Bundle(tp, record, self.app.consumer_generation_id)
+        if self._is_batched(tp):
+            return RecordBatch(tp, record, self.app.consumer_generation_id)
         return super()._to_message(tp, record)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # Faust would take what lies between the last offsets of two bundles for lost.
-        if not self._bundles(tp):
+        if not self._is_batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
 
     def ack(self, message: Message) -> bool:
@@ -99,7 +99,7 @@ class CarefulConsumer(driver.Consumer):
         A partition's bundles are acknowledged in order, so the last one stands for all before it. One that was fetched
         before partitions changed hands is left alone: it comes again.
         """
-        if not isinstance(message, Bundle):
+        if not isinstance(message, RecordBatch):
             return bool(super().ack(message))
         message.acked = True
         self._unacked_messages.discard(message)
@@ -111,26 +111,26 @@ class CarefulConsumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         """The offset to commit: the one after the last that was acknowledged."""
-        if not self._bundles(tp):
+        if not self._is_batched(tp):
             return super()._new_offset(tp)
         acked = self._acked[tp]
         return acked[-1] + 1 if acked else None
 
-    def _bundles(self, tp: TP) -> bool:
-        return tp.topic in self.transport.bundled_topics
+    def _is_batched(self, tp: TP) -> bool:
+        return tp.topic in self.transport.batched_topics
 
 
-class CarefulTransport(driver.Transport):
-    """Kafka, consumed by :class:`CarefulConsumer`.
+class BatchingTransport(driver.Transport):
+    """Kafka, consumed by :class:`BatchingConsumer`.
 
     Arguments:
-        bundled_topics: topics whose records are delivered in bundles.
-        largest_bundle: the most records in a bundle.
+        batched_topics: topics whose records are delivered in bundles.
+        max_batch_records: the most records in a bundle.
     """
 
-    Consumer = CarefulConsumer
+    Consumer = BatchingConsumer
 
-    def __init__(self, *args: Any, bundled_topics: Collection[str], largest_bundle: int) -> None:
+    def __init__(self, *args: Any, batched_topics: Collection[str], max_batch_records: int) -> None:
         super().__init__(*args)
-        self.bundled_topics = frozenset(bundled_topics)
-        self.largest_bundle = largest_bundle
+        self.batched_topics = frozenset(batched_topics)
+        self.max_batch_records = max_batch_records

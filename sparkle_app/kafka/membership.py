@@ -5,7 +5,7 @@ from typing import cast
 
 from faust.types import AppT
 
-from sparkle_app.kafka.consumer import SESSION_SECONDS, CarefulConsumer
+from sparkle_app.kafka.consumer import SESSION_SECONDS, BatchingConsumer
 
 
 class Membership:
@@ -27,7 +27,7 @@ class Membership:
     @property
     def joining(self) -> bool:
         """Whether the group is about to give this worker its partitions."""
-        return bool(self._app.rebalancing or not self.heard_at)
+        return bool(self._app.rebalancing or not self.last_heartbeat)
 
     @property
     def joined(self) -> bool:
@@ -41,9 +41,9 @@ class Membership:
         return bool(app.tables.actives_ready and not app.rebalancing and not app.in_recovery)
 
     @property
-    def heard_at(self) -> float:
+    def last_heartbeat(self) -> float:
         """When the broker answered last, in monotonic seconds; 0 before it has given partitions."""
-        return self._consumer.heard_at
+        return self._consumer.last_heartbeat
 
     @property
     def in_session(self) -> bool:
@@ -51,7 +51,7 @@ class Membership:
         return self._consumer.in_session()
 
     @property
-    def patience(self) -> float:
+    def grace_period(self) -> float:
         """Seconds of the broker's silence that mean nothing."""
         # Workers that join a group are answered when all have come.
         return SESSION_SECONDS + (self._app.conf.broker_rebalance_timeout if self.joining else 0)
@@ -64,5 +64,5 @@ class Membership:
         }
 
     @property
-    def _consumer(self) -> CarefulConsumer:
-        return cast(CarefulConsumer, self._app.consumer)
+    def _consumer(self) -> BatchingConsumer:
+        return cast(BatchingConsumer, self._app.consumer)

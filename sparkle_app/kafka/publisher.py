@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
-from sparkle_app.model.errors import TransientFault
+from sparkle_app.model.errors import TransientError
 
 BROKER_ERRORS = (KafkaError, ProducerSendError)
 """What sending may raise: aiokafka's own errors, which Faust hides in another where they come at once."""
@@ -40,7 +40,7 @@ class TopicPublisher:
         """Write messages; done when the broker has acknowledged every one.
 
         Raises:
-            TransientFault: when it did not; some of them may have been written.
+            TransientError: when it did not; some of them may have been written.
         """
         try:
             # send() only puts a message in line; the future that it returns is done when the broker has it.
@@ -55,4 +55,4 @@ class TopicPublisher:
             ]
             await asyncio.gather(*sent)
         except BROKER_ERRORS as error:
-            raise TransientFault(f"broker: {error!r}") from error
+            raise TransientError(f"broker: {error!r}") from error

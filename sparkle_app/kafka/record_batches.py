@@ -14,14 +14,14 @@ from faust.types.tuples import ConsumerMessage
 
 Events = Sequence[EventT[bytes]]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
-MOST_RECORDS = 250
-"""In a bundle: ten of them are a batch of the default size."""
-MOST_BUNDLES = 64
+MAX_BATCH_RECORDS = 250
+"""In a batch: ten of them are a batch of the default size."""
+MAX_BUFFERED_BATCHES = 64
 """That wait in a stream; what a fetch brought beyond them stays with the client."""
 T = TypeVar("T")
 
 
-class Bundle(ConsumerMessage):
+class RecordBatch(ConsumerMessage):
     """Records of one partition, in the order of their offsets; its offset is that of the last.
 
     Arguments:
@@ -47,18 +47,18 @@ class Bundle(ConsumerMessage):
         self.records = records
 
 
-def bundled(records: Sequence[T], most: int) -> list[Sequence[T]]:
-    """Records, as many at a time as a bundle takes."""
-    return [records[start : start + most] for start in range(0, len(records), most)]
+def split_records(records: Sequence[T], max_records: int) -> list[Sequence[T]]:
+    """Records, as many at a time as a batch takes."""
+    return [records[start : start + max_records] for start in range(0, len(records), max_records)]
 
 
-def in_batches(events: Events, most: int) -> Iterator[Events]:
-    """Bundles' events, in order, in batches of at most ``most`` records; a larger bundle is a batch of its own."""
+def in_batches(events: Events, max_records: int) -> Iterator[Events]:
+    """Bundles' events, in order, in batches of at most ``most`` records; a larger batch is a batch of its own."""
     batch: list[EventT[bytes]] = []
     size = 0
     for event in events:
         number = len(records_of(event))
-        if batch and size + number > most:
+        if batch and size + number > max_records:
             yield batch
             batch, size = [], 0
         batch.append(event)
@@ -68,7 +68,7 @@ def in_batches(events: Events, most: int) -> Iterator[Events]:
 
 
 def records_of(event: EventT[bytes]) -> Records:
-    """The records of a bundle's event."""
-    bundle = event.message
-    assert isinstance(bundle, Bundle), f"expected a bundle, found a message of {bundle.topic}"
-    return bundle.records
+    """The records of a batch's event."""
+    batch = event.message
+    assert isinstance(batch, RecordBatch), f"expected a batch, found a message of {batch.topic}"
+    return batch.records

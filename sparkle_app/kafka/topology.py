@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-LARGEST_MESSAGE = 16 * 1024 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of a message in the handler's own topics: a dead letter is a little larger than the largest record, and the
 samples of a batch with long names are more than a broker's usual megabyte."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -53,7 +53,7 @@ def topic_specs(
         plugins: the NAMEs of the installed plugins.
         resolution: length of a bucket, seconds.
     """
-    large = {"max.message.bytes": str(LARGEST_MESSAGE)}
+    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
     compacted = {**large, "cleanup.policy": "compact"}
     names = list(plugins)
     return [

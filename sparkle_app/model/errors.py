@@ -1,9 +1,9 @@
 """Every failure has one of three fates, and its type says which.
 
-* :class:`BadRecord`: the record itself is wrong. It goes to the dead-letter topic and its partition goes on.
-* :class:`TransientFault`: something outside is not there right now. The same work is tried again with backoff;
+* :class:`InvalidRecordError`: the record itself is wrong. It goes to the dead-letter topic and its partition goes on.
+* :class:`TransientError`: something outside is not there right now. The same work is tried again with backoff;
   nothing is acknowledged meanwhile.
-* :class:`StartupFault`: the handler cannot do its work as it is set up. It stops with one line.
+* :class:`ConfigurationError`: the handler cannot do its work as it is set up. It stops with one line.
 """
 
 from enum import StrEnum
@@ -36,7 +36,7 @@ class Reason(StrEnum):
     """The database refuses this one row."""
 
 
-class BadRecord(Exception):
+class InvalidRecordError(Exception):
     """A record that can never be stored as it is.
 
     Arguments:
@@ -56,11 +56,11 @@ class BadRecord(Exception):
         return f"{self.reason}: {self.detail}"
 
 
-class TransientFault(Exception):
+class TransientError(Exception):
     """Something outside (database, broker) does not work right now; trying again may help."""
 
 
-class StartupFault(Exception):
+class ConfigurationError(Exception):
     """The handler is set up in a way that it cannot work with. ``str()`` is the one line a user sees.
 
     Arguments:

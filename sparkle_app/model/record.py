@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from sparkle_app.model.errors import BadRecord
+from sparkle_app.model.errors import InvalidRecordError
 from sparkle_app.model.reading import Reading
 
 
@@ -25,7 +25,7 @@ class Rejection(NamedTuple):
     """Something of a record that can never be stored: the record as a whole, or one of its readings."""
 
     record: Record
-    error: BadRecord
+    error: InvalidRecordError
     """Its ``index`` says which reading; None: the record as a whole."""
 
 
@@ -35,10 +35,10 @@ class Outcome(msgspec.Struct):
     record: Record
     readings: list[Reading]
     """Those that are to be stored."""
-    errors: list[BadRecord]
+    errors: list[InvalidRecordError]
     """One for each reading that cannot be, or a single one for the record as a whole."""
 
-    def reject(self, reading: Reading, error: BadRecord) -> None:
+    def reject(self, reading: Reading, error: InvalidRecordError) -> None:
         """One of the readings cannot be stored after all."""
         self.readings = [each for each in self.readings if each is not reading]
         self.errors.append(error)

@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session, mapped_column
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 
 
-def adapted(module: ModuleType, name: str) -> Plugin | None:
+def adapt_legacy(module: ModuleType, name: str) -> Plugin | None:
     """The server half that such a package stands for; None when it is no such package."""
     add = getattr(getattr(module, "server", module), "add_dataframe", None)
-    return EarlierPlugin(name, add) if add and hasattr(module, "DataFrame") else None
+    return LegacyPlugin(name, add) if add and hasattr(module, "DataFrame") else None
 
 
-class EarlierPlugin(Plugin):
+class LegacyPlugin(Plugin):
     """Stores readings in a table of the handler, and each new one through the package.
 
     Arguments:
@@ -51,7 +51,7 @@ class EarlierPlugin(Plugin):
         """Anything; what the package refuses becomes a dead letter when it is stored."""
         return value
 
-    def measure(self, reading: StoredReading) -> float | None:
+    def numeric_value(self, reading: StoredReading) -> float | None:
         """Finite numbers are aggregated, anything else is only stored."""
         value = reading.value
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -61,7 +61,7 @@ class EarlierPlugin(Plugin):
         except OverflowError:
             return None
 
-    def stored_first(self, connection: Connection, readings: Sequence[Reading]) -> None:
+    def on_inserted(self, connection: Connection, readings: Sequence[Reading]) -> None:
         """Give them to the package; its commits end savepoints, not the transaction."""
         with Session(connection, join_transaction_mode="create_savepoint") as session:
             for reading in readings:

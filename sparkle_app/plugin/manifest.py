@@ -10,7 +10,7 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from sparkle_app.kafka.topology import LEGAL_TOPIC
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 # Topics and tables are named after it.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
@@ -35,7 +35,7 @@ class Packages:
     """The packages of a plugins folder, by NAME."""
 
     manifests: list[Manifest]
-    faults: list[StartupFault]
+    faults: list[ConfigurationError]
     """One for each package whose manifest cannot be used."""
     warnings: list[str]
     """One for each package that a higher version of the same NAME replaces."""
@@ -45,26 +45,26 @@ def find_packages(folder: Path) -> Packages:
     """Read the manifests of all packages in a plugins folder.
 
     Raises:
-        StartupFault: when the folder cannot be read.
+        ConfigurationError: when the folder cannot be read.
     """
     try:
         folders = sorted(path.parent for path in folder.glob("[!._]*/__init__.py"))
         if not folder.is_dir():
             raise FileNotFoundError("no such folder")
     except OSError as error:
-        raise StartupFault(
+        raise ConfigurationError(
             str(folder),
             expected="a folder of plugins",
             found=error.strerror or str(error),
             hint="set `plugins` to it, or leave it out for the shipped plugins",
         ) from error
     best: dict[str, Manifest] = {}
-    faults: list[StartupFault] = []
+    faults: list[ConfigurationError] = []
     warnings: list[str] = []
     for package in folders:
         try:
             manifest = read_manifest(package)
-        except StartupFault as fault:
+        except ConfigurationError as fault:
             faults.append(fault)
             continue
         other = best.get(manifest.name)
@@ -87,7 +87,7 @@ def read_manifest(package: Path) -> Manifest:
         package: the package's folder.
 
     Raises:
-        StartupFault: naming the package and what is wrong with its manifest.
+        ConfigurationError: naming the package and what is wrong with its manifest.
     """
     has_manifest = (package / "manifest.py").exists()
     file = package / ("manifest.py" if has_manifest else "__init__.py")
@@ -97,14 +97,14 @@ def read_manifest(package: Path) -> Manifest:
     # A manifest may fail in any way, and even try to leave.
     except (Exception, SystemExit) as error:
         found = f"{type(error).__name__}: {error}"
-        raise StartupFault(
+        raise ConfigurationError(
             where, expected="plain assignments", found=" ".join(found.split()), hint="see docs/plugins.md"
         ) from error
 
     def text(name: str, default: str | None = None) -> str:
         value: Any = names.get(name, default)
         if not isinstance(value, str) or (default is None and not value):
-            raise StartupFault(
+            raise ConfigurationError(
                 where, expected=f"{name}, a text", found=repr(value), hint="see docs/plugins.md"
             )
         return value
@@ -122,7 +122,7 @@ def read_manifest(package: Path) -> Manifest:
         ("TOPIC", manifest.topic, LEGAL_TOPIC),
     ):
         if not pattern.fullmatch(value):
-            raise StartupFault(
+            raise ConfigurationError(
                 where,
                 expected=f"{name} of letters, digits, '.', '_' and '-'",
                 found=repr(value),
@@ -131,7 +131,7 @@ def read_manifest(package: Path) -> Manifest:
     try:
         Version(manifest.version)
     except InvalidVersion as error:
-        raise StartupFault(
+        raise ConfigurationError(
             where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="change it"
         ) from error
     return manifest

@@ -8,7 +8,7 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 
-def leave(message: str, code: int = 1) -> NoReturn:
+def exit_process(message: str, code: int = 1) -> NoReturn:
     """End the process at once with a clear line. What was not acknowledged is delivered again to another worker.
 
     Not through an exception: Faust would acknowledge the batch under way, or wait for it without end.

@@ -3,7 +3,7 @@
 Each process derives a key of its own from the shared one and a random salt (HKDF, RFC 5869) and counts its nonces, so
 no nonce is ever used twice with a key (NIST SP 800-38D, 8.2.1).
 
-A sealed message: version (1 byte) | fingerprint of the shared key (4) | salt (16) | counter (8) | ciphertext and tag.
+A message: version (1 byte) | fingerprint of the shared key (4) | salt (16) | counter (8) | ciphertext and tag.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ _VERSION = 1
 _HEADER = struct.Struct(">B4s16sQ")
 
 
-class CannotUnseal(Exception):
-    """A message that was not sealed with this key, or was changed on its way."""
+class DecryptionError(Exception):
+    """A message that was not encrypted with this key, or was changed on its way."""
 
 
-class Sealer:
+class Cipher:
     """Seals and unseals messages with the key of ``certs/internal_key``.
 
     Arguments:
@@ -43,24 +43,28 @@ class Sealer:
 
         self._cipher = cipher
 
-    def seal(self, message: bytes, purpose: bytes) -> bytes:
-        """``message`` sealed; it can be unsealed with the same ``purpose`` only (such as the topic's name)."""
+    def encrypt(self, message: bytes, associated_data: bytes) -> bytes:
+        """``message`` encrypted; only the same ``associated_data`` (such as the topic's name) decrypts it."""
         counter = next(self._counter)
         header = _HEADER.pack(_VERSION, self._fingerprint, self._salt, counter)
-        return header + self._cipher(self._salt).encrypt(counter.to_bytes(12), message, purpose)
+        return header + self._cipher(self._salt).encrypt(counter.to_bytes(12), message, associated_data)
 
-    def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
-        """What was sealed.
+    def decrypt(self, encrypted: bytes, associated_data: bytes) -> bytes:
+        """What was encrypted.
 
         Raises:
-            CannotUnseal: with what is wrong and what to do.
+            DecryptionError: with what is wrong and what to do.
         """
-        if len(sealed) < _HEADER.size or sealed[0] != _VERSION:
-            raise CannotUnseal("not a sealed message: something else writes to the handler's own topics")
-        _, fingerprint, salt, counter = _HEADER.unpack_from(sealed)
+        if len(encrypted) < _HEADER.size or encrypted[0] != _VERSION:
+            raise DecryptionError(
+                "not an encrypted message: something else writes to the handler's own topics"
+            )
+        _, fingerprint, salt, counter = _HEADER.unpack_from(encrypted)
         if fingerprint != self._fingerprint:
-            raise CannotUnseal("sealed with another key: all workers need the same certs/internal_key")
+            raise DecryptionError("encrypted with another key: all workers need the same certs/internal_key")
         try:
-            return self._cipher(salt).decrypt(counter.to_bytes(12), sealed[_HEADER.size :], purpose)
+            return self._cipher(salt).decrypt(
+                counter.to_bytes(12), encrypted[_HEADER.size :], associated_data
+            )
         except InvalidTag as error:
-            raise CannotUnseal("changed on its way, or meant for another topic") from error
+            raise DecryptionError("changed on its way, or meant for another topic") from error

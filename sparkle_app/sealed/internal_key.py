@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 INTERNAL_KEY_FILE = "internal_key"
 INTERNAL_KEY_BYTES = 32
@@ -17,7 +17,7 @@ def internal_key(folder: Path) -> bytes:
     """The key that seals internal topics and changelogs; the first worker to start makes it.
 
     Raises:
-        StartupFault: when the file is not such a key, or cannot be read or made.
+        ConfigurationError: when the file is not such a key, or cannot be read or made.
     """
     path = folder / INTERNAL_KEY_FILE
     try:
@@ -25,14 +25,14 @@ def internal_key(folder: Path) -> bytes:
             _make_internal_key(path)
         key = bytes.fromhex(path.read_text("ascii"))
     except (OSError, ValueError) as error:
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected="a readable key",
             found=str(error),
             hint="restore it from the backup of certs/",
         ) from error
     if len(key) != INTERNAL_KEY_BYTES:
-        raise StartupFault(
+        raise ConfigurationError(
             str(path),
             expected=f"{INTERNAL_KEY_BYTES} bytes in hexadecimal",
             found=f"{len(key)}",

@@ -51,16 +51,16 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
         for row in rows
     ]
 
-    def growing(insert: Any) -> Any:
+    def if_larger(insert: Any) -> Any:
         keys = [column.name for column in table.primary_key]
         new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
         larger = insert.excluded["count"] >= table.c["count"]
         return insert.on_conflict_do_update(index_elements=keys, set_=new, where=larger)
 
-    if bulk.takes(connection.dialect.name, table):
-        bulk.insert(connection, table, values, growing)
+    if bulk.supports(connection.dialect.name, table):
+        bulk.insert(connection, table, values, if_larger)
     else:
-        connection.execute(growing(INSERT[connection.dialect.name](table)), values)
+        connection.execute(if_larger(INSERT[connection.dialect.name](table)), values)
 
 
 def select_aggregates(

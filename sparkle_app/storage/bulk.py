@@ -43,21 +43,21 @@ _PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, UtcDateTime}
 
 
 @cache
-def takes(dialect: str, table: Table) -> bool:
+def supports(dialect: str, table: Table) -> bool:
     """Whether the form of every column's values in this database is known here, and no default is made in Python."""
     return dialect in INSERT and all(type(each.type) in _PLAIN and each.default is None for each in table.c)
 
 
 def time(dialect: str, table: Table) -> Callable[[int], Any]:
     """Gives microseconds since the epoch as a value for a column of this table."""
-    if not takes(dialect, table):
+    if not supports(dialect, table):
         return moment
     return utc_text if dialect == "sqlite" else _with_offset
 
 
 def native_id(dialect: str, table: Table) -> Callable[[bytes], Any]:
     """Gives a reading's id as a value for a column of this table."""
-    return bytes.hex if takes(dialect, table) else bytes
+    return bytes.hex if supports(dialect, table) else bytes
 
 
 def _with_offset(at: int) -> str:

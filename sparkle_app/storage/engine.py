@@ -26,8 +26,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
-from sparkle_app.model.errors import StartupFault, TransientFault
-from sparkle_app.runtime.folders import in_the_way_of
+from sparkle_app.model.errors import ConfigurationError, TransientError
+from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.storage.models import Base
 
 BUSY_SECONDS = 30
@@ -48,32 +48,32 @@ _STATEMENT_SECONDS = 60
 # Any number, the same in every worker: PostgreSQL's name for the lock under which tables are made.
 _TABLES_LOCK = 7_275_339
 # SQLSTATEs of a deadlock, and of a wait for a lock that took longer than lock_timeout.
-_LOCK_FAULTS = ("40P01", "55P03")
+_LOCK_STATES = ("40P01", "55P03")
 # SQLSTATE classes, and single states, of what may be mended without us and concerns every row alike.
-_POSTGRESQL_WAITS = (
+_TRANSIENT_STATES = (
     "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
     # Read-only, as a standby is; sessions ended for their idleness.
     "25006", "25P03", "25P04",
     # No right to it; no such table, column or type; no such unique constraint: somebody else's schema.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
-_SQLITE_WAITS = {
+_TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
 # SQLite tells these apart from a row's faults by their words only.
-_SQLITE_SCHEMA = (
+_SCHEMA_MESSAGES = (
     "no such table",
     "no such column",
     "has no column named",
     "ON CONFLICT clause does not match",
 )
 # What a driver says by itself of a connection that is gone; its other words are about a value.
-_OF_THE_CONNECTION = {
+_CONNECTION_ERRORS = {
     psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
 }  # fmt: skip
-_WAITED_OUT = (OSError, MemoryError, NoFreeConnection, DisconnectionError, NoSuchTableError)
+_TRANSIENT_TYPES = (OSError, MemoryError, NoFreeConnection, DisconnectionError, NoSuchTableError)
 _seen = threading.local()
 
 
@@ -88,7 +88,7 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
         engine = _sqlite(url)
     else:
         if for_command:
-            set_wait_callback(_wait)
+            set_wait_callback(_wait_for_answer)
         seconds = 0 if for_command else _STATEMENT_SECONDS
         engine = create_engine(
             url,
@@ -100,13 +100,13 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
         error, faults = context.sqlalchemy_exception, getattr(_seen, "faults", None)
-        if error and faults is not None and not context.is_pre_ping and not refuses_row(error):
+        if error and faults is not None and not context.is_pre_ping and not is_row_error(error):
             faults.append(error)
 
     return engine
 
 
-def writers_of(engine: Engine) -> int:
+def max_writers(engine: Engine) -> int:
     """How many threads may write to a database at the same time.
 
     One for SQLite, which lets one write at a time: who has to wait there looks again seldom, and may starve.
@@ -114,7 +114,7 @@ def writers_of(engine: Engine) -> int:
     return 1 if engine.dialect.name == "sqlite" else sys.maxsize
 
 
-def make_tables(engine: Engine) -> None:
+def create_tables(engine: Engine) -> None:
     """Make the plugins' tables that are not there yet.
 
     Raises:
@@ -128,7 +128,7 @@ def make_tables(engine: Engine) -> None:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
+def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that only reads, all of one moment; it never waits for one that writes."""
     options: dict[str, Any] = {_READ_ONLY: True}
     if engine.dialect.name == "postgresql":
@@ -137,7 +137,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def refuses_row(error: Exception) -> bool:
+def is_row_error(error: Exception) -> bool:
     """Whether one of the rows, or what a plugin does with it, is at fault, so that trying again is no use.
 
     What may be mended without us (not there, locked, full, no such table, no right to it) and would refuse every row
@@ -146,24 +146,24 @@ def refuses_row(error: Exception) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
     cause = error.orig if isinstance(error, StatementError) and error.orig else error
-    return not (isinstance(cause, _WAITED_OUT) or _waits(cause))
+    return not (isinstance(cause, _TRANSIENT_TYPES) or _is_transient(cause))
 
 
-def _waits(cause: BaseException) -> bool:
+def _is_transient(cause: BaseException) -> bool:
     """Whether a driver's error may be mended without us."""
     if isinstance(cause, sqlite3.Error):
         # Not there: the driver's own, about a value that it does not know.
         code = getattr(cause, "sqlite_errorcode", None)
         return code is not None and (
-            code & 0xFF in _SQLITE_WAITS or any(words in str(cause) for words in _SQLITE_SCHEMA)
+            code & 0xFF in _TRANSIENT_CODES or any(words in str(cause) for words in _SCHEMA_MESSAGES)
         )
     if not isinstance(cause, psycopg2.Error):
         return False
-    return cause.pgcode.startswith(_POSTGRESQL_WAITS) if cause.pgcode else type(cause) in _OF_THE_CONNECTION
+    return cause.pgcode.startswith(_TRANSIENT_STATES) if cause.pgcode else type(cause) in _CONNECTION_ERRORS
 
 
 @contextmanager
-def nothing_swallowed() -> Iterator[None]:
+def reraise_swallowed() -> Iterator[None]:
     """Within it, a fault of this thread's statements that may mend itself is raised in the end, whoever caught it: a
     plugin that only logs it would lose its row.
 
@@ -180,13 +180,13 @@ def nothing_swallowed() -> Iterator[None]:
             raise faults[0]
 
 
-def transient(error: Exception) -> TransientFault:
+def transient(error: Exception) -> TransientError:
     """The fault as the one line that the log shows."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return TransientFault(f"database: {' '.join(str(cause).split())}")
+    return TransientError(f"database: {' '.join(str(cause).split())}")
 
 
-def answer_of(error: SQLAlchemyError) -> str | None:
+def server_message(error: SQLAlchemyError) -> str | None:
     """What the database itself says to a statement that it refuses; None where it is not there, or lets nobody in."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if isinstance(cause, sqlite3.Error):
@@ -196,12 +196,12 @@ def answer_of(error: SQLAlchemyError) -> str | None:
     return None
 
 
-def lost_a_lock(error: DBAPIError) -> bool:
+def is_lock_conflict(error: DBAPIError) -> bool:
     """Whether only another transaction was in the way, so that it may be tried again at once."""
-    return getattr(error.orig, "pgcode", None) in _LOCK_FAULTS
+    return getattr(error.orig, "pgcode", None) in _LOCK_STATES
 
 
-def _wait(connection: Any) -> None:
+def _wait_for_answer(connection: Any) -> None:
     """Wait until PostgreSQL has answered. libpq, which otherwise waits, would begin again after a signal."""
     connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
     deadline = time.monotonic() + CONNECT_SECONDS
@@ -215,22 +215,22 @@ def _wait(connection: Any) -> None:
             raise psycopg2.OperationalError("timeout expired")
 
 
-def can_be_made(url: URL) -> bool:
+def can_be_created(url: URL) -> bool:
     """Whether the database is an SQLite file that is not there yet; changes nothing.
 
     Raises:
-        StartupFault: when it could not be made either.
+        ConfigurationError: when it could not be made either.
     """
     file = Path(url.database or "")
     if url.get_backend_name() != "sqlite" or file.exists():
         return False
-    if blocking := in_the_way_of(file.parent):
-        raise _no_folder(file.parent, os.strerror(errno.EACCES if blocking.is_dir() else errno.ENOTDIR))
+    if blocking := blocking_path(file.parent):
+        raise _folder_error(file.parent, os.strerror(errno.EACCES if blocking.is_dir() else errno.ENOTDIR))
     return True
 
 
-def _no_folder(folder: Path, found: str) -> StartupFault:
-    return StartupFault(
+def _folder_error(folder: Path, found: str) -> ConfigurationError:
+    return ConfigurationError(
         "database.url", expected=f"a folder {folder} to write to", found=found, hint="choose another"
     )
 
@@ -240,7 +240,7 @@ def _sqlite(url: URL) -> Engine:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _no_folder(folder, error.strerror or str(error)) from error
+        raise _folder_error(folder, error.strerror or str(error)) from error
     # The connection that was used last is used next: others keep no pages in memory.
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_use_lifo=True)
 

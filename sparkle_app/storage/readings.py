@@ -34,12 +34,12 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
         for reading in readings
     ]
 
-    def skipping_known(insert: Any) -> Any:
+    def ignoring_known(insert: Any) -> Any:
         return insert.on_conflict_do_nothing(index_elements=[table.c.id])
 
-    if bulk.takes(dialect, table):
-        return bulk.insert_new(connection, table, rows, skipping_known)
-    statement = skipping_known(INSERT[dialect](table)).returning(table.c.id)
+    if bulk.supports(dialect, table):
+        return bulk.insert_new(connection, table, rows, ignoring_known)
+    statement = ignoring_known(INSERT[dialect](table)).returning(table.c.id)
     return set(connection.execute(statement, rows).scalars())
 
 

@@ -8,11 +8,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 """INSERT with ON CONFLICT, by dialect."""
 # SQLite takes 32,766 parameters in a statement.
-_MOST = 10_000
+_MAX_VALUES = 10_000
 T = TypeVar("T")
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """``values``, as many at a time as a statement takes."""
-    for start in range(0, len(values), _MOST):
-        yield values[start : start + _MOST]
+    for start in range(0, len(values), _MAX_VALUES):
+        yield values[start : start + _MAX_VALUES]

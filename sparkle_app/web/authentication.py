@@ -12,7 +12,7 @@ PUBLIC = frozenset({"/health/live"})
 """The paths that need no token: a supervisor that only wants to know whether the process runs learns nothing else."""
 
 
-def guard(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
+def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
     """A middleware that refuses what has no business here."""
     token = settings.web.token.get_secret_value().encode() if settings.web.token else None
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}

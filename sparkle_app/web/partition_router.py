@@ -12,10 +12,10 @@ from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 
 INTERNAL_PATH = "/internal/v1/windows"
-ANSWER_SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
-class Question(msgspec.Struct, frozen=True, omit_defaults=True):
+class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one worker asks another: about the buckets of one plugin with ``start <= bucket < end``."""
 
     plugin: str
@@ -31,7 +31,7 @@ class Question(msgspec.Struct, frozen=True, omit_defaults=True):
     """Lines of hosts after this name only."""
 
 
-class Partial(msgspec.Struct):
+class PartialResult(msgspec.Struct):
     """What one worker knows."""
 
     partitions: list[int]
@@ -44,10 +44,10 @@ class Partial(msgspec.Struct):
     lines: list[tuple[str, Statistics]]
 
 
-_decoder = msgspec.json.Decoder(Partial)
+_decoder = msgspec.json.Decoder(PartialResult)
 
 
-class Owners:
+class PartitionRouter:
     """The workers as the consumer group's last rebalance left them."""
 
     def __init__(self, parts: WebParts) -> None:
@@ -61,7 +61,7 @@ class Owners:
         """Whether an address is this worker's own."""
         return URL(url) == URL(self._parts.group.url)
 
-    def hint(self, partials: Sequence[Partial]) -> str:
+    def hint(self, partials: Sequence[PartialResult]) -> str:
         """Why workers that are all there may not hold everything: two of them give the same address."""
         partitions = self._parts.settings.broker.partitions
         one_url = len({url for plugin in self._parts.tables for url in self.of_plugin(plugin).values()}) == 1
@@ -70,7 +70,7 @@ class Owners:
             return f"; if all workers run, some have the same address {url}: set web.public_url"
         return ""
 
-    async def ask(self, url: str, question: Question) -> Partial:
+    async def ask(self, url: str, query: WindowQuery) -> PartialResult:
         """Ask another worker.
 
         Raises:
@@ -80,14 +80,14 @@ class Owners:
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
         try:
             async with (
-                asyncio.timeout(ANSWER_SECONDS),
+                asyncio.timeout(TIMEOUT_SECONDS),
                 self._parts.http.post(
-                    URL(url) / INTERNAL_PATH.lstrip("/"), data=msgspec.json.encode(question), headers=headers
+                    URL(url) / INTERNAL_PATH.lstrip("/"), data=msgspec.json.encode(query), headers=headers
                 ) as response,
             ):
                 body = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            found = str(error) or f"no answer within {ANSWER_SECONDS:g} s"
+            found = str(error) or f"no answer within {TIMEOUT_SECONDS:g} s"
             raise unavailable(
                 f"the worker at {url}, which holds what was asked for, is not there: {found}"
             ) from error

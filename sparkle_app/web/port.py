@@ -2,14 +2,14 @@
 
 import socket
 
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 
 def check_port(host: str, port: int) -> None:
     """The web address can be listened on.
 
     Raises:
-        StartupFault: when it cannot.
+        ConfigurationError: when it cannot.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -18,7 +18,7 @@ def check_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        raise StartupFault(
+        raise ConfigurationError(
             "web.port",
             expected=f"to listen on {host}, port {port}",
             found=error.strerror or str(error),

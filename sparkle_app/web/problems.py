@@ -66,7 +66,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     return response
 
 
-def not_understood(
+def malformed_request(
     protocol: web.RequestHandler,
     request: web.BaseRequest,
     status: int = 500,

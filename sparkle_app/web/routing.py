@@ -11,38 +11,38 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.web.api import openapi
 from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.routes import Route, routes
-from sparkle_app.web.api.window_queries import Questions
-from sparkle_app.web.authentication import guard
-from sparkle_app.web.partition_router import INTERNAL_PATH, Question
+from sparkle_app.web.api.window_queries import WindowQueries
+from sparkle_app.web.authentication import authentication
+from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, not_understood, problems
+from sparkle_app.web.problems import Problem, malformed_request, problems
 
-_question = msgspec.json.Decoder(Question)
+_window_query = msgspec.json.Decoder(WindowQuery)
 
 
 def middlewares(settings: Settings) -> list[Any]:
     """What every request goes through."""
-    return [problems, guard(settings)]
+    return [problems, authentication(settings)]
 
 
-def add_pages(router: web.UrlDispatcher, parts: WebParts) -> None:
+def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     """Add all pages to a web server."""
-    web.RequestHandler.handle_error = not_understood  # type: ignore[assignment, method-assign]
+    web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
     table = routes(parts)
     for route in table:
         # Any character but a slash, which has to be percent-encoded, may be in a name.
-        router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _page(parts, route))
+        router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
     document = msgspec.json.encode(openapi.document(table, token=parts.settings.web.token is not None))
 
-    async def openapi_page(_request: web.Request) -> web.Response:
+    async def openapi_endpoint(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json")
 
-    router.add_get(openapi.PATH, openapi_page)
-    router.add_post(INTERNAL_PATH, _internal(Questions(parts), parts))
+    router.add_get(openapi.PATH, openapi_endpoint)
+    router.add_post(INTERNAL_PATH, _internal(WindowQueries(parts), parts))
 
 
-def _page(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def page(request: web.Request) -> web.Response:
+def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def endpoint(request: web.Request) -> web.Response:
         names = dict(request.match_info)
         if names.get("plugin", "") not in {"", *parts.plugins}:
             installed = ", ".join(parts.plugins)
@@ -50,18 +50,18 @@ def _page(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[we
         answer = await route.handle(**names, **read(request.query, route.parameters))
         return _json(answer, route.status(answer))
 
-    return page
+    return endpoint
 
 
-def _internal(questions: Questions, parts: WebParts) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _internal(queries: WindowQueries, parts: WebParts) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def internal(request: web.Request) -> web.Response:
         try:
-            question = _question.decode(await request.read())
+            query = _window_query.decode(await request.read())
         except msgspec.DecodeError as error:
-            raise Problem(400, f"expected a question of another worker: {error}") from error
-        if question.plugin not in parts.tables:
-            raise Problem(503, f"plugin {question.plugin!r} is not installed at this worker")
-        return _json(await questions.own(question), 200)
+            raise Problem(400, f"expected a query of another worker: {error}") from error
+        if query.plugin not in parts.tables:
+            raise Problem(503, f"plugin {query.plugin!r} is not installed at this worker")
+        return _json(await queries.own(query), 200)
 
     return internal
 

@@ -11,30 +11,30 @@ from faust.transport.consumer import Consumer
 from faust.types import StreamT
 from faust.web.drivers.aiohttp import Web
 
-from sparkle_app.aggregate.agent import Aggregate
+from sparkle_app.aggregate.agent import AggregatePipeline
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
-from sparkle_app.dead_letters.publisher import DeadLetterOffice
-from sparkle_app.ingest.agent import Ingest
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
+from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
-from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka import topology
-from sparkle_app.kafka.consumer import CarefulTransport
+from sparkle_app.kafka.consumer import BatchingTransport
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.publisher import TopicPublisher
-from sparkle_app.kafka.record_batches import MOST_RECORDS
-from sparkle_app.model.errors import StartupFault
-from sparkle_app.plugin.discovery import InstalledPlugin, Plugins, load_plugins
+from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.discovery import InstalledPlugin, InstalledPlugins, load_plugins
 from sparkle_app.runtime.metrics import Metrics
-from sparkle_app.runtime.process import leave
+from sparkle_app.runtime.process import exit_process
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.routing import add_pages
+from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.parts import Parts
-from sparkle_app.worker.shutdown import leave_soon
+from sparkle_app.worker.shutdown import exit_within_grace_period
 
 logger = logging.getLogger(__name__)
 
@@ -47,19 +47,19 @@ class SparkleApp(faust.App):
         plugins: the installed plugins.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: when a file of ``broker.tls`` cannot be used.
     """
 
-    def __init__(self, settings: Settings, plugins: Plugins) -> None:
+    def __init__(self, settings: Settings, plugins: InstalledPlugins) -> None:
         super().__init__(settings.app_id, **faust_options(settings))
         self.settings = settings
         self.plugins = plugins
         self.metrics = Metrics()
         self.group = Membership(self)
         self._parts: Parts | None = None
-        self._dead_letters: DeadLetterOffice | None = None
+        self._dead_letters: DeadLetterPublisher | None = None
         setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
-        self.on_rebalance_complete.connect(self.hold_flow, weak=False)
+        self.on_rebalance_complete.connect(self.pause_flow, weak=False)
 
     @property
     def parts(self) -> Parts:
@@ -68,7 +68,7 @@ class SparkleApp(faust.App):
         return self._parts
 
     @property
-    def dead_letters(self) -> DeadLetterOffice:
+    def dead_letters(self) -> DeadLetterPublisher:
         """One for all topics: what is limited is what a worker sends."""
         assert self._dead_letters, "the worker has not been started"
         return self._dead_letters
@@ -90,7 +90,7 @@ class SparkleApp(faust.App):
         """Writes to one of the handler's own topics."""
         return TopicPublisher(self.own_topic(topic))
 
-    async def hold_flow(self, *_: Any, **__: Any) -> None:
+    async def pause_flow(self, *_: Any, **__: Any) -> None:
         """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
 
         What it fetches before that is thrown away.
@@ -99,28 +99,28 @@ class SparkleApp(faust.App):
         if consumer.flow_active:
             consumer.stop_flow()
 
-    def _new_transport(self) -> CarefulTransport:
+    def _new_transport(self) -> BatchingTransport:
         # By name: Faust asks for its transport before there is any table.
         app_id, seconds = self.settings.app_id, self.settings.aggregates.bucket_seconds
         changelogs = [topology.changelog_topic(app_id, name, seconds) for name in self.plugins.installed]
-        return CarefulTransport(
+        return BatchingTransport(
             self.conf.broker_consumer,
             self,
-            bundled_topics=[*self.plugins.topics, *changelogs],
-            largest_bundle=min(MOST_RECORDS, self.settings.ingest.batch_size),
+            batched_topics=[*self.plugins.topics, *changelogs],
+            max_batch_records=min(MAX_BATCH_RECORDS, self.settings.ingest.batch_size),
         )
 
     async def on_first_start(self) -> None:
         """Build the parts, wait for what the worker needs, and make what it writes to; or end with one line."""
         settings = self.settings
         try:
-            startup.make_data(settings.data)
+            startup.create_data_folder(settings.data)
             await super().on_first_start()
-            self._parts = startup.begin(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
+            self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
             recent = await startup.connect(settings, self.plugins, self._parts.engine)
-        except StartupFault as fault:
-            leave(str(fault))
-        self._dead_letters = DeadLetterOffice(
+        except ConfigurationError as fault:
+            exit_process(str(fault))
+        self._dead_letters = DeadLetterPublisher(
             self.publisher(topology.dead_letter_topic(settings.app_id)),
             settings.dead_letters.per_minute,
             self.metrics,
@@ -136,7 +136,7 @@ class SparkleApp(faust.App):
             engine=self._parts.engine,
             readers=self._parts.readers,
         )
-        add_pages(cast(Web, self.web).web_app.router, web_parts)
+        add_routes(cast(Web, self.web).web_app.router, web_parts)
 
     async def on_started(self) -> None:
         """Look after the broker, also while tables are recovered."""
@@ -145,7 +145,7 @@ class SparkleApp(faust.App):
 
     async def on_stop(self) -> None:
         """Leave in bounded time, whatever the database does: redelivery does the rest."""
-        leave_soon(lambda: self.crashed)
+        exit_within_grace_period(lambda: self.crashed)
         await super().on_stop()
 
 
@@ -153,7 +153,7 @@ def create_app(settings: Settings) -> SparkleApp:
     """The Faust application for these settings, with a table and agents for each plugin.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` or the folder of plugins cannot be used.
+        ConfigurationError: when a file of ``broker.tls`` or the folder of plugins cannot be used.
     """
     app = SparkleApp(settings, load_plugins(settings.plugins))
     for plugin in app.plugins.installed.values():
@@ -169,20 +169,20 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
     async def ingest(stream: StreamT[Any]) -> None:
         """Decrypts records, stores raw readings, and forwards them to the aggregates."""
         settings = app.settings
-        handlers = app.plugins.handlers
-        samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in handlers}
+        plugins = app.plugins.by_name
+        samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in plugins}
         parts = app.parts
-        way = Ingest(
-            parts.opener,
-            ReadingStore(parts.engine, handlers, parts.writers),
-            Forwarder(samples, handlers, parts.sealer, settings.broker.partitions),
+        pipeline = IngestPipeline(
+            parts.pool,
+            SqlWriter(parts.engine, plugins, parts.writers),
+            Forwarder(samples, plugins, parts.cipher, settings.broker.partitions),
             app.dead_letters,
-            parts.sealer,
+            parts.cipher,
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,
         )
-        await way.run(stream)
+        await pipeline.run(stream)
 
     app.agent(app.own_topic(topic), name=f"ingest-{topic}", concurrency=1)(ingest)
 
@@ -195,31 +195,37 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
         app,
         name=topology.table_name(name, settings.aggregates.bucket_seconds),
         help=f"Buckets of {name}: what the rolling windows are merged from.",
-        sealer=lambda: app.parts.sealer,
+        cipher=lambda: app.parts.cipher,
         host_partitions=settings.broker.partitions,
     )
     app.tables.add(table)
 
     @cache
-    def way() -> Aggregate:
+    def pipeline() -> AggregatePipeline:
         aggregator = Aggregator(
-            plugin.handler,
+            plugin.plugin,
             table,
             app.parts.engine,
             app.parts.writers,
             settings.aggregates.bucket_seconds,
-            settings.aggregates.horizon_seconds,
+            settings.aggregates.window_retention_seconds,
         )
-        return Aggregate(
-            app, name, table, aggregator, app.parts.sealer, app.metrics, settings.aggregates.flush_seconds
+        return AggregatePipeline(
+            app,
+            name,
+            table,
+            aggregator,
+            app.parts.cipher,
+            app.metrics,
+            settings.aggregates.batch_wait_seconds,
         )
 
     async def restore() -> None:
-        await way().restore()
+        await pipeline().restore()
 
     async def aggregate(stream: StreamT[Any]) -> None:
         """Counts stored readings in buckets of event time, in the table and in SQL."""
-        await way().run(stream)
+        await pipeline().run(stream)
 
     table.on_recover(restore)
     samples = app.own_topic(topology.samples_topic(settings.app_id, name))

@@ -5,13 +5,13 @@ import logging
 
 from sparkle_app.kafka.membership import Membership
 
-LOOK_SECONDS = 1.0
-REMIND_SECONDS = 60.0
+POLL_SECONDS = 1.0
+REMINDER_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
 
-class Silence:
+class BrokerWatchdog:
     """How long the broker has been silent, and what there is to say about it.
 
     It is counted in looks, not by a clock: a worker that was suspended has not listened.
@@ -26,21 +26,21 @@ class Silence:
         self._silent = 0.0
         self._said_at: float | None = None
 
-    def look(self, heard_at: float, patience: float) -> str | None:
-        """To be called every LOOK_SECONDS; returns the line to log, if it is time for one.
+    def poll(self, last_heartbeat: float, grace_period: float) -> str | None:
+        """To be called every POLL_SECONDS; returns the line to log, if it is time for one.
 
         Arguments:
-            heard_at: when the broker was heard last, by any clock.
-            patience: seconds of silence that mean nothing.
+            last_heartbeat: when the broker was heard last, by any clock.
+            grace_period: seconds of silence that mean nothing.
         """
-        silent, self._silent = self._silent, self._silent + LOOK_SECONDS
-        if heard_at != self._heard_at:
-            self._heard_at, self._silent = heard_at, 0.0
+        silent, self._silent = self._silent, self._silent + POLL_SECONDS
+        if last_heartbeat != self._heard_at:
+            self._heard_at, self._silent = last_heartbeat, 0.0
             if self._said_at is None:
                 return None
             self._said_at = None
             return f"the broker at {self._broker} answers again, after {silent:.0f} s"
-        if self._silent < (patience if self._said_at is None else self._said_at + REMIND_SECONDS):
+        if self._silent < (grace_period if self._said_at is None else self._said_at + REMINDER_SECONDS):
             return None
         self._said_at = self._silent
         return (
@@ -56,11 +56,11 @@ async def watch(group: Membership, broker: str) -> None:
         broker: its address.
     """
     ready = False
-    silence = Silence(broker)
+    watchdog = BrokerWatchdog(broker)
     while True:
         if not ready and group.complete and group.in_session:
             ready = True
             logger.info("ready; the web answers at %s", group.url)
-        if line := silence.look(group.heard_at, group.patience):
+        if line := watchdog.poll(group.last_heartbeat, group.grace_period):
             logger.warning("%s", line)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

@@ -8,7 +8,7 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.connection import credentials
 from sparkle_app.kafka.consumer import SESSION_SECONDS
-from sparkle_app.kafka.record_batches import MOST_BUNDLES
+from sparkle_app.kafka.record_batches import MAX_BUFFERED_BATCHES
 from sparkle_app.runtime.logging import logging_config
 from sparkle_app.web.routing import middlewares
 
@@ -29,7 +29,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
     """The options of ``faust.App`` for these settings.
 
     Raises:
-        StartupFault: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: when a file of ``broker.tls`` cannot be used.
     """
     return dict(
         broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
@@ -43,7 +43,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
-        stream_buffer_maxsize=MOST_BUNDLES,
+        stream_buffer_maxsize=MAX_BUFFERED_BATCHES,
         # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
         stream_wait_empty=False,
         broker_session_timeout=SESSION_SECONDS,
@@ -52,7 +52,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
-        producer_max_request_size=topology.LARGEST_MESSAGE,
+        producer_max_request_size=topology.MAX_MESSAGE_BYTES,
         web_bind=settings.web.host,
         web_host=settings.web.host,
         web_port=settings.web.port,

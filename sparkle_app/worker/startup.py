@@ -12,14 +12,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url, masked
-from sparkle_app.dead_letters.reader import letters_of_last_minute
-from sparkle_app.kafka.admin import make_topics
-from sparkle_app.kafka.connection import why_not
-from sparkle_app.model.errors import StartupFault, TransientFault
-from sparkle_app.plugin.discovery import Plugins, no_plugins
-from sparkle_app.runtime.folders import in_the_way_of
-from sparkle_app.runtime.process import leave
-from sparkle_app.storage.engine import make_tables, transient
+from sparkle_app.dead_letters.reader import count_recent_dead_letters
+from sparkle_app.kafka.admin import create_topics
+from sparkle_app.kafka.connection import explain_failure
+from sparkle_app.model.errors import ConfigurationError, TransientError
+from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
+from sparkle_app.runtime.folders import blocking_path
+from sparkle_app.runtime.process import exit_process
+from sparkle_app.storage.engine import create_tables, transient
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-def begin(settings: Settings, plugins: Plugins, web_bind: str, web_port: int) -> Parts:
+def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port: int) -> Parts:
     """Check what needs no connection, and build the parts.
 
     Arguments:
         web_bind: address to listen on; Faust's command line can set it as well.
 
     Raises:
-        StartupFault: naming what is wrong.
+        ConfigurationError: naming what is wrong.
     """
     logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
     settings.web.require_token(web_bind, "--web-bind")
@@ -45,7 +45,7 @@ def begin(settings: Settings, plugins: Plugins, web_bind: str, web_port: int) ->
         logger.warning("%s", warning)
     if not plugins.installed:
         raise no_plugins(settings.plugins)
-    parts = build_parts(settings, plugins.handlers)
+    parts = build_parts(settings, plugins.by_name)
     logger.info(
         "plugins: %s; private keys: %d",
         ", ".join(f"{p.name} {p.manifest.version}" for p in plugins.installed.values()),
@@ -54,14 +54,14 @@ def begin(settings: Settings, plugins: Plugins, web_bind: str, web_port: int) ->
     return parts
 
 
-async def connect(settings: Settings, plugins: Plugins, engine: Engine) -> int:
+async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> int:
     """Wait for the database and the broker, and make the tables and topics that are not there yet.
 
     Returns:
         How many dead letters any worker sent in the last minute.
 
     Raises:
-        StartupFault: naming what does not answer, or does not fit.
+        ConfigurationError: naming what does not answer, or does not fit.
     """
     url = database_url(settings).render_as_string(hide_password=True)
     await wait_for(
@@ -78,35 +78,35 @@ async def connect(settings: Settings, plugins: Plugins, engine: Engine) -> int:
     )
 
 
-def check_data(folder: Path) -> None:
+def check_data_folder(folder: Path) -> None:
     """The folder of the worker's own files can be written, or made.
 
     Raises:
-        StartupFault: when it cannot.
+        ConfigurationError: when it cannot.
     """
-    if blocking := in_the_way_of(folder):
+    if blocking := blocking_path(folder):
         raise _data_fault(f"{blocking}, which is {'not to be written' if blocking.is_dir() else 'a file'}")
 
 
-def make_data(folder: Path) -> None:
-    """Make the folder of the worker's own files, or leave with one line."""
+def create_data_folder(folder: Path) -> None:
+    """Make the folder of the worker's own files, or exit_process with one line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        leave(str(_data_fault(f"{folder}: {error.strerror}")))
+        exit_process(str(_data_fault(f"{folder}: {error.strerror}")))
 
 
-def _data_fault(found: str) -> StartupFault:
-    return StartupFault(
+def _data_fault(found: str) -> ConfigurationError:
+    return ConfigurationError(
         "data", expected="a folder that can be written", found=found, hint="set SPARKLE_DATA to another"
     )
 
 
 async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` gives once it raises no TransientFault; with a line every few seconds.
+    """What ``attempt`` gives once it raises no TransientError; with a line every few seconds.
 
     Raises:
-        StartupFault: after ``seconds``.
+        ConfigurationError: after ``seconds``.
     """
     deadline = time.monotonic() + seconds
     said = 0.0
@@ -114,11 +114,11 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
         try:
             # What hangs is given up as well; a database that hangs does so in a thread.
             return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _SAY_EVERY))
-        except (TransientFault, TimeoutError) as error:
-            fault = error if isinstance(error, TransientFault) else "no answer"
+        except (TransientError, TimeoutError) as error:
+            fault = error if isinstance(error, TransientError) else "no answer"
             now = time.monotonic()
             if now >= deadline:
-                raise StartupFault(
+                raise ConfigurationError(
                     setting,
                     expected=f"{what} within {seconds:g} s",
                     found=str(fault),
@@ -132,15 +132,15 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
 
 async def _reach_database(engine: Engine) -> None:
     try:
-        await asyncio.to_thread(make_tables, engine)
+        await asyncio.to_thread(create_tables, engine)
     except (SQLAlchemyError, OSError) as error:
         raise transient(error) from error
 
 
-async def _reach_broker(settings: Settings, plugins: Plugins) -> int:
+async def _reach_broker(settings: Settings, plugins: InstalledPlugins) -> int:
     specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-    await make_topics(settings.broker, specs)
+    await create_topics(settings.broker, specs)
     try:
-        return await letters_of_last_minute(settings)
+        return await count_recent_dead_letters(settings)
     except (KafkaError, OSError) as error:
-        raise TransientFault(await why_not(settings.broker, error)) from error
+        raise TransientError(await explain_failure(settings.broker, error)) from error

@@ -13,17 +13,17 @@ from faust.transport.drivers.aiokafka import Consumer
 
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.dead_letters.publisher import DeadLetterOffice
-from sparkle_app.ingest.decryption_pool import Opener
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
+from sparkle_app.ingest.decryption_pool import DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
-from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.ingest.sql_writer import SqlWriter
 
 POINTS: dict[str, tuple[type, str]] = {
-    "decrypt": (Opener, "open"),
-    "SQL commit": (ReadingStore, "store"),
-    "dead letter": (DeadLetterOffice, "send"),
+    "decrypt": (DecryptionPool, "decrypt"),
+    "SQL commit": (SqlWriter, "store"),
+    "dead letter": (DeadLetterPublisher, "send"),
     "forward": (Forwarder, "forward"),
-    "changelog write": (BucketTable, "flushed"),
+    "changelog write": (BucketTable, "flush"),
     "aggregate upsert": (Aggregator, "store"),
     "offset commit": (Consumer, "_commit"),
 }

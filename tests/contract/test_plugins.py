@@ -19,15 +19,15 @@ from sqlalchemy.engine import make_url
 
 from demo.collector import make_record
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.ingest.decryption_pool import open_readings
-from sparkle_app.ingest.sql_writer import ReadingStore
+from sparkle_app.ingest.decryption_pool import decrypt_readings
+from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.buckets import Bucket, bucket_start, rows_of
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, StoredReading
-from sparkle_app.storage.engine import make_engine, reading
+from sparkle_app.storage.engine import make_engine, read_transaction
 
 FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)
@@ -51,7 +51,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def a_valid_value(plugin: InstalledPlugin) -> Any:
     """One that the plugin's own bounds allow."""
-    low, high = plugin.handler.minimum, plugin.handler.maximum
+    low, high = plugin.plugin.minimum, plugin.plugin.maximum
     if math.isinf(low) or math.isinf(high):
         return 0 if low <= 0 <= high else (high if math.isinf(low) else low)
     return (low + high) / 2
@@ -63,16 +63,16 @@ def test_every_package_can_be_used() -> None:
 
 
 def test_the_handler_half_says_what_it_is(plugin: InstalledPlugin) -> None:
-    assert plugin.handler.unit, "a unit is shown with every answer"
+    assert plugin.plugin.unit, "a unit is shown with every answer"
     assert plugin.manifest.description, "gen_config.py shows it"
-    assert plugin.handler.DataFrame.__tablename__ != plugin.handler.Aggregates.__tablename__
+    assert plugin.plugin.DataFrame.__tablename__ != plugin.plugin.Aggregates.__tablename__
 
 
 def test_tables_are_the_plugins_own() -> None:
     names = [
         table.__tablename__
         for each in FOUND.installed.values()
-        for table in (each.handler.DataFrame, each.handler.Aggregates)
+        for table in (each.plugin.DataFrame, each.plugin.Aggregates)
     ]
     assert len(names) == len(set(names))
 
@@ -80,24 +80,24 @@ def test_tables_are_the_plugins_own() -> None:
 @pytest.mark.parametrize("value", NEVER_VALID)
 def test_what_is_no_reading_is_refused(plugin: InstalledPlugin, value: Any) -> None:
     with pytest.raises(InvalidValue) as caught:
-        plugin.handler.validate("key", value)
+        plugin.plugin.validate("key", value)
     assert str(caught.value).startswith("expected")
 
 
 def test_values_out_of_bounds_are_refused(plugin: InstalledPlugin) -> None:
-    for bound, step in ((plugin.handler.minimum, -1), (plugin.handler.maximum, 1)):
+    for bound, step in ((plugin.plugin.minimum, -1), (plugin.plugin.maximum, 1)):
         if math.isfinite(bound):
             with pytest.raises(InvalidValue):
-                plugin.handler.validate("key", bound + step)
-            assert plugin.handler.validate("key", bound) == bound
+                plugin.plugin.validate("key", bound + step)
+            assert plugin.plugin.validate("key", bound) == bound
 
 
-def recording(measure: Callable[[StoredReading], Any], seen: list[StoredReading]) -> Callable[..., Any]:
-    """``measure``, with what it is given noted."""
+def recording(numeric_value: Callable[[StoredReading], Any], seen: list[StoredReading]) -> Callable[..., Any]:
+    """``numeric_value``, with what it is given noted."""
 
     def recorded(reading: StoredReading) -> Any:
         seen.append(reading)
-        return measure(reading)
+        return numeric_value(reading)
 
     return recorded
 
@@ -114,12 +114,12 @@ def test_a_reading_goes_the_whole_way(
 
     # What is aggregated of a reading: asked for when it is validated, forwarded, and read again.
     measured: list[StoredReading] = []
-    monkeypatch.setattr(plugin.handler, "measure", recording(plugin.handler.measure, measured))
+    monkeypatch.setattr(plugin.plugin, "numeric_value", recording(plugin.plugin.numeric_value, measured))
 
     async def through() -> tuple[list[Outcome], Any]:
-        outcomes = open_readings(records, Keyring(tmp_path), {name: plugin.handler})
+        outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin})
         with ThreadPoolExecutor() as executor:
-            store = ReadingStore(engine, {name: plugin.handler}, executor)
+            store = SqlWriter(engine, {name: plugin.plugin}, executor)
             first = await store.store(outcomes)
             assert await store.store(outcomes) == first
         return outcomes, first
@@ -129,24 +129,24 @@ def test_a_reading_goes_the_whole_way(
     stored = by_plugin[name]
     assert stored == [each.as_stored() for each in outcome.readings]
     start = bucket_start(stored[0].observed_at, 60)
-    with reading(engine) as connection:
-        loaded = list(plugin.handler.load_readings(connection, ["a host"], start, start + MINUTE))
-        others = list(plugin.handler.load_readings(connection, ["another host"], start, start + MINUTE))
-        earlier = list(plugin.handler.load_readings(connection, ["a host"], start - MINUTE, start))
+    with read_transaction(engine) as connection:
+        loaded = list(plugin.plugin.load_readings(connection, ["a host"], start, start + MINUTE))
+        others = list(plugin.plugin.load_readings(connection, ["another host"], start, start + MINUTE))
+        earlier = list(plugin.plugin.load_readings(connection, ["a host"], start - MINUTE, start))
     assert loaded == stored
     assert others == earlier == []
 
     bucket = Bucket()
-    number = plugin.handler.measure(loaded[0])
+    number = plugin.plugin.numeric_value(loaded[0])
     assert measured == [*stored, *loaded]
     bucket.add(Sample.of(loaded[0], number))
     rows = rows_of("a host", start, 60, bucket)
     for _ in range(2):
         with engine.begin() as connection:
-            plugin.handler.store_aggregates(connection, rows)
-    with reading(engine) as connection:
+            plugin.plugin.store_aggregates(connection, rows)
+    with read_transaction(engine) as connection:
         found = list(
-            plugin.handler.load_aggregates(connection, ["a host"], "some/key 1", 60, start, start + MINUTE)
+            plugin.plugin.load_aggregates(connection, ["a host"], "some/key 1", 60, start, start + MINUTE)
         )
     assert found == rows
     assert (found[0].statistics.count, found[0].statistics.sum) == (1, number)
@@ -154,7 +154,7 @@ def test_a_reading_goes_the_whole_way(
     # Of one bucket, the metric that is to be made anew and no other.
     other = msgspec.structs.replace(rows[0], metric="another key")
     with engine.begin() as connection:
-        plugin.handler.store_aggregates(connection, [other])
-        plugin.handler.delete_aggregates(connection, 60, [("a host", start, "some/key 1")])
-        left = list(plugin.handler.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE))
+        plugin.plugin.store_aggregates(connection, [other])
+        plugin.plugin.delete_aggregates(connection, 60, [("a host", start, "some/key 1")])
+        left = list(plugin.plugin.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE))
     assert left == [other]

@@ -40,7 +40,7 @@ class Disk(Plugin):
             raise InvalidValue("expected an object with used and free")
         return value
 
-    def measure(self, reading):
+    def numeric_value(self, reading):
         return float(reading.value["used"])
 
     def store_readings(self, connection, readings):

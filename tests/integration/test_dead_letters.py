@@ -12,10 +12,10 @@ from confluent_kafka import Producer
 
 from sparkle_app.config.settings import Broker as BrokerSettings
 from sparkle_app.config.settings import Settings
-from sparkle_app.dead_letters.message import letter_headers, letter_key
-from sparkle_app.dead_letters.reader import letters_of_last_minute
+from sparkle_app.dead_letters.message import dead_letter_headers, dead_letter_key
+from sparkle_app.dead_letters.reader import count_recent_dead_letters
 from sparkle_app.kafka.topology import dead_letter_topic
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record as HandledRecord
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
@@ -236,23 +236,23 @@ def test_a_letter_that_is_sent_twice_is_one_new_letter_and_a_withdrawal_is_none(
 ) -> None:
     settings = Settings(app_id=workspace.app_id, broker=BrokerSettings(url=broker.bootstrap))
     topic = dead_letter_topic(workspace.app_id)
-    assert asyncio.run(letters_of_last_minute(settings)) == 0
+    assert asyncio.run(count_recent_dead_letters(settings)) == 0
     create_topic(broker.bootstrap, topic, 4, cleanup_policy="compact")
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     now = int(time.time() * 1000)
 
     def send(number: int, at: int, value: bytes | None = b"junk") -> None:
         record = HandledRecord("telemetry", 0, number, 0, b"junk")
-        headers = letter_headers(record, BadRecord(Reason.NOT_JSON, "expected an object"))
-        producer.produce(topic, value, letter_key(record), headers=headers, timestamp=at)
+        headers = dead_letter_headers(record, InvalidRecordError(Reason.NOT_JSON, "expected an object"))
+        producer.produce(topic, value, dead_letter_key(record), headers=headers, timestamp=at)
 
     for number in range(10):
         send(number, now - 120_000)
     assert producer.flush(20) == 0
-    assert asyncio.run(letters_of_last_minute(settings)) == 0
+    assert asyncio.run(count_recent_dead_letters(settings)) == 0
     for number in range(10):
         send(number, now, None)
     for number in (20, 21, 22, 20, 21):
         send(number, now)
     assert producer.flush(20) == 0
-    assert asyncio.run(letters_of_last_minute(settings)) == 3
+    assert asyncio.run(count_recent_dead_letters(settings)) == 3

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, Float, Uuid, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from sparkle_app.ingest.sql_writer import ReadingStore, Refusal
-from sparkle_app.model.errors import Reason, TransientFault
+from sparkle_app.ingest.sql_writer import Refusal, SqlWriter
+from sparkle_app.model.errors import Reason, TransientError
 from sparkle_app.model.record import Outcome, Record
-from sparkle_app.plugin.legacy import EarlierPlugin
+from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Base, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine
 from tests.integration.test_statements import START
@@ -47,7 +47,7 @@ def undoing(*reading: Any, session: Session, config_id: int) -> None:
         session.rollback()
 
 
-PACKAGES = {each.__name__: EarlierPlugin(each.__name__, each) for each in (careless, swallowing, undoing)}
+PACKAGES = {each.__name__: LegacyPlugin(each.__name__, each) for each in (careless, swallowing, undoing)}
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def store(engine: Engine, plugin: str, values: list[Any]) -> tuple[list[StoredRe
     readings = [a_reading(number, plugin, value) for number, value in enumerate(values)]
     outcomes = [Outcome(Record("telemetry", 0, each.offset, START, b""), [each], []) for each in readings]
     with ThreadPoolExecutor() as executor:
-        stored, refused = asyncio.run(ReadingStore(engine, PACKAGES, executor).store(outcomes))
+        stored, refused = asyncio.run(SqlWriter(engine, PACKAGES, executor).store(outcomes))
     return stored.get(plugin, []), refused
 
 
@@ -159,9 +159,9 @@ def test_what_every_row_would_be_refused_for_is_waited_out(
     engine: Engine, plugin: str, fault: Callable[[Engine], Callable[[], None]]
 ) -> None:
     mend = fault(engine)
-    with pytest.raises(TransientFault):
+    with pytest.raises(TransientError):
         store(engine, plugin, [1.0, 2.0])
-    with pytest.raises(TransientFault):
+    with pytest.raises(TransientError):
         store(engine, plugin, [1.0])
     mend()
     stored, refused = store(engine, plugin, [1.0, 2.0])

@@ -44,8 +44,8 @@ class Fast(Plugin):
 class Plain(Fast):
     """Something replaced, so that it counts one by one."""
 
-    def measure(self, reading: StoredReading) -> float:
-        return super().measure(reading)
+    def numeric_value(self, reading: StoredReading) -> float:
+        return super().numeric_value(reading)
 
 
 @pytest.mark.parametrize("resolution", [1, 60, 3600])
@@ -152,7 +152,7 @@ def stored(
 ) -> list[Any]:
     """What a new table holds, as the database's own text, after ``store``; and what that returned."""
     if not at_once:
-        monkeypatch.setattr(bulk, "takes", lambda *_: False)
+        monkeypatch.setattr(bulk, "supports", lambda *_: False)
     with engine.begin() as connection:
         connection.execute(table.delete())
         returned = store(connection)
@@ -167,7 +167,7 @@ def stored(
 def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     table: Any = Readings.__table__
     readings = odd_readings(300)
-    assert bulk.takes(engine.dialect.name, table)
+    assert bulk.supports(engine.dialect.name, table)
 
     def store(connection: Any) -> Any:
         first = insert_new(connection, table, readings[:200])
@@ -245,6 +245,6 @@ def test_tables_with_columns_of_their_own_are_stored_one_by_one() -> None:
     for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
         table = plain.to_metadata(MetaData(), name=f"other_{column.name}")
         table.append_column(column)
-        assert not bulk.takes("sqlite", table)
-    assert bulk.takes("sqlite", plain)
-    assert not bulk.takes("mysql", plain)
+        assert not bulk.supports("sqlite", table)
+    assert bulk.supports("sqlite", plain)
+    assert not bulk.supports("mysql", plain)

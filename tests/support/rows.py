@@ -15,7 +15,7 @@ from tests.support.worker import PROJECT
 
 def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> None:
     """Make the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
-    plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].handler
+    plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
     engine = make_engine(make_url(url))
     tables = (
         "temperature_readings",

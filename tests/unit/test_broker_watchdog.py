@@ -3,23 +3,23 @@
 import logging
 
 from sparkle_app.runtime.logging import Repetitions
-from sparkle_app.worker.broker_watchdog import Silence
+from sparkle_app.worker.broker_watchdog import BrokerWatchdog
 
 
 def test_a_silent_broker_is_told_after_a_while_and_then_every_minute() -> None:
-    silence = Silence("kafka:9092")
-    said = {look: line for look in range(200) if (line := silence.look(7.0, 15.0))}
+    watchdog = BrokerWatchdog("kafka:9092")
+    said = {poll: line for poll in range(200) if (line := watchdog.poll(7.0, 15.0))}
     assert list(said) == [15, 75, 135, 195]
     assert "kafka:9092 has not answered for 75 s" in said[75]
-    assert silence.look(8.0, 15.0) == "the broker at kafka:9092 answers again, after 199 s"
+    assert watchdog.poll(8.0, 15.0) == "the broker at kafka:9092 answers again, after 199 s"
 
 
 def test_a_broker_that_answers_is_not_talked_about() -> None:
-    silence = Silence("kafka:9092")
+    watchdog = BrokerWatchdog("kafka:9092")
     # A heartbeat every five seconds; one of two minutes that had to wait for other workers.
-    assert not any(silence.look(look // 5, 15.0) for look in range(100))
-    assert not any(silence.look(20, 75.0) for _ in range(60))
-    assert not any(silence.look(21 + look // 5, 15.0) for look in range(100))
+    assert not any(watchdog.poll(poll // 5, 15.0) for poll in range(100))
+    assert not any(watchdog.poll(20, 75.0) for _ in range(60))
+    assert not any(watchdog.poll(21 + poll // 5, 15.0) for poll in range(100))
 
 
 def line(name: str, template: str, *values: object) -> logging.LogRecord:

@@ -12,7 +12,7 @@ import yaml
 from Crypto.PublicKey import RSA
 
 from sparkle_app.collector_config import MadeConfig, make_config, making
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest, find_packages
 
 PLUGINS = find_packages(Path(__file__).parents[2] / "plugins").manifests
@@ -103,7 +103,7 @@ def test_a_free_id_is_chosen_by_many_at_once(tmp_path: Path) -> None:
 def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
     first = make(tmp_path, config_id=7)
     pem = first.key.read_bytes()
-    with pytest.raises(StartupFault, match="rsa_key_7: expected no key of that id yet, found one"):
+    with pytest.raises(ConfigurationError, match="rsa_key_7: expected no key of that id yet, found one"):
         make(tmp_path, "elsewhere", config_id=7)
     assert first.key.read_bytes() == pem
     assert files(tmp_path) == ["certs/rsa_key_7", "out/config.tar.xz"]
@@ -111,7 +111,7 @@ def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_there_stays_and_no_key_is_left(tmp_path: Path) -> None:
     make(tmp_path, config_id=1)
-    with pytest.raises(StartupFault, match="expected no archive yet, found one"):
+    with pytest.raises(ConfigurationError, match="expected no archive yet, found one"):
         make(tmp_path, config_id=2)
     assert files(tmp_path) == ["certs/rsa_key_1", "out/config.tar.xz"]
 
@@ -124,7 +124,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
         raise error
 
     monkeypatch.setattr(making, "write_archive", fail)
-    with pytest.raises((StartupFault, KeyboardInterrupt)):
+    with pytest.raises((ConfigurationError, KeyboardInterrupt)):
         make(tmp_path)
     assert files(tmp_path) == []
 
@@ -236,7 +236,7 @@ def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> Non
 def test_a_wrong_wish_is_one_clear_line_and_writes_nothing(
     tmp_path: Path, changes: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(StartupFault, match=says):
+    with pytest.raises(ConfigurationError, match=says):
         make(tmp_path, **changes)
     assert files(tmp_path) == []
 
@@ -250,6 +250,6 @@ def test_any_name_or_address_will_do(tmp_path: Path, address: str) -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(StartupFault, match="out: expected a folder to write to"):
+    with pytest.raises(ConfigurationError, match="out: expected a folder to write to"):
         make(tmp_path)
     assert files(tmp_path) == ["out"]

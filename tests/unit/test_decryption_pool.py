@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.envelope.rsa import Sealed
-from sparkle_app.ingest.decryption_pool import Opener, OpenerDied, open_readings
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.envelope.rsa import Ciphertexts
+from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool, decrypt_readings
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin_api import Plugin, Reading, StoredReading
@@ -48,7 +48,7 @@ class Anything(Plugin):
             else value
         )
 
-    def measure(self, reading: StoredReading) -> float | None:
+    def numeric_value(self, reading: StoredReading) -> float | None:
         return reading.value if isinstance(reading.value, float) else None
 
 
@@ -61,10 +61,10 @@ def collector(tmp_path: Path) -> Collector:
 
 
 @pytest.fixture
-def opener(tmp_path: Path, collector: Collector) -> Iterator[Opener]:
-    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
-    yield opener
-    opener.close()
+def pool(tmp_path: Path, collector: Collector) -> Iterator[DecryptionPool]:
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2)
+    yield pool
+    pool.close()
 
 
 def records(collector: Collector, values: list[object]) -> list[Record]:
@@ -87,20 +87,24 @@ def plain(outcomes: list[Outcome]) -> list[Reading | str]:
 
 
 async def test_processes_open_as_the_plain_function_does(
-    opener: Opener, collector: Collector, tmp_path: Path
+    pool: DecryptionPool, collector: Collector, tmp_path: Path
 ) -> None:
     values = [float(n) for n in range(300)] + [None, "text", {"a": [1, 2]}, 10**40, 1.5]
     many = records(collector, values)
-    outcomes = await opener.open(many)
+    outcomes = await pool.decrypt(many)
     assert [outcome.record for outcome in outcomes] == many
     opened = plain(outcomes)
-    assert opened == plain(open_readings(many, Keyring(tmp_path), PLUGINS))
+    assert opened == plain(decrypt_readings(many, Keyring(tmp_path), PLUGINS))
     assert [each.value for each in opened if isinstance(each, Reading)] == values
     assert [each for each in opened if isinstance(each, str)] == [
-        str(BadRecord(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
-        str(BadRecord(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives")),
+        str(InvalidRecordError(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
+        str(
+            InvalidRecordError(
+                Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives"
+            )
+        ),
     ]
-    assert await opener.open([]) == []
+    assert await pool.decrypt([]) == []
 
 
 async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
@@ -108,14 +112,14 @@ async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
 ) -> None:
     sizes = tmp_path / "sizes"
 
-    def none_of_them(sealed: Sealed) -> list[bytes | None]:
+    def none_of_them(ciphertexts: Ciphertexts) -> list[bytes | None]:
         with sizes.open("a") as file:
-            file.write(f"{len(sealed)}\n")
-        return [None] * len(sealed)
+            file.write(f"{len(ciphertexts)}\n")
+        return [None] * len(ciphertexts)
 
-    opener = Opener(Keyring(tmp_path), PLUGINS, 2, none_of_them)
-    opened = await opener.open(records(collector, [1.0] * 699)[:-2])
-    opener.close()
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2, none_of_them)
+    opened = await pool.decrypt(records(collector, [1.0] * 699)[:-2])
+    pool.close()
     assert {error.reason for outcome in opened for error in outcome.errors} == {Reason.UNDECRYPTABLE}
     assert not any(outcome.readings for outcome in opened)
     assert len(opened) == 699
@@ -124,41 +128,42 @@ async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
 
 @pytest.mark.parametrize("value", ["lock", "odd"])
 async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
-    opener: Opener, collector: Collector, value: str
+    pool: DecryptionPool, collector: Collector, value: str
 ) -> None:
-    first, second, third, *_ = await opener.open(records(collector, [1.0, value, 2.0]))
+    first, second, third, *_ = await pool.decrypt(records(collector, [1.0, value, 2.0]))
     assert [each.value for each in [*first.readings, *third.readings]] == [1.0, 2.0]
     assert [error.reason for error in second.errors] == [Reason.INVALID_VALUE]
     assert not second.readings
 
 
-async def test_memory_that_is_short_makes_no_bad_record(opener: Opener, collector: Collector) -> None:
+async def test_memory_that_is_short_makes_no_bad_record(pool: DecryptionPool, collector: Collector) -> None:
     with pytest.raises(MemoryError):
-        await opener.open(records(collector, ["memory"]))
+        await pool.decrypt(records(collector, ["memory"]))
 
 
 async def test_a_process_that_was_killed_is_told(tmp_path: Path, collector: Collector) -> None:
     # Other tests' servers are children as well.
     others = set(psutil.Process().children())
-    opener = Opener(Keyring(tmp_path), PLUGINS, 2)
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2)
     processes = set(psutil.Process().children()) - others
     assert len(processes) == 2
     # Both: one that is left might open the chunk before the pool has noticed.
     for process in processes:
         process.kill()
-    with pytest.raises(OpenerDied):
-        await opener.open(records(collector, [1.0]))
-    opener.close()
+    with pytest.raises(BrokenPoolError):
+        await pool.decrypt(records(collector, [1.0]))
+    pool.close()
 
 
 def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
     program = (
         "import asyncio, sys; from pathlib import Path\n"
         "from tests.unit.test_decryption_pool import PLUGINS, records; from tests.support.collector import Collector\n"
-        "from sparkle_app.ingest.decryption_pool import Opener; from sparkle_app.envelope.keyring import Keyring\n"
+        "from sparkle_app.ingest.decryption_pool import DecryptionPool\n"
+        "from sparkle_app.envelope.keyring import Keyring\n"
         "collector = Collector(Path(sys.argv[1]), 2)\n"
-        "opener = Opener(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('made', flush=True)\n"
-        "asyncio.run(opener.open(records(collector, ['busy'])))"
+        "pool = DecryptionPool(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('made', flush=True)\n"
+        "asyncio.run(pool.decrypt(records(collector, ['busy'])))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:

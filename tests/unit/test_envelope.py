@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
-from sparkle_app.envelope.v1 import open_records
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.envelope.v1 import decrypt_records
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import micros
@@ -47,7 +47,7 @@ def record(received_at: int = micros(SENT_AT), **changes: Any) -> Record:
 
 
 def open_record(record: Record, keyring: Keyring) -> Reading:
-    [outcome] = open_records([record], keyring, decrypt_each)
+    [outcome] = decrypt_records([record], keyring, decrypt_each)
     assert outcome.record is record
     assert len(outcome.readings) + len(outcome.errors) == 1
     for error in outcome.errors:
@@ -144,13 +144,13 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_record_has_its_reason(keyring: Keyring, name: str) -> None:
     bad, reason = BAD[name]
-    with pytest.raises(BadRecord) as caught:
+    with pytest.raises(InvalidRecordError) as caught:
         open_record(bad, keyring)
     assert caught.value.reason is reason
 
 
 def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
-    with pytest.raises(BadRecord) as caught:
+    with pytest.raises(InvalidRecordError) as caught:
         open_record(record(payload=encrypted({"plugin": 98765, "key": "secret", "value": 98765})), keyring)
     assert "98765" not in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -178,5 +178,5 @@ def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
 def test_whatever_comes_is_a_bad_record_and_no_crash(
     keyring: Keyring, value: bytes, received_at: int
 ) -> None:
-    with pytest.raises(BadRecord):
+    with pytest.raises(InvalidRecordError):
         open_record(Record("t", 0, 0, received_at, value), keyring)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sparkle_app.config.settings import Broker, Settings
+from sparkle_app.config.settings import BrokerSettings, Settings
 from sparkle_app.kafka.connection import credentials, security_arguments
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.worker.application import create_app
 from tests.support.certificates import Authority
 
@@ -21,8 +21,8 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def broker(**sections: Any) -> Broker:
-    return Broker.model_validate(sections)
+def broker(**sections: Any) -> BrokerSettings:
+    return BrokerSettings.model_validate(sections)
 
 
 def tls(**files: Path) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def tls(**files: Path) -> dict[str, Any]:
 
 
 def test_without_settings_there_is_neither_tls_nor_a_login() -> None:
-    assert credentials(Broker()) is None
-    assert security_arguments(Broker()) == {"security_protocol": "PLAINTEXT"}
+    assert credentials(BrokerSettings()) is None
+    assert security_arguments(BrokerSettings()) == {"security_protocol": "PLAINTEXT"}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_files_that_cannot_be_used_are_one_line(authority: Authority, tmp_path: 
         (tls(**mine, key_file=locked), f"expected the unencrypted key of {certificate} in {locked}"),
         (tls(**mine, key_file=junk), f"expected the unencrypted key of {certificate} in {junk}"),
     ]:
-        with pytest.raises(StartupFault) as caught:
+        with pytest.raises(ConfigurationError) as caught:
             security_arguments(broker(tls=section))
         assert says in str(caught.value)
         assert "\n" not in str(caught.value)

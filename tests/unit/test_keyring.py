@@ -7,7 +7,7 @@ from Crypto.PublicKey import RSA
 
 from sparkle_app.envelope import keyring
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.model.errors import BadRecord, Reason, StartupFault
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 from sparkle_app.sealed.internal_key import internal_key
 
 PEM = RSA.generate(2048).export_key()
@@ -26,7 +26,7 @@ def test_a_key_that_is_added_later_is_found(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(keyring, "_RESCAN_SECONDS", 0.0)
     (tmp_path / "rsa_key_1").write_bytes(PEM)
     keys = Keyring(tmp_path)
-    with pytest.raises(BadRecord) as caught:
+    with pytest.raises(InvalidRecordError) as caught:
         keys.private_key(2)
     assert caught.value.reason is Reason.UNKNOWN_CONFIG
     (tmp_path / "rsa_key_2").write_bytes(PEM)
@@ -37,7 +37,7 @@ def test_a_key_that_is_added_later_is_found(tmp_path: Path, monkeypatch: pytest.
 def test_a_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rsa_key_3").write_bytes(content)
     with pytest.raises(
-        StartupFault, match=r"rsa_key_3: expected an RSA private key in PEM, found something else"
+        ConfigurationError, match=r"rsa_key_3: expected an RSA private key in PEM, found something else"
     ):
         Keyring(tmp_path)
 
@@ -48,7 +48,7 @@ def test_a_folder_without_keys_says_what_to_do(tmp_path: Path, exists: bool) -> 
     if exists:
         folder.mkdir()
     with pytest.raises(
-        StartupFault, match=r"found none; make a config with `faust -A sparkle_app gen-config`"
+        ConfigurationError, match=r"found none; make a config with `faust -A sparkle_app gen-config`"
     ):
         Keyring(folder)
 
@@ -70,5 +70,5 @@ def test_the_internal_key_is_made_once_and_kept_secret(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "zz", "abcd"])
 def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "internal_key").write_text(content)
-    with pytest.raises(StartupFault, match="internal_key: expected"):
+    with pytest.raises(ConfigurationError, match="internal_key: expected"):
         internal_key(tmp_path)

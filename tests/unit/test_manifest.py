@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 
 GOOD = 'NAME = "{name}"\nVERSION = "{version}"\nAUTHOR = "me"\nTOPIC = "telemetry"\n'
@@ -83,5 +83,5 @@ def test_without_a_manifest_the_file_that_was_read_is_named(tmp_path: Path, init
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StartupFault, match="nowhere: expected a folder of plugins"):
+    with pytest.raises(ConfigurationError, match="nowhere: expected a folder of plugins"):
         find_packages(tmp_path / "nowhere")

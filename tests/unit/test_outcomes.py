@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sparkle_app.ingest.agent import in_groups
-from sparkle_app.model.errors import BadRecord, Reason
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record, Rejection
 
@@ -45,7 +45,7 @@ def test_groups_are_bounded_in_readings_and_keep_their_order(
 
 
 def test_what_cannot_be_a_reading_counts_as_one() -> None:
-    bad = BadRecord(Reason.NOT_JSON, "expected an object")
+    bad = InvalidRecordError(Reason.NOT_JSON, "expected an object")
     outcomes = [Outcome(record(offset), [], [bad]) for offset in range(5)]
     assert [len(group) for group in in_groups(outcomes, 2)] == [2, 2, 1]
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_a_reading_counts_as_one() -> None:
 def test_one_reading_is_rejected_and_its_neighbours_stay() -> None:
     outcome = holding(7, 3)
     refused = outcome.readings[1]
-    outcome.reject(refused, BadRecord(Reason.REFUSED_BY_DATABASE, "DataError", refused.index))
+    outcome.reject(refused, InvalidRecordError(Reason.REFUSED_BY_DATABASE, "DataError", refused.index))
     assert [each.index for each in outcome.readings] == [0, 2]
     (rejection,) = outcome.rejections
     assert rejection == Rejection(outcome.record, outcome.errors[0])
@@ -63,8 +63,8 @@ def test_one_reading_is_rejected_and_its_neighbours_stay() -> None:
 def test_of_a_replayed_record_all_is_resolved_that_is_not_rejected_again() -> None:
     assert holding(1, 2).resolved == {None, 0, 1}
     partly = holding(1, 2)
-    partly.reject(partly.readings[0], BadRecord(Reason.INVALID_VALUE, "expected a number", 0))
+    partly.reject(partly.readings[0], InvalidRecordError(Reason.INVALID_VALUE, "expected a number", 0))
     assert partly.resolved == {None, 1}
-    whole = Outcome(record(1), [], [BadRecord(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7")])
+    whole = Outcome(record(1), [], [InvalidRecordError(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7")])
     assert whole.resolved == set()
     assert Outcome(record(1), [reading(1, None)], []).resolved == {None}

@@ -9,7 +9,7 @@ import pytest
 from Crypto.PublicKey import RSA
 
 from sparkle_app.config.loading import load_settings
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.worker.parts import build_parts
 
 # Prints the threads at each fork, then the processes that decrypt and whether the key was made.
@@ -21,8 +21,8 @@ from sparkle_app.config.loading import load_settings
 
 os.register_at_fork(before=lambda: print("fork beside", [each.name for each in threading.enumerate()]))
 parts = build_parts(load_settings(Path(sys.argv[1])), {})
-print(len(parts.opener._pool._processes), Path(sys.argv[1]).with_name("certs").joinpath("internal_key").exists())
-parts.opener.close()
+print(len(parts.pool._pool._processes), Path(sys.argv[1]).with_name("certs").joinpath("internal_key").exists())
+parts.pool.close()
 """
 
 
@@ -47,5 +47,5 @@ def test_processes_are_forked_before_any_thread_runs(tmp_path: Path, options: tu
 
 def test_without_keys_nothing_is_forked(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("{}\n")
-    with pytest.raises(StartupFault, match="certs: expected private keys"):
+    with pytest.raises(ConfigurationError, match="certs: expected private keys"):
         build_parts(load_settings(tmp_path / "settings.yaml"), {})

@@ -15,25 +15,25 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, Reading
-from sparkle_app.storage.engine import make_engine, reading
+from sparkle_app.storage.engine import make_engine, read_transaction
 
 found = load_plugins(Path("plugins"))
 assert not found.faults, found.faults
 plugin = found.installed["Fan_Speed"]
-assert (plugin.manifest.topic, plugin.handler.unit) == ("telemetry", "rpm")
-value = plugin.handler.validate("thinkpad/fan1", 2900)
+assert (plugin.manifest.topic, plugin.plugin.unit) == ("telemetry", "rpm")
+value = plugin.plugin.validate("thinkpad/fan1", 2900)
 try:
-    plugin.handler.validate("thinkpad/fan1", -1)
+    plugin.plugin.validate("thinkpad/fan1", -1)
 except InvalidValue:
     print("refused")
 engine = make_engine(make_url("sqlite:///db.sqlite3"))
 Base.metadata.create_all(engine)
 sent = Reading(bytes(16), 1, "host", "Fan_Speed", "thinkpad/fan1", value, 10, 20, True, "telemetry", 0, 5)
 with engine.begin() as connection:
-    plugin.handler.store_readings(connection, [sent])
-with reading(engine) as connection:
-    (loaded,) = plugin.handler.load_readings(connection, ["host"], 0, 100)
-print(loaded.hostname, loaded.key, plugin.handler.measure(loaded))
+    plugin.plugin.store_readings(connection, [sent])
+with read_transaction(engine) as connection:
+    (loaded,) = plugin.plugin.load_readings(connection, ["host"], 0, 100)
+print(loaded.hostname, loaded.key, plugin.plugin.numeric_value(loaded))
 """
 
 

@@ -7,7 +7,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkle_app.kafka.record_batches import Bundle, bundled, in_batches, records_of
+from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of, split_records
 
 AT = TP("telemetry", 3)
 
@@ -17,7 +17,7 @@ def _bundle(first: int, number: int) -> Any:
         SimpleNamespace(offset=offset, timestamp=1_700_000_000_000, timestamp_type=0)
         for offset in range(first, first + number)
     ]
-    return SimpleNamespace(message=Bundle(AT, cast(Any, records), generation=7))
+    return SimpleNamespace(message=RecordBatch(AT, cast(Any, records), generation=7))
 
 
 def test_a_bundle_stands_for_its_last_record() -> None:
@@ -45,6 +45,6 @@ def test_a_batch_is_filled_before_the_next_begins() -> None:
 
 @given(st.lists(st.integers()), st.integers(1, 10))
 def test_what_was_fetched_is_bundled_without_loss(fetched: list[int], most: int) -> None:
-    bundles = bundled(fetched, most)
+    bundles = split_records(fetched, most)
     assert [each for bundle in bundles for each in bundle] == fetched
     assert all(0 < len(bundle) <= most for bundle in bundles)

@@ -14,8 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
     rsa_crt_iqmp,
 )
 
-from sparkle_app.envelope.rsa import OAEP_SHA1, Sealed, decrypt_each
-from sparkle_app.envelope.rsa_multibuffer import LANES, Multibuffer, Unavailable, multibuffer_or_each
+from sparkle_app.envelope.rsa import OAEP_SHA1, Ciphertexts, decrypt_each
+from sparkle_app.envelope.rsa_multibuffer import (
+    LANES,
+    Multibuffer,
+    MultibufferUnavailableError,
+    fastest_decrypt,
+)
 
 KEYS = [generate_private_key(65537, 2048) for _ in range(3)]
 
@@ -27,11 +32,11 @@ class Counting(Multibuffer):
         super().__init__()
         self.calls: list[int] = []
 
-    def decrypt(self, sealed: Sealed) -> list[bytes | None]:
+    def decrypt(self, sealed: Ciphertexts) -> list[bytes | None]:
         self.calls = []
         return super().decrypt(sealed)
 
-    def _call(self, sealed: Sealed) -> list[bytes | None]:
+    def _call(self, sealed: Ciphertexts) -> list[bytes | None]:
         # None in the trial, before there is a list.
         vars(self).setdefault("calls", []).append(len(sealed))
         return super()._call(sealed)
@@ -42,7 +47,7 @@ def multibuffer() -> Counting:
     """What gives wrong results on a machine that can do it is no reason to skip."""
     try:
         return Counting()
-    except Unavailable as why:
+    except MultibufferUnavailableError as why:
         pytest.skip(f"multi-buffer RSA: {why}")
 
 
@@ -131,7 +136,7 @@ def test_a_processor_without_the_instructions(multibuffer: Counting) -> None:
     able = library.mbx_get_cpu_features()
     library.mbx_set_cpu_features(2)
     try:
-        with pytest.raises(Unavailable, match="the processor has neither"):
+        with pytest.raises(MultibufferUnavailableError, match="the processor has neither"):
             Multibuffer()
     finally:
         library.mbx_set_cpu_features(able)
@@ -143,7 +148,7 @@ def test_wrong_results_are_noticed_at_start(
 ) -> None:
     monkeypatch.setattr(Multibuffer, "_without_padding", lambda *_: b"something else")
     caplog.set_level(logging.INFO)
-    assert multibuffer_or_each() is decrypt_each
+    assert fastest_decrypt() is decrypt_each
     assert "one reading at a time: crypto_mb decrypts otherwise than OpenSSL does" in caplog.text
 
 
@@ -155,7 +160,7 @@ def test_another_library_of_that_name(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / "lib" / name).symlink_to(real / name)
     (tmp_path / "lib" / "libcrypto_mb.so").symlink_to(real / "libimf.so")
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    with pytest.raises(Unavailable, match="undefined symbol: mbx_get_algo_info"):
+    with pytest.raises(MultibufferUnavailableError, match="undefined symbol: mbx_get_algo_info"):
         Multibuffer()
 
 
@@ -164,10 +169,10 @@ def test_where_it_is_not_installed_one_after_the_other_does_it(
 ) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     caplog.set_level(logging.INFO)
-    assert multibuffer_or_each() is decrypt_each
+    assert fastest_decrypt() is decrypt_each
     assert "decrypting one reading at a time: requirements-multibuffer.txt is not installed" in caplog.text
 
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libcrypto_mb.so").touch()
-    assert multibuffer_or_each() is decrypt_each
+    assert fastest_decrypt() is decrypt_each
     assert "libintlc.so.5" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import masked
-from sparkle_app.model.errors import StartupFault
+from sparkle_app.model.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -54,13 +54,15 @@ def test_what_has_the_files_name_but_is_none_is_not_passed_over(
     working: Path, make: Callable[[Path], None]
 ) -> None:
     make(working / "settings.yaml")
-    with pytest.raises(StartupFault, match="expected a settings file, found none"):
+    with pytest.raises(ConfigurationError, match="expected a settings file, found none"):
         load_settings()
 
 
 def test_a_bad_variable_is_named_without_a_file(working: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
-    with pytest.raises(StartupFault, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer"):
+    with pytest.raises(
+        ConfigurationError, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer"
+    ):
         load_settings()
 
 
@@ -124,7 +126,7 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
         ),
         (
             "aggregates: {bucket_seconds: 70}",
-            r"horizon_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
+            r"window_retention_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
         ),
         (
             "dead_letters: {per_minute: 100}",
@@ -177,7 +179,7 @@ def test_the_file_is_named_in_the_environment(file: Path, monkeypatch: pytest.Mo
 )
 def test_a_bad_setting_is_one_clear_line(file: Path, text: str, says: str) -> None:
     file.write_text(text)
-    with pytest.raises(StartupFault, match=says) as caught:
+    with pytest.raises(ConfigurationError, match=says) as caught:
         load_settings(file)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -187,7 +189,7 @@ def test_an_unknown_variable_is_named_with_the_nearest(file: Path, monkeypatch: 
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_DATABSE__URL", "sqlite:///x")
     with pytest.raises(
-        StartupFault, match=r"SPARKLE_DATABSE__URL: expected a known setting.*nearest is database.url"
+        ConfigurationError, match=r"SPARKLE_DATABSE__URL: expected a known setting.*nearest is database.url"
     ):
         load_settings(file)
 
@@ -196,13 +198,13 @@ def test_a_bad_variable_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_WEB__PORT", "http")
     with pytest.raises(
-        StartupFault, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"
+        ConfigurationError, match=r"environment variable SPARKLE_WEB__PORT: expected .*integer.*found 'http'"
     ):
         load_settings(file)
 
 
 def test_a_file_that_is_not_there_is_named(file: Path) -> None:
-    with pytest.raises(StartupFault, match=r"settings.yaml: expected a settings file, found none"):
+    with pytest.raises(ConfigurationError, match=r"settings.yaml: expected a settings file, found none"):
         load_settings(file)
 
 
@@ -236,3 +238,43 @@ def test_secrets_are_masked(file: Path) -> None:
     assert lines["broker.sasl.username"] == "me"
     assert "hush" not in lines["broker.sasl.password"]
     assert lines["broker.url"] == "127.0.0.1:9092"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("aggregates.horizon_seconds", "aggregates.window_retention_seconds", 7200),
+        ("aggregates.flush_seconds", "aggregates.batch_wait_seconds", 0.5),
+    ],
+)
+def test_a_deprecated_key_goes_on_working(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    old: str,
+    new: str,
+    value: float,
+) -> None:
+    section, _, old_name = old.partition(".")
+    new_name = new.partition(".")[2]
+
+    def variable(key: str) -> str:
+        return f"SPARKLE_{key.upper().replace('.', '__')}"
+
+    file.write_text(f"{section}: {{{old_name}: {value}}}\n")
+    assert getattr(load_settings(file).aggregates, new_name) == value
+    assert f"{file}, {old} is deprecated: use {new}" in caplog.text
+    file.write_text(f"{section}: {{{new_name}: 120}}\n")
+    monkeypatch.setenv(variable(old), str(value))
+    assert getattr(load_settings(file).aggregates, new_name) == value
+    assert f"environment variable {variable(old)} is deprecated: use {variable(new)}" in caplog.text
+    monkeypatch.setenv(variable(new), "180")
+    with pytest.raises(
+        ConfigurationError, match=f"{variable(old)}: expected {variable(new)} alone, found both"
+    ):
+        load_settings(file)
+    monkeypatch.delenv(variable(old))
+    monkeypatch.delenv(variable(new))
+    file.write_text(f"{section}: {{{old_name}: 60, {new_name}: 60}}\n")
+    with pytest.raises(ConfigurationError, match=f"{old}: expected {new} alone, found both"):
+        load_settings(file)

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.ingest.sql_writer import ReadingStore, Refusal
+from sparkle_app.ingest.sql_writer import Refusal, SqlWriter
 from sparkle_app.model.buckets import AggregateRow, Statistics
-from sparkle_app.model.errors import Reason, TransientFault
+from sparkle_app.model.errors import Reason, TransientError
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin_api import (
     AggregatesTable,
@@ -26,7 +26,7 @@ from sparkle_app.plugin_api import (
     ReadingsTable,
     StoredReading,
 )
-from sparkle_app.storage.engine import make_engine, reading, refuses_row
+from sparkle_app.storage.engine import is_row_error, make_engine, read_transaction
 
 
 class DataFrame(ReadingsTable):
@@ -85,14 +85,14 @@ def store(
     record = Record("telemetry", 2, 0, 0, b"")
     outcomes = [Outcome(record, [reading], []) for reading in readings]
     with ThreadPoolExecutor() as executor:
-        stored, refused = asyncio.run(ReadingStore(engine, {"Plain": plugin}, executor).store(outcomes))
+        stored, refused = asyncio.run(SqlWriter(engine, {"Plain": plugin}, executor).store(outcomes))
     assert set(stored) <= {"Plain"}
     assert all(refusal.reading in refusal.outcome.readings for refusal in refused)
     return stored.get("Plain", []), refused
 
 
 def count(engine: Engine) -> int:
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         return connection.execute(select(func.count()).select_from(DataFrame)).scalar_one()
 
 
@@ -101,7 +101,7 @@ def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
     stored, refused = store(engine, Plain(), readings)
     assert refused == []
     assert sorted(each.id for each in stored) == sorted(each.id for each in readings)
-    with reading(engine) as connection:
+    with read_transaction(engine) as connection:
         loaded = list(
             Plain().load_readings(connection, ["host-1"], readings[0].observed_at, readings[1000].observed_at)
         )
@@ -129,7 +129,7 @@ def test_one_refused_row_does_not_stop_its_500_neighbours(engine: Engine) -> Non
 def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE stored_readings"))
-    with pytest.raises(TransientFault, match="no such table: stored_readings"):
+    with pytest.raises(TransientError, match="no such table: stored_readings"):
         store(engine, Plain(), [a_reading(1)])
 
 
@@ -147,7 +147,7 @@ def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
         fault = psycopg2.errors.lookup(state)()
         # As the driver sets it when a server says so.
         fault.__setstate__({"pgcode": state})
-        assert refuses_row(DBAPIError("INSERT", {}, fault)) is is_the_rows_fault, state
+        assert is_row_error(DBAPIError("INSERT", {}, fault)) is is_the_rows_fault, state
 
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
@@ -158,7 +158,7 @@ def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
             super().store_readings(connection, readings)
             raise ConnectionResetError("in the middle")
 
-    with pytest.raises(TransientFault, match="in the middle"):
+    with pytest.raises(TransientError, match="in the middle"):
         store(engine, Failing(), [a_reading(1)])
     assert count(engine) == 0
 
@@ -169,7 +169,7 @@ def test_an_aggregate_only_grows(engine: Engine) -> None:
         row = AggregateRow("host", "core", 60, 1_699_999_980_000_000, statistics)
         with engine.begin() as connection:
             Plain().store_aggregates(connection, [row])
-        with reading(engine) as connection:
+        with read_transaction(engine) as connection:
             return list(Plain().load_aggregates(connection, ["host"], None, 60, 0, 1_800_000_000_000_000))
 
     assert [row.statistics.count for row in upsert(2, 10.0)] == [2]

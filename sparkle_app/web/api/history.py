@@ -9,17 +9,17 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import from_seconds, rfc3339, span
-from sparkle_app.storage.engine import reading, transient
+from sparkle_app.storage.engine import read_transaction, transient
 from sparkle_app.web.api import responses
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 
-MOST_POINTS = 10_000
+MAX_POINTS = 10_000
 HOUR = span(3600)
 T = TypeVar("T")
 
 
-class History:
+class HistoryQueries:
     """Asks the plugins' handlers for what they stored."""
 
     def __init__(self, parts: WebParts) -> None:
@@ -27,25 +27,25 @@ class History:
 
     async def series(
         self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
-    ) -> responses.SeriesAnswer:
+    ) -> responses.SeriesResponse:
         """Durable aggregates of one host, merged to steps."""
-        resolution = self._parts.settings.aggregates.bucket_seconds
-        step = step or resolution
-        if step % resolution:
-            raise Problem(400, f"step: expected a multiple of {resolution} s, found {step}")
+        bucket_size = self._parts.settings.aggregates.bucket_seconds
+        step = step or bucket_size
+        if step % bucket_size:
+            raise Problem(400, f"step: expected a multiple of {bucket_size} s, found {step}")
         start, end = _time_range(start, end)
-        if (end - start) // span(step) > MOST_POINTS:
+        if (end - start) // span(step) > MAX_POINTS:
             raise Problem(
-                400, f"step: expected at most {MOST_POINTS} points, so a longer step or a shorter time"
+                400, f"step: expected at most {MAX_POINTS} points, so a longer step or a shorter time"
             )
         # Whole steps, so that each point is whole as well.
         width = span(step)
         start, end = start - start % width, -(-end // width) * width
-        handler = self._parts.plugins[plugin].handler
+        handler = self._parts.plugins[plugin].plugin
         rows = await self._ask(
             host,
             lambda connection: list(
-                handler.load_aggregates(connection, [host], metric, resolution, start, end)
+                handler.load_aggregates(connection, [host], metric, bucket_size, start, end)
             ),
         )
         steps: dict[str, dict[int, Statistics]] = {}
@@ -54,7 +54,7 @@ class History:
             merged = {row.metric: known} if (known := by_metric.get(row.bucket_start // width)) else {}
             merge_into(merged, row.metric, row.statistics)
             by_metric[row.bucket_start // width] = merged[row.metric]
-        return responses.SeriesAnswer(
+        return responses.SeriesResponse(
             **self._about(plugin, host, start, end),
             step_seconds=step,
             series={
@@ -71,11 +71,11 @@ class History:
         end: int | None,
         limit: int,
         after: tuple[int, int] | None,
-    ) -> responses.ReadingsAnswer:
+    ) -> responses.ReadingsResponse:
         """Raw readings of one host; a page at a time."""
         start, end = _time_range(start, end)
         first, seen = after if after and after[0] >= start else (start, 0)
-        handler = self._parts.plugins[plugin].handler
+        handler = self._parts.plugins[plugin].plugin
         found = await self._ask(
             host,
             lambda connection: list(
@@ -86,9 +86,9 @@ class History:
         last = page[-1].observed_at if page else 0
         # Readings of one instant may lie on two pages: so many of them were seen.
         same = sum(each.observed_at == last for each in found[: seen + limit])
-        return responses.ReadingsAnswer(
+        return responses.ReadingsResponse(
             **self._about(plugin, host, start, end),
-            readings=[responses.raw_reading(each, handler.measure(each)) for each in page],
+            readings=[responses.raw_reading(each, handler.numeric_value(each)) for each in page],
             next=f"{last}-{same}" if len(found) > seen + limit else None,
         )
 
@@ -99,7 +99,7 @@ class History:
 
         def ask() -> list[T]:
             try:
-                with reading(self._parts.engine) as connection:
+                with read_transaction(self._parts.engine) as connection:
                     return load(connection)
             except Exception as error:
                 raise unavailable(str(transient(error))) from error
@@ -110,7 +110,7 @@ class History:
         return {
             "plugin": plugin,
             "host": host,
-            "unit": self._parts.plugins[plugin].handler.unit,
+            "unit": self._parts.plugins[plugin].plugin.unit,
             "start": rfc3339(start),
             "end": rfc3339(end),
         }

@@ -16,7 +16,7 @@ _DURATION = r"^([1-9][0-9]{0,5})([smh]?)$"
 _CURSOR = r"^[0-9]{1,16}-[0-9]{1,6}$"
 
 
-class Wrong(ValueError):
+class InvalidParameterError(ValueError):
     """A value that cannot be; the text says what was expected."""
 
 
@@ -50,7 +50,7 @@ def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str,
             raise Problem(400, f"{parameter.name}: expected one value, found {len(given)}")
         try:
             values[parameter.name] = parameter.parse(given[0]) if given else None
-        except Wrong as wrong:
+        except InvalidParameterError as wrong:
             raise Problem(400, f"{parameter.name}: expected {wrong}, found {given[0][:100]!r}") from wrong
     return values
 
@@ -61,7 +61,7 @@ def duration(name: str, description: str) -> Parameter:
     def parse(text: str) -> int:
         match = re.fullmatch(_DURATION, text, re.ASCII)
         if not match:
-            raise Wrong("seconds, or a duration such as 90s, 15m, 1h")
+            raise InvalidParameterError("seconds, or a duration such as 90s, 15m, 1h")
         return int(match[1]) * _UNITS[match[2]]
 
     return Parameter(name, description, parse, {"type": "string", "pattern": _DURATION})
@@ -75,21 +75,21 @@ def instant(name: str, description: str) -> Parameter:
             # A plus that was not percent-encoded arrives as a space.
             return parse_instant(text.replace(" ", "+") if "T" in text else text)
         except ValueError as error:
-            raise Wrong(str(error)) from error
+            raise InvalidParameterError(str(error)) from error
 
     schema = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
     return Parameter(name, description, parse, schema)
 
 
-def whole(name: str, description: str, most: int) -> Parameter:
-    """A number from 1 to ``most``."""
+def whole(name: str, description: str, maximum: int) -> Parameter:
+    """A number from 1 to ``maximum``."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= most:
-            raise Wrong(f"a number from 1 to {most}")
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= maximum:
+            raise InvalidParameterError(f"a number from 1 to {maximum}")
         return int(text)
 
-    return Parameter(name, description, parse, {"type": "integer", "minimum": 1, "maximum": most})
+    return Parameter(name, description, parse, {"type": "integer", "minimum": 1, "maximum": maximum})
 
 
 def text(name: str, description: str) -> Parameter:
@@ -97,7 +97,7 @@ def text(name: str, description: str) -> Parameter:
 
     def parse(given: str) -> str:
         if "\0" in given:
-            raise Wrong("a text without NUL")
+            raise InvalidParameterError("a text without NUL")
         return given
 
     return Parameter(name, description, parse)
@@ -108,10 +108,10 @@ def cursor(name: str, description: str) -> Parameter:
 
     def parse(given: str) -> tuple[int, int]:
         if not re.fullmatch(_CURSOR, given, re.ASCII):
-            raise Wrong("the value of `next` of the page before")
+            raise InvalidParameterError("the value of `next` of the page before")
         at, seen = map(int, given.split("-"))
         if at > LATEST:
-            raise Wrong("the value of `next` of the page before")
+            raise InvalidParameterError("the value of `next` of the page before")
         return at, seen
 
     return Parameter(name, description, parse, {"type": "string", "pattern": _CURSOR})

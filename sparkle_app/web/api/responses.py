@@ -34,7 +34,7 @@ class PluginLine(msgspec.Struct):
     description: str
 
 
-class PluginsAnswer(msgspec.Struct):
+class PluginsResponse(msgspec.Struct):
     """All installed plugins."""
 
     plugins: list[PluginLine]
@@ -50,14 +50,14 @@ class Window(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}
     end: Time
 
 
-class FleetAnswer(Window, kw_only=True):
+class FleetResponse(Window, kw_only=True):
     """All hosts together."""
 
     hosts: int
     metrics: dict[str, Metric]
 
 
-class HostAnswer(Window, kw_only=True):
+class HostResponse(Window, kw_only=True):
     """One host."""
 
     host: str
@@ -70,7 +70,7 @@ class HostLine(Metric, kw_only=True):
     host: str
 
 
-class HostsAnswer(Window, kw_only=True):
+class HostsResponse(Window, kw_only=True):
     """A line for each host, in the order of their names."""
 
     hosts: list[HostLine]
@@ -94,7 +94,7 @@ class Point(Metric, kw_only=True):
     at: Time
 
 
-class SeriesAnswer(Span, kw_only=True):
+class SeriesResponse(Span, kw_only=True):
     """Durable aggregates."""
 
     step_seconds: int
@@ -113,7 +113,7 @@ class RawReading(msgspec.Struct):
     id: str
 
 
-class ReadingsAnswer(Span, kw_only=True):
+class ReadingsResponse(Span, kw_only=True):
     """Raw readings, in the order of event time."""
 
     readings: list[RawReading]

@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 
 from sparkle_app.web.api import responses
-from sparkle_app.web.api.history import History
+from sparkle_app.web.api.history import HistoryQueries
 from sparkle_app.web.api.parameters import Parameter, cursor, duration, instant, text, whole
-from sparkle_app.web.api.window_queries import Questions
+from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
-from sparkle_app.web.health import Doctor, Health, Live
+from sparkle_app.web.health import Health, HealthChecker, Live
 from sparkle_app.web.parts import WebParts
 
 WINDOW_SECONDS = 15 * 60
-MOST_LINES = 1000
+MAX_LINES = 1000
 
 _WINDOW = duration("window", "How far back: seconds, or 90s, 15m, 1h; 15m if left out.")
 _METRIC = text("metric", "Only this metric; all of them if left out.")
@@ -23,7 +23,7 @@ _FROM = instant(
     "from", "Begin, RFC 3339, or a date, which begins in UTC; an hour before the end if left out."
 )
 _TO = instant("to", "End, RFC 3339, or a date, at whose begin it ends; now if left out.")
-_LIMIT = whole("limit", "How many at most; 100 if left out.", MOST_LINES)
+_LIMIT = whole("limit", "How many at most; 100 if left out.", MAX_LINES)
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,32 @@ class Route:
 
 
 def routes(parts: WebParts) -> list[Route]:
-    """All questions."""
-    questions, history, doctor = Questions(parts), History(parts), Doctor(parts)
+    """All windows."""
+    windows, history, health = WindowQueries(parts), HistoryQueries(parts), HealthChecker(parts)
 
-    async def plugins() -> responses.PluginsAnswer:
+    async def plugins() -> responses.PluginsResponse:
         lines = [
-            responses.PluginLine(m.name, m.version, m.author, m.topic, plugin.handler.unit, m.description)
+            responses.PluginLine(m.name, m.version, m.author, m.topic, plugin.plugin.unit, m.description)
             for plugin in parts.plugins.values()
             for m in (plugin.manifest,)
         ]
-        return responses.PluginsAnswer(lines)
+        return responses.PluginsResponse(lines)
 
-    async def fleet(plugin: str, window: int | None) -> responses.FleetAnswer:
-        return await questions.fleet(plugin, window or WINDOW_SECONDS)
+    async def fleet(plugin: str, window: int | None) -> responses.FleetResponse:
+        return await windows.fleet(plugin, window or WINDOW_SECONDS)
 
     async def hosts(
         plugin: str, window: int | None, metric: str | None, limit: int | None, after: str | None
-    ) -> responses.HostsAnswer:
-        return await questions.hosts(plugin, window or WINDOW_SECONDS, metric, limit or 100, after or "")
+    ) -> responses.HostsResponse:
+        return await windows.hosts(plugin, window or WINDOW_SECONDS, metric, limit or 100, after or "")
 
-    async def host(plugin: str, host: str, window: int | None) -> responses.HostAnswer:
-        return await questions.host(plugin, host, window or WINDOW_SECONDS)
+    async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
+        return await windows.host(plugin, host, window or WINDOW_SECONDS)
 
-    async def series(plugin: str, host: str, **query: Any) -> responses.SeriesAnswer:
+    async def series(plugin: str, host: str, **query: Any) -> responses.SeriesResponse:
         return await history.series(plugin, host, query["metric"], query["from"], query["to"], query["step"])
 
-    async def readings(plugin: str, host: str, **query: Any) -> responses.ReadingsAnswer:
+    async def readings(plugin: str, host: str, **query: Any) -> responses.ReadingsResponse:
         limit = query["limit"] or 100
         return await history.readings(plugin, host, query["from"], query["to"], limit, query["after"])
 
@@ -86,27 +86,27 @@ def routes(parts: WebParts) -> list[Route]:
     page = cursor("after", "The value of `next` of the page before.")
     step = duration("step", "Length of a step, a multiple of the buckets' length; one bucket if left out.")
     return [
-        Route(api, "Installed plugins", responses.PluginsAnswer, plugins),
-        Route(one, "All hosts together", responses.FleetAnswer, fleet, (_WINDOW,)),
+        Route(api, "Installed plugins", responses.PluginsResponse, plugins),
+        Route(one, "All hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
         Route(
             f"{one}/hosts",
             "A line for each host",
-            responses.HostsAnswer,
+            responses.HostsResponse,
             hosts,
             (_WINDOW, _METRIC, _LIMIT, after),
         ),
-        Route(f"{one}/hosts/{{host}}", "One host", responses.HostAnswer, host, (_WINDOW,)),
+        Route(f"{one}/hosts/{{host}}", "One host", responses.HostResponse, host, (_WINDOW,)),
         Route(
             f"{one}/hosts/{{host}}/series",
             "One host's durable aggregates, out of SQL",
-            responses.SeriesAnswer,
+            responses.SeriesResponse,
             series,
             (_METRIC, _FROM, _TO, step),
         ),
         Route(
             f"{one}/hosts/{{host}}/readings",
             "One host's raw readings, out of SQL",
-            responses.ReadingsAnswer,
+            responses.ReadingsResponse,
             readings,
             (_FROM, _TO, _LIMIT, page),
         ),
@@ -115,7 +115,7 @@ def routes(parts: WebParts) -> list[Route]:
             "/health/ready",
             "Whether the worker is at work",
             Health,
-            doctor.examine,
+            health.check,
             status=lambda health: 200 if health.ready else 503,
             statuses=(200, 503),
         ),

@@ -1,0 +1,54 @@
+"""Methods of a plugin that have a new name are found under the old one as well."""
+
+from typing import Any
+
+import pytest
+
+from sparkle_app.plugin_api import Plugin, StoredReading
+
+READING = StoredReading(bytes(16), 1, "host", "key", 20.0, 0, 0, True, "telemetry", 0, 0)
+
+
+class New(Plugin):
+    def numeric_value(self, reading: StoredReading) -> float:
+        return super().numeric_value(reading) + 1
+
+
+class Old(Plugin):
+    def measure(self, reading: StoredReading) -> float:
+        return super().measure(reading) + 2
+
+    def stored_first(self, connection: Any, readings: Any) -> None:
+        raise NotImplementedError("reached")
+
+
+class OldOfNew(New):
+    def measure(self, reading: StoredReading) -> float:
+        return super().measure(reading) + 4
+
+
+class NewOfOld(Old):
+    def numeric_value(self, reading: StoredReading) -> float:
+        return super().numeric_value(reading) + 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "deprecated"),
+    [
+        (Plugin, 20, set()),
+        (New, 21, set()),
+        (Old, 22, {"measure", "stored_first"}),
+        (OldOfNew, 25, {"measure"}),
+        (NewOfOld, 30, {"measure", "stored_first"}),
+    ],
+)
+def test_both_names_are_one_method(kind: type[Plugin], value: float, deprecated: set[str]) -> None:
+    plugin: Any = kind()
+    assert plugin.numeric_value(READING) == plugin.measure(READING) == value
+    assert set(kind.deprecated) == deprecated
+
+
+def test_what_was_inserted_reaches_a_method_of_the_old_name() -> None:
+    for kind in (Old, NewOfOld):
+        with pytest.raises(NotImplementedError, match="reached"):
+            kind().on_inserted(None, [])  # type: ignore[arg-type]
