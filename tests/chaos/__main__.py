@@ -7,13 +7,13 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.runs import Run, run
 
 HEADER = (
-    "seed", "faults", "records", "left", "lost", "doubled", "wrong", "aggregates", "HTTP", "again", "recovered",
-    "fresh",
+    "seed", "faults", "records", "backlog", "lost", "duplicated", "wrong", "aggregates", "HTTP", "rewritten",
+    "recovery", "new record",
 )  # fmt: skip
 
 
 def main() -> int:
-    """Exit code 0 when every run kept every promise."""
+    """Exit code 0 when every run kept every guarantee."""
     options = _options()
     print("| " + " | ".join(HEADER) + " |")
     print("|" + "---|" * len(HEADER), flush=True)
@@ -29,7 +29,7 @@ def main() -> int:
         print(_line(done), flush=True)
         for problem in [*done.faulty, *done.verdict.examples]:
             print(f"  {problem}", file=sys.stderr, flush=True)
-    print(f"\n{good} of {options.runs} runs kept every promise")
+    print(f"\n{good} of {options.runs} runs kept every guarantee")
     return 0 if good == options.runs else 1
 
 

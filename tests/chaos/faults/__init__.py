@@ -13,36 +13,36 @@ FAULTS: dict[str, Fault] = {
     "all workers killed": workers.kill_all,
     "a decrypting process killed": workers.kill_a_decrypting_process,
     "a worker suspended 20 s": workers.suspend,
-    "workers come and go": workers.churn,
+    "workers join and leave": workers.churn,
     "SIGTERM": workers.terminate,
     "SIGTERM, database hangs": workers.terminate_while_the_database_hangs,
     **workers.CRASHES,
     "broker restarted 5 times": broker.restart_broker,
     "broker killed": broker.kill_broker,
-    "broker away 60 s": broker.broker_away,
+    "broker down 60 s": broker.broker_away,
     "more partitions": broker.more_partitions,
     "connections cut": database.cut_connections,
-    "database away 60 s": database.database_away,
+    "database down 60 s": database.database_away,
     "database hangs 30 s": database.database_hangs,
     "table locked 20 s": database.table_locked,
     "disk full": database.disk_full,
     "a row refused": database.one_row_refused,
-    "everything sent again": data.replay_of_everything,
+    "every record duplicated": data.replay_of_everything,
     "state lost": data.state_lost,
     "rebuild while working": commands.rebuild,
     "replay while working": commands.replay,
 }
 
-_BROKER = {"broker restarted 5 times", "broker killed", "broker away 60 s", "more partitions"}
+_BROKER = {"broker restarted 5 times", "broker killed", "broker down 60 s", "more partitions"}
 _DATABASE = {
-    "SIGTERM, database hangs", "connections cut", "database away 60 s", "database hangs 30 s", "table locked 20 s",
+    "SIGTERM, database hangs", "connections cut", "database down 60 s", "database hangs 30 s", "table locked 20 s",
     "disk full", "a row refused",
 }  # fmt: skip
 _LEAVING = {
-    "SIGTERM", "SIGTERM, database hangs", "workers come and go", "a worker suspended 20 s",
+    "SIGTERM", "SIGTERM, database hangs", "workers join and leave", "a worker suspended 20 s",
     "a decrypting process killed",
 }  # fmt: skip
-_STARTING = {"state lost", "workers come and go", *workers.CRASHES}
+_STARTING = {"state lost", "workers join and leave", *workers.CRASHES}
 
 
 def clash(names: Sequence[str]) -> bool:
