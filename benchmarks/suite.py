@@ -48,7 +48,7 @@ class Suite:
         together = (False, True) if limit.multibuffer() else (False,)
         for multibuffer in together:
             yield (
-                f"the handler's pool{MULTIBUFFER * multibuffer}, nothing else to do",
+                f"decryption pool{MULTIBUFFER * multibuffer} alone",
                 lambda m=multibuffer: self._pool(m),  # type: ignore[misc]
             )
         for processes in (CORES, CORES + 1):
@@ -60,7 +60,7 @@ class Suite:
                 lambda: self._other("quix", CORES, python=str(QUIX), aggregates=True),
             )
         yield (
-            "the earlier handler's way, SQLite, no aggregates",
+            "method of the earlier handler, SQLite, no aggregates",
             lambda: self._other("earlier", 1, share=0.01),
         )
         for (hosts, metrics), workers, database in product(SHAPES, (1, 2, 4), DATABASES):
