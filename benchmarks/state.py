@@ -99,7 +99,7 @@ def _fill_changelog(
                     )
                 )
             key = json.dumps([hostname, start], separators=(",", ":")).encode()
-            value = sealer.seal(bucket.pack(), topic.encode())
+            value = sealer.encrypt(bucket.pack(), topic.encode())
             written += len(key) + len(value)
             while True:
                 try:
@@ -113,7 +113,7 @@ def _fill_changelog(
 
 
 def _fill_sql(workspace: Workspace, url: str, hosts: int, metrics: int, starts: list[int]) -> None:
-    table = load_plugins(workspace.plugins).handlers[PLUGIN].Aggregates.__table__
+    table = load_plugins(workspace.plugins).by_name[PLUGIN].Aggregates.__table__
 
     def rows(start: int) -> Iterator[dict[str, object]]:
         for number in range(hosts):
