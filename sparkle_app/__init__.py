@@ -57,7 +57,12 @@ The files in the order of a record's way; each begins with what it does:
       discovery           its server half
       legacy              packages for the earlier handler
     storage/            SQL
-      engine              the connection, and what an error means
+      engine              the connection
+      errors              what an error of the database means
+      dialects/           one file a database
+        base                what is asked of a database
+        postgresql          PostgreSQL, with psycopg2
+        sqlite              SQLite
       models              the tables of a plugin
       readings            raw readings
       aggregates          aggregates

@@ -19,7 +19,8 @@ from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import read_transaction, transient
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.errors import transient_error
 
 logger = logging.getLogger(__name__)
 Changed = dict[BucketKey, Bucket]
@@ -142,7 +143,7 @@ class Aggregator:
                     and ((hostname, start) not in store or count_of(store[hostname, start]) < count)
                 ]
         except (SQLAlchemyError, OSError) as error:
-            raise transient(error) from error
+            raise transient_error(error) from error
         return self._load(keys) if keys else {}
 
     def _oldest(self) -> int:
@@ -154,7 +155,7 @@ class Aggregator:
             with self._engine.begin() as connection:
                 self._plugin.store_aggregates(connection, rows)
         except (SQLAlchemyError, OSError) as error:
-            raise transient(error) from error
+            raise transient_error(error) from error
 
     def _load(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
         buckets = {key: Bucket() for key in keys}
@@ -170,5 +171,5 @@ class Aggregator:
                         if value is not None:
                             buckets[row.hostname, start].add(Sample.of(row, value))
         except (SQLAlchemyError, OSError) as error:
-            raise transient(error) from error
+            raise transient_error(error) from error
         return buckets

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.buckets import Statistics, bucket_start
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import is_lock_conflict, read_transaction
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.errors import is_lock_conflict
 
 _PAGE = 50_000
 """Raw rows that are looked at together."""

@@ -14,7 +14,8 @@ from sparkle_app.config.settings import database_url
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
-from sparkle_app.storage.engine import make_engine, server_message, transient
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.errors import server_message, transient_error
 
 SCOPE: list[Any] = [
     option("--plugin", help="only this plugin's"),
@@ -106,7 +107,7 @@ class AuditCommand(SparkleCommand):
             raise ConfigurationError(
                 "database.url",
                 expected=f"an answer of {url}",
-                found=str(transient(error)),
+                found=str(transient_error(error)),
                 hint="start it, or correct the setting",
             ) from error
 

@@ -16,7 +16,8 @@ from sparkle_app.kafka.connection import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
-from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction, transient
+from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
+from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.startup import check_data_folder
 
@@ -132,7 +133,7 @@ class check(SparkleCommand):
                 raise ConfigurationError(
                     "database.url",
                     expected=url.render_as_string(hide_password=True),
-                    found=str(transient(error)),
+                    found=str(transient_error(error)),
                     hint="start it, or correct the setting",
                 ) from error
             return url.render_as_string(hide_password=True)

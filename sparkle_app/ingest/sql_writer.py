@@ -11,7 +11,7 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import is_row_error, reraise_swallowed, transient
+from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
 
 Stored = dict[str, list[StoredReading]]
 """Readings as SQL holds them now, by the NAME of their plugin."""
@@ -63,7 +63,7 @@ class SqlWriter:
             return
         except Exception as error:
             if not is_row_error(error):
-                raise transient(error) from error
+                raise transient_error(error) from error
             if len(rows) == 1:
                 ((outcome, reading),) = rows
                 detail = f"{type(error).__name__} from {reading.plugin}'s table"

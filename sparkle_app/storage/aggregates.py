@@ -1,7 +1,6 @@
 """Aggregates in an :class:`AggregatesTable`: the statements behind the defaults of plugins."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -10,7 +9,6 @@ from sqlalchemy import (
     Select,
     Table,
     case,
-    cast,
     func,
     literal,
     select,
@@ -20,8 +18,10 @@ from sqlalchemy import (
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.readings import within
-from sparkle_app.storage.statements import INSERT, chunks
+from sparkle_app.storage.statements import chunks
 
 _COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
 
@@ -34,7 +34,7 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     """
     if not rows:
         return
-    time = bulk.time(connection.dialect.name, table)
+    time, _ = bulk.converters(connection, table)
     values = [
         {
             "hostname": row.hostname,
@@ -57,10 +57,11 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
         larger = insert.excluded["count"] >= table.c["count"]
         return insert.on_conflict_do_update(index_elements=keys, set_=new, where=larger)
 
+    dialect = dialect_of(connection)
     if bulk.supports(connection.dialect.name, table):
-        bulk.insert(connection, table, values, if_larger)
+        dialect.insert_rows(connection, table, values, if_larger)
     else:
-        connection.execute(if_larger(INSERT[connection.dialect.name](table)), values)
+        connection.execute(if_larger(dialect.insert(table)), values)
 
 
 def select_aggregates(
@@ -94,7 +95,7 @@ def delete_aggregates(
         {"hostname": hostname, "metric": metric, "resolution": resolution, "bucket_start": moment(start)}
         for hostname, start, metric in keys
     ]
-    bulk.delete(connection, table, rows)
+    dialect_of(connection).delete_rows(connection, table, rows)
 
 
 def select_bucket_counts(
@@ -121,7 +122,7 @@ def aggregate_readings(
     The same as to count them one by one (buckets.py), and many times as fast.
     """
     for some in chunks(hostnames):
-        statement = _aggregated(connection.dialect.name, readings, some, resolution, start, end)
+        statement = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
         for row in connection.execute(statement):
             yield _aggregate_of(row, resolution)
 
@@ -138,27 +139,22 @@ def insert_aggregated(
     """Store what :func:`aggregate_readings` gives where no aggregate is stored; how many were."""
     stored = 0
     for some in chunks(hostnames):
-        rows = _aggregated(connection.dialect.name, readings, some, resolution, start, end)
-        insert = INSERT[connection.dialect.name](table).from_select(
-            [*_COLUMNS, "resolution"], rows.add_columns(literal(resolution, Integer))
+        rows = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
+        insert = (
+            dialect_of(connection)
+            .insert(table)
+            .from_select([*_COLUMNS, "resolution"], rows.add_columns(literal(resolution, Integer)))
         )
         stored += connection.execute(insert.on_conflict_do_nothing()).rowcount
     return stored
 
 
 def _aggregated(
-    dialect: str, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
+    dialect: Dialect, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
 ) -> Select[Any]:
     """In the order of ``_COLUMNS``."""
     row, at = table.c, table.c.observed_at
-    if dialect == "postgresql":
-        epoch = literal(datetime.fromtimestamp(0, UTC), at.type)
-        bucket: Any = func.date_bin(func.make_interval(0, 0, 0, 0, 0, 0, resolution), at, epoch)
-    else:
-        # In the form in which SQLAlchemy keeps times there; without the fraction, which SQLite rounds.
-        seconds = cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
-        bucket = func.strftime("%Y-%m-%d %H:%M:%S.000000", seconds - seconds % resolution, "unixepoch")
-    bucket = type_coerce(bucket, at.type)
+    bucket = type_coerce(dialect.bucket_start(at, resolution), at.type)
     newest = func.row_number().over(
         partition_by=(row.hostname, row.metric, bucket), order_by=(at.desc(), row.value.desc())
     )

@@ -8,15 +8,15 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
-from sparkle_app.storage.statements import INSERT, chunks
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.statements import chunks
 
 
 def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:
     """Insert the readings whose id the table does not have yet; return the ids of those inserted now."""
     if not readings:
         return set()
-    dialect = connection.dialect.name
-    native_id, time = bulk.native_id(dialect, table), bulk.time(dialect, table)
+    time, native_id = bulk.converters(connection, table)
     rows = [
         {
             "id": native_id(reading.id),
@@ -37,9 +37,10 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
     def ignoring_known(insert: Any) -> Any:
         return insert.on_conflict_do_nothing(index_elements=[table.c.id])
 
-    if bulk.supports(dialect, table):
-        return bulk.insert_new(connection, table, rows, ignoring_known)
-    statement = ignoring_known(INSERT[dialect](table)).returning(table.c.id)
+    dialect = dialect_of(connection)
+    if bulk.supports(connection.dialect.name, table):
+        return dialect.insert_new_rows(connection, table, rows, ignoring_known)
+    statement = ignoring_known(dialect.insert(table)).returning(table.c.id)
     return set(connection.execute(statement, rows).scalars())
 
 

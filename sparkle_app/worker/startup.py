@@ -19,7 +19,8 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.runtime.process import exit_process
-from sparkle_app.storage.engine import create_tables, transient
+from sparkle_app.storage.engine import create_tables
+from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
@@ -134,7 +135,7 @@ async def _reach_database(engine: Engine) -> None:
     try:
         await asyncio.to_thread(create_tables, engine)
     except (SQLAlchemyError, OSError) as error:
-        raise transient(error) from error
+        raise transient_error(error) from error
 
 
 async def _reach_broker(settings: Settings, plugins: InstalledPlugins) -> int:

@@ -35,3 +35,12 @@ def test_the_architecture_names_files_that_exist_and_every_room() -> None:
     assert sorted(named - FILES) == []
     rooms = {path.partition("/")[0] for path in FILES}
     assert sorted(room for room in rooms if not re.search(rf"\b{room}\b", text)) == []
+
+
+def test_only_storage_asks_for_a_dialect() -> None:
+    asking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "dialect" in path.read_text("utf-8").lower()
+    }
+    assert {file for file in asking if not file.startswith("storage/")} == {"__init__.py"}

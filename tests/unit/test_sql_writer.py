@@ -26,7 +26,8 @@ from sparkle_app.plugin_api import (
     ReadingsTable,
     StoredReading,
 )
-from sparkle_app.storage.engine import is_row_error, make_engine, read_transaction
+from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.errors import is_row_error
 
 
 class DataFrame(ReadingsTable):
@@ -207,3 +208,10 @@ def test_a_plugin_without_bounds_still_refuses_what_no_database_stores(value: An
 
     with pytest.raises(InvalidValue, match="expected a finite number"):
         Unbounded().validate("core", value)
+
+
+def test_an_error_of_the_database_does_not_quote_values(engine: Engine) -> None:
+    with pytest.raises(DBAPIError) as caught, engine.begin() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "secret"})
+    assert "no such table: nowhere" in str(caught.value)
+    assert "secret" not in str(caught.value)

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import from_seconds, rfc3339, span
-from sparkle_app.storage.engine import read_transaction, transient
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.api import responses
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
@@ -102,7 +103,7 @@ class HistoryQueries:
                 with read_transaction(self._parts.engine) as connection:
                     return load(connection)
             except Exception as error:
-                raise unavailable(str(transient(error))) from error
+                raise unavailable(str(transient_error(error))) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._parts.readers, ask)
 

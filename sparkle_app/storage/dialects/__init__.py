@@ -1,0 +1,16 @@
+"""One object for each database, with all that differs between them. A new one is a file here and a line in DIALECTS."""
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
+
+from sparkle_app.storage.dialects.base import Dialect
+from sparkle_app.storage.dialects.postgresql import PostgreSql
+from sparkle_app.storage.dialects.sqlite import Sqlite
+
+DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSql(), "sqlite": Sqlite()}
+"""By the name that SQLAlchemy gives them."""
+
+
+def dialect_of(database: Engine | Connection | URL) -> Dialect:
+    """The database's dialect."""
+    return DIALECTS[database.get_backend_name() if isinstance(database, URL) else database.dialect.name]

@@ -1,0 +1,189 @@
+"""PostgreSQL, with the driver psycopg2."""
+
+import math
+import select as os_select
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import psycopg2
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    POLL_WRITE,
+    STATUS_BEGIN,
+    STATUS_READY,
+    set_wait_callback,
+)
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Engine,
+    Select,
+    Table,
+    TableValuedAlias,
+    Text,
+    bindparam,
+    cast,
+    column,
+    create_engine,
+    func,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import URL
+
+from sparkle_app.model.time import utc_text
+from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
+from sparkle_app.storage.statements import chunks
+
+_CONNECT_SECONDS = 5
+_STATEMENT_SECONDS = 60
+_CONNECT_ARGUMENTS = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "application_name": "sparkle",
+    # A server that vanished without closing the connection is noticed within 30 s instead of hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+# A suspended worker's locks are released by the time that its partitions belong to another; no wait is unbounded.
+_LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
+# Any number, the same in every worker: the advisory lock under which tables are created.
+_SCHEMA_LOCK = 7_275_339
+# SQLSTATEs of a deadlock, and of a wait for a lock that exceeded lock_timeout.
+_LOCK_STATES = ("40P01", "55P03")
+# SQLSTATE classes, and single states, whose cause may go away and that concern every row alike.
+_TRANSIENT_STATES = (
+    "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
+    # Read-only, as a standby is; sessions terminated while idle.
+    "25006", "25P03", "25P04",
+    # No privilege; no such table, column or type; no such unique constraint: another schema.
+    "42501", "42P01", "42703", "42704", "42P10",
+)  # fmt: skip
+# What the driver raises without an SQLSTATE for a lost connection; its other errors are about a value.
+_CONNECTION_ERRORS = {
+    psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
+}  # fmt: skip
+
+
+class PostgreSql(Dialect):
+    """PostgreSQL 14 and newer."""
+
+    max_writers = sys.maxsize
+    read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
+
+    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+        """As the base class says."""
+        if for_command:
+            set_wait_callback(_wait_for_answer)
+        seconds = 0 if for_command else _STATEMENT_SECONDS
+        return create_engine(
+            url,
+            executemany_mode="values_plus_batch",
+            pool_pre_ping=True,
+            connect_args={**_CONNECT_ARGUMENTS, "options": f"{_LIMITS} -c statement_timeout={seconds}s"},
+            hide_parameters=True,
+        )
+
+    def lock_schema(self, connection: Connection) -> None:
+        """An advisory lock: two workers that start together would both find the tables missing."""
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+
+    def is_own(self, error: BaseException) -> bool:
+        """Whether the error comes from psycopg2."""
+        return isinstance(error, psycopg2.Error)
+
+    def is_transient(self, error: Any) -> bool:
+        """By SQLSTATE; without one, by the type of the driver's error."""
+        return (
+            error.pgcode.startswith(_TRANSIENT_STATES) if error.pgcode else type(error) in _CONNECTION_ERRORS
+        )
+
+    def server_message(self, error: Any) -> str | None:
+        """The server's primary message; None where no server answered."""
+        return str(error.diag.message_primary) if error.pgcode else None
+
+    def is_lock_conflict(self, error: Any) -> bool:
+        """A deadlock, or a lock that was not granted in time."""
+        return error.pgcode in _LOCK_STATES
+
+    def insert(self, table: Table) -> Any:
+        """INSERT … ON CONFLICT."""
+        return postgresql.insert(table)
+
+    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
+        """By date_bin()."""
+        epoch = literal(datetime.fromtimestamp(0, UTC), at.type)
+        return func.date_bin(func.make_interval(0, 0, 0, 0, 0, 0, bucket_size), at, epoch)
+
+    def native_time(self, at: int) -> str:
+        """Text with the offset from UTC."""
+        return f"{utc_text(at)}+00"
+
+    def insert_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
+    ) -> None:
+        """All rows as one JSON array."""
+        for some in chunks(rows):
+            statement = on_conflict(_insert_from_json(table, list(some[0])))
+            connection.execute(statement, {"rows": _json(table, some)})
+
+    def insert_new_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
+    ) -> set[bytes]:
+        """All rows as one JSON array, RETURNING the ids of those inserted."""
+        inserted: set[bytes] = set()
+        for some in chunks(rows):
+            statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
+            inserted.update(connection.execute(statement, {"rows": _json(table, some)}).scalars())
+        return inserted
+
+    def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """DELETE … USING the rows as one JSON array."""
+        for some in chunks(rows):
+            given = _rows_from_json(table, list(some[0]))
+            same = [table.c[name] == given.c[name] for name in some[0]]
+            connection.execute(table.delete().where(*same), {"rows": _json(table, some)})
+
+
+def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
+    source: Select[Any] = select(*_rows_from_json(table, names).c)
+    return postgresql.insert(table).from_select(names, source)
+
+
+def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
+    columns = [column(name, table.c[name].type) for name in names]
+    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), postgresql.JSON))
+    return rows.table_valued(*columns).render_derived(with_types=True)
+
+
+def _json(table: Table, rows: Sequence[Row]) -> str:
+    numbers = [name for name in rows[0] if type(table.c[name].type) is Double]
+    for row in rows:
+        for name in numbers:
+            # JSON has no infinities; PostgreSQL reads them from strings.
+            if not math.isfinite(row[name]):
+                row[name] = str(row[name])
+    return msgspec.json.encode(rows).decode()
+
+
+def _wait_for_answer(connection: Any) -> None:
+    """Wait for the server in Python: libpq, which waits otherwise, would resume after a signal."""
+    connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
+    deadline = time.monotonic() + _CONNECT_SECONDS
+    while (state := connection.poll()) != POLL_OK:
+        # connect_timeout applies to libpq's own wait only.
+        left = max(deadline - time.monotonic(), 0) if connecting else None
+        ready = os_select.select(
+            [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left
+        )
+        if not any(ready):
+            raise psycopg2.OperationalError("timeout expired")

@@ -1,0 +1,159 @@
+"""SQLite: one machine, one file, one writer at a time."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import URL
+
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.time import utc_text
+from sparkle_app.runtime.folders import blocking_path
+from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
+
+_BUSY_SECONDS = 30
+_TRANSIENT_CODES = {
+    sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB,
+}  # fmt: skip
+# SQLite has no code for these: only the message tells them from an error of a row.
+_SCHEMA_MESSAGES = (
+    "no such table",
+    "no such column",
+    "has no column named",
+    "ON CONFLICT clause does not match",
+)
+
+
+class Sqlite(Dialect):
+    """SQLite in WAL mode."""
+
+    # A second writer would wait for the lock, and polls it so seldom that it may starve.
+    max_writers = 1
+
+    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+        """As the base class says; creates the file's folder."""
+        folder = Path(url.database or "").parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _folder_error(folder, error.strerror or str(error)) from error
+        # The connection that was used last is used next: the page caches of the others stay empty.
+        engine = create_engine(
+            url, connect_args={"timeout": _BUSY_SECONDS}, pool_use_lifo=True, hide_parameters=True
+        )
+
+        @event.listens_for(engine, "connect")
+        def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+            # The driver must not begin transactions: on_begin does.
+            connection.isolation_level = None
+            connection.execute("PRAGMA journal_mode=WAL")
+            # A commit is on disk: with NORMAL, a power failure could lose what was acknowledged.
+            connection.execute("PRAGMA synchronous=FULL")
+            # Ids are random, so a batch changes pages all over their index: cache them (32 MB per connection), and
+            # checkpoint seldom (64 MB of WAL), each page once for many changes. Both halve the cost of a row.
+            connection.execute("PRAGMA cache_size=-32768")
+            connection.execute("PRAGMA wal_autocheckpoint=16384")
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            # A writer takes the lock at once: a transaction that upgrades later is refused and cannot wait.
+            read_only = connection.get_execution_options().get(READ_ONLY)
+            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def can_be_created(self, url: URL) -> bool:
+        """Whether the file does not exist and can be created."""
+        file = Path(url.database or "")
+        if file.exists():
+            return False
+        if blocking := blocking_path(file.parent):
+            code = errno.EACCES if blocking.is_dir() else errno.ENOTDIR
+            raise _folder_error(file.parent, os.strerror(code))
+        return True
+
+    def lock_schema(self, connection: Connection) -> None:
+        """BEGIN IMMEDIATE has locked the database."""
+
+    def is_own(self, error: BaseException) -> bool:
+        """Whether the error comes from the module sqlite3."""
+        return isinstance(error, sqlite3.Error)
+
+    def is_transient(self, error: Any) -> bool:
+        """By SQLite's result code; an error without one is the driver's own, about a value."""
+        code = getattr(error, "sqlite_errorcode", None)
+        return code is not None and (
+            code & 0xFF in _TRANSIENT_CODES or any(words in str(error) for words in _SCHEMA_MESSAGES)
+        )
+
+    def server_message(self, error: Any) -> str | None:
+        """SQLite's message; None where the file cannot be opened."""
+        return None if getattr(error, "sqlite_errorname", None) == "SQLITE_CANTOPEN" else str(error)
+
+    def insert(self, table: Table) -> Any:
+        """INSERT … ON CONFLICT."""
+        return sqlite.insert(table)
+
+    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
+        """From the text that SQLAlchemy stores, without the fraction, which SQLite would round."""
+        seconds = cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
+        return func.strftime("%Y-%m-%d %H:%M:%S.000000", seconds - seconds % bucket_size, "unixepoch")
+
+    def native_time(self, at: int) -> str:
+        """The text that SQLAlchemy stores."""
+        return utc_text(at)
+
+    def insert_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
+    ) -> None:
+        """As tuples for the driver: numbers from JSON are not exact to the last bit in SQLite."""
+        statement = on_conflict(sqlite.insert(table).values({name: bindparam(name) for name in rows[0]}))
+        compiled = statement.compile(dialect=connection.dialect)
+        names = compiled.positiontup
+        connection.exec_driver_sql(str(compiled), list(map(itemgetter(*names), rows)))
+
+    def insert_new_rows(
+        self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
+    ) -> set[bytes]:
+        """SELECT the known ids, then INSERT the others: a transaction that writes is alone from its beginning."""
+        ids = [row["id"] for row in rows]
+        name = connection.dialect.identifier_preparer.format_table(table)
+        query = f"SELECT id FROM {name} WHERE id IN (SELECT value FROM json_each(?))"
+        found = connection.exec_driver_sql(query, (msgspec.json.encode(ids).decode(),))
+        known = set(found.scalars())
+        if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
+            self.insert_rows(connection, table, new, on_conflict)
+        return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
+
+    def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """One DELETE, executed for each row."""
+        if rows:
+            same = [table.c[name] == bindparam(f"of_{name}") for name in rows[0]]
+            values = [{f"of_{name}": value for name, value in row.items()} for row in rows]
+            connection.execute(table.delete().where(*same), values)
+
+
+def _folder_error(folder: Path, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "database.url", expected=f"a folder {folder} to write to", found=found, hint="choose another"
+    )
