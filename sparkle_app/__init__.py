@@ -99,6 +99,7 @@ The files in the order of a record's way; each begins with what it does:
       retry               with backoff
       process             its end
       folders             can they be written?
+      version             the version
     config/             settings
       settings            every key and rule
       loading             the file and the environment
@@ -115,8 +116,7 @@ The files in the order of a record's way; each begins with what it does:
 import sys
 from typing import Any
 
-# Read by the build as well: the one place where it stands.
-__version__ = "0.1.0"
+from sparkle_app.runtime.version import __version__ as __version__
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,9 @@ import click
 from faust.cli.base import _Group
 from faust.cli.faust import cli as faust
 
-from sparkle_app import __version__
 from sparkle_app.cli import add_commands
 from sparkle_app.config.loading import ENV_FILE_NAME
+from sparkle_app.runtime.version import __version__
 
 
 def _name_settings(_context: click.Context, _option: click.Parameter, file: str | None) -> None:
