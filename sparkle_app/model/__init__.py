@@ -1,1 +1,1 @@
-"""What the other rooms speak of; the standard library and msgspec only."""
+"""The types that all other packages share. Imports the standard library and msgspec only."""

@@ -1,8 +1,8 @@
-"""Buckets of event time: what an aggregate is, pure.
+"""Buckets and their statistics, without I/O.
 
-A bucket holds one host's readings of ``bucket_seconds``: for each metric its statistics, and the ids of the readings
-that were counted, so that a repeat of any kind is recognised. The ids make every operation one on sets: adding a
-reading twice, or in another order, gives the same bucket.
+A bucket covers one host and a fixed interval of event time: it holds the statistics of each metric, and the ids of the
+readings that were counted. Because of the ids, counting is idempotent and independent of order: adding a reading twice,
+or in another order, gives the same bucket.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from sparkle_app.model.time import span
 
 
 class Statistics(msgspec.Struct, array_like=True, gc=False):
-    """What is known of one metric: ``average`` is ``sum / count``."""
+    """The statistics of one metric. The average is ``sum / count``."""
 
     count: int
     sum: float
@@ -31,23 +31,23 @@ class Statistics(msgspec.Struct, array_like=True, gc=False):
         return cls(1, value, value, value, value, at)
 
     def merge(self, other: "Statistics") -> None:
-        """Count ``other``'s readings, which must be different ones, as well."""
+        """Add the statistics of other readings; no reading may be in both."""
         self.count += other.count
         self.sum += other.sum
         self.minimum = min(self.minimum, other.minimum)
         self.maximum = max(self.maximum, other.maximum)
-        # Of two readings at one instant the larger is the last, so that the order of arrival does not matter.
+        # Of two readings with the same event time the larger is the last, so that the order of arrival does not matter.
         self.last_at, self.last = max((self.last_at, self.last), (other.last_at, other.last))
 
 
 class Bucket(msgspec.Struct, array_like=True):
-    """One host's readings in one bucket."""
+    """What was counted for one host in one interval."""
 
     ids: set[bytes] = msgspec.field(default_factory=set)
     metrics: dict[str, Statistics] = msgspec.field(default_factory=dict)
 
     def add(self, sample: Sample) -> bool:
-        """Count a sample, if it has not been counted yet; say whether it was counted now."""
+        """Count a sample unless it was counted before; return whether it was counted now."""
         if sample.id in self.ids:
             return False
         self.ids.add(sample.id)
@@ -55,10 +55,10 @@ class Bucket(msgspec.Struct, array_like=True):
         return True
 
     def pack(self) -> bytes:
-        """MessagePack, small, since a table holds very many.
+        """The bucket as compact MessagePack, since a table holds very many.
 
-        The ids are one string of bytes, times are counted from the earliest, and a metric with one reading is no more
-        than that: most hosts send once in a bucket.
+        The ids are concatenated, times are relative to the earliest one, and a metric with a single reading is stored
+        as that reading: most hosts send one in the time of a bucket.
         """
         first = min((statistics.last_at for statistics in self.metrics.values()), default=0)
         metrics = {
@@ -77,14 +77,14 @@ class Bucket(msgspec.Struct, array_like=True):
 
 
 class AggregateRow(msgspec.Struct, frozen=True, gc=False):
-    """One metric of one bucket, as SQL holds it."""
+    """One metric of one bucket, as its row in SQL has it."""
 
     hostname: str
     metric: str
     resolution: int
-    """Length of the bucket, seconds."""
+    """Bucket size, seconds."""
     bucket_start: int
-    """Microseconds since the epoch."""
+    """Event time, microseconds since the epoch."""
     statistics: Statistics
 
 
@@ -95,7 +95,7 @@ _decoder_of_ids = msgspec.msgpack.Decoder(tuple[bytes, msgspec.Raw, msgspec.Raw]
 
 
 def count_of(packed: bytes) -> int:
-    """How many readings a packed bucket has counted."""
+    """The number of readings that a packed bucket has counted."""
     return len(_decoder_of_ids.decode(packed)[0]) // _ID
 
 
@@ -113,13 +113,13 @@ def _unpacked(first: int, metrics: dict[str, list[Any]]) -> dict[str, Statistics
     return found
 
 
-def bucket_start(at: int, resolution: int) -> int:
-    """Start of the bucket of ``resolution`` seconds that holds ``at``; both microseconds since the epoch."""
-    return at - at % span(resolution)
+def bucket_start(at: int, bucket_size: int) -> int:
+    """Start of the bucket of ``bucket_size`` seconds that contains ``at``; both microseconds since the epoch."""
+    return at - at % span(bucket_size)
 
 
 def merge_into(metrics: dict[str, Statistics], metric: str, statistics: Statistics) -> None:
-    """Merge ``statistics``, which stays as it is, into the metric of that name."""
+    """Merge ``statistics``, which is not modified, into those of ``metric``."""
     known = metrics.get(metric)
     if known is None:
         metrics[metric] = msgspec.structs.replace(statistics)
@@ -128,7 +128,7 @@ def merge_into(metrics: dict[str, Statistics], metric: str, statistics: Statisti
 
 
 def merged(many: Iterable[dict[str, Statistics]]) -> dict[str, Statistics]:
-    """Buckets' metrics merged into those of a longer window, or of several hosts."""
+    """Merge the metrics of buckets into those of a longer window, or of several hosts."""
     result: dict[str, Statistics] = {}
     for metrics in many:
         for metric, statistics in metrics.items():
@@ -136,9 +136,9 @@ def merged(many: Iterable[dict[str, Statistics]]) -> dict[str, Statistics]:
     return result
 
 
-def rows_of(hostname: str, start: int, resolution: int, bucket: Bucket) -> list[AggregateRow]:
-    """A bucket as rows of SQL."""
+def rows_of(hostname: str, start: int, bucket_size: int, bucket: Bucket) -> list[AggregateRow]:
+    """The rows of a bucket in SQL."""
     return [
-        AggregateRow(hostname, metric, resolution, start, statistics)
+        AggregateRow(hostname, metric, bucket_size, start, statistics)
         for metric, statistics in bucket.metrics.items()
     ]

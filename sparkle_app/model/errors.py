@@ -1,25 +1,25 @@
-"""Every failure has one of three fates, and its type says which.
+"""The three kinds of failure. The type of an exception determines what happens.
 
-* :class:`InvalidRecordError`: the record itself is wrong. It goes to the dead-letter topic and its partition goes on.
-* :class:`TransientError`: something outside is not there right now. The same work is tried again with backoff;
-  nothing is acknowledged meanwhile.
-* :class:`ConfigurationError`: the handler cannot do its work as it is set up. It stops with one line.
+* :class:`InvalidRecordError`: the record itself is invalid. It becomes a dead letter, and its partition goes on.
+* :class:`TransientError`: the database or the broker does not work at this moment. The operation is retried with
+  backoff, and nothing is acknowledged meanwhile.
+* :class:`ConfigurationError`: the handler cannot work as it is configured. The process exits with one line.
 """
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a record became a dead letter: one word, the same in exception, log, metric and header."""
+    """Why a record became a dead letter: the same word in the exception, the log, the metric and the header."""
 
     NOT_JSON = "not_json"
     """The value is not a UTF-8 JSON object."""
     BAD_FIELD = "bad_field"
-    """A field of the record is missing or of the wrong type."""
+    """A field of the record is missing or has the wrong type."""
     BAD_HOSTNAME = "bad_hostname"
-    """The hostname is empty, too long, or holds NUL or a lone surrogate."""
+    """The hostname is empty, too long, or contains NUL or a lone surrogate."""
     BAD_DATETIME = "bad_datetime"
-    """The datetime is not ISO 8601, carries an offset, or is outside the years 2000 to 2100."""
+    """The datetime is not ISO 8601, has a UTC offset, or is outside the years 2000 to 2100."""
     BAD_BASE64 = "bad_base64"
     """The payload is not base64."""
     UNKNOWN_CONFIG = "unknown_config"
@@ -27,26 +27,26 @@ class Reason(StrEnum):
     UNDECRYPTABLE = "undecryptable"
     """The payload does not decrypt with the key of its config_id."""
     BAD_PAYLOAD = "bad_payload"
-    """The decrypted payload is not the JSON object that a collector makes."""
+    """The decrypted payload is not a JSON object with the fields that collectors send."""
     UNKNOWN_PLUGIN = "unknown_plugin"
     """No installed plugin has the payload's plugin NAME."""
     INVALID_VALUE = "invalid_value"
-    """The plugin refuses the key or the value."""
+    """The plugin rejected the key or the value."""
     REFUSED_BY_DATABASE = "refused_by_database"
-    """The database refuses this one row."""
+    """The database rejected this row."""
 
 
 class InvalidRecordError(Exception):
-    """A record that can never be stored as it is.
+    """A record, or one of its readings, that can never be stored.
 
     Arguments:
-        reason: the closed-list word that headers, logs and metrics carry.
-        detail: one line for the log. It never holds a decrypted value: it may travel where the broker sees it.
-        index: which reading of the record; None: the record as a whole.
+        reason: for headers, logs and metrics.
+        detail: one line for the log, without any decrypted value.
+        index: index of the reading in the record; None: the record as a whole.
     """
 
     def __init__(self, reason: Reason, detail: str, index: int | None = None) -> None:
-        # All are arguments, so that it can be handed over between processes.
+        # Exceptions are pickled with their arguments; this one is returned by processes of the decryption pool.
         super().__init__(reason, detail, index)
         self.reason = reason
         self.detail = detail
@@ -57,17 +57,17 @@ class InvalidRecordError(Exception):
 
 
 class TransientError(Exception):
-    """Something outside (database, broker) does not work right now; trying again may help."""
+    """The database or the broker does not work at this moment; a retry may succeed."""
 
 
 class ConfigurationError(Exception):
-    """The handler is set up in a way that it cannot work with. ``str()`` is the one line a user sees.
+    """The handler cannot work as it is configured. ``str()`` is the line that the user sees.
 
     Arguments:
-        where: the setting, file or place at fault.
-        expected: what would have been right.
-        found: what is there.
-        hint: what to do.
+        where: the setting, file or variable that is wrong.
+        expected: what would be valid.
+        found: what was found instead.
+        hint: how to correct it.
     """
 
     def __init__(self, where: str, *, expected: str, found: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""One reading of one host: as it was decrypted, and as SQL holds it."""
+"""A reading of a host: decrypted, and as stored in SQL."""
 
 from datetime import datetime
 from typing import Any
@@ -7,34 +7,34 @@ import msgspec
 
 
 class StoredReading(msgspec.Struct, frozen=True):
-    """A reading as SQL holds it: the same when it has just been stored and when its row is read again."""
+    """A reading as its row in SQL has it: the same directly after the insert and when the row is read later."""
 
     id: bytes
-    """16 bytes: the same for a retry or a replay (docs/decisions/0005-reading-ids.md)."""
+    """16 bytes: the same for a producer's retry and for a replay (docs/decisions/0005-reading-ids.md)."""
     config_id: int
     hostname: str
     key: str
-    """What was measured; the metric."""
+    """The metric."""
     value: Any
     observed_at: int
     """Event time, microseconds since the epoch."""
     received_at: int
-    """The broker's time, microseconds since the epoch."""
+    """The record's timestamp, microseconds since the epoch."""
     clock_trusted: bool
-    """False: the host's clock was wrong, and observed_at is the broker's time."""
+    """False: the host's clock was wrong, and observed_at is received_at."""
     topic: str
     partition: int
     offset: int
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A decrypted reading, on its way to SQL; fields as those of :class:`StoredReading`."""
+    """A decrypted reading that is not stored yet. Fields without a description are those of :class:`StoredReading`."""
 
     id: bytes
     config_id: int
     hostname: str
     plugin: str
-    """NAME of the plugin that it belongs to."""
+    """NAME of its plugin."""
     key: str
     value: Any
     observed_at: int
@@ -44,12 +44,12 @@ class Reading(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     local_time: datetime | None = None
-    """The host's own time, naive, as it was sent."""
+    """The host's local time as it was sent, naive."""
     index: int | None = None
-    """Which reading of its record it is; None where a record holds one."""
+    """Index of the reading in its record; None if a record holds a single reading."""
 
     def as_stored(self) -> StoredReading:
-        """What SQL will hold of it."""
+        """The reading as its row in SQL will have it."""
         return StoredReading(
             self.id,
             self.config_id,

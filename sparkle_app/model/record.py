@@ -1,4 +1,4 @@
-"""A record as the broker holds it, and what became of it."""
+"""A record as the broker has it, and the outcome of processing it."""
 
 from typing import NamedTuple
 
@@ -15,40 +15,40 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     received_at: int
-    """The broker's timestamp, microseconds since the epoch."""
+    """The record's timestamp, microseconds since the epoch."""
     value: bytes
     replayed: bool = False
-    """Whether it was a dead letter and was sent back through."""
+    """Whether the record is a replayed dead letter."""
 
 
 class Rejection(NamedTuple):
-    """Something of a record that can never be stored: the record as a whole, or one of its readings."""
+    """A record as a whole, or one of its readings, that can never be stored."""
 
     record: Record
     error: InvalidRecordError
-    """Its ``index`` says which reading; None: the record as a whole."""
+    """Its ``index`` is that of the reading; None: the record as a whole."""
 
 
 class Outcome(msgspec.Struct):
-    """What became of one record; a format may hold several readings in a record."""
+    """The outcome of processing one record. A wire format may put several readings into a record."""
 
     record: Record
     readings: list[Reading]
-    """Those that are to be stored."""
+    """The readings to store."""
     errors: list[InvalidRecordError]
-    """One for each reading that cannot be, or a single one for the record as a whole."""
+    """One for each reading that cannot be stored, or a single one for the record as a whole."""
 
     def reject(self, reading: Reading, error: InvalidRecordError) -> None:
-        """One of the readings cannot be stored after all."""
+        """Remove a reading that cannot be stored, and add its error."""
         self.readings = [each for each in self.readings if each is not reading]
         self.errors.append(error)
 
     @property
     def rejections(self) -> list[Rejection]:
-        """What becomes dead letters."""
+        """What becomes dead letters, one for each error."""
         return [Rejection(self.record, error) for error in self.errors]
 
     @property
     def resolved(self) -> set[int | None]:
-        """Which of the record's dead letters are none any more: indexes of readings, None for the whole record."""
+        """Indexes under which the record needs no dead letter: those of its readings, and None unless it is invalid."""
         return {None, *(reading.index for reading in self.readings)} - {error.index for error in self.errors}

@@ -1,4 +1,4 @@
-"""A sample: one stored reading, as far as an aggregate needs it."""
+"""Samples: what an aggregate needs of a stored reading."""
 
 import msgspec
 
@@ -8,18 +8,18 @@ SAMPLE_ID_BYTES = 8
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One stored reading, as far as an aggregate needs it."""
+    """What an aggregate needs of one stored reading."""
 
     id: bytes
-    """The first 8 bytes of the reading's id: enough to tell the readings of one host and bucket apart."""
+    """The first 8 bytes of the reading's id: enough to distinguish the readings of one host in one bucket."""
     metric: str
     value: float
     observed_at: int
-    """Microseconds since the epoch."""
+    """Event time, microseconds since the epoch."""
 
     @classmethod
     def of(cls, reading: StoredReading, value: float) -> "Sample":
-        """The sample of a stored reading, of which ``value`` is aggregated."""
+        """The sample of a stored reading with this numeric value."""
         return cls(reading.id[:SAMPLE_ID_BYTES], reading.key, value, reading.observed_at)
 
 

@@ -1,4 +1,4 @@
-"""Instants: microseconds since 1970-01-01 UTC, as integers. What others count otherwise is converted here."""
+"""Times are integers: microseconds since 1970-01-01 UTC. Other units are converted here."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def micros(moment: datetime) -> int:
-    """An aware datetime as microseconds since the epoch; a naive one is read as UTC."""
+    """An aware datetime as microseconds since the epoch; a naive one is taken as UTC."""
     return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)) // _MICROSECOND
 
 
@@ -22,22 +22,22 @@ def moment(at: int) -> datetime:
 
 
 def from_millis(milliseconds: int) -> int:
-    """Kafka's timestamps, in milliseconds, as microseconds."""
+    """A Kafka timestamp, in milliseconds, as microseconds."""
     return milliseconds * 1000
 
 
 def to_millis(at: int) -> int:
-    """Microseconds as Kafka's timestamps, in milliseconds."""
+    """Microseconds as a Kafka timestamp, in milliseconds."""
     return at // 1000
 
 
 def from_seconds(seconds: float) -> int:
-    """Seconds since the epoch, as time.time() gives them, as microseconds."""
+    """Seconds since the epoch, as returned by time.time(), as microseconds."""
     return int(seconds * 1_000_000)
 
 
 def span(seconds: int) -> int:
-    """A length in seconds as microseconds."""
+    """A duration in seconds as microseconds."""
     return seconds * 1_000_000
 
 
@@ -47,10 +47,13 @@ def rfc3339(at: int) -> str:
 
 
 def parse_instant(text: str) -> int:
-    """A time with its offset from UTC (RFC 3339), or a date, which begins in UTC, as microseconds since the epoch.
+    """Parse a time with its UTC offset (RFC 3339), or a date, which stands for midnight UTC.
+
+    Returns:
+        Microseconds since the epoch.
 
     Raises:
-        ValueError: naming what was expected.
+        ValueError: its message is what was expected.
     """
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text, re.ASCII):
         text += "T00:00:00Z"

@@ -1,3 +1,5 @@
+"""Counting samples in buckets, and merging buckets into windows."""
+
 import math
 
 from hypothesis import given
@@ -26,7 +28,7 @@ def bucket_of(many: list[Sample]) -> Bucket:
 
 
 @given(distinct)
-def test_statistics_are_those_of_the_samples(many: list[Sample]) -> None:
+def test_statistics_equal_those_of_the_samples(many: list[Sample]) -> None:
     bucket = bucket_of(many)
     for metric in {sample.metric for sample in many}:
         of_metric = [sample for sample in many if sample.metric == metric]
@@ -40,7 +42,7 @@ def test_statistics_are_those_of_the_samples(many: list[Sample]) -> None:
 
 
 @given(distinct, st.data())
-def test_repeats_and_order_change_nothing(many: list[Sample], data: st.DataObject) -> None:
+def test_repetition_and_order_do_not_matter(many: list[Sample], data: st.DataObject) -> None:
     repeated = many + data.draw(st.lists(st.sampled_from(many), max_size=10) if many else st.just([]))
     other = bucket_of(data.draw(st.permutations(repeated)))
     first = bucket_of(many)
@@ -56,7 +58,7 @@ def test_repeats_and_order_change_nothing(many: list[Sample], data: st.DataObjec
         assert math.isclose(found.sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
 
 
-def test_a_sample_counts_once() -> None:
+def test_a_sample_is_counted_once() -> None:
     bucket = Bucket()
     sample = Sample(b"12345678", "a", 2.0, 5)
     assert bucket.add(sample) is True
@@ -65,14 +67,13 @@ def test_a_sample_counts_once() -> None:
 
 
 @given(distinct)
-def test_packing_loses_nothing(many: list[Sample]) -> None:
+def test_unpacking_is_the_inverse_of_packing(many: list[Sample]) -> None:
     bucket = bucket_of(many)
-    again = Bucket.unpack(bucket.pack())
-    assert again == bucket
+    assert Bucket.unpack(bucket.pack()) == bucket
     assert metrics_of(bucket.pack()) == bucket.metrics
 
 
-def test_a_packed_bucket_of_16_metrics_stays_small() -> None:
+def test_a_packed_bucket_of_16_metrics_is_small() -> None:
     bucket = bucket_of(
         [Sample(i.to_bytes(8), f"coretemp/Core {i}", 40.0 + i / 7, 1_000_000 * i) for i in range(16)]
     )
@@ -80,7 +81,7 @@ def test_a_packed_bucket_of_16_metrics_stays_small() -> None:
 
 
 @given(distinct, st.integers(0, 30))
-def test_buckets_merge_into_the_same_window_however_they_are_cut(many: list[Sample], cut: int) -> None:
+def test_merged_buckets_equal_one_bucket_of_all_samples(many: list[Sample], cut: int) -> None:
     whole = bucket_of(many).metrics
     parts = merged([bucket_of(many[:cut]).metrics, bucket_of(many[cut:]).metrics])
     assert set(parts) == set(whole)
@@ -90,20 +91,20 @@ def test_buckets_merge_into_the_same_window_however_they_are_cut(many: list[Samp
         assert math.isclose(parts[metric].sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
 
 
-def test_merging_leaves_the_buckets_as_they_were() -> None:
+def test_merging_does_not_modify_the_buckets() -> None:
     bucket = bucket_of([Sample(b"12345678", "a", 2.0, 5)])
     merged([bucket.metrics, bucket.metrics])
     assert bucket.metrics["a"].count == 1
 
 
 @given(st.integers(0, 4_000_000_000_000_000), st.sampled_from([1, 10, 60, 300, 3600]))
-def test_an_instant_lies_in_its_bucket(at: int, resolution: int) -> None:
-    start = bucket_start(at, resolution)
-    assert start <= at < start + resolution * 1_000_000
-    assert start % (resolution * 1_000_000) == 0
+def test_a_time_is_within_its_bucket(at: int, bucket_size: int) -> None:
+    start = bucket_start(at, bucket_size)
+    assert start <= at < start + bucket_size * 1_000_000
+    assert start % (bucket_size * 1_000_000) == 0
 
 
-def test_rows_carry_the_buckets_metrics() -> None:
+def test_a_bucket_has_one_row_for_each_metric() -> None:
     bucket = bucket_of([Sample(b"12345678", "a", 2.0, 5), Sample(b"abcdefgh", "b", 3.0, 6)])
     rows = rows_of("host", 0, 60, bucket)
     assert {(row.hostname, row.metric, row.resolution, row.bucket_start) for row in rows} == {
@@ -113,5 +114,5 @@ def test_rows_carry_the_buckets_metrics() -> None:
 
 
 @given(st.dictionaries(st.text(min_size=1), st.lists(samples)))
-def test_samples_survive_their_message(many: dict[str, list[Sample]]) -> None:
+def test_unpacked_samples_equal_the_packed_ones(many: dict[str, list[Sample]]) -> None:
     assert unpack_samples(pack_samples(many)) == many

@@ -1,4 +1,4 @@
-"""One unit: microseconds since the epoch."""
+"""Conversion of times to and from microseconds since the epoch."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from sparkle_app.model.time import from_millis, from_seconds, micros, parse_inst
 NOON = micros(datetime(2026, 11, 23, 12, tzinfo=UTC))
 
 
-def test_what_others_count_otherwise_is_converted() -> None:
+def test_units_are_converted() -> None:
     assert from_millis(1_764_000_000_123) == 1_764_000_000_123_000
     assert to_millis(1_764_000_000_123_999) == 1_764_000_000_123
     assert to_millis(-1) == -1
@@ -24,12 +24,12 @@ def test_what_others_count_otherwise_is_converted() -> None:
 @pytest.mark.parametrize(
     "text", ["2026-11-23T12:00:00Z", "2026-11-23T15:00:00+03:00", "2026-11-23T11:30:00-00:30"]
 )
-def test_a_time_with_its_offset_is_an_instant(text: str) -> None:
+def test_a_time_with_an_offset_is_parsed(text: str) -> None:
     assert parse_instant(text) == NOON
     assert Instant().convert(text, None, None) == NOON
 
 
-def test_a_date_begins_in_utc() -> None:
+def test_a_date_is_midnight_utc() -> None:
     assert parse_instant("2026-11-23") == NOON - span(12 * 3600)
 
 
@@ -43,7 +43,7 @@ def test_a_date_begins_in_utc() -> None:
         ("0001-01-01T00:00:00+23:00", "a time between the years 2000 and 2100"),
     ],
 )
-def test_the_command_line_takes_times_as_http_does(text: str, expected: str) -> None:
+def test_an_invalid_time_is_rejected_and_the_error_states_what_was_expected(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse_instant(text)
     with pytest.raises(click.BadParameter) as caught:
