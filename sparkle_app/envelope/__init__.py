@@ -1,1 +1,1 @@
-"""The collectors' records: v1 (parse and decrypt), keyring, rsa or rsa_multibuffer, clock (event time)."""
+"""The collectors' records: v1 (parsing and decryption), keyring, rsa, rsa_multibuffer, clock (event time)."""

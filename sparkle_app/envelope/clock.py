@@ -1,4 +1,4 @@
-"""Event time: a host's naive local time, resolved to UTC with the broker's timestamp."""
+"""Event time, derived from a host's naive local time and the record's timestamp."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ from sparkle_app.model.time import micros
 MINUTE = 60_000_000
 QUARTER = 15 * MINUTE
 
-# Offsets from UTC that are not whole hours and were local time somewhere since 2000 (IANA time zone database).
+# UTC offsets, other than whole hours, that have been in use anywhere since 2000 (IANA time zone database).
 _PART_HOURS = {
     (-9, 30), (-4, 30), (-3, 30), (-2, 30), (3, 30), (4, 30), (5, 30), (5, 45), (6, 30), (8, 30), (8, 45), (9, 30),
     (10, 30), (11, 30), (12, 45), (13, 45),
@@ -18,14 +18,15 @@ _UTC_OFFSETS = {hours * 60 * MINUTE for hours in range(-12, 15)} | {
 
 
 def resolve(local: datetime, received_at: int) -> tuple[int, bool]:
-    """The instant that a host's naive ``local`` time means.
+    """Convert a host's naive ``local`` time to event time.
 
-    The difference to ``received_at``, rounded to a quarter of an hour, is the host's offset from UTC. Where no place on
-    earth has that offset, the clock is not believed. So a clock that is wrong by less than 7.5 minutes is taken as it
-    is; and one that is wrong by whole hours, or a record that reached the broker hours late, looks like another zone.
+    The difference from ``received_at``, rounded to a quarter of an hour, is taken as the host's UTC offset. If no
+    region uses that offset, the clock is not trusted. A clock that is wrong by less than 7.5 minutes is therefore taken
+    as it is. A clock that is wrong by whole hours cannot be distinguished from one in another time zone, nor can a
+    record that reached the broker hours late.
 
     Returns:
-        The event time, and whether the host's clock was believed; if not, the event time is ``received_at``.
+        The event time, and whether the host's clock is trusted. If it is not, the event time is ``received_at``.
     """
     local_at = micros(local)
     offset = round((local_at - received_at) / QUARTER) * QUARTER

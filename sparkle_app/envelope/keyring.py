@@ -1,4 +1,4 @@
-"""The private keys: one for each config."""
+"""The private keys, one for each config id."""
 
 import logging
 import re
@@ -18,10 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 class Keyring:
-    """The private keys of ``certs/rsa_key_<id>`` (PEM), loaded once; a key that is added later is found when asked for.
+    """The private keys in ``certs/rsa_key_<id>`` (PEM).
+
+    They are loaded once. A key that is added later is loaded when a record needs it.
 
     Raises:
-        ConfigurationError: when the folder holds no key, or one that cannot be read.
+        ConfigurationError: if there is no key in the folder, or one cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,24 +36,25 @@ class Keyring:
                 str(folder),
                 expected="private keys named rsa_key_<id>",
                 found="none",
-                hint="make a config with `faust -A sparkle_app gen-config`, or copy the keys there",
+                hint="create a config with `faust -A sparkle_app gen-config`, or copy the keys to this folder",
             )
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def private_key(self, config_id: int) -> RSAPrivateKey:
-        """The key of a config.
+        """The private key of a config id.
 
         Raises:
-            InvalidRecordError: unknown_config, when there is none.
+            InvalidRecordError: with the reason unknown_config, if there is none.
         """
         key = self._keys.get(config_id)
         if key is None:
             self._rescan()
             key = self._keys.get(config_id)
         if key is None:
-            raise InvalidRecordError(Reason.UNKNOWN_CONFIG, f"no key {self._folder.name}/rsa_key_{config_id}")
+            detail = f"no private key {self._folder.name}/rsa_key_{config_id}"
+            raise InvalidRecordError(Reason.UNKNOWN_CONFIG, detail)
         return key
 
     def _rescan(self) -> None:
@@ -63,8 +66,8 @@ class Keyring:
                 if config_id not in self._keys:
                     try:
                         self._keys[config_id] = _load(path)
-                    except ConfigurationError as fault:
-                        logger.error("%s", fault)
+                    except ConfigurationError as error:
+                        logger.error("%s", error)
 
 
 def _key_files(folder: Path) -> list[tuple[int, Path]]:
@@ -77,10 +80,10 @@ def _key_files(folder: Path) -> list[tuple[int, Path]]:
 
 def _load(path: Path) -> RSAPrivateKey:
     try:
-        # Checking that the numbers are prime takes 10 to 30 ms a key; a damaged file fails to parse all the same.
+        # Validation tests the primes, which takes 10 to 30 ms per key. A damaged file fails to parse without it.
         key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except (OSError, ValueError, TypeError) as error:
-        found = error.strerror if isinstance(error, OSError) else "something else"
+        found = error.strerror if isinstance(error, OSError) else "other content"
         raise ConfigurationError(
             str(path),
             expected="an RSA private key in PEM",

@@ -1,4 +1,4 @@
-"""The private operation on payloads, one after the other."""
+"""RSA decryption of payloads, one at a time."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,16 +7,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 
 Ciphertexts = Sequence[tuple[RSAPrivateKey, bytes]]
-"""Ciphertexts, each with the key that it should have been encrypted for."""
+"""Ciphertexts, each with the private key of its config id."""
 Decrypt = Callable[[Ciphertexts], list[bytes | None]]
-"""Gives the plaintext of each ciphertext, in order; None where it was not encrypted for its key."""
+"""Returns the plaintext of each ciphertext, in order; None if it does not decrypt with its key."""
 
-# The collectors' padding: RFC 8017 RSAES-OAEP with its default SHA-1 and MGF1-SHA-1, no label.
+# The padding that collectors use: RFC 8017 RSAES-OAEP with its defaults SHA-1 and MGF1-SHA-1, no label.
 OAEP_SHA1 = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
 def decrypt_each(ciphertexts: Ciphertexts) -> list[bytes | None]:
-    """A :data:`Decrypt` for every processor and every length of key."""
+    """A :data:`Decrypt` for any processor and any key size."""
     return [_decrypt(key, ciphertext) for key, ciphertext in ciphertexts]
 
 

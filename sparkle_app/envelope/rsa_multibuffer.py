@@ -1,9 +1,8 @@
-"""The private operation on eight payloads at once, in half the time, where the processor has the instructions for it
-(AVX-512 IFMA or AVX-IFMA).
+"""Multi-buffer RSA: decrypts eight payloads at once, in half the time, on processors with AVX-512 IFMA or AVX-IFMA.
 
-crypto_mb of Intel's Cryptography Primitives Library (requirements-multibuffer.txt) does the private operation:
-"Multi-buffer Cryptography Functions" of its reference. OpenSSL 3, the system's, which it needs anyhow, takes off the
-padding. Both take the same time whatever the plaintext is.
+The private-key operation is that of crypto_mb, a part of Intel's Cryptography Primitives Library
+(requirements-multibuffer.txt); see "Multi-buffer Cryptography Functions" in its reference. The padding is removed by
+the system's OpenSSL 3, which crypto_mb requires. Both run in constant time with respect to the plaintext.
 """
 
 import ctypes
@@ -19,45 +18,45 @@ from sparkle_app.envelope.rsa import OAEP_SHA1, Ciphertexts, Decrypt, decrypt_ea
 LANES = 8
 _BITS = 2048
 _BYTES = _BITS // 8
-_PARTS = 5  # of a key
-# A call takes as long as four and a half operations one after the other, however many of its lanes are used.
-WORTH_A_CALL = 5
+_PARTS = 5  # numbers of a key
+# A call takes as long as four and a half single decryptions, however many of its lanes are used.
+MIN_LANES = 5
 _RSA_2K = 1  # MBX_ALGO_RSA_2K
-# crypto_mb is linked to these, and does not know where they are.
+# crypto_mb is linked against these libraries, but does not find them itself.
 _RUNTIME = ("libintlc.so.5", "libirng.so", "libimf.so", "libsvml.so")
 
 _Lanes = c_void_p * LANES
-# A key for crypto_mb: p, q, d mod (p-1), d mod (q-1), 1/q mod p, least significant byte first.
+# A key for crypto_mb: p, q, d mod (p-1), d mod (q-1), 1/q mod p, each little-endian.
 _Parts = list["ctypes.Array[ctypes.c_char]"]
 
 logger = logging.getLogger(__name__)
 
 
 class MultibufferUnavailableError(Exception):
-    """Why this machine cannot do it."""
+    """Multi-buffer RSA does not work on this machine."""
 
 
 class MismatchError(Exception):
-    """It gives something else than OpenSSL does."""
+    """The results of crypto_mb differ from those of OpenSSL."""
 
 
 def fastest_decrypt() -> Decrypt:
-    """The faster way that works on this machine."""
+    """The fastest :data:`Decrypt` that works on this machine."""
     try:
         decrypt = Multibuffer().decrypt
-    except (MultibufferUnavailableError, MismatchError) as why:
-        logger.info("decrypting one reading at a time: %s", why)
+    except (MultibufferUnavailableError, MismatchError) as error:
+        logger.info("decrypting one reading at a time: %s", error)
         return decrypt_each
-    logger.info("decrypting %d readings at once, where keys have %d bits", LANES, _BITS)
+    logger.info("decrypting %d readings at once, with keys of %d bits", LANES, _BITS)
     return decrypt
 
 
 class Multibuffer:
-    """Eight at once, as :func:`decrypt_each` does one after the other. For one thread at a time.
+    """Decrypts eight payloads at once, with the same results as :func:`decrypt_each`. Not thread-safe.
 
     Raises:
-        MultibufferUnavailableError: when the libraries are not installed, or the processor lacks the instructions.
-        MismatchError: when a trial does not come out right.
+        MultibufferUnavailableError: if the libraries are not installed, or the processor lacks the instructions.
+        MismatchError: if the self-test fails.
     """
 
     def __init__(self) -> None:
@@ -74,30 +73,30 @@ class Multibuffer:
         self._self_test()
 
     def decrypt(self, ciphertexts: Ciphertexts) -> list[bytes | None]:
-        """The plaintext of each ciphertext, in order; None where it was not encrypted for its key."""
-        opened: list[bytes | None] = [None] * len(ciphertexts)
+        """Return the plaintext of each ciphertext, in order; None if it does not decrypt with its key."""
+        plaintexts: list[bytes | None] = [None] * len(ciphertexts)
         fit = [at for at, (key, ciphertext) in enumerate(ciphertexts) if self._fits(key, ciphertext)]
         for start in range(0, len(fit), LANES):
             places = fit[start : start + LANES]
-            if len(places) >= WORTH_A_CALL:
+            if len(places) >= MIN_LANES:
                 for at, plaintext in zip(places, self._call([ciphertexts[at] for at in places]), strict=True):
-                    opened[at] = plaintext
-        # OpenSSL also decrypts with a key whose file is damaged in part, and notices when a processor calculates wrong.
-        # So what did not come out is left to it, like what was not tried, before it becomes a dead letter.
-        left = [at for at, plaintext in enumerate(opened) if plaintext is None]
-        for at, plaintext in zip(left, decrypt_each([ciphertexts[at] for at in left]), strict=True):
-            opened[at] = plaintext
-        return opened
+                    plaintexts[at] = plaintext
+        # OpenSSL can decrypt with some partly damaged keys, and detects calculation errors of the processor. So it
+        # decrypts again what crypto_mb could not, before a dead letter is produced, and what crypto_mb was not given.
+        rest = [at for at, plaintext in enumerate(plaintexts) if plaintext is None]
+        for at, plaintext in zip(rest, decrypt_each([ciphertexts[at] for at in rest]), strict=True):
+            plaintexts[at] = plaintext
+        return plaintexts
 
     def _fits(self, key: RSAPrivateKey, ciphertext: bytes) -> bool:
         if key not in self._keys:
             self._keys[key] = _parts(key)
         known = self._keys[key]
-        # RFC 8017, 5.1.2: a ciphertext is a number below the modulus. The library does not look.
+        # RFC 8017, 5.1.2: a ciphertext is a number below the modulus. crypto_mb does not check this.
         return known is not None and len(ciphertext) == _BYTES and ciphertext < known[0]
 
     def _call(self, ciphertexts: Ciphertexts) -> list[bytes | None]:
-        # Lanes without a payload repeat the first.
+        # Unused lanes repeat the first payload.
         lanes = [*ciphertexts, *[ciphertexts[0]] * (LANES - len(ciphertexts))]
         self._in.raw = b"".join(ciphertext for _, ciphertext in lanes)
         keys = [known[1] for key, _ in lanes if (known := self._keys[key])]
@@ -114,7 +113,7 @@ class Multibuffer:
             self._plaintext, _BYTES, padded, _BYTES, _BYTES, None, 0, None, None
         )
         if size < 0:
-            # Python's TLS would take what is left in OpenSSL's queue of errors for its own.
+            # Python's ssl module would report an error left in OpenSSL's error queue as its own.
             self._openssl.ERR_clear_error()
             return None
         return self._plaintext.raw[:size]
@@ -127,7 +126,7 @@ class Multibuffer:
         sent.append((key, bytes(_BYTES)))
         fit = all(self._fits(*each) for each in sent)
         if not fit or self._call(sent) != decrypt_each(sent):
-            raise MismatchError("crypto_mb decrypts otherwise than OpenSSL does")
+            raise MismatchError("the results of crypto_mb differ from those of OpenSSL")
         del self._keys[key]
 
 
@@ -153,20 +152,20 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
     except (OSError, AttributeError) as error:
         # AttributeError: another library of this name, or an OpenSSL that was built without this function.
         raise MultibufferUnavailableError(
-            f"of requirements-multibuffer.txt something is missing: {error}"
+            f"requirements-multibuffer.txt is not completely installed: {error}"
         ) from error
     return crypto_mb, openssl
 
 
 def _parts(key: RSAPrivateKey) -> tuple[bytes, _Parts] | None:
-    """The modulus, most significant byte first, and what crypto_mb takes; None for a key of another form."""
+    """The modulus (big-endian) and the numbers that crypto_mb takes; None if it does not support the key."""
     numbers = key.private_numbers()
     parts = (numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp)
     half = _BITS // 2
     if (
         key.key_size != _BITS
         or not numbers.p.bit_length() == numbers.q.bit_length() == half
-        # Of a damaged file.
+        # Only in a damaged file.
         or any(part.bit_length() > half for part in parts)
     ):
         return None

@@ -1,4 +1,4 @@
-"""The collectors' wire format: a JSON record whose payload is RSA-OAEP encrypted (docs/wire-format.md)."""
+"""The collectors' wire format: JSON records with a payload that is encrypted with RSA-OAEP (docs/wire-format.md)."""
 
 import binascii
 import hashlib
@@ -18,7 +18,7 @@ from sparkle_app.model.time import EARLIEST, LATEST, micros
 
 HOSTNAME_MAX = 1024
 KEY_MAX = 255
-"""Bytes of UTF-8: both together fit into an entry of PostgreSQL's indexes, which has at most 2,704."""
+"""In bytes of UTF-8. Both together fit into an index entry of PostgreSQL, which has at most 2,704 bytes."""
 ID_BYTES = 16
 
 
@@ -40,7 +40,7 @@ _payload = msgspec.json.Decoder(_Payload)
 
 
 class _Encrypted(msgspec.Struct, frozen=True, gc=False):
-    """All of a record but what is encrypted."""
+    """A parsed record whose payload is not decrypted yet."""
 
     config_id: int
     hostname: str
@@ -49,32 +49,32 @@ class _Encrypted(msgspec.Struct, frozen=True, gc=False):
 
 
 def decrypt_records(records: Sequence[Record], keyring: Keyring, decrypt: Decrypt) -> list[Outcome]:
-    """Parse and decrypt records, each of which holds one reading.
+    """Parse and decrypt records of one reading each.
 
     Returns:
-        For each, in order, its reading, or the reason why it can never be one.
+        For each record, in order, its reading or its error.
     """
     outcomes = [Outcome(record, [], []) for record in records]
     encrypted: list[tuple[Outcome, _Encrypted]] = []
-    wanted = []
+    ciphertexts = []
     for outcome in outcomes:
         try:
-            each = _parsed_envelope(outcome.record)
-            wanted.append((keyring.private_key(each.config_id), each.ciphertext))
-        except InvalidRecordError as bad:
-            outcome.errors.append(bad)
+            each = _parse_record(outcome.record)
+            ciphertexts.append((keyring.private_key(each.config_id), each.ciphertext))
+        except InvalidRecordError as error:
+            outcome.errors.append(error)
         else:
             encrypted.append((outcome, each))
-    for (outcome, each), plaintext in zip(encrypted, decrypt(wanted), strict=True):
+    for (outcome, each), plaintext in zip(encrypted, decrypt(ciphertexts), strict=True):
         try:
             outcome.readings.append(_reading_of(outcome.record, each, plaintext))
-        except InvalidRecordError as bad:
-            outcome.errors.append(bad)
+        except InvalidRecordError as error:
+            outcome.errors.append(error)
     return outcomes
 
 
-def _parsed_envelope(record: Record) -> _Encrypted:
-    envelope = _parse(record.value)
+def _parse_record(record: Record) -> _Encrypted:
+    envelope = _parse_envelope(record.value)
     _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
     local_time = _local_time(envelope.datetime, record.received_at)
     try:
@@ -85,7 +85,7 @@ def _parsed_envelope(record: Record) -> _Encrypted:
 
 
 def _reading_of(record: Record, encrypted: _Encrypted, plaintext: bytes | None) -> Reading:
-    payload = _payload_of(plaintext, encrypted.config_id)
+    payload = _parse_payload(plaintext, encrypted.config_id)
     _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
     observed_at, trusted = resolve(encrypted.local_time, record.received_at)
     return Reading(
@@ -105,7 +105,7 @@ def _reading_of(record: Record, encrypted: _Encrypted, plaintext: bytes | None) 
     )
 
 
-def _parse(value: bytes) -> _Envelope:
+def _parse_envelope(value: bytes) -> _Envelope:
     try:
         return _envelope.decode(value)
     except msgspec.ValidationError as error:
@@ -119,11 +119,11 @@ def _check_name(name: str, max_bytes: int, reason: Reason) -> None:
     try:
         size = len(name.encode())
     except UnicodeEncodeError as error:
-        raise InvalidRecordError(reason, "holds half of a surrogate pair") from error
+        raise InvalidRecordError(reason, "contains a lone surrogate") from error
     if not 0 < size <= max_bytes:
         raise InvalidRecordError(reason, f"expected 1 to {max_bytes} bytes of UTF-8, found {size}")
     if "\0" in name:
-        raise InvalidRecordError(reason, "holds a NUL character, which no database stores")
+        raise InvalidRecordError(reason, "contains a NUL character")
 
 
 def _local_time(text: str, received_at: int) -> datetime:
@@ -132,19 +132,19 @@ def _local_time(text: str, received_at: int) -> datetime:
     except ValueError as error:
         raise InvalidRecordError(Reason.BAD_DATETIME, "expected ISO 8601") from error
     if local.tzinfo is not None:
-        raise InvalidRecordError(Reason.BAD_DATETIME, "expected the host's local time without an offset")
+        raise InvalidRecordError(Reason.BAD_DATETIME, "expected local time without a UTC offset")
     if not (EARLIEST <= micros(local) < LATEST and EARLIEST <= received_at < LATEST):
         raise InvalidRecordError(Reason.BAD_DATETIME, "outside the years 2000 to 2100")
     return local
 
 
-def _payload_of(plaintext: bytes | None, config_id: int) -> _Payload:
+def _parse_payload(plaintext: bytes | None, config_id: int) -> _Payload:
     if plaintext is None:
-        raise InvalidRecordError(Reason.UNDECRYPTABLE, f"not encrypted for rsa_key_{config_id}")
+        raise InvalidRecordError(Reason.UNDECRYPTABLE, f"does not decrypt with rsa_key_{config_id}")
     try:
         return _payload.decode(plaintext)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Not the parser's own words: they may quote the decrypted text.
+        # The parser's own message may quote the decrypted text.
         raise InvalidRecordError(
             Reason.BAD_PAYLOAD, "expected an object with plugin, key and value"
         ) from error

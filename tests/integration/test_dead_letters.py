@@ -197,7 +197,7 @@ def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
         assert worker.process.wait(60) == 1
         said = worker.process.tail()
         assert "certs: expected the keys of what is sent, found none for" in said
-        assert "undecryptable: not encrypted for rsa_key_1" in said
+        assert "undecryptable: does not decrypt with rsa_key_1" in said
         assert "Traceback" not in said
         assert handled(broker, workspace) == 20
     # Mended, everything becomes rows.

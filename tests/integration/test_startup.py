@@ -61,7 +61,7 @@ def damaged(certs: Path) -> None:
     ("prepare", "settings", "says"),
     [
         (lambda _: None, {}, "certs: expected private keys named rsa_key_<id>, found none"),
-        (damaged, {}, "rsa_key_2: expected an RSA private key in PEM, found something else"),
+        (damaged, {}, "rsa_key_2: expected an RSA private key in PEM, found other content"),
         (Collector, {"broker__partitons": 3}, "SPARKLE_BROKER__PARTITONS: expected a known setting"),
         (Collector, {"web__port_": 3}, "the nearest is web.port"),
         (Collector, {"database__url": "nonsense"}, "database.url: expected a SQLAlchemy URL"),

@@ -1,3 +1,5 @@
+"""Event time, from the host's local time and the record's timestamp."""
+
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,21 +18,21 @@ ZONES = [
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_local_time_of_any_zone_becomes_utc(zone: str) -> None:
+def test_local_time_of_any_time_zone_is_converted_to_utc(zone: str) -> None:
     local = NOON.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
-    on_its_way = timedelta(seconds=2.5)
-    assert resolve(local, micros(NOON + on_its_way)) == (micros(NOON), True)
+    latency = timedelta(seconds=2.5)
+    assert resolve(local, micros(NOON + latency)) == (micros(NOON), True)
 
 
 @pytest.mark.parametrize(
     ("instant", "local"),
     [
-        # Berlin, 25 October 2026: 02:30 comes twice, first in summer time, an hour later in winter time.
+        # Berlin, 25 October 2026: 02:30 occurs twice, first in summer time, an hour later in winter time.
         (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 2, 30)),
         (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), datetime(2026, 10, 25, 2, 30)),
     ],
 )
-def test_the_hour_that_clocks_repeat_is_told_apart_by_the_broker(instant: datetime, local: datetime) -> None:
+def test_the_records_timestamp_resolves_the_repeated_hour(instant: datetime, local: datetime) -> None:
     assert instant.astimezone(ZoneInfo("Europe/Berlin")).replace(tzinfo=None) == local
     assert resolve(local, micros(instant) + 400_000) == (micros(instant), True)
 
@@ -39,20 +41,20 @@ def test_the_hour_that_clocks_repeat_is_told_apart_by_the_broker(instant: dateti
     "wrong_by",
     [timedelta(minutes=20), timedelta(hours=-15), timedelta(days=30), timedelta(hours=2, minutes=15)],
 )
-def test_a_clock_wrong_by_more_than_a_quarter_of_an_hour_is_not_believed(wrong_by: timedelta) -> None:
+def test_a_clock_without_a_plausible_offset_is_not_trusted(wrong_by: timedelta) -> None:
     received = micros(NOON)
     assert resolve((NOON + wrong_by).replace(tzinfo=None), received) == (received, False)
 
 
 @pytest.mark.parametrize("wrong_by", [timedelta(minutes=7), timedelta(minutes=-7)])
-def test_a_clock_a_little_wrong_is_believed(wrong_by: timedelta) -> None:
+def test_a_slightly_wrong_clock_is_trusted(wrong_by: timedelta) -> None:
     assert resolve((NOON + wrong_by).replace(tzinfo=None), micros(NOON)) == (micros(NOON + wrong_by), True)
 
 
 @given(
     st.datetimes(datetime(2000, 1, 2), datetime(2099, 12, 30)), st.integers(-12, 14), st.integers(-400, 400)
 )
-def test_the_event_time_is_never_further_than_half_a_quarter_from_the_brokers(
+def test_event_time_differs_from_the_timestamp_by_less_than_half_a_quarter_of_an_hour(
     utc: datetime, hours: int, seconds: int
 ) -> None:
     received = micros(utc)

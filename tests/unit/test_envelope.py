@@ -1,3 +1,5 @@
+"""Parsing and decrypting the collectors' records."""
+
 import base64
 import hashlib
 import json
@@ -46,7 +48,7 @@ def record(received_at: int = micros(SENT_AT), **changes: Any) -> Record:
     return Record("telemetry", 3, 99, received_at, value)
 
 
-def open_record(record: Record, keyring: Keyring) -> Reading:
+def decrypt_one(record: Record, keyring: Keyring) -> Reading:
     [outcome] = decrypt_records([record], keyring, decrypt_each)
     assert outcome.record is record
     assert len(outcome.readings) + len(outcome.errors) == 1
@@ -57,7 +59,7 @@ def open_record(record: Record, keyring: Keyring) -> Reading:
 
 def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
     sent = record()
-    reading = open_record(sent, keyring)
+    reading = decrypt_one(sent, keyring)
     ciphertext = base64.b64decode(json.loads(sent.value)["payload"])
     assert reading.id == hashlib.sha256(ciphertext).digest()[:16]
     assert (reading.config_id, reading.hostname, reading.plugin) == (7, "web-1", "Temperature")
@@ -68,90 +70,90 @@ def test_a_record_becomes_a_reading(keyring: Keyring) -> None:
     assert (reading.topic, reading.partition, reading.offset) == ("telemetry", 3, 99)
 
 
-def test_a_retry_has_the_id_of_the_first_try_and_another_reading_has_not(keyring: Keyring) -> None:
+def test_a_duplicate_has_the_same_id_and_another_reading_a_different_one(keyring: Keyring) -> None:
     sent = record()
-    again = Record("telemetry", 5, 1, sent.received_at + 60_000_000, sent.value)
-    assert open_record(again, keyring).id == open_record(sent, keyring).id
-    assert open_record(record(), keyring).id != open_record(sent, keyring).id
+    duplicate = Record("telemetry", 5, 1, sent.received_at + 60_000_000, sent.value)
+    assert decrypt_one(duplicate, keyring).id == decrypt_one(sent, keyring).id
+    assert decrypt_one(record(), keyring).id != decrypt_one(sent, keyring).id
 
 
-def test_a_datetime_without_microseconds_is_read(keyring: Keyring) -> None:
-    assert open_record(record(datetime="2026-11-23T15:00:00"), keyring).observed_at == micros(SENT_AT)
+def test_a_datetime_without_microseconds_is_valid(keyring: Keyring) -> None:
+    assert decrypt_one(record(datetime="2026-11-23T15:00:00"), keyring).observed_at == micros(SENT_AT)
 
 
 def test_a_wrong_clock_is_flagged(keyring: Keyring) -> None:
-    reading = open_record(record(datetime="2019-01-01T00:00:00"), keyring)
+    reading = decrypt_one(record(datetime="2019-01-01T00:00:00"), keyring)
     assert not reading.clock_trusted
     assert reading.observed_at == reading.received_at
 
 
 @pytest.mark.parametrize("hostname", ["a/b", "ветка", "😀" * 256, "x" * 1000, " ", "..", "hosts"])
-def test_any_other_name_is_a_hostname(keyring: Keyring, hostname: str) -> None:
-    assert open_record(record(hostname=hostname), keyring).hostname == hostname
+def test_unusual_hostnames_are_valid(keyring: Keyring, hostname: str) -> None:
+    assert decrypt_one(record(hostname=hostname), keyring).hostname == hostname
 
 
-BAD = {
+INVALID = {
     "not json": (Record("t", 0, 0, 0, b"\xffnot json"), Reason.NOT_JSON),
-    "no value": (Record("t", 0, 0, 0, b""), Reason.NOT_JSON),
+    "an empty value": (Record("t", 0, 0, 0, b""), Reason.NOT_JSON),
     "an array": (Record("t", 0, 0, 0, b"[]"), Reason.NOT_JSON),
     "deep nesting": (Record("t", 0, 0, 0, b'{"x":' * 100_000), Reason.NOT_JSON),
     "no hostname field": (record(hostname=None), Reason.BAD_FIELD),
-    "a config_id of text": (record(config_id="7"), Reason.BAD_FIELD),
-    "a config_id of true": (record(config_id=True), Reason.BAD_FIELD),
-    "a payload of a number": (record(payload=1), Reason.BAD_FIELD),
+    "config_id is a string": (record(config_id="7"), Reason.BAD_FIELD),
+    "config_id is true": (record(config_id=True), Reason.BAD_FIELD),
+    "payload is a number": (record(payload=1), Reason.BAD_FIELD),
     "an empty hostname": (record(hostname=""), Reason.BAD_HOSTNAME),
     "a hostname with NUL": (record(hostname="a\0b"), Reason.BAD_HOSTNAME),
-    "a hostname too long": (record(hostname="x" * 1025), Reason.BAD_HOSTNAME),
-    "a date that is none": (record(datetime="yesterday"), Reason.BAD_DATETIME),
-    "a date of year 1": (record(datetime="0001-01-01T00:00:00"), Reason.BAD_DATETIME),
-    "a date of year 9999": (record(datetime="9999-12-31T23:59:59"), Reason.BAD_DATETIME),
-    "a date with an offset": (record(datetime="2026-11-23T15:00:00+03:00"), Reason.BAD_DATETIME),
-    "a broker's time of year 1970": (record(received_at=-1), Reason.BAD_DATETIME),
-    "no base64": (record(payload="!!!!"), Reason.BAD_BASE64),
-    "base64 cut short": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
-    "an unknown config": (record(config_id=8), Reason.UNKNOWN_CONFIG),
+    "a hostname that is too long": (record(hostname="x" * 1025), Reason.BAD_HOSTNAME),
+    "an invalid datetime": (record(datetime="yesterday"), Reason.BAD_DATETIME),
+    "a datetime in year 1": (record(datetime="0001-01-01T00:00:00"), Reason.BAD_DATETIME),
+    "a datetime in year 9999": (record(datetime="9999-12-31T23:59:59"), Reason.BAD_DATETIME),
+    "a datetime with an offset": (record(datetime="2026-11-23T15:00:00+03:00"), Reason.BAD_DATETIME),
+    "a record timestamp before 1970": (record(received_at=-1), Reason.BAD_DATETIME),
+    "invalid base64": (record(payload="!!!!"), Reason.BAD_BASE64),
+    "truncated base64": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
+    "an unknown config_id": (record(config_id=8), Reason.UNKNOWN_CONFIG),
     "a huge config_id": (record(config_id=10**30), Reason.UNKNOWN_CONFIG),
-    "another key": (
+    "encrypted with another key": (
         record(payload=encrypted({"plugin": "T", "key": "k", "value": 1}, OTHER_KEY)),
         Reason.UNDECRYPTABLE,
     ),
     "an empty payload": (record(payload=""), Reason.UNDECRYPTABLE),
-    "an inner text": (record(payload=encrypted(b"hello")), Reason.BAD_PAYLOAD),
-    "an inner array": (record(payload=encrypted([1])), Reason.BAD_PAYLOAD),
-    "an inner object without value": (
+    "the plaintext is not JSON": (record(payload=encrypted(b"hello")), Reason.BAD_PAYLOAD),
+    "the plaintext is an array": (record(payload=encrypted([1])), Reason.BAD_PAYLOAD),
+    "the plaintext has no value": (
         record(payload=encrypted({"plugin": "T", "key": "k"})),
         Reason.BAD_PAYLOAD,
     ),
-    "an inner NaN": (
+    "the plaintext contains NaN": (
         record(payload=encrypted({"plugin": "T", "key": "k", "value": float("nan")})),
         Reason.BAD_PAYLOAD,
     ),
-    "an inner key with NUL": (
+    "a key with NUL": (
         record(payload=encrypted({"plugin": "T", "key": "a\0", "value": 1})),
         Reason.BAD_PAYLOAD,
     ),
-    "an empty inner key": (
+    "an empty key": (
         record(payload=encrypted({"plugin": "T", "key": "", "value": 1})),
         Reason.BAD_PAYLOAD,
     ),
-    "half a surrogate pair": (
+    "a lone surrogate": (
         Record("t", 0, 0, 0, b'{"config_id":7,"hostname":"\\ud800","datetime":"","payload":""}'),
         Reason.NOT_JSON,
     ),
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_record_has_its_reason(keyring: Keyring, name: str) -> None:
-    bad, reason = BAD[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_record_has_its_reason(keyring: Keyring, name: str) -> None:
+    invalid, reason = INVALID[name]
     with pytest.raises(InvalidRecordError) as caught:
-        open_record(bad, keyring)
+        decrypt_one(invalid, keyring)
     assert caught.value.reason is reason
 
 
-def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
+def test_an_error_never_quotes_decrypted_text(keyring: Keyring) -> None:
     with pytest.raises(InvalidRecordError) as caught:
-        open_record(record(payload=encrypted({"plugin": 98765, "key": "secret", "value": 98765})), keyring)
+        decrypt_one(record(payload=encrypted({"plugin": 98765, "key": "secret", "value": 98765})), keyring)
     assert "98765" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -175,8 +177,6 @@ def test_a_reason_never_quotes_what_was_decrypted(keyring: Keyring) -> None:
     ),
     st.integers(-(2**63), 2**63 - 1),
 )
-def test_whatever_comes_is_a_bad_record_and_no_crash(
-    keyring: Keyring, value: bytes, received_at: int
-) -> None:
+def test_arbitrary_values_are_invalid_records(keyring: Keyring, value: bytes, received_at: int) -> None:
     with pytest.raises(InvalidRecordError):
-        open_record(Record("t", 0, 0, received_at, value), keyring)
+        decrypt_one(Record("t", 0, 0, received_at, value), keyring)

@@ -1,3 +1,5 @@
+"""Private keys and the internal key."""
+
 import os
 import threading
 from pathlib import Path
@@ -15,14 +17,14 @@ PEM = RSA.generate(2048).export_key()
 
 def test_keys_are_found_by_their_config_id(tmp_path: Path) -> None:
     (tmp_path / "rsa_key_7").write_bytes(PEM)
-    (tmp_path / "rsa_key_7.pub").write_bytes(b"not asked for")
+    (tmp_path / "rsa_key_7.pub").write_bytes(b"not a private key")
     (tmp_path / "README.md").write_text("not a key")
     keys = Keyring(tmp_path)
     assert len(keys) == 1
     assert keys.private_key(7).key_size == 2048
 
 
-def test_a_key_that_is_added_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_added_later_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "_RESCAN_SECONDS", 0.0)
     (tmp_path / "rsa_key_1").write_bytes(PEM)
     keys = Keyring(tmp_path)
@@ -37,23 +39,23 @@ def test_a_key_that_is_added_later_is_found(tmp_path: Path, monkeypatch: pytest.
 def test_a_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rsa_key_3").write_bytes(content)
     with pytest.raises(
-        ConfigurationError, match=r"rsa_key_3: expected an RSA private key in PEM, found something else"
+        ConfigurationError, match=r"rsa_key_3: expected an RSA private key in PEM, found other content"
     ):
         Keyring(tmp_path)
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_folder_without_keys_says_what_to_do(tmp_path: Path, exists: bool) -> None:
+def test_a_folder_without_keys_is_an_error_with_a_hint(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path / "certs"
     if exists:
         folder.mkdir()
     with pytest.raises(
-        ConfigurationError, match=r"found none; make a config with `faust -A sparkle_app gen-config`"
+        ConfigurationError, match=r"found none; create a config with `faust -A sparkle_app gen-config`"
     ):
         Keyring(folder)
 
 
-def test_the_internal_key_is_made_once_and_kept_secret(tmp_path: Path) -> None:
+def test_the_internal_key_is_created_once_with_mode_0600(tmp_path: Path) -> None:
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(internal_key(tmp_path))) for _ in range(8)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Eight at once decrypt as one after the other do, whatever comes."""
+"""Multi-buffer RSA has the same results as decryption of one payload at a time."""
 
 import ctypes
 import logging
@@ -26,7 +26,7 @@ KEYS = [generate_private_key(65537, 2048) for _ in range(3)]
 
 
 class Counting(Multibuffer):
-    """Knows how many payloads each call took."""
+    """Records the number of payloads in each call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,18 +37,18 @@ class Counting(Multibuffer):
         return super().decrypt(sealed)
 
     def _call(self, sealed: Ciphertexts) -> list[bytes | None]:
-        # None in the trial, before there is a list.
+        # The self-test calls this before the attribute exists.
         vars(self).setdefault("calls", []).append(len(sealed))
         return super()._call(sealed)
 
 
 @pytest.fixture(scope="module")
 def multibuffer() -> Counting:
-    """What gives wrong results on a machine that can do it is no reason to skip."""
+    """Skips the test only where multi-buffer RSA is unavailable, not if its results are wrong."""
     try:
         return Counting()
-    except MultibufferUnavailableError as why:
-        pytest.skip(f"multi-buffer RSA: {why}")
+    except MultibufferUnavailableError as error:
+        pytest.skip(f"multi-buffer RSA: {error}")
 
 
 def encrypted(key: RSAPrivateKey, plaintext: bytes) -> tuple[RSAPrivateKey, bytes]:
@@ -56,7 +56,7 @@ def encrypted(key: RSAPrivateKey, plaintext: bytes) -> tuple[RSAPrivateKey, byte
 
 
 def changed(key: RSAPrivateKey, **parts: int) -> RSAPrivateKey:
-    """A key as a file that is damaged in part would give it."""
+    """The key with some numbers replaced, as in a partly damaged file."""
     n = key.private_numbers()
     own = {name: getattr(n, name) for name in ("p", "q", "d", "dmp1", "dmq1", "iqmp")} | parts
     numbers = RSAPrivateNumbers(**own, public_numbers=n.public_numbers)
@@ -70,14 +70,14 @@ def changed(key: RSAPrivateKey, **parts: int) -> RSAPrivateKey:
         *[(12, [8]), (13, [8, 5]), (16, [8, 8]), (61, [8] * 7 + [5])],
     ],
 )
-def test_any_number_of_readings_for_any_keys(multibuffer: Counting, number: int, calls: list[int]) -> None:
+def test_any_number_of_readings_of_several_keys(multibuffer: Counting, number: int, calls: list[int]) -> None:
     plaintexts = [bytes([n]) * (n * 3) for n in range(number)]
     sealed = [encrypted(KEYS[n % len(KEYS)], plaintext) for n, plaintext in enumerate(plaintexts)]
     assert multibuffer.decrypt(sealed) == plaintexts == decrypt_each(sealed)
     assert multibuffer.calls == calls
 
 
-def test_keys_of_other_forms(multibuffer: Counting) -> None:
+def test_unusual_keys(multibuffer: Counting) -> None:
     n = KEYS[0].private_numbers()
     exchanged = changed(KEYS[0], p=n.q, q=n.p, dmp1=n.dmq1, dmq1=n.dmp1, iqmp=rsa_crt_iqmp(n.q, n.p))
     for key, fits in [
@@ -89,7 +89,7 @@ def test_keys_of_other_forms(multibuffer: Counting) -> None:
         assert multibuffer.calls == [LANES] * fits
 
 
-def test_a_key_that_is_damaged_in_part_opens_what_it_opens_otherwise(multibuffer: Counting) -> None:
+def test_a_partly_damaged_key_gives_the_results_of_openssl(multibuffer: Counting) -> None:
     n = KEYS[0].private_numbers()
     for damage in (
         {"iqmp": n.iqmp + 2}, {"dmp1": n.dmp1 + 2}, {"dmp1": n.dmq1, "dmq1": n.dmp1},
@@ -102,22 +102,22 @@ def test_a_key_that_is_damaged_in_part_opens_what_it_opens_otherwise(multibuffer
         assert multibuffer.decrypt(sealed) == decrypt_each(sealed), damage
 
 
-def test_what_was_not_encrypted_for_the_key_is_none_and_disturbs_no_other(multibuffer: Counting) -> None:
+def test_ciphertexts_that_do_not_decrypt_give_none_and_do_not_affect_others(multibuffer: Counting) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     key = KEYS[0]
     modulus = key.private_numbers().public_numbers.n
-    # Two numbers that RSA does not tell apart: the reading would count twice.
+    # Congruent numbers decrypt to the same plaintext: the reading would have two ids, and would be counted twice.
     while int.from_bytes(good := encrypted(key, b"good")[1], "big") + modulus >= 2**2048:
         pass
-    again = (int.from_bytes(good, "big") + modulus).to_bytes(256, "big")
+    congruent = (int.from_bytes(good, "big") + modulus).to_bytes(256, "big")
     bad = [
-        again, b"", b"\0", good[:-1], good + b"\0", b"\0" + good, bytes(256), b"\xff" * 256,
+        congruent, b"", b"\0", good[:-1], good + b"\0", b"\0" + good, bytes(256), b"\xff" * 256,
         (1).to_bytes(256, "big"), (modulus - 1).to_bytes(256, "big"), modulus.to_bytes(256, "big"),
         # Without OAEP, and with a first byte that is not 0.
         *(pow(number, 65537, modulus).to_bytes(256, "big") for number in (7, 2**2040 + 1)),
         *(chance.randbytes(256) for _ in range(40)),
-        encrypted(KEYS[1], b"another's")[1],
+        encrypted(KEYS[1], b"other key")[1],
     ]  # fmt: skip
     sealed = [(key, each) for each in [*bad, *[good] * len(bad)]]
     chance.shuffle(sealed)
@@ -125,7 +125,7 @@ def test_what_was_not_encrypted_for_the_key_is_none_and_disturbs_no_other(multib
     assert multibuffer.decrypt(sealed) == expected == decrypt_each(sealed), seed
     assert len(multibuffer.calls) > LANES
     assert ctypes.CDLL("libcrypto.so.3").ERR_peek_error() == 0, (
-        "Python's TLS would take this error for its own"
+        "Python's ssl module would report this error as its own"
     )
 
 
@@ -133,27 +133,27 @@ def test_a_processor_without_the_instructions(multibuffer: Counting) -> None:
     library = multibuffer._crypto_mb
     library.mbx_get_cpu_features.restype = ctypes.c_uint64
     library.mbx_set_cpu_features.argtypes = [ctypes.c_uint64]
-    able = library.mbx_get_cpu_features()
+    features = library.mbx_get_cpu_features()
     library.mbx_set_cpu_features(2)
     try:
         with pytest.raises(MultibufferUnavailableError, match="the processor has neither"):
             Multibuffer()
     finally:
-        library.mbx_set_cpu_features(able)
+        library.mbx_set_cpu_features(features)
 
 
 @pytest.mark.usefixtures("multibuffer")
-def test_wrong_results_are_noticed_at_start(
+def test_the_self_test_detects_wrong_results(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(Multibuffer, "_without_padding", lambda *_: b"something else")
     caplog.set_level(logging.INFO)
     assert fastest_decrypt() is decrypt_each
-    assert "one reading at a time: crypto_mb decrypts otherwise than OpenSSL does" in caplog.text
+    assert "one reading at a time: the results of crypto_mb differ from those of OpenSSL" in caplog.text
 
 
 @pytest.mark.usefixtures("multibuffer")
-def test_another_library_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_library_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path(sysconfig.get_path("data"), "lib")
     (tmp_path / "lib").mkdir()
     for name in ("libintlc.so.5", "libirng.so", "libimf.so", "libsvml.so"):
@@ -164,7 +164,7 @@ def test_another_library_of_that_name(tmp_path: Path, monkeypatch: pytest.Monkey
         Multibuffer()
 
 
-def test_where_it_is_not_installed_one_after_the_other_does_it(
+def test_without_the_libraries_readings_are_decrypted_one_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
