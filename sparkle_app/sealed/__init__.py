@@ -1,1 +1,1 @@
-"""The handler's own encrypted messages: cipher and its internal_key, samples."""
+"""The handler's own sealed messages: cipher, internal_key, samples."""

@@ -1,9 +1,9 @@
-"""Sealing: AES-256-GCM for internal topics and changelogs, so that the broker never holds a reading in clear.
+"""Sealed messages: AES-256-GCM for samples topics, changelog topics and replay tokens.
 
-Each process derives a key of its own from the shared one and a random salt (HKDF, RFC 5869) and counts its nonces, so
-no nonce is ever used twice with a key (NIST SP 800-38D, 8.2.1).
+The broker never has a reading in clear. Each process derives its own key from the internal key and a random salt
+(HKDF, RFC 5869), and uses a counter as the nonce: no nonce is ever used twice with a key (NIST SP 800-38D, 8.2.1).
 
-A message: version (1 byte) | fingerprint of the shared key (4) | salt (16) | counter (8) | ciphertext and tag.
+A message: version (1 byte) | fingerprint of the internal key (4) | salt (16) | counter (8) | ciphertext and tag.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ _HEADER = struct.Struct(">B4s16sQ")
 
 
 class DecryptionError(Exception):
-    """A message that was not encrypted with this key, or was changed on its way."""
+    """The message was not encrypted with this key and associated data, or it was modified."""
 
 
 class Cipher:
-    """Seals and unseals messages with the key of ``certs/internal_key``.
+    """Encrypts and decrypts sealed messages.
 
     Arguments:
-        key: 32 bytes, the same for all workers.
+        key: the internal key, 32 bytes.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -44,21 +44,19 @@ class Cipher:
         self._cipher = cipher
 
     def encrypt(self, message: bytes, associated_data: bytes) -> bytes:
-        """``message`` encrypted; only the same ``associated_data`` (such as the topic's name) decrypts it."""
+        """Encrypt a message. Decrypting it requires the same ``associated_data``, such as the topic's name."""
         counter = next(self._counter)
         header = _HEADER.pack(_VERSION, self._fingerprint, self._salt, counter)
         return header + self._cipher(self._salt).encrypt(counter.to_bytes(12), message, associated_data)
 
     def decrypt(self, encrypted: bytes, associated_data: bytes) -> bytes:
-        """What was encrypted.
+        """Decrypt a sealed message.
 
         Raises:
-            DecryptionError: with what is wrong and what to do.
+            DecryptionError: stating what is wrong, and what to do.
         """
         if len(encrypted) < _HEADER.size or encrypted[0] != _VERSION:
-            raise DecryptionError(
-                "not an encrypted message: something else writes to the handler's own topics"
-            )
+            raise DecryptionError("not a sealed message: another program writes to the handler's own topics")
         _, fingerprint, salt, counter = _HEADER.unpack_from(encrypted)
         if fingerprint != self._fingerprint:
             raise DecryptionError("encrypted with another key: all workers need the same certs/internal_key")
@@ -67,4 +65,4 @@ class Cipher:
                 counter.to_bytes(12), encrypted[_HEADER.size :], associated_data
             )
         except InvalidTag as error:
-            raise DecryptionError("changed on its way, or meant for another topic") from error
+            raise DecryptionError("modified after encryption, or encrypted for another topic") from error

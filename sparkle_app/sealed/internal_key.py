@@ -1,4 +1,4 @@
-"""The key that seals internal topics and changelogs: ``certs/internal_key``, the same for all workers."""
+"""The internal key, the secret for sealed messages: ``certs/internal_key``, the same for all workers."""
 
 import logging
 import os
@@ -14,15 +14,15 @@ logger = logging.getLogger(__name__)
 
 
 def internal_key(folder: Path) -> bytes:
-    """The key that seals internal topics and changelogs; the first worker to start makes it.
+    """The internal key. The first worker to start creates it.
 
     Raises:
-        ConfigurationError: when the file is not such a key, or cannot be read or made.
+        ConfigurationError: if the file does not contain such a key, or cannot be read or created.
     """
     path = folder / INTERNAL_KEY_FILE
     try:
         if not path.exists():
-            _make_internal_key(path)
+            _create_internal_key(path)
         key = bytes.fromhex(path.read_text("ascii"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
@@ -35,22 +35,20 @@ def internal_key(folder: Path) -> bytes:
         raise ConfigurationError(
             str(path),
             expected=f"{INTERNAL_KEY_BYTES} bytes in hexadecimal",
-            found=f"{len(key)}",
+            found=f"{len(key)} bytes",
             hint="restore it from the backup of certs/",
         )
     return key
 
 
-def _make_internal_key(path: Path) -> None:
+def _create_internal_key(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     draft.touch(mode=0o600)
     try:
         draft.write_text(secrets.token_hex(INTERNAL_KEY_BYTES) + "\n", "ascii")
-        # A link, not a rename: of two workers that start together the first one's key stays.
+        # link() does not replace an existing file, as rename() would: if two workers start at once, one key remains.
         os.link(draft, path)
-        logger.info(
-            "made %s, the key of internal topics; all workers need the same one: back it up with certs/", path
-        )
+        logger.info("created %s; all workers need the same file: back it up with certs/", path)
     except FileExistsError:
         pass
     finally:

@@ -1,4 +1,4 @@
-"""What the ingest stage tells the aggregate stage: the samples of one partition's hosts, as stored in SQL."""
+"""The message of a samples topic: samples of stored readings, of hosts in one partition."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ _decoder = msgspec.msgpack.Decoder(Samples)
 
 
 def pack_samples(samples: Samples) -> bytes:
-    """MessagePack, to be sealed."""
+    """The samples as MessagePack, not encrypted yet."""
     return _encoder.encode(samples)
 
 
