@@ -1,1 +1,1 @@
-"""What talks to Kafka: connection, admin, topology (names of topics), consumer, record_batches, streams, publisher."""
+"""Kafka: connection, admin, topology (topic names), consumer, membership, record_batches, streams, publisher."""

@@ -1,4 +1,4 @@
-"""The topics that a worker needs: made where they are not there, checked where they are."""
+"""Creates the topics that a worker needs, and checks those that exist."""
 
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -14,14 +14,14 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 
 
 async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> None:
-    """Create the topics that are not there yet, and check the number of partitions of those that are.
+    """Create the topics that do not exist, and check the number of partitions of those that do.
 
     Raises:
-        TransientError: when the broker does not answer.
-        ConfigurationError: when one of the handler's own topics has another number of partitions, or the broker
-            refuses the worker's certificate or login.
+        TransientError: if the broker does not answer.
+        ConfigurationError: if one of the handler's own topics has another number of partitions, or the broker
+            rejects the worker's certificate or login.
     """
-    # What its lines say, many times, the caller says once.
+    # The caller logs an error once; aiokafka would log it many times.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         async with _admin(broker) as admin:
@@ -32,18 +32,18 @@ async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> N
 
 
 async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tuple[int, list[str]]:
-    """Find what :func:`create_topics` would, and change nothing.
+    """Check topics as :func:`create_topics` does, without creating any.
 
     Returns:
-        How many topics the broker has, and those that a worker would create.
+        The number of topics on the broker, and the names of the missing ones.
 
     Raises:
         TransientError, ConfigurationError: as :func:`create_topics`.
     """
     async with _admin(broker) as admin:
         existing = set(await admin.list_topics())
-        there = [spec.name for spec in specs if spec.by_host and spec.name in existing]
-        await _check_partitions(admin, broker, there)
+        by_host = [spec.name for spec in specs if spec.by_host and spec.name in existing]
+        await _check_partitions(admin, broker, by_host)
         return len(existing), [spec.name for spec in await _missing(admin, broker, existing, specs)]
 
 
@@ -67,13 +67,13 @@ async def _check_partitions(admin: AIOKafkaAdminClient, broker: BrokerSettings, 
     for described in await admin.describe_topics(names) if names else []:
         found = len(described["partitions"])
         if not found:
-            raise TransientError(f"topic {described['topic']} was made, and is not there yet")
+            raise TransientError(f"topic {described['topic']} was created, but is not available yet")
         if found != broker.partitions:
             raise ConfigurationError(
                 "broker.partitions",
                 expected=f"{broker.partitions} partitions of topic {described['topic']}",
                 found=str(found),
-                hint=f"set broker.partitions to {found}; it cannot change once the topics are made",
+                hint=f"set broker.partitions to {found}; it cannot be changed once the topics exist",
             )
 
 
@@ -84,7 +84,9 @@ async def _missing(
     missing = [spec for spec in specs if spec.name not in existing]
     brokers = len((await admin.describe_cluster())["brokers"])
     if missing and brokers < broker.replication:
-        raise TransientError(f"{brokers} of the {broker.replication} brokers that broker.replication needs")
+        raise TransientError(
+            f"{brokers} of the {broker.replication} brokers that broker.replication requires"
+        )
     return missing
 
 
@@ -99,6 +101,6 @@ async def _create(admin: AIOKafkaAdminClient, broker: BrokerSettings, specs: Seq
     response = await admin.create_topics(new)
     for name, code, *_ in response.topic_errors:
         error = for_code(code)
-        # Another worker may have been quicker.
+        # Another worker may have created it in the meantime.
         if code and error is not TopicAlreadyExistsError:
             raise TransientError(f"topic {name}: {error.__name__}")

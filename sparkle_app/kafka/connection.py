@@ -1,4 +1,4 @@
-"""How the broker is talked to: over TLS, with a login, or neither; and why it does not answer."""
+"""Connections to Kafka: TLS, SASL, and the diagnosis of failures."""
 
 import os
 import ssl
@@ -16,10 +16,10 @@ _PROBE_SECONDS = 3
 
 
 def credentials(broker: BrokerSettings) -> SSLCredentials | SASLCredentials | None:
-    """What Faust needs to know of TLS and the login; None where there is neither.
+    """The credentials for Faust; None without TLS and SASL.
 
     Raises:
-        ConfigurationError: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     context = _context(broker.tls) if broker.tls.enabled else None
     sasl = broker.sasl
@@ -35,19 +35,22 @@ def credentials(broker: BrokerSettings) -> SSLCredentials | SASLCredentials | No
 
 
 def security_arguments(broker: BrokerSettings) -> dict[str, Any]:
-    """The same as keyword arguments for any client of aiokafka, AIOKafkaAdminClient among them.
+    """The credentials as keyword arguments for clients of aiokafka, including AIOKafkaAdminClient.
 
     Raises:
-        ConfigurationError: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     return dict(credentials_to_aiokafka_auth(credentials(broker)))
 
 
 async def explain_failure(broker: BrokerSettings, error: Exception) -> str:
-    """Why the broker does not answer, in the system's words where it cannot even be connected to.
+    """Connect to the broker once more to find out why it failed.
+
+    Returns:
+        The cause, as the operating system states it if no connection can be established.
 
     Raises:
-        ConfigurationError: when it answers, and refuses the certificate or the login: waiting would not help.
+        ConfigurationError: if the broker rejects the certificate or the login, so that a retry would not help.
     """
     server = broker.url.split(",", maxsplit=1)[0].strip()
     host, _, port = server.rpartition(":")
@@ -64,9 +67,9 @@ async def explain_failure(broker: BrokerSettings, error: Exception) -> str:
     except ssl.SSLCertVerificationError as refused:
         raise ConfigurationError(
             "broker.tls.ca_file",
-            expected=f"a certificate of {server} that {broker.tls.ca_file or 'the system'} trusts",
+            expected=f"a certificate of {server} that is trusted by {broker.tls.ca_file or 'the system'}",
             found=refused.verify_message,
-            hint="name the authority that signed it, and a host that it names",
+            hint="set ca_file to the authority that signed it, and broker.url to a host name in the certificate",
         ) from refused
     except ssl.SSLError as refused:
         raise ConfigurationError(
@@ -78,26 +81,26 @@ async def explain_failure(broker: BrokerSettings, error: Exception) -> str:
     except SaslAuthenticationFailed as refused:
         raise ConfigurationError(
             "broker.sasl",
-            expected=f"{server} to know user {broker.sasl.username} with this password",
+            expected=f"{server} to authenticate user {broker.sasl.username}",
             found=str(refused),
-            hint="correct username or password, or make the user in Kafka",
+            hint="correct the user name or the password, or create the user in Kafka",
         ) from refused
     except UnsupportedSaslMechanismError as refused:
         raise ConfigurationError(
             "broker.sasl.mechanism",
-            expected=f"one that {server} offers",
+            expected=f"a mechanism that {server} supports",
             found=str(broker.sasl.mechanism),
             hint="see sasl.enabled.mechanisms of the broker",
         ) from refused
     except OSError as refused:
-        # asyncio's own text repeats the address.
+        # asyncio's message repeats the address.
         return (
             os.strerror(refused.errno)
             if refused.errno and refused.errno > 0
             else str(refused.strerror or refused)
         )
     except KafkaError:
-        return f"{server} closes the connection: not ready yet, or it wants other broker.tls or broker.sasl"
+        return f"{server} closes the connection: not ready yet, or broker.tls or broker.sasl does not match"
     return str(error)
 
 
@@ -114,20 +117,18 @@ def _context(tls: TlsSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except (ssl.SSLError, OSError) as error:
-        raise _unusable("ca_file", f"certificates in PEM in {tls.ca_file}", error) from error
+        raise _unusable("ca_file", f"PEM certificates in {tls.ca_file}", error) from error
     if tls.cert_file:
         try:
-            # A password of its own choice keeps OpenSSL from asking for one at the terminal.
+            # With an empty password OpenSSL does not prompt for one.
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
         except (ssl.SSLError, OSError) as error:
-            wanted = f"the unencrypted key of {tls.cert_file} in {tls.key_file}"
-            raise _unusable("key_file", wanted, error) from error
+            expected = f"the unencrypted private key of {tls.cert_file} in {tls.key_file}"
+            raise _unusable("key_file", expected, error) from error
     return context
 
 
 def _unusable(name: str, expected: str, error: OSError) -> ConfigurationError:
     reason = getattr(error, "reason", None)
     found = reason.replace("_", " ").lower() if reason else error.strerror or str(error)
-    return ConfigurationError(
-        f"broker.tls.{name}", expected=expected, found=found, hint="give it the right file"
-    )
+    return ConfigurationError(f"broker.tls.{name}", expected=expected, found=found, hint="correct the file")

@@ -1,6 +1,7 @@
-"""Faust's consumer, such that it skips no record when partitions change hands, and knows when it lost the broker.
+"""The batching consumer: extends Faust's consumer so that a rebalance skips no record.
 
-Records of plugin topics and of changelogs are delivered in bundles (record_batches.py).
+It delivers records of plugin topics and changelog topics in record batches (record_batches.py), and keeps the time of
+the last heartbeat.
 """
 
 import time
@@ -15,11 +16,11 @@ from faust.types.tuples import ConsumerMessage
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
 
 SESSION_SECONDS = 15
-"""How long the broker waits for a worker's heartbeat before it gives the partitions to others."""
+"""The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
-    """The thread that talks to the broker, with the time of the last heartbeat that was answered."""
+    """The thread of the Kafka client, with the time of the last answered heartbeat."""
 
     last_heartbeat = 0.0
 
@@ -38,7 +39,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
 
 class BatchingConsumer(driver.Consumer):
-    """A consumer that goes back to the first record of a partition of which nothing was committed yet."""
+    """Delivers record batches, and starts a partition without a committed offset at its first record."""
 
     _thread: _Thread
     transport: "BatchingTransport"
@@ -48,31 +49,31 @@ class BatchingConsumer(driver.Consumer):
 
     @property
     def last_heartbeat(self) -> float:
-        """When the broker answered last, in monotonic seconds; 0 before it has given partitions."""
+        """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
         return self._thread.last_heartbeat
 
     def in_session(self) -> bool:
-        """Whether the partitions are surely still this worker's: the broker has answered within the session."""
+        """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
         return time.monotonic() - self.last_heartbeat < SESSION_SECONDS
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Called when the broker has given partitions."""
+        """Called when partitions have been assigned."""
         self._thread.last_heartbeat = time.monotonic()
         for tp in filter(self._is_batched, assigned):
-            # A late acknowledgement of the time before says nothing about this one.
+            # An acknowledgement from before the rebalance must not be committed now.
             self._acked.pop(tp, None)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Called when tables are recovered, and whenever Faust throws away what it fetched too early.
+        """Called after recovery, and whenever Faust discards records that it fetched too early.
 
-        aiokafka moves only those partitions that have a committed offset: the others would stay behind what was
-        thrown away.
+        aiokafka seeks only in partitions that have a committed offset. The others would continue after the discarded
+        records.
         """
         committed = await super().seek_to_committed()
-        fresh = {ensure_TP(tp) for tp, offset in committed.items() if not offset}
-        if fresh := {tp for tp in fresh if not self._is_changelog_tp(tp)}:
-            earliest = await self.earliest_offsets(*fresh)
+        uncommitted = {ensure_TP(tp) for tp, offset in committed.items() if not offset}
+        if uncommitted := {tp for tp in uncommitted if not self._is_changelog_tp(tp)}:
+            earliest = await self.earliest_offsets(*uncommitted)
             await self.seek_wait({tp: offset or 0 for tp, offset in earliest.items()})
         return committed
 
@@ -89,15 +90,15 @@ class BatchingConsumer(driver.Consumer):
         return super()._to_message(tp, record)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        # Faust would take what lies between the last offsets of two bundles for lost.
+        # Faust would see a gap between the offsets of two record batches, which are those of their last records.
         if not self._is_batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
 
     def ack(self, message: Message) -> bool:
         """Called when all work for a message is done.
 
-        A partition's bundles are acknowledged in order, so the last one stands for all before it. One that was fetched
-        before partitions changed hands is left alone: it comes again.
+        The record batches of a partition are acknowledged in order, so the last one implies those before it. One that
+        was fetched before a rebalance is ignored: its records are redelivered.
         """
         if not isinstance(message, RecordBatch):
             return bool(super().ack(message))
@@ -110,7 +111,7 @@ class BatchingConsumer(driver.Consumer):
         return True
 
     def _new_offset(self, tp: TP) -> int | None:
-        """The offset to commit: the one after the last that was acknowledged."""
+        """The offset to commit: the one after the last acknowledged record."""
         if not self._is_batched(tp):
             return super()._new_offset(tp)
         acked = self._acked[tp]
@@ -124,8 +125,8 @@ class BatchingTransport(driver.Transport):
     """Kafka, consumed by :class:`BatchingConsumer`.
 
     Arguments:
-        batched_topics: topics whose records are delivered in bundles.
-        max_batch_records: the most records in a bundle.
+        batched_topics: topics whose records are delivered in record batches.
+        max_batch_records: maximum number of records in a record batch.
     """
 
     Consumer = BatchingConsumer

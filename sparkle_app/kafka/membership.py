@@ -1,4 +1,4 @@
-"""This worker's place in the consumer group: what it holds, and whether it surely still holds it."""
+"""A worker's membership in the consumer group: generation, assigned partitions, last heartbeat."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -9,29 +9,29 @@ from sparkle_app.kafka.consumer import SESSION_SECONDS, BatchingConsumer
 
 
 class Membership:
-    """What Faust's application knows of the group; the only view that others have of the application."""
+    """What the Faust application knows of the consumer group. Other parts get this object, not the application."""
 
     def __init__(self, app: AppT) -> None:
         self._app = app
 
     @property
     def url(self) -> str:
-        """Where other workers reach this one."""
+        """The URL at which other workers reach this one."""
         return str(self._app.conf.canonical_url)
 
     @property
     def generation(self) -> int:
-        """Of the consumer group; it grows with each rebalance."""
+        """The generation of the consumer group. Every rebalance increases it."""
         return int(self._app.consumer_generation_id)
 
     @property
     def joining(self) -> bool:
-        """Whether the group is about to give this worker its partitions."""
+        """Whether this worker is waiting for the assignment of partitions."""
         return bool(self._app.rebalancing or not self.last_heartbeat)
 
     @property
     def joined(self) -> bool:
-        """Whether the group has given this worker partitions."""
+        """Whether partitions have been assigned to this worker."""
         return self.complete or bool(self._app.assignor.assigned_actives())
 
     @property
@@ -42,22 +42,22 @@ class Membership:
 
     @property
     def last_heartbeat(self) -> float:
-        """When the broker answered last, in monotonic seconds; 0 before it has given partitions."""
+        """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
         return self._consumer.last_heartbeat
 
     @property
     def in_session(self) -> bool:
-        """Whether the partitions are surely still this worker's: the broker has answered within the session."""
+        """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
         return self._consumer.in_session()
 
     @property
     def grace_period(self) -> float:
-        """Seconds of the broker's silence that mean nothing."""
-        # Workers that join a group are answered when all have come.
+        """Seconds without a heartbeat after which the broker counts as unreachable."""
+        # The coordinator answers joining workers only when all members have joined.
         return SESSION_SECONDS + (self._app.conf.broker_rebalance_timeout if self.joining else 0)
 
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
-        """The web address of the worker that holds each partition of a table, as the last rebalance left them."""
+        """The URL of the worker that owns each partition of a table, as of the last rebalance."""
         workers = self._app.assignor.tables_metadata()
         return {
             partition: url for url, topics in workers.items() for partition in topics.get(changelog_topic, ())

@@ -1,4 +1,4 @@
-"""Writing to one of the handler's own topics."""
+"""Producing to the handler's own topics."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -11,22 +11,22 @@ from faust.types import TopicT
 from sparkle_app.model.errors import TransientError
 
 BROKER_ERRORS = (KafkaError, ProducerSendError)
-"""What sending may raise: aiokafka's own errors, which Faust hides in another where they come at once."""
+"""What sending can raise: aiokafka's errors, and the one in which Faust wraps those that are raised at once."""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A record to be written."""
+    """A record to produce."""
 
     value: bytes | None
     """None: a tombstone."""
     key: bytes | None = None
     headers: Mapping[str, bytes] | None = None
     partition: int | None = None
-    """None: the broker's client chooses, by the key."""
+    """None: the producer chooses it by the key."""
 
 
 class TopicPublisher:
-    """Writes to one topic, and waits for the broker's acknowledgement."""
+    """Produces to one topic, and waits until the broker has acknowledged."""
 
     def __init__(self, topic: TopicT) -> None:
         self._topic = topic
@@ -37,13 +37,13 @@ class TopicPublisher:
         return self._topic.get_topic_name()
 
     async def publish(self, messages: Iterable[Message]) -> None:
-        """Write messages; done when the broker has acknowledged every one.
+        """Produce messages, and return when the broker has acknowledged all of them.
 
         Raises:
-            TransientError: when it did not; some of them may have been written.
+            TransientError: if it has not; some of them may have been written.
         """
         try:
-            # send() only puts a message in line; the future that it returns is done when the broker has it.
+            # send() only enqueues a message. The future that it returns completes with the acknowledgement.
             sent = [
                 await self._topic.send(
                     key=message.key,

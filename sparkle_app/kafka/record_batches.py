@@ -1,8 +1,8 @@
-"""Bundles: what a fetch brought of one partition travels through Faust as one message.
+"""Record batches: the records of one partition that one fetch returned pass through Faust as one message.
 
-Faust makes two tasks and a dozen calls of each message that it delivers, which takes about as long as a third of an RSA
-decryption. So records of plugin topics are delivered many at a time, and acknowledged so; those of changelogs, which
-are read when a worker takes partitions over, as well.
+Faust creates two tasks and makes a dozen calls for each message, which takes about a third of the time of an RSA
+decryption. So records of plugin topics are delivered, and acknowledged, many at a time. So are those of changelog
+topics, which are read in recovery.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,18 @@ from faust.types.tuples import ConsumerMessage
 Events = Sequence[EventT[bytes]]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 MAX_BATCH_RECORDS = 250
-"""In a batch: ten of them are a batch of the default size."""
+"""In one record batch. Ten of them fill a batch of the default size."""
 MAX_BUFFERED_BATCHES = 64
-"""That wait in a stream; what a fetch brought beyond them stays with the client."""
+"""Record batches in the buffer of a stream. Further records stay in the buffer of the Kafka client."""
 T = TypeVar("T")
 
 
 class RecordBatch(ConsumerMessage):
-    """Records of one partition, in the order of their offsets; its offset is that of the last.
+    """Records of one partition, in the order of their offsets. The offset of the batch is that of its last record.
 
     Arguments:
         records: at least one.
-        generation: of the consumer group, when they were fetched.
+        generation: that of the consumer group when they were fetched.
     """
 
     def __init__(self, tp: TP, records: Records, generation: int) -> None:
@@ -48,12 +48,15 @@ class RecordBatch(ConsumerMessage):
 
 
 def split_records(records: Sequence[T], max_records: int) -> list[Sequence[T]]:
-    """Records, as many at a time as a batch takes."""
+    """Split records, in order, into parts of at most ``max_records``."""
     return [records[start : start + max_records] for start in range(0, len(records), max_records)]
 
 
 def in_batches(events: Events, max_records: int) -> Iterator[Events]:
-    """Bundles' events, in order, in batches of at most ``most`` records; a larger batch is a batch of its own."""
+    """Group events, in order, into batches of at most ``max_records`` records.
+
+    A record batch that is larger forms a batch by itself.
+    """
     batch: list[EventT[bytes]] = []
     size = 0
     for event in events:
@@ -68,7 +71,7 @@ def in_batches(events: Events, max_records: int) -> Iterator[Events]:
 
 
 def records_of(event: EventT[bytes]) -> Records:
-    """The records of a batch's event."""
+    """The records in an event's record batch."""
     batch = event.message
-    assert isinstance(batch, RecordBatch), f"expected a batch, found a message of {batch.topic}"
+    assert isinstance(batch, RecordBatch), f"expected a record batch, found a message of {batch.topic}"
     return batch.records

@@ -1,4 +1,4 @@
-"""Names of the handler's own topics, and the partition that a host belongs to."""
+"""Names of the handler's own topics, and the partition of a host."""
 
 import re
 import zlib
@@ -6,30 +6,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Bytes of a message in the handler's own topics: a dead letter is a little larger than the largest record, and the
-samples of a batch with long names are more than a broker's usual megabyte."""
+"""Maximum size of a message in the handler's own topics. A dead letter is slightly larger than the largest record, and
+the samples of a batch with long names exceed Kafka's default of 1 MB."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-"""What Kafka accepts as a topic's name."""
+"""What Kafka accepts as the name of a topic."""
 
 
 def samples_topic(app_id: str, plugin: str) -> str:
-    """Carries a plugin's stored readings from the ingest stage to the aggregate stage."""
+    """The topic of the samples from ingest agents to the aggregate agent of a plugin."""
     return f"{app_id}-{plugin}-samples"
 
 
 def dead_letter_topic(app_id: str) -> str:
-    """Holds the records that cannot be readings, as they came."""
+    """The topic of dead letters."""
     return f"{app_id}-dead-letters"
 
 
-def table_name(plugin: str, resolution: int) -> str:
-    """The Faust table of a plugin's buckets of ``resolution`` seconds; buckets of two lengths must never mix."""
-    return f"{plugin}-{resolution}s"
+def table_name(plugin: str, bucket_size: int) -> str:
+    """The bucket table of a plugin. Its name contains the bucket size: buckets of two sizes must never mix."""
+    return f"{plugin}-{bucket_size}s"
 
 
-def changelog_topic(app_id: str, plugin: str, resolution: int) -> str:
-    """The changelog that Faust keeps for :func:`table_name`."""
-    return f"{app_id}-{table_name(plugin, resolution)}-changelog"
+def changelog_topic(app_id: str, plugin: str, bucket_size: int) -> str:
+    """The changelog topic in which Faust keeps the table of :func:`table_name`."""
+    return f"{app_id}-{table_name(plugin, bucket_size)}-changelog"
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,33 @@ class TopicSpec:
 
     name: str
     configs: dict[str, str]
-    """Given to the broker when the topic is created."""
+    """Topic configuration to create it with."""
     by_host: bool = False
-    """Whether a host has its partition in it: all such topics need the same number of partitions."""
+    """Whether it is partitioned by host. All such topics need the same number of partitions."""
 
 
 def topic_specs(
-    app_id: str, plugin_topics: Iterable[str], plugins: Iterable[str], resolution: int
+    app_id: str, plugin_topics: Iterable[str], plugins: Iterable[str], bucket_size: int
 ) -> list[TopicSpec]:
     """All topics that a worker needs.
 
     Arguments:
-        plugin_topics: where collectors send to.
+        plugin_topics: the topics that collectors produce to.
         plugins: the NAMEs of the installed plugins.
-        resolution: length of a bucket, seconds.
+        bucket_size: in seconds.
     """
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
     compacted = {**large, "cleanup.policy": "compact"}
     names = list(plugins)
     return [
-        # The broker's time cannot be wrong with the host's clock.
+        # The broker's timestamps do not depend on the clocks of hosts.
         *(TopicSpec(name, {"message.timestamp.type": "LogAppendTime"}) for name in plugin_topics),
         TopicSpec(dead_letter_topic(app_id), compacted),
         *(TopicSpec(samples_topic(app_id, name), large, by_host=True) for name in names),
-        *(TopicSpec(changelog_topic(app_id, name, resolution), compacted, by_host=True) for name in names),
+        *(TopicSpec(changelog_topic(app_id, name, bucket_size), compacted, by_host=True) for name in names),
     ]
 
 
 def partition_of(hostname: str, partitions: int) -> int:
-    """The partition of samples topic, changelog and table in which a host lives."""
+    """The partition of a host in samples topics, changelog topics and bucket tables."""
     return zlib.crc32(hostname.encode()) % partitions

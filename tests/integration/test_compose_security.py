@@ -176,7 +176,7 @@ def test_a_worker_that_trusts_another_authority_leaves_with_one_line(
     other.mkdir()
     wrong = with_tls(Authority(other, "Another CA"), "worker")
     address = tls.addresses["EXTERNAL"]
-    says = f"broker.tls.ca_file: expected a certificate of {address} that {other}/ca.crt trusts, found"
+    says = f"broker.tls.ca_file: expected a certificate of {address} that is trusted by {other}/ca.crt, found"
     assert says in refusal(start(address, **wrong))
     checked = run_command(workspace.environment(address, database_url, **wrong), "check")
     assert f"FAULT broker: {says}" in checked.stdout
@@ -188,7 +188,7 @@ def test_a_worker_without_a_certificate_leaves_with_one_line(
     Collector(workspace.certs)
     address = tls.addresses["EXTERNAL"]
     worker = start(address, **with_tls(authority), broker__wait_seconds=4)
-    assert "closes the connection: not ready yet, or it wants other broker.tls" in refusal(worker)
+    assert "closes the connection: not ready yet, or broker.tls or broker.sasl does not" in refusal(worker)
 
 
 def test_a_worker_logs_in_and_takes_readings(
@@ -208,7 +208,7 @@ def test_a_worker_with_a_wrong_password_leaves_with_one_line(
 ) -> None:
     Collector(workspace.certs)
     address, wrong = sasl.addresses["EXTERNAL"], {**with_tls(authority), **with_login("wrong")}
-    says = f"broker.sasl: expected {address} to know user worker with this password, found"
+    says = f"broker.sasl: expected {address} to authenticate user worker, found"
     assert says in refusal(start(address, **wrong))
     checked = run_command(workspace.environment(address, database_url, **wrong), "check")
     assert f"FAULT broker: {says}" in checked.stdout

@@ -1,4 +1,4 @@
-"""TLS and the login: what Faust and the admin clients are told, and what is said of files that cannot be used."""
+"""TLS and SASL: the arguments for Faust and aiokafka, and the errors for files that cannot be used."""
 
 import ssl
 from pathlib import Path
@@ -29,7 +29,7 @@ def tls(**files: Path) -> dict[str, Any]:
     return {"enabled": True, **files}
 
 
-def test_without_settings_there_is_neither_tls_nor_a_login() -> None:
+def test_the_default_is_neither_tls_nor_sasl() -> None:
     assert credentials(BrokerSettings()) is None
     assert security_arguments(BrokerSettings()) == {"security_protocol": "PLAINTEXT"}
 
@@ -38,7 +38,7 @@ def test_without_settings_there_is_neither_tls_nor_a_login() -> None:
     ("with_tls", "sasl", "protocol"),
     [(True, {}, "SSL"), (False, SASL, "SASL_PLAINTEXT"), (True, SASL, "SASL_SSL")],
 )
-def test_each_combination_is_kafkas_protocol(
+def test_each_combination_selects_the_security_protocol(
     authority: Authority, with_tls: bool, sasl: dict[str, str], protocol: str
 ) -> None:
     section = tls(ca_file=authority.certificate) if with_tls else {}
@@ -54,12 +54,12 @@ def test_each_combination_is_kafkas_protocol(
         assert arguments["sasl_plain_password"] == "hush"
 
 
-def test_faust_is_given_them(tmp_path: Path) -> None:
+def test_faust_gets_the_credentials(tmp_path: Path) -> None:
     settings = Settings(plugins=PLUGINS, data=tmp_path, broker=broker(sasl=SASL))
     assert create_app(settings).conf.broker_credentials.username == "me"
 
 
-def test_files_that_cannot_be_used_are_one_line(authority: Authority, tmp_path: Path) -> None:
+def test_an_unusable_file_is_an_error_of_one_line(authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue("worker")
     _, other = authority.issue("other")
     _, locked = authority.issue("locked", password=b"hush")
@@ -67,15 +67,15 @@ def test_files_that_cannot_be_used_are_one_line(authority: Authority, tmp_path: 
     junk.write_text("junk")
     mine = {"ca_file": authority.certificate, "cert_file": certificate}
     security_arguments(broker(tls=tls(**mine, key_file=key)))
-    for section, says in [
+    for section, message in [
         (tls(ca_file=missing), f"broker.tls.ca_file: expected a PEM file, found none at {missing}"),
         (tls(**mine, key_file=missing), f"broker.tls.key_file: expected a PEM file, found none at {missing}"),
-        (tls(ca_file=junk), f"broker.tls.ca_file: expected certificates in PEM in {junk}"),
-        (tls(**mine, key_file=other), f"expected the unencrypted key of {certificate} in {other}"),
-        (tls(**mine, key_file=locked), f"expected the unencrypted key of {certificate} in {locked}"),
-        (tls(**mine, key_file=junk), f"expected the unencrypted key of {certificate} in {junk}"),
+        (tls(ca_file=junk), f"broker.tls.ca_file: expected PEM certificates in {junk}"),
+        (tls(**mine, key_file=other), f"expected the unencrypted private key of {certificate} in {other}"),
+        (tls(**mine, key_file=locked), f"expected the unencrypted private key of {certificate} in {locked}"),
+        (tls(**mine, key_file=junk), f"expected the unencrypted private key of {certificate} in {junk}"),
     ]:
         with pytest.raises(ConfigurationError) as caught:
             security_arguments(broker(tls=section))
-        assert says in str(caught.value)
+        assert message in str(caught.value)
         assert "\n" not in str(caught.value)
