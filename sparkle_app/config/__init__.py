@@ -1,1 +1,1 @@
-"""Settings: settings (every key and rule), loading, reference (docs/settings.md)."""
+"""Settings: settings (keys and rules), loading, reference (docs/settings.md)."""

@@ -1,4 +1,4 @@
-"""Reading the settings: the file, the environment, and one clear line for what is wrong with them."""
+"""Loads the settings from the file and the environment, with an error of one line if they are invalid."""
 
 import difflib
 import logging
@@ -14,17 +14,19 @@ from sparkle_app.config.settings import ENV_PREFIX, RENAMED, Settings, database_
 from sparkle_app.model.errors import ConfigurationError
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
-# SPARKLE_M_SERVER tells plugin packages that a handler imports them; it is no setting.
+# SPARKLE_M_SERVER is for plugin packages, which import their server half if it is set.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
 logger = logging.getLogger(__name__)
 _SECRETS = {"database.url", "web.token", "broker.sasl.password"}
 
 
 def load_settings(path: Path | None = None) -> Settings:
-    """Read ``path``, or the file that SPARKLE_SETTINGS names; else settings.yaml of the working folder, if it is there.
+    """Load the settings from ``path``, or the file in SPARKLE_SETTINGS, or else settings.yaml in the working directory.
+
+    If neither is given and settings.yaml does not exist, the defaults apply.
 
     Raises:
-        ConfigurationError: naming the file or variable, what was expected and what was found.
+        ConfigurationError: with the file or environment variable, what was expected and what was found.
     """
     named = path or os.environ.get(ENV_FILE_NAME)
     file = Path(named or "settings.yaml")
@@ -42,13 +44,13 @@ def load_settings(path: Path | None = None) -> Settings:
         settings = Settings(**_with_new_names(path, values))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(
-            str(path), expected="YAML", found=" ".join(str(error).split()), hint="mend the file"
+            str(path), expected="YAML", found=" ".join(str(error).split()), hint="correct the file"
         ) from error
     except ValidationError as error:
-        raise _fault(path, error, known) from error
+        raise _invalid(path, error, known) from error
     except TypeError as error:
         raise ConfigurationError(
-            str(path), expected="keys with values", found=str(error), hint="mend the file"
+            str(path), expected="keys with values", found=str(error), hint="correct the file"
         ) from error
     return _absolute(path.parent, settings)
 
@@ -58,7 +60,7 @@ def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], 
         section = model.model_fields.get(name)
         if not section or not is_section(section):
             continue
-        # What is no mapping would be passed over for the section's defaults.
+        # Otherwise the section's defaults would silently replace a value that is not a mapping.
         if not isinstance(value, dict):
             raise ConfigurationError(
                 f"{path}, {prefix}{name}",
@@ -70,10 +72,10 @@ def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], 
 
 
 def _with_new_names(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The file's values and those of deprecated variables, under the keys' new names.
+    """The values of the file and of deprecated environment variables, under the new names of their keys.
 
     Raises:
-        ConfigurationError: when a key is set under both of its names.
+        ConfigurationError: if a key is set under both names.
     """
     values = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
     for old, new in RENAMED.items():
@@ -81,21 +83,21 @@ def _with_new_names(path: Path, values: dict[str, Any]) -> dict[str, Any]:
         old_variable, new_variable = _variable(old), _variable(new)
         if old_variable in os.environ:
             where, both = f"environment variable {old_variable}", new_variable in os.environ
-            value, new_place = os.environ[old_variable], new_variable
+            value, replacement = os.environ[old_variable], new_variable
         elif old_name in values.get(section, {}):
             where, both = f"{path}, {old}", new_name in values[section]
-            value, new_place = values[section].pop(old_name), new
+            value, replacement = values[section].pop(old_name), new
         else:
             continue
         if both:
             raise ConfigurationError(
                 where,
-                expected=f"{new_place} alone",
+                expected=f"only {replacement}",
                 found="both",
-                hint="remove this one: its name is deprecated",
+                hint="remove this one, which is deprecated",
             )
-        logger.warning("%s is deprecated: use %s", where, new_place)
-        # A variable goes before the file, and the new one before both.
+        logger.warning("%s is deprecated: use %s", where, replacement)
+        # Environment variables override the file, and the one with the new name overrides both.
         values.setdefault(section, {}).pop(old_name, None)
         values[section][new_name] = value
     return values
@@ -106,7 +108,7 @@ def _variable(key: str) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose keys stand once: of two the last would silently replace the first."""
+    """Rejects duplicate keys, of which PyYAML would silently use the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -117,8 +119,8 @@ class _Loader(yaml.SafeLoader):
                 raise ConfigurationError(
                     f"{key.start_mark.name}, line {line}",
                     expected="each key once",
-                    found=f"{key.value}, which is in line {lines[key.value]} as well",
-                    hint="make one of the two",
+                    found=f"{key.value}, which is also in line {lines[key.value]}",
+                    hint="remove one of them",
                 )
             lines[key.value] = line
         return node
@@ -131,7 +133,7 @@ def _read(path: Path) -> dict[str, Any]:
             str(path),
             expected="a settings file",
             found="none",
-            hint=f"correct --settings or {ENV_FILE_NAME}, or leave it out for settings.yaml of the working folder",
+            hint=f"correct --settings or {ENV_FILE_NAME}, or omit it to use settings.yaml in the working directory",
         )
     with path.open("rb") as file:
         values = yaml.load(file, _Loader)
@@ -141,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(
             str(path),
             expected="keys with values, such as app_id: sparkle",
-            found="a list" if isinstance(values, list) else "one value",
+            found="a list" if isinstance(values, list) else "a single value",
             hint="see docs/settings.md",
         )
     return values
@@ -149,19 +151,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _unknown(where: str, key: str, known: list[str]) -> ConfigurationError:
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"the nearest is {nearest[0]}" if nearest else "see docs/settings.md"
+    hint = f"did you mean {nearest[0]}?" if nearest else "see docs/settings.md"
     return ConfigurationError(where, expected="a known setting", found=key, hint=hint)
 
 
-def _fault(path: Path, error: ValidationError, known: list[str]) -> ConfigurationError:
+def _invalid(path: Path, error: ValidationError, known: list[str]) -> ConfigurationError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     variable = _variable(key)
     where = f"environment variable {variable}" if variable in os.environ else f"{path}, {key}"
     if first["type"] == "extra_forbidden":
         return _unknown(f"{path}, {key}", key, known)
-    # A secret's wrong value must not be printed either.
-    found = "a value of the wrong kind" if key in _SECRETS else repr(first["input"])
+    # A secret must not be printed, even if it is invalid.
+    found = "a value of the wrong type" if key in _SECRETS else repr(first["input"])
     return ConfigurationError(
         where,
         expected=first["msg"].removeprefix("Input should be "),
@@ -171,7 +173,7 @@ def _fault(path: Path, error: ValidationError, known: list[str]) -> Configuratio
 
 
 def _absolute(folder: Path, settings: Settings) -> Settings:
-    """The settings with their paths, which are relative to the settings file's folder, made absolute."""
+    """The settings with absolute paths; relative ones are relative to the folder of the settings file."""
     url = database_url(settings)
     if url.get_backend_name() == "sqlite":
         url = url.set(database=str(folder / str(url.database)))
@@ -181,7 +183,7 @@ def _absolute(folder: Path, settings: Settings) -> Settings:
     return settings.model_copy(
         update={
             "certs": folder / settings.certs,
-            "plugins": _plugins(folder, settings),
+            "plugins": _plugins_folder(folder, settings),
             "data": folder / settings.data,
             "broker": settings.broker.model_copy(update=broker),
             "database": settings.database.model_copy(update=database),
@@ -189,8 +191,8 @@ def _absolute(folder: Path, settings: Settings) -> Settings:
     )
 
 
-def _plugins(folder: Path, settings: Settings) -> Path:
-    """The folder of plugins: the shipped ones where none is set and the default one is not there."""
+def _plugins_folder(folder: Path, settings: Settings) -> Path:
+    """The plugins folder; that of the shipped plugins if none is set and the default one does not exist."""
     plugins = folder / settings.plugins
     return (
         plugins if "plugins" in settings.model_fields_set or os.path.lexists(plugins) else shipped_plugins()
@@ -198,7 +200,7 @@ def _plugins(folder: Path, settings: Settings) -> Path:
 
 
 def shipped_plugins() -> Path:
-    """The plugins that come with the handler: inside the installed package, beside it in a checkout."""
+    """The folder of the shipped plugins: inside the installed package, or next to the package in a checkout."""
     package = Path(str(files("sparkle_app")))
     installed = package / "_shipped_plugins"
     return installed if installed.is_dir() else package.parent / "plugins"

@@ -1,4 +1,4 @@
-"""docs/settings.md, from the settings' own code: ``python -m sparkle_app.config.reference > docs/settings.md``."""
+"""Generates docs/settings.md: ``python -m sparkle_app.config.reference > docs/settings.md``."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -11,14 +11,18 @@ from sparkle_app.config.settings import ENV_PREFIX, Settings
 _INTRODUCTION = """\
 # Settings
 
-The handler reads the file that `sparkle --settings FILE` or the environment variable `SPARKLE_SETTINGS` names, or else
-`settings.yaml` of the working folder. Without a file the defaults apply. Every key can also be set in the environment,
-which goes before the file: write the key in capitals after `SPARKLE_`, with `__` for each dot. Paths, also that of an
-SQLite file, are relative to the folder of the settings file, or to the working folder without a file. Where `plugins`
-is not set and there is no such folder, the shipped plugins are used. Unknown keys are refused, with the nearest known
-one. A worker logs its effective settings at start, secrets masked; so does `faust -A sparkle_app check`.
+The handler reads its settings from the file that is given by `sparkle --settings FILE` or by the environment variable
+`SPARKLE_SETTINGS`, otherwise from `settings.yaml` in the working directory. Without a file, the defaults apply.
 
-This page is made from the code: `python -m sparkle_app.config.reference > docs/settings.md`.
+Every key can also be set by an environment variable, which overrides the file. Its name is `SPARKLE_` and the key in
+upper case, with `__` for each dot. Relative paths, including that of an SQLite file, are relative to the folder of the
+settings file, or to the working directory if there is no file. If `plugins` is not set and its default folder does not
+exist, the shipped plugins are used.
+
+Unknown keys are rejected; the error suggests the most similar key. A worker logs its effective settings at startup,
+with secrets masked. `faust -A sparkle_app check` shows them as well.
+
+This page is generated: `python -m sparkle_app.config.reference > docs/settings.md`.
 
 | key | environment variable | default | bounds | meaning |
 |---|---|---|---|---|
@@ -26,7 +30,7 @@ This page is made from the code: `python -m sparkle_app.config.reference > docs/
 
 
 def render() -> str:
-    """The whole page, Markdown."""
+    """The page in Markdown."""
     return _INTRODUCTION + "".join(f"| {' | '.join(row)} |\n" for row in _rows(Settings))
 
 
@@ -58,8 +62,8 @@ def _bounds(field: FieldInfo) -> str:
         if getattr(each, name, None) is not None
     ]
     pattern = [f"`{each.pattern}`" for each in field.metadata if getattr(each, "pattern", None)]
-    words = [f"`{choice}`" for choice in _choices(field.annotation)]
-    return ", ".join(found + pattern) or " ".join(words)
+    choices = [f"`{choice}`" for choice in _choices(field.annotation)]
+    return ", ".join(found + pattern) or " ".join(choices)
 
 
 def _choices(annotation: object) -> Iterator[str]:

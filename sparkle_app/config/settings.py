@@ -1,7 +1,7 @@
-"""Settings: settings.yaml, overridden by the environment (``SPARKLE_BROKER__URL`` sets ``broker.url``).
+"""Settings: settings.yaml, overridden by environment variables (``SPARKLE_BROKER__URL`` sets ``broker.url``).
 
-Every key is declared here once, with its default, its bounds, its description and the rules that bind it to others;
-docs/settings.md is made from it. A rule that is broken is a ConfigurationError.
+Every key is declared here, with its default, bounds, description, and the rules that relate it to other keys.
+docs/settings.md is generated from this file. A violated rule is a ConfigurationError.
 """
 
 import re
@@ -36,8 +36,8 @@ RENAMED = {
     "aggregates.horizon_seconds": "aggregates.window_retention_seconds",
     "aggregates.flush_seconds": "aggregates.batch_wait_seconds",
 }
-"""Deprecated keys, which go on working, and their new names."""
-_EVERY_ADDRESS = {"0.0.0.0", "::"}
+"""Deprecated keys, which still work, and their new names."""
+_WILDCARD_ADDRESSES = {"0.0.0.0", "::"}
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -48,7 +48,7 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 
 
 def _log_level(value: Any) -> Any:
-    # What is none is shown as it was written.
+    # An invalid level is not changed: the error shows it as it was written.
     return value.upper() if isinstance(value, str) and value.upper() in get_args(LogLevel) else value
 
 
@@ -60,20 +60,20 @@ def _servers(value: str) -> str:
                 "broker.url",
                 expected="HOST:PORT, several separated by commas",
                 found=repr(server),
-                hint="correct it",
+                hint="correct the setting",
             )
     return value
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    """The URL with its driver."""
+    """The URL, with its driver."""
     try:
         url = make_url(value.get_secret_value())
     except ArgumentError as error:
         raise ConfigurationError(
             "database.url",
             expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
-            found="something else",
+            found="an invalid URL",
             hint="see docs/settings.md",
         ) from error
     if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
@@ -88,8 +88,8 @@ def _database_url(value: SecretStr) -> SecretStr:
         raise ConfigurationError(
             "database.url",
             expected="a file, as in sqlite:///data/sparkle.sqlite3",
-            found="a database in memory",
-            hint="several connections must see the same data",
+            found="an in-memory database",
+            hint="set a file: connections do not share an in-memory database",
         )
     return SecretStr(url.render_as_string(hide_password=False))
 
@@ -100,34 +100,34 @@ class _Section(BaseModel):
 
 class TlsSettings(_Section):
     enabled: bool = False
-    """Whether to talk to Kafka over TLS. The certificate must name the host that `broker.url` names."""
+    """Whether to connect to Kafka over TLS. The broker's certificate must be valid for the host in `broker.url`."""
     ca_file: Path | None = None
-    """PEM file with the authorities that may sign Kafka's certificate; the system's own when left out."""
+    """PEM file with the certificate authorities to trust; by default those of the operating system."""
     cert_file: Path | None = None
-    """PEM file with the worker's certificate, where Kafka asks for one."""
+    """PEM file with the worker's client certificate, if the broker requires one."""
     key_file: Path | None = None
-    """PEM file with the private key of `cert_file`, without a password."""
+    """PEM file with the private key of `cert_file`, unencrypted."""
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that are set, by the names of their keys."""
+        """The files that are set, by key."""
         named = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
         return {name: path for name, path in named.items() if path}
 
     @model_validator(mode="after")
-    def _files_are_used(self) -> Self:
+    def _files_require_tls(self) -> Self:
         if self.files and not self.enabled:
             raise ConfigurationError(
                 "broker.tls.enabled",
                 expected=f"true, since broker.tls.{next(iter(self.files))} is set",
                 found="false",
-                hint="set it, or leave the files out",
+                hint="set it to true, or remove the files",
             )
         if (self.cert_file is None) != (self.key_file is None):
-            missing, there = ("cert_file", "key_file") if self.key_file else ("key_file", "cert_file")
+            missing, present = ("cert_file", "key_file") if self.key_file else ("key_file", "cert_file")
             raise ConfigurationError(
                 f"broker.tls.{missing}",
-                expected=f"a file, since broker.tls.{there} is set",
+                expected=f"a file, since broker.tls.{present} is set",
                 found="none",
                 hint="set both or neither",
             )
@@ -136,11 +136,11 @@ class TlsSettings(_Section):
 
 class SaslSettings(_Section):
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    """How to log in to Kafka; without it there is no login. Use PLAIN only with `broker.tls`."""
+    """SASL mechanism; without one, the worker does not authenticate. Use PLAIN only with `broker.tls`."""
     username: str | None = None
-    """Name to log in with."""
+    """SASL user name."""
     password: SecretStr | None = None
-    """Password to log in with."""
+    """SASL password."""
 
     @model_validator(mode="after")
     def _all_or_none(self) -> Self:
@@ -149,7 +149,7 @@ class SaslSettings(_Section):
         if missing and len(missing) < len(login):
             raise ConfigurationError(
                 f"broker.sasl.{missing[0]}",
-                expected="a value, since broker.sasl is used",
+                expected="a value, since other keys of broker.sasl are set",
                 found="none",
                 hint="set mechanism, username and password, or none of them",
             )
@@ -160,11 +160,11 @@ class BrokerSettings(_Section):
     url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
     """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
     partitions: int = Field(default=8, ge=1, le=1000)
-    """Partitions of every topic that the handler creates; the most workers that can share the aggregates."""
+    """Partitions of every topic that the handler creates. Aggregates are shared by at most as many workers."""
     replication: int = Field(default=1, ge=1, le=15)
-    """Replicas of every topic that the handler creates. Use 3 where there are three brokers or more."""
+    """Replication factor of every topic that the handler creates. Use 3 with three or more brokers."""
     wait_seconds: Seconds = 60
-    """How long a starting worker waits for the broker before it gives up."""
+    """How long a worker waits for the broker at startup before it exits."""
     tls: TlsSettings = TlsSettings()
     sasl: SaslSettings = SaslSettings()
 
@@ -173,25 +173,25 @@ class DatabaseSettings(_Section):
     url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
     """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
     wait_seconds: Seconds = 60
-    """How long a starting worker waits for the database before it gives up."""
+    """How long a worker waits for the database at startup before it exits."""
 
 
 class IngestSettings(_Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
-    """The most records that are decrypted and stored together."""
+    """Maximum number of records that are decrypted and stored together."""
     batch_wait_seconds: Seconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
-    """Processes that decrypt, beside the worker's own; 0 means as many as there are processor cores."""
+    """Processes of the decryption pool, in addition to the worker's main process; 0: one per processor core."""
     multibuffer: bool = True
-    """Decrypt eight readings at once where `requirements-multibuffer.txt` is installed and the processor can."""
+    """Decrypt eight readings at once, if `requirements-multibuffer.txt` is installed and the processor supports it."""
 
 
 class AggregatesSettings(_Section):
     bucket_seconds: int = Field(default=60, ge=1, le=3600)
-    """Length of a bucket of event time. When it changes, aggregates of the new length begin anew."""
+    """Bucket size. If it changes, aggregation starts over with the new size."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
-    """How far back the tables reach; the longest window that can be asked for."""
+    """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""
     batch_wait_seconds: Seconds = 0.05
     """How long the first samples of a batch wait for others before they are counted."""
 
@@ -202,53 +202,53 @@ class AggregatesSettings(_Section):
                 "aggregates.window_retention_seconds",
                 expected=f"a multiple of bucket_seconds ({self.bucket_seconds})",
                 found=str(self.window_retention_seconds),
-                hint="change one of the two",
+                hint="change either setting",
             )
         return self
 
 
 class DeadLettersSettings(_Section):
     per_minute: int = Field(default=2500, ge=1)
-    """More dead letters than this in a minute stop the worker. So does, before any of them is written, a batch of \
-which no key opens nine tenths and at least a tenth of this number."""
+    """Maximum number of dead letters per minute; beyond it, the worker exits. It also exits, before it writes any of \
+them, if no key decrypts nine tenths of a batch and at least a tenth of this number of records."""
 
 
 class WebSettings(_Section):
     host: str = "127.0.0.1"
-    """Address to listen on. Beyond localhost a token is required."""
+    """Address to listen on. Any other than localhost requires `web.token`."""
     port: Port = 6066
     """Port to listen on. Workers on one machine need different ports."""
     token: SecretStr | None = None
-    """Bearer token that every request must carry, the same for all workers."""
+    """Bearer token that every request must contain; the same for all workers."""
     public_url: str | None = None
-    """Where the other workers reach this one; `http://HOST:PORT` of this section when left out."""
+    """URL at which other workers reach this one; by default `http://HOST:PORT` of this section."""
 
     @model_validator(mode="after")
-    def _nothing_answers_everybody(self) -> Self:
+    def _token_is_set(self) -> Self:
         self.require_token(self.host)
         return self
 
-    def require_token(self, host: str, named: str = "web.host") -> None:
-        """Beyond localhost nothing answers without a token.
+    def require_token(self, host: str, source: str = "web.host") -> None:
+        """Check that a token is set unless ``host`` is localhost.
 
         Arguments:
             host: the address to listen on.
-            named: where it is set; Faust's command line can set it as well.
+            source: the setting or option that it comes from; Faust's command line can override ``web.host``.
 
         Raises:
-            ConfigurationError: when there is no token.
+            ConfigurationError: if there is no token.
         """
         if host not in LOCALHOST and not (self.token and self.token.get_secret_value()):
             raise ConfigurationError(
                 "web.token",
-                expected=f"a token, since {named} is {host}",
+                expected=f"a token, since {source} is {host}",
                 found="none",
                 hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
             )
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Paths are absolute once loaded."""
+    """All settings. Paths are absolute once loaded."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -260,15 +260,15 @@ class Settings(BaseSettings):
     )
 
     app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,60}$")] = "sparkle"
-    """Consumer group and prefix of the handler's own topics."""
+    """Consumer group, and prefix of the handler's own topics."""
     certs: Path = Path("certs")
-    """Folder of secrets: private keys `rsa_key_<id>` and the key that seals internal topics."""
+    """Folder of secrets: the private keys `rsa_key_<id>` and the internal key."""
     plugins: Path = Path("plugins")
     """Folder of plugin packages."""
     data: Path = Path("data")
-    """Folder of the worker's own files."""
+    """Folder for the worker's own files."""
     log_level: Annotated[LogLevel, BeforeValidator(_log_level)] = "INFO"
-    """The least level that is logged, in capitals or not."""
+    """Minimum level of logged messages, case-insensitive."""
     broker: BrokerSettings = BrokerSettings()
     database: DatabaseSettings = DatabaseSettings()
     ingest: IngestSettings = IngestSettings()
@@ -277,14 +277,14 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
 
     @model_validator(mode="after")
-    def _one_bad_batch_is_not_too_many(self) -> Self:
-        # A single batch of bad records, if keys open them, must not stop the worker for ever.
+    def _dead_letters_of_a_batch_are_allowed(self) -> Self:
+        # Otherwise a single batch of invalid records that decrypt would stop the worker after every restart.
         if self.dead_letters.per_minute < self.ingest.batch_size:
             raise ConfigurationError(
                 "dead_letters.per_minute",
-                expected=f"at least ingest.batch_size, {self.ingest.batch_size}",
+                expected=f"at least ingest.batch_size ({self.ingest.batch_size})",
                 found=str(self.dead_letters.per_minute),
-                hint="make batches smaller, or allow more dead letters",
+                hint="reduce ingest.batch_size, or increase dead_letters.per_minute",
             )
         return self
 
@@ -297,24 +297,24 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file."""
+        """Environment variables override the file."""
         source = cast(EnvSettingsSource, env_settings)
-        # Deprecated names are read by the loader.
+        # Deprecated names are read in loading.py.
         old = {f"{ENV_PREFIX}{key}".lower().replace(".", "__") for key in RENAMED}
         source.env_vars = {name: value for name, value in source.env_vars.items() if name not in old}
         return source, init_settings
 
     @property
     def web_url(self) -> str:
-        """Where other workers reach this one."""
-        # An address that stands for all of the machine's is nobody's: the machine's name is its own.
-        host = gethostname() if self.web.host in _EVERY_ADDRESS else self.web.host
+        """The URL at which other workers reach this one."""
+        # Nothing can connect to a wildcard address from another machine.
+        host = gethostname() if self.web.host in _WILDCARD_ADDRESSES else self.web.host
         host = f"[{host}]" if ":" in host else host
         return self.web.public_url or f"http://{host}:{self.web.port}"
 
 
 def masked(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Each key with its effective value, secrets masked, for the log at start."""
+    """Each key with its effective value, secrets masked, for the log at startup."""
     for key in setting_names(Settings):
         value: Any = settings
         for part in key.split("."):
@@ -330,12 +330,12 @@ def database_url(settings: Settings) -> URL:
 
 
 def is_section(field: FieldInfo) -> bool:
-    """Whether a field holds keys of its own."""
+    """Whether a field is a section, with keys of its own."""
     return isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
 
 
 def setting_names(model: type[BaseModel], prefix: str = "", only: str = "") -> Iterator[str]:
-    """The names of all settings, as in ``broker.url``; those of one section with ``only``."""
+    """The names of all settings, such as ``broker.url``, or only those of the section ``only``."""
     for name, field in model.model_fields.items():
         if only and name != only:
             continue
