@@ -1,115 +1,115 @@
 """The Sparkle-M handler: ``faust -A sparkle_app worker``.
 
-The files in the order of a record's way; each begins with what it does:
+All packages and modules; the docstring of each describes what it does:
 
-    worker/             starts, watches and ends a worker
-      application         the composition root: the only file that knows all parts
-      faust_options       what Faust is told
-      parts               what agents and web share, built in one order
-      startup             what is checked and awaited before the first record
-      broker_watchdog     ready; the broker is unreachable; it is back
-      shutdown            exit within bounded time
-    ingest/             from a plugin topic to raw rows
-      agent               a batch of records: decrypt, store, forward, acknowledge
-      decryption_pool     decrypt and validate, in processes
-      sql_writer          raw rows, through the plugin
-      forwarder           samples for the aggregates
+    worker/             a worker process
+      application         composition root: declares agents and tables, builds the parts
+      faust_options       options of the Faust application
+      parts               the parts that agents and web server share
+      startup             checks, waits for database and broker, creates tables and topics
+      broker_watchdog     logs when the worker is ready and when the broker is unreachable
+      shutdown            exit after the shutdown timeout
+    ingest/             from a plugin topic to stored readings
+      agent               pipeline: decrypt, store, forward, acknowledge
+      decryption_pool     processes that decrypt and validate
+      sql_writer          inserts readings through their plugins
+      forwarder           produces samples
     envelope/           the collectors' records
-      v1                  parse and decrypt
-      keyring             the private keys
-      rsa                 one reading at a time
-      rsa_multibuffer     eight at once
+      v1                  parsing and decryption
+      keyring             private keys
+      rsa                 RSA decryption, one payload at a time
+      rsa_multibuffer     eight payloads at once
       clock               event time
-    dead_letters/       records that can never be readings
-      message             what a dead letter holds
-      publisher           writes them, with a circuit breaker
-      reader              lists them
+    dead_letters/       records that can never be stored
+      message             contents of a dead letter
+      publisher           produces dead letters and tombstones; circuit breaker
+      reader              reads the dead-letter topic
     sealed/             the handler's own encrypted messages
       cipher              AES-256-GCM
-      internal_key        its key
-      samples             what the ingest agent tells the aggregate agent
+      internal_key        the key
+      samples             values of samples topics
     aggregate/          from samples to aggregates
-      agent               a batch of samples: count, write to the table and to SQL, acknowledge
-      aggregator          the rule that keeps aggregates exact
-      table               Faust's table of buckets
-      windows             rolling windows
-    audit/              are the aggregates those of the raw rows?
-      auditor             compare and repair
-      confirmation        which differences are there to stay
+      agent               pipeline: count, write to the table and to SQL, acknowledge
+      aggregator          exact counting in buckets
+      table               bucket table and its changelog topic
+      windows             merges buckets into windows
+    audit/              comparison of aggregates with stored readings
+      auditor             compares and repairs
+      confirmation        distinguishes lasting differences from transient ones
     web/                HTTP
-      parts               what the web is given
-      routing             requests to routes
-      authentication      who may ask
-      health              is this worker at work?
-      partition_router    which worker holds a host
-      problems            errors, RFC 9457
-      port                can the address be listened on?
+      parts               the parts that the web server gets
+      routing             registers the routes
+      authentication      bearer token
+      health              health checker
+      partition_router    finds the worker that owns a host
+      problems            errors as RFC 9457 problem details
+      port                checks that the port is free
       api/              /api/v1
-        routes              all of them, in one table
-        parameters          of the query
-        responses           their shapes
-        window_queries      from the tables of all workers
-        history             from SQL
-        openapi             the document
-    plugin_api          all that a plugin's author imports
-    plugin/             finding plugins
-      manifest            what a package is, without importing it
-      discovery           its server half
-      legacy              packages for the earlier handler
+        routes              table of all routes
+        parameters          query parameters
+        responses           response schemas
+        window_queries      windows, from the bucket tables of all workers
+        history             time series, from SQL
+        openapi             OpenAPI document
+    plugin_api          the public API for plugin authors
+    plugin/             loading of plugins
+      manifest            reads manifests without importing the package
+      discovery           finds packages and imports their server halves
+      legacy              packages written for the earlier handler
     storage/            SQL
-      engine              the connection
-      errors              what an error of the database means
-      dialects/           one file a database
-        base                what is asked of a database
-        postgresql          PostgreSQL, with psycopg2
+      engine              connections and transactions
+      errors              classification of errors
+      dialects/           one file for each database
+        base                interface
+        postgresql          PostgreSQL
         sqlite              SQLite
-      models              the tables of a plugin
-      readings            raw readings
-      aggregates          aggregates
+      models              tables of a plugin
+      readings            inserts and reads readings
+      aggregates          writes and reads aggregates
       bulk                many rows in one statement
-      statements          what statements share
-    kafka/              Kafka, and Faust's part of it
-      connection          TLS and the login
-      admin               topics are created and checked
-      topology            names of topics, partitions of hosts
-      consumer            no record is skipped in a rebalance
-      membership          this worker's place in the consumer group
-      record_batches      many records travel through Faust as one message
+      statements          common parts of statements
+    kafka/              Kafka
+      connection          TLS, SASL, diagnosis of failures
+      admin               creates and checks topics
+      topology            topic names, partitions of hosts
+      consumer            batching consumer
+      membership          generation, assigned partitions, last heartbeat
+      record_batches      many records as one Faust message
       streams             batches of a stream
-      publisher           writing to own topics
-    collector_config/   config.tar.xz and its key
-      making              both, or neither
-      archive             the members of the archive
+      publisher           produces to the handler's own topics
+    collector_config/   config archive and key pair
+      making              creates both
+      archive             members of the archive
     cli/                faust -A sparkle_app NAME
-      sparkle             the command of that name
-      base                exit codes, and one line for a fault
-      check               is everything there that a worker needs?
-      verify              compare aggregates with raw rows
-      rebuild             repair them
-      audit               what both share
-      dead_letters        list dead letters
-      replay              send them through again
-      dead_letter_filters which of them
-      gen_config          a config for collectors, also as gen_config.py
-      prompts             what it asks
-      messages            in English and Russian
-    runtime/            what every process needs
-      metrics             for Prometheus
-      logging             which lines, and where to
-      retry               with backoff
-      process             its end
-      folders             can they be written?
-      version             the version
+      sparkle             the sparkle command
+      base                exit codes and errors
+      check               checks configuration, broker and database
+      verify              compares aggregates with stored readings
+      rebuild             recomputes aggregates that differ
+      audit               common parts of verify and rebuild
+      dead_letters        lists dead letters
+      replay              replays dead letters
+      dead_letter_filters options that select dead letters
+      gen_config          creates a config for collectors; also gen_config.py
+      prompts             interactive questions of gen_config
+      messages            its texts in English and Russian
+    runtime/            infrastructure of every process
+      metrics             Prometheus metrics
+      logging             logging configuration
+      retry               retry with backoff
+      process             exit
+      folders             checks for write access
+      version             version of the package
     config/             settings
-      settings            every key and rule
-      loading             the file and the environment
-      reference           docs/settings.md
-    model/              what all rooms speak of
-      errors              three fates of a failure
-      record              a record, and what became of it
-      reading             one reading: decrypted, and as SQL holds it
-      sample              one stored reading, as an aggregate needs it
-      buckets             what an aggregate is
+      settings            keys and rules
+      loading             file and environment variables
+      reference           generates docs/settings.md
+    model/              types that all packages share
+      errors              the three kinds of failure
+      record              records and outcomes
+      reading             readings, decrypted and stored
+      sample              samples
+      buckets             buckets and statistics
       time                microseconds since 1970
 """
 
@@ -120,7 +120,7 @@ from sparkle_app.runtime.version import __version__ as __version__
 
 
 def __getattr__(name: str) -> Any:
-    """``sparkle_app.app``, made on first use, for Faust's command line."""
+    """``sparkle_app.app``, created on first use, for Faust's command line."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from sparkle_app.cli import add_commands
@@ -130,8 +130,8 @@ def __getattr__(name: str) -> Any:
 
     try:
         app = create_app(load_settings())
-    except ConfigurationError as fault:
-        sys.exit(str(fault))
+    except ConfigurationError as error:
+        sys.exit(str(error))
     globals()["app"] = app
     add_commands()
     return app

@@ -1,1 +1,1 @@
-"""What every process needs: metrics, logging, retry, process (its end), folders."""
+"""Infrastructure of every process: metrics, logging, retry, process (exit), folders."""

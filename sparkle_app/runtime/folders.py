@@ -1,10 +1,10 @@
-"""Folders that are written to, looked at without making them."""
+"""Checks whether a folder can be written to, without creating it."""
 
 import os
 from pathlib import Path
 
 
 def blocking_path(folder: Path) -> Path | None:
-    """What keeps a folder from being written, or made: a file, or a folder without the right; or None."""
+    """The path that prevents creating or writing to a folder: a file, or a folder that is not writable; or None."""
     nearest = next(each for each in (folder, *folder.parents) if each.exists())
     return None if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) else nearest

@@ -1,4 +1,4 @@
-"""Ending the process."""
+"""Exit of the process."""
 
 import logging
 import os
@@ -9,9 +9,9 @@ logger = logging.getLogger(__name__)
 
 
 def exit_process(message: str, code: int = 1) -> NoReturn:
-    """End the process at once with a clear line. What was not acknowledged is delivered again to another worker.
+    """Log one line and exit at once. Records that were not acknowledged are redelivered.
 
-    Not through an exception: Faust would acknowledge the batch under way, or wait for it without end.
+    Raising an exception is not enough: Faust would acknowledge the current batch, or wait for it without a limit.
     """
     logger.critical("%s", message)
     logging.shutdown()

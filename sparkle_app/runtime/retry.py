@@ -1,4 +1,4 @@
-"""Waiting out what may mend itself."""
+"""Retry with backoff."""
 
 import asyncio
 import logging
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 async def retry(stage: Stage, metrics: Metrics, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Call ``attempt`` until it does not raise :class:`TransientError`, waiting longer each time.
+    """Call ``attempt`` until it does not raise :class:`TransientError`, and return its result.
 
     Arguments:
         stage: for the log and the metric.
-        attempt: must change nothing when it is repeated after it had already succeeded.
+        attempt: must be idempotent, since it may have succeeded before it raised.
     """
     wait = FIRST_WAIT
     while True:
         try:
             return await attempt()
-        except TransientError as fault:
+        except TransientError as error:
             metrics.retries.labels(stage).inc()
-            logger.warning("%s waits %.1f s and tries again: %s", stage, wait, fault)
-        # Not all workers at once, when what they all wait for comes back.
+            logger.warning("%s: retrying in %.1f s: %s", stage, wait, error)
+        # Random, so that workers do not retry all at once.
         await asyncio.sleep(wait * random.uniform(0.8, 1.2))
         wait = min(wait * 2, MAX_WAIT)

@@ -1,4 +1,1 @@
-"""Starting, watching and ending a worker.
-
-application (the composition root; faust_options), parts, startup, broker_watchdog, shutdown.
-"""
+"""A worker: application (the composition root), faust_options, parts, startup, broker_watchdog, shutdown."""

@@ -1,4 +1,4 @@
-"""The composition root: :func:`create_app` declares tables and agents, :class:`SparkleApp` starts and ends."""
+"""The composition root: :func:`create_app` declares tables and agents, :class:`SparkleApp` builds the parts."""
 
 import logging
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.parts import Parts
-from sparkle_app.worker.shutdown import exit_within_grace_period
+from sparkle_app.worker.shutdown import start_shutdown_timeout
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +42,10 @@ logger = logging.getLogger(__name__)
 class SparkleApp(faust.App):
     """The Faust application.
 
-    Arguments:
-        settings: nothing is connected, and no secret is read, before a worker starts.
-        plugins: the installed plugins.
+    It connects to nothing, and reads no key, before a worker starts.
 
     Raises:
-        ConfigurationError: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
 
     def __init__(self, settings: Settings, plugins: InstalledPlugins) -> None:
@@ -63,44 +61,44 @@ class SparkleApp(faust.App):
 
     @property
     def parts(self) -> Parts:
-        """The parts of a worker that has begun to start."""
+        """The parts of the worker, which exist once it has started."""
         assert self._parts, "the worker has not been started"
         return self._parts
 
     @property
     def dead_letters(self) -> DeadLetterPublisher:
-        """One for all topics: what is limited is what a worker sends."""
+        """The dead-letter publisher: one for all topics, since the circuit breaker limits the worker as a whole."""
         assert self._dead_letters, "the worker has not been started"
         return self._dead_letters
 
     @property
     def buckets(self) -> Mapping[str, BucketTable]:
-        """Each plugin's table by NAME."""
+        """The bucket tables, by NAME of the plugin."""
         seconds = self.settings.aggregates.bucket_seconds
         tables = cast(Mapping[str, BucketTable], self.tables)
         return {name: tables[topology.table_name(name, seconds)] for name in self.plugins.installed}
 
     def own_topic(self, name: str) -> Any:
-        """A topic whose records the handler decodes itself: Faust acknowledges unseen what it cannot decode."""
+        """A topic of bytes, which the agents decode: Faust silently acknowledges records that it cannot decode."""
         return self.topic(
             name, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw"
         )
 
     def publisher(self, topic: str) -> TopicPublisher:
-        """Writes to one of the handler's own topics."""
+        """A publisher for one of the handler's own topics."""
         return TopicPublisher(self.own_topic(topic))
 
     async def pause_flow(self, *_: Any, **__: Any) -> None:
-        """Called when tables are recovered: fetch nothing until Faust has gone back to the committed offsets.
+        """Called after recovery: stop fetching until Faust has sought to the committed offsets.
 
-        What it fetches before that is thrown away.
+        Faust discards the records that it fetches before that.
         """
         consumer = cast(Consumer, self.consumer)
         if consumer.flow_active:
             consumer.stop_flow()
 
     def _new_transport(self) -> BatchingTransport:
-        # By name: Faust asks for its transport before there is any table.
+        # By name, since Faust creates its transport before the tables exist.
         app_id, seconds = self.settings.app_id, self.settings.aggregates.bucket_seconds
         changelogs = [topology.changelog_topic(app_id, name, seconds) for name in self.plugins.installed]
         return BatchingTransport(
@@ -111,22 +109,22 @@ class SparkleApp(faust.App):
         )
 
     async def on_first_start(self) -> None:
-        """Build the parts, wait for what the worker needs, and make what it writes to; or end with one line."""
+        """Build the parts, wait for database and broker, create tables and topics; exit with one line if this fails."""
         settings = self.settings
         try:
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
             recent = await startup.connect(settings, self.plugins, self._parts.engine)
-        except ConfigurationError as fault:
-            exit_process(str(fault))
+        except ConfigurationError as error:
+            exit_process(str(error))
         self._dead_letters = DeadLetterPublisher(
             self.publisher(topology.dead_letter_topic(settings.app_id)),
             settings.dead_letters.per_minute,
             self.metrics,
             recent=recent,
         )
-        # Faust starts the web server when the tables are recovered.
+        # Faust starts the web server after the recovery of tables.
         web_parts = WebParts(
             settings=settings,
             plugins=self.plugins.installed,
@@ -139,21 +137,21 @@ class SparkleApp(faust.App):
         add_routes(cast(Web, self.web).web_app.router, web_parts)
 
     async def on_started(self) -> None:
-        """Look after the broker, also while tables are recovered."""
+        """Start the watchdog, which runs during recovery as well."""
         self.add_future(watch(self.group, self.settings.broker.url))
         await super().on_started()
 
     async def on_stop(self) -> None:
-        """Leave in bounded time, whatever the database does: redelivery does the rest."""
-        exit_within_grace_period(lambda: self.crashed)
+        """Stop within the shutdown timeout, even if the database does not answer."""
+        start_shutdown_timeout(lambda: self.crashed)
         await super().on_stop()
 
 
 def create_app(settings: Settings) -> SparkleApp:
-    """The Faust application for these settings, with a table and agents for each plugin.
+    """Create the Faust application: an agent for each plugin topic, a table and an agent for each plugin.
 
     Raises:
-        ConfigurationError: when a file of ``broker.tls`` or the folder of plugins cannot be used.
+        ConfigurationError: if a file of ``broker.tls`` or the plugins folder cannot be used.
     """
     app = SparkleApp(settings, load_plugins(settings.plugins))
     for plugin in app.plugins.installed.values():
@@ -164,10 +162,10 @@ def create_app(settings: Settings) -> SparkleApp:
 
 
 def _add_ingest(app: SparkleApp, topic: str) -> None:
-    """One agent for each topic that collectors send to."""
+    """Add the ingest agent of a plugin topic."""
 
     async def ingest(stream: StreamT[Any]) -> None:
-        """Decrypts records, stores raw readings, and forwards them to the aggregates."""
+        """Decrypts records, stores readings, and forwards samples."""
         settings = app.settings
         plugins = app.plugins.by_name
         samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in plugins}
@@ -188,13 +186,13 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
 
 
 def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
-    """One table and one agent for each plugin's aggregates."""
+    """Add the bucket table and the aggregate agent of a plugin."""
     settings = app.settings
     name = plugin.name
     table = BucketTable(
         app,
         name=topology.table_name(name, settings.aggregates.bucket_seconds),
-        help=f"Buckets of {name}: what the rolling windows are merged from.",
+        help=f"Buckets of {name}, from which windows are merged.",
         cipher=lambda: app.parts.cipher,
         host_partitions=settings.broker.partitions,
     )
@@ -224,7 +222,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
         await pipeline().restore()
 
     async def aggregate(stream: StreamT[Any]) -> None:
-        """Counts stored readings in buckets of event time, in the table and in SQL."""
+        """Counts samples in buckets, and writes the buckets to the table and to SQL."""
         await pipeline().run(stream)
 
     table.on_recover(restore)

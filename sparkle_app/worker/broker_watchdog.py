@@ -1,4 +1,4 @@
-"""What a worker says while it runs: that it is ready, that the broker is away, and that it is back."""
+"""The watchdog: logs when the worker is ready, when the broker is unreachable, and when it answers again."""
 
 import asyncio
 import logging
@@ -12,55 +12,56 @@ logger = logging.getLogger(__name__)
 
 
 class BrokerWatchdog:
-    """How long the broker has been silent, and what there is to say about it.
+    """How long the broker has not answered, and what to log about it.
 
-    It is counted in looks, not by a clock: a worker that was suspended has not listened.
+    Time is counted in polls, not by a clock: while a worker is suspended, no time passes for the watchdog.
 
     Arguments:
-        broker: its address.
+        broker: its address, for the log.
     """
 
     def __init__(self, broker: str) -> None:
         self._broker = broker
-        self._heard_at = 0.0
-        self._silent = 0.0
-        self._said_at: float | None = None
+        self._last_heartbeat = 0.0
+        self._unanswered = 0.0
+        self._reported_at: float | None = None
 
     def poll(self, last_heartbeat: float, grace_period: float) -> str | None:
-        """To be called every POLL_SECONDS; returns the line to log, if it is time for one.
+        """Compare the last heartbeat with that of the previous poll. Must be called every POLL_SECONDS.
 
         Arguments:
-            last_heartbeat: when the broker was heard last, by any clock.
-            grace_period: seconds of silence that mean nothing.
+            last_heartbeat: time of the last answered heartbeat, by any clock.
+            grace_period: seconds without a heartbeat after which the broker counts as unreachable.
+
+        Returns:
+            The line to log, or None.
         """
-        silent, self._silent = self._silent, self._silent + POLL_SECONDS
-        if last_heartbeat != self._heard_at:
-            self._heard_at, self._silent = last_heartbeat, 0.0
-            if self._said_at is None:
+        unanswered, self._unanswered = self._unanswered, self._unanswered + POLL_SECONDS
+        if last_heartbeat != self._last_heartbeat:
+            self._last_heartbeat, self._unanswered = last_heartbeat, 0.0
+            if self._reported_at is None:
                 return None
-            self._said_at = None
-            return f"the broker at {self._broker} answers again, after {silent:.0f} s"
-        if self._silent < (grace_period if self._said_at is None else self._said_at + REMINDER_SECONDS):
+            self._reported_at = None
+            return f"the broker at {self._broker} answers again after {unanswered:.0f} s"
+        due = grace_period if self._reported_at is None else self._reported_at + REMINDER_SECONDS
+        if self._unanswered < due:
             return None
-        self._said_at = self._silent
-        return (
-            f"the broker at {self._broker} has not answered for {self._silent:.0f} s;"
-            " this worker waits for it, and the records wait there"
-        )
+        self._reported_at = self._unanswered
+        return f"the broker at {self._broker} has not answered for {self._unanswered:.0f} s; waiting for it"
 
 
 async def watch(group: Membership, broker: str) -> None:
-    """Say once that the worker is ready, and when the broker is away and back, for as long as the worker runs.
+    """Poll the consumer as long as the worker runs, and log changes.
 
     Arguments:
-        broker: its address.
+        broker: its address, for the log.
     """
     ready = False
     watchdog = BrokerWatchdog(broker)
     while True:
         if not ready and group.complete and group.in_session:
             ready = True
-            logger.info("ready; the web answers at %s", group.url)
+            logger.info("ready; serving HTTP at %s", group.url)
         if line := watchdog.poll(group.last_heartbeat, group.grace_period):
             logger.warning("%s", line)
         await asyncio.sleep(POLL_SECONDS)

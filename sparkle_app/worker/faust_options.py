@@ -1,4 +1,4 @@
-"""What Faust is told: the options of its application."""
+"""The options of the Faust application."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from sparkle_app.runtime.logging import logging_config
 from sparkle_app.web.routing import middlewares
 
 _HEARTBEAT_SECONDS = 5
-# A topic that gets more partitions is looked at so often; by default records would wait there for five minutes.
+# Interval for detecting new partitions of a topic; with the default, their records would wait up to five minutes.
 _NEW_PARTITIONS_SECONDS = 20
 
 
 class QuietWorker(faust.Worker):
-    """A worker without Faust's spinner, whose control characters would stand in logs."""
+    """A worker without Faust's spinner, which writes control characters to the log."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -29,7 +29,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
     """The options of ``faust.App`` for these settings.
 
     Raises:
-        ConfigurationError: when a file of ``broker.tls`` cannot be used.
+        ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     return dict(
         broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
@@ -39,12 +39,12 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         store="memory://",
         topic_partitions=settings.broker.partitions,
         topic_replication_factor=settings.broker.replication,
-        # Every topic is created by startup.prepare, with one number of partitions.
+        # startup.connect creates the topics, all with the same number of partitions.
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
         stream_buffer_maxsize=MAX_BUFFERED_BATCHES,
-        # A batch that is under way when partitions change hands is delivered again; waiting for it could be endless.
+        # In a rebalance, Faust would wait for pending batches without a limit. They are redelivered instead.
         stream_wait_empty=False,
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,

@@ -1,4 +1,4 @@
-"""What the agents and the web of one worker share."""
+"""The parts that the agents and the web server of a worker share."""
 
 import gc
 import logging
@@ -16,7 +16,7 @@ from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
 from sparkle_app.storage.engine import make_engine, max_writers
 
-# So that one slow statement does not hold up the others.
+# Several, so that one slow statement does not block the others.
 _DATABASE_THREADS = 8
 
 logger = logging.getLogger(__name__)
@@ -29,29 +29,29 @@ class Parts:
     keyring: Keyring
     """The private keys."""
     cipher: Cipher
-    """Encrypts internal topics."""
+    """Encrypts and decrypts sealed messages."""
     pool: DecryptionPool
-    """Decrypts, for all plugin topics."""
+    """The processes that decrypt the records of all plugin topics."""
     engine: Engine
-    """The database; not connected before its first use."""
+    """The database; connects on first use."""
     readers: ThreadPoolExecutor
-    """The threads in which HTTP requests read from the database."""
+    """Threads in which HTTP requests read from the database."""
     writers: ThreadPoolExecutor
-    """The threads in which the agents read from and write to the database."""
+    """Threads in which agents read from and write to the database."""
 
 
 def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
-    """Read the keys, fork the processes that decrypt, then make what runs in threads: never the other way round.
+    """Load the keys, fork the decryption pool, then create the threads: forking is not safe once threads run.
 
     Arguments:
         plugins: the server halves of the installed plugins, by NAME.
 
     Raises:
-        ConfigurationError: when a key is missing or cannot be read, or the folder of an SQLite file cannot be made.
+        ConfigurationError: if a key is missing or cannot be read, or the folder of an SQLite file cannot be created.
     """
     keyring = Keyring(settings.certs)
     cipher = Cipher(internal_key(settings.certs))
-    # All that was imported stays: to look through it again and again would halt the event loop for 60 ms.
+    # Imported modules are never freed. If every full collection scanned them, it would block the event loop for 60 ms.
     gc.collect()
     gc.freeze()
     if settings.ingest.multibuffer:

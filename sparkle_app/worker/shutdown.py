@@ -1,4 +1,4 @@
-"""How a worker ends."""
+"""The shutdown timeout of a worker."""
 
 import logging
 import os
@@ -6,20 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 
-GRACE_SECONDS = 12
+SHUTDOWN_SECONDS = 12
 
 logger = logging.getLogger(__name__)
 
 
-def exit_within_grace_period(crashed: Callable[[], bool]) -> None:
-    """End the process in bounded time, even if a thread hangs in the database; with 1 where it ``crashed``."""
+def start_shutdown_timeout(crashed: Callable[[], bool]) -> None:
+    """Exit after SHUTDOWN_SECONDS, whatever other threads wait for; with exit code 1 if the worker has ``crashed``."""
 
-    def watch() -> None:
-        time.sleep(GRACE_SECONDS)
+    def exit_late() -> None:
+        time.sleep(SHUTDOWN_SECONDS)
         logger.warning(
-            "still not stopped after %d s: leaving; what was not acknowledged will be delivered again",
-            GRACE_SECONDS,
+            "not stopped after %d s: exiting; records that were not acknowledged will be redelivered",
+            SHUTDOWN_SECONDS,
         )
         os._exit(1 if crashed() else 0)
 
-    threading.Thread(target=watch, name="leave-soon", daemon=True).start()
+    threading.Thread(target=exit_late, name="shutdown-timeout", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What a worker does before it takes its first record: check what it needs, wait for it, make what it writes to."""
+"""Startup of a worker: check the configuration, wait for database and broker, create tables and topics."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
-_SAY_EVERY = 3.0
+_LOG_SECONDS = 3.0
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -34,10 +34,11 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     """Check what needs no connection, and build the parts.
 
     Arguments:
-        web_bind: address to listen on; Faust's command line can set it as well.
+        web_bind: address to listen on: ``web.host``, unless Faust's command line overrides it.
+        web_port: port to listen on.
 
     Raises:
-        ConfigurationError: naming what is wrong.
+        ConfigurationError: if the worker cannot work as it is configured.
     """
     logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
     settings.web.require_token(web_bind, "--web-bind")
@@ -56,89 +57,98 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
 
 
 async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> int:
-    """Wait for the database and the broker, and make the tables and topics that are not there yet.
+    """Wait for the database and the broker, and create missing tables and topics.
 
     Returns:
-        How many dead letters any worker sent in the last minute.
+        The number of dead letters that all workers produced in the last minute.
 
     Raises:
-        ConfigurationError: naming what does not answer, or does not fit.
+        ConfigurationError: if one of them does not answer in time, or does not match the configuration.
     """
     url = database_url(settings).render_as_string(hide_password=True)
     await wait_for(
         f"the database at {url}",
         "database.url",
         settings.database.wait_seconds,
-        lambda: _reach_database(engine),
+        lambda: _create_tables(engine),
     )
     return await wait_for(
         f"the broker at {settings.broker.url}",
         "broker.url",
         settings.broker.wait_seconds,
-        lambda: _reach_broker(settings, plugins),
+        lambda: _create_topics(settings, plugins),
     )
 
 
 def check_data_folder(folder: Path) -> None:
-    """The folder of the worker's own files can be written, or made.
+    """Check that the folder for the worker's own files can be created and written to.
 
     Raises:
-        ConfigurationError: when it cannot.
+        ConfigurationError: if it cannot.
     """
     if blocking := blocking_path(folder):
-        raise _data_fault(f"{blocking}, which is {'not to be written' if blocking.is_dir() else 'a file'}")
+        raise _unusable_data_folder(
+            f"{blocking}, which is {'not writable' if blocking.is_dir() else 'a file'}"
+        )
 
 
 def create_data_folder(folder: Path) -> None:
-    """Make the folder of the worker's own files, or exit_process with one line."""
+    """Create the folder for the worker's own files, or exit with one line."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        exit_process(str(_data_fault(f"{folder}: {error.strerror}")))
+        exit_process(str(_unusable_data_folder(f"{folder}: {error.strerror}")))
 
 
-def _data_fault(found: str) -> ConfigurationError:
+def _unusable_data_folder(found: str) -> ConfigurationError:
     return ConfigurationError(
-        "data", expected="a folder that can be written", found=found, hint="set SPARKLE_DATA to another"
+        "data", expected="a writable folder", found=found, hint="set SPARKLE_DATA to another folder"
     )
 
 
 async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` gives once it raises no TransientError; with a line every few seconds.
+    """Repeat ``attempt`` until it does not raise TransientError, and return its result.
+
+    Logs a line every few seconds.
+
+    Arguments:
+        what: what it waits for, for the log.
+        setting: the setting to name in the error.
 
     Raises:
         ConfigurationError: after ``seconds``.
     """
     deadline = time.monotonic() + seconds
-    said = 0.0
+    logged_at = 0.0
     while True:
         try:
-            # What hangs is given up as well; a database that hangs does so in a thread.
-            return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _SAY_EVERY))
+            # An attempt that hangs is abandoned; a call to the database then goes on in its thread.
+            return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _LOG_SECONDS))
         except (TransientError, TimeoutError) as error:
-            fault = error if isinstance(error, TransientError) else "no answer"
+            cause = error if isinstance(error, TransientError) else "no answer"
             now = time.monotonic()
             if now >= deadline:
                 raise ConfigurationError(
                     setting,
                     expected=f"{what} within {seconds:g} s",
-                    found=str(fault),
+                    found=str(cause),
                     hint="start it, or correct the setting",
                 ) from error
-            if now - said >= _SAY_EVERY:
-                said = now
-                logger.warning("waiting for %s, up to %.0f s more: %s", what, deadline - now, fault)
+            if now - logged_at >= _LOG_SECONDS:
+                logged_at = now
+                logger.warning("waiting for %s for another %.0f s: %s", what, deadline - now, cause)
         await asyncio.sleep(0.5)
 
 
-async def _reach_database(engine: Engine) -> None:
+async def _create_tables(engine: Engine) -> None:
     try:
         await asyncio.to_thread(create_tables, engine)
     except (SQLAlchemyError, OSError) as error:
         raise transient_error(error) from error
 
 
-async def _reach_broker(settings: Settings, plugins: InstalledPlugins) -> int:
+async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> int:
+    """Returns the number of dead letters that all workers produced in the last minute."""
     specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
     await create_topics(settings.broker, specs)
     try:

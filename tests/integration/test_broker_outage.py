@@ -32,7 +32,7 @@ def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
         worker.start()
         worker.wait_ready()
         log = worker.process.log
-        eventually(log.read_text, lambda text: f"ready; the web answers at {worker.url}\n" in text)
+        eventually(log.read_text, lambda text: f"ready; serving HTTP at {worker.url}\n" in text)
         produce(broker.bootstrap, workspace.topic, records[:10])
         eventually(lambda: count(database, "temperature_readings"), lambda found: found == 10)
         before = len(log.read_text())
@@ -42,7 +42,7 @@ def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
         # Ten more seconds of the client's attempts.
         time.sleep(10)
         broker.start()
-        back = f"the broker at {broker.bootstrap} answers again, after"
+        back = f"the broker at {broker.bootstrap} answers again after"
         eventually(log.read_text, lambda text: back in text[before:], 60)
         produce(broker.bootstrap, workspace.topic, records[10:])
         eventually(lambda: count(database, "temperature_readings"), lambda found: found == 20, 60)

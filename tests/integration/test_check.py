@@ -35,7 +35,7 @@ def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, da
     (workspace.folder / "file").touch()
     no_folder = workspace.environment(broker.bootstrap, database_url, data=workspace.folder / "file" / "data")
     assert (
-        f"FAULT data: data: expected a folder that can be written, found {workspace.folder}/file, which is a file"
+        f"FAULT data: data: expected a writable folder, found {workspace.folder}/file, which is a file"
         in (run_command(no_folder, "check").stdout)
     )
     closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
@@ -95,4 +95,4 @@ def test_check_counts_the_brokers(broker: Broker, workspace: Workspace, tmp_path
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     checked = run_command(workspace.environment(broker.bootstrap, url, broker__replication=3), "check")
     assert checked.returncode == 1
-    assert "found 1 of the 3 brokers that broker.replication needs" in checked.stdout
+    assert "found 1 of the 3 brokers that broker.replication requires" in checked.stdout

@@ -63,7 +63,7 @@ def damaged(certs: Path) -> None:
         (lambda _: None, {}, "certs: expected private keys named rsa_key_<id>, found none"),
         (damaged, {}, "rsa_key_2: expected an RSA private key in PEM, found other content"),
         (Collector, {"broker__partitons": 3}, "SPARKLE_BROKER__PARTITONS: expected a known setting"),
-        (Collector, {"web__port_": 3}, "the nearest is web.port"),
+        (Collector, {"web__port_": 3}, "did you mean web.port?"),
         (Collector, {"database__url": "nonsense"}, "database.url: expected a SQLAlchemy URL"),
         (Collector, {"plugins": "/nowhere"}, "/nowhere: expected a folder of plugins, found no such folder"),
     ],
@@ -83,7 +83,7 @@ def test_the_data_folder_is_made_or_named(
     assert (tmp_path / "a" / "b" / "c").is_dir()
     (tmp_path / "file").touch()
     log = log_of(start_worker(ready=False, data=tmp_path / "file" / "data"))
-    assert f"data: expected a folder that can be written, found {tmp_path}/file/data: Not a directory;" in log
+    assert f"data: expected a writable folder, found {tmp_path}/file/data: Not a directory;" in log
 
 
 def test_a_busy_web_port_is_named(workspace: Workspace, start_worker: StartWorker) -> None:

@@ -1,4 +1,4 @@
-"""The parts joined: nothing is connected, and nothing is made, before a worker starts."""
+"""The composition root. Nothing is connected or created before a worker starts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sparkle_app.worker.application import SparkleApp, create_app
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
-def made(folder: Path, **settings: str) -> SparkleApp:
+def created(folder: Path, **settings: str) -> SparkleApp:
     folder.mkdir()
     lines = [f"plugins: {PLUGINS}", *(f"{key}: {value}" for key, value in settings.items())]
     (folder / "settings.yaml").write_text("\n".join(lines))
@@ -18,7 +18,7 @@ def made(folder: Path, **settings: str) -> SparkleApp:
 
 
 def test_each_topic_has_an_agent_and_each_plugin_an_agent_and_a_table(tmp_path: Path) -> None:
-    app = made(tmp_path / "one", app_id="mine")
+    app = created(tmp_path / "one", app_id="mine")
     agents = {agent.name: agent.channel.get_topic_name() for agent in app.agents.values()}
     assert agents == {
         "ingest-telemetry": "telemetry",
@@ -30,14 +30,15 @@ def test_each_topic_has_an_agent_and_each_plugin_an_agent_and_a_table(tmp_path: 
     assert changelogs == {"mine-Temperature-60s-changelog", "mine-PU_Workload-60s-changelog"}
 
 
-def test_several_apps_live_in_one_process_and_leave_nothing_on_disk(tmp_path: Path) -> None:
-    first, second = made(tmp_path / "one", app_id="first"), made(tmp_path / "two", app_id="second")
+def test_several_apps_in_one_process_are_independent_and_write_no_files(tmp_path: Path) -> None:
+    first = created(tmp_path / "one", app_id="first")
+    second = created(tmp_path / "two", app_id="second")
     assert first.metrics.registry is not second.metrics.registry
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["settings.yaml"]
 
 
-def test_faust_is_told_what_it_does_wrong_by_itself(tmp_path: Path) -> None:
-    conf = made(tmp_path / "one").conf
+def test_unsuitable_defaults_of_faust_are_overridden(tmp_path: Path) -> None:
+    conf = created(tmp_path / "one").conf
     assert conf.stream_wait_empty is False
     assert conf.topic_allow_declare is False
     assert (conf.web_router_enabled, conf.web_tables_enabled) == (False, False)
@@ -45,7 +46,7 @@ def test_faust_is_told_what_it_does_wrong_by_itself(tmp_path: Path) -> None:
     assert conf.producer_acks == -1
 
 
-def test_sparkle_app_makes_the_app_on_first_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_app_is_created_on_first_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sparkle_app
 
     (tmp_path / "settings.yaml").write_text(f"app_id: lazy\nplugins: {PLUGINS}\n")

@@ -1,4 +1,4 @@
-"""The maps of the code, checked against the tree."""
+"""The maps of the code match the source tree."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ FILES = {
 }
 
 
-def test_the_map_of_the_package_names_every_file_once_and_no_other() -> None:
+def test_the_package_docstring_lists_every_module_once() -> None:
     named: list[str] = []
     folders: list[str] = []
     for line in (sparkle_app.__doc__ or "").splitlines():
@@ -29,18 +29,18 @@ def test_the_map_of_the_package_names_every_file_once_and_no_other() -> None:
     assert sorted(named) == sorted(FILES)
 
 
-def test_the_architecture_names_files_that_exist_and_every_room() -> None:
+def test_the_architecture_page_names_existing_modules_and_every_package() -> None:
     text = ARCHITECTURE.read_text("utf-8")
     named = set(re.findall(r"`([a-z_/0-9]+)\.py`", text))
     assert sorted(named - FILES) == []
-    rooms = {path.partition("/")[0] for path in FILES}
-    assert sorted(room for room in rooms if not re.search(rf"\b{room}\b", text)) == []
+    packages = {path.partition("/")[0] for path in FILES}
+    assert sorted(package for package in packages if not re.search(rf"\b{package}\b", text)) == []
 
 
-def test_only_storage_asks_for_a_dialect() -> None:
-    asking = {
+def test_only_storage_depends_on_the_database_dialect() -> None:
+    found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
         if "dialect" in path.read_text("utf-8").lower()
     }
-    assert {file for file in asking if not file.startswith("storage/")} == {"__init__.py"}
+    assert {file for file in found if not file.startswith("storage/")} == {"__init__.py"}

@@ -1,8 +1,10 @@
+"""The handler's Prometheus metrics."""
+
 from sparkle_app.model.errors import Reason
 from sparkle_app.runtime.metrics import Metrics, Stage
 
 
-def test_every_metric_has_the_same_stages_and_reasons_from_the_start() -> None:
+def test_every_stage_and_reason_is_exposed_from_the_start() -> None:
     found: dict[str, set[str]] = {}
     for family in Metrics().registry.collect():
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""The parts of a worker are built in the order that forking needs."""
+"""The parts of a worker are built in an order that is safe for forking."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ from sparkle_app.config.loading import load_settings
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.worker.parts import build_parts
 
-# Prints the threads at each fork, then the processes that decrypt and whether the key was made.
+# Prints the running threads at each fork, then the number of forked processes and whether the key was created.
 BUILD = """
 import os, sys, threading
 from pathlib import Path
 from sparkle_app.worker.parts import build_parts
 from sparkle_app.config.loading import load_settings
 
-os.register_at_fork(before=lambda: print("fork beside", [each.name for each in threading.enumerate()]))
+os.register_at_fork(before=lambda: print("fork with", [each.name for each in threading.enumerate()]))
 parts = build_parts(load_settings(Path(sys.argv[1])), {})
 print(len(parts.pool._pool._processes), Path(sys.argv[1]).with_name("certs").joinpath("internal_key").exists())
 parts.pool.close()
@@ -27,7 +27,7 @@ parts.pool.close()
 
 
 @pytest.mark.parametrize("options", [(), ("-O",)])
-def test_processes_are_forked_before_any_thread_runs(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_processes_are_forked_before_threads_start(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "rsa_key_1").write_bytes(RSA.generate(2048).export_key())
     (tmp_path / "settings.yaml").write_text("ingest: {processes: 2}\n")
@@ -42,10 +42,10 @@ def test_processes_are_forked_before_any_thread_runs(tmp_path: Path, options: tu
         cwd=Path(__file__).parents[2],
     )
     assert built.returncode == 0, built.stderr
-    assert built.stdout.splitlines() == ["fork beside ['MainThread']"] * 2 + ["2 True"]
+    assert built.stdout.splitlines() == ["fork with ['MainThread']"] * 2 + ["2 True"]
 
 
-def test_without_keys_nothing_is_forked(tmp_path: Path) -> None:
+def test_missing_private_keys_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("{}\n")
     with pytest.raises(ConfigurationError, match="certs: expected private keys"):
         build_parts(load_settings(tmp_path / "settings.yaml"), {})
