@@ -1,4 +1,4 @@
-"""docker-compose.yaml: Compose would take it, nothing in it is open that should not be, and the handler can use it."""
+"""docker-compose.yaml is valid, exposes only protected ports, and fits the handler's settings."""
 
 import re
 import shutil
@@ -29,11 +29,11 @@ def validate(file: Path) -> int:
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
 
-def test_it_follows_the_schema(tmp_path: Path) -> None:
+def test_the_file_conforms_to_the_schema(tmp_path: Path) -> None:
     assert validate(FILE) == 0
-    wrong = tmp_path / "docker-compose.yaml"
-    wrong.write_text(FILE.read_text().replace("restart:", "restarts:"))
-    assert validate(wrong) == 1
+    invalid = tmp_path / "docker-compose.yaml"
+    invalid.write_text(FILE.read_text().replace("restart:", "restarts:"))
+    assert validate(invalid) == 1
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -44,14 +44,14 @@ def test_passwords_have_no_default(name: str) -> None:
     assert f"{name}=" in lines
 
 
-def test_each_profile_has_one_kafka_of_the_same_name(services: dict[str, Any]) -> None:
+def test_each_profile_has_one_broker_with_the_same_host_name(services: dict[str, Any]) -> None:
     assert {services[name]["profiles"][0]: name for name in KAFKA.values()} == KAFKA
     for name in KAFKA.values():
         assert services[name]["networks"]["default"]["aliases"] == ["kafka"]
         assert services["worker"]["depends_on"][name] == {"condition": "service_healthy", "required": False}
 
 
-def test_only_what_is_guarded_listens_beyond_this_machine(services: dict[str, Any]) -> None:
+def test_only_protected_ports_are_published_beyond_this_machine(services: dict[str, Any]) -> None:
     published = {name: service.get("ports", []) for name, service in services.items()}
     for name in KAFKA.values():
         assert published.pop(name) == ["0.0.0.0:9092:9092", "0.0.0.0:29092:29092", "127.0.0.1:9999:9999"]
@@ -62,13 +62,13 @@ def test_only_what_is_guarded_listens_beyond_this_machine(services: dict[str, An
             part.split(":") for part in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
         )
         assert (protocols["EXTERNAL"], protocols["DOCKER"]) == (protocol, protocol)
-        # Those who come without a name may do everything only where they cannot come from outside.
+        # Anonymous clients may be super users only if they cannot connect from outside.
         if profile == "tls":
             assert environment["KAFKA_SSL_CLIENT_AUTH"] == "required"
         assert ("User:ANONYMOUS" in environment["KAFKA_SUPER_USERS"]) == (profile != "plain")
 
 
-def test_the_address_for_collectors_can_be_set(services: dict[str, Any]) -> None:
+def test_the_address_for_collectors_is_configurable(services: dict[str, Any]) -> None:
     advertised = "KAFKA_ADVERTISED_LISTENERS"
     assert "EXTERNAL://172.16.0.2:9092" in services["kafka"]["environment"][advertised]
     other = compose({**GIVEN, "KAFKA_EXTERNAL_ADDRESS": "kafka.example.org"})["services"]
@@ -76,13 +76,13 @@ def test_the_address_for_collectors_can_be_set(services: dict[str, Any]) -> None
         assert "EXTERNAL://kafka.example.org:9092," in other[name]["environment"][advertised]
 
 
-def test_every_service_is_watched_and_started_again(services: dict[str, Any]) -> None:
+def test_every_service_has_a_health_check_and_is_restarted(services: dict[str, Any]) -> None:
     for service in services.values():
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"]
 
 
-def test_the_handler_takes_the_workers_settings(
+def test_the_workers_environment_contains_valid_settings(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in services["worker"]["environment"].items():
@@ -93,7 +93,7 @@ def test_the_handler_takes_the_workers_settings(
     assert services["worker"]["command"][-1].startswith('SPARKLE_WEB__PUBLIC_URL="http://$HOSTNAME:6066"')
 
 
-def test_the_image_holds_all_that_a_worker_and_its_packages_import(tmp_path: Path) -> None:
+def test_the_image_contains_everything_that_a_worker_and_its_plugins_import(tmp_path: Path) -> None:
     allowed = set(re.findall(r"(?m)^!(\S+)", (PROJECT / ".dockerignore").read_text()))
     copied = re.findall(r"(?m)^COPY (.+) \S+$", (PROJECT / "Dockerfile").read_text())
     for name in " ".join(copied).split():
@@ -101,11 +101,11 @@ def test_the_image_holds_all_that_a_worker_and_its_packages_import(tmp_path: Pat
         source = PROJECT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path)
     install(tmp_path / "plugins", "telemetry")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _LOAD], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert told.stdout.split() == ["Disks", "Doors", "Fans", "PU_Workload", "Pumps", "Temperature"], (
-        told.stderr
+    assert result.stdout.split() == ["Disks", "Doors", "Fans", "PU_Workload", "Pumps", "Temperature"], (
+        result.stderr
     )
 
 
