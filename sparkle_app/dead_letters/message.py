@@ -1,11 +1,12 @@
-"""Dead letters: what the dead-letter topic holds of a record, and how one is sent back through.
+"""The format of dead letters, and of the replay tokens of replayed records.
 
-A letter's value is the record's, as it came (still ciphertext); its key names where the record was, and its headers say
-why it was refused. A record too large for the topic (compressed, it was small) leaves a letter without its value: it
-stays in its own topic for as long as that keeps it.
+The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
+topic, partition and offset; headers contain the reason. If the record is too large for the dead-letter topic (its
+producer may have compressed it), the value is empty, and the record is available only in its own topic, until that
+topic's retention deletes it.
 
-The topic is compacted: a letter that is written again after a crash replaces itself, and one whose record became a row
-is withdrawn by a message without a value.
+The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
+deletes the dead letter of a record that was stored after a replay.
 """
 
 import hashlib
@@ -22,12 +23,12 @@ from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
 REPLAY_HEADER = "sparkle-replay"
 MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - 65_536
-"""Bytes; key and headers need room as well."""
+"""Bytes. Leaves room for key and headers."""
 _HEADER = "sparkle-{}"
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """What a record says of itself in clear; None where it does not say it."""
+    """Plaintext fields of a record; None where a field cannot be read."""
 
     config_id: Any = None
     hostname: Any = None
@@ -40,51 +41,51 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: Reason
     sender: Sender
     size: int
-    """Bytes of the record's value, also where the letter is without it."""
+    """Bytes of the record's value, even if the dead letter does not contain it."""
     index: int | None = None
-    """Which reading of the record it stands for; None: the record as a whole."""
+    """Which reading of the record; None: the whole record."""
 
     @property
     def whole(self) -> bool:
-        """Whether the letter holds the record's value."""
+        """Whether the dead letter contains the record's value."""
         return self.size == len(self.record.value)
 
 
 _sender = msgspec.json.Decoder(Sender)
-_position = msgspec.msgpack.Decoder(tuple[str, int, int, int])
+_origin = msgspec.msgpack.Decoder(tuple[str, int, int, int])
 
 
 def dead_letter_key(record: Record, index: int | None = None) -> bytes:
-    """``TOPIC/PARTITION/OFFSET`` of the record, and ``/INDEX`` where it is about one of its readings."""
-    part = "" if index is None else f"/{index}"
-    return f"{record.topic}/{record.partition}/{record.offset}{part}".encode()
+    """``TOPIC/PARTITION/OFFSET`` of the record, followed by ``/INDEX`` for one of its readings."""
+    suffix = "" if index is None else f"/{index}"
+    return f"{record.topic}/{record.partition}/{record.offset}{suffix}".encode()
 
 
 def dead_letter_value(record: Record) -> bytes:
-    """The record's value, or nothing where it is too large."""
+    """The record's value; empty if it is larger than :data:`MAX_VALUE_BYTES`."""
     return record.value if len(record.value) <= MAX_VALUE_BYTES else b""
 
 
-def dead_letter_headers(record: Record, bad: InvalidRecordError) -> dict[str, bytes]:
-    """Why the record was refused, and where it was."""
+def dead_letter_headers(record: Record, error: InvalidRecordError) -> dict[str, bytes]:
+    """The reason, and the origin of the record."""
     fields = {
-        "reason": bad.reason.value,
+        "reason": error.reason.value,
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": to_millis(record.received_at),
         "size": len(record.value),
     }
-    if bad.index is not None:
-        fields["index"] = bad.index
+    if error.index is not None:
+        fields["index"] = error.index
     return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
 
 
 def parse_dead_letter(value: bytes, headers: Mapping[str, bytes]) -> DeadLetter:
-    """The inverse of :func:`dead_letter_headers`.
+    """A dead letter from its value and headers; the inverse of :func:`dead_letter_headers`.
 
     Raises:
-        ValueError: when it is no letter of this handler.
+        ValueError: if it was not produced by the handler.
     """
     try:
         reason, topic, partition, offset, timestamp, size = (
@@ -100,19 +101,19 @@ def parse_dead_letter(value: bytes, headers: Mapping[str, bytes]) -> DeadLetter:
 
 
 def make_replay_token(record: Record, cipher: Cipher) -> bytes:
-    """What goes in the header :data:`REPLAY_HEADER` of a record that is sent back: its place and time.
+    """The value of the header :data:`REPLAY_HEADER`: the record's original topic, partition, offset and timestamp.
 
-    Sealed for this value: nobody who can only write to the topic can move a record in time, or have another's letter
-    withdrawn.
+    The token is encrypted, and valid for this value only. So somebody who can only write to the topic can neither
+    change the timestamp of a record nor cause a tombstone for another dead letter.
     """
-    place = (record.topic, record.partition, record.offset, to_millis(record.received_at))
-    return cipher.encrypt(msgspec.msgpack.encode(place), _associated_data(record.value))
+    origin = (record.topic, record.partition, record.offset, to_millis(record.received_at))
+    return cipher.encrypt(msgspec.msgpack.encode(origin), _associated_data(record.value))
 
 
 def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None:
-    """The record as it was at first; None when the token was not made for it by this handler."""
+    """The record with its original position and timestamp; None if the token is not valid for ``value``."""
     try:
-        topic, partition, offset, timestamp = _position.decode(cipher.decrypt(token, _associated_data(value)))
+        topic, partition, offset, timestamp = _origin.decode(cipher.decrypt(token, _associated_data(value)))
         return Record(topic, partition, offset, from_millis(timestamp), value, replayed=True)
     except DecryptionError:
         return None

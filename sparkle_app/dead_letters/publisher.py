@@ -1,4 +1,4 @@
-"""The dead-rejection topic: records that can never be readings, as they came (still ciphertext), with the reason."""
+"""The dead-letter publisher: produces dead letters and tombstones, and contains the circuit breaker."""
 
 import logging
 import time
@@ -12,24 +12,23 @@ from sparkle_app.model.record import Outcome, Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-
-
-# What a wrong or missing key makes of good records.
+# A wrong or missing private key gives valid records these reasons.
 _KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 
 
 class CircuitBreakerError(Exception):
-    """The circuit breaker: so many dead letters that the handler rather than the records must be wrong."""
+    """There are so many dead letters that the cause is probably the handler's configuration, not the records."""
 
 
 class DeadLetterPublisher:
-    """Sends bad records to the dead-rejection topic.
+    """Produces dead letters and tombstones.
 
     Arguments:
-        publisher: writes to the dead-rejection topic.
-        per_minute: how many rejections a minute are taken for the records' own fault.
-        clock: seconds, monotonic.
-        recent: rejections of the last minute, by whomever: a worker that is started again has not forgotten them.
+        publisher: publisher of the dead-letter topic.
+        per_minute: maximum number of dead letters per minute.
+        clock: monotonic time in seconds.
+        recent: dead letters of all workers in the last minute. They count against ``per_minute``, so a restart does
+            not reset the limit.
     """
 
     def __init__(
@@ -46,24 +45,24 @@ class DeadLetterPublisher:
         self._clock = clock
         self._recent: deque[float] = deque([clock()] * min(recent, per_minute))
 
-    def admit(self, rejections: Sequence[Rejection], records: int) -> None:
-        """Look at a batch's rejections, and count them against the limit, before any of them is sent.
+    def check_circuit_breaker(self, rejections: Sequence[Rejection], records: int) -> None:
+        """Count the rejections of a batch against the limits, before dead letters are produced for them.
 
         Arguments:
-            records: how many the batch has, good ones among them.
+            records: number of records in the batch, including valid ones.
 
         Raises:
-            CircuitBreakerError: when no key opens nine tenths of the batch, and these are at least a tenth of
-                ``per_minute``: they come again when the worker is started again, and stop it again. Or when there were
-                more than ``per_minute`` rejections in the last minute.
+            CircuitBreakerError: if no private key decrypts nine tenths of the batch, and these are at least a tenth of
+                ``per_minute``. After a restart the records are redelivered, and the worker exits again. Or if there
+                were more than ``per_minute`` dead letters in the last minute.
         """
-        undecryptable = [rejection for rejection in rejections if rejection.error.reason in _KEY_REASONS]
+        undecryptable = [each for each in rejections if each.error.reason in _KEY_REASONS]
         if len(undecryptable) * 10 >= max(self._per_minute, 9 * records):
             raise CircuitBreakerError(
                 f"certs: expected private keys that decrypt the records, found none for {len(undecryptable)} of"
-                f" {records} records of a batch, the last of them {_describe(undecryptable[-1])}; add the missing keys"
-                " and start the worker again: no record is lost, and none of these became a dead letter"
-                " (docs/operations.md describes how to skip them)"
+                f" {records} records of a batch, the last one {_origin_and_reason(undecryptable[-1])};"
+                " add the missing keys and restart the worker: no record is lost, and none of these became a dead"
+                " letter (docs/operations.md describes how to skip them)"
             )
         now = self._clock()
         while self._recent and self._recent[0] <= now - 60:
@@ -72,36 +71,36 @@ class DeadLetterPublisher:
         if len(self._recent) > self._per_minute:
             raise CircuitBreakerError(
                 f"dead_letters.per_minute: expected at most {self._per_minute} dead letters per minute, found"
-                f" {len(self._recent)}, the last of them {_describe(rejections[-1])}; fix the cause and start the"
-                " worker again: no record is lost, these were not acknowledged"
+                f" {len(self._recent)}, the last one {_origin_and_reason(rejections[-1])}; fix the cause and restart"
+                " the worker: no record is lost, these were not acknowledged"
             )
 
     async def send(self, rejections: Sequence[Rejection]) -> None:
-        """Send rejections and wait for the broker's acknowledgement.
+        """Produce a dead letter for each rejection, and wait for the broker's acknowledgement.
 
         Raises:
-            TransientError: when the broker did not acknowledge; some rejections may have been sent.
+            TransientError: if the broker did not acknowledge all of them; some may have been written.
         """
         await self._publisher.publish(
             Message(
                 dead_letter_value(record),
-                dead_letter_key(record, bad.index),
-                dead_letter_headers(record, bad),
+                dead_letter_key(record, error.index),
+                dead_letter_headers(record, error),
             )
-            for record, bad in rejections
+            for record, error in rejections
         )
-        alike: dict[tuple[str, str], list[Record]] = {}
-        for record, bad in rejections:
-            self._metrics.dead_letters.labels(bad.reason).inc()
-            alike.setdefault((record.topic, str(bad)), []).append(record)
-        for (topic, why), records in alike.items():
+        by_cause: dict[tuple[str, str], list[Record]] = {}
+        for record, error in rejections:
+            self._metrics.dead_letters.labels(error.reason).inc()
+            by_cause.setdefault((record.topic, str(error)), []).append(record)
+        for (topic, cause), records in by_cause.items():
             logger.warning(
-                "%d dead letters from topic %s, the first from partition %d, offset %d: %s",
-                len(records), topic, records[0].partition, records[0].offset, why,
+                "%d dead letters from topic %s, first at partition %d, offset %d: %s",
+                len(records), topic, records[0].partition, records[0].offset, cause,
             )  # fmt: skip
 
     async def delete_resolved(self, outcomes: Sequence[Outcome]) -> None:
-        """Take back the rejections of replayed records that became rows after all.
+        """Produce tombstones for the dead letters of replayed records that are now stored.
 
         Raises:
             TransientError: as :meth:`send`.
@@ -113,6 +112,6 @@ class DeadLetterPublisher:
         )
 
 
-def _describe(rejection: Rejection) -> str:
-    record, bad = rejection
-    return f"for {bad} ({record.topic}, partition {record.partition}, offset {record.offset})"
+def _origin_and_reason(rejection: Rejection) -> str:
+    record, error = rejection
+    return f"from topic {record.topic}, partition {record.partition}, offset {record.offset} ({error})"

@@ -1,4 +1,4 @@
-"""Reading the dead-letter topic from beside the workers: which letters there are, and how many are new."""
+"""Reads the dead-letter topic without joining a consumer group."""
 
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -14,11 +14,11 @@ from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, dead_letter_topic
 from sparkle_app.model.time import from_seconds, to_millis
 
 Position = tuple[int, int]
-"""Partition and offset of a letter in the dead-letter topic."""
+"""Partition and offset of a message in the dead-letter topic."""
 
 
 class DeadLetterReader:
-    """The dead-letter topic, up to the end that it has when it is opened with :func:`open_dead_letters`."""
+    """Reads the dead-letter topic up to the end offsets at the time of :func:`open_dead_letters`."""
 
     def __init__(self, name: str, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
         self.name = name
@@ -26,62 +26,63 @@ class DeadLetterReader:
         self._ends = ends
 
     def __len__(self) -> int:
-        """The messages of the topic, those among them that have been replaced or withdrawn."""
+        """Upper bound of the number of messages, including tombstones, replaced and compacted ones."""
         return sum(self._ends.values())
 
     async def count_since(self, at: int) -> int:
-        """How many letters were sent since a time, in microseconds since the epoch.
+        """How many dead letters were produced since ``at`` (microseconds since the epoch).
 
-        One that was sent more than once is one; a withdrawal is none.
+        Several with the same key count once; tombstones do not count.
         """
-        firsts = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, to_millis(at)))
-        starts = {at: first.offset for at, first in firsts.items() if first}
-        return len({key async for _, key, letter in self.messages(starts) if letter})
+        found = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, to_millis(at)))
+        starts = {tp: first.offset for tp, first in found.items() if first}
+        return len({key async for _, key, dead_letter in self.messages(starts) if dead_letter})
 
     async def messages(
         self, starts: Mapping[TopicPartition, int] | None = None
     ) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
-        """Messages: where, the letter's key, and the letter; None where it is withdrawn.
+        """The position, key and dead letter of each message; None instead of a dead letter for a tombstone.
 
-        What somebody else wrote to the topic, which is no letter, is left out.
+        Messages that the handler did not produce are skipped.
 
         Arguments:
-            starts: from which offset on; nothing of partitions that it does not name. All messages, if left out.
+            starts: the first offset to read in each partition; partitions that are not in it are not read. All messages
+                if omitted.
         """
         consumer = self._consumer
-        left = {at for at in (self._ends if starts is None else starts) if self._ends[at]}
-        if not left:
+        unread = {tp for tp in (self._ends if starts is None else starts) if self._ends[tp]}
+        if not unread:
             return
-        consumer.assign(list(left))
-        await consumer.seek_to_beginning(*left)
-        for at, offset in (starts or {}).items():
-            # One that was empty when the ends were asked for may have a first letter since.
-            if at in left:
-                consumer.seek(at, offset)
-        while left:
-            for at, records in (await consumer.getmany(timeout_ms=1000)).items():
+        consumer.assign(list(unread))
+        await consumer.seek_to_beginning(*unread)
+        for tp, offset in (starts or {}).items():
+            # A partition that was empty when the end offsets were fetched may have messages by now.
+            if tp in unread:
+                consumer.seek(tp, offset)
+        while unread:
+            for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
                 for record in records:
-                    if record.offset >= self._ends[at]:
+                    if record.offset >= self._ends[tp]:
                         break
                     key = record.key or b""
                     if record.value is None:
-                        yield (at.partition, record.offset), key, None
+                        yield (tp.partition, record.offset), key, None
                         continue
                     try:
-                        letter = parse_dead_letter(record.value, dict(record.headers))
+                        dead_letter = parse_dead_letter(record.value, dict(record.headers))
                     except ValueError:
                         continue
-                    yield (at.partition, record.offset), key, letter
-            # By position, since what compaction removed is never delivered.
-            for at in list(left):
-                if await consumer.position(at) >= self._ends[at]:
-                    left.discard(at)
+                    yield (tp.partition, record.offset), key, dead_letter
+            # Compare positions, because messages that were removed by compaction are never delivered.
+            for tp in list(unread):
+                if await consumer.position(tp) >= self._ends[tp]:
+                    unread.discard(tp)
 
     async def current(self) -> dict[bytes, Position]:
-        """The letters that are neither replaced nor withdrawn: where the one of each key is."""
+        """The position of the current dead letter of each key, without those that a tombstone deleted."""
         positions: dict[bytes, Position] = {}
-        async for position, key, letter in self.messages():
-            if letter:
+        async for position, key, dead_letter in self.messages():
+            if dead_letter:
                 positions[key] = position
             else:
                 positions.pop(key, None)
@@ -90,10 +91,10 @@ class DeadLetterReader:
 
 @asynccontextmanager
 async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterReader]:
-    """The dead-letter topic; empty where there is none yet.
+    """A reader of the dead-letter topic; it reads nothing if the topic does not exist.
 
     Raises:
-        KafkaError: when the broker does not answer.
+        KafkaError: if the broker does not answer.
     """
     name = dead_letter_topic(settings.app_id)
     consumer = AIOKafkaConsumer(
@@ -104,8 +105,8 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterReade
     )
     try:
         await consumer.start()
-        positions = [TopicPartition(name, number) for number in await _partitions(settings, name)]
-        yield DeadLetterReader(name, consumer, await consumer.end_offsets(positions) if positions else {})
+        partitions = [TopicPartition(name, number) for number in await _partitions(settings, name)]
+        yield DeadLetterReader(name, consumer, await consumer.end_offsets(partitions) if partitions else {})
     finally:
         await consumer.stop()
 
@@ -114,7 +115,7 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.broker.url, **security_arguments(settings.broker))
     try:
         await admin.start()
-        # Of all topics: to ask for one by name may create it.
+        # Lists all topics: a request for one topic by name may create it.
         if topic not in await admin.list_topics():
             return []
         (described,) = await admin.describe_topics([topic])
@@ -124,6 +125,6 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
 
 
 async def count_recent_dead_letters(settings: Settings) -> int:
-    """Dead letters that any worker sent in the last minute."""
-    async with open_dead_letters(settings) as letters:
-        return await letters.count_since(from_seconds(time.time() - 60)) if len(letters) else 0
+    """How many dead letters all workers produced in the last minute."""
+    async with open_dead_letters(settings) as reader:
+        return await reader.count_since(from_seconds(time.time() - 60)) if len(reader) else 0

@@ -1,1 +1,1 @@
-"""From a plugin topic to raw rows: agent, decryption_pool, sql_writer, forwarder."""
+"""From a plugin topic to stored readings: agent, decryption_pool, sql_writer, forwarder."""

@@ -1,4 +1,4 @@
-"""The ingest agent of a plugin topic: opens one batch while the one before it is stored and forwarded."""
+"""The ingest agent of a plugin topic: decrypts a batch while it stores and forwards the previous one."""
 
 import asyncio
 import logging
@@ -26,8 +26,15 @@ logger = logging.getLogger(__name__)
 
 
 class IngestPipeline:
-    """The way of a batch: open, store, forward, send dead letters, acknowledge. One step after the other, each
-    repeated until it is done; nothing is acknowledged before all of it is durable."""
+    """Stages of a batch: decrypt, store, produce dead letters, forward, acknowledge.
+
+    Stages run in order, and each is retried until it succeeds. A batch is acknowledged only when all its results are
+    durable.
+
+    Arguments:
+        batch_size: maximum number of readings in one transaction.
+        batch_wait: seconds to wait for a batch to fill.
+    """
 
     def __init__(
         self,
@@ -50,15 +57,15 @@ class IngestPipeline:
         self._batch_wait = batch_wait
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
-        finishing: asyncio.Task[None] | None = None
+        """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch."""
+        previous: asyncio.Task[None] | None = None
         async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
             records = self._records(events)
             decrypting = asyncio.create_task(self._pool.decrypt(records))
-            # One batch opens while one is finished: acknowledgements stay in order, memory stays bounded.
-            if finishing:
-                await finishing
-            finishing = asyncio.create_task(self._finish(stream, events, decrypting))
+            # At most two batches are in progress: acknowledgements stay in order, and memory stays bounded.
+            if previous:
+                await previous
+            previous = asyncio.create_task(self._finish(stream, events, decrypting))
 
     async def _finish(
         self, stream: StreamT[Any], events: Events, decrypting: "asyncio.Task[list[Outcome]]"
@@ -68,35 +75,39 @@ class IngestPipeline:
         try:
             with self._metrics.stage_seconds.labels(Stage.OPEN).time():
                 outcomes = await decrypting
-            for some in in_groups(outcomes, self._batch_size):
-                await self._make_durable(some)
+            for group in bounded_groups(outcomes, self._batch_size):
+                await self._make_durable(group)
             for event in events:
                 await stream.ack(event)
             self._metrics.records.labels(topic).inc(number)
         except asyncio.CancelledError:
             raise
-        except CircuitBreakerError as fault:
-            exit_process(str(fault))
+        except CircuitBreakerError as error:
+            exit_process(str(error))
         except BrokenPoolError:
             exit_process(
-                "stopping: a process that decrypts was killed (out of memory?);"
-                f" {number} records from {topic} were not acknowledged and will come again"
+                "exiting: a process of the decryption pool was killed (out of memory?);"
+                f" {number} records of topic {topic} were not acknowledged and will be redelivered"
             )
         except Exception:
-            logger.exception("a fault that has no name yet; please report it")
-            exit_process(f"stopping: {number} records from {topic} were not acknowledged and will come again")
+            logger.exception("unexpected error; please report it")
+            exit_process(
+                f"exiting: {number} records of topic {topic} were not acknowledged and will be redelivered"
+            )
 
     async def _make_durable(self, outcomes: Sequence[Outcome]) -> None:
-        """Make records durable: every reading is a row, or a dead letter."""
+        """Store and forward every reading, or produce a dead letter for it."""
         metrics = self._metrics
         with metrics.stage_seconds.labels(Stage.STORE).time():
             stored, refused = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
-            # Those that were letters before are none the more.
+            # A replayed record already was a dead letter, so it does not count against the limit.
             new = [outcome for outcome in outcomes if not outcome.record.replayed]
-            self._dead_letters.admit([each for outcome in new for each in outcome.rejections], len(new))
+            self._dead_letters.check_circuit_breaker(
+                [each for outcome in new for each in outcome.rejections], len(new)
+            )
             with metrics.stage_seconds.labels(Stage.DEAD_LETTERS).time():
                 await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(rejections))
         with metrics.stage_seconds.labels(Stage.FORWARD).time():
@@ -105,14 +116,14 @@ class IngestPipeline:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
         for plugin, readings in stored.items():
             metrics.readings.labels(plugin).inc(len(readings))
-            if wrong := sum(not each.clock_trusted for each in readings):
-                metrics.clocks_not_believed.labels(plugin).inc(wrong)
+            if untrusted := sum(not each.clock_trusted for each in readings):
+                metrics.clocks_not_believed.labels(plugin).inc(untrusted)
 
     def _records(self, events: Events) -> list[Record]:
-        """The records of a batch; those that were dead letters as they were at first."""
+        """The records of a batch. Replayed ones get their original topic, partition, offset and timestamp."""
         records = []
         for fetched in chain.from_iterable(map(records_of, events)):
-            # A record without a value (a tombstone) is no JSON either.
+            # A record without a value becomes a dead letter: an empty value is not JSON.
             value = fetched.value or b""
             token = dict(fetched.headers).get(REPLAY_HEADER) if fetched.headers else None
             record = replayed_record(value, token, self._cipher) if token else None
@@ -123,8 +134,8 @@ class IngestPipeline:
         return records
 
 
-def in_groups(outcomes: Sequence[Outcome], max_readings: int) -> Iterator[Sequence[Outcome]]:
-    """Outcomes in order, in groups of at most ``max_readings``; a record with more readings is a group of its own."""
+def bounded_groups(outcomes: Sequence[Outcome], max_readings: int) -> Iterator[Sequence[Outcome]]:
+    """Split outcomes, in order, into groups of at most ``max_readings``; a larger record is a group of its own."""
     group: list[Outcome] = []
     size = 0
     for outcome in outcomes:

@@ -1,6 +1,6 @@
-"""Records are parsed, decrypted and validated (:func:`decrypt_readings`) in a pool of processes.
+"""The decryption pool: processes that parse, decrypt and validate records (:func:`decrypt_readings`).
 
-In threads, each decryption would wait for the interpreter lock twice, and the event loop with it.
+Threads would not do: each decryption acquires the global interpreter lock twice, and delays the event loop.
 """
 
 import asyncio
@@ -30,29 +30,29 @@ from sparkle_app.plugin_api import InvalidValue, Plugin
 
 PluginsByName = Mapping[str, Plugin]
 _PLAIN = {float, int, str, bool, type(None)}
-# RSA takes an eighth of a millisecond or more: handing over costs little beside 16 of them, and nothing beside 240.
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 16, 240
+# An RSA decryption takes 0.125 ms or more. The overhead of a task is small for 16 of them, negligible for 240.
+_MIN_CHUNK, _MAX_CHUNK = 16, 240
 
 
 def _cores() -> int:
-    """That this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class BrokenPoolError(Exception):
-    """A process that decrypts was ended by something else."""
+    """A process of the pool ended unexpectedly."""
 
 
 class DecryptionPool:
-    """Opens batches of records in processes of its own, which end with this one, however it ends.
+    """Decrypts batches of records in child processes, which end when this process ends, for whatever reason.
 
-    Make it before any thread runs: the processes are forked, so that they share the memory of what is loaded.
+    Create it before any thread runs: the processes are forked, so that they share loaded modules and keys.
 
     Arguments:
         keyring: the private keys.
         plugins: the server halves of the installed plugins, by NAME.
-        processes: how many decrypt at the same time; 0 for as many as there are cores.
-        decrypt: the private operation.
+        processes: number of processes; 0: one for each core.
+        decrypt: the RSA private-key operation.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class DecryptionPool:
             initializer=_initialize,
             initargs=(keyring, plugins, decrypt),
         )
-        # The first task starts them all.
+        # With fork, the first task starts all processes.
         self._pool.submit(os.getpid).result()
 
     async def decrypt(self, records: Sequence[Record]) -> list[Outcome]:
-        """For each record, in order, its readings, or why it has none.
+        """The outcome of each record, in order: its readings, or an error.
 
         Raises:
-            BrokenPoolError: when a process is gone; there is no way on but to start again.
+            BrokenPoolError: if a process has ended. The pool cannot be used any more.
         """
         share = -(-len(records) // self._processes)
-        # Whole lanes: where eight are decrypted at once, a chunk leaves none over.
-        size = -(-max(_SMALLEST_CHUNK, min(share, _LARGEST_CHUNK)) // LANES) * LANES
+        # A multiple of LANES: multi-buffer RSA decrypts eight payloads at once.
+        size = -(-max(_MIN_CHUNK, min(share, _MAX_CHUNK)) // LANES) * LANES
         chunks = [records[start : start + size] for start in range(0, len(records), size)]
         loop = asyncio.get_running_loop()
         try:
@@ -85,85 +85,85 @@ class DecryptionPool:
             )
         except BrokenProcessPool as error:
             raise BrokenPoolError from error
-        # The records are here: what comes back of each is its readings and errors.
+        # The processes return only readings and errors, not the records themselves.
         decrypted = chain.from_iterable(map(pickle.loads, packed))
         return [Outcome(record, *each) for record, each in zip(records, decrypted, strict=True)]
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._pool.shutdown(cancel_futures=True)
 
 
 def decrypt_readings(
     records: Sequence[Record], keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt = decrypt_each
 ) -> list[Outcome]:
-    """For each record, in order, its readings, validated, or why it has none."""
+    """The outcome of each record, in order: its validated readings, or errors."""
     outcomes = decrypt_records(records, keyring, decrypt)
     for outcome in outcomes:
         decrypted, outcome.readings = outcome.readings, []
         for reading in decrypted:
             try:
                 outcome.readings.append(_validated(reading, plugins))
-            except InvalidRecordError as bad:
-                outcome.errors.append(bad)
+            except InvalidRecordError as error:
+                outcome.errors.append(error)
     return outcomes
 
 
 def _validated(reading: Reading, plugins: PluginsByName) -> Reading:
     plugin = plugins.get(reading.plugin)
     if plugin is None:
-        why = "no installed plugin has the NAME that the payload gives"
-        raise InvalidRecordError(Reason.UNKNOWN_PLUGIN, why, reading.index)
+        detail = "no installed plugin has the NAME in the payload"
+        raise InvalidRecordError(Reason.UNKNOWN_PLUGIN, detail, reading.index)
     try:
         valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
-        # Whatever it raises is known here, where it concerns this reading only.
-        measured = plugin.numeric_value(valid.as_stored())
-        if measured is not None and not math.isfinite(measured):
-            raise InvalidValue("expected a finite number to aggregate")
-        return _checked_picklable(valid)
+        # Called here so that an exception rejects this reading only, not a batch that is already stored.
+        number = plugin.numeric_value(valid.as_stored())
+        if number is not None and not math.isfinite(number):
+            raise InvalidValue("expected a finite numeric value")
+        return _require_picklable(valid)
     except InvalidValue as error:
         raise InvalidRecordError(Reason.INVALID_VALUE, str(error), reading.index) from error
     except MemoryError:
-        # The process's fault, not the reading's.
+        # Says nothing about the reading.
         raise
     except Exception as error:
-        # A plugin's mistake concerns its own readings only. Its text may quote the value, so it stays here.
-        why = f"{reading.plugin}'s validate or numeric_value raised {type(error).__name__}"
-        raise InvalidRecordError(Reason.INVALID_VALUE, why, reading.index) from error
+        # A defect of a plugin affects its own readings only. The exception's text is omitted: it may quote the value.
+        detail = f"validate or numeric_value of {reading.plugin} raised {type(error).__name__}"
+        raise InvalidRecordError(Reason.INVALID_VALUE, detail, reading.index) from error
 
 
-def _checked_picklable(reading: Reading) -> Reading:
-    """What a plugin made of a value may be something that cannot be handed over."""
+def _require_picklable(reading: Reading) -> Reading:
+    """The reading itself, if it can be sent to the parent process: a plugin may return any object as the value."""
     if type(reading.value) not in _PLAIN:
         try:
             pickle.loads(pickle.dumps(reading))
         except MemoryError:
             raise
         except Exception as error:
-            raise InvalidValue(f"expected a value that can be pickled: {type(error).__name__}") from error
+            raise InvalidValue(f"expected a picklable value, found {type(error).__name__}") from error
     return reading
 
 
-# In the processes.
+# Everything below runs in the child processes.
 
-_shared: tuple[Keyring, PluginsByName, Decrypt]
+_arguments: tuple[Keyring, PluginsByName, Decrypt]
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def _initialize(keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt) -> None:
-    global _shared  # noqa: PLW0603
-    _shared = keyring, plugins, decrypt
-    # Signals to the whole group are the worker's affair, whose event loop would else be told of them from here.
+    global _arguments  # noqa: PLW0603
+    _arguments = keyring, plugins, decrypt
+    # Only the parent handles signals. The wakeup descriptor is inherited from it: writes would wake its event loop.
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
-        # Also where a plugin never gives the interpreter back, which the thread below would need.
+        # Works even if a plugin never releases the GIL, which the thread below needs.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()
@@ -171,5 +171,5 @@ def _end_with_parent() -> None:
 
 
 def _decrypt_chunk(records: Sequence[Record]) -> bytes:
-    outcomes = decrypt_readings(records, *_shared)
+    outcomes = decrypt_readings(records, *_arguments)
     return pickle.dumps([(each.readings, each.errors) for each in outcomes], pickle.HIGHEST_PROTOCOL)

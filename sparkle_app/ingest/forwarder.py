@@ -1,4 +1,4 @@
-"""Telling the aggregate stage what was stored: one sealed message for each plugin and partition of hosts."""
+"""Forwards samples of stored readings: one sealed message for each plugin and partition of its samples topic."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from sparkle_app.sealed.samples import pack_samples
 
 
 class Forwarder:
-    """Sends samples of stored readings to the samples topics.
+    """Produces samples of stored readings to the samples topics.
 
     Arguments:
-        publishers: write to the samples topic of each plugin, by NAME.
+        publishers: publishers of the samples topics, by NAME of the plugin.
         plugins: the server halves of the installed plugins, by NAME.
-        cipher: seals each message for its topic.
-        partitions: of every samples topic.
+        cipher: encrypts the messages.
+        partitions: number of partitions of every samples topic.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Forwarder:
         self._partitions = partitions
 
     async def forward(self, stored: Mapping[str, Iterable[StoredReading]]) -> None:
-        """Send the samples of stored readings, and wait for the broker's acknowledgement.
+        """Produce the samples of stored readings, and wait for the broker's acknowledgement.
 
         Arguments:
-            stored: by the NAME of their plugin.
+            stored: stored readings by NAME of the plugin.
 
         Raises:
-            TransientError: when the broker did not acknowledge; some messages may have been sent.
+            TransientError: if the broker did not acknowledge all messages; some may have been written.
         """
         await asyncio.gather(*(self._forward(*item) for item in stored.items()))
 

@@ -1,4 +1,4 @@
-"""Storing a batch of readings in SQL, through each plugin, in one transaction."""
+"""Stores the readings of a batch in SQL, through their plugins, in one transaction."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
 
 Stored = dict[str, list[StoredReading]]
-"""Readings as SQL holds them now, by the NAME of their plugin."""
+"""Stored readings by NAME of the plugin."""
 
 
 class Refusal(NamedTuple):
-    """A reading that the database refuses."""
+    """A reading that the database rejects."""
 
     outcome: Outcome
     reading: Reading
@@ -26,12 +26,12 @@ class Refusal(NamedTuple):
 
 
 class SqlWriter:
-    """Stores readings; a row that the database refuses is told apart from its neighbours.
+    """Stores readings. If the database rejects a row, the others are stored without it.
 
     Arguments:
         engine: the database.
         plugins: the server halves of the installed plugins, by NAME.
-        executor: the threads that talk to the database.
+        executor: threads for database access.
     """
 
     def __init__(self, engine: Engine, plugins: Mapping[str, Plugin], executor: Executor) -> None:
@@ -40,13 +40,13 @@ class SqlWriter:
         self._executor = executor
 
     async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal]]:
-        """Store the readings of some records; the outcomes stay as they are.
+        """Store the readings of ``outcomes``, which are not changed.
 
         Returns:
-            What SQL holds of them now, and the readings that it refuses.
+            The stored readings, and those that the database rejects.
 
         Raises:
-            TransientError: when the database does not work right now; then nothing is known to be stored.
+            TransientError: if the database does not work at this moment. Some readings may have been stored.
         """
         rows = [(outcome, reading) for outcome in outcomes for reading in outcome.readings]
         stored: Stored = {}
@@ -66,9 +66,9 @@ class SqlWriter:
                 raise transient_error(error) from error
             if len(rows) == 1:
                 ((outcome, reading),) = rows
-                detail = f"{type(error).__name__} from {reading.plugin}'s table"
-                bad = InvalidRecordError(Reason.REFUSED_BY_DATABASE, detail, reading.index)
-                refused.append(Refusal(outcome, reading, bad))
+                detail = f"{type(error).__name__} from the table of {reading.plugin}"
+                rejected = InvalidRecordError(Reason.REFUSED_BY_DATABASE, detail, reading.index)
+                refused.append(Refusal(outcome, reading, rejected))
                 return
         half = len(rows) // 2
         self._store(rows[:half], stored, refused)
@@ -80,7 +80,7 @@ class SqlWriter:
             by_plugin.setdefault(reading.plugin, []).append(reading)
         stored: Stored = {}
         with self._engine.begin() as connection, reraise_swallowed():
-            # Sorted, so that two workers never wait for each other in a circle.
+            # In sorted order, so that two workers cannot deadlock.
             for name in sorted(by_plugin):
                 stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))
         return stored

@@ -196,7 +196,7 @@ def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
         worker = start_worker(ready=False)
         assert worker.process.wait(60) == 1
         said = worker.process.tail()
-        assert "certs: expected the keys of what is sent, found none for" in said
+        assert "certs: expected private keys that decrypt the records, found none for" in said
         assert "undecryptable: does not decrypt with rsa_key_1" in said
         assert "Traceback" not in said
         assert handled(broker, workspace) == 20
@@ -222,7 +222,7 @@ def test_other_dead_letters_are_capped_by_the_minute(
     produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
     for _ in range(3):
         assert worker.process.wait(60) == 1
-        assert f"expected at most {limit} dead letters a minute" in worker.process.tail()
+        assert f"expected at most {limit} dead letters per minute" in worker.process.tail()
         sent = handled(broker, workspace)
         worker = start_worker(ready=False, **settings)
     # What a worker sent in the minute before counts for the next.

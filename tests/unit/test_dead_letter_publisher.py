@@ -1,3 +1,5 @@
+"""The circuit breaker of the dead-letter publisher."""
+
 import pytest
 
 from sparkle_app.dead_letters.publisher import CircuitBreakerError, DeadLetterPublisher
@@ -11,60 +13,60 @@ UNDECRYPTABLE = Rejection(RECORD, InvalidRecordError(Reason.UNDECRYPTABLE, "not 
 UNKNOWN = Rejection(RECORD, InvalidRecordError(Reason.UNKNOWN_CONFIG, "no key rsa_key_8"))
 
 
-def test_more_dead_letters_than_a_minute_allows_stop_the_worker() -> None:
+def test_the_worker_exits_when_the_limit_per_minute_is_exceeded() -> None:
     now = 1000.0
     publisher = DeadLetterPublisher(None, 10, Metrics(), lambda: now)  # type: ignore[arg-type]
-    publisher.admit([REJECTION] * 10, 10)
+    publisher.check_circuit_breaker([REJECTION] * 10, 10)
     now += 59
     with pytest.raises(CircuitBreakerError) as caught:
-        publisher.admit([REJECTION], 1)
-    said = str(caught.value)
-    assert "dead_letters.per_minute: expected at most 10 dead letters per minute, found 11" in said
-    assert "not_json: expected an object (telemetry, partition 3, offset 9)" in said
+        publisher.check_circuit_breaker([REJECTION], 1)
+    message = str(caught.value)
+    assert "dead_letters.per_minute: expected at most 10 dead letters per minute, found 11" in message
+    assert (
+        "the last one from topic telemetry, partition 3, offset 9 (not_json: expected an object)" in message
+    )
 
 
-def test_as_many_as_are_allowed_go_on_for_ever() -> None:
+def test_a_rate_within_the_limit_is_allowed_indefinitely() -> None:
     now = 0.0
     publisher = DeadLetterPublisher(None, 10, Metrics(), lambda: now)  # type: ignore[arg-type]
     for _ in range(5):
-        publisher.admit([REJECTION] * 10, 10)
+        publisher.check_circuit_breaker([REJECTION] * 10, 10)
         now += 60
     assert now == 300
 
 
-def test_a_topic_that_no_key_opens_is_not_drained_however_often_a_supervisor_starts_the_worker() -> None:
+def test_restarts_do_not_drain_a_topic_that_no_private_key_decrypts() -> None:
     for start in range(20):
-        # All that an earlier worker sent is longer ago than the minute that is counted.
+        # The dead letters of the previous worker are more than a minute old.
         publisher = DeadLetterPublisher(None, 1000, Metrics(), lambda start=start: 61.0 * start)  # type: ignore[arg-type,misc]
         with pytest.raises(
             CircuitBreakerError, match="certs: expected private keys that decrypt the records"
         ) as caught:
-            publisher.admit([UNDECRYPTABLE] * 450 + [UNKNOWN] * 451, 1000)
+            publisher.check_circuit_breaker([UNDECRYPTABLE] * 450 + [UNKNOWN] * 451, 1000)
         assert "found none for 901 of 1000 records of a batch" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("letters", "records"),
+    ("rejections", "records"),
     [
-        # A few of a host with a wrong key; the same among others; no good ones, but their keys are there.
+        # Few records, from a host with a wrong key; less than nine tenths; only invalid records, but for other reasons.
         ([UNDECRYPTABLE] * 99, 99),
         ([UNDECRYPTABLE] * 899, 1000),
         ([REJECTION] * 1000, 1000),
         ([], 1000),
     ],
 )
-def test_a_batch_that_some_key_opens_or_a_small_one_goes_on(
-    letters: list[tuple[Record, InvalidRecordError]], records: int
-) -> None:
+def test_a_small_or_mostly_decryptable_batch_is_allowed(rejections: list[Rejection], records: int) -> None:
     publisher = DeadLetterPublisher(None, 1000, Metrics())  # type: ignore[arg-type]
-    publisher.admit(letters, records)
-    # They were let through, and counted.
+    publisher.check_circuit_breaker(rejections, records)
+    # They were allowed, and counted.
     with pytest.raises(CircuitBreakerError, match="at most 1000 dead letters per minute, found 1001"):
-        publisher.admit([REJECTION] * (1001 - len(letters)), 2000)
+        publisher.check_circuit_breaker([REJECTION] * (1001 - len(rejections)), 2000)
 
 
-def test_records_that_no_key_opens_are_let_through_where_the_limit_is_raised() -> None:
+def test_undecryptable_records_are_allowed_when_the_limit_is_raised() -> None:
     publisher = DeadLetterPublisher(None, 10_001, Metrics())  # type: ignore[arg-type]
-    publisher.admit([UNDECRYPTABLE] * 1000, 1000)
+    publisher.check_circuit_breaker([UNDECRYPTABLE] * 1000, 1000)
     with pytest.raises(CircuitBreakerError, match="at most 10001 dead letters per minute, found 10002"):
-        publisher.admit([REJECTION] * 9002, 9002)
+        publisher.check_circuit_breaker([REJECTION] * 9002, 9002)

@@ -1,4 +1,4 @@
-"""Records are opened in processes as they would be here; and the processes end."""
+"""The decryption pool gives the same outcomes as the function without a pool, and its processes end."""
 
 import os
 import re
@@ -27,20 +27,20 @@ from tests.support.worker import PROJECT
 
 
 class Odd(float):
-    """Can be pickled, but not brought back."""
+    """Can be pickled, but not unpickled."""
 
     def __new__(cls, value: float, unit: str) -> "Odd":
         return super().__new__(cls, value)
 
 
 class Anything(Plugin):
-    """Takes any value; makes of some what cannot leave a process."""
+    """Accepts any value, and returns unpicklable objects for some."""
 
     def validate(self, key: str, value: Any) -> Any:
         if value == "memory":
             raise MemoryError
         if value == "busy":
-            # Never gives the interpreter back.
+            # Never releases the GIL.
             re.fullmatch(r"(a+)+b", "a" * 40)
         return (
             {"lock": threading.Lock(), "odd": Odd(1.0, "K")}.get(value, value)
@@ -78,7 +78,7 @@ def records(collector: Collector, values: list[object]) -> list[Record]:
 
 
 def plain(outcomes: list[Outcome]) -> list[Reading | str]:
-    """Each record's one reading, or its error."""
+    """The single reading or error of each record."""
     found: list[Reading | str] = []
     for outcome in outcomes:
         (one,) = [*outcome.readings, *map(str, outcome.errors)]
@@ -86,48 +86,44 @@ def plain(outcomes: list[Outcome]) -> list[Reading | str]:
     return found
 
 
-async def test_processes_open_as_the_plain_function_does(
+async def test_the_pool_returns_the_same_outcomes_as_decrypt_readings(
     pool: DecryptionPool, collector: Collector, tmp_path: Path
 ) -> None:
     values = [float(n) for n in range(300)] + [None, "text", {"a": [1, 2]}, 10**40, 1.5]
     many = records(collector, values)
     outcomes = await pool.decrypt(many)
     assert [outcome.record for outcome in outcomes] == many
-    opened = plain(outcomes)
-    assert opened == plain(decrypt_readings(many, Keyring(tmp_path), PLUGINS))
-    assert [each.value for each in opened if isinstance(each, Reading)] == values
-    assert [each for each in opened if isinstance(each, str)] == [
+    found = plain(outcomes)
+    assert found == plain(decrypt_readings(many, Keyring(tmp_path), PLUGINS))
+    assert [each.value for each in found if isinstance(each, Reading)] == values
+    assert [each for each in found if isinstance(each, str)] == [
         str(InvalidRecordError(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
-        str(
-            InvalidRecordError(
-                Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME that the payload gives"
-            )
-        ),
+        str(InvalidRecordError(Reason.UNKNOWN_PLUGIN, "no installed plugin has the NAME in the payload")),
     ]
     assert await pool.decrypt([]) == []
 
 
-async def test_it_decrypts_in_the_way_that_it_was_given_whole_lanes_at_a_time(
+async def test_chunks_are_multiples_of_the_lanes_and_use_the_given_function(
     collector: Collector, tmp_path: Path
 ) -> None:
     sizes = tmp_path / "sizes"
 
-    def none_of_them(ciphertexts: Ciphertexts) -> list[bytes | None]:
+    def decrypt_none(ciphertexts: Ciphertexts) -> list[bytes | None]:
         with sizes.open("a") as file:
             file.write(f"{len(ciphertexts)}\n")
         return [None] * len(ciphertexts)
 
-    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2, none_of_them)
-    opened = await pool.decrypt(records(collector, [1.0] * 699)[:-2])
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2, decrypt_none)
+    outcomes = await pool.decrypt(records(collector, [1.0] * 699)[:-2])
     pool.close()
-    assert {error.reason for outcome in opened for error in outcome.errors} == {Reason.UNDECRYPTABLE}
-    assert not any(outcome.readings for outcome in opened)
-    assert len(opened) == 699
+    assert {error.reason for outcome in outcomes for error in outcome.errors} == {Reason.UNDECRYPTABLE}
+    assert not any(outcome.readings for outcome in outcomes)
+    assert len(outcomes) == 699
     assert sorted(map(int, sizes.read_text().split())) == [699 % 240, 240, 240]
 
 
 @pytest.mark.parametrize("value", ["lock", "odd"])
-async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
+async def test_an_unpicklable_value_is_rejected(
     pool: DecryptionPool, collector: Collector, value: str
 ) -> None:
     first, second, third, *_ = await pool.decrypt(records(collector, [1.0, value, 2.0]))
@@ -136,18 +132,18 @@ async def test_a_value_that_cannot_leave_its_process_is_a_bad_record(
     assert not second.readings
 
 
-async def test_memory_that_is_short_makes_no_bad_record(pool: DecryptionPool, collector: Collector) -> None:
+async def test_a_memory_error_does_not_reject_the_record(pool: DecryptionPool, collector: Collector) -> None:
     with pytest.raises(MemoryError):
         await pool.decrypt(records(collector, ["memory"]))
 
 
-async def test_a_process_that_was_killed_is_told(tmp_path: Path, collector: Collector) -> None:
-    # Other tests' servers are children as well.
+async def test_a_killed_process_raises_broken_pool_error(tmp_path: Path, collector: Collector) -> None:
+    # Servers of other tests are children as well.
     others = set(psutil.Process().children())
     pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2)
     processes = set(psutil.Process().children()) - others
     assert len(processes) == 2
-    # Both: one that is left might open the chunk before the pool has noticed.
+    # Both: a remaining one could decrypt the chunk before the pool notices.
     for process in processes:
         process.kill()
     with pytest.raises(BrokenPoolError):
@@ -155,20 +151,20 @@ async def test_a_process_that_was_killed_is_told(tmp_path: Path, collector: Coll
     pool.close()
 
 
-def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, collector: Collector) -> None:
+def test_processes_ignore_signals_and_exit_with_their_parent(tmp_path: Path, collector: Collector) -> None:
     program = (
         "import asyncio, sys; from pathlib import Path\n"
         "from tests.unit.test_decryption_pool import PLUGINS, records; from tests.support.collector import Collector\n"
         "from sparkle_app.ingest.decryption_pool import DecryptionPool\n"
         "from sparkle_app.envelope.keyring import Keyring\n"
         "collector = Collector(Path(sys.argv[1]), 2)\n"
-        "pool = DecryptionPool(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('made', flush=True)\n"
+        "pool = DecryptionPool(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('created', flush=True)\n"
         "asyncio.run(pool.decrypt(records(collector, ['busy'])))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:
         assert parent.stdout
-        assert parent.stdout.readline() == b"made\n"
+        assert parent.stdout.readline() == b"created\n"
         children = psutil.Process(parent.pid).children()
         assert len(children) == 3
         for child in children:
@@ -176,7 +172,7 @@ def test_processes_take_no_signals_and_end_with_their_parent(tmp_path: Path, col
             child.send_signal(signal.SIGTERM)
         assert not psutil.wait_procs(children, timeout=0.5)[0]
         parent.kill()
-    # Who adopts them may leave them as zombies.
+    # The process that inherits them may leave zombies.
     eventually(lambda: [each for each in children if running(each)], lambda left: not left, 10)
 
 

@@ -1,4 +1,4 @@
-"""Raw readings and aggregates in SQL, on SQLite; tests/integration does the same on PostgreSQL."""
+"""Stored readings and aggregates in SQLite; tests/integration runs similar tests on PostgreSQL."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -45,8 +45,8 @@ class Plain(Plugin):
     Aggregates = Aggregates
 
 
-class Refusing(Plain):
-    """Its database refuses the value 13."""
+class Rejecting(Plain):
+    """Its database rejects the value 13."""
 
     def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
         if any(each.value == 13 for each in readings):
@@ -97,7 +97,7 @@ def count(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(DataFrame)).scalar_one()
 
 
-def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
+def test_loaded_readings_equal_stored_readings(engine: Engine) -> None:
     readings = [a_reading(number) for number in range(2500)]
     stored, refused = store(engine, Plain(), readings)
     assert refused == []
@@ -109,7 +109,7 @@ def test_readings_are_stored_and_loaded_as_they_were(engine: Engine) -> None:
     assert loaded == [each.as_stored() for each in readings[1:1000:3]]
 
 
-def test_what_is_sent_again_is_stored_once_and_returned_as_it_was_stored(engine: Engine) -> None:
+def test_a_duplicate_is_stored_once_and_returned_as_first_stored(engine: Engine) -> None:
     store(engine, Plain(), [a_reading(1), a_reading(2)])
     replayed = a_reading(1, observed_at=5, received_at=6, value=99.0, offset=1000)
     stored, refused = store(engine, Plain(), [replayed, a_reading(3), a_reading(3, offset=1001)])
@@ -118,8 +118,8 @@ def test_what_is_sent_again_is_stored_once_and_returned_as_it_was_stored(engine:
     assert count(engine) == 3
 
 
-def test_one_refused_row_does_not_stop_its_500_neighbours(engine: Engine) -> None:
-    stored, refused = store(engine, Refusing(), [a_reading(number) for number in range(500)])
+def test_one_rejected_row_does_not_affect_499_others(engine: Engine) -> None:
+    stored, refused = store(engine, Rejecting(), [a_reading(number) for number in range(500)])
     assert len(stored) == 499
     assert [(each.reading.value, each.error.reason) for each in refused] == [
         (13.0, Reason.REFUSED_BY_DATABASE)
@@ -127,7 +127,7 @@ def test_one_refused_row_does_not_stop_its_500_neighbours(engine: Engine) -> Non
     assert count(engine) == 499
 
 
-def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engine: Engine) -> None:
+def test_a_missing_table_raises_transient_error(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE stored_readings"))
     with pytest.raises(TransientError, match="no such table: stored_readings"):
@@ -135,20 +135,18 @@ def test_a_database_out_of_order_is_a_transient_fault_and_nothing_is_stored(engi
 
 
 @pytest.mark.parametrize(
-    ("states", "is_the_rows_fault"),
+    ("states", "is_rejected"),
     [
         (["54000", "22P02", "42804", "P0001", "25P02"], True),
         (["53100", "55P03", "57P01", "58030", "40P01", "XX001", "25006", "42501", "42P01", "42703"], False),
     ],
 )
-def test_a_row_that_fits_into_no_index_is_refused_and_a_full_disk_waited_out(
-    states: list[str], is_the_rows_fault: bool
-) -> None:
+def test_sqlstate_decides_whether_a_row_is_rejected_or_retried(states: list[str], is_rejected: bool) -> None:
     for state in states:
-        fault = psycopg2.errors.lookup(state)()
-        # As the driver sets it when a server says so.
-        fault.__setstate__({"pgcode": state})
-        assert is_row_error(DBAPIError("INSERT", {}, fault)) is is_the_rows_fault, state
+        error = psycopg2.errors.lookup(state)()
+        # As the driver sets it for an error of the server.
+        error.__setstate__({"pgcode": state})
+        assert is_row_error(DBAPIError("INSERT", {}, error)) is is_rejected, state
 
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
@@ -157,14 +155,14 @@ def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
             self, connection: Connection, readings: Sequence[Reading]
         ) -> Sequence[StoredReading]:
             super().store_readings(connection, readings)
-            raise ConnectionResetError("in the middle")
+            raise ConnectionResetError("before the commit")
 
-    with pytest.raises(TransientError, match="in the middle"):
+    with pytest.raises(TransientError, match="before the commit"):
         store(engine, Failing(), [a_reading(1)])
     assert count(engine) == 0
 
 
-def test_an_aggregate_only_grows(engine: Engine) -> None:
+def test_an_aggregate_is_never_replaced_by_one_that_counts_fewer_readings(engine: Engine) -> None:
     def upsert(count: int, total: float) -> list[AggregateRow]:
         statistics = Statistics(count, total, 1.0, 9.0, 5.0, 1_700_000_000_000_001)
         row = AggregateRow("host", "core", 60, 1_699_999_980_000_000, statistics)
@@ -181,7 +179,7 @@ def test_an_aggregate_only_grows(engine: Engine) -> None:
     assert late[0].statistics.last_at == 1_700_000_000_000_001
 
 
-def test_a_writer_does_not_hold_up_a_reader(engine: Engine) -> None:
+def test_a_writer_does_not_block_a_reader(engine: Engine) -> None:
     with engine.begin() as writer:
         Plain().store_readings(writer, [a_reading(1)])
         assert count(engine) == 0
@@ -191,7 +189,7 @@ def test_a_writer_does_not_hold_up_a_reader(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "value", [True, "5", None, [1], {}, float("nan"), float("inf"), 10**400, -(10**400), 251, -101]
 )
-def test_what_is_no_number_in_range_is_refused(value: Any) -> None:
+def test_anything_but_a_number_in_range_is_invalid(value: Any) -> None:
     with pytest.raises(InvalidValue, match="expected"):
         Plain().validate("core", value)
 
@@ -202,7 +200,7 @@ def test_a_number_in_range_is_valid(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), 10**400])
-def test_a_plugin_without_bounds_still_refuses_what_no_database_stores(value: Any) -> None:
+def test_a_plugin_without_bounds_rejects_numbers_that_are_not_finite(value: Any) -> None:
     class Unbounded(Plain):
         minimum, maximum = Plugin.minimum, Plugin.maximum
 
