@@ -1,1 +1,1 @@
-"""From samples to aggregates: agent, aggregator, table; windows (what the web asks for)."""
+"""From samples to aggregates: agent, aggregator, table; windows, which the HTTP API queries."""

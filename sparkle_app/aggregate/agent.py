@@ -1,4 +1,4 @@
-"""The aggregate agent of a plugin: samples in, buckets to the table and to SQL."""
+"""The aggregate agent of a plugin: counts samples in buckets, and writes the buckets to the table and to SQL."""
 
 import asyncio
 import logging
@@ -19,16 +19,16 @@ from sparkle_app.sealed.cipher import Cipher, DecryptionError
 from sparkle_app.sealed.samples import unpack_samples
 
 logger = logging.getLogger(__name__)
-# Each message holds the samples of a whole batch, for one partition.
+# Each message contains all samples of one ingest batch for one partition.
 _MAX_MESSAGES = 200
 
 
 class RebalancedError(Exception):
-    """Partitions changed hands while a batch was under way: it will be delivered again, to whom it belongs now."""
+    """A rebalance occurred while a batch was in progress. It is redelivered to the new owners of its partitions."""
 
 
 class AggregatePipeline:
-    """The way of samples: count, write to the table, write to SQL, acknowledge."""
+    """Stages of a batch of samples: count, write to the table, write to SQL, acknowledge."""
 
     def __init__(
         self,
@@ -49,35 +49,36 @@ class AggregatePipeline:
         self._wait = wait
 
     async def restore(self) -> None:
-        """Called when the table was recovered from its changelog, before it is used."""
+        """Called after the recovery of the table from its changelog topic, before the table is used."""
         try:
             with self._metrics.stage_seconds.labels(Stage.RESTORE).time():
                 await retry(Stage.RESTORE, self._metrics, self._aggregator.restore)
         except Exception:
-            # Faust would go on with a table that may lack something.
-            logger.exception("a fault that has no name yet; please report it")
-            exit_process(f"stopping: the table of {self._name} could not be restored")
+            # Faust would continue with a table that may be incomplete.
+            logger.exception("unexpected error; please report it")
+            exit_process(f"exiting: the bucket table of {self._name} could not be restored")
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Handle the stream's batches in order. It must never raise: Faust would acknowledge the batch."""
+        """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch."""
         async for events in batches(stream, _MAX_MESSAGES, self._wait):
             try:
-                await self._handle(stream, events)
+                await self._process(stream, events)
             except RebalancedError:
                 logger.info(
-                    "%s: partitions changed hands, %d messages will come again", self._name, len(events)
+                    "%s: rebalance; %d messages of samples will be redelivered", self._name, len(events)
                 )
             except asyncio.CancelledError:
                 raise
             except Exception:
-                logger.exception("a fault that has no name yet; please report it")
+                logger.exception("unexpected error; please report it")
                 exit_process(
-                    f"stopping: {len(events)} messages of {self._name} were not acknowledged and will come again"
+                    f"exiting: {len(events)} messages of samples of {self._name} were not acknowledged and will be"
+                    " redelivered"
                 )
 
-    async def _handle(self, stream: StreamT[Any], events: Events) -> None:
+    async def _process(self, stream: StreamT[Any], events: Events) -> None:
         generation = self._app.consumer_generation_id
-        # What was taken before partitions changed hands comes again, to whom it belongs now.
+        # Messages fetched before the last rebalance are redelivered to the new owners of their partitions.
         events = [event for event in events if event.message.generation_id == generation]
         samples = [self._decrypt(event) for event in events]
         with self._metrics.stage_seconds.labels(Stage.AGGREGATE).time():
@@ -94,13 +95,13 @@ class AggregatePipeline:
             await stream.ack(event)
 
     async def _write(self, changed: Changed, generation: int) -> None:
-        # No other task runs between this check and the writes.
+        # No await between this check and the writes to the table: no rebalance can occur in between.
         self._check_generation(generation)
         self._aggregator.update_table(changed)
         await self._table.flush()
 
     def _check_generation(self, generation: int) -> None:
-        """A table that is being recovered, or is another worker's now, must not be written to."""
+        """Prevents writes to a table that is being recovered, or whose partitions may belong to another worker."""
         if self._app.rebalancing or self._app.in_recovery or self._app.consumer_generation_id != generation:
             raise RebalancedError
 
@@ -111,5 +112,5 @@ class AggregatePipeline:
         except DecryptionError as error:
             exit_process(
                 f"topic {message.topic}, partition {message.partition}, offset {message.offset}:"
-                f" expected a message of this handler, found one {error}"
+                f" expected a sealed message, found one that cannot be decrypted: {error}"
             )

@@ -1,8 +1,8 @@
-"""Counting samples: which buckets change, and what they hold then.
+"""Counts samples in buckets, and keeps the table and SQL consistent.
 
-The rule that keeps aggregates exact: a bucket that the table holds knows the ids of the readings that it counted, so a
-repeat of any kind is recognised; a bucket that the table does not hold (new, pruned, or lost with the table) is
-aggregated anew from the raw rows, which were committed before their samples were sent.
+Two rules make aggregates exact. A bucket in the table contains the ids of the readings that it has counted, so a sample
+that arrives more than once is counted once. A bucket that is not in the table (new, pruned, or lost with the table) is
+recomputed from stored readings, which were committed before their samples were produced.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ Changed = dict[BucketKey, Bucket]
 
 
 class Aggregator:
-    """One plugin's aggregates: the table for the time within the retention, SQL for all of it.
+    """Computes the aggregates of one plugin.
 
     Arguments:
         plugin: the plugin's server half.
-        table: the plugin's buckets.
+        table: the plugin's bucket table.
         engine: the database.
-        executor: the threads that talk to the database.
-        bucket_size: length of a bucket, seconds.
-        retention: how far back the table reaches, seconds.
+        executor: threads for database access.
+        bucket_size: bucket size in seconds.
+        retention: window retention in seconds.
         clock: seconds since the epoch.
     """
 
@@ -58,52 +58,52 @@ class Aggregator:
         self._clock = clock
         self._pruned_at = 0
 
-    async def count(self, many: Iterable[Samples]) -> tuple[Changed, int]:
-        """The buckets that these samples belong to, with them counted; nothing is written yet.
+    async def count(self, messages: Iterable[Samples]) -> tuple[Changed, int]:
+        """Count samples in their buckets, without writing the buckets.
 
         Returns:
-            The buckets, and how many of them were aggregated anew from raw rows.
+            The buckets, and how many of them were recomputed from stored readings.
 
         Raises:
-            TransientError: when raw rows are needed and the database does not work right now.
+            TransientError: if stored readings are needed and the database does not work at this moment.
         """
         by_bucket: dict[BucketKey, list[Sample]] = {}
-        for samples in many:
-            for hostname, of_host in samples.items():
-                for sample in of_host:
+        for samples in messages:
+            for hostname, samples_of_host in samples.items():
+                for sample in samples_of_host:
                     key = (hostname, bucket_start(sample.observed_at, self._bucket_size))
                     by_bucket.setdefault(key, []).append(sample)
         store = self._table.data
-        held = {key: Bucket.unpack(store[key]) for key in by_bucket if key in store}
-        missing = [key for key in by_bucket if key not in held]
+        in_table = {key: Bucket.unpack(store[key]) for key in by_bucket if key in store}
+        missing = [key for key in by_bucket if key not in in_table]
         loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(self._executor, self._load, missing) if missing else {}
-        touched: Changed = {**loaded, **held}
-        for key, samples_of_key in by_bucket.items():
-            for sample in samples_of_key:
-                touched[key].add(sample)
-        # Also those that knew all samples: a crash may have come between their table and SQL.
-        return touched, len(missing)
+        recomputed = await loop.run_in_executor(self._executor, self._recompute, missing) if missing else {}
+        buckets: Changed = {**recomputed, **in_table}
+        for key, samples_of_bucket in by_bucket.items():
+            for sample in samples_of_bucket:
+                buckets[key].add(sample)
+        # Includes buckets that had already counted all samples: a crash may have left them in the table but not in SQL.
+        return buckets, len(missing)
 
     def update_table(self, changed: Changed) -> None:
-        """Write the buckets within the retention to the table; forget those beyond it."""
+        """Write the buckets within the window retention to the table, and prune older ones from it."""
         oldest = self._oldest()
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
-                self._table[self._table.shared(hostname, start)] = bucket.pack()
+                self._table[self._table.interned_key(hostname, start)] = bucket.pack()
         if oldest > self._pruned_at:
             self._table.prune(oldest)
             self._pruned_at = oldest
 
     async def store(self, changed: Changed) -> None:
-        """Upsert the buckets into SQL through the plugin's handler.
+        """Upsert the buckets into SQL, through the plugin.
 
         Raises:
-            TransientError: when the database does not work right now.
+            TransientError: if the database does not work at this moment.
         """
         rows = [
             row
-            # Sorted, so that two workers never wait for each other in a circle.
+            # In sorted order, so that two workers cannot deadlock.
             for hostname, start in sorted(changed)
             for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
@@ -111,27 +111,27 @@ class Aggregator:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
 
     async def restore(self) -> None:
-        """Bring the table up to what SQL holds: what its changelog lacks is aggregated anew from raw rows.
+        """Recompute the buckets for which SQL has counted more readings than the recovered table.
 
-        A changelog may be lost, or end in the stale write of a worker that was suspended. SQL is never behind it by
-        more than what was not acknowledged, and that comes again.
+        The changelog topic may have been deleted, or may end with an outdated write of a worker that was suspended.
+        SQL itself can lack only samples that were not acknowledged, and these are redelivered.
 
         Raises:
-            TransientError: when the database does not work right now.
+            TransientError: if the database does not work at this moment.
         """
         generation = self._table.app.consumer_generation_id
-        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._missing_from_table)
+        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._recompute_missing)
         if self._table.app.consumer_generation_id != generation:
-            # Partitions moved while the database was asked: another restore is under way, or done.
+            # A rebalance occurred during the query: another restore is in progress or complete.
             return
         for (hostname, start), bucket in restored.items():
-            self._table[self._table.shared(hostname, start)] = bucket.pack()
+            self._table[self._table.interned_key(hostname, start)] = bucket.pack()
         await self._table.flush()
         if restored:
-            logger.info("%s: %d buckets restored from SQL", self._table.name, len(restored))
+            logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
-    def _missing_from_table(self) -> Mapping[BucketKey, Bucket]:
-        store, mine = self._table.data, self._table.assigned()
+    def _recompute_missing(self) -> Mapping[BucketKey, Bucket]:
+        store, assigned = self._table.data, self._table.assigned()
         oldest = self._oldest()
         try:
             with read_transaction(self._engine) as connection:
@@ -139,15 +139,15 @@ class Aggregator:
                 keys = [
                     (hostname, start)
                     for hostname, start, count in counts
-                    if self._table.partition_for_key((hostname, start)) in mine
+                    if self._table.partition_for_key((hostname, start)) in assigned
                     and ((hostname, start) not in store or count_of(store[hostname, start]) < count)
                 ]
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
-        return self._load(keys) if keys else {}
+        return self._recompute(keys) if keys else {}
 
     def _oldest(self) -> int:
-        # One bucket more than the retention: a window that begins within a bucket takes it whole.
+        # One bucket more than the retention: a window includes the whole bucket in which it begins.
         return bucket_start(from_seconds(self._clock()) - span(self._retention), self._bucket_size)
 
     def _upsert(self, rows: list[AggregateRow]) -> None:
@@ -157,7 +157,7 @@ class Aggregator:
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
 
-    def _load(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
+    def _recompute(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
         buckets = {key: Bucket() for key in keys}
         by_start: dict[int, list[str]] = {}
         for hostname, start in keys:

@@ -1,4 +1,4 @@
-"""Rolling windows: merges of buckets, at the time of the question."""
+"""Windows: computed from buckets when they are queried."""
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.model.buckets import Statistics, bucket_start, merged, metrics_of
@@ -6,7 +6,7 @@ from sparkle_app.model.time import span
 
 
 def window_bounds(now: int, seconds: int, bucket_size: int) -> tuple[int, int]:
-    """The whole buckets that a window of ``seconds`` up to ``now`` (microseconds since the epoch) touches.
+    """The bounds of a window of ``seconds`` up to ``now`` (microseconds since the epoch), extended to whole buckets.
 
     Returns:
         Start of the first bucket and end of the last, microseconds since the epoch.
@@ -16,5 +16,5 @@ def window_bounds(now: int, seconds: int, bucket_size: int) -> tuple[int, int]:
 
 
 def host_window(table: BucketTable, hostname: str, start: int, end: int) -> dict[str, Statistics]:
-    """One host's metrics over the buckets of a window; empty when there are none."""
+    """Statistics of a host's metrics in a window; empty if it has no buckets there."""
     return merged(metrics_of(packed) for packed in table.packed_buckets(hostname, start, end))

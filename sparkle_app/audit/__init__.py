@@ -1,1 +1,1 @@
-"""Whether the aggregates in SQL are those of the raw rows: auditor, confirmation."""
+"""Compares the aggregates in SQL with the stored readings, and repairs them: auditor, confirmation."""

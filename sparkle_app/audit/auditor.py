@@ -1,4 +1,4 @@
-"""Are the aggregates in SQL those of the raw rows? Found out, and repaired, by aggregating the raw rows again."""
+"""Compares the aggregates in SQL with aggregates recomputed from stored readings, and repairs those that differ."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,37 +13,39 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
 
-_PAGE = 50_000
-"""Raw rows that are looked at together."""
-_HOSTS = 500
-_TRIES = 5
+_PAGE_READINGS = 50_000
+"""Number of readings that are compared together."""
+_PAGE_HOSTS = 500
+_MAX_ATTEMPTS = 5
 Key = tuple[str, int, str]
-"""Hostname, bucket's start and metric."""
+"""Hostname, start of the bucket (microseconds since the epoch) and metric."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An aggregate that is not that of its raw rows."""
+    """An aggregate that differs from its stored readings."""
 
     key: Key
     stored: Statistics | None
-    """What SQL holds; None: nothing."""
+    """The aggregate in SQL; None: there is none."""
     computed: Statistics | None
-    """What the raw rows give; None: there are none."""
+    """The aggregate of the stored readings; None: there are no readings."""
 
     @property
-    def behind(self) -> bool:
-        """Whether fewer readings are counted than there are: their aggregate may yet come."""
+    def lagging(self) -> bool:
+        """Whether fewer readings are counted than stored: a worker may still be counting them."""
         return self.computed is not None and (self.stored is None or self.stored.count < self.computed.count)
 
-    def same_as(self, other: "Difference") -> bool:
-        """Whether nothing has changed since ``other``."""
-        return same(self.stored, other.stored) and same(self.computed, other.computed)
+    def unchanged_since(self, earlier: "Difference") -> bool:
+        """Whether both sides are as they were."""
+        return statistics_equal(self.stored, earlier.stored) and statistics_equal(
+            self.computed, earlier.computed
+        )
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some hosts and a time: everything of them is looked at together."""
+    """Hosts and a time range that are compared in one transaction."""
 
     hostnames: Sequence[str]
     start: int
@@ -52,7 +54,7 @@ class Page:
 
 @dataclass(frozen=True)
 class PageResult:
-    """What was found in a page."""
+    """The result of comparing one page."""
 
     page: Page
     readings: int
@@ -61,12 +63,12 @@ class PageResult:
 
 
 class Auditor:
-    """Compares one plugin's aggregates with its raw rows.
+    """Compares and repairs the aggregates of one plugin.
 
     Arguments:
         plugin: the plugin's server half.
         engine: the database.
-        bucket_size: length of the buckets that are compared, seconds.
+        bucket_size: bucket size in seconds; aggregates of other sizes are ignored.
     """
 
     def __init__(self, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
@@ -76,33 +78,33 @@ class Auditor:
         self._length = span(bucket_size)
 
     def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
-        """Hosts that have raw rows or aggregates in the buckets of a time, and the number of their raw rows.
+        """Hosts with stored readings or aggregates in the buckets of a time range, and their number of readings.
 
         Arguments:
-            hostname: only this one, if it has any.
+            hostname: only this host.
         """
-        start, end = self._whole_buckets(start, end)
+        start, end = self._align_to_buckets(start, end)
         with read_transaction(self._engine) as connection:
-            found = dict(self._plugin.count_readings(connection, start, end, hostname))
+            hosts = dict(self._plugin.count_readings(connection, start, end, hostname))
             scope = (self._bucket_size, start, end, hostname)
             for each, _, _ in self._plugin.count_aggregates(connection, *scope):
-                found.setdefault(each, 0)
-        return found
+                hosts.setdefault(each, 0)
+        return hosts
 
     def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[PageResult]:
-        """Compare everything of some hosts (with the number of their raw rows) that lies in the buckets of a time.
+        """Compare the aggregates of ``hosts``, as :meth:`hosts` returns them, in a time range, page by page.
 
-        Buckets that it only touches are taken whole: a part of one gives another aggregate.
+        The range is extended to whole buckets, because an aggregate covers a whole bucket.
         """
-        start, end = self._whole_buckets(start, end)
+        start, end = self._align_to_buckets(start, end)
         for group in _groups(hosts):
-            at, rows = start, _PAGE
+            at, rows = start, _PAGE_READINGS
             while at < end:
                 with read_transaction(self._engine) as connection:
                     cut = end
-                    if hosts[group[0]] > _PAGE:
+                    if hosts[group[0]] > _PAGE_READINGS:
                         cut = self._plugin.event_time_after(connection, group[0], at, end, rows)
-                        # Only buckets that are on the page as a whole.
+                        # A page ends at the end of a bucket.
                         cut = end if cut == end else bucket_start(cut, self._bucket_size)
                         if cut <= at:
                             rows *= 2
@@ -114,7 +116,7 @@ class Auditor:
                 at = cut
 
     def recheck(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
-        """What is left, now, of differences that were found in one page."""
+        """Compare again where differences were found on one page; returns those that exist now, by key."""
         hostnames = sorted({each.key[0] for each in differences})
         starts = [each.key[1] for each in differences]
         page = Page(hostnames, min(starts), max(starts) + self._length)
@@ -123,14 +125,14 @@ class Auditor:
         return {each.key: each for each in _differences(stored, computed)}
 
     def repair(self, result: PageResult) -> int:
-        """Store what the raw rows give where it differs, in one transaction; how many aggregates were repaired.
+        """Recompute the aggregates that differ, in one transaction; returns how many were repaired.
 
-        Aggregates whose raw rows are all gone are left as they are, also beside others of their bucket.
+        An aggregate without stored readings is not changed, even if others of the same bucket are repaired.
         """
         keys = [each.key for each in result.differences if each.computed]
         if not keys:
             return 0
-        for _ in range(_TRIES - 1):
+        for _ in range(_MAX_ATTEMPTS - 1):
             try:
                 return self._recompute(result.page, keys)
             except DBAPIError as error:
@@ -140,14 +142,14 @@ class Auditor:
 
     def _recompute(self, page: Page, keys: Sequence[Key]) -> int:
         with self._engine.begin() as connection:
-            # To take the rows out locks them: what was committed until then is in the raw rows below, and what a worker
-            # stores later counts at least as many.
+            # DELETE locks the rows. Readings that were committed before are aggregated below, and an aggregate that a
+            # worker stores afterwards counts at least as many.
             self._plugin.delete_aggregates(connection, self._bucket_size, keys)
             return self._plugin.fill_aggregates(
                 connection, page.hostnames, self._bucket_size, page.start, page.end
             )
 
-    def _whole_buckets(self, start: int, end: int) -> tuple[int, int]:
+    def _align_to_buckets(self, start: int, end: int) -> tuple[int, int]:
         after = bucket_start(end, self._bucket_size)
         return bucket_start(start, self._bucket_size), after if after == end else after + self._length
 
@@ -165,11 +167,11 @@ class Auditor:
 
 
 def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
-    """Hosts that fit on a page together; one that fills a page is alone, and read in the order of its index."""
+    """Split hosts into groups that fit on a page; a host with more readings than that is a group of its own."""
     group: list[str] = []
     rows = 0
     for hostname, count in sorted(hosts.items()):
-        if group and (rows + count > _PAGE or len(group) == _HOSTS):
+        if group and (rows + count > _PAGE_READINGS or len(group) == _PAGE_HOSTS):
             yield group
             group, rows = [], 0
         group.append(hostname)
@@ -182,15 +184,15 @@ def _differences(stored: Mapping[Key, Statistics], computed: Mapping[Key, Statis
     return [
         Difference(key, stored.get(key), computed.get(key))
         for key in sorted(stored.keys() | computed.keys())
-        if not same(stored.get(key), computed.get(key))
+        if not statistics_equal(stored.get(key), computed.get(key))
     ]
 
 
-def same(one: Statistics | None, other: Statistics | None) -> bool:
-    """Whether two aggregates are equal."""
+def statistics_equal(one: Statistics | None, other: Statistics | None) -> bool:
+    """Whether two aggregates are equal, up to rounding of the sum."""
     if one is None or other is None:
         return one is other
-    # The order in which floating-point numbers are added is not promised.
+    # Floating-point sums depend on the order of addition, which is not defined.
     return math.isclose(one.sum, other.sum, rel_tol=1e-9, abs_tol=1e-9) and (
         one.count,
         one.minimum,

@@ -1,60 +1,62 @@
-"""Which differences are there to stay, while workers run."""
+"""Tells differences that persist from those that running workers are about to resolve."""
 
 import itertools
 import time
 from collections.abc import Iterable, Sequence
 
-from sparkle_app.audit.auditor import Auditor, Difference, same
+from sparkle_app.audit.auditor import Auditor, Difference, statistics_equal
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.model.buckets import Statistics
 
-_LOOKS = 5
-_SECONDS_BETWEEN = 2.0
-# Kafka notices that a worker is gone; then another recovers its tables.
-_TAKEN_OVER_SECONDS = 2 * SESSION_SECONDS
+_MAX_CHECKS = 5
+_INTERVAL_SECONDS = 2.0
+# After a crash: the broker ends the worker's session, then another worker recovers its tables.
+_TAKEOVER_SECONDS = 2 * SESSION_SECONDS
 
 
 def confirmed(auditor: Auditor, pages: Iterable[Sequence[Difference]]) -> list[Difference]:
-    """Those of some pages' differences that are there to stay, while workers run.
+    """The differences that persist while workers run.
 
-    Of readings that were stored a moment ago the aggregates come a moment later; where their worker was killed, once
-    another has taken over. So an aggregate that is behind is certain when for so long none of them has moved. Any other
-    difference is certain when it is the same a moment later.
+    Workers store readings shortly before they count them. If a worker is killed in between, another one counts them
+    after it has taken over the partitions. So an aggregate that lags behind its readings is confirmed only after no
+    lagging aggregate has advanced for as long as a takeover lasts. Any other difference is confirmed when the next
+    check finds it unchanged.
     """
     pages = [page for page in pages if page]
-    goals = {each.key: _count(each.computed) for page in pages for each in page if each.behind}
-    certain: list[Difference] = []
-    moved_at = time.monotonic()
-    for look in itertools.count(1):
+    goals = {each.key: _count(each.computed) for page in pages for each in page if each.lagging}
+    persistent: list[Difference] = []
+    advanced_at = time.monotonic()
+    for check in itertools.count(1):
         if not pages:
             break
-        time.sleep(_SECONDS_BETWEEN)
-        moved = False
-        left: list[list[Difference]] = []
+        time.sleep(_INTERVAL_SECONDS)
+        any_advanced = False
+        unresolved: list[list[Difference]] = []
         for page in pages:
             found = auditor.recheck(page)
-            left.append([])
+            unresolved.append([])
             for before in page:
                 now = found.get(before.key)
-                if now and now.behind:
-                    advanced = not same(now.stored, before.stored)
-                    moved |= advanced
-                    # A bucket that readings still come to is never at rest, and at work once it has counted the first.
+                if now and now.lagging:
+                    advanced = not statistics_equal(now.stored, before.stored)
+                    any_advanced |= advanced
+                    # A bucket that receives readings all the time may always lag. It is correct once it has counted
+                    # those that were stored at the first check.
                     if not advanced or _count(now.stored) < goals.setdefault(now.key, _count(now.computed)):
-                        left[-1].append(now)
-                elif now and now.same_as(before):
-                    certain.append(now)
-                elif now and look < _LOOKS:
-                    left[-1].append(now)
+                        unresolved[-1].append(now)
+                elif now and now.unchanged_since(before):
+                    persistent.append(now)
+                elif now and check < _MAX_CHECKS:
+                    unresolved[-1].append(now)
                 else:
-                    moved |= before.behind
-        if moved:
-            moved_at = time.monotonic()
-        elif time.monotonic() - moved_at >= _TAKEN_OVER_SECONDS:
-            certain += [each for page in left for each in page if each.behind]
-            left = [[each for each in page if not each.behind] for page in left]
-        pages = [page for page in left if page]
-    return sorted(certain, key=lambda each: each.key)
+                    any_advanced |= before.lagging
+        if any_advanced:
+            advanced_at = time.monotonic()
+        elif time.monotonic() - advanced_at >= _TAKEOVER_SECONDS:
+            persistent += [each for page in unresolved for each in page if each.lagging]
+            unresolved = [[each for each in page if not each.lagging] for page in unresolved]
+        pages = [page for page in unresolved if page]
+    return sorted(persistent, key=lambda each: each.key)
 
 
 def _count(statistics: Statistics | None) -> int:
