@@ -1,4 +1,4 @@
-"""What plugin packages for the earlier handler import: they load and store here as they are (docs/plugins.md)."""
+"""Compatibility module for plugin packages written for the earlier handler (docs/plugins.md)."""
 
 import uuid
 from datetime import datetime
@@ -10,14 +10,14 @@ from sparkle_app.storage.models import Base
 
 
 class SqlAlchemyBase(DeclarativeBase):
-    """Base of those packages' tables, which the handler makes with its own."""
+    """Base class of the tables of these packages, which the handler creates together with its own."""
 
     __allow_unmapped__ = True
     metadata = Base.metadata
 
 
 class BaseDataFrame:
-    """The columns of those packages' tables."""
+    """Columns of the tables of these packages."""
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
     config_id: Mapped[int] = mapped_column(Integer)

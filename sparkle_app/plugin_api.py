@@ -1,7 +1,7 @@
-"""All that the server half of a plugin imports (docs/plugins.md).
+"""Everything that the server half of a plugin needs to import (docs/plugins.md).
 
-A plugin is a subclass of :class:`Plugin`. What it leaves out, the defaults do: one finite number for each key,
-stored in the plugin's own two tables.
+A plugin is a subclass of :class:`Plugin`, which overrides only what differs from the defaults: values are finite
+numbers, stored in two tables of the plugin.
 """
 
 import math
@@ -37,35 +37,35 @@ __all__ = [
 ]
 
 
-# Old names of methods: a package that replaces one goes on working.
+# Deprecated names of methods: packages that override one continue to work.
 _RENAMED = {"measure": "numeric_value", "stored_first": "on_inserted"}
 
 
 class InvalidValue(ValueError):
-    """Raised by :meth:`Plugin.validate`; its text says what was expected, and does not quote the value."""
+    """Raised by :meth:`Plugin.validate`. The message says what was expected, and must not quote the value."""
 
 
 class Plugin:
-    """The server half of a plugin. Times are microseconds since 1970-01-01 UTC.
+    """The server half of a plugin. Times are integers: microseconds since 1970-01-01 UTC.
 
-    Every method may be replaced. Those that take a ``connection`` run in a transaction that is committed for them, in a
-    thread; they may be called again with the same arguments after any failure, and must then change nothing.
-    :meth:`validate` and :meth:`numeric_value` run in several processes, forked once the package is imported: what they
-    return must depend on their arguments alone, and must be picklable.
+    Every method may be overridden. Methods with a ``connection`` run in a thread, in a transaction that the handler
+    commits. After a failure they may be called again with the same arguments, so they must be idempotent.
+    :meth:`validate` and :meth:`numeric_value` run in several processes, which are forked after the package is imported:
+    the result must depend on the arguments only, and must be picklable.
     """
 
     unit: str = ""
     """Unit of the values, such as °C."""
     minimum: float = -math.inf
-    """The least valid value."""
+    """The smallest valid value."""
     maximum: float = math.inf
-    """The greatest valid value."""
+    """The largest valid value."""
     DataFrame: type[ReadingsTable]
-    """SQL model of the raw readings."""
+    """SQL model of stored readings."""
     Aggregates: type[AggregatesTable]
-    """SQL model of the aggregates."""
+    """SQL model of aggregates."""
     deprecated: ClassVar[Mapping[str, str]] = {}
-    """Methods that the class replaces under their old names, with the new ones."""
+    """Deprecated names of methods that the class overrides, with the new names."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -73,21 +73,21 @@ class Plugin:
         found = {old: new for old, new in _RENAMED.items() if old in own and new not in own}
         cls.deprecated = {**cls.deprecated, **found}
         for old, new in _RENAMED.items():
-            # Both names are one method in every class, whichever of them it or those that call it use.
+            # In every class both names refer to the same method, whichever one it overrides.
             if old in found:
                 setattr(cls, new, own[old])
             elif new in own:
                 setattr(cls, old, own[new])
 
     def validate(self, key: str, value: Any) -> Any:
-        """The value as it is to be stored.
+        """Check a value, and return it as it will be stored.
 
         Arguments:
-            key: what was measured; the metric.
-            value: any JSON value, as the collector sent it.
+            key: the metric.
+            value: any JSON value, as received from the collector.
 
         Raises:
-            InvalidValue: when the collecting half can never have meant this.
+            InvalidValue: if the value cannot be a measurement. The reading becomes a dead letter.
         """
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidValue("expected a number")
@@ -102,17 +102,18 @@ class Plugin:
         return number
 
     def numeric_value(self, reading: StoredReading) -> float | None:
-        """The number that is aggregated (count, average, minimum, maximum, last); the value itself by default.
+        """The number to aggregate, by default the value itself.
 
-        None: this reading is stored, and not aggregated.
+        Returns:
+            None if the reading is to be stored, but not aggregated.
         """
         return float(reading.value)
 
     def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
-        """Store raw readings, each once, whatever is sent again.
+        """Insert the readings whose id is not stored yet.
 
         Returns:
-            The readings as they are stored now: a reading whose id was stored before is returned as it was then.
+            All readings as they are stored. A duplicate is returned as it was first stored.
         """
         by_id = {reading.id: reading for reading in reversed(readings)}
         new = sql.insert_new(connection, self._readings, list(by_id.values()))
@@ -123,7 +124,7 @@ class Plugin:
         return [*stored, *sql.select_known(connection, self._readings, known)]
 
     def on_inserted(self, connection: Connection, readings: Sequence[Reading]) -> None:
-        """Called with the readings that were stored just now and not before, in the same transaction."""
+        """Called with the readings that were newly inserted, in the same transaction. Does nothing by default."""
 
     def load_readings(
         self,
@@ -133,23 +134,27 @@ class Plugin:
         end: int,
         limit: int | None = None,
     ) -> Iterable[StoredReading]:
-        """Stored readings of some hosts with ``start <= observed_at < end``, in the order of event time."""
+        """Stored readings of some hosts with ``start <= observed_at < end``, in order of event time."""
         return sql.select_span(connection, self._readings, hostnames, start, end, limit)
 
     def count_readings(
         self, connection: Connection, start: int, end: int, hostname: str | None = None
     ) -> Iterable[tuple[str, int]]:
-        """Each host (or this one) with stored readings of ``start <= observed_at < end``, and their number."""
+        """Hosts with stored readings with ``start <= observed_at < end``, and the number of these.
+
+        Arguments:
+            hostname: only this host.
+        """
         return sql.select_counts(connection, self._readings, start, end, hostname)
 
     def event_time_after(
         self, connection: Connection, hostname: str, start: int, end: int, readings: int
     ) -> int:
-        """Event time of a host's reading that has ``readings`` others before it, from ``start`` on; or ``end``."""
+        """Event time of a host's reading after the first ``readings`` since ``start``; ``end`` if there is none."""
         return sql.select_nth_time(connection, self._readings, hostname, start, end, readings)
 
     def store_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> None:
-        """Insert or replace aggregates; a row that counts fewer readings than the stored one must change nothing."""
+        """Upsert aggregates. A row that counts fewer readings than the stored row must change nothing."""
         upsert_growing(connection, self._aggregates, rows)
 
     def load_aggregates(
@@ -161,7 +166,12 @@ class Plugin:
         start: int,
         end: int,
     ) -> Iterable[AggregateRow]:
-        """Stored aggregates of some hosts with ``start <= bucket_start < end``, in the order of time."""
+        """Stored aggregates of some hosts with ``start <= bucket_start < end``, in order of time.
+
+        Arguments:
+            metric: only this metric.
+            resolution: bucket size in seconds.
+        """
         return select_aggregates(connection, self._aggregates, hostnames, metric, resolution, start, end)
 
     def count_aggregates(
@@ -170,21 +180,25 @@ class Plugin:
         """Hostname, start and number of readings of each stored bucket with ``start <= bucket_start < end``.
 
         Arguments:
-            hostname: only this host's.
+            resolution: bucket size in seconds.
+            hostname: only this host.
         """
         return select_bucket_counts(connection, self._aggregates, resolution, start, end, hostname)
 
     def delete_aggregates(
         self, connection: Connection, resolution: int, keys: Sequence[tuple[str, int, str]]
     ) -> None:
-        """Delete stored aggregates (hostname, bucket's start and metric) before they are made anew; no others."""
+        """Delete the aggregates with these keys (hostname, start of the bucket, metric), and no others.
+
+        Called before they are recomputed.
+        """
         delete_aggregates(connection, self._aggregates, resolution, keys)
 
     def compute_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int
     ) -> Iterable[AggregateRow]:
-        """What the stored readings of some hosts with ``start <= observed_at < end`` give; whole buckets."""
-        if self._plain:
+        """Aggregates of the stored readings of some hosts; ``start`` and ``end`` are bounds of buckets."""
+        if self._aggregated_in_sql:
             yield from aggregate_readings(connection, self._readings, hostnames, resolution, start, end)
             return
         buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
@@ -200,9 +214,9 @@ class Plugin:
     def fill_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int
     ) -> int:
-        """Store what :meth:`compute_aggregates` gives where no aggregate is stored; how many were."""
+        """Store the result of :meth:`compute_aggregates` where no aggregate is stored; returns the number of rows."""
         scope = (hostnames, resolution, start, end)
-        if self._plain and type(self).store_aggregates is Plugin.store_aggregates:
+        if self._aggregated_in_sql and type(self).store_aggregates is Plugin.store_aggregates:
             return insert_aggregated(connection, self._aggregates, self._readings, *scope)
         stored = self.load_aggregates(connection, hostnames, None, resolution, start, end)
         known = {(row.hostname, row.bucket_start, row.metric) for row in stored}
@@ -216,8 +230,8 @@ class Plugin:
         return len(missing)
 
     @property
-    def _plain(self) -> bool:
-        """Whether the database can aggregate by itself: nothing says what else a reading is or means."""
+    def _aggregated_in_sql(self) -> bool:
+        """Whether aggregates can be computed in SQL: numeric values and stored readings are the default ones."""
         return (
             type(self).numeric_value is Plugin.numeric_value
             and type(self).load_readings is Plugin.load_readings

@@ -1,4 +1,4 @@
-"""The collecting half: the load of the machine's processing units."""
+"""The collecting half: load of the processor and of GPUs."""
 
 import logging
 
@@ -10,16 +10,16 @@ except ImportError:
     pynvml = None
 
 KEY_LENGTH = 60
-"""Keys have to leave room in the 214 bytes that RSA-2048 can encrypt."""
+"""Maximum length of a key: RSA-2048 encrypts at most 214 bytes, including plugin name and value."""
 FIRST_INTERVAL = 0.1
-"""Load is measured between two calls; the first has none before it, so it waits (seconds)."""
+"""Seconds that the first call takes. Load is measured since the previous call, and the first one has none."""
 
 logger = logging.getLogger(__name__)
 _measured = False
 
 
 def get_payload() -> dict[str, float]:
-    """The load of the processor, of each core and of each GPU since the last call, %."""
+    """Load of the processor, of each core and of each GPU since the previous call, in %."""
     global _measured  # noqa: PLW0603
     cores = psutil.cpu_percent(interval=None if _measured else FIRST_INTERVAL, percpu=True)
     _measured = True
@@ -38,7 +38,7 @@ def _gpus() -> dict[str, float]:
     readings: dict[str, float] = {}
     try:
         for index in range(pynvml.nvmlDeviceGetCount()):
-            # One that does not answer does not hide the others.
+            # An error of one GPU does not affect the others.
             try:
                 device = pynvml.nvmlDeviceGetHandleByIndex(index)
                 name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
@@ -46,9 +46,9 @@ def _gpus() -> dict[str, float]:
             except pynvml.NVMLError_NotSupported:
                 continue
             except pynvml.NVMLError as error:
-                logger.warning("PU_Workload: GPU %d does not answer: %s", index, error)
+                logger.warning("PU_Workload: cannot read GPU %d: %s", index, error)
     except pynvml.NVMLError as error:
-        logger.warning("PU_Workload: the GPUs do not answer: %s", error)
+        logger.warning("PU_Workload: cannot list GPUs: %s", error)
     finally:
         pynvml.nvmlShutdown()
     return readings

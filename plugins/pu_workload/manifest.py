@@ -1,4 +1,4 @@
-"""What this plugin is."""
+"""Describes this plugin."""
 
 NAME = "PU_Workload"
 VERSION = "1.0.0"

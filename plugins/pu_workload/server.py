@@ -1,22 +1,22 @@
-"""The handler half: what a valid reading is, and the tables it is stored in."""
+"""The server half: bounds of valid values, and the SQL tables."""
 
 from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
 
 
 class DataFrame(ReadingsTable):
-    """Raw readings."""
+    """Stored readings."""
 
     __tablename__ = "pu_workload_readings"
 
 
 class Aggregates(AggregatesTable):
-    """Averages and extremes of each minute."""
+    """Aggregates."""
 
     __tablename__ = "pu_workload_aggregates"
 
 
 class PU_Workload(Plugin):
-    """The load of a host's processing units."""
+    """Load of the processor and of GPUs."""
 
     unit = "%"
     minimum, maximum = 0, 100

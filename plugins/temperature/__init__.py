@@ -1,4 +1,4 @@
-"""Imports the half that is asked for: the handler sets SPARKLE_M_SERVER, the collector does not."""
+"""Imports the server half if SPARKLE_M_SERVER is set, as the handler does; otherwise the collecting half."""
 
 import os
 

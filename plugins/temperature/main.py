@@ -1,4 +1,4 @@
-"""The collecting half: the machine's temperatures."""
+"""The collecting half: temperatures of sensors and of GPUs."""
 
 import logging
 from collections import Counter
@@ -11,24 +11,24 @@ except ImportError:
     pynvml = None
 
 KEY_LENGTH = 60
-"""Keys have to leave room in the 214 bytes that RSA-2048 can encrypt."""
+"""Maximum length of a key: RSA-2048 encrypts at most 214 bytes, including plugin name and value."""
 
 logger = logging.getLogger(__name__)
-_told = False
+_warned = False
 
 
 def get_payload() -> dict[str, float]:
-    """The temperatures of all sensors, °C, by a name that a person recognises; nothing where there are no sensors."""
-    global _told  # noqa: PLW0603
+    """Temperatures of all sensors in °C, by chip and label; empty if there are no sensors."""
+    global _warned  # noqa: PLW0603
     readings = {**_sensors(), **_gpus()}
-    if not readings and not _told:
-        logger.warning("Temperature: this machine shows no sensors, so there is nothing to send")
-        _told = True
+    if not readings and not _warned:
+        logger.warning("Temperature: no sensors found on this machine, no readings will be sent")
+        _warned = True
     return readings
 
 
 def _sensors() -> dict[str, float]:
-    # Not every system lets psutil read sensors.
+    # psutil supports sensors on some systems only.
     chips = psutil.sensors_temperatures() if hasattr(psutil, "sensors_temperatures") else {}
     readings: dict[str, float] = {}
     seen: Counter[str] = Counter()
@@ -36,7 +36,7 @@ def _sensors() -> dict[str, float]:
         for sensor in sensors:
             name = f"{chip}/{sensor.label}"[:KEY_LENGTH] if sensor.label else chip[:KEY_LENGTH]
             seen[name] += 1
-            # Two sensors of one name keep their order from boot to boot.
+            # The order of sensors with the same name does not change between boots.
             readings[name if seen[name] == 1 else f"{name} #{seen[name]}"] = float(sensor.current)
     return readings
 
@@ -51,7 +51,7 @@ def _gpus() -> dict[str, float]:
     readings: dict[str, float] = {}
     try:
         for index in range(pynvml.nvmlDeviceGetCount()):
-            # One that does not answer does not hide the others.
+            # An error of one GPU does not affect the others.
             try:
                 device = pynvml.nvmlDeviceGetHandleByIndex(index)
                 name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
@@ -59,9 +59,9 @@ def _gpus() -> dict[str, float]:
             except pynvml.NVMLError_NotSupported:
                 continue
             except pynvml.NVMLError as error:
-                logger.warning("Temperature: GPU %d does not answer: %s", index, error)
+                logger.warning("Temperature: cannot read GPU %d: %s", index, error)
     except pynvml.NVMLError as error:
-        logger.warning("Temperature: the GPUs do not answer: %s", error)
+        logger.warning("Temperature: cannot list GPUs: %s", error)
     finally:
         pynvml.nvmlShutdown()
     return readings

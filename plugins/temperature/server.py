@@ -1,22 +1,22 @@
-"""The handler half: what a valid reading is, and the tables it is stored in."""
+"""The server half: bounds of valid values, and the SQL tables."""
 
 from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
 
 
 class DataFrame(ReadingsTable):
-    """Raw readings."""
+    """Stored readings."""
 
     __tablename__ = "temperature_readings"
 
 
 class Aggregates(AggregatesTable):
-    """Averages and extremes of each minute."""
+    """Aggregates."""
 
     __tablename__ = "temperature_aggregates"
 
 
 class Temperature(Plugin):
-    """The temperatures of a host's sensors."""
+    """Temperatures of sensors and of GPUs."""
 
     unit = "°C"
     minimum, maximum = -100, 250

@@ -1,1 +1,1 @@
-"""Finding plugins: manifest (without importing them), discovery (their server halves), legacy."""
+"""Loads plugins: manifest (read without importing a package), discovery (imports server halves), legacy."""

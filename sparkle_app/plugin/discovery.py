@@ -1,4 +1,4 @@
-"""Finding and importing the installed plugins: one that is broken is reported by name, the others go on."""
+"""Imports the installed plugins. A plugin that cannot be loaded is reported by name; the others are loaded."""
 
 import importlib
 import os
@@ -13,33 +13,33 @@ from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin_api import Plugin
 
-# Packages import their server half, not their collecting half, where this is set.
+# If it is set, packages import their server half instead of their collecting half.
 SERVER_FLAG = "SPARKLE_M_SERVER"
 
 
 @dataclass(frozen=True)
 class InstalledPlugin:
-    """A plugin that can be used: what it is, and its server half."""
+    """A loaded plugin: its manifest and its server half."""
 
     manifest: Manifest
     plugin: Plugin
 
     @property
     def name(self) -> str:
-        """NAME, which payloads carry."""
+        """NAME, which payloads contain."""
         return self.manifest.name
 
 
 @dataclass
 class InstalledPlugins:
-    """All that was found in the plugins folder."""
+    """The plugins that were found in the plugins folder."""
 
     installed: dict[str, InstalledPlugin] = field(default_factory=dict)
     """By NAME."""
     faults: list[ConfigurationError] = field(default_factory=list)
-    """One for each package that cannot be used."""
+    """One for each package that cannot be loaded."""
     warnings: list[str] = field(default_factory=list)
-    """Such as a package that a higher version replaces."""
+    """For example, that a package is not used because there is a higher version of it."""
 
     @property
     def by_name(self) -> dict[str, Plugin]:
@@ -47,12 +47,12 @@ class InstalledPlugins:
         return {name: plugin.plugin for name, plugin in self.installed.items()}
 
     def topic_specs(self, app_id: str, resolution: int) -> list[TopicSpec]:
-        """All topics that a worker needs; ``resolution`` is the length of a bucket, seconds."""
+        """All topics that a worker needs; ``resolution`` is the bucket size in seconds."""
         return topic_specs(app_id, self.topics, self.installed, resolution)
 
     @property
     def topics(self) -> list[str]:
-        """The topics that collectors send to, each once."""
+        """The plugin topics, without repetitions."""
         return sorted({plugin.manifest.topic for plugin in self.installed.values()})
 
 
@@ -60,10 +60,10 @@ def load_plugins(folder: Path) -> InstalledPlugins:
     """Import every package of the plugins folder.
 
     Arguments:
-        folder: holds one folder for each package.
+        folder: contains one folder for each package.
     """
     os.environ[SERVER_FLAG] = "1"
-    # Packages are known as plugins.<package>, here as on the hosts, wherever their folder is.
+    # Packages are imported as plugins.<package>, as on hosts, wherever their folder is.
     parent = sys.modules.setdefault("plugins", ModuleType("plugins"))
     parent.__path__ = [str(folder)]
     found = find_packages(folder)
@@ -80,7 +80,7 @@ def load_plugins(folder: Path) -> InstalledPlugins:
 
 
 def no_plugins(folder: Path) -> ConfigurationError:
-    """What a worker says that found no plugin."""
+    """The error of a worker that finds no plugin."""
     return ConfigurationError(
         str(folder), expected="a plugin", found="none that can be used", hint="see docs/plugins.md"
     )
@@ -90,19 +90,19 @@ def _import(manifest: Manifest) -> Plugin:
     where = f"plugin {manifest.name} ({manifest.folder})"
     try:
         module = importlib.import_module(f"plugins.{manifest.folder.name}")
-    # A package may fail in any way, and even try to leave.
+    # A package may raise any exception, and even call sys.exit().
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             where,
             expected="a package that can be imported",
             found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            hint="mend or remove it",
+            hint="repair or remove the package",
         ) from error
     plugin = getattr(module, "plugin", None) or adapt_legacy(module, manifest.name)
     if not isinstance(plugin, Plugin):
         raise ConfigurationError(
             where,
-            expected="the name `plugin` in __init__.py, an instance of sparkle_app.plugin_api.Plugin",
+            expected="`plugin` in __init__.py, an instance of sparkle_app.plugin_api.Plugin",
             found=type(plugin).__name__ if plugin is not None else "none",
             hint="see docs/plugins.md",
         )

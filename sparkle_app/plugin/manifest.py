@@ -1,4 +1,4 @@
-"""What a plugin package says of itself, read from its manifest.py alone: its halves need more than is here."""
+"""Reads the manifests of plugin packages without importing the packages, whose requirements may be missing."""
 
 import ast
 import re
@@ -12,21 +12,21 @@ from packaging.version import InvalidVersion, Version
 from sparkle_app.kafka.topology import LEGAL_TOPIC
 from sparkle_app.model.errors import ConfigurationError
 
-# Topics and tables are named after it.
+# Names of topics and tables contain it.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A plugin package."""
+    """The manifest of a plugin package."""
 
     folder: Path
     name: str
-    """NAME, which records carry."""
+    """NAME, which payloads contain."""
     version: str
     author: str
     topic: str
-    """Where its collecting half sends."""
+    """The topic to which its readings are produced."""
     description: str
 
 
@@ -36,16 +36,16 @@ class Packages:
 
     manifests: list[Manifest]
     faults: list[ConfigurationError]
-    """One for each package whose manifest cannot be used."""
+    """One for each package whose manifest is invalid."""
     warnings: list[str]
-    """One for each package that a higher version of the same NAME replaces."""
+    """One for each package that is not used because another has the same NAME and a higher VERSION."""
 
 
 def find_packages(folder: Path) -> Packages:
     """Read the manifests of all packages in a plugins folder.
 
     Raises:
-        ConfigurationError: when the folder cannot be read.
+        ConfigurationError: if the folder cannot be read.
     """
     try:
         folders = sorted(path.parent for path in folder.glob("[!._]*/__init__.py"))
@@ -56,7 +56,7 @@ def find_packages(folder: Path) -> Packages:
             str(folder),
             expected="a folder of plugins",
             found=error.strerror or str(error),
-            hint="set `plugins` to it, or leave it out for the shipped plugins",
+            hint="correct the setting `plugins`, or remove it to use the shipped plugins",
         ) from error
     best: dict[str, Manifest] = {}
     faults: list[ConfigurationError] = []
@@ -71,11 +71,11 @@ def find_packages(folder: Path) -> Packages:
         if other is None:
             best[manifest.name] = manifest
             continue
-        loser, winner = sorted((other, manifest), key=lambda each: Version(each.version))
-        best[manifest.name] = winner
+        lower, higher = sorted((other, manifest), key=lambda each: Version(each.version))
+        best[manifest.name] = higher
         warnings.append(
-            f"plugin {manifest.name}: {loser.folder} (version {loser.version}) is not used,"
-            f" {winner.folder} has version {winner.version}"
+            f"plugin {manifest.name}: {lower.folder} (version {lower.version}) is not used,"
+            f" because {higher.folder} has version {higher.version}"
         )
     return Packages([best[name] for name in sorted(best)], faults, warnings)
 
@@ -87,14 +87,14 @@ def read_manifest(package: Path) -> Manifest:
         package: the package's folder.
 
     Raises:
-        ConfigurationError: naming the package and what is wrong with its manifest.
+        ConfigurationError: if the manifest is invalid.
     """
     has_manifest = (package / "manifest.py").exists()
     file = package / ("manifest.py" if has_manifest else "__init__.py")
     where = f"plugin {package.name} ({file})"
     try:
         names = runpy.run_path(str(file)) if has_manifest else _constants(file)
-    # A manifest may fail in any way, and even try to leave.
+    # A manifest may raise any exception, and even call sys.exit().
     except (Exception, SystemExit) as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigurationError(
@@ -105,7 +105,7 @@ def read_manifest(package: Path) -> Manifest:
         value: Any = names.get(name, default)
         if not isinstance(value, str) or (default is None and not value):
             raise ConfigurationError(
-                where, expected=f"{name}, a text", found=repr(value), hint="see docs/plugins.md"
+                where, expected=f"{name} as a string", found=repr(value), hint="see docs/plugins.md"
             )
         return value
 
@@ -124,21 +124,21 @@ def read_manifest(package: Path) -> Manifest:
         if not pattern.fullmatch(value):
             raise ConfigurationError(
                 where,
-                expected=f"{name} of letters, digits, '.', '_' and '-'",
+                expected=f"{name} with letters, digits, '.', '_' and '-' only",
                 found=repr(value),
-                hint="change it",
+                hint="correct it",
             )
     try:
         Version(manifest.version)
     except InvalidVersion as error:
         raise ConfigurationError(
-            where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="change it"
+            where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="correct it"
         ) from error
     return manifest
 
 
 def _constants(file: Path) -> dict[str, Any]:
-    """What a file assigns plainly; packages for the earlier handler may say what they are in ``__init__.py``."""
+    """Constants that a file assigns. Packages for the earlier handler may have their manifest in ``__init__.py``."""
     names: dict[str, Any] = {}
     for statement in ast.parse(file.read_text("utf-8"), str(file)).body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):

@@ -1,4 +1,4 @@
-"""A plugin's collecting half runs on hosts that have nothing of ours: every package in plugins/ is tried so."""
+"""The collecting half of every package in plugins/ runs without the handler and its dependencies."""
 
 import importlib
 import json
@@ -18,25 +18,25 @@ PACKAGES = sorted(path.parent.name for path in PLUGINS.glob("[!._]*/__init__.py"
 COLLECT = """
 import importlib, json, sys
 sys.path = [path for path in sys.path if "site-packages" not in path] + sys.argv[1:3]
-for foreign in ("faust", "sqlalchemy", "sparkle_app", "msgspec", "cryptography"):
+for module in ("faust", "sqlalchemy", "sparkle_app", "msgspec", "cryptography"):
     try:
-        importlib.import_module(foreign)
+        importlib.import_module(module)
     except ImportError:
         continue
-    sys.exit(f"{foreign} can be imported: the test proves nothing")
+    sys.exit(f"{module} can be imported, so this test is not valid")
 package = importlib.import_module(f"plugins.{sys.argv[3]}")
 payload = package.get_payload()
-again = package.get_payload()
+second = package.get_payload()
 print(json.dumps({
     "name": package.NAME, "version": package.VERSION, "author": package.AUTHOR, "topic": package.TOPIC,
-    "payload": payload, "again": again,
+    "payload": payload, "second": second,
 }))
 """
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Path:
-    """A host's folders: the plugins as they are unpacked there, and what their requirements.txt install."""
+    """Folders of a host: the unpacked plugins, and the packages that their requirements.txt files install."""
     shutil.copytree(PLUGINS, tmp_path / "collector" / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
     installed = tmp_path / "installed"
     installed.mkdir()
@@ -65,14 +65,14 @@ def test_the_collecting_half_needs_only_its_requirements(package: str, host: Pat
     assert found["name"]
     assert found["version"]
     assert found["author"]
-    for payload in (found["payload"], found["again"]):
+    for payload in (found["payload"], found["second"]):
         assert isinstance(payload, dict)
         for key, value in payload.items():
             inner = json.dumps({"plugin": found["name"], "key": key, "value": value})
             assert len(inner.encode()) <= 214, inner
 
 
-def test_the_load_is_this_machines(host: Path) -> None:
+def test_the_load_is_that_of_this_machine(host: Path) -> None:
     sys.path.insert(0, str(host / "collector"))
     try:
         from plugins.pu_workload.main import get_payload
@@ -85,7 +85,7 @@ def test_the_load_is_this_machines(host: Path) -> None:
     assert all(0 <= value <= 100 for value in load.values())
 
 
-def test_a_machine_without_sensors_sends_nothing_and_says_so_once(
+def test_a_machine_without_sensors_sends_nothing_and_warns_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import psutil
@@ -94,46 +94,42 @@ def test_a_machine_without_sensors_sends_nothing_and_says_so_once(
 
     monkeypatch.setattr(psutil, "sensors_temperatures", dict, raising=False)
     monkeypatch.setattr(main, "_gpus", dict)
-    monkeypatch.setattr(main, "_told", False)
+    monkeypatch.setattr(main, "_warned", False)
     assert main.get_payload() == {}
     assert main.get_payload() == {}
     assert [record.message for record in caplog.records] == [
-        "Temperature: this machine shows no sensors, so there is nothing to send"
+        "Temperature: no sensors found on this machine, no readings will be sent"
     ]
 
 
-def test_sensors_of_one_name_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sensors_with_the_same_name_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     import psutil
 
     from plugins.temperature import main
 
-    sensor = type("Sensor", (), {})
+    def sensor(label: str, current: float) -> SimpleNamespace:
+        return SimpleNamespace(label=label, current=current)
 
-    def made(label: str, current: float) -> object:
-        each = sensor()
-        each.label, each.current = label, current
-        return each
-
-    chips = {"nvme": [made("Composite", 30.0), made("Composite", 31.0)], "acpitz": [made("", 27)]}
+    chips = {"nvme": [sensor("Composite", 30.0), sensor("Composite", 31.0)], "acpitz": [sensor("", 27)]}
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
     assert main._sensors() == {"acpitz": 27.0, "nvme/Composite": 30.0, "nvme/Composite #2": 31.0}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_gpu_that_does_not_answer_does_not_hide_the_others(
+def test_an_error_of_one_gpu_does_not_affect_the_others(
     package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The driver is played here, since few machines have GPUs of all kinds."""
+    """The driver is simulated, because test machines have no GPUs."""
     main = importlib.import_module(f"plugins.{package}.main")
     if not hasattr(main, "pynvml"):
         return
     import pynvml
 
-    faults = {1: pynvml.NVML_ERROR_NOT_SUPPORTED, 2: pynvml.NVML_ERROR_GPU_IS_LOST}
+    errors = {1: pynvml.NVML_ERROR_NOT_SUPPORTED, 2: pynvml.NVML_ERROR_GPU_IS_LOST}
 
     def reading(device: int, *_: object) -> int:
-        if device in faults:
-            raise pynvml.NVMLError(faults[device])
+        if device in errors:
+            raise pynvml.NVMLError(errors[device])
         return 50 + device
 
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
@@ -148,7 +144,7 @@ def test_a_gpu_that_does_not_answer_does_not_hide_the_others(
     found = main._gpus()
     assert {key[:6]: value for key, value in found.items()} == {"GPU/0 ": 50.0, "GPU/3 ": 53.0}
     assert all(len(key) <= 60 for key in found)
-    # One that has no such reading is no news; one that is lost is.
+    # A GPU that does not support the reading is skipped silently; one that is lost is logged.
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        "GPU 2 does not answer: GPU is lost"
+        "cannot read GPU 2: GPU is lost"
     ]

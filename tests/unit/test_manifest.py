@@ -1,3 +1,5 @@
+"""Manifests of plugin packages: reading them, and reporting invalid ones."""
+
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 
-GOOD = 'NAME = "{name}"\nVERSION = "{version}"\nAUTHOR = "me"\nTOPIC = "telemetry"\n'
+VALID = 'NAME = "{name}"\nVERSION = "{version}"\nAUTHOR = "me"\nTOPIC = "telemetry"\n'
 
 
 def package(folder: Path, manifest: str | None, init: str = "") -> None:
@@ -16,7 +18,7 @@ def package(folder: Path, manifest: str | None, init: str = "") -> None:
 
 
 def test_packages_are_found_without_importing_them(tmp_path: Path) -> None:
-    package(tmp_path / "fans", GOOD.format(name="Fans", version="1.0"), init="raise RuntimeError")
+    package(tmp_path / "fans", VALID.format(name="Fans", version="1.0"), init="raise RuntimeError")
     package(tmp_path / "_drafts", "nonsense")
     package(tmp_path / ".hidden", "nonsense")
     (tmp_path / "no_package").mkdir()
@@ -28,11 +30,9 @@ def test_packages_are_found_without_importing_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
-def test_of_two_packages_with_one_name_the_higher_version_wins(
-    tmp_path: Path, order: tuple[str, str]
-) -> None:
+def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tuple[str, str]) -> None:
     for folder, version in zip(order, ("1.10.0", "1.9.0"), strict=True):
-        package(tmp_path / folder, GOOD.format(name="Fans", version=version))
+        package(tmp_path / folder, VALID.format(name="Fans", version=version))
     found = find_packages(tmp_path)
     assert [each.version for each in found.manifests] == ["1.10.0"]
     (warning,) = found.warnings
@@ -40,48 +40,54 @@ def test_of_two_packages_with_one_name_the_higher_version_wins(
 
 
 @pytest.mark.parametrize(
-    ("manifest", "says"),
+    ("manifest", "expected"),
     [
-        (None, "expected NAME, a text, found None"),
+        (None, "expected NAME as a string, found None"),
         ("NAME = ", "SyntaxError: invalid syntax (manifest.py, line 1)"),
         ("import sys; sys.exit(3)", "SystemExit"),
         ("1 / 0", "ZeroDivisionError"),
-        ("", "expected NAME, a text, found None"),
-        ('NAME = "a"\nVERSION = 1.0', "expected VERSION, a text, found 1.0"),
-        (GOOD.format(name="a b", version="1"), "expected NAME of letters"),
-        (GOOD.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
-        (GOOD.format(name="a", version="1").replace("telemetry", "tele/metry"), "expected TOPIC of letters"),
+        ("", "expected NAME as a string, found None"),
+        ('NAME = "a"\nVERSION = 1.0', "expected VERSION as a string, found 1.0"),
+        (
+            VALID.format(name="a b", version="1"),
+            "expected NAME with letters, digits, '.', '_' and '-' only, found 'a b'",
+        ),
+        (VALID.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
+        (
+            VALID.format(name="a", version="1").replace("telemetry", "tele/metry"),
+            "expected TOPIC with letters, digits, '.', '_' and '-' only, found 'tele/metry'",
+        ),
     ],
 )
-def test_a_broken_manifest_is_reported_by_name_and_the_others_go_on(
-    tmp_path: Path, manifest: str | None, says: str
+def test_an_invalid_manifest_is_reported_and_other_packages_are_used(
+    tmp_path: Path, manifest: str | None, expected: str
 ) -> None:
     package(tmp_path / "broken", manifest)
-    package(tmp_path / "fans", GOOD.format(name="Fans", version="1.0"))
+    package(tmp_path / "fans", VALID.format(name="Fans", version="1.0"))
     found = find_packages(tmp_path)
     assert [each.name for each in found.manifests] == ["Fans"]
     (fault,) = found.faults
     assert str(fault).startswith("plugin broken (")
-    assert says in str(fault)
+    assert expected in str(fault)
     assert "\n" not in str(fault)
 
 
 @pytest.mark.parametrize(
-    ("init", "says"),
+    ("init", "expected"),
     [
-        ("", "expected NAME, a text, found None"),
+        ("", "expected NAME as a string, found None"),
         ('NAME = "Fans"\nVERSION = = 1', "SyntaxError: invalid syntax (__init__.py, line 2)"),
         ('NAME = "Fans"\nVERSION = "new"\nAUTHOR = "me"', "expected VERSION such as 1.0.0, found 'new'"),
     ],
 )
-def test_without_a_manifest_the_file_that_was_read_is_named(tmp_path: Path, init: str, says: str) -> None:
+def test_an_error_without_a_manifest_names_the_init_file(tmp_path: Path, init: str, expected: str) -> None:
     package(tmp_path / "broken", None, init)
     (fault,) = find_packages(tmp_path).faults
     assert str(fault).startswith(f"plugin broken ({tmp_path}/broken/__init__.py): ")
-    assert says in str(fault)
+    assert expected in str(fault)
     assert "manifest.py" not in str(fault)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nowhere: expected a folder of plugins"):
         find_packages(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Methods of a plugin that have a new name are found under the old one as well."""
+"""Renamed methods of a plugin can be overridden and called under both names."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Old(Plugin):
         return super().measure(reading) + 2
 
     def stored_first(self, connection: Any, readings: Any) -> None:
-        raise NotImplementedError("reached")
+        raise NotImplementedError("called")
 
 
 class OldOfNew(New):
@@ -42,13 +42,13 @@ class NewOfOld(Old):
         (NewOfOld, 30, {"measure", "stored_first"}),
     ],
 )
-def test_both_names_are_one_method(kind: type[Plugin], value: float, deprecated: set[str]) -> None:
+def test_both_names_refer_to_the_same_method(kind: type[Plugin], value: float, deprecated: set[str]) -> None:
     plugin: Any = kind()
     assert plugin.numeric_value(READING) == plugin.measure(READING) == value
     assert set(kind.deprecated) == deprecated
 
 
-def test_what_was_inserted_reaches_a_method_of_the_old_name() -> None:
+def test_on_inserted_calls_a_method_with_the_old_name() -> None:
     for kind in (Old, NewOfOld):
-        with pytest.raises(NotImplementedError, match="reached"):
+        with pytest.raises(NotImplementedError, match="called"):
             kind().on_inserted(None, [])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The plugin that docs/plugins.md shows is built from its text, and a reading goes through it."""
+"""The example plugin in docs/plugins.md works: it is extracted from the page, and stores a reading."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
 FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
 
-THROUGH = """
+STORE_AND_LOAD = """
 import sys
 from pathlib import Path
 from sqlalchemy.engine import make_url
@@ -25,7 +25,7 @@ value = plugin.plugin.validate("thinkpad/fan1", 2900)
 try:
     plugin.plugin.validate("thinkpad/fan1", -1)
 except InvalidValue:
-    print("refused")
+    print("rejected")
 engine = make_engine(make_url("sqlite:///db.sqlite3"))
 Base.metadata.create_all(engine)
 sent = Reading(bytes(16), 1, "host", "Fan_Speed", "thinkpad/fan1", value, 10, 20, True, "telemetry", 0, 5)
@@ -37,7 +37,7 @@ print(loaded.hostname, loaded.key, plugin.plugin.numeric_value(loaded))
 """
 
 
-def test_the_guides_plugin_works_and_is_short(tmp_path: Path) -> None:
+def test_the_example_plugin_works_and_is_short(tmp_path: Path) -> None:
     assert set(FILES) == {"__init__.py", "manifest.py", "requirements.txt", "main.py", "server.py"}
     assert sum(len(text.splitlines()) for text in FILES.values()) < 60
     folder = tmp_path / "plugins" / "fan_speed"
@@ -48,7 +48,7 @@ def test_the_guides_plugin_works_and_is_short(tmp_path: Path) -> None:
         "from plugins.fan_speed import get_payload; print(type(get_payload()).__name__)", tmp_path
     )
     assert collected == "dict\n"
-    assert _python(THROUGH, tmp_path) == "refused\nhost thinkpad/fan1 2900.0\n"
+    assert _python(STORE_AND_LOAD, tmp_path) == "rejected\nhost thinkpad/fan1 2900.0\n"
 
 
 def _python(code: str, folder: Path) -> str:
