@@ -19,10 +19,10 @@ JOIN_SECONDS = 90
 
 def readings(collector: Collector, number: int, hosts: int, metrics: int) -> Iterator[bytes]:
     """Records as ``hosts`` hosts send them, each its ``metrics`` sensors one after the other."""
-    chance = random.Random(number)
+    rng = random.Random(number)
     for index in range(number):
         host, metric = index // metrics % hosts, index % metrics
-        value = round(chance.uniform(30, 60), 1)
+        value = round(rng.uniform(30, 60), 1)
         yield collector.record(f"host-{host:05}", "Temperature", f"core/{metric}", value)
 
 

@@ -1,4 +1,4 @@
-"""Breaking it on purpose: ``make chaos RUNS=20 SEED=1``.
+"""Fault injection: ``make chaos RUNS=20 SEED=1``.
 
-Order to read: sending, world, faults, commands, oracle, runs.
+Reading order: sending, world, faults, commands, oracle, runs.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.chaos --runs 20 --seed 1``: breaks everything, and prints a line for each run."""
+"""``python -m tests.chaos --runs 20 --seed 1``: injects faults, and prints a line for each run."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ HEADER = (
 
 
 def main() -> int:
-    """Exit code 0 when every run kept every guarantee."""
+    """Returns exit code 0 if no run violated a guarantee."""
     options = _options()
     print("| " + " | ".join(HEADER) + " |")
     print("|" + "---|" * len(HEADER), flush=True)
@@ -22,12 +22,12 @@ def main() -> int:
         try:
             done = run(seed, options.faults or (), keep=True)
         except Exception as error:
-            # A run that could not be made is none that was good.
+            # A run that could not be completed is a failure.
             print(f"| {seed} | FAILED: {' '.join(str(error).split())[:200]} |", flush=True)
             continue
         good += done.good
         print(_line(done), flush=True)
-        for problem in [*done.faulty, *done.verdict.examples]:
+        for problem in [*done.problems, *done.verdict.examples]:
             print(f"  {problem}", file=sys.stderr, flush=True)
     print(f"\n{good} of {options.runs} runs kept every guarantee")
     return 0 if good == options.runs else 1
@@ -36,9 +36,9 @@ def main() -> int:
 def _line(done: Run) -> str:
     verdict = done.verdict
     cells = (
-        done.seed, ", ".join(done.faults), done.records, ", ".join(map(str, done.left)), verdict.lost, verdict.doubled,
-        verdict.wrong, verdict.aggregates, verdict.http, verdict.letters_again, f"{done.recovered:.1f} s",
-        f"{done.fresh:.1f} s" + (" FAILED" if not done.good else ""),
+        done.seed, ", ".join(done.faults), done.records, ", ".join(map(str, done.pending)), verdict.lost,
+        verdict.duplicated, verdict.wrong, verdict.aggregates, verdict.http, verdict.rewritten,
+        f"{done.recovered:.1f} s", f"{done.new_record:.1f} s" + (" FAILED" if not done.good else ""),
     )  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |"
 
@@ -46,10 +46,12 @@ def _line(done: Run) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1, help="of the first run; the next has the next number")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the first run; each further run uses the next number"
+    )
     parser.add_argument(
         "--fault", dest="faults", action="append", choices=sorted(FAULTS), metavar="NAME",
-        help="instead of chance: " + ", ".join(sorted(FAULTS)),
+        help="inject this fault instead of random ones; may be repeated: " + ", ".join(sorted(FAULTS)),
     )  # fmt: skip
     return parser.parse_args()
 

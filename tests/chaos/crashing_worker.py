@@ -1,6 +1,7 @@
-"""``faust -A sparkle_app worker`` that kills itself at one point of a message's way.
+"""``faust -A sparkle_app worker`` that kills itself after a stage of a pipeline.
 
-``CRASH_AFTER`` names the point, ``CRASH_TIMES`` how often it has to be passed. Nothing in the handler knows of it.
+``CRASH_AFTER`` names the stage, ``CRASH_TIMES`` says after how many executions. The handler itself contains no code for
+this.
 """
 
 import os
@@ -18,7 +19,7 @@ from sparkle_app.ingest.decryption_pool import DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.sql_writer import SqlWriter
 
-POINTS: dict[str, tuple[type, str]] = {
+STAGES: dict[str, tuple[type, str]] = {
     "decrypt": (DecryptionPool, "decrypt"),
     "SQL commit": (SqlWriter, "store"),
     "dead letter": (DeadLetterPublisher, "send"),
@@ -30,23 +31,23 @@ POINTS: dict[str, tuple[type, str]] = {
 
 
 def crash_after(owner: type, method: str, times: int) -> None:
-    """Kill this process once ``method`` has returned ``times`` times with something to do."""
+    """Kill this process after ``method`` has returned ``times`` times, not counting calls with nothing to do."""
     original: Callable[..., Any] = getattr(owner, method)
-    passed = 0
+    count = 0
 
-    async def instead(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal passed
+    async def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
         busy = bool(args[0]) if args else bool(self._changed)
         result = await original(self, *args, **kwargs)
         if busy:
-            passed += 1
-            if passed >= times:
+            count += 1
+            if count >= times:
                 os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(owner, method, instead)
+    setattr(owner, method, replacement)
 
 
 if __name__ == "__main__":
-    crash_after(*POINTS[os.environ["CRASH_AFTER"]], int(os.environ["CRASH_TIMES"]))
+    crash_after(*STAGES[os.environ["CRASH_AFTER"]], int(os.environ["CRASH_TIMES"]))
     cli()

@@ -1,4 +1,4 @@
-"""What must be true afterwards, by what the broker acknowledged and what is in SQL; nothing here is the handler's."""
+"""Checks the guarantees, from acknowledged records and the database. It does not use any code of the handler."""
 
 import math
 import time
@@ -28,27 +28,27 @@ Aggregate = tuple[int, float, float, float, float, int]
 
 @dataclass
 class Verdict:
-    """What is wrong, each with an example; everything zero is what is promised."""
+    """The number of violations of each kind, with examples."""
 
     lost: int = 0
-    doubled: int = 0
+    duplicated: int = 0
     wrong: int = 0
-    """Rows whose content is not what was sent, letters with another reason."""
+    """Rows that differ from the record, and dead letters with another reason."""
     aggregates: int = 0
-    """Aggregates in SQL that differ from those computed here from the raw rows."""
+    """Aggregates in SQL that differ from those computed here from stored readings."""
     http: int = 0
-    """Answers that differ from SQL."""
-    letters_again: int = 0
-    """Letters that are there more than once, with the same key: allowed, and told."""
+    """HTTP responses that differ from SQL."""
+    rewritten: int = 0
+    """Dead letters that were produced more than once, with the same key. This is allowed."""
     examples: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
-        """Whether all that is promised is true."""
-        return not (self.lost or self.doubled or self.wrong or self.aggregates or self.http)
+        """Whether no guarantee is violated."""
+        return not (self.lost or self.duplicated or self.wrong or self.aggregates or self.http)
 
     def note(self, kind: str, number: int, example: object) -> None:
-        """Count a kind of mistake, and keep the first examples."""
+        """Count violations of a kind, and keep the first examples."""
         if number:
             before = getattr(self, kind)
             setattr(self, kind, before + number)
@@ -56,19 +56,19 @@ class Verdict:
                 self.examples.append(f"{kind}: {number}, such as {example!r:.300}")
 
 
-def judge(world: World) -> Verdict:
-    """Compare everything."""
+def check(world: World) -> Verdict:
+    """Check all guarantees."""
     verdict = Verdict()
     _records(world, verdict)
     _aggregates(world, verdict)
-    _answers(world, verdict)
+    _responses(world, verdict)
     return verdict
 
 
 def _records(world: World, verdict: Verdict) -> None:
-    """Each acknowledged record is one row or one dead letter, and nothing else is there."""
+    """Each acknowledged record is one row or one dead letter, and there are no others."""
     ledger = world.sender.acknowledged()
-    wanted = {sent.id: reading for sent in ledger.values() if (reading := world.becomes(sent))}
+    expected = {sent.id: reading for sent in ledger.values() if (reading := world.expected_reading(sent))}
     topic = consume_all(world.broker.bootstrap, world.workspace.topic)
     received = {(record.partition, record.offset): record.timestamp * 1000 for record in topic}
     found = set()
@@ -79,43 +79,45 @@ def _records(world: World, verdict: Verdict) -> None:
             f' partition, "offset" FROM {table}'
         )
         for id_, hostname, metric, value, *when, partition, offset in world.sql(statement):
-            verdict.note("doubled", int(id_ in found), id_)
+            verdict.note("duplicated", int(id_ in found), id_)
             found.add(id_)
             source = ledger.get((partition, offset))
-            if source is None or not world.becomes(source) or source.id != id_:
+            if source is None or not world.expected_reading(source) or source.id != id_:
                 verdict.note("wrong", 1, (table, partition, offset))
                 continue
             content = (PLUGIN_OF[table], hostname, metric, value, *when)
-            right = (*wanted[id_], *resolved(source.local_time, received[partition, offset]))
-            verdict.note("wrong", int(content != right), (right, content))
-    verdict.note("lost", len(wanted.keys() - found), [wanted[id_] for id_ in list(wanted.keys() - found)[:2]])
-    verdict.note("doubled", len(found - wanted.keys()), list(found - wanted.keys())[:2])
-    _letters(world, verdict)
+            correct = (*expected[id_], *event_time(source.local_time, received[partition, offset]))
+            verdict.note("wrong", int(content != correct), (correct, content))
+    lost = expected.keys() - found
+    verdict.note("lost", len(lost), [expected[id_] for id_ in list(lost)[:2]])
+    verdict.note("duplicated", len(found - expected.keys()), list(found - expected.keys())[:2])
+    _dead_letters(world, verdict)
 
 
-def _letters(world: World, verdict: Verdict) -> None:
-    bad = {
+def _dead_letters(world: World, verdict: Verdict) -> None:
+    expected = {
         f"{world.workspace.topic}/{partition}/{offset}": sent
         for (partition, offset), sent in world.sender.acknowledged().items()
-        if not world.becomes(sent)
+        if not world.expected_reading(sent)
     }
-    written = letters(world)
-    verdict.note("lost", len(bad.keys() - written.keys()), list(bad.keys() - written.keys())[:2])
+    written = dead_letters(world)
+    lost = expected.keys() - written.keys()
+    verdict.note("lost", len(lost), list(lost)[:2])
     for key, messages in written.items():
-        sent, last = bad.get(key), messages[-1]
+        sent, last = expected.get(key), messages[-1]
         if sent is None:
-            # What became a row after all is withdrawn.
-            verdict.note("doubled", int(last.value is not None), key)
+            # The record is stored, so a tombstone must have deleted the dead letter.
+            verdict.note("duplicated", int(last.value is not None), key)
             continue
         reason = dict(last.headers).get("sparkle-reason", b"").decode()
         verdict.note(
             "wrong", int((reason, last.value) != (sent.reason, sent.value)), (key, reason, sent.reason)
         )
-        verdict.letters_again += len(messages) - 1
+        verdict.rewritten += len(messages) - 1
 
 
-def letters(world: World) -> dict[str, list[Record]]:
-    """All messages of the dead-letter topic, in order, by their keys."""
+def dead_letters(world: World) -> dict[str, list[Record]]:
+    """All messages of the dead-letter topic by key, in order."""
     found: dict[str, list[Record]] = defaultdict(list)
     for message in consume_all(world.broker.bootstrap, f"{world.workspace.app_id}-dead-letters"):
         found[(message.key or b"").decode()].append(message)
@@ -123,8 +125,8 @@ def letters(world: World) -> dict[str, list[Record]]:
 
 
 @cache
-def _offsets_on_earth() -> set[int]:
-    """Offsets from UTC that were somebody's local time since 2000, microseconds."""
+def _utc_offsets() -> set[int]:
+    """All offsets from UTC that have been in use since 2000, in microseconds."""
     zones = [ZoneInfo(name) for name in available_timezones()]
     months = [
         datetime(year, month, 1) for year in range(2000, datetime.now().year + 1) for month in (1, 4, 7, 10)
@@ -133,11 +135,11 @@ def _offsets_on_earth() -> set[int]:
     return {offset // timedelta(microseconds=1) for offset in offsets}
 
 
-def resolved(local: datetime, received: int) -> tuple[int, bool]:
-    """Event time in microseconds, and whether the host's clock is believed, by docs/wire-format.md."""
-    says = micros(local.replace(tzinfo=UTC))
-    offset = round((says - received) / QUARTER) * QUARTER
-    return (says - offset, True) if offset in _offsets_on_earth() else (received, False)
+def event_time(local: datetime, received: int) -> tuple[int, bool]:
+    """Event time in microseconds, and whether the host's clock is trusted, as docs/wire-format.md defines them."""
+    local_micros = micros(local.replace(tzinfo=UTC))
+    offset = round((local_micros - received) / QUARTER) * QUARTER
+    return (local_micros - offset, True) if offset in _utc_offsets() else (received, False)
 
 
 def micros(at: datetime) -> int:
@@ -146,7 +148,7 @@ def micros(at: datetime) -> int:
 
 
 def recomputed(rows: Iterable[tuple[str, str, float, int]]) -> dict[tuple[str, str, int], Aggregate]:
-    """Aggregates by hostname, metric and bucket's start, of rows with their event times in microseconds."""
+    """Aggregates by hostname, metric and start of the bucket, of rows with event times in microseconds."""
     groups: dict[tuple[str, str, int], list[tuple[int, float]]] = defaultdict(list)
     for hostname, metric, value, at in rows:
         groups[hostname, metric, at - at % BUCKET].append((at, value))
@@ -164,9 +166,9 @@ def recomputed(rows: Iterable[tuple[str, str, float, int]]) -> dict[tuple[str, s
 
 
 def differences(world: World, readings: str) -> list[object]:
-    """Where the aggregates in SQL differ from those of the raw rows."""
+    """The aggregates in SQL that differ from the stored readings."""
     microseconds = "(extract(epoch FROM {}) * 1000000)::bigint"
-    wanted = recomputed(
+    expected = recomputed(
         world.sql(f"SELECT hostname, metric, value, {microseconds.format('observed_at')} FROM {readings}")  # type: ignore[arg-type]
     )
     found = {
@@ -177,16 +179,16 @@ def differences(world: World, readings: str) -> list[object]:
         )
     }
     return [
-        (key, wanted.get(key), found.get(key))
-        for key in wanted.keys() | found.keys()
-        if not _same(wanted.get(key), found.get(key))
+        (key, expected.get(key), found.get(key))
+        for key in expected.keys() | found.keys()
+        if not _equal(expected.get(key), found.get(key))
     ]
 
 
-def _same(one: tuple[Any, ...] | None, other: tuple[Any, ...] | None) -> bool:
+def _equal(one: tuple[Any, ...] | None, other: tuple[Any, ...] | None) -> bool:
     if one is None or other is None:
         return False
-    # The order in which floating-point numbers are added is not promised.
+    # Floating-point sums depend on the order of addition, which is not defined.
     return math.isclose(one[1], other[1], rel_tol=1e-9) and one[:1] + one[2:] == other[:1] + other[2:]
 
 
@@ -196,47 +198,48 @@ def _aggregates(world: World, verdict: Verdict) -> None:
         verdict.note("aggregates", len(found), found[:1])
 
 
-def _answers(world: World, verdict: Verdict) -> None:
-    """Every worker answers for every host what SQL holds for the last 15 minutes."""
+def _responses(world: World, verdict: Verdict) -> None:
+    """Every worker returns, for every host, the same statistics of the last 15 minutes as SQL."""
     for table in READINGS:
         for number in range(HOSTS):
             for worker in world.workers:
                 path = f"/api/v1/plugins/{PLUGIN_OF[table]}/hosts/host-{number}?window=15m"
                 windows = [_window()]
                 try:
-                    status, answer = worker.get(path)
+                    status, body = worker.get(path)
                 except requests.RequestException as error:
                     verdict.note("http", 1, (path, error))
                     continue
                 if status != 200:
-                    verdict.note("http", 1, (path, status, answer))
+                    verdict.note("http", 1, (path, status, body))
                     continue
-                # A minute may have ended while it was asked.
+                # The next minute may have begun during the request.
                 windows.append(_window())
-                window = tuple(micros(datetime.fromisoformat(answer[end])) for end in ("from", "to"))
+                window = tuple(micros(datetime.fromisoformat(body[end])) for end in ("from", "to"))
                 if window not in windows:
                     verdict.note("http", 1, (path, windows, window))
                     continue
-                wanted = _merged(world, table, f"host-{number}", window)
+                expected = _merged(world, table, f"host-{number}", window)
                 found = {
                     metric: (
                         *(each[name] for name in _NUMBERS),
                         micros(datetime.fromisoformat(each["last_at"])),
                     )
-                    for metric, each in answer["metrics"].items()
+                    for metric, each in body["metrics"].items()
                 }
-                same = all(_same(wanted.get(name), found.get(name)) for name in wanted.keys() | found.keys())
-                verdict.note("http", int(not same), (path, wanted, found))
+                names = expected.keys() | found.keys()
+                equal = all(_equal(expected.get(name), found.get(name)) for name in names)
+                verdict.note("http", int(not equal), (path, expected, found))
 
 
 def _window() -> tuple[int, ...]:
-    """The whole minutes that the last 15 minutes touch, microseconds."""
+    """The bounds of the last 15 minutes, extended to whole minutes, in microseconds."""
     now = time.time_ns() // 1000
     return now - WINDOW - (now - WINDOW) % BUCKET, now - now % BUCKET + BUCKET
 
 
 def _merged(world: World, table: str, hostname: str, window: tuple[int, ...]) -> dict[str, tuple[Any, ...]]:
-    """Count, average, minimum, maximum, last and event time of last, by metric, of aggregates in SQL."""
+    """Count, average, minimum, maximum, last and its event time by metric, from aggregates in SQL."""
     by_metric: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for metric, *row in world.sql(
         "SELECT metric, count, sum, minimum, maximum, last, (extract(epoch FROM last_at) * 1000000)::bigint"

@@ -1,4 +1,4 @@
-"""One run: start, break, wait until it is well again, judge."""
+"""One run: start, inject faults, wait for recovery, check the guarantees."""
 
 import json
 import random
@@ -12,108 +12,110 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from tests.chaos.faults import FAULTS, clash
-from tests.chaos.faults.commands import replay_the_rest
-from tests.chaos.oracle import Verdict, differences, judge
+from tests.chaos.faults import FAULTS, conflict
+from tests.chaos.faults.commands import replay_remaining
+from tests.chaos.oracle import Verdict, check, differences
 from tests.chaos.sending import PLUGINS
 from tests.chaos.world import READINGS, World
 
 RATE = 150
-"""Records a second that are sent all the time."""
+"""Records produced per second."""
 BURST = 1500
-"""Records that wait when a fault begins."""
+"""Records produced at once before the first fault."""
 DRAIN_SECONDS = 240
-FRESH_SECONDS = 30
+NEW_RECORD_SECONDS = 30
 _BETWEEN_SECONDS = 3
 
 
 @dataclass
 class Run:
-    """What a run found."""
+    """The result of a run."""
 
     seed: int
     faults: Sequence[str]
     records: int
-    left: Sequence[int]
-    """Acknowledged readings that were no rows yet when each fault began."""
+    pending: Sequence[int]
+    """Acknowledged readings that were not stored yet when each fault began."""
     verdict: Verdict
     recovered: float
-    """Seconds from the end of the last fault until a new row was stored."""
-    fresh: float
-    """Seconds that a record took that was sent when all was drained."""
+    """Seconds from the end of the last fault until another reading was stored."""
+    new_record: float
+    """Seconds until a record was stored that was produced after all others had been processed."""
     seconds: float
-    faulty: Sequence[str]
-    """What else is wrong: a fault that hit nothing, a process that was left."""
+    problems: Sequence[str]
+    """Other problems, such as a fault without effect, or a process that did not exit."""
 
     @property
     def good(self) -> bool:
-        """Whether everything that is promised was kept."""
-        return self.verdict.good and not self.faulty
+        """Whether there was no violation and no other problem."""
+        return self.verdict.good and not self.problems
 
 
 def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
-    """Break what ``names`` says, or one or two faults that the seed chooses.
-
-    Raises:
-        AssertionError: when a fault could not be made.
+    """Inject the faults ``names``, or one or two that are chosen by the seed.
 
     Arguments:
-        keep: leave the logs of a run that went wrong.
+        keep: keep the logs of a failed run.
+
+    Raises:
+        AssertionError: if a fault could not be injected.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     chosen = bool(names)
-    while not names or (clash(names) and not chosen):
-        names = chance.sample(sorted(FAULTS), chance.choice((1, 2)))
+    while not names or (conflict(names) and not chosen):
+        names = rng.sample(sorted(FAULTS), rng.choice((1, 2)))
     folder = Path(tempfile.mkdtemp(prefix="sparkle-chaos-"))
-    world = World(folder, chance)
+    world = World(folder, rng)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     started = time.monotonic()
     try:
         world.start()
         world.sender.burst(BURST)
         world.sender.start(RATE)
-        left = _break(world, names)
+        pending = _inject(world, names)
         ended = time.monotonic()
-        recovered = _progress(world) - ended
+        recovered = _next_stored_at(world) - ended
         world.sender.stop()
-        faulty = [f"{name}: nothing was left to do" for name, n in zip(names, left, strict=True) if n <= 0]
-        if world.mended:
-            replay_the_rest(world, DRAIN_SECONDS)
-        faulty += _drain(world)
-        fresh = _fresh(world)
-        if fresh > FRESH_SECONDS:
-            faulty.append(f"a fresh record took {fresh:.0f} s")
-        verdict = judge(world)
-        faulty += [f"{name} did not leave within 15 s" for name in world.stop()]
+        problems = [
+            f"{name}: no record was pending" for name, n in zip(names, pending, strict=True) if n <= 0
+        ]
+        if world.key_added:
+            replay_remaining(world, DRAIN_SECONDS)
+        problems += _drain(world)
+        new_record = _time_new_record(world)
+        if new_record > NEW_RECORD_SECONDS:
+            problems.append(f"a new record took {new_record:.0f} s")
+        verdict = check(world)
+        problems += [f"{name} did not exit within 15 s" for name in world.stop()]
         for child in psutil.Process().children(recursive=True):
             if child.pid not in before and child.status() != psutil.STATUS_ZOMBIE:
-                faulty.append(f"a process was left: {child.name()} {child.pid}")
-        made = Run(
-            seed, names, len(world.sender.acknowledged()), left, verdict, recovered, fresh,
-            time.monotonic() - started, faulty,
+                problems.append(f"a process was left: {child.name()} {child.pid}")
+        result = Run(
+            seed, names, len(world.sender.acknowledged()), pending, verdict, recovered, new_record,
+            time.monotonic() - started, problems,
         )  # fmt: skip
     finally:
         world.kill()
-    if keep and not made.good:
-        made.faulty = [*made.faulty, f"logs in {folder}"]
+    if keep and not result.good:
+        result.problems = [*result.problems, f"logs in {folder}"]
     else:
         shutil.rmtree(folder, ignore_errors=True)
-    return made
+    return result
 
 
-def _break(world: World, names: Sequence[str]) -> list[int]:
-    """Let the faults happen, the second while the first still does; how much was left to do when each began."""
-    left: list[int] = []
+def _inject(world: World, names: Sequence[str]) -> list[int]:
+    """Inject the faults, the second during the first; returns how many readings were pending when each began."""
+    pending: list[int] = []
     running: list[tuple[float, Iterator[float]]] = []
     waiting = list(names)
     due = time.monotonic()
     while waiting or running:
         now = time.monotonic()
         if waiting and now >= due:
-            if left:
+            if pending:
                 world.sender.burst(BURST // 2)
-            world.sender.flush_what_can_be()
-            left.append(world.left())
+            world.sender.flush_for()
+            pending.append(world.pending())
             running.append((now, FAULTS[waiting.pop(0)](world)))
             due = now + _BETWEEN_SECONDS
         for index, (at, fault) in enumerate(running):
@@ -125,29 +127,29 @@ def _break(world: World, names: Sequence[str]) -> list[int]:
                     running[index] = time.monotonic() + wait, fault
                 break
         world.pause(0.1)
-    return left
+    return pending
 
 
-def _progress(world: World) -> float:
-    """When the next row was stored."""
-    rows = world.done()
+def _next_stored_at(world: World) -> float:
+    """When the next reading was stored, in monotonic seconds."""
+    rows = world.stored()
     deadline = time.monotonic() + DRAIN_SECONDS
-    while world.done() <= rows and time.monotonic() < deadline:
+    while world.stored() <= rows and time.monotonic() < deadline:
         world.pause(0.2)
     return time.monotonic()
 
 
 def _drain(world: World) -> list[str]:
-    """Wait until all rows are there and counted; what is missing, in a line."""
+    """Wait until all readings are stored and counted; returns a problem if they are not."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
         world.pause(1)
         try:
-            if world.left() <= 0 and not any(differences(world, table) for table in READINGS):
-                return [] if _ready(world, deadline) else ["not all workers were ready in the end"]
+            if world.pending() <= 0 and not any(differences(world, table) for table in READINGS):
+                return [] if _ready(world, deadline) else ["not all workers are ready after the run"]
         except psycopg2.Error:
             continue
-    return [f"not drained within {DRAIN_SECONDS} s: {world.left()} readings left"]
+    return [f"not drained within {DRAIN_SECONDS} s: {world.pending()} readings pending"]
 
 
 def _ready(world: World, deadline: float) -> bool:
@@ -158,20 +160,20 @@ def _ready(world: World, deadline: float) -> bool:
     return False
 
 
-def _fresh(world: World) -> float:
-    """Seconds from sending one more record to its row."""
+def _time_new_record(world: World) -> float:
+    """Seconds from producing one more record until it is stored."""
     started = time.monotonic()
-    before = world.done()
+    before = world.stored()
     world.sender.send(world.sender.make(value=25.0, plugin=PLUGINS[0]))
     world.sender.flush()
-    while world.done() <= before and time.monotonic() - started < 2 * FRESH_SECONDS:
+    while world.stored() <= before and time.monotonic() - started < 2 * NEW_RECORD_SECONDS:
         world.pause(0.05)
     taken = time.monotonic() - started
-    # Counted as well, before anything is compared.
+    # Wait until it is counted, so that aggregates can be compared.
     _drain(world)
     return taken
 
 
 def as_json(run: Run) -> str:
-    """One line for a script."""
+    """The result as one line of JSON."""
     return json.dumps({**vars(run), "verdict": vars(run.verdict)})

@@ -1,4 +1,4 @@
-"""Hosts that send while everything breaks, and the ledger of what the broker acknowledged."""
+"""Produces records during the faults, and keeps a ledger of those that the broker acknowledged."""
 
 import base64
 import hashlib
@@ -18,60 +18,58 @@ from tests.support.collector import Collector
 HOSTS = 40
 METRICS = 4
 PLUGINS = ("Temperature", "PU_Workload")
-REFUSED_VALUE = 66.6
-"""What the fault that makes the database refuse one row forbids."""
+REJECTED_VALUE = 66.6
+"""The value that the database rejects during the fault "a row refused"."""
 UNKNOWN_CONFIG = 999
-"""Of records for which there is no key at first; it is that of the others."""
+"""Config id of records whose private key is missing at first. It is the same key as that of other records."""
 _LATE_SECONDS = (2 * 3600, 3 * 86_400)
 _DISORDER_SECONDS = 600
-
-
 Reading = tuple[str, str, str, float]
 """Plugin, hostname, metric, value."""
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A record, and what it has to become."""
+    """A produced record, and its expected outcome."""
 
     value: bytes
     timestamp: int
-    """Milliseconds since 1970; the broker keeps it, or puts its own in place of it."""
+    """Milliseconds since 1970. With LogAppendTime the broker replaces it."""
     reading: Reading | None
     """None: a dead letter."""
     reason: str | None = None
-    """Of the dead letter."""
-    once_mended: Reading | None = None
-    """What the dead letter becomes when the key that it lacks is there."""
+    """The reason of the dead letter."""
+    reading_with_key: Reading | None = None
+    """The reading that a replay stores after the missing private key has been added."""
 
     @property
     def id(self) -> str:
-        """The identity of a reading: the first 16 bytes of its ciphertext's SHA-256, in hexadecimal."""
+        """The id of the reading: the first 16 bytes of the SHA-256 hash of its ciphertext, in hexadecimal."""
         ciphertext = base64.b64decode(json.loads(self.value)["payload"])
         return hashlib.sha256(ciphertext).hexdigest()[:32]
 
     @property
     def local_time(self) -> datetime:
-        """The host's, as it says it."""
+        """The host's local time in the record."""
         return datetime.fromisoformat(json.loads(self.value)["datetime"])
 
 
 class Sender:
-    """Sends records from a thread of its own, and notes each that the broker acknowledged.
+    """Produces records in a thread, and records which of them the broker acknowledged.
 
     Arguments:
-        collector: encrypts.
-        chance: decides everything; the same seed sends the same readings.
+        collector: encrypts the records.
+        rng: source of all random decisions; with the same seed, the same readings are sent.
     """
 
-    def __init__(self, bootstrap: str, topic: str, collector: Collector, chance: random.Random) -> None:
+    def __init__(self, bootstrap: str, topic: str, collector: Collector, rng: random.Random) -> None:
         self._topic = topic
         self._collector = collector
-        self._chance = chance
+        self._rng = rng
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
-                # Whatever was written is acknowledged in the end, so that the ledger knows all there is.
+                # Every written record is acknowledged in the end, so that the ledger is complete.
                 "enable.idempotence": True,
                 "message.timeout.ms": 600_000,
                 "queue.buffering.max.messages": 1_000_000,
@@ -84,76 +82,76 @@ class Sender:
         self._lock = threading.Lock()
         self._ledger: dict[tuple[int, int], Sent] = {}
         self._failed: list[str] = []
-        self._handed_over = 0
+        self._queued = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, rate: int) -> None:
-        """Send ``rate`` records a second until :meth:`stop`."""
+        """Produce ``rate`` records per second until :meth:`stop`."""
         self._thread = threading.Thread(target=self._run, args=(rate,), name="sender", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more, and wait until the broker has acknowledged everything.
+        """Stop producing, and wait until the broker has acknowledged all records.
 
         Raises:
-            AssertionError: when it did not.
+            AssertionError: if it does not.
         """
         self._stop.set()
         if self._thread:
             self._thread.join(30)
-        left = self._producer.flush(120)
-        assert not left, f"{left} records were not acknowledged within 120 s"
-        assert not self._failed, f"the broker refused {self._failed[:3]}"
+        unacknowledged = self._producer.flush(120)
+        assert not unacknowledged, f"{unacknowledged} records were not acknowledged within 120 s"
+        assert not self._failed, f"the broker rejected records: {self._failed[:3]}"
 
     def burst(self, number: int) -> None:
-        """Hand over ``number`` records at once."""
+        """Queue ``number`` records at once."""
         with self._lock:
             for _ in range(number):
                 self._send(self.make())
 
     def send(self, *records: Sent) -> None:
-        """Hand over these records."""
+        """Queue these records."""
         with self._lock:
             for record in records:
                 self._send(record)
 
     def acknowledged(self) -> dict[tuple[int, int], Sent]:
-        """Partition and offset of each record that the broker acknowledged."""
+        """All acknowledged records, by partition and offset."""
         return dict(self._ledger)
 
     def flush(self) -> None:
-        """Wait until what was handed over so far is acknowledged."""
-        wanted = self._handed_over
+        """Wait until all queued records are acknowledged."""
+        queued = self._queued
         deadline = time.monotonic() + 120
-        while len(self._ledger) + len(self._failed) < wanted:
-            assert time.monotonic() < deadline, "the broker does not acknowledge"
+        while len(self._ledger) + len(self._failed) < queued:
+            assert time.monotonic() < deadline, "the broker did not acknowledge all records within 120 s"
             self._producer.poll(0.05)
 
-    def flush_what_can_be(self, seconds: float = 2) -> None:
-        """Give the broker, which may be away, some time to acknowledge what was handed over."""
-        wanted, deadline = self._handed_over, time.monotonic() + seconds
-        while len(self._ledger) < wanted and time.monotonic() < deadline:
+    def flush_for(self, seconds: float = 2) -> None:
+        """Wait at most ``seconds`` for acknowledgements: the broker may be stopped."""
+        queued, deadline = self._queued, time.monotonic() + seconds
+        while len(self._ledger) < queued and time.monotonic() < deadline:
             self._producer.poll(0.02)
 
     def make(self, value: float | None = None, plugin: str | None = None) -> Sent:
-        """The next record: out of order, sometimes late, sometimes bad."""
-        chance = self._chance
-        if value is None and chance.random() < 0.03:
-            return self._bad()
-        at = time.time() - chance.uniform(0, _DISORDER_SECONDS)
-        if chance.random() < 0.02:
-            at -= chance.uniform(*_LATE_SECONDS)
+        """The next record: out of order, sometimes late, sometimes invalid."""
+        rng = self._rng
+        if value is None and rng.random() < 0.03:
+            return self._invalid()
+        at = time.time() - rng.uniform(0, _DISORDER_SECONDS)
+        if rng.random() < 0.02:
+            at -= rng.uniform(*_LATE_SECONDS)
         milliseconds = int(at * 1000)
         when = datetime.fromtimestamp(milliseconds / 1000)
-        plugin = plugin or chance.choice(PLUGINS)
-        hostname, metric = f"host-{chance.randrange(HOSTS)}", f"core/{chance.randrange(METRICS)}"
-        value = round(chance.uniform(20, 60), 1) if value is None else value
+        plugin = plugin or rng.choice(PLUGINS)
+        hostname, metric = f"host-{rng.randrange(HOSTS)}", f"core/{rng.randrange(METRICS)}"
+        value = round(rng.uniform(20, 60), 1) if value is None else value
         record = self._collector.record(hostname, plugin, metric, value, when)
         return Sent(record, milliseconds, (plugin, hostname, metric, value))
 
-    def _bad(self) -> Sent:
-        collector, junk = self._collector, self._chance.randbytes(256)
+    def _invalid(self) -> Sent:
+        collector, junk = self._collector, self._rng.randbytes(256)
         unknown = json.loads(collector.record("host-1", "Temperature", "k", 20.0))
         unknown["config_id"] = UNKNOWN_CONFIG
         kinds: dict[str, Callable[[], bytes]] = {
@@ -164,9 +162,9 @@ class Sender:
             "invalid_value": lambda: collector.record("host-1", "Temperature", "k", "hot"),
             "unknown_plugin": lambda: collector.record("host-1", "Fans", "k", 1200),
         }
-        reason = self._chance.choice(sorted(kinds))
-        mended = ("Temperature", "host-1", "k", 20.0) if reason == "unknown_config" else None
-        return Sent(kinds[reason](), int(time.time() * 1000), None, reason, mended)
+        reason = self._rng.choice(sorted(kinds))
+        with_key = ("Temperature", "host-1", "k", 20.0) if reason == "unknown_config" else None
+        return Sent(kinds[reason](), int(time.time() * 1000), None, reason, with_key)
 
     def _run(self, rate: int) -> None:
         number = 0
@@ -177,7 +175,7 @@ class Sender:
                     record = self.make()
                     self._send(record)
                     number += 1
-                    # A producer that retried: the same bytes at another offset.
+                    # A retry of the producer: the same bytes at another offset.
                     if number % 20 == 0:
                         self._send(record)
             due += 0.1
@@ -194,9 +192,9 @@ class Sender:
         self._producer.produce(
             self._topic,
             record.value,
-            # Not by the client's choice: a topic that gets more partitions gets records there, too.
+            # The partition is left to the client, so that new partitions get records too.
             timestamp=record.timestamp,
             on_delivery=note,
         )
-        self._handed_over += 1
+        self._queued += 1
         self._producer.poll(0)

@@ -1,4 +1,4 @@
-"""What is broken: Kafka, PostgreSQL and three workers, each started again by its supervisor when it ends."""
+"""The system under test: Kafka, PostgreSQL, and three workers, which a supervisor restarts."""
 
 import random
 import time
@@ -22,42 +22,44 @@ READINGS = ("temperature_readings", "pu_workload_readings")
 
 
 class World:
-    """All processes of one run. Processes are started by the thread that made it, which must live as long as they.
+    """All processes of one run. Use it from one thread: processes are killed when the thread that started them ends.
 
     Arguments:
-        folder: an empty one.
-        chance: decides everything that is decided by chance.
+        folder: an empty folder.
+        rng: source of all random decisions.
     """
 
-    def __init__(self, folder: Path, chance: random.Random) -> None:
+    def __init__(self, folder: Path, rng: random.Random) -> None:
         for name in ("broker", "postgres", "workspace"):
             (folder / name).mkdir()
         self.broker = KafkaBroker(folder / "broker")
         self.postgres = PostgresServer(folder / "postgres")
         self.workspace = Workspace(folder / "workspace")
-        self.chance = chance
-        self.wanted = [True] * WORKERS
-        """Which workers their supervisors keep running."""
+        self.rng = rng
+        self.should_run = [True] * WORKERS
+        """For each worker, whether the supervisor restarts it."""
         self.restarts = 0
-        """How often a supervisor had to start a worker that ended by itself."""
-        self.mended = False
-        """Whether the key that some records lacked was put in its place."""
-        self._ended: dict[int, float] = {}
-        self._done = 0
+        """How often the supervisor restarted a worker."""
+        self.key_added = False
+        """Whether the private key that some records need has been added."""
+        self._exited_at: dict[int, float] = {}
+        self._stored = 0
 
     def start(self) -> None:
-        """Start everything, and wait until all workers work."""
+        """Start all processes, and wait until all workers are ready."""
         self.broker.start()
         self.postgres.start()
-        # The collectors' time or, as the handler itself makes such topics, the broker's.
-        kind = self.chance.choice(("CreateTime", "LogAppendTime"))
-        create_topic(self.broker.bootstrap, self.workspace.topic, PARTITIONS, message_timestamp_type=kind)
+        # The handler creates topics with LogAppendTime; CreateTime is supported as well.
+        timestamp_type = self.rng.choice(("CreateTime", "LogAppendTime"))
+        create_topic(
+            self.broker.bootstrap, self.workspace.topic, PARTITIONS, message_timestamp_type=timestamp_type
+        )
         self.database_url = self.postgres.create_database("readings")
         self.environment = self.workspace.environment(
             self.broker.bootstrap, self.database_url, dead_letters__per_minute=1_000_000
         )
         self.sender = Sender(
-            self.broker.bootstrap, self.workspace.topic, Collector(self.workspace.certs), self.chance
+            self.broker.bootstrap, self.workspace.topic, Collector(self.workspace.certs), self.rng
         )
         self.workers = [
             Worker(self.environment, self.workspace.folder / f"worker-{number}.log")
@@ -69,9 +71,9 @@ class World:
             worker.wait_ready(90)
 
     def stop(self) -> list[str]:
-        """End everything; the names of workers that did not leave by themselves within 15 s."""
+        """Stop all processes; returns the names of workers that did not exit within 15 s of SIGTERM."""
         stuck = []
-        self.wanted = [False] * WORKERS
+        self.should_run = [False] * WORKERS
         for worker in self.workers:
             worker.process.send_only(15)
         for worker in self.workers:
@@ -83,51 +85,52 @@ class World:
         return stuck
 
     def kill(self) -> None:
-        """SIGKILL to all that is left."""
+        """Send SIGKILL to all remaining processes."""
         for worker in getattr(self, "workers", ()):
             worker.kill()
         self.broker.kill()
         self.postgres.remove()
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, in which supervisors look after their workers."""
+        """Wait, and meanwhile restart workers that have exited."""
         deadline = time.monotonic() + seconds
         while (now := time.monotonic()) < deadline:
             self.supervise()
             time.sleep(min(0.2, deadline - now))
 
     def supervise(self) -> None:
-        """Start the workers that ended a second ago and should be running."""
+        """Restart the workers that exited more than a second ago and should be running."""
         for number, worker in enumerate(self.workers):
-            if worker.process.running or not self.wanted[number]:
-                self._ended.pop(number, None)
-            elif time.monotonic() - self._ended.setdefault(number, time.monotonic()) >= _RESTART_SECONDS:
-                del self._ended[number]
+            if worker.process.running or not self.should_run[number]:
+                self._exited_at.pop(number, None)
+            elif time.monotonic() - self._exited_at.setdefault(number, time.monotonic()) >= _RESTART_SECONDS:
+                del self._exited_at[number]
                 self.restarts += 1
                 worker.start()
 
-    def done(self) -> int:
-        """Raw rows and dead letters so far; the number last seen while the database does not answer."""
+    def stored(self) -> int:
+        """The number of stored readings; while the database is unreachable, the last known number."""
         try:
             counts = self.sql(" UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in READINGS))
         except psycopg2.Error:
-            return self._done
-        self._done = sum(int(count) for (count,) in counts)
-        return self._done
+            return self._stored
+        self._stored = sum(int(count) for (count,) in counts)
+        return self._stored
 
-    def becomes(self, sent: Sent) -> Reading | None:
-        """What a record has to be a row of; None: it has to be a dead letter."""
-        return sent.reading or (sent.once_mended if self.mended else None)
+    def expected_reading(self, sent: Sent) -> Reading | None:
+        """The reading as which a record must be stored; None if it must become a dead letter."""
+        return sent.reading or (sent.reading_with_key if self.key_added else None)
 
-    def left(self) -> int:
-        """Readings that the broker has acknowledged and that are no rows yet."""
-        wanted = {record.value for record in self.sender.acknowledged().values() if self.becomes(record)}
-        return len(wanted) - self.done()
+    def pending(self) -> int:
+        """The number of readings that the broker has acknowledged and that are not stored yet."""
+        acknowledged = self.sender.acknowledged().values()
+        expected = {record.value for record in acknowledged if self.expected_reading(record)}
+        return len(expected) - self.stored()
 
     def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement, without waiting for locks for long."""
+        """Execute a statement, with short timeouts."""
         connection = psycopg2.connect(
-            # psycopg2 knows no name of SQLAlchemy's drivers.
+            # psycopg2 does not accept the driver name of an SQLAlchemy URL.
             self.database_url.replace("+psycopg2", ""),
             connect_timeout=2,
             options="-c lock_timeout=500 -c statement_timeout=20000",
@@ -141,4 +144,4 @@ class World:
 
 
 Fault = Callable[[World], Iterator[float]]
-"""Does something to a world, yields how many seconds that lasts, and goes on."""
+"""Injects a fault and yields the seconds to wait before it continues."""

@@ -1,4 +1,4 @@
-"""Records of every kind that can go wrong, by chance, and good ones among them."""
+"""Records of every kind that can go wrong, by rng, and good ones among them."""
 
 import base64
 import json
@@ -39,12 +39,12 @@ class Poison:
 
     Arguments:
         collector: encrypts what is to be decrypted.
-        chance: decides everything.
+        rng: decides everything.
     """
 
-    def __init__(self, collector: Collector, chance: random.Random) -> None:
+    def __init__(self, collector: Collector, rng: random.Random) -> None:
         self._collector = collector
-        self._chance = chance
+        self._rng = rng
         self._kinds: tuple[Callable[[], bytes], ...] = (
             self._good, self._good, self._good, self._cut, self._flipped, self._noise, self._not_base64,
             self._other_key, self._odd_field, self._odd_value, self._odd_inner, self._date, self._host,
@@ -54,14 +54,12 @@ class Poison:
     def record(self) -> bytes:
         """The next one."""
         # Few of the large ones: they only cost time.
-        kind = self._large if self._chance.random() < 0.001 else self._chance.choice(self._kinds)
+        kind = self._large if self._rng.random() < 0.001 else self._rng.choice(self._kinds)
         return kind()
 
     def _good(self) -> bytes:
-        chance = self._chance
-        return self._collector.record(
-            f"host-{chance.randrange(50)}", "Temperature", "k", chance.uniform(0, 90)
-        )
+        rng = self._rng
+        return self._collector.record(f"host-{rng.randrange(50)}", "Temperature", "k", rng.uniform(0, 90))
 
     def _fields(self, **changes: Any) -> bytes:
         # As Python's json does by default, which writes NaN and half surrogates.
@@ -72,68 +70,66 @@ class Poison:
 
     def _cut(self) -> bytes:
         good = self._good()
-        return good[: self._chance.randrange(len(good))]
+        return good[: self._rng.randrange(len(good))]
 
     def _flipped(self) -> bytes:
         good = bytearray(self._good())
-        for _ in range(self._chance.randint(1, 5)):
-            good[self._chance.randrange(len(good))] = self._chance.randrange(256)
+        for _ in range(self._rng.randint(1, 5)):
+            good[self._rng.randrange(len(good))] = self._rng.randrange(256)
         return bytes(good)
 
     def _noise(self) -> bytes:
-        return self._chance.randbytes(self._chance.randrange(600))
+        return self._rng.randbytes(self._rng.randrange(600))
 
     def _not_base64(self) -> bytes:
         good = json.loads(self._good())["payload"]
         return self._fields(
-            payload=self._chance.choice((good[:-1], good + "=", good[:10] + "\n" + good[10:], "§§", "="))
+            payload=self._rng.choice((good[:-1], good + "=", good[:10] + "\n" + good[10:], "§§", "="))
         )
 
     def _other_key(self) -> bytes:
-        size = self._chance.choice((0, 1, 255, 256, 257, 512))
-        return self._fields(payload=base64.b64encode(self._chance.randbytes(size)).decode())
+        size = self._rng.choice((0, 1, 255, 256, 257, 512))
+        return self._fields(payload=base64.b64encode(self._rng.randbytes(size)).decode())
 
     def _odd_field(self) -> bytes:
-        field = self._chance.choice(("config_id", "hostname", "datetime", "payload", "more"))
-        if self._chance.random() < 0.2:
+        field = self._rng.choice(("config_id", "hostname", "datetime", "payload", "more"))
+        if self._rng.random() < 0.2:
             fields = json.loads(self._good())
             fields.pop(field, None)
             return json.dumps(fields).encode()
-        return self._fields(**{field: self._chance.choice(_ODD)})
+        return self._fields(**{field: self._rng.choice(_ODD)})
 
     def _odd_value(self) -> bytes:
-        plugin = self._chance.choice(("Temperature", "PU_Workload", "Fans", "", "temperature"))
-        value = self._chance.choice((*_ODD[:-1], 1e308, -1e308, 251, -101, 5e-324))
+        plugin = self._rng.choice(("Temperature", "PU_Workload", "Fans", "", "temperature"))
+        value = self._rng.choice((*_ODD[:-1], 1e308, -1e308, 251, -101, 5e-324))
         return self._inner(json.dumps({"plugin": plugin, "key": "k", "value": value}).encode())
 
     def _odd_inner(self) -> bytes:
-        whole = {"plugin": "Temperature", "key": self._chance.choice(_ODD), "value": 1}
+        whole = {"plugin": "Temperature", "key": self._rng.choice(_ODD), "value": 1}
         return self._inner(
-            self._chance.choice(
+            self._rng.choice(
                 (b"", b"null", b"[]", b"{}", b"\xff\xfe", b"1", json.dumps(whole).encode(), b'{"plugin"')
             )
         )
 
     def _date(self) -> bytes:
-        return self._fields(datetime=self._chance.choice((*_DATES, datetime.now().isoformat() + "9")))
+        return self._fields(datetime=self._rng.choice((*_DATES, datetime.now().isoformat() + "9")))
 
     def _host(self) -> bytes:
-        return self._fields(hostname=self._chance.choice(_HOSTS))
+        return self._fields(hostname=self._rng.choice(_HOSTS))
 
     def _twice(self) -> bytes:
         good = self._good()
-        field = self._chance.choice(
+        field = self._rng.choice(
             (b'"hostname": "other"', b'"config_id": 9', b'"payload": "AA=="', b'"datetime": 1')
         )
         return (
-            good[:-1] + b", " + field + b"}"
-            if self._chance.random() < 0.5
-            else b"{" + field + b", " + good[1:]
+            good[:-1] + b", " + field + b"}" if self._rng.random() < 0.5 else b"{" + field + b", " + good[1:]
         )
 
     def _nested(self) -> bytes:
-        depth = self._chance.choice((10, 100, 5_000))
-        return self._chance.choice(
+        depth = self._rng.choice((10, 100, 5_000))
+        return self._rng.choice(
             (
                 b"[" * depth,
                 b'{"a":' * depth,
@@ -146,12 +142,12 @@ class Poison:
         )
 
     def _large(self) -> bytes:
-        return self._chance.choice(
+        return self._rng.choice(
             (
                 lambda: self._fields(payload="A" * LARGE),
                 lambda: self._fields(hostname="x" * LARGE),
                 lambda: self._fields(more="x" * LARGE),
                 lambda: b"[" * LARGE,
-                lambda: self._chance.randbytes(LARGE),
+                lambda: self._rng.randbytes(LARGE),
             )
         )()

@@ -20,13 +20,13 @@ Values = dict[str, dict[str, list[float]]]
 
 def send(broker: Broker, topic: str, collector: Collector, hosts: list[str]) -> Values:
     """Send three readings of two metrics of every host; return what was sent, by host and metric."""
-    chance = random.Random(len(hosts))
+    rng = random.Random(len(hosts))
     sent: Values = defaultdict(lambda: defaultdict(list))
     records = []
     for _ in range(3):
         for host in hosts:
             for metric in ("core/0", "core/1"):
-                value = round(chance.uniform(20, 90), 2)
+                value = round(rng.uniform(20, 90), 2)
                 sent[host][metric].append(value)
                 records.append(collector.record(host, "Temperature", metric, value, datetime.now()))
     produce(broker.bootstrap, topic, records)

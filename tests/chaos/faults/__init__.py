@@ -1,6 +1,6 @@
-"""The faults. Each is a generator: it does something, yields how many seconds it lasts, and goes on.
+"""The faults. Each is a generator that injects the fault and yields the seconds to wait before it continues.
 
-So one thread can interleave two of them, while supervisors restart what ends.
+So one thread can interleave two faults and, meanwhile, restart workers that have exited.
 """
 
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from tests.chaos.faults import broker, commands, data, database, workers
 from tests.chaos.world import Fault
 
 FAULTS: dict[str, Fault] = {
-    "workers killed in turn": workers.kill_one_after_another,
+    "workers killed in turn": workers.kill_in_turn,
     "all workers killed": workers.kill_all,
-    "a decrypting process killed": workers.kill_a_decrypting_process,
+    "a decrypting process killed": workers.kill_decrypting_process,
     "a worker suspended 20 s": workers.suspend,
-    "workers join and leave": workers.churn,
+    "workers join and leave": workers.join_and_leave,
     "SIGTERM": workers.terminate,
     "SIGTERM, database hangs": workers.terminate_while_the_database_hangs,
     **workers.CRASHES,
     "broker restarted 5 times": broker.restart_broker,
     "broker killed": broker.kill_broker,
-    "broker down 60 s": broker.broker_away,
-    "more partitions": broker.more_partitions,
+    "broker down 60 s": broker.stop_broker,
+    "more partitions": broker.add_partitions,
     "connections cut": database.cut_connections,
-    "database down 60 s": database.database_away,
-    "database hangs 30 s": database.database_hangs,
-    "table locked 20 s": database.table_locked,
-    "disk full": database.disk_full,
-    "a row refused": database.one_row_refused,
-    "every record duplicated": data.replay_of_everything,
-    "state lost": data.state_lost,
+    "database down 60 s": database.stop_database,
+    "database hangs 30 s": database.suspend_database,
+    "table locked 20 s": database.lock_table,
+    "disk full": database.fill_disk,
+    "a row refused": database.reject_one_row,
+    "every record duplicated": data.duplicate_all_records,
+    "state lost": data.delete_state,
     "rebuild while working": commands.rebuild,
     "replay while working": commands.replay,
 }
@@ -45,7 +45,6 @@ _LEAVING = {
 _STARTING = {"state lost", "workers join and leave", *workers.CRASHES}
 
 
-def clash(names: Sequence[str]) -> bool:
-    """Whether two faults work on the same part in ways that make no sense together, such as to lock a table of a
-    database that is away."""
+def conflict(names: Sequence[str]) -> bool:
+    """Whether two of the faults cannot be combined, such as locking a table of a database that is stopped."""
     return any(len(part & set(names)) > 1 for part in (_BROKER, _DATABASE, _LEAVING, _STARTING))

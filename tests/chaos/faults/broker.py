@@ -8,7 +8,7 @@ from tests.chaos.world import PARTITIONS, World
 
 
 def restart_broker(world: World) -> Iterator[float]:
-    """The broker ends and starts again, five times."""
+    """Restart the broker five times."""
     for _ in range(5):
         world.broker.stop()
         yield 1
@@ -17,21 +17,21 @@ def restart_broker(world: World) -> Iterator[float]:
 
 
 def kill_broker(world: World) -> Iterator[float]:
-    """Kill -9 of the broker."""
+    """Kill the broker with SIGKILL."""
     world.broker.kill()
     yield 2
     world.broker.start()
 
 
-def broker_away(world: World) -> Iterator[float]:
-    """No broker for 60 s."""
+def stop_broker(world: World) -> Iterator[float]:
+    """Stop the broker for 60 s."""
     world.broker.stop()
     yield 60
     world.broker.start()
 
 
-def more_partitions(world: World) -> Iterator[float]:
-    """The collectors' topic gets more partitions than before."""
+def add_partitions(world: World) -> Iterator[float]:
+    """Add partitions to the plugin topic."""
     admin = AdminClient({"bootstrap.servers": world.broker.bootstrap})
     topic = world.workspace.topic
     admin.create_partitions([NewPartitions(topic, PARTITIONS + 3)])[topic].result(20)
@@ -39,4 +39,4 @@ def more_partitions(world: World) -> Iterator[float]:
         yield 1
         if any(partition >= PARTITIONS for partition, _ in world.sender.acknowledged()):
             return
-    raise AssertionError("nothing was sent to the new partitions within 60 s")
+    raise AssertionError("no record in the new partitions after 60 s")

@@ -1,4 +1,4 @@
-"""``rebuild`` and ``replay`` as faults: they run while workers work, and while something else breaks."""
+"""``rebuild`` and ``replay`` as faults: they run beside workers, and beside another fault."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import psycopg2
 
-from tests.chaos.oracle import letters
+from tests.chaos.oracle import dead_letters
 from tests.chaos.sending import UNKNOWN_CONFIG
 from tests.chaos.world import World
 from tests.support.eventually import eventually
@@ -15,7 +15,7 @@ from tests.support.worker import PROJECT, faust, run_command
 
 
 def rebuild(world: World) -> Iterator[float]:
-    """Aggregates in SQL are made wrong, and rebuilt while workers work."""
+    """Change aggregates in SQL, and rebuild them while workers run."""
     for _ in range(2):
         while True:
             try:
@@ -25,41 +25,41 @@ def rebuild(world: World) -> Iterator[float]:
                 )
                 break
             except psycopg2.Error:
-                # Locked, or away with a partner fault.
+                # Locked or unreachable, because of the other fault.
                 yield 1
-        yield from _until_done(world, "rebuild", "made anew")
+        yield from _run_until_done(world, "rebuild", "made anew")
 
 
 def replay(world: World) -> Iterator[float]:
-    """The key that some records lacked is put in its place, and all letters are sent back while workers work."""
+    """Add the missing private key, and replay all dead letters while workers run."""
     certs = world.workspace.certs
     shutil.copy(certs / "rsa_key_1", certs / "new")
-    world.mended = True
+    world.key_added = True
     (certs / "new").rename(certs / f"rsa_key_{UNKNOWN_CONFIG}")
-    yield from _until_done(world, "replay --all", r"[1-9]\d* dead letters sent back")
+    yield from _run_until_done(world, "replay --all", r"[1-9]\d* dead letters sent back")
 
 
-def replay_the_rest(world: World, seconds: float) -> None:
-    """What became a letter before the key was seen: sent back until it is a row, and no letter.
+def replay_remaining(world: World, seconds: float) -> None:
+    """Replay the dead letters of records that a worker received before it loaded the key, until none is left.
 
     Raises:
-        AssertionError: when it does not within ``seconds``.
+        AssertionError: if some are left after ``seconds``.
     """
 
-    def still_letters() -> list[str]:
+    def remaining() -> list[str]:
         run_command(world.environment, "replay", "--reason", "unknown_config")
         world.pause(3)
         return [
             key
-            for key, messages in letters(world).items()
+            for key, messages in dead_letters(world).items()
             if dict(messages[-1].headers).get("sparkle-reason") == b"unknown_config"
         ]
 
-    eventually(lambda: (world.left(), still_letters()), lambda found: found[0] <= 0 and not found[1], seconds)
+    eventually(lambda: (world.pending(), remaining()), lambda found: found[0] <= 0 and not found[1], seconds)
 
 
-def _until_done(world: World, command: str, said: str) -> Iterator[float]:
-    """Run a command, killed on its way the first time, until it succeeds and says so."""
+def _run_until_done(world: World, command: str, expected: str) -> Iterator[float]:
+    """Run a command until it succeeds with the expected output. The first execution is killed."""
     for attempt in range(30):
         log = world.workspace.folder / f"{command.split(maxsplit=1)[0]}-{attempt}.log"
         log.unlink(missing_ok=True)
@@ -69,15 +69,15 @@ def _until_done(world: World, command: str, said: str) -> Iterator[float]:
         process.start()
         try:
             if not attempt:
-                yield world.chance.uniform(2, 8)
+                yield world.rng.uniform(2, 8)
             else:
-                # A partner may keep the broker or the database away for 60 s.
+                # The other fault may stop the broker or the database for 60 s.
                 for _ in range(480):
                     yield 0.25
                     if not process.running:
                         break
         finally:
             process.kill()
-        if process.exit_code == 0 and re.search(said, log.read_text()):
+        if process.exit_code == 0 and re.search(expected, log.read_text()):
             return
     raise AssertionError(f"{command} did not succeed; {process.tail()}")

@@ -1,4 +1,4 @@
-"""Faults of what is kept, and of what is sent."""
+"""Faults of records and of stored state."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,8 @@ from tests.chaos.world import WORKERS, World
 from tests.support.produce import consume_all
 
 
-def replay_of_everything(world: World) -> Iterator[float]:
-    """A captured topic that is sent again, as a whole."""
+def duplicate_all_records(world: World) -> Iterator[float]:
+    """Produce all records of the plugin topic once more."""
     world.sender.flush()
     known = world.sender.acknowledged()
     captured = consume_all(world.broker.bootstrap, world.workspace.topic)
@@ -23,17 +23,17 @@ def replay_of_everything(world: World) -> Iterator[float]:
     yield 0
 
 
-def state_lost(world: World) -> Iterator[float]:
-    """The tables' changelogs and the workers' data are deleted while no worker runs."""
-    world.wanted = [False] * WORKERS
+def delete_state(world: World) -> Iterator[float]:
+    """Delete the changelog topics and the data folder while no worker runs."""
+    world.should_run = [False] * WORKERS
     for worker in world.workers:
         worker.kill()
     admin = AdminClient({"bootstrap.servers": world.broker.bootstrap})
     changelogs = [name for name in admin.list_topics(timeout=10).topics if name.endswith("-changelog")]
-    assert changelogs, "there is no changelog to delete"
+    assert changelogs, "found no changelog topic to delete"
     for future in admin.delete_topics(changelogs).values():
         future.result(20)
     for path in sorted(world.workspace.data.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     yield 2
-    world.wanted = [True] * WORKERS
+    world.should_run = [True] * WORKERS

@@ -7,29 +7,29 @@ from contextlib import suppress
 import psutil
 import psycopg2
 
-from tests.chaos.sending import REFUSED_VALUE, Sent
+from tests.chaos.sending import REJECTED_VALUE, Sent
 from tests.chaos.world import World
 
 
 def cut_connections(world: World) -> Iterator[float]:
-    """Connections to the database that end in the middle of what they do."""
+    """Terminate the handler's connections to the database, repeatedly."""
     for _ in range(12):
         world.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %(name)s",
             name="sparkle",
         )
-        yield world.chance.uniform(0.2, 1)
+        yield world.rng.uniform(0.2, 1)
 
 
-def database_away(world: World) -> Iterator[float]:
-    """No database for 60 s."""
+def stop_database(world: World) -> Iterator[float]:
+    """Stop the database for 60 s."""
     world.postgres.kill()
     yield 60
     world.postgres.start()
 
 
-def database_hangs(world: World) -> Iterator[float]:
-    """A database that takes connections and answers nothing for 30 s."""
+def suspend_database(world: World) -> Iterator[float]:
+    """Suspend the database for 30 s: connections are accepted, but no statement returns."""
     signal_postgres(world, signal.SIGSTOP)
     yield 30
     signal_postgres(world, signal.SIGCONT)
@@ -43,8 +43,8 @@ def signal_postgres(world: World, number: int) -> None:
             process.send_signal(number)
 
 
-def table_locked(world: World) -> Iterator[float]:
-    """Somebody locks a table for 20 s."""
+def lock_table(world: World) -> Iterator[float]:
+    """Lock a table for 20 s."""
     connection = psycopg2.connect(world.database_url.replace("+psycopg2", ""))
     with connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE temperature_readings IN ACCESS EXCLUSIVE MODE")
@@ -52,8 +52,8 @@ def table_locked(world: World) -> Iterator[float]:
     connection.close()
 
 
-def disk_full(world: World) -> Iterator[float]:
-    """A database that answers every insert with: no space left on device."""
+def fill_disk(world: World) -> Iterator[float]:
+    """Let every insert fail with "No space left on device"."""
     world.sql(
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$"
@@ -66,13 +66,13 @@ def disk_full(world: World) -> Iterator[float]:
     yield 0
 
 
-def one_row_refused(world: World) -> Iterator[float]:
-    """One row that the database refuses among 500 good ones."""
+def reject_one_row(world: World) -> Iterator[float]:
+    """Let the database reject one row among 500 valid ones."""
     world.sql(
-        f"ALTER TABLE temperature_readings ADD CONSTRAINT refuse CHECK (value <> {REFUSED_VALUE}) NOT VALID"
+        f"ALTER TABLE temperature_readings ADD CONSTRAINT reject CHECK (value <> {REJECTED_VALUE}) NOT VALID"
     )
     records = [world.sender.make(plugin="Temperature", value=30.0) for _ in range(500)]
-    refused = world.sender.make(plugin="Temperature", value=REFUSED_VALUE)
-    records.insert(250, Sent(refused.value, refused.timestamp, None, "refused_by_database"))
+    rejected = world.sender.make(plugin="Temperature", value=REJECTED_VALUE)
+    records.insert(250, Sent(rejected.value, rejected.timestamp, None, "refused_by_database"))
     world.sender.send(*records)
     yield 5
