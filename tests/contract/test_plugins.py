@@ -1,6 +1,6 @@
-"""What every package in plugins/ must do; a new one is tried without a change here.
+"""The contract of plugins. The tests run for every package in plugins/, including new ones.
 
-A reading goes the whole way of the library code: collect, encrypt, decrypt, validate, store, load, aggregate.
+One reading passes all stages: encrypt, decrypt, validate, store, load, aggregate.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.plugin_api import Base, InvalidValue, StoredReading
 from sparkle_app.storage.engine import make_engine, read_transaction
 
-FOUND = load_plugins(Path(__file__).parents[2] / "plugins")
+PLUGINS = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)
 MINUTE = 60_000_000
-# No sensor of any kind means these.
+# Not valid for any sensor.
 NEVER_VALID = ["text", None, [], {"a": 1}, float("nan"), float("inf"), True]
 
 
-@pytest.fixture(params=sorted(FOUND.installed))
+@pytest.fixture(params=sorted(PLUGINS.installed))
 def plugin(request: pytest.FixtureRequest) -> InstalledPlugin:
-    return FOUND.installed[request.param]
+    return PLUGINS.installed[request.param]
 
 
 @pytest.fixture
@@ -49,42 +49,42 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def a_valid_value(plugin: InstalledPlugin) -> Any:
-    """One that the plugin's own bounds allow."""
+def valid_value(plugin: InstalledPlugin) -> Any:
+    """A value within the plugin's bounds."""
     low, high = plugin.plugin.minimum, plugin.plugin.maximum
     if math.isinf(low) or math.isinf(high):
         return 0 if low <= 0 <= high else (high if math.isinf(low) else low)
     return (low + high) / 2
 
 
-def test_every_package_can_be_used() -> None:
-    assert FOUND.installed
-    assert FOUND.faults == []
+def test_every_package_can_be_loaded() -> None:
+    assert PLUGINS.installed
+    assert PLUGINS.faults == []
 
 
-def test_the_handler_half_says_what_it_is(plugin: InstalledPlugin) -> None:
-    assert plugin.plugin.unit, "a unit is shown with every answer"
-    assert plugin.manifest.description, "gen_config.py shows it"
+def test_a_plugin_has_a_unit_a_description_and_two_tables(plugin: InstalledPlugin) -> None:
+    assert plugin.plugin.unit, "every HTTP response contains the unit"
+    assert plugin.manifest.description, "gen-config shows the description"
     assert plugin.plugin.DataFrame.__tablename__ != plugin.plugin.Aggregates.__tablename__
 
 
-def test_tables_are_the_plugins_own() -> None:
+def test_plugins_do_not_share_tables() -> None:
     names = [
         table.__tablename__
-        for each in FOUND.installed.values()
+        for each in PLUGINS.installed.values()
         for table in (each.plugin.DataFrame, each.plugin.Aggregates)
     ]
     assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("value", NEVER_VALID)
-def test_what_is_no_reading_is_refused(plugin: InstalledPlugin, value: Any) -> None:
+def test_values_that_are_not_numbers_are_invalid(plugin: InstalledPlugin, value: Any) -> None:
     with pytest.raises(InvalidValue) as caught:
         plugin.plugin.validate("key", value)
     assert str(caught.value).startswith("expected")
 
 
-def test_values_out_of_bounds_are_refused(plugin: InstalledPlugin) -> None:
+def test_values_out_of_bounds_are_invalid(plugin: InstalledPlugin) -> None:
     for bound, step in ((plugin.plugin.minimum, -1), (plugin.plugin.maximum, 1)):
         if math.isfinite(bound):
             with pytest.raises(InvalidValue):
@@ -93,7 +93,7 @@ def test_values_out_of_bounds_are_refused(plugin: InstalledPlugin) -> None:
 
 
 def recording(numeric_value: Callable[[StoredReading], Any], seen: list[StoredReading]) -> Callable[..., Any]:
-    """``numeric_value``, with what it is given noted."""
+    """``numeric_value``, recording its arguments in ``seen``."""
 
     def recorded(reading: StoredReading) -> Any:
         seen.append(reading)
@@ -102,30 +102,30 @@ def recording(numeric_value: Callable[[StoredReading], Any], seen: list[StoredRe
     return recorded
 
 
-def test_a_reading_goes_the_whole_way(
+def test_a_reading_passes_all_stages(
     plugin: InstalledPlugin, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "rsa_key_7").write_bytes(KEY.export_key())
-    name, value = plugin.name, a_valid_value(plugin)
+    name, value = plugin.name, valid_value(plugin)
     now = datetime(2026, 11, 23, 12, 0, 30)
     at = from_seconds(now.timestamp())
     record = make_record(KEY.public_key(), 7, "a host", now, name, "some/key 1", value)
     records = [Record(plugin.manifest.topic, 0, 5, at, record)]
 
-    # What is aggregated of a reading: asked for when it is validated, forwarded, and read again.
-    measured: list[StoredReading] = []
-    monkeypatch.setattr(plugin.plugin, "numeric_value", recording(plugin.plugin.numeric_value, measured))
+    # numeric_value is called with equal arguments when a reading is validated and when it is loaded.
+    arguments: list[StoredReading] = []
+    monkeypatch.setattr(plugin.plugin, "numeric_value", recording(plugin.plugin.numeric_value, arguments))
 
-    async def through() -> tuple[list[Outcome], Any]:
+    async def process() -> tuple[list[Outcome], Any]:
         outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin})
         with ThreadPoolExecutor() as executor:
-            store = SqlWriter(engine, {name: plugin.plugin}, executor)
-            first = await store.store(outcomes)
-            assert await store.store(outcomes) == first
+            writer = SqlWriter(engine, {name: plugin.plugin}, executor)
+            first = await writer.store(outcomes)
+            assert await writer.store(outcomes) == first
         return outcomes, first
 
-    (outcome,), (by_plugin, refused) = asyncio.run(through())
-    assert (refused, outcome.errors) == ([], [])
+    (outcome,), (by_plugin, rejected) = asyncio.run(process())
+    assert (rejected, outcome.errors) == ([], [])
     stored = by_plugin[name]
     assert stored == [each.as_stored() for each in outcome.readings]
     start = bucket_start(stored[0].observed_at, 60)
@@ -138,7 +138,7 @@ def test_a_reading_goes_the_whole_way(
 
     bucket = Bucket()
     number = plugin.plugin.numeric_value(loaded[0])
-    assert measured == [*stored, *loaded]
+    assert arguments == [*stored, *loaded]
     bucket.add(Sample.of(loaded[0], number))
     rows = rows_of("a host", start, 60, bucket)
     for _ in range(2):
@@ -151,10 +151,12 @@ def test_a_reading_goes_the_whole_way(
     assert found == rows
     assert (found[0].statistics.count, found[0].statistics.sum) == (1, number)
 
-    # Of one bucket, the metric that is to be made anew and no other.
+    # delete_aggregates deletes one metric of a bucket, and no other.
     other = msgspec.structs.replace(rows[0], metric="another key")
     with engine.begin() as connection:
         plugin.plugin.store_aggregates(connection, [other])
         plugin.plugin.delete_aggregates(connection, 60, [("a host", start, "some/key 1")])
-        left = list(plugin.plugin.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE))
-    assert left == [other]
+        remaining = list(
+            plugin.plugin.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE)
+        )
+    assert remaining == [other]

@@ -1,4 +1,4 @@
-"""A broker as the tests see it, and the embedded one."""
+"""The interface of brokers in tests, and the embedded broker."""
 
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from tests.support.processes import Process, free_port
 
 
 class Broker(Protocol):
-    """What every broker of the tests can do."""
+    """A broker that tests can start, stop and kill."""
 
     durable: bool
     """Whether records outlive the process."""
@@ -19,17 +19,17 @@ class Broker(Protocol):
     """``127.0.0.1:PORT``."""
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the broker and wait until it answers."""
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the broker gracefully."""
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill the broker with SIGKILL."""
 
 
 class EmbeddedBroker:
-    """Tansu on a port that stays the same over restarts. It forgets everything when it ends."""
+    """Tansu, on a port that does not change between restarts. All records are lost when it ends."""
 
     durable = False
 
@@ -40,21 +40,21 @@ class EmbeddedBroker:
         self.process = Process("the embedded broker", command, folder / "broker.log", folder=folder)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the broker and wait until it answers."""
         self.process.start()
         self.process.wait_until(lambda: answers(self.bootstrap), "answer to a metadata request", 20)
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the broker gracefully."""
         self.process.stop()
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill the broker with SIGKILL."""
         self.process.kill()
 
 
 def answers(bootstrap: str) -> bool:
-    """Whether a metadata request is answered with a broker to talk to."""
+    """Whether a metadata request returns at least one broker."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
         return bool(admin.list_topics(timeout=1).brokers)

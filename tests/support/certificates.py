@@ -1,4 +1,4 @@
-"""Certificates as an operator makes them: an authority, and what it signs, all in PEM files."""
+"""Certificates as an operator creates them: an authority and certificates that it signs, in PEM files."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -33,8 +33,8 @@ class Authority:
     """A certificate authority.
 
     Arguments:
-        folder: takes ``ca.crt`` and the files of :meth:`issue`.
-        name: its common name.
+        folder: where ``ca.crt`` and the files of :meth:`issue` are written.
+        name: the common name.
     """
 
     def __init__(self, folder: Path, name: str = "Test CA") -> None:
@@ -42,7 +42,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         self.certificate = folder / "ca.crt"
-        """What clients trust."""
+        """The certificate that clients trust."""
         usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True}
         ca = (
             self._builder(self._name, self._key)
@@ -60,8 +60,10 @@ class Authority:
         )
         certificate, key_file = self._folder / f"{name}.crt", self._folder / f"{name}.key"
         certificate.write_bytes(self._signed(builder))
-        hidden: KeySerializationEncryption = BestAvailableEncryption(password) if password else NoEncryption()
-        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, hidden))
+        encryption: KeySerializationEncryption = (
+            BestAvailableEncryption(password) if password else NoEncryption()
+        )
+        key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
         return certificate, key_file
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
@@ -84,5 +86,5 @@ class Authority:
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])

@@ -1,4 +1,4 @@
-"""A collector as it is deployed, written from the description of what it sends and from nothing else."""
+"""A collector, written from the description of the wire format only."""
 
 import json
 import tarfile
@@ -21,10 +21,10 @@ _PADDING = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
 class Collector:
-    """Encrypts readings for one config.
+    """Encrypts readings for one config id.
 
     Arguments:
-        certs: the handler's folder of keys; the private key is put there as ``rsa_key_<config_id>``.
+        certs: the folder in which the private key is written, as ``rsa_key_<config_id>``.
     """
 
     def __init__(self, certs: Path, config_id: int = 1) -> None:
@@ -37,7 +37,7 @@ class Collector:
 
     @classmethod
     def of_archive(cls, archive: Path) -> "Collector":
-        """The collector that this config.tar.xz was made for."""
+        """A collector that uses this config archive."""
         collector = cls.__new__(cls)
         with tarfile.open(archive) as members:
             config, key = (members.extractfile(name) for name in ("config.yaml", "rsa_key.pub"))
@@ -52,16 +52,16 @@ class Collector:
     def record(
         self, hostname: str, plugin: str, key: str, value: object, when: datetime | None = None
     ) -> bytes:
-        """The record of one reading; ``when`` is naive and in the host's local time, now if left out."""
+        """The record of one reading; ``when`` is the host's local time, a naive datetime (default: now)."""
         inner = json.dumps({"plugin": plugin, "key": key, "value": value})
         return self.envelope(hostname, self.encrypt(inner.encode()), when)
 
     def encrypt(self, inner: bytes) -> bytes:
-        """Any inner bytes, at most 214 of them, as a collector would encrypt them."""
+        """Encrypt at most 214 bytes, as a collector does."""
         return self._public.encrypt(inner, _PADDING)
 
     def envelope(self, hostname: str, ciphertext: bytes, when: datetime | None = None) -> bytes:
-        """The record around a ciphertext."""
+        """The record with this ciphertext as its payload."""
         fields = {
             "config_id": self.config_id,
             "hostname": hostname,

@@ -1,4 +1,4 @@
-"""docker-compose.yaml as Compose reads it, and Kafka's properties as its image makes them of the environment."""
+"""Interprets docker-compose.yaml as Compose does, and derives Kafka's properties as the Kafka image does."""
 
 import re
 from collections.abc import Mapping
@@ -9,41 +9,41 @@ import yaml
 from tests.support.worker import PROJECT
 
 FILE = PROJECT / "docker-compose.yaml"
-# Programs around Kafka take these; all others become properties.
-_NO_PROPERTIES = {"KAFKA_HEAP_OPTS", "KAFKA_JMX_HOSTNAME"}
+# Read by scripts of the image; all other variables become properties.
+_NOT_PROPERTIES = {"KAFKA_HEAP_OPTS", "KAFKA_JMX_HOSTNAME"}
 _VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([-?])([^}]*))?\})")
 
 
 def compose(variables: Mapping[str, str]) -> dict[str, Any]:
-    """The whole file with ``variables`` put in.
+    """The content of the file, with ``variables`` substituted.
 
     Raises:
-        KeyError: with the file's own words, when a variable that it requires is not there.
+        KeyError: with the message in the file, if a required variable is missing.
     """
-    filled: dict[str, Any] = _filled(yaml.safe_load(FILE.read_text()), variables)
-    return filled
+    content: dict[str, Any] = _substituted(yaml.safe_load(FILE.read_text()), variables)
+    return content
 
 
 def kafka_environment(service: str) -> dict[str, str]:
-    """The environment of one of the Kafka services, with every default."""
+    """The environment of one of the Kafka services, with default values."""
     required = {"POSTGRES_PASSWORD": "unused", "SPARKLE_WEB__TOKEN": "unused"}
     return dict(compose(required)["services"][service]["environment"])
 
 
 def kafka_properties(environment: Mapping[str, str]) -> dict[str, str]:
-    """What the image writes to server.properties: KAFKA_A_B is a.b, ``__`` an underscore and ``___`` a hyphen."""
+    """The content of server.properties: KAFKA_A_B sets a.b; ``__`` is an underscore, ``___`` a hyphen."""
     return {
         name.removeprefix("KAFKA_").lower().replace("_", ".").replace("...", "-").replace("..", "_"): value
         for name, value in environment.items()
-        if name.startswith("KAFKA_") and name not in _NO_PROPERTIES
+        if name.startswith("KAFKA_") and name not in _NOT_PROPERTIES
     }
 
 
-def _filled(node: Any, variables: Mapping[str, str]) -> Any:
+def _substituted(node: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(node, dict):
-        return {key: _filled(value, variables) for key, value in node.items()}
+        return {key: _substituted(value, variables) for key, value in node.items()}
     if isinstance(node, list):
-        return [_filled(value, variables) for value in node]
+        return [_substituted(value, variables) for value in node]
     if not isinstance(node, str):
         return node
 

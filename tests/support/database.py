@@ -1,4 +1,4 @@
-"""What is in SQL, asked with plain statements: nothing here is shared with the handler."""
+"""Queries of the database, without any code of the handler."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def query(url: str, statement: str, **values: object) -> Rows:
 
 
 def count(url: str, table: str) -> int:
-    """The number of rows of a table; 0 while there is no such table."""
+    """The number of rows of a table; 0 if it does not exist."""
     try:
         return int(query(url, f"SELECT count(*) AS n FROM {table}")[0]["n"])
     except Exception as error:

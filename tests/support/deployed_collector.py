@@ -1,9 +1,9 @@
-"""The deployed collector, played byte for byte from docs/wire-format.md: a program of its own, with nothing of ours.
+"""A stand-in for the deployed collector, written from docs/wire-format.md. It uses no code of the project.
 
     python deployed_collector.py FOLDER SERVER
 
-It finds config.tar.xz in FOLDER, as a host does, sends one record for each item of each required plugin, and prints
-what it has sent as JSON lines. It needs confluent-kafka, pycryptodome and PyYAML.
+It reads config.tar.xz in FOLDER, produces one record for each item of each required plugin, and prints the items as
+lines of JSON. It requires confluent-kafka, pycryptodome and PyYAML.
 """
 
 import base64
@@ -23,7 +23,7 @@ from Crypto.PublicKey import RSA
 
 
 def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
-    """What the archive holds; plugins that are not installed are unpacked beside it."""
+    """The configuration and the public key of the archive. Plugins are unpacked if a required one is missing."""
     with tarfile.open(folder / "config.tar.xz", "r:xz") as archive:
         config = yaml.safe_load(archive.extractfile("config.yaml"))
         key = RSA.import_key(archive.extractfile("rsa_key.pub").read())
@@ -40,7 +40,7 @@ def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
 
 
 def installed(folder: Path) -> dict:
-    """Packages under plugins/ by NAME."""
+    """Packages in plugins/ by NAME."""
     found = {}
     for file in sorted(folder.glob("plugins/*/__init__.py")):
         module = importlib.import_module(f"plugins.{file.parent.name}")
@@ -51,7 +51,7 @@ def installed(folder: Path) -> dict:
 
 
 def main() -> None:
-    """Collect once and send."""
+    """Collect and produce once."""
     folder, server = Path(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, str(folder))
     config, key = unpack(folder)
@@ -70,8 +70,8 @@ def main() -> None:
             }
             producer.produce(plugin.TOPIC, json.dumps(record).encode("utf-8"))
             print(json.dumps({"plugin": name, "key": item, "value": value, "topic": plugin.TOPIC}))
-    left = producer.flush(30)
-    sys.exit(f"{left} records were not acknowledged" if left else 0)
+    unacknowledged = producer.flush(30)
+    sys.exit(f"{unacknowledged} records were not acknowledged" if unacknowledged else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Plugin packages as others wrote them for the earlier handler, in different styles."""
+"""Plugin packages for the earlier handler, in different styles."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class DataFrame(sparkleM_core.SqlAlchemyBase, sparkleM_core.BaseDataFrame):
 
 def add_dataframe(dt, hostname, key, value, session=None, config_id=None):
     if value < 0:
-        raise ValueError("a fan does not turn backwards")
+        raise ValueError("expected a speed of at least 0")
     root, main, *details = key.split("/", 2)
     session.add(DataFrame(
         config_id=config_id, date=dt, hostname=hostname, metric_root=root, metric_main=main,
@@ -33,7 +33,7 @@ def add_dataframe(dt, hostname, key, value, session=None, config_id=None):
     ))
 """,
 }
-"""With metric_details; leaves the commit to the handler."""
+"""Uses metric_details, and leaves the commit to the handler."""
 
 DISKS = {
     "__init__.py": """
@@ -73,7 +73,7 @@ def add_dataframe(dt, hostname, key, value, *, session, config_id):
     return row
 """,
 }
-"""Says what it is in __init__.py alone, commits by itself, and has a table named as the handler would name its own."""
+"""Has its manifest in __init__.py, commits by itself, and has a table with the name that the handler would use."""
 
 
 PUMPS = {
@@ -106,7 +106,7 @@ def add_dataframe(dt, hostname, key, value, session=None, config_id=None):
         logging.getLogger(__name__).exception("not stored")
 """,
 }
-"""Checks nothing, and goes on when its commit fails."""
+"""Does not validate values, and ignores the failure of its commit."""
 
 DOORS = {
     "__init__.py": """
@@ -137,11 +137,11 @@ def add_dataframe(dt, hostname, key, value, session, config_id):
         ))
 """,
 }
-"""Checks nothing, and looks for rows that may not be there."""
+"""Does not validate values, and queries rows that may not exist."""
 
 
 def install(plugins: Path, topic: str) -> None:
-    """Put them all into a folder of plugins."""
+    """Write all packages to a plugins folder."""
     packages = {"fans": FANS, "disks": DISKS, "pumps": PUMPS, "doors": DOORS}
     for name, files in packages.items():
         (plugins / name).mkdir()

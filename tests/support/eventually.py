@@ -1,4 +1,4 @@
-"""Waiting for what has to become true."""
+"""Polling until a condition is true."""
 
 import time
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 60) -> T:
-    """Look until it is as ``wanted``, and return what was seen.
+def eventually(poll: Callable[[], T], condition: Callable[[T], bool], seconds: float = 60) -> T:
+    """Call ``poll`` until ``condition`` is true for the result, and return this result.
 
     Raises:
-        AssertionError: with what was seen last, after ``seconds``.
+        AssertionError: after ``seconds``, with the last result.
     """
     deadline = time.monotonic() + seconds
     while True:
-        seen = look()
-        if wanted(seen):
-            return seen
-        assert time.monotonic() < deadline, f"not within {seconds} s; last seen: {seen!r:.2000}"
+        result = poll()
+        if condition(result):
+            return result
+        assert time.monotonic() < deadline, f"not within {seconds} s; last result: {result!r:.2000}"
         time.sleep(0.2)

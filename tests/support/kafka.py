@@ -1,4 +1,4 @@
-"""Apache Kafka as docker-compose.yaml sets it up, in one process or three, on free ports of 127.0.0.1."""
+"""Apache Kafka, configured as in docker-compose.yaml, with one broker or three, on free ports of 127.0.0.1."""
 
 import re
 import shlex
@@ -11,27 +11,27 @@ from tests.support.compose import kafka_environment, kafka_properties
 from tests.support.processes import Process, free_port
 
 LIBS = Path(__file__).parents[2] / ".cache" / "kafka-4.3.1" / "libs"
-"""Where ``make test-kafka`` puts Kafka's jars."""
+"""Where ``make test-kafka`` installs the jars of Kafka."""
 FOR_TESTS = {
-    # A killed broker may come back only when its last session is over.
+    # After a kill, the broker can register again only when its previous session has expired.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "4",
 }
-"""All that the tests' Kafka does otherwise than docker-compose.yaml, besides addresses, folders and memory."""
+"""All differences from docker-compose.yaml, except addresses, folders and memory."""
 _SECRETS = "/etc/kafka/secrets"
 
 
 class KafkaBroker:
-    """Kafka on ports that stay the same over restarts, with its records in ``folder``.
+    """A Kafka broker, on ports that do not change between restarts. It stores its records in ``folder``.
 
     Arguments:
-        folder: an empty one.
-        properties: added to what docker-compose.yaml says, or put in place of it.
-        service: which of the file's variants.
-        secrets: the folder that the file mounts for certificates.
-        memory: Java's heap.
+        folder: an empty folder.
+        properties: added to those of docker-compose.yaml, or override them.
+        service: which service of the file.
+        secrets: the folder that is mounted for certificates.
+        memory: size of the Java heap.
     """
 
     durable = True
@@ -52,7 +52,7 @@ class KafkaBroker:
         """HOST:PORT of each listener."""
         self.bootstrap = self.addresses["INTERNAL"]
         self.jmx = free_port()
-        """Port of JMX."""
+        """The JMX port."""
         self.properties |= {
             "listeners": self._listeners(names),
             "advertised.listeners": self._listeners(name for name in names if name != "CONTROLLER"),
@@ -70,7 +70,7 @@ class KafkaBroker:
         self._cluster = environment["CLUSTER_ID"]
         self._config = folder / "server.properties"
         self._data = folder / "data"
-        # What the image's own start makes of KAFKA_JMX_PORT and KAFKA_JMX_HOSTNAME.
+        # The options that the image derives from KAFKA_JMX_PORT and KAFKA_JMX_HOSTNAME.
         jmx = {
             "com.sun.management.jmxremote.port": self.jmx,
             "com.sun.management.jmxremote.rmi.port": self.jmx,
@@ -83,26 +83,26 @@ class KafkaBroker:
         self.process = Process("Kafka", command, folder / "kafka.log", folder=folder)
 
     def start(self) -> None:
-        """Start it, with what it stored before, and wait until it answers."""
+        """Start the broker, with the records that it has stored, and wait until it answers."""
         self.launch()
         self.wait_ready()
 
     def launch(self) -> None:
-        """Start it and do not wait."""
+        """Start the broker without waiting."""
         if not self._data.exists():
             self._format()
         self.process.start()
 
     def wait_ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until the broker answers."""
         self.process.wait_until(lambda: answers(self.bootstrap), "answer to a metadata request", 60)
 
     def stop(self) -> None:
-        """End it in order."""
+        """Stop the broker gracefully."""
         self.process.stop()
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill the broker with SIGKILL."""
         self.process.kill()
 
     def _listeners(self, names: Iterable[str]) -> str:
@@ -122,10 +122,10 @@ class KafkaBroker:
 
 
 def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[KafkaBroker]:
-    """Brokers that are each other's controllers, as on machines of their own; not started.
+    """Brokers of a cluster, each of which is a controller as well; not started.
 
     Arguments:
-        properties: of all of them.
+        properties: properties of every broker.
     """
     brokers = []
     for number in range(1, size + 1):
@@ -141,15 +141,15 @@ def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[Kafk
 
 
 def java(*options: str) -> list[str]:
-    """The beginning of a command that runs one of Kafka's programs."""
+    """The first arguments of a command that runs a program of Kafka."""
     return ["java", *options, "-cp", f"{LIBS}/*"]
 
 
 def consumer_groups(script: str) -> str:
-    """Run lines of the documentation that call kafka-consumer-groups.sh, in bash; what they print.
+    """Run a bash script that calls kafka-consumer-groups.sh, such as one from the documentation; returns its output.
 
     Raises:
-        AssertionError: when one of them fails.
+        AssertionError: if a command fails.
     """
     tool = " ".join(
         map(shlex.quote, [*java("-Xmx128m"), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"])

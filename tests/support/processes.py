@@ -1,4 +1,4 @@
-"""Child processes that never outlive the tests."""
+"""Child processes that end with the tests."""
 
 import contextlib
 import ctypes
@@ -16,17 +16,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Process:
-    """A program that can be started, stopped, killed and started again; what it prints is appended to a log.
+    """A program that can be started, stopped and killed repeatedly. Its output is appended to a log.
 
     Start it from pytest's main thread: on Linux it is killed when the thread that started it ends.
 
     Arguments:
-        name: what it is, for messages.
+        name: name for messages.
         command: program and arguments.
-        log: file that takes what it prints.
-        environment: all of its environment; this process's own if left out.
-        folder: where it runs.
-        user: whom it runs as; this process's own user if left out.
+        log: file to which the output is appended.
+        environment: the complete environment; by default that of this process.
+        folder: the working directory.
+        user: the user that runs it; by default that of this process.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it must not be running."""
-        assert not self.running, f"{self.name} runs already"
+        """Start the process, which must not be running."""
+        assert not self.running, f"{self.name} is already running"
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -58,7 +58,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 cwd=self._folder,
-                # A group of its own: a Ctrl-C stops the tests alone, and a kill reaches all that it started.
+                # A new process group: Ctrl-C stops the tests only, and kill() reaches its child processes.
                 start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
                 user=self._user,
@@ -68,44 +68,44 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._process, f"{self.name} was never started"
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """None while the process runs; negative: the signal that ended it."""
         return self._process.poll() if self._process else None
 
     def send(self, number: int) -> None:
-        """Send a signal (SIGSTOP and SIGCONT among them) to it and all that it started."""
+        """Send a signal, such as SIGSTOP, to the process and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
     def send_only(self, number: int) -> None:
-        """Send a signal to the process itself, if it is there."""
+        """Send a signal to the process itself, if it is running."""
         if self.running:
             os.kill(self.pid, number)
 
     def wait(self, seconds: float) -> int:
-        """Wait until it ends and return its exit code.
+        """Wait until the process ends, and return its exit code.
 
         Raises:
-            AssertionError: with the end of its log, after ``seconds``.
+            AssertionError: after ``seconds``, with the end of the log.
         """
         assert self._process, f"{self.name} was never started"
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} still runs after {seconds:g} s; {self.tail()}") from None
+            raise AssertionError(f"{self.name} is still running after {seconds:g} s; {self.tail()}") from None
 
     def stop(self, seconds: float = 30, number: int = signal.SIGTERM) -> None:
-        """Ask it to end, and kill it after ``seconds``."""
+        """Send a signal to end the process, and kill it after ``seconds``."""
         if self.running:
             self.send_only(number)
             with contextlib.suppress(AssertionError):
@@ -113,7 +113,7 @@ class Process:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to it and all that it started."""
+        """Kill the process and its children with SIGKILL."""
         if self._process:
             self.send(signal.SIGKILL)
             self._process.wait()
@@ -122,7 +122,7 @@ class Process:
         """Poll ``condition`` until it is true.
 
         Raises:
-            AssertionError: with the end of the log, when the process ends before, or after ``seconds``.
+            AssertionError: if the process ends, or after ``seconds``; with the end of the log.
         """
         deadline = time.monotonic() + seconds
         while not condition():
@@ -131,16 +131,16 @@ class Process:
             time.sleep(0.1)
 
     def tail(self, lines: int = 30) -> str:
-        """The end of its log, for messages."""
+        """The end of the log, for messages."""
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return f"the end of {self.log}:\n" + "\n".join(text.splitlines()[-lines:])
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on.
+    """A port of 127.0.0.1 on which no process listens.
 
-    It lies below the range that systems take for outgoing connections: from there a client that retries while its
-    server is down would sooner or later be given the server's own port, and be connected with itself.
+    It is below the range of ephemeral ports. Otherwise a client that retries while its server is down could be assigned
+    the server's port for its own end, and connect to itself.
     """
     while True:
         port = random.randrange(24_000, 32_000)
@@ -158,7 +158,7 @@ def _group(user: str) -> str:
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
 
 
-# Found before the fork: a child of a process with threads should call as little as it can.
+# Loaded before the fork: after it, a child of a process with threads should do as little as possible.
 _LIBC = ctypes.CDLL(None)
 
 

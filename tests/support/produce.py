@@ -1,4 +1,4 @@
-"""Writing to and reading from topics, as any client of the broker can."""
+"""Producing to and consuming from topics, without any code of the handler."""
 
 import time
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ class Record:
 
 
 def create_topic(bootstrap: str, topic: str, partitions: int = 1, **config: str) -> None:
-    """Make a topic; in names of ``config`` an underscore stands for a dot."""
+    """Create a topic. In names of ``config``, an underscore stands for a dot."""
     new = NewTopic(
         topic, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()}
     )
-    # It has to live until the answer is there.
+    # Keep a reference until the response arrives.
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([new])[topic].result(20)
 
@@ -41,26 +41,26 @@ def produce(
     headers: Headers | None = None,
     compression: str = "none",
 ) -> list[tuple[int, int]]:
-    """Send ``values`` and wait until the broker has acknowledged them all.
+    """Produce ``values``, and wait until the broker has acknowledged all of them.
 
     Arguments:
-        timestamps: for each value, milliseconds since 1970; now, if left out.
-        partition: of all values; the client's choice if left out.
-        compression: of each batch.
+        timestamps: timestamp of each value in milliseconds since 1970; by default the current time.
+        partition: partition for all values; by default the client's choice.
+        compression: compression type.
 
     Returns:
         Partition and offset of each value, in the order of ``values``.
     """
-    placed: dict[int, tuple[int, int]] = {}
+    positions: dict[int, tuple[int, int]] = {}
     failed: list[str] = []
 
     def note(index: int, error: object, message: Message) -> None:
         if error:
             failed.append(f"{index}: {error}")
         else:
-            placed[index] = (_int(message.partition()), _int(message.offset()))
+            positions[index] = (_int(message.partition()), _int(message.offset()))
 
-    # Order within a partition has to be that of the values, through the client's retries too.
+    # Keeps the order of the values within a partition, even if the client retries.
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -68,7 +68,7 @@ def produce(
             "max.in.flight": 1,
             "linger.ms": 5,
             "compression.type": compression,
-            # The broker's own limit is what counts: it looks at the compressed size.
+            # The limit of the broker applies, to the compressed size.
             "message.max.bytes": 1_000_000 if compression == "none" else 100_000_000,
         }
     )
@@ -89,38 +89,36 @@ def produce(
             except BufferError:
                 producer.poll(0.5)
         producer.poll(0)
-    left = producer.flush(60)
-    assert not failed, f"not sent to {topic}: {failed[:3]}"
-    assert not left, f"{left} records for {topic} were not acknowledged within 60 s"
-    return [placed[index] for index in range(len(values))]
+    unacknowledged = producer.flush(60)
+    assert not failed, f"not produced to {topic}: {failed[:3]}"
+    assert not unacknowledged, f"{unacknowledged} records for {topic} were not acknowledged within 60 s"
+    return [positions[index] for index in range(len(values))]
 
 
 def consume_all(bootstrap: str, topic: str, seconds: float = 30) -> list[Record]:
-    """All records of all partitions, each read to its end; none if there is no such topic.
-
-    Records come in the order of their offsets within a partition.
+    """All records of a topic, in order of offset within each partition; none if the topic does not exist.
 
     Raises:
-        AssertionError: when they do not arrive within ``seconds``.
+        AssertionError: if the ends of all partitions are not reached within ``seconds``.
     """
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
             "group.id": "tests",
             "enable.auto.commit": False,
-            # The end as told along with the records: asked for by itself, the embedded broker tells a wrong one.
+            # Uses the end offsets in fetch responses: for requests of offsets, the embedded broker returns wrong ones.
             "enable.partition.eof": True,
         }
     )
     try:
-        # Of all topics: to ask for one by name may create it.
+        # Lists all topics: a request for one topic by name may create it.
         known = consumer.list_topics(timeout=10).topics.get(topic)
         reading = set(known.partitions) if known else set()
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in reading])
         records: list[Record] = []
         deadline = time.monotonic() + seconds
         while reading:
-            assert time.monotonic() < deadline, f"{topic}: partitions {reading} not read to their ends"
+            assert time.monotonic() < deadline, f"{topic}: the ends of partitions {reading} were not reached"
             for message in consumer.consume(1000, timeout=0.5):
                 error = message.error()
                 if not error:

@@ -1,4 +1,4 @@
-"""Readings that are sent, and what a worker is asked about them over HTTP."""
+"""Produces readings, and queries them over HTTP."""
 
 import http.client
 import json
@@ -15,11 +15,11 @@ from tests.support.produce import produce
 from tests.support.worker import Worker
 
 Values = dict[str, dict[str, list[float]]]
-"""By host and metric."""
+"""Values by host and metric."""
 
 
 def send(broker: Broker, topic: str, collector: Collector, hosts: list[str]) -> Values:
-    """Send three readings of two metrics of every host; return what was sent, by host and metric."""
+    """Produce three readings of two metrics of every host; returns the values by host and metric."""
     rng = random.Random(len(hosts))
     sent: Values = defaultdict(lambda: defaultdict(list))
     records = []
@@ -34,7 +34,7 @@ def send(broker: Broker, topic: str, collector: Collector, hosts: list[str]) -> 
 
 
 def ask(worker: Worker, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], Any]:
-    """A request whose path nothing normalises on its way."""
+    """Send a request without normalization of its path; returns status, headers and decoded JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
     try:
         connection.request(method, path, headers=headers)
@@ -47,13 +47,13 @@ def ask(worker: Worker, path: str, method: str = "GET", **headers: str) -> tuple
 
 
 def path_of(host: str, rest: str = "") -> str:
-    """The path of a host's answers."""
-    # Dots too: a segment of two dots would be taken for the folder above.
+    """The URL path of a host."""
+    # Dots are encoded as well: a segment of two dots would refer to the parent.
     return f"/api/v1/plugins/Temperature/hosts/{quote(host, safe='').replace('.', '%2E')}{rest}"
 
 
 def is_right(answer: Any, sent: dict[str, list[float]]) -> bool:
-    """Whether a host's answer is what was sent, by a calculation of its own."""
+    """Whether the statistics of a host equal those that are calculated here from the values."""
     metrics = answer["metrics"]
     return set(metrics) == set(sent) and all(
         metrics[name]["count"] == len(values)

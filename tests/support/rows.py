@@ -1,4 +1,4 @@
-"""Raw rows in SQL as workers store them, without a worker."""
+"""Stores readings in SQL as a worker does, without a worker."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,7 +14,7 @@ from tests.support.worker import PROJECT
 
 
 def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> None:
-    """Make the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
+    """Create the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
     plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
     engine = make_engine(make_url(url))
     tables = (

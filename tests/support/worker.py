@@ -1,4 +1,4 @@
-"""Workers and commands of the handler, as real processes with settings of their own."""
+"""Runs workers and commands of the handler as processes, each with its own settings."""
 
 import os
 import re
@@ -18,17 +18,17 @@ PROJECT = Path(__file__).parents[2]
 
 
 class Workspace:
-    """What a worker needs besides a broker and a database: a folder, a name and a plugin topic that no other test has.
+    """What a worker needs besides a broker and a database: a folder, an app id and a plugin topic, unique to a test.
 
     Arguments:
-        folder: an empty one; it gets certs/, plugins/ (a copy of the project's), data/ and the logs.
+        folder: an empty folder for certs/, plugins/ (a copy of the project's plugins), data/ and logs.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.app_id = f"test-{uuid.uuid4().hex[:8]}"
         self.topic = f"{self.app_id}-telemetry"
-        """The topic of all plugins in this workspace."""
+        """The plugin topic of all plugins in this workspace."""
         self.certs, self.plugins, self.data = folder / "certs", folder / "plugins", folder / "data"
         self.certs.mkdir()
         self.data.mkdir()
@@ -39,10 +39,10 @@ class Workspace:
             manifest.write_text(text)
 
     def environment(self, broker_url: str, database_url: str, **settings: object) -> dict[str, str]:
-        """The whole environment of a worker.
+        """The complete environment of a worker.
 
         Arguments:
-            settings: any other setting, as in ``web__token="x"``.
+            settings: other settings, such as ``web__token="x"``.
         """
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")}
         own: dict[str, object] = {
@@ -62,11 +62,11 @@ class Worker:
     """``faust -A sparkle_app worker``.
 
     Arguments:
-        environment: all of its environment; SPARKLE_WEB__PORT is set to a port of its own.
-        log: file that takes what it prints.
-        port: of its web pages; a free one if left out.
-        command: program and arguments; the checkout's ``faust -A sparkle_app worker`` if left out.
-        folder: where it runs; the checkout if left out.
+        environment: the complete environment, except SPARKLE_WEB__PORT.
+        log: file to which the output is appended.
+        port: the HTTP port; by default a free port.
+        command: program and arguments; by default ``faust -A sparkle_app worker`` of the checkout.
+        folder: the working directory; by default the checkout.
     """
 
     def __init__(
@@ -92,45 +92,45 @@ class Worker:
         )
 
     def start(self) -> None:
-        """Start it; :meth:`wait_ready` waits until it works."""
+        """Start the worker, without waiting until it is ready."""
         self.process.start()
 
     def wait_ready(self, seconds: float = 60) -> None:
-        """Wait until it has its partitions and answers so.
+        """Wait until the worker is ready.
 
         Raises:
-            AssertionError: with the end of its log.
+            AssertionError: after ``seconds``, with the end of the log.
         """
         self.process.wait_until(self.ready, "200 from /health/ready", seconds)
 
     def get(self, path: str) -> tuple[int, Any]:
-        """Status and decoded JSON (None if it is not JSON) of ``path``.
+        """Send a GET request; returns the status and the decoded JSON (None if the body is not JSON).
 
         Raises:
-            requests.RequestException: when it does not answer.
+            requests.RequestException: if the worker does not answer.
         """
         response = requests.get(self.url + path, headers=self._headers, timeout=10)
         is_json = "json" in response.headers.get("Content-Type", "")
         return response.status_code, response.json() if is_json else None
 
     def terminate(self) -> int:
-        """Ask it to end as an operator would, and return its exit code.
+        """Stop the worker with SIGTERM, and return its exit code.
 
         Raises:
-            AssertionError: with the end of its log, when it takes more than 30 s.
+            AssertionError: if it does not exit within 30 s, with the end of the log.
         """
         self.process.stop(30)
         code = self.process.exit_code
         assert code is not None
-        assert code != -9, f"{self.process.name} did not end by itself; {self.process.tail()}"
+        assert code != -9, f"{self.process.name} did not exit within 30 s; {self.process.tail()}"
         return code
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill the worker with SIGKILL."""
         self.process.kill()
 
     def ready(self) -> bool:
-        """Whether it has its partitions and answers so."""
+        """Whether the worker is ready."""
         try:
             return self.get("/health/ready")[0] == 200
         except requests.RequestException:
@@ -140,7 +140,7 @@ class Worker:
 def run_command(
     environment: Mapping[str, str], *arguments: str, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """``faust -A sparkle_app ARGUMENTS``, waited for."""
+    """Run ``faust -A sparkle_app ARGUMENTS``, and wait until it ends."""
     return subprocess.run(
         faust(*arguments),
         capture_output=True,
@@ -154,14 +154,14 @@ def run_command(
 
 
 def command_process(environment: Mapping[str, str], log: Path, *arguments: str) -> Process:
-    """``faust -A sparkle_app ARGUMENTS``, to be started and sent signals."""
+    """A process of ``faust -A sparkle_app ARGUMENTS``, not started."""
     return Process(arguments[0], faust(*arguments), log, environment=environment, folder=PROJECT)
 
 
 def read_one_line(
     environment: Mapping[str, str], *arguments: str, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """``faust -A sparkle_app ARGUMENTS | head -1``: the reader leaves after the first line."""
+    """Run ``faust -A sparkle_app ARGUMENTS | head -1``: the pipe is closed after the first line."""
     with subprocess.Popen(
         faust(*arguments),
         stdin=subprocess.DEVNULL,
