@@ -1,1 +1,4 @@
-"""``make bench``: how much of what RSA allows reaches SQL. backlog, limit, ours, others; then the table."""
+"""``make bench``: throughput relative to the limit that RSA sets, latency, memory, and growth with the data.
+
+Reading order: backlog, limit, ours, others, latency, history, state, suite, tables.
+"""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks --readings 100000 --repeat 3``: measures side by side, and prints tables."""
+"""``python -m benchmarks --readings 100000 --repeat 3``: runs all measurements, and prints tables."""
 
 import argparse
 import contextlib
@@ -14,11 +14,11 @@ from benchmarks.tables import of_once, of_rates
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
 
-FIRST_TO_SHOW = ("rate", "sql_p99", "restart")
+PROGRESS_KEYS = ("rate", "sql_p99", "restart")
 
 
 def main() -> None:
-    """Print the tables, and write every figure to a file."""
+    """Print tables, and write all figures to a file."""
     options = _options()
     rates: dict[str, list[Figures]] = {}
     once: dict[str, Figures] = {}
@@ -26,12 +26,12 @@ def main() -> None:
     def figures(turn: str, measurement: Measurement) -> Figures:
         name, measure = measurement
         found = measure()
-        shown = next(f"{key} {found[key]:,.0f}" for key in FIRST_TO_SHOW if key in found)
+        shown = next(f"{key} {found[key]:,.0f}" for key in PROGRESS_KEYS if key in found)
         print(f"{turn}  {name}: {shown}", file=sys.stderr, flush=True)
         return found
 
-    def keep() -> None:
-        # What was measured stays, also when a later measurement fails.
+    def save() -> None:
+        # After each measurement, so that results remain if a later one fails.
         if options.json:
             results = {"cores": CORES, "rates": rates, "once": once}
             options.json.write_text(json.dumps(results, indent=1) + "\n")
@@ -47,42 +47,51 @@ def main() -> None:
         names = [name for name, _ in repeated + measured_once]
         if not any(options.only in name for name in names):
             sys.exit(
-                f"--only: expected a part of a name, found {options.only!r}; there are: {'; '.join(names)}"
+                f"--only: expected part of a name, found {options.only!r}; the names are: {'; '.join(names)}"
             )
         stack.callback(kafka.kill)
         kafka.start()
         postgres.start()
         for turn in range(options.repeat):
-            for measurement in _meant(repeated, options.only):
-                # Again and again, since a machine that is shared has fast and slow minutes.
+            for measurement in _selected(repeated, options.only):
+                # The limit is measured each time, because the speed of a shared machine varies.
                 limit = openssl(CORES)
                 found = figures(f"{turn + 1}/{options.repeat}", measurement)
                 rates.setdefault(measurement[0], []).append({**found, "limit": limit})
-                keep()
-        for measurement in _meant(measured_once, options.only):
+                save()
+        for measurement in _selected(measured_once, options.only):
             once[measurement[0]] = figures("once", measurement)
-            keep()
+            save()
     tables = [table(results) for table, results in ((of_rates, rates), (of_once, once)) if results]
     print("\n\n".join(tables))
 
 
-def _meant(measurements: Iterable[Measurement], part: str) -> list[Measurement]:
+def _selected(measurements: Iterable[Measurement], part: str) -> list[Measurement]:
     return [measurement for measurement in measurements if part in measurement[0]]
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--readings", type=_positive, default=100_000, help="of each backlog")
-    parser.add_argument("--repeat", type=_positive, default=3, help="times that the rates are measured")
     parser.add_argument(
-        "--rows", type=_positive, nargs="*", default=[10_000, 1_000_000, 10_000_000], help="for growth"
+        "--readings", type=_positive, default=100_000, help="number of readings in each backlog"
+    )
+    parser.add_argument("--repeat", type=_positive, default=3, help="how often rates are measured")
+    parser.add_argument(
+        "--rows",
+        type=_positive,
+        nargs="*",
+        default=[10_000, 1_000_000, 10_000_000],
+        help="numbers of stored readings for the growth measurements",
     )
     parser.add_argument(
-        "--flood", type=_positive, default=1_000_000, help="readings that wait while memory is watched"
+        "--flood",
+        type=_positive,
+        default=1_000_000,
+        help="number of readings in the backlog of the backpressure measurement",
     )
-    parser.add_argument("--only", default="", help="measure only what has this in its name")
+    parser.add_argument("--only", default="", help="run only measurements whose name contains this")
     parser.add_argument(
-        "--json", type=Path, help="takes every figure; bench.json if left out, none with --only"
+        "--json", type=Path, help="file for all figures (default: bench.json; none with --only)"
     )
     options = parser.parse_args()
     if options.json is None and not options.only:

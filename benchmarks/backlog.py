@@ -1,4 +1,4 @@
-"""A backlog of encrypted readings, and who works it off."""
+"""A backlog of encrypted readings, and the consumer group that processes it."""
 
 import contextlib
 import random
@@ -13,12 +13,12 @@ from confluent_kafka.admin import AdminClient
 from tests.support.collector import Collector
 
 WARM = 0.2
-"""The share of the records that is worked off before the measured ones are written: caches fill, and Java compiles."""
+"""The share of records that is processed before the measurement, for caches and the JIT compiler of Java to warm up."""
 JOIN_SECONDS = 90
 
 
 def readings(collector: Collector, number: int, hosts: int, metrics: int) -> Iterator[bytes]:
-    """Records as ``hosts`` hosts send them, each its ``metrics`` sensors one after the other."""
+    """Records of ``hosts`` hosts, each with ``metrics`` metrics; a host's records are adjacent."""
     rng = random.Random(number)
     for index in range(number):
         host, metric = index // metrics % hosts, index % metrics
@@ -27,16 +27,16 @@ def readings(collector: Collector, number: int, hosts: int, metrics: int) -> Ite
 
 
 def wait_joined(bootstrap: str, group: str, members: int, running: Callable[[], bool]) -> None:
-    """Wait until a consumer group has all its members and they have shared the partitions.
+    """Wait until a consumer group is stable and has ``members`` members.
 
     Raises:
-        AssertionError: when it takes too long, or one of them does not run any more.
+        AssertionError: after a timeout, or if a member ends.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     deadline = time.monotonic() + JOIN_SECONDS
     while True:
         assert running(), f"a member of {group} ended"
-        assert time.monotonic() < deadline, f"{group}: not {members} members after {JOIN_SECONDS} s"
+        assert time.monotonic() < deadline, f"{group}: expected {members} members after {JOIN_SECONDS} s"
         try:
             found = admin.describe_consumer_groups([group], request_timeout=5)[group].result(10)
         except KafkaException:
@@ -47,39 +47,39 @@ def wait_joined(bootstrap: str, group: str, members: int, running: Callable[[], 
 
 
 def warm_and_measured(records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
-    """What comes first, and what is measured."""
-    first = int(WARM * len(records))
-    return records[:first], records[first:]
+    """Split records into those for the warm-up and those that are measured."""
+    count = int(WARM * len(records))
+    return records[:count], records[count:]
 
 
 @contextlib.contextmanager
 def suspended(pids: Sequence[int]) -> Iterator[None]:
-    """Stop processes for less than the broker's grace_period with a consumer group's members."""
-    team = [psutil.Process(pid) for pid in pids]
-    for process in team:
+    """Suspend members of a consumer group, for less than the session timeout."""
+    processes = [psutil.Process(pid) for pid in pids]
+    for process in processes:
         process.suspend()
     yield
-    for process in team:
+    for process in processes:
         process.resume()
 
 
 def produce_backlog(bootstrap: str, topic: str, records: Sequence[bytes]) -> None:
-    """Write all records at once, encrypted before.
+    """Produce all records, which are already encrypted.
 
     Raises:
-        AssertionError: when the broker did not acknowledge one of them.
+        AssertionError: if the broker did not acknowledge all of them.
     """
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
-    refused: list[str] = []
+    rejected: list[str] = []
 
     def note(error: Any, _message: object) -> None:
         if error:
-            refused.append(str(error))
+            rejected.append(str(error))
 
     for number, record in enumerate(records):
         producer.produce(topic, record, on_delivery=note)
-        # The producer holds 100,000 at most.
+        # The producer queues at most 100,000.
         while number % 500 == 0 and len(producer) > 50_000:
             producer.poll(0.1)
     assert not producer.flush(60), "the broker did not acknowledge the backlog within 60 s"
-    assert not refused, f"the broker refused {refused[:3]}"
+    assert not rejected, f"the broker rejected records: {rejected[:3]}"

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.curves bench.json docs``: the curves of docs/performance.md."""
+"""``python -m benchmarks.curves bench.json docs``: draws the curves in docs/performance.md."""
 
 import argparse
 import json
@@ -14,18 +14,18 @@ Results = dict[str, dict[str, Any]]
 
 
 def main() -> None:
-    """Draw what the file holds."""
+    """Draw the curves."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.curves", description=__doc__)
-    parser.add_argument("source", type=Path, help="what make bench wrote")
-    parser.add_argument("folder", help="takes the curves")
+    parser.add_argument("source", type=Path, help="output of make bench")
+    parser.add_argument("folder", help="folder for the curves")
     options = parser.parse_args()
     try:
         once: Results = json.loads(options.source.read_text())["once"]
     except (OSError, ValueError, KeyError) as error:
-        sys.exit(f"{options.source}: expected what make bench wrote, found {error!r}")
+        sys.exit(f"{options.source}: expected output of make bench, found {error!r}")
     folder = options.folder
     if not any(name.startswith("growth") for name in once):
-        sys.exit(f"{options.source}: expected the figures of a whole run, found none of growth")
+        sys.exit(f"{options.source}: expected the figures of a complete run, found none of growth")
     _growth(once, r"growth, (\d+) hosts x 2", "hosts", Path(folder) / "growth-hosts.svg")
     _growth(
         once, r"growth, (\d+) raw rows before, (\w+)", "raw rows before", Path(folder) / "growth-rows.svg"
@@ -67,7 +67,7 @@ def _memory(once: Results, file: Path) -> None:
 
 def _save(figure: Any, file: Path) -> None:
     figure.tight_layout()
-    # Without a date: the same figures give the same file.
+    # Without a date, so that the same figures give the same file.
     figure.savefig(file, metadata={"Date": None})
 
 

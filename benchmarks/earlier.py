@@ -1,4 +1,4 @@
-"""The way of the earlier handler: for each record read the key file, import it, decrypt, insert, commit.
+"""The method of the earlier handler: for each record, it reads and parses the key file, decrypts, inserts and commits.
 
 ``earlier.py BOOTSTRAP GROUP TOPIC KEY DATABASE``
 """
@@ -17,7 +17,7 @@ INSERT = text("INSERT INTO readings VALUES (:id, :host, :metric, :value, :at)")
 
 
 def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -> None:
-    """Until it is ended."""
+    """Consume until the process is stopped."""
     engine = create_engine(f"sqlite:///{database}")
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])

@@ -1,6 +1,6 @@
-"""What one would write instead: consume, decrypt, insert, commit; no aggregates, no dead letters, no recovery.
+"""A hand-written loop: consume, decrypt, insert, commit. It has no aggregates, no dead letters and no error handling.
 
-``hand_written.py BOOTSTRAP GROUP TOPIC KEY DATABASE``: one process; start one for each core.
+``hand_written.py BOOTSTRAP GROUP TOPIC KEY DATABASE`` runs one process; start one for each core.
 """
 
 import base64
@@ -20,7 +20,7 @@ _OAEP = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
 def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -> None:
-    """Until it is ended."""
+    """Consume until the process is stopped."""
     key = load_pem_private_key(Path(key_file).read_bytes(), password=None)
     assert isinstance(key, RSAPrivateKey)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)

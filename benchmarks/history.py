@@ -1,4 +1,4 @@
-"""What the database is like before: rows of earlier days, put there by itself, so that millions take a minute; slow."""
+"""Prepares the database: generates stored readings of earlier days in SQL, and slows down inserts."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ _COLUMNS = (
     "id, config_id, hostname, metric, value, observed_at, received_at, clock_trusted, topic,"
     ' "partition", "offset"'
 )
-# Ids in ascending order fill the index fast and evenly; those of new readings fall between them.
+# Ids in ascending order build an even index fast. The ids of new readings are distributed over the whole range.
 _SQLITE = """
 WITH RECURSIVE old (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM old WHERE n + 1 < :number)
 SELECT printf('%08x', n * 4294967295 / :number) || lower(hex(randomblob(12))), 1, 'old-' || (n % 5000),
@@ -23,18 +23,18 @@ SELECT (lpad(to_hex(n * 4294967295 / :number), 8, '0') || substr(md5(n::text), 1
 
 
 def raw_rows(number: int) -> Callable[[Connection], None]:
-    """What puts so many raw rows of 5,000 other hosts into the table of temperatures."""
+    """A function that inserts ``number`` readings of 5,000 other hosts into the table of Temperature."""
 
     def fill(connection: Connection) -> None:
         table, index = "temperature_readings", "ix_temperature_readings_hostname_observed_at"
         select = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL
-        # An index that is made afterwards is made in one go.
+        # Creating the index afterwards is faster.
         connection.execute(text(f"DROP INDEX {index}"))
         connection.execute(text(f"INSERT INTO {table} ({_COLUMNS}) {select}"), {"number": number})
         connection.execute(text(f"CREATE INDEX {index} ON {table} (hostname, observed_at)"))
         connection.commit()
         if connection.dialect.name == "postgresql":
-            # As it would have been done by itself, long ago.
+            # As autovacuum would have done.
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(
                 text(f"VACUUM ANALYZE {table}")
             )
@@ -43,7 +43,7 @@ def raw_rows(number: int) -> Callable[[Connection], None]:
 
 
 def slow_inserts(connection: Connection) -> None:
-    """Make each statement that inserts temperatures into PostgreSQL take half a second more."""
+    """Delay each statement that inserts readings of Temperature into PostgreSQL by half a second."""
     connection.execute(
         text(
             "CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS"

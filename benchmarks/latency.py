@@ -1,4 +1,4 @@
-"""How long a reading takes to SQL and to the HTTP answer; and how long an answer takes under full load."""
+"""Latency from producing a reading to SQL and to the HTTP API, and of HTTP requests under full load."""
 
 import statistics
 import time
@@ -30,8 +30,9 @@ def to_sql_and_http(
     rate: int,
     seconds: int,
 ) -> Figures:
-    """While ``rate`` readings a second come in: from just before a reading is sent until it is a raw row, and until an
-    HTTP answer counts it; milliseconds. Every probe is a host of its own, looked for every 10 ms.
+    """Milliseconds from producing a reading until it is stored, and until an HTTP response counts it.
+
+    Meanwhile ``rate`` readings per second are produced. Each probe is one reading of a new host, polled every 10 ms.
     """
     environment = workspace.environment(
         kafka.bootstrap, url, broker__partitions=partitions, ingest__multibuffer=False
@@ -49,25 +50,25 @@ def to_sql_and_http(
             )
             pairs = [pair for each in found for pair in each]
             sent = load.result() / seconds
-        assert sent > 0.95 * rate, f"expected {rate} readings a second, {sent:.0f} were sent"
+        assert sent > 0.95 * rate, f"expected {rate} readings per second, found {sent:.0f}"
         to_sql, to_http = zip(*pairs, strict=True)
         return {"probes": len(pairs), **_percentiles("sql", to_sql), **_percentiles("http", to_http)}
     finally:
         worker.kill()
 
 
-def answers(team: list[Worker], done: Event) -> Figures:
-    """Ask one host again and again until ``done``: milliseconds until the answer."""
-    took = []
+def answers(workers: list[Worker], done: Event) -> Figures:
+    """Query a host repeatedly until ``done`` is set; returns the response times in milliseconds."""
+    times = []
     with requests.Session() as session:
         while not done.is_set():
-            for worker in team:
+            for worker in workers:
                 started = time.perf_counter()
                 response = session.get(f"{worker.url}{PLUGIN}/host-00000?window=15m", timeout=10)
-                took.append(1000 * (time.perf_counter() - started))
+                times.append(1000 * (time.perf_counter() - started))
                 assert response.status_code == 200, f"expected 200, found {response.status_code}"
             time.sleep(0.02)
-    return {"answers": len(took), **_percentiles("http", took)}
+    return {"answers": len(times), **_percentiles("http", times)}
 
 
 def _percentiles(name: str, milliseconds: Sequence[float]) -> Figures:

@@ -1,4 +1,4 @@
-"""What RSA allows: a reading costs one private operation of RSA-2048, whoever makes it."""
+"""The limit that RSA sets: each reading needs one private-key operation of RSA-2048."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from sparkle_app.plugin.discovery import load_plugins
 
 
 def openssl(cores: int, seconds: int = 3) -> float:
-    """Private operations a second of ``openssl speed``, a process on each core."""
+    """Private-key operations per second of ``openssl speed``, with one process per core."""
     command = ["openssl", "speed", "-seconds", str(seconds), "-multi", str(cores), "rsa2048"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"^rsa 2048 bits\s+\S+\s+\S+\s+([0-9.]+)", done.stdout, re.MULTILINE)
@@ -27,20 +27,20 @@ def openssl(cores: int, seconds: int = 3) -> float:
 
 
 def multibuffer() -> bool:
-    """Whether this machine decrypts several readings at once."""
+    """Whether this machine supports multi-buffer RSA."""
     try:
         Multibuffer()
-    except MultibufferUnavailableError as why:
-        print(f"multi-buffer RSA is not measured: {why}", file=sys.stderr)
+    except MultibufferUnavailableError as error:
+        print(f"multi-buffer RSA is not measured: {error}", file=sys.stderr)
         return False
     return True
 
 
 def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -> float:
-    """Records a second that the handler's own pool opens, when there is nothing else to do.
+    """Records per second that the decryption pool decrypts while nothing else runs.
 
     Arguments:
-        together: several at once.
+        together: use multi-buffer RSA.
     """
     now = from_seconds(time.time())
     waiting = [Record("telemetry", 0, offset, now, value) for offset, value in enumerate(records)]
@@ -50,9 +50,9 @@ def pool(certs: Path, plugins: Path, records: Sequence[bytes], together: bool) -
 
     async def run() -> float:
         started = time.perf_counter()
-        opened = await pool_.decrypt(waiting)
+        outcomes = await pool_.decrypt(waiting)
         took = time.perf_counter() - started
-        assert not any(outcome.errors for outcome in opened), "expected readings, found bad records"
+        assert not any(outcome.errors for outcome in outcomes), "expected readings, found invalid records"
         return len(waiting) / took
 
     try:

@@ -1,4 +1,4 @@
-"""Programs that do the job, or less of it, in another way, and write to SQLite: hand_written, earlier, quix."""
+"""Measures programs that do the same work, or part of it, with SQLite: hand_written, earlier, quix."""
 
 import contextlib
 import sqlite3
@@ -25,12 +25,12 @@ def measure(
     workspace: Workspace, kafka: KafkaBroker, program: str, records: Sequence[bytes], processes: int,
     partitions: int, python: str = sys.executable, aggregates: bool = False,
 ) -> float:  # fmt: skip
-    """Readings a second until all are in SQL.
+    """Readings per second until all are in SQL.
 
     Arguments:
-        program: its module in this folder.
-        python: of the environment that the program needs.
-        aggregates: whether it has to have counted them all as well.
+        program: name of a module in this folder.
+        python: the interpreter of the environment that the program needs.
+        aggregates: whether it must have aggregated all readings as well.
     """
     group, topic = f"{GROUP}-{workspace.app_id}", workspace.topic
     database = workspace.folder / "others.sqlite3"
@@ -42,18 +42,21 @@ def measure(
     command = [python, f"{PROJECT}/benchmarks/{program}.py"]
     command += [kafka.bootstrap, group, topic, str(key), str(database)]
     create_topic(kafka.bootstrap, topic, partitions)
-    team = [
+    programs = [
         Process(
-            f"{program} {number}", command, workspace.folder / f"{number}.log", folder=_own(workspace, number)
+            f"{program} {number}",
+            command,
+            workspace.folder / f"{number}.log",
+            folder=_folder(workspace, number),
         )
         for number in range(processes)
     ]
 
     def running() -> bool:
-        return all(process.running for process in team)
+        return all(process.running for process in programs)
 
     try:
-        for process in team:
+        for process in programs:
             process.start()
         wait_joined(kafka.bootstrap, group, processes, running)
         with contextlib.closing(sqlite3.connect(database)) as connection:
@@ -62,24 +65,24 @@ def measure(
                 while _rows(connection, "count(*) FROM readings") < number or (
                     aggregates and _rows(connection, "sum(count) FROM aggregates") < number
                 ):
-                    assert running(), team[0].tail()
+                    assert running(), programs[0].tail()
                     time.sleep(0.2)
 
             warm, measured = warm_and_measured(records)
             produce_backlog(kafka.bootstrap, topic, warm)
             wait_stored(len(warm))
-            with suspended([process.pid for process in team]):
+            with suspended([process.pid for process in programs]):
                 produce_backlog(kafka.bootstrap, topic, measured)
                 started = time.perf_counter()
             wait_stored(len(records))
         return len(measured) / (time.perf_counter() - started)
     finally:
-        for process in team:
+        for process in programs:
             process.kill()
 
 
-def _own(workspace: Workspace, number: int) -> Path:
-    """A folder of each process, for what it keeps."""
+def _folder(workspace: Workspace, number: int) -> Path:
+    """A new working directory of a process."""
     folder = workspace.folder / f"process-{number}"
     folder.mkdir()
     return folder

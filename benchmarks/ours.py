@@ -1,4 +1,4 @@
-"""The handler itself, as it is shipped: from Kafka to raw rows and aggregates in SQL."""
+"""Measures the handler, from Kafka to stored readings and aggregates in SQL."""
 
 import re
 import time
@@ -20,31 +20,31 @@ from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
 PARTITIONS = 8
-"""As in settings.yaml."""
-PATIENCE = 900
+"""The default of ``broker.partitions``."""
+TIMEOUT_SECONDS = 900
 ROWS = "SELECT count(*) FROM temperature_readings"
 Watch = Callable[[list[Worker], Event], Any]
-"""Called in a thread with the workers, until the event is set."""
+"""Runs in a thread beside the workers, until the event is set."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run took."""
+    """The figures of a run."""
 
     rate: float
-    """Readings a second, until the last was a raw row and counted in a durable aggregate."""
+    """Readings per second, until the last one is stored, and counted in an aggregate in SQL."""
     decrypting: float
     worker: float
     broker: float
     database: float
-    """CPU seconds for 1,000 readings: of the processes that decrypt, of the workers beside them (SQLite in them), of
-    Kafka and of PostgreSQL."""
+    """CPU seconds per 1,000 readings: of the decryption pools, of the workers without them (including SQLite), of Kafka
+    and of PostgreSQL."""
     memory: float
-    """Of the largest worker at the end, with the processes that decrypt for it, MB."""
+    """Memory of the largest worker at the end, including its decryption pool, in MB."""
     stages: dict[str, float]
-    """Seconds that batches spent in each stage, for 1,000 readings; stages overlap."""
+    """Seconds that batches spent in each stage, per 1,000 readings. Stages overlap."""
     watched: Any = None
-    """What the watch saw."""
+    """The result of the watch function."""
 
 
 def measure(
@@ -52,16 +52,16 @@ def measure(
     multibuffer: bool = False, server: int | None = None, watch: Watch | None = None,
     prefill: Callable[[Connection], None] | None = None,
 ) -> Measured:  # fmt: skip
-    """Work off a backlog.
+    """Process a backlog.
 
     Arguments:
-        multibuffer: decrypt several readings at once.
-        server: process of the database; None for SQLite.
-        watch: runs beside, while the backlog is worked off.
-        prefill: puts older rows into the tables before.
+        multibuffer: use multi-buffer RSA.
+        server: process id of the database server; None for SQLite.
+        watch: runs while the backlog is processed.
+        prefill: prepares the database before.
 
     Raises:
-        AssertionError: when rows or aggregates are not those of the backlog in the end.
+        AssertionError: if the stored readings or the aggregates are not complete in the end.
     """
     environment = workspace.environment(
         kafka.bootstrap, url, broker__partitions=PARTITIONS, ingest__multibuffer=multibuffer
@@ -112,8 +112,8 @@ def measure(
 
 
 def _wait_counted(connection: Connection, team: list[Worker], number: int) -> None:
-    """Wait until durable aggregates have counted so many readings, which were raw rows before."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until the aggregates in SQL count ``number`` readings."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while (counted := _sum(connection, 'SELECT sum("count") FROM temperature_aggregates')) < number:
         assert time.monotonic() < deadline, f"{counted} of {number} were counted; {team[0].process.tail()}"
         time.sleep(0.1)
@@ -121,13 +121,13 @@ def _wait_counted(connection: Connection, team: list[Worker], number: int) -> No
 
 
 def memory(worker: Worker) -> float:
-    """Of a worker and the processes that decrypt for it, MB; what they share is counted once."""
+    """Memory of a worker and its decryption pool in MB. Shared memory is counted once."""
     process = psutil.Process(worker.process.pid)
     return sum(each.memory_full_info().pss for each in [process, *process.children()]) / 1e6
 
 
 def _stages(team: list[Worker]) -> dict[str, float]:
-    """Seconds that batches have spent in each stage, as the workers tell Prometheus."""
+    """Seconds that batches have spent in each stage, from the Prometheus metrics of the workers."""
     seconds: dict[str, float] = {}
     for worker in team:
         text = requests.get(f"{worker.url}/metrics", timeout=10).text
@@ -139,7 +139,7 @@ def _stages(team: list[Worker]) -> dict[str, float]:
 
 
 def _spent(kafka: KafkaBroker, team: list[Worker], server: int | None) -> tuple[float, float, float, float]:
-    """CPU seconds since they were started: decrypting processes, workers without them, broker, database."""
+    """CPU seconds since the start: decryption pools, workers without them, broker, database."""
     pids = [worker.process.pid for worker in team]
     decrypting = sum(_cpu(child.pid) for pid in pids for child in psutil.Process(pid).children())
     workers = sum(map(_cpu, pids)) - decrypting
@@ -158,11 +158,11 @@ def _sum(connection: Connection, statement: str) -> int:
 
 
 def _cpu(pid: int) -> float:
-    """CPU seconds of a process and its children, also those that have ended."""
+    """CPU seconds of a process and its children, including those that have ended."""
     process = psutil.Process(pid)
     seconds = 0.0
     for child in process.children(recursive=True):
-        # One that ends meanwhile (PostgreSQL's vacuum) is among those that have ended, below.
+        # A child that ends meanwhile, such as a vacuum process, is included in the times of ended children below.
         with suppress(psutil.NoSuchProcess):
             times = child.cpu_times()
             seconds += times.user + times.system

@@ -1,7 +1,7 @@
-"""The same job with Quix Streams: raw rows, and aggregates of each minute from its windows.
+"""The same work with Quix Streams: stored readings, and one-minute aggregates from its windows.
 
-``quix.py BOOTSTRAP GROUP TOPIC KEY DATABASE``: one process, whose state lies in the folder where it runs; start one for
-each core. It runs in an environment of its own, benchmarks/requirements-quix.txt.
+``quix.py BOOTSTRAP GROUP TOPIC KEY DATABASE`` runs one process, with its state in the working directory; start one for
+each core. It needs its own environment, see benchmarks/requirements-quix.txt.
 """
 
 import base64
@@ -25,7 +25,7 @@ MINUTE = 60_000
 
 
 class SqlSink(BaseSink):
-    """Rows of a checkpoint in one transaction."""
+    """Writes the rows of a checkpoint in one transaction."""
 
     statement: str
 
@@ -43,41 +43,41 @@ class SqlSink(BaseSink):
             self._rows.clear()
 
     def on_paused(self) -> None:
-        """Called when what was added will come again."""
+        """Called when the added rows will be redelivered."""
         self._rows.clear()
 
 
 class Readings(SqlSink):
-    """Raw rows."""
+    """Stored readings."""
 
     statement = "INSERT OR IGNORE INTO readings VALUES (?, ?, ?, ?, ?)"
 
     def add(self, value: Any, *_: Any, **__: Any) -> None:
-        """Called with each reading."""
+        """Add a reading."""
         id_ = bytes.fromhex(value["id"])
         self._rows[id_] = (id_, value["host"], value["metric"], value["value"], value["at"])
 
 
 class Aggregates(SqlSink):
-    """The last state of each window."""
+    """The latest state of each window."""
 
     statement = "INSERT OR REPLACE INTO aggregates VALUES (?, ?, ?, ?, ?, ?, ?)"
 
     def add(self, value: Any, key: Any, *_: Any, **__: Any) -> None:
-        """Called with each change of a window."""
+        """Add an update of a window."""
         name = key.decode() if isinstance(key, bytes) else key
         figures = (value["count"], value["sum"], value["minimum"], value["maximum"], value["last"])
         self._rows[name, value["start"]] = (name, value["start"], *figures)
 
 
 def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -> None:
-    """Until it is ended."""
+    """Consume until the process is stopped."""
     private = load_pem_private_key(Path(key_file).read_bytes(), password=None)
     assert isinstance(private, RSAPrivateKey)
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("PRAGMA synchronous=FULL")
 
-    def opened(value: bytes) -> dict[str, Any]:
+    def decrypt(value: bytes) -> dict[str, Any]:
         record = json.loads(value)
         ciphertext = base64.b64decode(record["payload"])
         reading = json.loads(private.decrypt(ciphertext, _OAEP))
@@ -97,7 +97,7 @@ def main(bootstrap: str, group: str, topic: str, key_file: str, database: str) -
         state_dir=Path("state"),
         loglevel="WARNING",
     )
-    readings = app.dataframe(app.topic(topic, value_deserializer="bytes")).apply(opened)
+    readings = app.dataframe(app.topic(topic, value_deserializer="bytes")).apply(decrypt)
     readings.sink(Readings(connection))
     windows = readings.group_by(lambda each: f"{each['host']} {each['metric']}", name="metric")
     aggregates = windows.tumbling_window(MINUTE, grace_ms=60 * MINUTE).agg(

@@ -1,4 +1,4 @@
-"""A worker that starts with a large state: what it holds in memory, and when it answers again."""
+"""A worker with large bucket tables: memory, and time until it answers queries after a restart."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.support.worker import Worker, Workspace
 
 PLUGIN, RESOLUTION = "Temperature", 60
 MINUTE = RESOLUTION * 1_000_000
-PATIENCE = 600
+TIMEOUT_SECONDS = 600
 
 
 def measure(
@@ -35,11 +35,11 @@ def measure(
     minutes: int,
     partitions: int,
 ) -> dict[str, float]:
-    """Changelog and SQL are filled as the handler would have left them after ``minutes`` with a reading of each metric.
+    """Fill changelog topic and SQL as after ``minutes`` minutes, with one reading of each metric per minute; restart.
 
     Returns:
-        ``memory`` (MB) of the restarted worker, ``empty`` the same without state, ``restart`` (s) until it answers for
-        a host, ``changelog`` (bytes for each reading).
+        ``memory`` of the restarted worker (MB), ``empty``: memory without state (MB), ``restart``: time until it
+        answers a query (s), ``changelog``: size of the changelog topic per reading (bytes).
     """
     environment = workspace.environment(
         kafka.bootstrap,
@@ -50,7 +50,7 @@ def measure(
     )
     worker = Worker(environment, workspace.folder / "worker.log")
     try:
-        # Makes topics, tables and the internal key.
+        # Creates topics, tables and the internal key.
         worker.start()
         worker.wait_ready()
         empty = memory(worker)
@@ -61,7 +61,7 @@ def measure(
         _fill_sql(workspace, url, hosts, metrics, starts)
         started = time.perf_counter()
         worker.start()
-        worker.wait_ready(PATIENCE)
+        worker.wait_ready(TIMEOUT_SECONDS)
         status, answer = worker.get(f"/api/v1/plugins/{PLUGIN}/hosts/{_host(hosts - 1)}?window=1h")
         took = time.perf_counter() - started
         assert status == 200, f"expected 200, found {status}"
@@ -81,8 +81,8 @@ def measure(
 def _fill_changelog(
     workspace: Workspace, bootstrap: str, hosts: int, metrics: int, starts: list[int], partitions: int
 ) -> int:
-    """Bytes of keys and values."""
-    sealer = Cipher(internal_key(workspace.certs))
+    """Returns the total size of keys and values in bytes."""
+    cipher = Cipher(internal_key(workspace.certs))
     topic = topology.changelog_topic(workspace.app_id, PLUGIN, RESOLUTION)
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20})
     written = 0
@@ -99,7 +99,7 @@ def _fill_changelog(
                     )
                 )
             key = json.dumps([hostname, start], separators=(",", ":")).encode()
-            value = sealer.encrypt(bucket.pack(), topic.encode())
+            value = cipher.encrypt(bucket.pack(), topic.encode())
             written += len(key) + len(value)
             while True:
                 try:
@@ -108,7 +108,7 @@ def _fill_changelog(
                 except BufferError:
                     producer.poll(0.1)
         producer.poll(0)
-    assert not producer.flush(120), "the broker did not take the changelog"
+    assert not producer.flush(120), "the broker did not acknowledge the changelog records within 120 s"
     return written
 
 
@@ -126,7 +126,7 @@ def _fill_sql(workspace: Workspace, url: str, hosts: int, metrics: int, starts: 
                 }  # fmt: skip
 
     engine = make_engine(make_url(url))
-    # In the order of time, as the handler does: how far apart the rows of a bucket lie decides how fast they are read.
+    # In order of time, as the handler writes them: the physical distance of rows determines how fast they are read.
     for start in starts:
         with engine.begin() as connection:
             connection.execute(insert(table), list(rows(start)))

@@ -1,4 +1,4 @@
-"""All measurements of ``make bench``, each with its name, in the order of the table."""
+"""All measurements of ``make bench``, in order, with their names."""
 
 import os
 import sys
@@ -20,20 +20,20 @@ from tests.support.worker import PROJECT, Worker, Workspace
 Figures = dict[str, Any]
 Measurement = tuple[str, Callable[[], Figures]]
 SHAPES = ((200, 16), (5000, 2))
-"""Hosts, and metrics of each."""
+"""Number of hosts, and of metrics of each host."""
 DATABASES = ("SQLite", "PostgreSQL")
 MULTIBUFFER = " with multi-buffer RSA"
 CORES = os.cpu_count() or 1
 QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
-"""Where ``make bench`` puts Quix Streams, which cannot be installed beside the handler."""
+"""Where ``make bench`` installs Quix Streams, whose requirements conflict with those of the handler."""
 
 
 class Suite:
-    """Everything that is measured in one sitting, on the same servers.
+    """All measurements of a run, with the same servers.
 
     Arguments:
-        folder: an empty one.
-        number: readings of each backlog.
+        folder: an empty folder.
+        number: number of readings in each backlog.
     """
 
     def __init__(self, folder: Path, kafka: KafkaBroker, postgres: PostgresServer, number: int) -> None:
@@ -44,9 +44,9 @@ class Suite:
         self._runs = 0
 
     def rates(self) -> Iterator[Measurement]:
-        """What is repeated: the pool, other programs, and the handler."""
-        together = (False, True) if limit.multibuffer() else (False,)
-        for multibuffer in together:
+        """Measurements that are repeated: the decryption pool, other programs, and the handler."""
+        variants = (False, True) if limit.multibuffer() else (False,)
+        for multibuffer in variants:
             yield (
                 f"decryption pool{MULTIBUFFER * multibuffer} alone",
                 lambda m=multibuffer: self._pool(m),  # type: ignore[misc]
@@ -65,18 +65,18 @@ class Suite:
         )
         for (hosts, metrics), workers, database in product(SHAPES, (1, 2, 4), DATABASES):
             yield self._rate("handler", hosts, metrics, workers, database)
-        if len(together) > 1:
+        if len(variants) > 1:
             for ((hosts, metrics), workers), database in product(
                 ((SHAPES[0], 1), (SHAPES[0], 2), (SHAPES[1], 1)), DATABASES
             ):
                 yield self._rate(f"handler{MULTIBUFFER}", hosts, metrics, workers, database, multibuffer=True)
 
     def once(self, rows: list[int], flood: int) -> Iterator[Measurement]:
-        """What is measured one time: latency, state, growth.
+        """Measurements that run once: latency, growth, backpressure, state.
 
         Arguments:
-            rows: raw rows that are there already.
-            flood: readings of the backlog that memory is watched with.
+            rows: numbers of readings that are stored before.
+            flood: number of readings in the backlog of the backpressure measurement.
         """
         for database in DATABASES:
             yield f"latency at 500/s, {database}", lambda d=database: self._latency(d)  # type: ignore[misc]
@@ -85,7 +85,7 @@ class Suite:
                 lambda d=database: self._ours(d, *SHAPES[0], watch=latency.answers),  # type: ignore[misc]
             )
         for hosts in (50, 500, 5000, 50_000):
-            # Every host is among those that are measured.
+            # Enough for every host to occur in the measured part.
             number = max(self._number, int(2 * hosts / (1 - WARM)) + 2)
             yield (
                 f"growth, {hosts} hosts x 2",
@@ -171,14 +171,14 @@ class Suite:
 
 
 def memory_curve(team: list[Worker], done: Event) -> list[tuple[float, float]]:
-    """Seconds and MB of a worker, once a second.
+    """Memory of a worker in MB, once per second, with the seconds since the start.
 
     Raises:
-        AssertionError: when its heartbeats do not reach the broker meanwhile.
+        AssertionError: if the worker does not send heartbeats meanwhile.
     """
     started, curve = time.monotonic(), []
     while not done.wait(1):
         curve.append((time.monotonic() - started, ours.memory(team[0])))
         _, health = team[0].get("/health/ready")
-        assert health["checks"]["broker"] == "ok", f"expected heartbeats, found {health}"
+        assert health["checks"]["broker"] == "ok", f"expected the broker check to be ok, found {health}"
     return curve

@@ -1,4 +1,4 @@
-"""The figures as tables."""
+"""Formats figures as Markdown tables."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,9 @@ _CPU = ("decrypting", "worker", "broker", "database")
 
 
 def of_rates(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Medians and spreads, and rates as shares of the limit; CPU seconds for 1,000 readings.
+    """Median rates, also relative to the limit, with their spread; CPU seconds per 1,000 readings; memory.
 
-    The limit is the median of what ``openssl speed`` did before each: a single one may meet a slow moment.
+    The limit is the median over all runs of ``openssl speed``, because a single one may be too low.
     """
     lines = [
         f"| | readings/s | of the limit | spread | {' | '.join(_CPU)} | memory |",
@@ -34,7 +34,7 @@ def of_rates(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def of_once(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Each measurement's figures that are numbers."""
+    """The numeric figures of each measurement."""
     lines = ["| | |", "|---|---|"]
     for name, figures in results.items():
         numbers = {**figures, **(figures.get("watched") if isinstance(figures.get("watched"), dict) else {})}
