@@ -48,7 +48,7 @@ class Measured:
 
 
 def measure(
-    folder: Path, kafka: KafkaBroker, workspace: Workspace, records: list[bytes], url: str, workers: int,
+    folder: Path, kafka: KafkaBroker, workspace: Workspace, records: list[bytes], url: str, worker_count: int,
     multibuffer: bool = False, server: int | None = None, watch: Watch | None = None,
     prefill: Callable[[Connection], None] | None = None,
 ) -> Measured:  # fmt: skip
@@ -66,14 +66,17 @@ def measure(
     environment = workspace.environment(
         kafka.bootstrap, url, broker__partitions=PARTITIONS, ingest__multibuffer=multibuffer
     )
-    team = [Worker(environment, folder / f"worker-{number}.log") for number in range(workers)]
+    workers = [Worker(environment, folder / f"worker-{number}.log") for number in range(worker_count)]
     try:
-        for worker in team:
+        for worker in workers:
             worker.start()
-        for worker in team:
+        for worker in workers:
             worker.wait_ready()
         wait_joined(
-            kafka.bootstrap, workspace.app_id, workers, lambda: all(each.process.running for each in team)
+            kafka.bootstrap,
+            workspace.app_id,
+            worker_count,
+            lambda: all(each.process.running for each in workers),
         )
         with create_engine(url).connect() as connection, ThreadPoolExecutor(1) as beside:
             if prefill:
@@ -81,18 +84,19 @@ def measure(
             before = _sum(connection, ROWS)
             warm, measured = warm_and_measured(records)
             produce_backlog(kafka.bootstrap, workspace.topic, warm)
-            _wait_counted(connection, team, len(warm))
+            _wait_counted(connection, workers, len(warm))
             done = Event()
-            with suspended([worker.process.pid for worker in team]):
+            with suspended([worker.process.pid for worker in workers]):
                 produce_backlog(kafka.bootstrap, workspace.topic, measured)
-                spent, started = _spent(kafka, team, server), time.perf_counter()
-            stages = _stages(team)
-            watching = beside.submit(watch, team, done) if watch else None
+                spent, started = _spent(kafka, workers, server), time.perf_counter()
+            stages = _stages(workers)
+            watching = beside.submit(watch, workers, done) if watch else None
             try:
-                _wait_counted(connection, team, len(records))
+                _wait_counted(connection, workers, len(records))
                 took = time.perf_counter() - started
                 cpu = [
-                    after - before for after, before in zip(_spent(kafka, team, server), spent, strict=True)
+                    after - before
+                    for after, before in zip(_spent(kafka, workers, server), spent, strict=True)
                 ]
             finally:
                 done.set()
@@ -102,20 +106,20 @@ def measure(
             return Measured(
                 len(measured) / took,
                 *(share * seconds for seconds in cpu),
-                memory=max(map(memory, team)),
-                stages={name: share * (after - stages[name]) for name, after in _stages(team).items()},
+                memory=max(map(memory, workers)),
+                stages={name: share * (after - stages[name]) for name, after in _stages(workers).items()},
                 watched=watching.result() if watching else None,
             )
     finally:
-        for worker in team:
+        for worker in workers:
             worker.kill()
 
 
-def _wait_counted(connection: Connection, team: list[Worker], number: int) -> None:
+def _wait_counted(connection: Connection, workers: list[Worker], number: int) -> None:
     """Wait until the aggregates in SQL count ``number`` readings."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while (counted := _sum(connection, 'SELECT sum("count") FROM temperature_aggregates')) < number:
-        assert time.monotonic() < deadline, f"{counted} of {number} were counted; {team[0].process.tail()}"
+        assert time.monotonic() < deadline, f"{counted} of {number} were counted; {workers[0].process.tail()}"
         time.sleep(0.1)
     assert counted == number, f"expected {number} counted readings, found {counted}"
 
@@ -126,10 +130,10 @@ def memory(worker: Worker) -> float:
     return sum(each.memory_full_info().pss for each in [process, *process.children()]) / 1e6
 
 
-def _stages(team: list[Worker]) -> dict[str, float]:
+def _stages(workers: list[Worker]) -> dict[str, float]:
     """Seconds that batches have spent in each stage, from the Prometheus metrics of the workers."""
     seconds: dict[str, float] = {}
-    for worker in team:
+    for worker in workers:
         text = requests.get(f"{worker.url}/metrics", timeout=10).text
         for name, value in re.findall(
             r'^sparkle_stage_seconds_sum\{stage="([^"]+)"\} (\S+)', text, re.MULTILINE
@@ -138,12 +142,14 @@ def _stages(team: list[Worker]) -> dict[str, float]:
     return seconds
 
 
-def _spent(kafka: KafkaBroker, team: list[Worker], server: int | None) -> tuple[float, float, float, float]:
+def _spent(
+    kafka: KafkaBroker, workers: list[Worker], server: int | None
+) -> tuple[float, float, float, float]:
     """CPU seconds since the start: decryption pools, workers without them, broker, database."""
-    pids = [worker.process.pid for worker in team]
+    pids = [worker.process.pid for worker in workers]
     decrypting = sum(_cpu(child.pid) for pid in pids for child in psutil.Process(pid).children())
-    workers = sum(map(_cpu, pids)) - decrypting
-    return decrypting, workers, _cpu(kafka.process.pid), _cpu(server) if server else 0.0
+    rest = sum(map(_cpu, pids)) - decrypting
+    return decrypting, rest, _cpu(kafka.process.pid), _cpu(server) if server else 0.0
 
 
 def _sum(connection: Connection, statement: str) -> int:

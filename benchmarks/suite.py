@@ -170,7 +170,7 @@ class Suite:
         return workspace, Collector(workspace.certs)
 
 
-def memory_curve(team: list[Worker], done: Event) -> list[tuple[float, float]]:
+def memory_curve(workers: list[Worker], done: Event) -> list[tuple[float, float]]:
     """Memory of a worker in MB, once per second, with the seconds since the start.
 
     Raises:
@@ -178,7 +178,7 @@ def memory_curve(team: list[Worker], done: Event) -> list[tuple[float, float]]:
     """
     started, curve = time.monotonic(), []
     while not done.wait(1):
-        curve.append((time.monotonic() - started, ours.memory(team[0])))
-        _, health = team[0].get("/health/ready")
+        curve.append((time.monotonic() - started, ours.memory(workers[0])))
+        _, health = workers[0].get("/health/ready")
         assert health["checks"]["broker"] == "ok", f"expected the broker check to be ok, found {health}"
     return curve

@@ -58,4 +58,4 @@ def test_each_poisonous_record_is_one_row_or_one_dead_letter(
     assert rows().total() > number * 0.15
     assert bad().total() > number * 0.3
     for worker in workers:
-        assert "no name yet" not in worker.process.log.read_text()
+        assert "unexpected error" not in worker.process.log.read_text()
