@@ -1,1 +1,1 @@
-"""HTTP: parts (what it is given), routing, authentication, partition_router, health, problems, port; api/ (/api/v1)."""
+"""The HTTP server of a worker: parts, routing, authentication, partition_router, health, problems, port; api/."""

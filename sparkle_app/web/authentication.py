@@ -1,4 +1,4 @@
-"""Who may ask: those with the token, or, where there is none, those who mean this machine."""
+"""Authentication of requests: the bearer token or, if none is configured, a Host header that names this machine."""
 
 import hmac
 
@@ -9,11 +9,11 @@ from sparkle_app.config.settings import LOCALHOST, Settings
 from sparkle_app.web.problems import Handler, Problem
 
 PUBLIC = frozenset({"/health/live"})
-"""The paths that need no token: a supervisor that only wants to know whether the process runs learns nothing else."""
+"""The paths that need no token: liveness probes may have none, and the response reveals nothing else."""
 
 
 def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
-    """A middleware that refuses what has no business here."""
+    """The middleware that rejects unauthorized requests with status 401 or 403."""
     token = settings.web.token.get_secret_value().encode() if settings.web.token else None
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}
 
@@ -22,17 +22,18 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
         if request.path in PUBLIC:
             return await handler(request)
         if token:
-            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-            secret = given.strip().encode("utf-8", "surrogateescape")
+            scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+            secret = credentials.strip().encode("utf-8", "surrogateescape")
             if scheme.lower() != "bearer" or not hmac.compare_digest(secret, token):
                 raise Problem(
-                    401, "expected Authorization: Bearer with web.token", {"WWW-Authenticate": "Bearer"}
+                    401,
+                    "Authorization: expected Bearer and the value of web.token",
+                    {"WWW-Authenticate": "Bearer"},
                 )
         elif _host(request) not in hosts:
-            # A page of some other site, whose name was made to point here, runs in a browser on this machine.
-            raise Problem(
-                403, "expected a Host header that names this machine; set web.token to allow others"
-            )
+            # DNS rebinding: a web page of another site can resolve its own hostname to this address, and a browser
+            # on this machine then sends its requests here.
+            raise Problem(403, "Host: expected a name of this machine; set web.token to accept other names")
         return await handler(request)
 
     return check

@@ -1,4 +1,4 @@
-"""Is this worker at work? For supervisors."""
+"""Health checks for supervisors and load balancers."""
 
 import asyncio
 import time
@@ -15,44 +15,44 @@ _TIMEOUT_SECONDS = 2.0
 
 
 class Live(msgspec.Struct):
-    """The answer of /health/live."""
+    """The response of /health/live."""
 
     live: bool
 
 
 class Health(msgspec.Struct):
-    """The answer of /health/ready."""
+    """The response of /health/ready."""
 
     ready: bool
     checks: dict[str, str]
-    """ok, or what is missing."""
+    """By component: ok, or the reason why it is not."""
 
 
 class HealthChecker:
-    """Looks at the worker's broker, tables and database."""
+    """Checks the worker's broker, tables and database."""
 
     def __init__(self, parts: WebParts) -> None:
         self._group = parts.group
         self._engine = parts.engine
-        self._database = "not asked yet"
+        self._database = "not checked yet"
         self._checked_at = -_CACHE_SECONDS
         self._running: asyncio.Future[str] | None = None
-        # Of its own: a database that hangs must not be asked by all threads that others wait for.
+        # A thread of its own: a database that hangs must not block the threads that serve other requests.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="health")
 
     async def check(self) -> Health:
-        """What is there, and what is not."""
+        """Check all components."""
         group = self._group
         joined = "ok" if group.joined else "joining the consumer group"
         checks = {
-            "broker": joined if group.in_session else "does not answer",
-            "tables": "ok" if group.complete else "taking partitions over",
+            "broker": joined if group.in_session else "no heartbeat within the session timeout",
+            "tables": "ok" if group.complete else "rebalance or recovery in progress",
             "database": await self._check_database(),
         }
-        return Health(all(found == "ok" for found in checks.values()), checks)
+        return Health(all(state == "ok" for state in checks.values()), checks)
 
     async def _check_database(self) -> str:
-        # Kept for a moment: whoever asks often must not load the database.
+        # Cached: frequent probes must not load the database.
         if time.monotonic() - self._checked_at >= _CACHE_SECONDS:
             self._checked_at = time.monotonic()
             if self._running is None or self._running.done():
@@ -60,7 +60,7 @@ class HealthChecker:
             try:
                 self._database = await asyncio.wait_for(asyncio.shield(self._running), _TIMEOUT_SECONDS)
             except TimeoutError:
-                self._database = f"no answer within {_TIMEOUT_SECONDS:g} s"
+                self._database = f"no response within {_TIMEOUT_SECONDS:g} s"
         return self._database
 
     def _select(self) -> str:
@@ -68,5 +68,5 @@ class HealthChecker:
             with read_transaction(self._engine) as connection:
                 connection.execute(text("SELECT 1"))
         except Exception as error:
-            return f"does not answer ({type(error).__name__})"
+            return f"query failed ({type(error).__name__})"
         return "ok"

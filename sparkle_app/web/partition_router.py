@@ -1,4 +1,4 @@
-"""Which worker holds a host's buckets, and asking it."""
+"""Sends window queries to the workers that own the partitions."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -16,65 +16,68 @@ TIMEOUT_SECONDS = 2.0
 
 
 class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one worker asks another: about the buckets of one plugin with ``start <= bucket < end``."""
+    """A window query from one worker to another, over the buckets of one plugin with ``start <= bucket < end``."""
 
     plugin: str
     start: int
     end: int
     host: str | None = None
-    """Only this host; all hosts if left out."""
+    """Only this host; None: all hosts."""
     metric: str | None = None
-    """Only this metric."""
+    """Only this metric; None: all metrics."""
     limit: int = 0
-    """So many hosts a line each, in the order of their names; 0 for none."""
+    """Return up to this many hosts separately, in the order of their names; 0: return the total of all hosts."""
     after: str = ""
-    """Lines of hosts after this name only."""
+    """With ``limit``: only hosts whose names sort after this one."""
 
 
 class PartialResult(msgspec.Struct):
-    """What one worker knows."""
+    """One worker's contribution to a window query."""
 
     partitions: list[int]
-    """Those that it holds, and for which this is the whole answer."""
+    """The partitions that the worker owns and that this result covers."""
     hosts: int
-    """How many hosts have readings in the window."""
+    """Number of hosts that have readings in the window."""
     known: bool
-    """Whether the host that was asked for is in the table at all."""
+    """Whether the requested host has any bucket in the table."""
     metrics: dict[str, Statistics]
+    """The statistics of the requested hosts together, by metric; empty with ``limit``."""
     lines: list[tuple[str, Statistics]]
+    """With ``limit``: hostnames, and their statistics over the requested metrics."""
 
 
 _decoder = msgspec.json.Decoder(PartialResult)
 
 
 class PartitionRouter:
-    """The workers as the consumer group's last rebalance left them."""
+    """Knows which worker owns a partition since the last rebalance, and queries other workers."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
 
-    def of_plugin(self, plugin: str) -> Mapping[int, str]:
-        """The web address of the worker that holds each partition of a plugin's table."""
+    def owners(self, plugin: str) -> Mapping[int, str]:
+        """The web address of each partition's owner, for the table of a plugin."""
         return self._parts.group.owners(self._parts.tables[plugin].changelog_topic_name)
 
-    def is_me(self, url: str) -> bool:
-        """Whether an address is this worker's own."""
+    def is_local(self, url: str) -> bool:
+        """Whether an address is that of this worker."""
         return URL(url) == URL(self._parts.group.url)
 
-    def hint(self, partials: Sequence[PartialResult]) -> str:
-        """Why workers that are all there may not hold everything: two of them give the same address."""
+    def address_hint(self, partials: Sequence[PartialResult]) -> str:
+        """A hint for the error message when workers seem to advertise the same address, otherwise nothing."""
         partitions = self._parts.settings.broker.partitions
-        one_url = len({url for plugin in self._parts.tables for url in self.of_plugin(plugin).values()}) == 1
+        one_url = len({url for plugin in self._parts.tables for url in self.owners(plugin).values()}) == 1
         if one_url and all(0 < len(partial.partitions) < partitions for partial in partials):
             url = self._parts.group.url
-            return f"; if all workers run, some have the same address {url}: set web.public_url"
+            return f"; if all workers are running, several of them advertise the address {url}: set web.public_url"
         return ""
 
-    async def ask(self, url: str, query: WindowQuery) -> PartialResult:
-        """Ask another worker.
+    async def query(self, url: str, query: WindowQuery) -> PartialResult:
+        """Send a query to another worker.
 
         Raises:
-            Problem: 503, when it does not answer in time or cannot answer for sure.
+            Problem: 503, when it does not respond in time or cannot give an exact result; 502, when it responds with an
+                unexpected status.
         """
         token = self._parts.settings.web.token
         headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
@@ -87,14 +90,16 @@ class PartitionRouter:
             ):
                 body = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            found = str(error) or f"no answer within {TIMEOUT_SECONDS:g} s"
+            reason = str(error) or f"timeout after {TIMEOUT_SECONDS:g} s"
             raise unavailable(
-                f"the worker at {url}, which holds what was asked for, is not there: {found}"
+                f"no response from the worker at {url}, which owns the requested partitions: {reason}"
             ) from error
         if response.status == 503:
-            raise unavailable(f"the worker at {url} is taking partitions over")
+            raise unavailable(f"the worker at {url} is rebalancing, or the plugin is not installed there")
         if response.status != 200:
             raise Problem(
-                502, f"the worker at {url} answered {response.status}; do all have the same web.token?"
+                502,
+                f"the worker at {url}: expected status 200, found {response.status};"
+                " set the same web.token on all workers",
             )
         return _decoder.decode(body)

@@ -1,4 +1,4 @@
-"""What the web is given; it knows neither Faust's application nor how a worker is built."""
+"""The parts of a worker that the web server uses. It depends neither on the Faust application nor on the worker."""
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -18,42 +18,42 @@ class Group(Protocol):
 
     @property
     def url(self) -> str:
-        """Where other workers reach this one."""
+        """The web address at which other workers reach this one."""
 
     @property
     def generation(self) -> int:
-        """Of the consumer group; it grows with each rebalance."""
+        """The generation of the consumer group; every rebalance increases it."""
 
     @property
     def joined(self) -> bool:
-        """Whether the group has given this worker partitions."""
+        """Whether partitions are assigned to this worker."""
 
     @property
     def complete(self) -> bool:
-        """Whether this worker has its partitions, and their tables are recovered."""
+        """Whether partitions are assigned to this worker and their tables are recovered."""
 
     @property
     def in_session(self) -> bool:
-        """Whether the partitions are surely still this worker's."""
+        """Whether the last heartbeat is within the session timeout, so that the assignment is still valid."""
 
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
-        """The web address of the worker that holds each partition of a table."""
+        """The web address of each partition's owner, for one table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebParts:
-    """The parts of a worker that requests are answered from."""
+    """The parts of a worker that serve requests."""
 
     settings: Settings
     plugins: Mapping[str, InstalledPlugin]
-    """The installed plugins by NAME."""
+    """The installed plugins, by NAME."""
     tables: Mapping[str, BucketTable]
-    """Each plugin's buckets by NAME."""
+    """The bucket tables of the plugins, by NAME."""
     group: Group
-    """This worker and the others."""
+    """This worker's place in the consumer group."""
     http: aiohttp.ClientSession
-    """Asks other workers."""
+    """For requests to other workers."""
     engine: Engine
     """The database."""
     readers: Executor
-    """The threads in which requests read from the database."""
+    """The threads in which requests query the database."""

@@ -1,4 +1,4 @@
-"""Whether the web address can be listened on."""
+"""Checks that the web server can listen on its address."""
 
 import socket
 
@@ -6,7 +6,7 @@ from sparkle_app.model.errors import ConfigurationError
 
 
 def check_port(host: str, port: int) -> None:
-    """The web address can be listened on.
+    """Check that a TCP server can listen on an address.
 
     Raises:
         ConfigurationError: when it cannot.
@@ -14,7 +14,7 @@ def check_port(host: str, port: int) -> None:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as probe:
-            # As the web server does: a port that was left a moment ago is free.
+            # As the web server does: a port whose last connections are in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
@@ -22,5 +22,5 @@ def check_port(host: str, port: int) -> None:
             "web.port",
             expected=f"to listen on {host}, port {port}",
             found=error.strerror or str(error),
-            hint="end what uses it, or set SPARKLE_WEB__PORT to another",
+            hint="stop the process that uses the port, or set web.port to another one",
         ) from error

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457)."""
+"""Error responses as application/problem+json (RFC 9457)."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +16,7 @@ RETRY_SECONDS = 5
 
 
 class ProblemDetails(msgspec.Struct):
-    """What an error's answer holds."""
+    """The body of an error response."""
 
     type: str
     title: str
@@ -25,12 +25,12 @@ class ProblemDetails(msgspec.Struct):
 
 
 class Problem(Exception):
-    """Raised to answer with an error.
+    """Raised to return an error response.
 
     Arguments:
-        status: of HTTP.
+        status: HTTP status code.
         detail: one line: what was expected, what was found, what to do.
-        headers: added to the answer.
+        headers: additional headers of the response.
     """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
@@ -41,13 +41,13 @@ class Problem(Exception):
 
 
 def unavailable(detail: str) -> Problem:
-    """503: right now there is no answer that is sure to be right."""
+    """Status 503: an exact result is temporarily unavailable; the client should retry."""
     return Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error, also aiohttp's own, becomes a problem document; a fault without a name is logged, not shown."""
+    """Turn every error, also those of aiohttp, into a problem document; log the details of unexpected ones."""
     try:
         response = await handler(request)
     except Problem as problem:
@@ -58,10 +58,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", headers))
     except Exception:
-        logger.exception(
-            "%s %s: a fault that has no name yet; please report it", request.method, request.path
-        )
-        return _response(Problem(500, "the handler's own fault; its log says more"))
+        logger.exception("%s %s: unexpected error; please report it", request.method, request.path)
+        return _response(Problem(500, "internal error; see the log of this worker"))
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 
@@ -73,16 +71,16 @@ def malformed_request(
     exc: BaseException | None = None,
     message: str | None = None,
 ) -> web.StreamResponse:
-    """What cannot be read as HTTP is a problem document as well, and nothing that the log has to know.
+    """Return a problem document for a request that is not valid HTTP, without a traceback in the log.
 
-    It takes the place of aiohttp's ``RequestHandler.handle_error``, which nothing that an application says reaches.
+    Replaces ``RequestHandler.handle_error``: aiohttp calls it before any middleware and offers no other hook.
     """
     if not isinstance(exc, HttpProcessingError):
         return _aiohttp_handle_error(protocol, request, status, exc, message)
-    # The lines after the first repeat the request.
-    what = (message or "not HTTP").splitlines()[0].rstrip(":")
+    # The remaining lines repeat the request.
+    error = (message or "not HTTP").splitlines()[0].rstrip(":")
     response = _response(
-        Problem(status, f"{what}; what is not ASCII has to be percent-encoded, as %C2%B0 for the sign °")
+        Problem(status, f"{error}; characters outside ASCII must be percent-encoded, for example ° as %C2%B0")
     )
     response.force_close()
     return response

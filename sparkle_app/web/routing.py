@@ -1,4 +1,4 @@
-"""The pages of a worker's web server: the routes, the OpenAPI document, and what workers ask each other."""
+"""The endpoints of a worker's web server: the public routes, the OpenAPI document, and window queries of workers."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -21,16 +21,16 @@ _window_query = msgspec.json.Decoder(WindowQuery)
 
 
 def middlewares(settings: Settings) -> list[Any]:
-    """What every request goes through."""
+    """The middlewares that every request passes, outermost first."""
     return [problems, authentication(settings)]
 
 
 def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
-    """Add all pages to a web server."""
+    """Add all endpoints to a web server."""
     web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
     table = routes(parts)
     for route in table:
-        # Any character but a slash, which has to be percent-encoded, may be in a name.
+        # A name may contain any character; a slash arrives percent-encoded.
         router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
     document = msgspec.json.encode(openapi.document(table, token=parts.settings.web.token is not None))
 
@@ -46,9 +46,11 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
         names = dict(request.match_info)
         if names.get("plugin", "") not in {"", *parts.plugins}:
             installed = ", ".join(parts.plugins)
-            raise Problem(404, f"plugin {names['plugin'][:100]!r} is not installed; there are: {installed}")
-        answer = await route.handle(**names, **read(request.query, route.parameters))
-        return _json(answer, route.status(answer))
+            raise Problem(
+                404, f"plugin {names['plugin'][:100]!r} is not installed; installed plugins: {installed}"
+            )
+        response = await route.handle(**names, **read(request.query, route.parameters))
+        return _json(response, route.status(response))
 
     return endpoint
 
@@ -58,13 +60,13 @@ def _internal(queries: WindowQueries, parts: WebParts) -> Callable[[web.Request]
         try:
             query = _window_query.decode(await request.read())
         except msgspec.DecodeError as error:
-            raise Problem(400, f"expected a query of another worker: {error}") from error
+            raise Problem(400, f"expected a window query of another worker, found {error}") from error
         if query.plugin not in parts.tables:
-            raise Problem(503, f"plugin {query.plugin!r} is not installed at this worker")
-        return _json(await queries.own(query), 200)
+            raise Problem(503, f"plugin {query.plugin!r} is not installed on this worker")
+        return _json(await queries.local(query), 200)
 
     return internal
 
 
-def _json(answer: msgspec.Struct, status: int) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")
+def _json(body: msgspec.Struct, status: int) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""Any worker answers for any host: right, or 503."""
+"""Every worker serves every host: the result is exact, or the status is 503."""
 
 import math
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.eventually import eventually
-from tests.support.questions import ask, is_right, path_of, send
+from tests.support.web import is_correct, path_of, request, send
 from tests.support.worker import Worker, Workspace
 
 HOSTILE = [
@@ -32,12 +32,12 @@ HOSTILE = [
 
 @pytest.fixture
 def collector(workspace: Workspace) -> Collector:
-    """Made before a worker starts, which wants a key."""
+    """Created before any worker starts: a worker needs a private key."""
     return Collector(workspace.certs)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_every_worker_answers_for_every_host_and_never_wrongly_when_one_is_gone(
+def test_every_worker_serves_every_host_and_no_result_is_wrong_after_a_worker_was_killed(
     broker: Broker, workspace: Workspace, collector: Collector, start_worker: StartWorker, database_url: str
 ) -> None:
     hosts = [f"host-{number}" for number in range(30)] + HOSTILE
@@ -46,14 +46,14 @@ def test_every_worker_answers_for_every_host_and_never_wrongly_when_one_is_gone(
 
     for worker in (first, second):
         for host in hosts:
-            status, _, answer = eventually(
-                lambda worker=worker, host=host: ask(worker, path_of(host)),
-                lambda found, host=host: found[0] == 200 and is_right(found[2], sent[host]),
+            _, _, body = eventually(
+                lambda worker=worker, host=host: request(worker, path_of(host)),
+                lambda found, host=host: found[0] == 200 and is_correct(found[2], sent[host]),
                 90,
             )
-            assert (answer["plugin"], answer["host"], answer["unit"]) == ("Temperature", host, "°C")
-    answers = {worker: worker.get("/api/v1/plugins/Temperature?window=1h") for worker in (first, second)}
-    for status, fleet in answers.values():
+            assert (body["plugin"], body["host"], body["unit"]) == ("Temperature", host, "°C")
+    responses = {worker: worker.get("/api/v1/plugins/Temperature?window=1h") for worker in (first, second)}
+    for status, fleet in responses.values():
         assert status == 200
         assert fleet["hosts"] == len(hosts)
         for metric in ("core/0", "core/1"):
@@ -63,31 +63,31 @@ def test_every_worker_answers_for_every_host_and_never_wrongly_when_one_is_gone(
     assert sorted(hosts) == paged(first) == paged(second)
 
     second.kill()
-    refused = set()
+    unavailable = set()
 
-    def right_again(host: str) -> bool:
-        status, headers, answer = ask(first, path_of(host))
+    def served_again(host: str) -> bool:
+        status, headers, body = request(first, path_of(host))
         if status == 200:
-            assert is_right(answer, sent[host]), (
-                f"{host}: a wrong answer while a worker is gone: {answer}, sent {sent[host]}"
+            assert is_correct(body, sent[host]), (
+                f"{host}: a wrong result after a worker was killed: {body}, sent {sent[host]}"
             )
             return True
-        assert (status, answer["status"]) == (503, 503), answer
+        assert (status, body["status"]) == (503, 503), body
         assert int(headers["Retry-After"]) > 0
-        refused.add(host)
+        unavailable.add(host)
         return False
 
     remaining = set(hosts)
     eventually(
-        lambda: [remaining.discard(host) for host in list(remaining) if right_again(host)],
+        lambda: [remaining.discard(host) for host in list(remaining) if served_again(host)],
         lambda _: not remaining,
         90,
     )
-    assert refused, "the killed worker held no host: the test proves nothing"
+    assert unavailable, "the killed worker owned no host: the test proves nothing"
 
 
 def paged(worker: Worker) -> list[str]:
-    """All hosts, seven lines a page."""
+    """All hosts, in pages of seven."""
     found: list[str] = []
     after = ""
     while True:

@@ -4,27 +4,27 @@ from typing import Any
 import pytest
 from multidict import MultiDict
 
-from sparkle_app.web.api.parameters import cursor, duration, instant, read, text, whole
+from sparkle_app.web.api.parameters import cursor, duration, instant, integer, read, text
 from sparkle_app.web.problems import Problem
 
 ALL = (
     duration("window", ""),
     instant("from", ""),
-    whole("limit", "", 1000),
+    integer("limit", "", 1000),
     text("metric", ""),
     cursor("after", ""),
 )
 
 
-def asked(*pairs: tuple[str, str]) -> dict[str, Any]:
+def parsed(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {name: value for name, value in read(MultiDict(pairs), ALL).items() if value is not None}
 
 
 @pytest.mark.parametrize(
     ("given", "seconds"), [("900", 900), ("90s", 90), ("15m", 900), ("1h", 3600), ("1", 1), ("24h", 86_400)]
 )
-def test_a_duration_is_in_seconds(given: str, seconds: int) -> None:
-    assert asked(("window", given)) == {"window": seconds}
+def test_a_duration_is_parsed_to_seconds(given: str, seconds: int) -> None:
+    assert parsed(("window", given)) == {"window": seconds}
 
 
 @pytest.mark.parametrize(
@@ -36,32 +36,32 @@ def test_a_duration_is_in_seconds(given: str, seconds: int) -> None:
         "2026-11-23T12:00:00.000Z",
     ],
 )
-def test_an_instant_is_in_microseconds(given: str) -> None:
+def test_a_time_is_parsed_to_microseconds(given: str) -> None:
     expected = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp() * 1_000_000)
-    assert asked(("from", given)) == {"from": expected}
+    assert parsed(("from", given)) == {"from": expected}
 
 
-def test_a_date_is_its_first_moment_in_utc() -> None:
+def test_a_date_is_midnight_utc() -> None:
     expected = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp() * 1_000_000)
-    assert asked(("from", "2026-11-23")) == {"from": expected}
+    assert parsed(("from", "2026-11-23")) == {"from": expected}
 
 
-def test_what_is_not_given_is_none() -> None:
+def test_an_absent_parameter_is_none() -> None:
     assert read(MultiDict(), ALL) == dict.fromkeys(("window", "from", "limit", "metric", "after"))
 
 
-def test_a_text_is_any_text() -> None:
-    assert asked(("metric", "coretemp/Core 0 😀")) == {"metric": "coretemp/Core 0 😀"}
+def test_a_text_may_contain_any_characters() -> None:
+    assert parsed(("metric", "coretemp/Core 0 😀")) == {"metric": "coretemp/Core 0 😀"}
 
 
-def test_a_cursor_is_read() -> None:
-    assert asked(("after", "1700000000000000-3")) == {"after": (1_700_000_000_000_000, 3)}
+def test_a_cursor_is_parsed() -> None:
+    assert parsed(("after", "1700000000000000-3")) == {"after": (1_700_000_000_000_000, 3)}
 
 
 @pytest.mark.parametrize(
-    ("pairs", "says"),
+    ("pairs", "detail"),
     [
-        ([("windw", "1")], "windw: expected a known parameter; the nearest is window"),
+        ([("windw", "1")], "windw: expected a known parameter; did you mean window?"),
         ([("window", "1"), ("window", "2")], "window: expected one value, found 2"),
         ([("window", "")], "window: expected seconds, or a duration such as 90s, 15m, 1h, found ''"),
         ([("window", "0")], "window: expected seconds"),
@@ -78,16 +78,16 @@ def test_a_cursor_is_read() -> None:
         ([("from", "2026-11-23T12:00:00")], "from: expected a time with its offset"),
         ([("from", "0001-01-01T00:00:00+14:00")], "from: expected a time between the years 2000 and 2100"),
         ([("from", "9999-12-31T23:59:59-14:00")], "from: expected a time between the years 2000 and 2100"),
-        ([("limit", "0")], "limit: expected a number from 1 to 1000, found '0'"),
-        ([("limit", "1001")], "limit: expected a number"),
-        ([("limit", "1e3")], "limit: expected a number"),
-        ([("metric", "a\0b")], "metric: expected a text without NUL"),
-        ([("after", "x")], "after: expected the value of `next`"),
-        ([("after", "9999999999999999-1")], "after: expected the value of `next`"),
+        ([("limit", "0")], "limit: expected an integer from 1 to 1000, found '0'"),
+        ([("limit", "1001")], "limit: expected an integer"),
+        ([("limit", "1e3")], "limit: expected an integer"),
+        ([("metric", "a\0b")], "metric: expected a text without NUL characters"),
+        ([("after", "x")], "after: expected the `next` value of the previous page"),
+        ([("after", "9999999999999999-1")], "after: expected the `next` value of the previous page"),
     ],
 )
-def test_a_wrong_parameter_is_one_clear_line(pairs: list[tuple[str, str]], says: str) -> None:
+def test_an_invalid_parameter_is_one_clear_line(pairs: list[tuple[str, str]], detail: str) -> None:
     with pytest.raises(Problem) as caught:
-        asked(*pairs)
+        parsed(*pairs)
     assert caught.value.status == 400
-    assert caught.value.detail.startswith(says)
+    assert caught.value.detail.startswith(detail)

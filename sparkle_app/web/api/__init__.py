@@ -1,1 +1,1 @@
-"""/api/v1: routes, parameters, responses; window_queries (from the tables), history (from SQL); openapi."""
+"""/api/v1: routes, parameters, responses, window_queries (from bucket tables), history (from SQL), openapi."""

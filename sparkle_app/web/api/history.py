@@ -1,4 +1,4 @@
-"""Answers out of SQL: any worker gives them."""
+"""Queries of the past, answered from SQL by any worker."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class HistoryQueries:
-    """Asks the plugins' handlers for what they stored."""
+    """Queries stored aggregates and stored readings."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
@@ -29,7 +29,11 @@ class HistoryQueries:
     async def series(
         self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
     ) -> responses.SeriesResponse:
-        """Durable aggregates of one host, merged to steps."""
+        """Aggregates of one host, merged into steps.
+
+        Raises:
+            Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
+        """
         bucket_size = self._parts.settings.aggregates.bucket_seconds
         step = step or bucket_size
         if step % bucket_size:
@@ -37,16 +41,18 @@ class HistoryQueries:
         start, end = _time_range(start, end)
         if (end - start) // span(step) > MAX_POINTS:
             raise Problem(
-                400, f"step: expected at most {MAX_POINTS} points, so a longer step or a shorter time"
+                400,
+                f"step: expected at most {MAX_POINTS} points, found {(end - start) // span(step)};"
+                " use a longer step or a shorter time range",
             )
-        # Whole steps, so that each point is whole as well.
+        # Whole steps, so that no point covers only a part of its step.
         width = span(step)
         start, end = start - start % width, -(-end // width) * width
-        handler = self._parts.plugins[plugin].plugin
-        rows = await self._ask(
+        server_half = self._parts.plugins[plugin].plugin
+        rows = await self._query(
             host,
             lambda connection: list(
-                handler.load_aggregates(connection, [host], metric, bucket_size, start, end)
+                server_half.load_aggregates(connection, [host], metric, bucket_size, start, end)
             ),
         )
         steps: dict[str, dict[int, Statistics]] = {}
@@ -56,7 +62,7 @@ class HistoryQueries:
             merge_into(merged, row.metric, row.statistics)
             by_metric[row.bucket_start // width] = merged[row.metric]
         return responses.SeriesResponse(
-            **self._about(plugin, host, start, end),
+            **self._header(plugin, host, start, end),
             step_seconds=step,
             series={
                 name: [responses.point(at * width, statistics) for at, statistics in sorted(points.items())]
@@ -73,41 +79,48 @@ class HistoryQueries:
         limit: int,
         after: tuple[int, int] | None,
     ) -> responses.ReadingsResponse:
-        """Raw readings of one host; a page at a time."""
+        """One page of the readings of one host.
+
+        Arguments:
+            after: event time of the previous page's last reading, and how many readings of that time were returned.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
         start, end = _time_range(start, end)
         first, seen = after if after and after[0] >= start else (start, 0)
-        handler = self._parts.plugins[plugin].plugin
-        found = await self._ask(
+        server_half = self._parts.plugins[plugin].plugin
+        found = await self._query(
             host,
             lambda connection: list(
-                handler.load_readings(connection, [host], first, end, limit=seen + limit + 1)
+                server_half.load_readings(connection, [host], first, end, limit=seen + limit + 1)
             ),
         )
         page = found[seen : seen + limit]
         last = page[-1].observed_at if page else 0
-        # Readings of one instant may lie on two pages: so many of them were seen.
+        # Readings with the same event time may be on two pages: the cursor counts those that were returned.
         same = sum(each.observed_at == last for each in found[: seen + limit])
         return responses.ReadingsResponse(
-            **self._about(plugin, host, start, end),
-            readings=[responses.raw_reading(each, handler.numeric_value(each)) for each in page],
+            **self._header(plugin, host, start, end),
+            readings=[responses.reading(each, server_half.numeric_value(each)) for each in page],
             next=f"{last}-{same}" if len(found) > seen + limit else None,
         )
 
-    async def _ask(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:
+    async def _query(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:
         if "\0" in host:
-            # No record with such a name is ever stored, and PostgreSQL cannot be asked for it.
+            # Records with such a hostname are rejected, and PostgreSQL does not accept NUL in a parameter.
             return []
 
-        def ask() -> list[T]:
+        def query() -> list[T]:
             try:
                 with read_transaction(self._parts.engine) as connection:
                     return load(connection)
             except Exception as error:
                 raise unavailable(str(transient_error(error))) from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._parts.readers, ask)
+        return await asyncio.get_running_loop().run_in_executor(self._parts.readers, query)
 
-    def _about(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
+    def _header(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
         return {
             "plugin": plugin,
             "host": host,

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the table of routes and the types of the answers."""
+"""The OpenAPI 3.1 document, generated from the routes and the types of their responses."""
 
 import re
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from sparkle_app.web.problems import ProblemDetails
 PATH = "/api/v1/openapi.json"
 _PATH_PARAMETERS = {
     "plugin": "NAME of an installed plugin.",
-    "host": "Hostname, percent-encoded, a slash as %2F.",
+    "host": "Hostname, percent-encoded (a slash as %2F).",
 }
 
 
 def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
-    """The document.
+    """Generate the document.
 
     Arguments:
-        token: whether a token is required.
+        token: whether requests must carry a token.
     """
     _, schemas = msgspec.json.schema_components(
-        [*{route.answer for route in routes}, ProblemDetails], ref_template="#/components/schemas/{name}"
+        [*{route.response for route in routes}, ProblemDetails], ref_template="#/components/schemas/{name}"
     )
     components: dict[str, Any] = {"schemas": schemas}
     if token:
@@ -33,7 +33,7 @@ def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
         "info": {
             "title": "Sparkle-M handler",
             "version": "1",
-            "description": "Rolling averages of encrypted readings, and their past. Any worker answers for any host.",
+            "description": "Rolling statistics and history of the hosts' metrics. Every worker serves all hosts.",
         },
         "paths": {route.path: {"get": _operation(route, token)} for route in routes},
         "components": components,
@@ -41,7 +41,7 @@ def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
 
 
 def _operation(route: Route, token: bool) -> dict[str, Any]:
-    named = re.findall(r"{(\w+)}", route.path)
+    path_names = re.findall(r"{(\w+)}", route.path)
     parameters = [
         {
             "name": name,
@@ -50,7 +50,7 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
             "description": _PATH_PARAMETERS[name],
             "schema": {"type": "string", "minLength": 1},
         }
-        for name in named
+        for name in path_names
     ] + [
         {
             "name": parameter.name,
@@ -60,22 +60,20 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
         }
         for parameter in route.parameters
     ]
-    answer = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.answer.__name__}"}}}
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.response.__name__}"}}}
     responses: dict[str, Any] = {
-        str(status): {"description": route.summary, "content": answer} for status in route.statuses
+        str(status): {"description": route.summary, "content": content} for status in route.statuses
     }
-    problems = {400: "A parameter is wrong"}
+    problems = {400: "Invalid parameter"}
     if not route.public:
         problems |= (
-            {401: "The token is missing or wrong"}
-            if token
-            else {403: "The Host header names another machine"}
+            {401: "Missing or wrong token"} if token else {403: "The Host header does not name this machine"}
         )
-    if named:
+    if path_names:
         problems |= {
-            404: "There is no such plugin or host",
-            502: "A worker gave no proper answer",
-            503: "Right now no answer is sure to be right; Retry-After says when to ask again",
+            404: "Unknown plugin or host",
+            502: "Unexpected response from another worker",
+            503: "Temporarily unavailable, for example during a rebalance; retry after Retry-After seconds",
         }
     for status, description in problems.items():
         responses.setdefault(str(status), _problem(description))

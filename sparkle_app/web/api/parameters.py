@@ -1,4 +1,4 @@
-"""Parameters of the query: what they mean, what is right, and a clear word about what is not."""
+"""Query parameters: description, validation and error messages."""
 
 import difflib
 import re
@@ -17,22 +17,22 @@ _CURSOR = r"^[0-9]{1,16}-[0-9]{1,6}$"
 
 
 class InvalidParameterError(ValueError):
-    """A value that cannot be; the text says what was expected."""
+    """A parameter has an invalid value; ``str()`` is what was expected."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the query."""
+    """A query parameter."""
 
     name: str
     description: str
     parse: Callable[[str], Any]
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
-    """JSON Schema of its text."""
+    """JSON Schema of the value in the URL."""
 
 
 def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str, Any]:
-    """The parameters' values; None for those that are not given.
+    """Parse the query string into the parameters' values; None for a parameter that is absent.
 
     Raises:
         Problem: 400, naming the parameter, what was expected and what was found.
@@ -41,8 +41,8 @@ def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str,
     for name in query:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)
-            hint = f"; the nearest is {nearest[0]}" if nearest else "; this takes none"
-            raise Problem(400, f"{name}: expected a known parameter{hint}")
+            hint = f"did you mean {nearest[0]}?" if nearest else "this path takes no parameters"
+            raise Problem(400, f"{name}: expected a known parameter; {hint}")
     values: dict[str, Any] = {}
     for parameter in parameters:
         given = query.getall(parameter.name, [])
@@ -50,13 +50,13 @@ def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str,
             raise Problem(400, f"{parameter.name}: expected one value, found {len(given)}")
         try:
             values[parameter.name] = parameter.parse(given[0]) if given else None
-        except InvalidParameterError as wrong:
-            raise Problem(400, f"{parameter.name}: expected {wrong}, found {given[0][:100]!r}") from wrong
+        except InvalidParameterError as error:
+            raise Problem(400, f"{parameter.name}: expected {error}, found {given[0][:100]!r}") from error
     return values
 
 
 def duration(name: str, description: str) -> Parameter:
-    """Seconds, or 90s, 15m, 1h."""
+    """A duration such as 900, 90s, 15m or 1h, as seconds."""
 
     def parse(text: str) -> int:
         match = re.fullmatch(_DURATION, text, re.ASCII)
@@ -81,37 +81,37 @@ def instant(name: str, description: str) -> Parameter:
     return Parameter(name, description, parse, schema)
 
 
-def whole(name: str, description: str, maximum: int) -> Parameter:
-    """A number from 1 to ``maximum``."""
+def integer(name: str, description: str, maximum: int) -> Parameter:
+    """An integer from 1 to ``maximum``."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= maximum:
-            raise InvalidParameterError(f"a number from 1 to {maximum}")
+            raise InvalidParameterError(f"an integer from 1 to {maximum}")
         return int(text)
 
     return Parameter(name, description, parse, {"type": "integer", "minimum": 1, "maximum": maximum})
 
 
 def text(name: str, description: str) -> Parameter:
-    """Any text that a record can carry."""
+    """Any text without NUL, which no record contains."""
 
     def parse(given: str) -> str:
         if "\0" in given:
-            raise InvalidParameterError("a text without NUL")
+            raise InvalidParameterError("a text without NUL characters")
         return given
 
     return Parameter(name, description, parse)
 
 
 def cursor(name: str, description: str) -> Parameter:
-    """Where a page of readings ended: an instant and how many of its readings were seen."""
+    """Where a page of readings ended: an event time, and how many readings of that time were returned."""
 
     def parse(given: str) -> tuple[int, int]:
         if not re.fullmatch(_CURSOR, given, re.ASCII):
-            raise InvalidParameterError("the value of `next` of the page before")
+            raise InvalidParameterError("the `next` value of the previous page")
         at, seen = map(int, given.split("-"))
         if at > LATEST:
-            raise InvalidParameterError("the value of `next` of the page before")
+            raise InvalidParameterError("the `next` value of the previous page")
         return at, seen
 
     return Parameter(name, description, parse, {"type": "string", "pattern": _CURSOR})

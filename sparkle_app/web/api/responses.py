@@ -1,4 +1,4 @@
-"""The shapes of the answers; the OpenAPI document is made from them. Times are RFC 3339 in UTC."""
+"""The response bodies; the OpenAPI document is generated from these types. Times are RFC 3339 in UTC."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,8 +12,8 @@ from sparkle_app.model.time import rfc3339
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
-class Metric(msgspec.Struct):
-    """Statistics of one metric over a time."""
+class MetricStatistics(msgspec.Struct):
+    """Statistics of one metric over a time range."""
 
     count: int
     average: float
@@ -23,7 +23,7 @@ class Metric(msgspec.Struct):
     last_at: Time
 
 
-class PluginLine(msgspec.Struct):
+class PluginInfo(msgspec.Struct):
     """An installed plugin."""
 
     name: str
@@ -37,11 +37,11 @@ class PluginLine(msgspec.Struct):
 class PluginsResponse(msgspec.Struct):
     """All installed plugins."""
 
-    plugins: list[PluginLine]
+    plugins: list[PluginInfo]
 
 
 class Window(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """The whole buckets that a window touches."""
+    """The time range of a window, in whole buckets."""
 
     plugin: str
     unit: str
@@ -51,35 +51,35 @@ class Window(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}
 
 
 class FleetResponse(Window, kw_only=True):
-    """All hosts together."""
+    """Window statistics of all hosts together, by metric."""
 
     hosts: int
-    metrics: dict[str, Metric]
+    metrics: dict[str, MetricStatistics]
 
 
 class HostResponse(Window, kw_only=True):
-    """One host."""
+    """Window statistics of one host, by metric."""
 
     host: str
-    metrics: dict[str, Metric]
+    metrics: dict[str, MetricStatistics]
 
 
-class HostLine(Metric, kw_only=True):
-    """One host's metrics together, or the one that was asked for."""
+class HostStatistics(MetricStatistics, kw_only=True):
+    """Statistics of one host over all its metrics, or over the requested one."""
 
     host: str
 
 
 class HostsResponse(Window, kw_only=True):
-    """A line for each host, in the order of their names."""
+    """Window statistics by host, in the order of hostnames."""
 
-    hosts: list[HostLine]
+    hosts: list[HostStatistics]
     next: str | None
-    """Give it as `after` to see more."""
+    """The value of `after` for the next page; null on the last page."""
 
 
-class Span(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """One host's past, out of SQL."""
+class TimeRange(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """The time range of a query of one host's history."""
 
     plugin: str
     host: str
@@ -88,63 +88,63 @@ class Span(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     end: Time
 
 
-class Point(Metric, kw_only=True):
-    """Statistics of the step that begins at `at`."""
+class Point(MetricStatistics, kw_only=True):
+    """Statistics of the step that starts at `at`."""
 
     at: Time
 
 
-class SeriesResponse(Span, kw_only=True):
-    """Durable aggregates."""
+class SeriesResponse(TimeRange, kw_only=True):
+    """Aggregates of one host in steps of equal length, by metric."""
 
     step_seconds: int
     series: dict[str, list[Point]]
 
 
-class RawReading(msgspec.Struct):
+class ReadingInfo(msgspec.Struct):
     """One stored reading."""
 
     metric: str
     value: float | None
-    """None where the plugin aggregates no number."""
+    """The numeric value; null if the plugin does not aggregate this reading."""
     observed_at: Time
     received_at: Time
     clock_trusted: bool
     id: str
 
 
-class ReadingsResponse(Span, kw_only=True):
-    """Raw readings, in the order of event time."""
+class ReadingsResponse(TimeRange, kw_only=True):
+    """Stored readings of one host, in the order of event time."""
 
-    readings: list[RawReading]
+    readings: list[ReadingInfo]
     next: str | None
-    """Give it as `after` to see more."""
+    """The value of `after` for the next page; null on the last page."""
 
 
-def raw_reading(reading: StoredReading, value: float | None) -> RawReading:
-    """A stored reading; ``value`` is what is aggregated of it."""
-    return RawReading(
-        reading.key,
+def reading(stored: StoredReading, value: float | None) -> ReadingInfo:
+    """A stored reading; ``value`` is its numeric value."""
+    return ReadingInfo(
+        stored.key,
         value,
-        rfc3339(reading.observed_at),
-        rfc3339(reading.received_at),
-        reading.clock_trusted,
-        str(UUID(bytes=reading.id)),
+        rfc3339(stored.observed_at),
+        rfc3339(stored.received_at),
+        stored.clock_trusted,
+        str(UUID(bytes=stored.id)),
     )
 
 
-def metric(statistics: Statistics) -> Metric:
-    """Statistics as they are answered."""
-    return Metric(**_numbers(statistics))
+def metric(statistics: Statistics) -> MetricStatistics:
+    """The statistics of a metric."""
+    return MetricStatistics(**_numbers(statistics))
 
 
-def host_line(host: str, statistics: Statistics) -> HostLine:
-    """The line of a host."""
-    return HostLine(host=host, **_numbers(statistics))
+def host(name: str, statistics: Statistics) -> HostStatistics:
+    """The statistics of a host."""
+    return HostStatistics(host=name, **_numbers(statistics))
 
 
 def point(at: int, statistics: Statistics) -> Point:
-    """The point of a step."""
+    """The statistics of the step that starts at ``at`` (microseconds since the epoch)."""
     return Point(at=rfc3339(at), **_numbers(statistics))
 
 

@@ -1,4 +1,4 @@
-"""What can be asked: one table, from which requests are routed and the OpenAPI document is made."""
+"""The public routes: one list for both the router and the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,57 +8,59 @@ import msgspec
 
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.history import HistoryQueries
-from sparkle_app.web.api.parameters import Parameter, cursor, duration, instant, text, whole
+from sparkle_app.web.api.parameters import Parameter, cursor, duration, instant, integer, text
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.health import Health, HealthChecker, Live
 from sparkle_app.web.parts import WebParts
 
 WINDOW_SECONDS = 15 * 60
-MAX_LINES = 1000
+MAX_ENTRIES = 1000
 
-_WINDOW = duration("window", "How far back: seconds, or 90s, 15m, 1h; 15m if left out.")
-_METRIC = text("metric", "Only this metric; all of them if left out.")
-_FROM = instant(
-    "from", "Begin, RFC 3339, or a date, which begins in UTC; an hour before the end if left out."
+_WINDOW = duration(
+    "window", "Length of the window: seconds, or a duration such as 90s, 15m, 1h. Default: 15m."
 )
-_TO = instant("to", "End, RFC 3339, or a date, at whose begin it ends; now if left out.")
-_LIMIT = whole("limit", "How many at most; 100 if left out.", MAX_LINES)
+_METRIC = text("metric", "Only this metric. Default: all metrics.")
+_FROM = instant(
+    "from", "Start of the time range: RFC 3339, or a date (00:00 UTC). Default: one hour before the end."
+)
+_TO = instant("to", "End of the time range, exclusive: RFC 3339, or a date (00:00 UTC). Default: now.")
+_LIMIT = integer("limit", "Maximum number of entries. Default: 100.", MAX_ENTRIES)
 
 
 @dataclass(frozen=True)
 class Route:
-    """One question: where it is asked, with what, and what answers it."""
+    """A GET endpoint: path, parameters, handler and response."""
 
     path: str
-    """With {plugin} and {host}."""
+    """May contain {plugin} and {host}."""
     summary: str
-    answer: Any
-    """Type of the answer."""
+    response: Any
+    """Type of the response body."""
     handle: Callable[..., Awaitable[msgspec.Struct]]
-    """Called with the path's and the query's parameters, by name; None for those not given."""
+    """Called with path and query parameters by name; None for a query parameter that is absent."""
     parameters: tuple[Parameter, ...] = ()
-    status: Callable[[Any], int] = lambda _answer: 200
+    status: Callable[[Any], int] = lambda _response: 200
     statuses: tuple[int, ...] = (200,)
-    """All statuses that carry the answer's type."""
+    """All statuses whose body has the response type."""
 
     @property
     def public(self) -> bool:
-        """Whether it can be asked without a token."""
+        """Whether requests need no token."""
         return self.path in PUBLIC
 
 
 def routes(parts: WebParts) -> list[Route]:
-    """All windows."""
+    """All public routes."""
     windows, history, health = WindowQueries(parts), HistoryQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
-        lines = [
-            responses.PluginLine(m.name, m.version, m.author, m.topic, plugin.plugin.unit, m.description)
+        installed = [
+            responses.PluginInfo(m.name, m.version, m.author, m.topic, plugin.plugin.unit, m.description)
             for plugin in parts.plugins.values()
             for m in (plugin.manifest,)
         ]
-        return responses.PluginsResponse(lines)
+        return responses.PluginsResponse(installed)
 
     async def fleet(plugin: str, window: int | None) -> responses.FleetResponse:
         return await windows.fleet(plugin, window or WINDOW_SECONDS)
@@ -82,38 +84,40 @@ def routes(parts: WebParts) -> list[Route]:
         return Live(True)
 
     api, one = "/api/v1/plugins", "/api/v1/plugins/{plugin}"
-    after = text("after", "Lines after this host only: the value of `next`.")
-    page = cursor("after", "The value of `next` of the page before.")
-    step = duration("step", "Length of a step, a multiple of the buckets' length; one bucket if left out.")
+    after = text("after", "Only hosts after this one: the `next` value of the previous page.")
+    page = cursor("after", "The `next` value of the previous page.")
+    step = duration("step", "Length of a step: a multiple of the bucket size. Default: one bucket.")
     return [
         Route(api, "Installed plugins", responses.PluginsResponse, plugins),
-        Route(one, "All hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
+        Route(one, "Window statistics of all hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
         Route(
             f"{one}/hosts",
-            "A line for each host",
+            "Window statistics by host",
             responses.HostsResponse,
             hosts,
             (_WINDOW, _METRIC, _LIMIT, after),
         ),
-        Route(f"{one}/hosts/{{host}}", "One host", responses.HostResponse, host, (_WINDOW,)),
+        Route(
+            f"{one}/hosts/{{host}}", "Window statistics of one host", responses.HostResponse, host, (_WINDOW,)
+        ),
         Route(
             f"{one}/hosts/{{host}}/series",
-            "One host's durable aggregates, out of SQL",
+            "Aggregates of one host, from SQL",
             responses.SeriesResponse,
             series,
             (_METRIC, _FROM, _TO, step),
         ),
         Route(
             f"{one}/hosts/{{host}}/readings",
-            "One host's raw readings, out of SQL",
+            "Stored readings of one host, from SQL",
             responses.ReadingsResponse,
             readings,
             (_FROM, _TO, _LIMIT, page),
         ),
-        Route("/health/live", "Whether the process runs", Live, live),
+        Route("/health/live", "Liveness: the process is running", Live, live),
         Route(
             "/health/ready",
-            "Whether the worker is at work",
+            "Readiness: partitions assigned, tables recovered, broker and database available",
             Health,
             health.check,
             status=lambda health: 200 if health.ready else 503,

@@ -1,4 +1,4 @@
-"""Answers about rolling windows, out of the tables of all workers: right, or 503."""
+"""Window queries over the bucket tables of all workers: the result is exact, or the status is 503."""
 
 import asyncio
 import time
@@ -13,19 +13,19 @@ from sparkle_app.web.partition_router import PartialResult, PartitionRouter, Win
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 
-# So many hosts are merged before other work gets its turn.
+# The event loop runs other tasks after this many hosts.
 _HOSTS_PER_SLICE = 100
 
 
 class WindowQueries:
-    """Asks this worker's tables, and other workers for what they hold."""
+    """Merges results of this worker's tables and of the other workers."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._router = PartitionRouter(parts)
 
     async def fleet(self, plugin: str, window: int) -> responses.FleetResponse:
-        """All hosts together."""
+        """Statistics of all hosts together."""
         start, end = self._bounds(window)
         partials = await self._all_workers(WindowQuery(plugin, start, end))
         metrics = merged(partial.metrics for partial in partials)
@@ -38,7 +38,7 @@ class WindowQueries:
     async def hosts(
         self, plugin: str, window: int, metric: str | None, limit: int, after: str
     ) -> responses.HostsResponse:
-        """A line for each host."""
+        """Statistics by host."""
         start, end = self._bounds(window)
         query = WindowQuery(plugin, start, end, metric=metric, limit=limit + 1, after=after)
         lines = sorted(
@@ -47,43 +47,44 @@ class WindowQueries:
         )
         return responses.HostsResponse(
             **self._window(plugin, window, start, end),
-            hosts=[responses.host_line(host, statistics) for host, statistics in lines[:limit]],
+            hosts=[responses.host(host, statistics) for host, statistics in lines[:limit]],
             next=lines[limit - 1][0] if len(lines) > limit else None,
         )
 
     async def host(self, plugin: str, host: str, window: int) -> responses.HostResponse:
-        """One host.
+        """Statistics of one host.
 
         Raises:
-            Problem: 404, when it has sent nothing within the table's horizon.
+            Problem: 404, when the table has no readings of the host within the window retention.
         """
         start, end = self._bounds(window)
         try:
             partition = partition_of(host, self._parts.settings.broker.partitions)
         except UnicodeEncodeError:
-            raise Problem(404, "no host has half a surrogate pair in its name") from None
-        owner = self._router.of_plugin(plugin).get(partition)
+            raise Problem(404, "host: expected a hostname, found a lone surrogate in it") from None
+        owner = self._router.owners(plugin).get(partition)
         if owner is None:
-            raise unavailable("no worker holds this host's partition yet")
-        partial = await self._ask(owner, WindowQuery(plugin, start, end, host=host))
+            raise unavailable("no worker owns the partition of this host yet")
+        partial = await self._query(owner, WindowQuery(plugin, start, end, host=host))
         if partition not in partial.partitions:
             raise unavailable(
-                "this host's partition is moving from one worker to another" + self._router.hint([partial])
+                "the partition of this host is being reassigned to another worker"
+                + self._router.address_hint([partial])
             )
         if not partial.known:
-            horizon = self._parts.settings.aggregates.window_retention_seconds
-            raise Problem(404, f"host {host[:100]!r} has sent nothing for {plugin} in the last {horizon} s")
+            retention = self._parts.settings.aggregates.window_retention_seconds
+            raise Problem(404, f"no readings of {plugin} from host {host[:100]!r} in the last {retention} s")
         return responses.HostResponse(
             **self._window(plugin, window, start, end),
             host=host,
             metrics={name: responses.metric(partial.metrics[name]) for name in sorted(partial.metrics)},
         )
 
-    async def own(self, query: WindowQuery) -> PartialResult:
-        """What this worker itself knows.
+    async def local(self, query: WindowQuery) -> PartialResult:
+        """The partial result of this worker.
 
         Raises:
-            Problem: 503, when partitions moved while it was looking.
+            Problem: 503, when partitions were reassigned during the query.
         """
         table = self._parts.tables[query.plugin]
         generation, owned = self._parts.group.generation, table.owned()
@@ -109,29 +110,31 @@ class WindowQueries:
                     break
         partial.known = query.host is not None and table.has(query.host)
         if table.owned() != owned or self._parts.group.generation != generation:
-            raise unavailable("partitions are moving from one worker to another")
+            raise unavailable("partitions were reassigned during the query")
         return partial
 
     async def _all_workers(self, query: WindowQuery) -> list[PartialResult]:
-        """The partial answers of all workers; together they cover every partition once."""
-        router_ = self._router.of_plugin(query.plugin)
-        partials = await asyncio.gather(*(self._ask(url, query) for url in sorted(set(router_.values()))))
+        """The partial results of all workers, which together cover every partition exactly once."""
+        owners = self._router.owners(query.plugin)
+        partials = await asyncio.gather(*(self._query(url, query) for url in sorted(set(owners.values()))))
         covered = sorted(partition for partial in partials for partition in partial.partitions)
         if covered != list(range(self._parts.settings.broker.partitions)):
             raise unavailable(
-                "not every partition is held by a worker right now" + self._router.hint(partials)
+                "not every partition is owned by exactly one worker at this moment"
+                + self._router.address_hint(partials)
             )
         return partials
 
-    async def _ask(self, url: str, query: WindowQuery) -> PartialResult:
-        return await (self.own(query) if self._router.is_me(url) else self._router.ask(url, query))
+    async def _query(self, url: str, query: WindowQuery) -> PartialResult:
+        return await (self.local(query) if self._router.is_local(url) else self._router.query(url, query))
 
     def _bounds(self, window: int) -> tuple[int, int]:
         aggregates = self._parts.settings.aggregates
         if window > aggregates.window_retention_seconds:
             raise Problem(
                 400,
-                f"window: expected at most {aggregates.window_retention_seconds} s, found {window}; see series",
+                f"window: expected at most {aggregates.window_retention_seconds} s, found {window};"
+                " query /series for longer time ranges",
             )
         return window_bounds(from_seconds(time.time()), window, aggregates.bucket_seconds)
 

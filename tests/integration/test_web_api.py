@@ -1,4 +1,4 @@
-"""What one worker answers: history, faults, a description of itself; and to whom."""
+"""The HTTP API of one worker: history, errors, OpenAPI document and authentication."""
 
 import json
 import socket
@@ -16,7 +16,7 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count
 from tests.support.eventually import eventually
-from tests.support.questions import Values, ask, is_right, path_of, send
+from tests.support.web import Values, is_correct, path_of, request, send
 from tests.support.worker import Worker, Workspace
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -24,14 +24,14 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 @pytest.fixture
 def collector(workspace: Workspace) -> Collector:
-    """Made before a worker starts, which wants a key."""
+    """Created before any worker starts: a worker needs a private key."""
     return Collector(workspace.certs)
 
 
-def as_typed(worker: Worker, request: str) -> bytes:
-    """The answer to a request line that no client would send; a person's curl does."""
+def response_to(worker: Worker, request_line: str) -> bytes:
+    """The response to a request line that client libraries would not send, but curl does."""
     with socket.create_connection(("127.0.0.1", worker.port), timeout=10) as connection:
-        connection.sendall(f"{request}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        connection.sendall(f"{request_line}\r\nHost: 127.0.0.1\r\n\r\n".encode())
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
@@ -40,22 +40,23 @@ def stored(url: str) -> int:
 
 
 @pytest.fixture
-def asked(
+def served(
     broker: Broker, workspace: Workspace, collector: Collector, database_url: str, start_worker: StartWorker
 ) -> tuple[Worker, Values]:
     """A worker that has stored readings of three hosts."""
     worker = start_worker()
     sent = send(broker, workspace.topic, collector, ["web-1", "web-2", "a/b"])
     eventually(
-        lambda: ask(worker, path_of("a/b")), lambda found: found[0] == 200 and is_right(found[2], sent["a/b"])
+        lambda: request(worker, path_of("a/b")),
+        lambda found: found[0] == 200 and is_correct(found[2], sent["a/b"]),
     )
     eventually(lambda: stored(database_url), lambda found: found >= 6)
     return worker, sent
 
 
-def test_history_comes_out_of_sql(asked: tuple[Worker, Values]) -> None:
-    worker, sent = asked
-    status, _, series = ask(worker, path_of("a/b", "/series?metric=core%2F0&step=1h"))
+def test_series_and_readings_come_from_sql(served: tuple[Worker, Values]) -> None:
+    worker, sent = served
+    status, _, series = request(worker, path_of("a/b", "/series?metric=core%2F0&step=1h"))
     assert status == 200
     assert list(series["series"]) == ["core/0"]
     points = series["series"]["core/0"]
@@ -66,7 +67,7 @@ def test_history_comes_out_of_sql(asked: tuple[Worker, Values]) -> None:
 
     found, after = [], ""
     while True:
-        status, _, page = ask(worker, path_of("a/b", f"/readings?limit=2{after}"))
+        status, _, page = request(worker, path_of("a/b", f"/readings?limit=2{after}"))
         assert status == 200
         assert len(page["readings"]) <= 2
         found += [(each["metric"], each["value"]) for each in page["readings"]]
@@ -78,15 +79,19 @@ def test_history_comes_out_of_sql(asked: tuple[Worker, Values]) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> None:
-    worker, _ = asked
-    for path, status, says in [
+def test_invalid_requests_get_a_problem_document(served: tuple[Worker, Values]) -> None:
+    worker, _ = served
+    for path, status, detail in [
         ("/nowhere", 404, "GET /nowhere"),
-        ("/api/v1/plugins/Fans", 404, "plugin 'Fans' is not installed; there are: PU_Workload, Temperature"),
-        (path_of("nobody"), 404, "host 'nobody' has sent nothing for Temperature"),
-        (path_of("a\0b"), 404, "has sent nothing"),
+        (
+            "/api/v1/plugins/Fans",
+            404,
+            "plugin 'Fans' is not installed; installed plugins: PU_Workload, Temperature",
+        ),
+        (path_of("nobody"), 404, "no readings of Temperature from host 'nobody' in the last 3600 s"),
+        (path_of("a\0b"), 404, "no readings of Temperature from host 'a\\x00b'"),
         (path_of("web-1", "?window=2h"), 400, "window: expected at most 3600 s, found 7200"),
-        (path_of("web-1", "?widow=2h"), 400, "widow: expected a known parameter; the nearest is window"),
+        (path_of("web-1", "?widow=2h"), 400, "widow: expected a known parameter; did you mean window?"),
         (path_of("web-1", "/series?step=90s"), 400, "step: expected a multiple of 60 s, found 90"),
         (path_of("web-1", "/series?from=2001-01-01T00:00:00Z"), 400, "step: expected at most 10000 points"),
         (
@@ -97,16 +102,16 @@ def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> Non
         ("/table/Temperature-60s", 404, "/table"),
         ("/router", 404, "/router"),
     ]:
-        found, headers, problem = ask(worker, path)
+        found, headers, problem = request(worker, path)
         assert found == status, path
         assert headers["Content-Type"].startswith("application/problem+json")
         assert problem["status"] == status
-        assert says in problem["detail"]
-    found, headers, _ = ask(worker, "/api/v1/plugins", method="DELETE")
+        assert detail in problem["detail"]
+    found, headers, _ = request(worker, "/api/v1/plugins", method="DELETE")
     assert (found, headers["Allow"]) == (405, "GET,HEAD")
-    assert ask(worker, "/api/v1/plugins", Host="evil.example.org")[0] == 403
-    for request in (f"GET {path_of('web-1')}?window=… HTTP/1.1", "GET /°C HTTP/1.1", "nonsense"):
-        head, _, body = as_typed(worker, request).partition(b"\r\n\r\n")
+    assert request(worker, "/api/v1/plugins", Host="evil.example.org")[0] == 403
+    for request_line in (f"GET {path_of('web-1')}?window=… HTTP/1.1", "GET /°C HTTP/1.1", "nonsense"):
+        head, _, body = response_to(worker, request_line).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.0 400 "), head
         assert b"Content-Type: application/problem+json" in head
         problem = json.loads(body)
@@ -119,9 +124,11 @@ def test_wrong_questions_have_clear_answers(asked: tuple[Worker, Values]) -> Non
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_worker_describes_itself(asked: tuple[Worker, Values]) -> None:
-    """Metrics, and an OpenAPI document against which schemathesis finds nothing."""
-    worker, sent = asked
+def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
+    served: tuple[Worker, Values],
+) -> None:
+    """Schemathesis finds no deviation from the OpenAPI document."""
+    worker, sent = served
     text = requests.get(f"{worker.url}/metrics", timeout=10).text
     readings = sum(len(values) for metrics in sent.values() for values in metrics.values())
     assert f'sparkle_readings_total{{plugin="Temperature"}} {readings}.0' in text
@@ -163,14 +170,14 @@ def test_the_worker_describes_itself(asked: tuple[Worker, Values]) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.usefixtures("collector")
-def test_beyond_localhost_a_token_is_required(start_worker: StartWorker) -> None:
-    refused = start_worker(ready=False, web__host="0.0.0.0")
-    eventually(lambda: refused.process.running, lambda running: not running)
-    assert refused.process.exit_code == 1
-    assert "web.token: expected a token, since web.host is 0.0.0.0" in refused.process.tail()
+def test_a_token_is_required_beyond_localhost(start_worker: StartWorker) -> None:
+    rejected = start_worker(ready=False, web__host="0.0.0.0")
+    eventually(lambda: rejected.process.running, lambda running: not running)
+    assert rejected.process.exit_code == 1
+    assert "web.token: expected a token, since web.host is 0.0.0.0" in rejected.process.tail()
 
     worker = start_worker(web__host="0.0.0.0", web__token="hush")
-    assert ask(worker, "/health/live")[0] == 200
+    assert request(worker, "/health/live")[0] == 200
     for path in (
         "/api/v1/plugins",
         "/api/v1/openapi.json",
@@ -179,9 +186,9 @@ def test_beyond_localhost_a_token_is_required(start_worker: StartWorker) -> None
         "/internal/v1/windows",
         "/x",
     ):
-        status, headers, _ = ask(worker, path)
+        status, headers, _ = request(worker, path)
         assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), path
-        assert ask(worker, path, Authorization="Bearer wrong")[0] == 401
-        assert ask(worker, path, Authorization=b"Bearer \xff")[0] == 401
-        assert ask(worker, path, Authorization="Bearer hush")[0] != 401
+        assert request(worker, path, Authorization="Bearer wrong")[0] == 401
+        assert request(worker, path, Authorization=b"Bearer \xff")[0] == 401
+        assert request(worker, path, Authorization="Bearer hush")[0] != 401
     assert "hush" not in worker.process.tail()

@@ -1,4 +1,4 @@
-"""Produces readings, and queries them over HTTP."""
+"""Produces readings, and compares them with a worker's HTTP responses."""
 
 import http.client
 import json
@@ -15,26 +15,28 @@ from tests.support.produce import produce
 from tests.support.worker import Worker
 
 Values = dict[str, dict[str, list[float]]]
-"""Values by host and metric."""
+"""By host and metric."""
 
 
 def send(broker: Broker, topic: str, collector: Collector, hosts: list[str]) -> Values:
-    """Produce three readings of two metrics of every host; returns the values by host and metric."""
-    rng = random.Random(len(hosts))
+    """Produce three readings of two metrics of every host; return their values by host and metric."""
+    chance = random.Random(len(hosts))
     sent: Values = defaultdict(lambda: defaultdict(list))
     records = []
     for _ in range(3):
         for host in hosts:
             for metric in ("core/0", "core/1"):
-                value = round(rng.uniform(20, 90), 2)
+                value = round(chance.uniform(20, 90), 2)
                 sent[host][metric].append(value)
                 records.append(collector.record(host, "Temperature", metric, value, datetime.now()))
     produce(broker.bootstrap, topic, records)
     return sent
 
 
-def ask(worker: Worker, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], Any]:
-    """Send a request without normalization of its path; returns status, headers and decoded JSON."""
+def request(
+    worker: Worker, path: str, method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], Any]:
+    """Send a request whose path no client library normalizes; return status, headers and JSON body."""
     connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)
     try:
         connection.request(method, path, headers=headers)
@@ -47,14 +49,14 @@ def ask(worker: Worker, path: str, method: str = "GET", **headers: str) -> tuple
 
 
 def path_of(host: str, rest: str = "") -> str:
-    """The URL path of a host."""
-    # Dots are encoded as well: a segment of two dots would refer to the parent.
+    """The path of a host's resource."""
+    # Dots too: the path segment ".." would mean the parent.
     return f"/api/v1/plugins/Temperature/hosts/{quote(host, safe='').replace('.', '%2E')}{rest}"
 
 
-def is_right(answer: Any, sent: dict[str, list[float]]) -> bool:
-    """Whether the statistics of a host equal those that are calculated here from the values."""
-    metrics = answer["metrics"]
+def is_correct(response: Any, sent: dict[str, list[float]]) -> bool:
+    """Whether a host's statistics are those of the values sent, calculated independently."""
+    metrics = response["metrics"]
     return set(metrics) == set(sent) and all(
         metrics[name]["count"] == len(values)
         and math.isclose(metrics[name]["average"], math.fsum(values) / len(values), rel_tol=1e-9)
