@@ -1,1 +1,1 @@
-"""``make demo``: the handler, a broker and collectors on one machine."""
+"""``make demo``: a broker, the handler and collectors on one machine."""

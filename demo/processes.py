@@ -14,18 +14,18 @@ STOP_SECONDS = 15
 _PR_SET_PDEATHSIG = 1
 
 
-class ChildEnded(Exception):
-    """A child ended by itself; the text names it and shows the end of its log."""
+class ChildExitedError(Exception):
+    """A child process exited unexpectedly; ``str()`` includes the end of its log."""
 
 
 class Child:
-    """A started process and its log.
+    """A running process and its log.
 
     Arguments:
-        name: what it is, for messages.
+        name: its name in messages.
         command: program and arguments.
-        log: file that takes what it prints.
-        environment: added to this process's own.
+        log: the file for its output.
+        environment: variables in addition to those of this process.
     """
 
     def __init__(
@@ -40,31 +40,31 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
-                # A Ctrl-C at the terminal goes to the demo alone, which ends its children in order.
+                # Ctrl-C in the terminal must reach only the demo, which stops its children in order.
                 start_new_session=True,
                 # Safe here: the demo has no threads.
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
     def check(self) -> None:
-        """Notice that the process is gone.
+        """Check that the process is running.
 
         Raises:
-            ChildEnded: when it is.
+            ChildExitedError: when it is not.
         """
         code = self._process.poll()
         if code is not None:
             lines = self.log.read_text("utf-8", "replace").splitlines()[-5:]
-            raise ChildEnded(
-                f"{self.name} ended with exit code {code}; the end of {self.log}:\n" + "\n".join(lines)
+            raise ChildExitedError(
+                f"{self.name} exited with code {code}; the end of {self.log}:\n" + "\n".join(lines)
             )
 
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM, if it still runs."""
+    def terminate(self) -> None:
+        """Send SIGTERM if the process is still running."""
         self._signal(signal.SIGTERM)
 
     def wait(self, deadline: float) -> None:
-        """Wait for its end until ``deadline`` (monotonic seconds), then kill it and all that it started."""
+        """Wait for the exit until ``deadline`` (monotonic seconds), then kill the process and its children."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(max(0.0, deadline - time.monotonic()))
         self._signal(signal.SIGKILL)
@@ -76,10 +76,10 @@ class Child:
 
 
 def stop_all(children: Sequence[Child]) -> None:
-    """End the children, the last started first, in bounded time."""
+    """Stop the children in reverse order of their start, within STOP_SECONDS."""
     deadline = time.monotonic() + STOP_SECONDS
     for child in reversed(children):
-        child.ask_to_stop()
+        child.terminate()
     for child in reversed(children):
         child.wait(deadline)
 

@@ -1,4 +1,4 @@
-"""The averages of all hosts, asked over HTTP: a table that refreshes in a terminal, plain lines in a pipe."""
+"""Shows the averages of all hosts: a table that refreshes in a terminal, plain lines in a pipe."""
 
 import http.client
 import json
@@ -19,18 +19,18 @@ from demo.processes import Child
 WINDOW = "5m"
 REFRESH_SECONDS = 2
 PIPE_SECONDS = 10
-MOST_ROWS = 30
+MAX_ROWS = 30
 PLUGINS = ("PU_Workload", "Temperature")
 
 Row = tuple[str, str, str, str, str, str]
 
 
 class Averages:
-    """What the worker answers.
+    """Reads averages from the worker's HTTP API.
 
     Arguments:
         url: the worker's web address.
-        machine: hostname of this machine.
+        machine: the hostname of this machine.
     """
 
     def __init__(self, url: str, machine: str) -> None:
@@ -38,21 +38,23 @@ class Averages:
         self.machine = machine
         self.machine_url = f"{url}/api/v1/plugins/PU_Workload/hosts/{quote(machine, safe='')}?window={WINDOW}"
 
-    def of_this_machine(self) -> dict[str, Any] | None:
-        """This machine's load, or None while there is no answer yet."""
-        return _get(self.machine_url)
+    def has_this_machine(self) -> bool:
+        """Whether there are averages of this machine yet."""
+        return bool(_get(self.machine_url))
 
     def rows(self) -> Iterator[Row]:
-        """One row for each host and plugin: host, plugin, average, minimum, maximum, readings."""
+        """One row per host and plugin: host, plugin, average, minimum, maximum, readings."""
         for plugin in PLUGINS:
-            answer = _get(f"{self.url}/api/v1/plugins/{plugin}/hosts?window={WINDOW}&limit={MOST_ROWS}")
-            for line in (answer or {}).get("hosts", []):
-                numbers = (f"{line[name]:.1f} {answer['unit']}" for name in ("average", "minimum", "maximum"))
+            response = _get(f"{self.url}/api/v1/plugins/{plugin}/hosts?window={WINDOW}&limit={MAX_ROWS}")
+            for line in (response or {}).get("hosts", []):
+                numbers = (
+                    f"{line[name]:.1f} {response['unit']}" for name in ("average", "minimum", "maximum")
+                )
                 yield line["host"], plugin, *numbers, str(line["count"])
 
 
 def show(averages: Averages, children: Sequence[Child]) -> None:
-    """Show the averages until a child ends or the user does."""
+    """Show the averages until a child exits or the user interrupts."""
     console = Console()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
@@ -72,7 +74,7 @@ def _every(seconds: float, averages: Averages, children: Sequence[Child]) -> Ite
     while True:
         for child in children:
             child.check()
-        # This machine first: it is the one that is real.
+        # This machine first: the other hosts are simulated.
         yield sorted(averages.rows(), key=lambda row: (row[0] != averages.machine, row))
         time.sleep(seconds)
 
@@ -83,7 +85,7 @@ def _table(rows: Sequence[Row], machine: str) -> Table:
         table.add_column(title)
     for title in ("average", "minimum", "maximum", "readings"):
         table.add_column(title, justify="right")
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:MAX_ROWS]:
         table.add_row(*row, style="bold" if row[0] == machine else None)
     return table
 

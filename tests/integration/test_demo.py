@@ -1,4 +1,4 @@
-"""``python -m demo``, as a person uses it."""
+"""``python -m demo``, as a user runs it."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def ports() -> dict[str, str]:
 
 @contextlib.contextmanager
 def demo(ports: dict[str, str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The running demo; what it prints goes to ``output``."""
+    """The running demo; its output goes to a file."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "demo", "--hosts", "3"],
@@ -44,11 +44,13 @@ def demo(ports: dict[str, str], output: Path) -> Iterator[subprocess.Popen[bytes
         process.wait()
 
 
-def test_the_demo_shows_this_machine_and_leaves_nothing_behind(ports: dict[str, str], tmp_path: Path) -> None:
-    # The second time at once, on the same ports.
+def test_the_demo_shows_this_machine_and_leaves_no_processes_behind(
+    ports: dict[str, str], tmp_path: Path
+) -> None:
+    # The second run starts at once, on the same ports.
     for number in (signal.SIGINT, signal.SIGTERM):
         with demo(ports, tmp_path / "output") as process:
-            shows_this_machine(process, tmp_path / "output")
+            assert_shows_this_machine(process, tmp_path / "output")
             children = psutil.Process(process.pid).children(recursive=True)
             assert len(children) >= 4, "broker, worker, collector, simulated hosts"
             process.send_signal(number)
@@ -57,7 +59,7 @@ def test_the_demo_shows_this_machine_and_leaves_nothing_behind(ports: dict[str, 
             assert alive == []
 
 
-def shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> None:
+def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> None:
     text = eventually(
         output.read_text, lambda found: "\tPU_Workload\t" in found or process.poll() is not None, 90
     )
@@ -68,18 +70,18 @@ def shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> None:
     assert database
     assert re.search(r"web address: +http://127\.0\.0\.1:\d+/", text)
     with urllib.request.urlopen(command[1]) as response:
-        answer = json.load(response)
-    assert answer["host"] == socket.gethostname()
-    assert 0 <= answer["metrics"]["CPU/total"]["average"] <= 100
-    assert answer["metrics"]["CPU/total"]["count"] >= 1
+        statistics = json.load(response)
+    assert statistics["host"] == socket.gethostname()
+    assert 0 <= statistics["metrics"]["CPU/total"]["average"] <= 100
+    assert statistics["metrics"]["CPU/total"]["count"] >= 1
     for table in ("pu_workload_readings", "pu_workload_aggregates"):
         statement = f"SELECT count(*) AS n FROM {table} WHERE hostname = :host AND metric = 'CPU/total'"
         rows = query(f"sqlite:///{database[1]}", statement, host=socket.gethostname())
         assert rows[0]["n"] >= 1, table
 
 
-def refused(ports: dict[str, str]) -> str:
-    """What the demo says that cannot start; one line."""
+def start_error(ports: dict[str, str]) -> str:
+    """The error message, one line, of a demo that cannot start."""
     run = subprocess.run(
         [sys.executable, "-m", "demo"],
         cwd=PROJECT,
@@ -94,17 +96,17 @@ def refused(ports: dict[str, str]) -> str:
     return run.stderr
 
 
-def test_a_busy_port_is_named_before_anything_starts_and_a_free_one_offered() -> None:
-    # Three in a row that nobody uses: two of them are taken, and the third is the broker's.
+def test_a_busy_port_is_an_error_that_suggests_a_free_one() -> None:
+    # Consecutive free ports: the test uses the first two, the third is the broker's, the next is to be suggested.
     first = next(port for port in iter(free_port, None) if all(map(is_free, range(port + 1, port + 4))))
     ports = {"DEMO_WEB_PORT": str(first), "DEMO_BROKER_PORT": str(first + 2)}
     with (
         socket.create_server(("127.0.0.1", first)),
         socket.create_server(("127.0.0.1", first + 1)),
     ):
-        said = refused(ports)
-    assert f"port {first}: expected a free port for the web address" in said
-    assert f"choose another: DEMO_WEB_PORT={first + 3} make demo" in said
+        error = start_error(ports)
+    assert f"port {first}: expected a free port for the web server" in error
+    assert f"choose another: DEMO_WEB_PORT={first + 3} make demo" in error
 
 
 def is_free(port: int) -> bool:
@@ -116,8 +118,6 @@ def is_free(port: int) -> bool:
 
 @pytest.mark.parametrize("port", ["99999", "0"])
 @pytest.mark.parametrize("variable", ["DEMO_WEB_PORT", "DEMO_BROKER_PORT"])
-def test_what_is_no_port_is_one_line(ports: dict[str, str], variable: str, port: str) -> None:
-    said = refused({**ports, variable: port})
-    assert said == (
-        f"{variable}: expected a port from 1 to 65535, found {port}; choose one, or leave it out\n"
-    )
+def test_an_invalid_port_is_one_clear_line(ports: dict[str, str], variable: str, port: str) -> None:
+    error = start_error({**ports, variable: port})
+    assert error == (f"{variable}: expected a port from 1 to 65535, found {port}; choose one, or unset it\n")

@@ -1,4 +1,4 @@
-"""What the stand-in collector sends is what the handler reads."""
+"""The collector of the demo."""
 
 import base64
 import json
@@ -18,14 +18,14 @@ from confluent_kafka import Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
-from demo.collector import load_archive, make_record, produce, simulated
+from demo.collector import load_archive, make_record, produce, simulated_readings
 from sparkle_app.collector_config import make_config
 from sparkle_app.plugin.manifest import find_packages
 
 KEY = RSA.generate(2048)
 PROJECT = Path(__file__).parents[2]
-NOBODY = "127.0.0.1:21099"
-"""Where no broker listens."""
+NO_BROKER = "127.0.0.1:21099"
+"""An address at which no broker listens."""
 WHEN = datetime(2026, 11, 23, 12, 0, 0, 5)
 
 
@@ -41,27 +41,27 @@ def test_a_record_has_the_wire_format() -> None:
     assert json.loads(inner) == {"plugin": "Temperature", "key": "k", "value": 1.5}
 
 
-def test_an_inner_json_of_214_bytes_is_the_longest() -> None:
+def test_a_payload_may_have_at_most_214_bytes() -> None:
     empty = len(json.dumps({"plugin": "P", "key": "", "value": 1}))
     make_record(KEY.public_key(), 7, "h", WHEN, "P", "k" * (214 - empty), 1)
     with pytest.raises(ValueError, match="too long"):
         make_record(KEY.public_key(), 7, "h", WHEN, "P", "k" * (215 - empty), 1)
 
 
-def test_an_archive_is_unpacked_and_simulated_hosts_are_plausible(tmp_path: Path) -> None:
+def test_an_archive_is_extracted_and_simulated_values_are_plausible(tmp_path: Path) -> None:
     plugins = find_packages(PROJECT / "plugins").manifests
     made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
     archive = load_archive(made.archive, tmp_path / "unpacked")
     assert archive.config["id"] == made.config_id
     assert [plugin.NAME for plugin in archive.plugins] == ["PU_Workload", "Temperature"]
-    readings = list(simulated(archive.plugins, 3, random.Random(1)))
+    readings = list(simulated_readings(archive.plugins, 3, random.Random(1)))
     assert {reading[0] for reading in readings} == {"host-001", "host-002", "host-003"}
     assert len(readings) == 3 * 4 * 2
     for _, plugin, _, value in readings:
         assert 0 <= value <= 100, plugin.NAME
 
 
-def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
+def test_an_archive_cannot_write_outside_the_folder(tmp_path: Path) -> None:
     (tmp_path / "evil").write_text("x")
     with tarfile.open(tmp_path / "config.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "evil", "../outside")
@@ -76,20 +76,20 @@ def collector(*options: str, timeout: float = 60) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(None, "No such file"), (b"junk", "ReadError"), (b"", "ReadError")]
+    ("content", "error"), [(None, "No such file"), (b"junk", "ReadError"), (b"", "ReadError")]
 )
-def test_an_archive_that_is_none_is_one_clear_line(tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_an_invalid_archive_is_one_clear_line(tmp_path: Path, content: bytes | None, error: str) -> None:
     file = tmp_path / "config.tar.xz"
     if content is not None:
         file.write_bytes(content)
     done = collector("--archive", str(file), "--folder", str(tmp_path / "unpacked"))
     assert done.returncode == 1
     assert done.stderr.startswith(f"{file}: expected a config archive, found ")
-    assert says in done.stderr
+    assert error in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_it_shares_nothing_with_the_handler() -> None:
+def test_the_collector_imports_nothing_of_the_handler() -> None:
     code = (
         "import sys, demo.collector; print([name for name in sys.modules if name.startswith('sparkle_app')])"
     )
@@ -99,7 +99,7 @@ def test_it_shares_nothing_with_the_handler() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_the_plugins_that_run_are_those_of_the_archive(tmp_path: Path) -> None:
+def test_the_plugins_are_imported_from_the_archive(tmp_path: Path) -> None:
     plugins = find_packages(PROJECT / "plugins").manifests
     made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
     code = (
@@ -109,7 +109,7 @@ def test_the_plugins_that_run_are_those_of_the_archive(tmp_path: Path) -> None:
     )
     run = subprocess.run(
         [sys.executable, "-c", code, str(made.archive), str(tmp_path / "unpacked")],
-        # As a demo inside a handler's environment would start it.
+        # As in the environment of a handler.
         env={**os.environ, "SPARKLE_M_SERVER": "1"},
         check=True,
         capture_output=True,
@@ -124,29 +124,31 @@ def test_the_plugins_that_run_are_those_of_the_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_at_once_though_the_broker_is_away(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_stops_the_collector_at_once_while_the_broker_is_unreachable(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     plugins = find_packages(PROJECT / "plugins").manifests
     made = make_config(plugins, address="h", port=1, interval=5, output=tmp_path, certs=tmp_path / "certs")
     options = ["--archive", str(made.archive), "--folder", str(tmp_path / "unpacked"), "--hosts", "2"]
-    command = [sys.executable, "-m", "demo.collector", *options, "--server", NOBODY, "--interval", "1"]
+    command = [sys.executable, "-m", "demo.collector", *options, "--server", NO_BROKER, "--interval", "1"]
     with subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            assert "2 simulated hosts, every 1.0 s to " + NOBODY in process.stderr.readline()
+            assert "2 simulated hosts, every 1.0 s to " + NO_BROKER in process.stderr.readline()
             time.sleep(3)
-            asked = time.monotonic()
+            signalled = time.monotonic()
             process.send_signal(number)
             rest = process.stderr.read()
             assert process.wait(timeout=10) == 0
         finally:
             process.kill()
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - signalled < 3
     (line,) = rest.splitlines()
-    assert f"{NOBODY}: no broker answers" in line
+    assert f"{NO_BROKER}: no broker responds; retrying until one does" in line
 
 
-def test_a_full_queue_is_waited_out() -> None:
-    producer = Producer({"bootstrap.servers": NOBODY, "queue.buffering.max.messages": 2, "log_level": 0})
+def test_with_a_full_queue_produce_waits_until_stopped() -> None:
+    producer = Producer({"bootstrap.servers": NO_BROKER, "queue.buffering.max.messages": 2, "log_level": 0})
     stop = threading.Event()
     for _ in range(2):
         produce(producer, "t", b"x", stop)
