@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""``sparkle gen-config`` for a checkout: its settings.yaml is read wherever this is run from."""
+"""``sparkle gen-config`` from a checkout: reads the settings.yaml next to it, whatever the working folder is."""
 
 import os
 import sys

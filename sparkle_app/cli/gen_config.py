@@ -1,4 +1,4 @@
-"""``sparkle gen-config``, also as gen_config.py of a checkout."""
+"""``sparkle gen-config``: creates a key pair and a config archive. In a checkout also ``gen_config.py``."""
 
 import argparse
 import signal
@@ -13,58 +13,59 @@ from sparkle_app.cli.messages import messages
 from sparkle_app.cli.prompts import (
     ConfigRequest,
     InvalidAnswerError,
-    agreed,
-    ask,
-    choose,
+    choose_plugins,
+    confirm,
     list_plugins,
+    prompt_all,
     summary,
 )
 from sparkle_app.collector_config import make_config
-from sparkle_app.collector_config.making import KEY_BITS, InvalidOptionError, free_id
+from sparkle_app.collector_config.creation import KEY_BITS, InvalidOptionError, free_id
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import LOCALHOST
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 
 _DESCRIPTION = """\
-Make a config for collectors: a key pair, and the archive that goes into the collector's folder.
+Create a config for collectors: a key pair, and the archive config.tar.xz for the collector's folder.
 
-Without options it asks at a terminal. With --yes it asks nothing, and what is not given has its default:
+Without options it prompts for each value. With options it only asks for confirmation, with --yes not even that;
+options that are omitted have their defaults:
 
     %(prog)s --plugins Temperature,PU_Workload --address 127.0.0.1 --port 9092 --interval 300 --yes
 
-Exit codes: 0 made, 1 something is wrong and nothing was written, 2 wrong usage.
+Exit codes: 0 created, 1 error or declined, 2 usage error, 130 interrupted; unless it is 0, nothing was written.
 """
 
 
 @click.command(
     "gen-config",
-    short_help="Make a config for collectors: a key pair, and config.tar.xz.",
-    # Its options, --help among them, are main's.
+    short_help="Create a config for collectors: a key pair, and config.tar.xz.",
+    # main() parses the options, --help included.
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(context: click.Context, arguments: Sequence[str]) -> None:
-    """The command, as Faust's command line knows it."""
+    """The command in Faust's command line."""
     sys.exit(main(arguments, context.command_path))
 
 
 def main(arguments: Sequence[str], program: str | None = None) -> int:
-    """Make a config; return the exit code.
+    """Run the command; return the exit code.
 
     Arguments:
-        arguments: of the command line.
-        program: what was called, for the help; the script's name when left out.
+        arguments: the command-line arguments.
+        program: name of the program in the help; None: the name of the script.
     """
     options = _options(arguments, program)
     texts = messages()
-    # A script that runs in the background hands SIGINT on as ignored; a person here can still press Ctrl-C.
-    # The other ways to be ended clean up as well.
+    # A shell that starts this in the background ignores SIGINT, and the process inherits that: restore Ctrl-C.
+    # The other signals raise KeyboardInterrupt too, so that temporary files are removed.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    # A terminal that has no ° shows a ? instead.
+    # An encoding without ° prints a ? instead.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -72,65 +73,68 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
         settings = load_settings()
         certs, folder = options.certs or settings.certs, options.plugins_dir or settings.plugins
         packages = find_packages(folder)
-        for problem in [*packages.warnings, *packages.faults]:
-            print(problem, file=sys.stderr)
+        for message in [*packages.warnings, *packages.faults]:
+            print(message, file=sys.stderr)
         if not packages.manifests:
-            print(f"{folder}: expected a plugin, found none that can be used", file=sys.stderr)
+            print(
+                f"{folder}: expected at least one valid plugin, found none; set --plugins-dir",
+                file=sys.stderr,
+            )
             return 1
         if options.list:
             print(list_plugins(packages.manifests, texts))
             return 0
-        # Whoever gives any option is not asked for the others.
-        asking = not arguments
+        # With any option, the others have their defaults.
+        interactive = not arguments
         if not sys.stdin.isatty() and not options.yes:
-            print("expected options, --yes among them, since nobody is here to be asked", file=sys.stderr)
+            print("standard input: expected a terminal, found none; use options and --yes", file=sys.stderr)
             return 2
-        # Of several brokers the first, which tells a collector of the others.
+        # The first of several brokers: a collector learns the others from it.
         address, _, port = settings.broker.url.split(",")[0].strip().rpartition(":")
         address = address.strip("[]")
         request = ConfigRequest(
             packages.manifests
             if options.plugins is None
-            else choose(options.plugins, packages.manifests, texts),
+            else choose_plugins(options.plugins, packages.manifests, texts),
             address if options.address is None else options.address,
             int(port) if options.port is None else options.port,
             300 if options.interval is None else options.interval,
             free_id(certs) if options.id is None else options.id,
             options.output or Path(),
         )
-        if asking:
-            request = ask(request, packages.manifests, certs, texts)
+        if interactive:
+            request = prompt_all(request, packages.manifests, certs, texts)
         if request.address in LOCALHOST:
-            print(texts["local"].format(address=request.address), file=sys.stderr)
+            print(texts["local_address"].format(address=request.address), file=sys.stderr)
         bits = options.bits or KEY_BITS[0]
         if not options.yes:
             print(summary(request, certs / f"rsa_key_{request.config_id}", bits, texts))
-            if not agreed(texts):
-                print(texts["nothing"])
+            if not confirm(texts):
+                print(texts["nothing_written"])
                 return 1
-        made = make_config(
+        created = make_config(
             request.plugins,
             address=request.address,
             port=request.port,
             interval=request.interval,
             output=request.output,
             certs=certs,
-            # One that nobody asked for may be taken in the meantime: then the next is.
-            config_id=request.config_id if asking or options.id is not None else None,
+            # A default id may be taken by now; make_config then chooses the next one.
+            config_id=request.config_id if interactive or options.id is not None else None,
             bits=bits,
         )
-    except (InvalidAnswerError, InvalidOptionError) as fault:
-        print(fault, file=sys.stderr)
+    except (InvalidAnswerError, InvalidOptionError) as error:
+        print(error, file=sys.stderr)
         return 2
-    except ConfigurationError as fault:
-        print(fault, file=sys.stderr)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
-        print(f"\n{texts['nothing']}", file=sys.stderr)
+        print(f"\n{texts['nothing_written']}", file=sys.stderr)
         return 130
-    print(texts["done"].format(archive=made.archive))
+    print(texts["done"].format(archive=created.archive))
     print(texts["next"])
-    print(texts["secret"].format(key=made.key))
+    print(texts["key_warning"].format(key=created.key))
     return 0
 
 
@@ -138,17 +142,23 @@ def _options(arguments: Sequence[str], program: str | None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog=program, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--plugins", help="names, separated by commas (all installed ones)")
-    parser.add_argument("--address", help="address of the broker, as the hosts see it (broker.url's)")
-    parser.add_argument("--port", type=int, help="port of the broker (broker.url's)")
-    parser.add_argument("--interval", type=int, metavar="SECONDS", help="between two collections (300)")
-    parser.add_argument("--id", type=int, help="number of the config (a free one)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for config.tar.xz (this one)")
-    parser.add_argument("--bits", type=int, choices=KEY_BITS, help="length of the RSA key (2048)")
     parser.add_argument(
-        "--certs", type=Path, metavar="DIR", help="folder for the private key (the settings')"
+        "--plugins", help="plugins to collect with: names, separated by commas (default: all)"
     )
-    parser.add_argument("--plugins-dir", type=Path, metavar="DIR", help="folder of plugins (the settings')")
-    parser.add_argument("--yes", action="store_true", help="do not ask whether to write")
-    parser.add_argument("--list", action="store_true", help="list the installed plugins, and make nothing")
+    parser.add_argument("--address", help="broker address, as seen from the hosts (default: from broker.url)")
+    parser.add_argument("--port", type=int, help="broker port (default: from broker.url)")
+    parser.add_argument("--interval", type=int, metavar="SECONDS", help="collection interval (default: 300)")
+    parser.add_argument("--id", type=int, help="config id (default: the next free one)")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for config.tar.xz (default: the working folder)"
+    )
+    parser.add_argument("--bits", type=int, choices=KEY_BITS, help="size of the RSA key (default: 2048)")
+    parser.add_argument(
+        "--certs", type=Path, metavar="DIR", help="folder for the private key (default: the setting certs)"
+    )
+    parser.add_argument(
+        "--plugins-dir", type=Path, metavar="DIR", help="plugins folder (default: the setting plugins)"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    parser.add_argument("--list", action="store_true", help="list the installed plugins and exit")
     return parser.parse_args(arguments)

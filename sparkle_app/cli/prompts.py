@@ -1,4 +1,4 @@
-"""Asking a person at a terminal for a config."""
+"""The prompts of ``gen-config``."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sparkle_app.collector_config.making import ARCHIVE, MAX_CONFIG_ID, is_address
+from sparkle_app.collector_config.creation import ARCHIVE, MAX_CONFIG_ID, is_address
 from sparkle_app.plugin.manifest import Manifest
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ Messages = dict[str, str]
 
 @dataclass
 class ConfigRequest:
-    """What a config is to be like."""
+    """The values of a config to create."""
 
     plugins: list[Manifest]
     address: str
@@ -26,42 +26,46 @@ class ConfigRequest:
 
 
 class InvalidAnswerError(ValueError):
-    """An answer that is none; the text says what was expected."""
+    """An invalid answer to a prompt; ``str()`` is the error message."""
 
 
-def ask(request: ConfigRequest, installed: Sequence[Manifest], certs: Path, texts: Messages) -> ConfigRequest:
-    """Ask for each wish, with the present one as default; ``certs`` has the keys whose ids are taken."""
+def prompt_all(
+    request: ConfigRequest, installed: Sequence[Manifest], certs: Path, texts: Messages
+) -> ConfigRequest:
+    """Prompt for each value, with the present one as default; ``certs`` contains the keys of the ids in use."""
     print(list_plugins(installed, texts))
-    everything = ",".join(plugin.name for plugin in request.plugins)
+    all_names = ",".join(plugin.name for plugin in request.plugins)
     return ConfigRequest(
-        plugins=_question(texts["choose"], everything, lambda text: choose(text, installed, texts)),
-        address=_question(texts["address"], request.address, lambda text: _address(text, texts)),
-        port=_question(texts["port"], str(request.port), lambda text: _number(text, texts, 1, 65535)),
-        interval=_question(texts["interval"], str(request.interval), lambda text: _number(text, texts, 1)),
-        config_id=_question(texts["id"], str(request.config_id), lambda text: _id(text, certs, texts)),
-        output=_question(texts["output"], str(request.output), lambda text: _output(text, texts)),
+        plugins=_prompt(
+            texts["choose_plugins"], all_names, lambda text: choose_plugins(text, installed, texts)
+        ),
+        address=_prompt(texts["address"], request.address, lambda text: _address(text, texts)),
+        port=_prompt(texts["port"], str(request.port), lambda text: _number(text, texts, 1, 65535)),
+        interval=_prompt(texts["interval"], str(request.interval), lambda text: _number(text, texts, 1)),
+        config_id=_prompt(texts["id"], str(request.config_id), lambda text: _id(text, certs, texts)),
+        output=_prompt(texts["output"], str(request.output), lambda text: _output(text, texts)),
     )
 
 
-def agreed(texts: Messages) -> bool:
-    """Ask whether to go on."""
+def confirm(texts: Messages) -> bool:
+    """Ask for confirmation."""
 
-    def answer(text: str) -> bool:
+    def parse(text: str) -> bool:
         word = text.casefold()
         if word in texts["yes"].split():
             return True
         if word in texts["no"].split():
             return False
-        raise InvalidAnswerError(texts["answer"].format(found=text))
+        raise InvalidAnswerError(texts["invalid_answer"].format(found=text))
 
-    return _question(texts["sure"], texts["yes"].split()[0], answer)
+    return _prompt(texts["confirm"], texts["yes"].split()[0], parse)
 
 
-def choose(text: str, installed: Sequence[Manifest], texts: Messages) -> list[Manifest]:
-    """Plugins by number (from 1) or name, separated by commas, each once.
+def choose_plugins(text: str, installed: Sequence[Manifest], texts: Messages) -> list[Manifest]:
+    """Parse a list of plugins, by number (from 1) or name, separated by commas; repetitions are ignored.
 
     Raises:
-        InvalidAnswerError: naming the one that is not there, or when there is none at all.
+        InvalidAnswerError: when a plugin is not installed, or the list is empty.
     """
     chosen: list[Manifest] = []
     names = ", ".join(plugin.name for plugin in installed)
@@ -70,22 +74,22 @@ def choose(text: str, installed: Sequence[Manifest], texts: Messages) -> list[Ma
     for part in filter(None, (part.strip() for part in text.split(","))):
         plugin = known.get(part.casefold())
         if plugin is None:
-            raise InvalidAnswerError(texts["unknown"].format(found=part, known=names))
+            raise InvalidAnswerError(texts["unknown_plugin"].format(found=part, known=names))
         if plugin not in chosen:
             chosen.append(plugin)
     if not chosen:
-        raise InvalidAnswerError(texts["unknown"].format(found=text, known=names))
+        raise InvalidAnswerError(texts["unknown_plugin"].format(found=text, known=names))
     return chosen
 
 
 def list_plugins(installed: Sequence[Manifest], texts: Messages) -> str:
-    """A line for each plugin."""
+    """The installed plugins, one line each."""
     lines = [f"  {n}. {each.name} {each.version}  {each.description}" for n, each in enumerate(installed, 1)]
     return "\n".join([texts["plugins"], *lines])
 
 
 def summary(request: ConfigRequest, key: Path, bits: int, texts: Messages) -> str:
-    """What will be written."""
+    """The files that will be written."""
     archive = texts["archive"].format(
         path=request.output / ARCHIVE,
         plugins=", ".join(plugin.name for plugin in request.plugins),
@@ -96,35 +100,35 @@ def summary(request: ConfigRequest, key: Path, bits: int, texts: Messages) -> st
     return "\n".join([texts["summary"], archive, texts["key"].format(path=key, bits=bits)])
 
 
-def _question(text: str, default: str, understand: Callable[[str], T]) -> T:
+def _prompt(text: str, default: str, parse: Callable[[str], T]) -> T:
     while True:
         answer = input(text.format(default=default)).strip() or default
         try:
-            return understand(answer)
-        except InvalidAnswerError as fault:
-            print(fault)
+            return parse(answer)
+        except InvalidAnswerError as error:
+            print(error)
 
 
 def _number(text: str, texts: Messages, min_: int = 0, max_: int = MAX_CONFIG_ID) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or not min_ <= int(text) <= max_:
-        raise InvalidAnswerError(texts["number"].format(found=text, min=min_, max=max_))
+        raise InvalidAnswerError(texts["invalid_number"].format(found=text, min=min_, max=max_))
     return int(text)
 
 
 def _id(text: str, certs: Path, texts: Messages) -> int:
     number = _number(text, texts)
     if (certs / f"rsa_key_{number}").exists():
-        raise InvalidAnswerError(texts["used"].format(path=certs / f"rsa_key_{number}"))
+        raise InvalidAnswerError(texts["key_exists"].format(path=certs / f"rsa_key_{number}"))
     return number
 
 
 def _address(text: str, texts: Messages) -> str:
     if not is_address(text):
-        raise InvalidAnswerError(texts["no_address"].format(found=text))
+        raise InvalidAnswerError(texts["invalid_address"].format(found=text))
     return text
 
 
 def _output(text: str, texts: Messages) -> Path:
     if (Path(text) / ARCHIVE).exists():
-        raise InvalidAnswerError(texts["taken"].format(path=Path(text) / ARCHIVE))
+        raise InvalidAnswerError(texts["archive_exists"].format(path=Path(text) / ARCHIVE))
     return Path(text)

@@ -1,8 +1,8 @@
-"""Making a collector's config: a key pair, and the archive config.tar.xz (docs/wire-format.md).
+"""Creates configs for collectors: a key pair, and the archive config.tar.xz (docs/wire-format.md).
 
-``gen-config`` asks for what is needed and calls :func:`make_config`; so does the demo.
+``gen-config`` and the demo call :func:`make_config`.
 """
 
-from sparkle_app.collector_config.making import MadeConfig, make_config
+from sparkle_app.collector_config.creation import ConfigFiles, make_config
 
-__all__ = ["MadeConfig", "make_config"]
+__all__ = ["ConfigFiles", "make_config"]

@@ -1,4 +1,4 @@
-"""The members of config.tar.xz."""
+"""Writes the config archive, config.tar.xz."""
 
 import io
 import tarfile
@@ -10,21 +10,21 @@ import yaml
 
 from sparkle_app.plugin.manifest import Manifest
 
-# What editors, tests and Python leave in a plugin's folder is not the host's business.
-_LEFT_OUT = {"__pycache__", "tests", "test"}
-_LEFT_OUT_ENDINGS = (".pyc", ".pyo", "~", ".orig", ".swp", ".bak")
+# Tests, and what editors and Python leave in a plugin's folder, are not needed on a host.
+_EXCLUDED_NAMES = {"__pycache__", "tests", "test"}
+_EXCLUDED_SUFFIXES = (".pyc", ".pyo", "~", ".orig", ".swp", ".bak")
 
 
 def write_archive(
     file: BinaryIO, config: dict[str, Any], public_key: bytes, plugins: Sequence[Manifest]
 ) -> None:
-    """Write the archive for a collector.
+    """Write a config archive.
 
     Arguments:
-        file: where to write it.
+        file: the archive, open for writing.
         config: content of config.yaml.
         public_key: PEM.
-        plugins: whose folders go in.
+        plugins: the plugins to include.
     """
     with tarfile.open(fileobj=file, mode="w:xz") as archive:
         _add(archive, "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
@@ -37,7 +37,11 @@ def write_archive(
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name in _LEFT_OUT or path.name.endswith(_LEFT_OUT_ENDINGS):
+        if (
+            path.name.startswith(".")
+            or path.name in _EXCLUDED_NAMES
+            or path.name.endswith(_EXCLUDED_SUFFIXES)
+        ):
             continue
         if path.is_dir():
             yield from _files(path)
@@ -46,11 +50,11 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, modified: int = 0) -> None:
-    # Owner and mode of this machine are nobody's business; root's ids are what unpacking as a user ignores.
+    # Do not reveal owner and mode on this machine; the default owner, root, is ignored unless root unpacks.
     member = tarfile.TarInfo(name)
     member.size = len(content)
-    # Python tells stale bytecode by its source's time and size: with one time for all, a host that unpacks
-    # version 1.0.1 over 1.0.0 would go on running 1.0.0.
+    # Python detects stale bytecode by the source's modification time and size: with a constant time, a host that
+    # unpacks version 1.0.1 over 1.0.0 could keep running the bytecode of 1.0.0.
     member.mtime = modified
     member.mode = 0o644
     archive.addfile(member, io.BytesIO(content))

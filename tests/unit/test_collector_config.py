@@ -11,7 +11,7 @@ import pytest
 import yaml
 from Crypto.PublicKey import RSA
 
-from sparkle_app.collector_config import MadeConfig, make_config, making
+from sparkle_app.collector_config import ConfigFiles, creation, make_config
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest, find_packages
 
@@ -19,22 +19,22 @@ PLUGINS = find_packages(Path(__file__).parents[2] / "plugins").manifests
 BY_NAME = {plugin.name: plugin for plugin in PLUGINS}
 
 
-def make(folder: Path, output: str = "out", **changes: Any) -> MadeConfig:
-    wishes: dict[str, Any] = {
+def make(folder: Path, output: str = "out", **changes: Any) -> ConfigFiles:
+    options: dict[str, Any] = {
         "address": "172.16.0.2",
         "port": 9092,
         "interval": 300,
         "output": folder / output,
         "certs": folder / "certs",
     }
-    return make_config(changes.pop("plugins", PLUGINS), **(wishes | changes))
+    return make_config(changes.pop("plugins", PLUGINS), **(options | changes))
 
 
 def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_archive_holds_what_a_collector_expects(tmp_path: Path) -> None:
+def test_the_archive_has_the_members_that_a_collector_expects(tmp_path: Path) -> None:
     made = make(tmp_path, config_id=7)
     with tarfile.open(made.archive, "r:xz") as archive:
         members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
@@ -62,13 +62,13 @@ def test_the_archive_holds_what_a_collector_expects(tmp_path: Path) -> None:
     assert modes == {0o644}
 
 
-def test_the_key_is_secret(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_private_key(tmp_path: Path) -> None:
     made = make(tmp_path)
     assert made.key.name == f"rsa_key_{made.config_id}"
     assert made.key.stat().st_mode & 0o777 == 0o600
 
 
-def test_leftovers_stay_out(tmp_path: Path) -> None:
+def test_tests_and_temporary_files_are_not_archived(tmp_path: Path) -> None:
     folder = tmp_path / "fans"
     for name in (
         "__init__.py",
@@ -87,10 +87,10 @@ def test_leftovers_stay_out(tmp_path: Path) -> None:
     assert names == ["plugins/fans/__init__.py", "plugins/fans/data/table.csv"]
 
 
-def test_a_free_id_is_chosen_by_many_at_once(tmp_path: Path) -> None:
+def test_concurrent_processes_get_different_free_ids(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "rsa_key_41").write_text("somebody else's")
-    made: list[MadeConfig] = []
+    made: list[ConfigFiles] = []
     threads = [threading.Thread(target=lambda n=n: made.append(make(tmp_path, f"out-{n}"))) for n in range(4)]
     for thread in threads:
         thread.start()
@@ -103,27 +103,30 @@ def test_a_free_id_is_chosen_by_many_at_once(tmp_path: Path) -> None:
 def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
     first = make(tmp_path, config_id=7)
     pem = first.key.read_bytes()
-    with pytest.raises(ConfigurationError, match="rsa_key_7: expected no key of that id yet, found one"):
+    with pytest.raises(
+        ConfigurationError,
+        match="rsa_key_7: expected no key with this id, found one",
+    ):
         make(tmp_path, "elsewhere", config_id=7)
     assert first.key.read_bytes() == pem
     assert files(tmp_path) == ["certs/rsa_key_7", "out/config.tar.xz"]
 
 
-def test_an_archive_that_is_there_stays_and_no_key_is_left(tmp_path: Path) -> None:
+def test_an_existing_archive_is_never_overwritten_and_no_key_is_written(tmp_path: Path) -> None:
     make(tmp_path, config_id=1)
-    with pytest.raises(ConfigurationError, match="expected no archive yet, found one"):
+    with pytest.raises(ConfigurationError, match=r"config\.tar\.xz: expected no file, found one"):
         make(tmp_path, config_id=2)
     assert files(tmp_path) == ["certs/rsa_key_1", "out/config.tar.xz"]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_failure_in_the_middle_leaves_nothing(
+def test_a_failure_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(making, "write_archive", fail)
+    monkeypatch.setattr(creation, "write_archive", fail)
     with pytest.raises((ConfigurationError, KeyboardInterrupt)):
         make(tmp_path)
     assert files(tmp_path) == []
@@ -132,13 +135,13 @@ def test_a_failure_in_the_middle_leaves_nothing(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from sparkle_app.collector_config import make_config, making
+from sparkle_app.collector_config import creation, make_config
 from sparkle_app.plugin.manifest import find_packages
 
 def kill(*_): os.kill(os.getpid(), signal.SIGKILL)
 
-# Either in the middle of packing, or when both files are whole and neither has its name.
-setattr(making, sys.argv[2], kill)
+# Either while the archive is written, or when both drafts are complete and not yet linked.
+setattr(creation, sys.argv[2], kill)
 folder = Path(sys.argv[1])
 plugins = find_packages(Path("plugins")).manifests
 make_config(plugins, address="h", port=1, interval=1, output=folder, certs=folder, config_id=7)
@@ -146,12 +149,12 @@ make_config(plugins, address="h", port=1, interval=1, output=folder, certs=folde
 
 
 @pytest.mark.parametrize("when", ["write_archive", "_publish"])
-def test_a_kill_leaves_neither_a_key_nor_an_archive(tmp_path: Path, when: str) -> None:
+def test_sigkill_leaves_neither_a_key_nor_an_archive(tmp_path: Path, when: str) -> None:
     project = Path(__file__).parents[2]
     command = [sys.executable, "-c", KILLED, str(tmp_path), when]
     assert subprocess.run(command, check=False, cwd=project, timeout=60).returncode == -signal.SIGKILL
     assert [name for name in files(tmp_path) if not name.startswith(".")] == []
-    # What is left does not stand in the way of the next attempt.
+    # The remaining drafts do not prevent the next attempt.
     made = make(tmp_path, ".", certs=tmp_path, config_id=7)
     assert made.key.exists()
     assert made.archive.exists()
@@ -176,7 +179,7 @@ make_config(plugins, address="h", port=1, interval=1, output=folder, certs=folde
 """
 
 
-def test_ctrl_c_between_the_two_names_waits_for_the_second(tmp_path: Path) -> None:
+def test_ctrl_c_between_the_two_links_waits_for_the_second(tmp_path: Path) -> None:
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
     project = Path(__file__).parents[2]
     done = subprocess.run(command, check=False, cwd=project, timeout=60, capture_output=True, text=True)
@@ -184,7 +187,7 @@ def test_ctrl_c_between_the_two_names_waits_for_the_second(tmp_path: Path) -> No
     assert files(tmp_path) == ["config.tar.xz", "rsa_key_7"]
 
 
-def test_keys_that_a_kill_left_without_a_name_are_removed_in_time(tmp_path: Path) -> None:
+def test_stale_drafts_of_keys_are_removed(tmp_path: Path) -> None:
     made = make(tmp_path)
     old, new = (made.key.parent / f".rsa_key_9.{name}" for name in ("abcdefgh", "ijklmnop"))
     for path in (old, new):
@@ -194,7 +197,7 @@ def test_keys_that_a_kill_left_without_a_name_are_removed_in_time(tmp_path: Path
     assert (old.exists(), new.exists()) == (False, True)
 
 
-def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> None:
+def test_a_new_version_of_a_plugin_does_not_run_old_bytecode(tmp_path: Path) -> None:
     host, folder = tmp_path / "host", tmp_path / "plugins" / "fans"
     folder.mkdir(parents=True)
     (folder / "__init__.py").write_text("from .manifest import VERSION")
@@ -218,12 +221,15 @@ def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"plugins": []}, "plugins: expected at least one plugin"),
         ({"address": ""}, "address: expected"),
         ({"address": "two words"}, "address: expected"),
-        ({"address": "kafka:9092"}, "address: expected a name or address without a port, found 'kafka:9092'"),
+        (
+            {"address": "kafka:9092"},
+            "address: expected a hostname or IP address without a port, found 'kafka:9092'",
+        ),
         ({"address": "http://kafka"}, "address: expected"),
         ({"address": "999.1.1.1"}, "address: expected"),
         ({"port": 0}, "port: expected 1 to 65535, found 0"),
@@ -233,10 +239,10 @@ def test_a_new_version_does_not_run_the_old_ones_bytecode(tmp_path: Path) -> Non
         ({"bits": 1024}, "bits: expected one of 2048, 3072, 4096"),
     ],
 )
-def test_a_wrong_wish_is_one_clear_line_and_writes_nothing(
-    tmp_path: Path, changes: dict[str, Any], says: str
+def test_an_invalid_option_is_one_clear_line_and_writes_nothing(
+    tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=says):
+    with pytest.raises(ConfigurationError, match=message):
         make(tmp_path, **changes)
     assert files(tmp_path) == []
 
@@ -244,12 +250,12 @@ def test_a_wrong_wish_is_one_clear_line_and_writes_nothing(
 @pytest.mark.parametrize(
     "address", ["kafka", "kafka-1.example.org", "10.0.0.1", "::1", "my_kafka", "host.docker.internal"]
 )
-def test_any_name_or_address_will_do(tmp_path: Path, address: str) -> None:
+def test_any_hostname_or_ip_address_is_accepted(tmp_path: Path, address: str) -> None:
     assert make(tmp_path, address=address).archive.exists()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(ConfigurationError, match="out: expected a folder to write to"):
+    with pytest.raises(ConfigurationError, match="out: expected a writable folder"):
         make(tmp_path)
     assert files(tmp_path) == ["out"]

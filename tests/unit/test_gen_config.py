@@ -1,4 +1,4 @@
-"""gen_config.py as people and scripts use it."""
+"""gen_config.py, interactively and in scripts."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+def test_with_options_and_yes_there_are_no_prompts(environment: dict[str, str], tmp_path: Path) -> None:
     done = run(
         environment,
         *(
@@ -56,21 +56,21 @@ def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Pat
     )
     assert done.returncode == 0
     assert done.stderr == (
-        "warning: 127.0.0.1 is this machine; collectors on other hosts cannot reach a broker there\n"
+        "warning: 127.0.0.1 is this machine; collectors on other hosts cannot reach a broker at this address\n"
     )
     assert files(tmp_path) == ["certs/rsa_key_7", "out/config.tar.xz"]
-    assert f"Made {tmp_path}/out/config.tar.xz" in done.stdout
+    assert f"Created {tmp_path}/out/config.tar.xz" in done.stdout
     assert f"Keep {tmp_path}/certs/rsa_key_7 secret and back it up" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "says"),
+    ("options", "code", "message"),
     [
-        ([], 2, "expected options, --yes among them"),
+        ([], 2, "standard input: expected a terminal, found none; use options and --yes"),
         (
             ["--plugins", "Fans", "--address", "x", "--yes"],
             2,
-            "found 'Fans'; there are: PU_Workload, Temperature",
+            "found 'Fans'; installed: PU_Workload, Temperature",
         ),
         (
             ["--plugins", "1", "--address", "x", "--port", "0", "--yes"],
@@ -78,20 +78,24 @@ def test_with_options_it_asks_nothing(environment: dict[str, str], tmp_path: Pat
             "port: expected 1 to 65535, found 0",
         ),
         (["--port", "http"], 2, "invalid int value"),
-        # An empty variable of a script is no wish for the default.
-        (["--plugins", "", "--yes"], 2, "expected a plugin's number or name, found ''"),
+        # An empty shell variable must not select the default.
+        (["--plugins", "", "--yes"], 2, "expected the number or name of an installed plugin, found ''"),
         (["--interval", "0", "--yes"], 2, "interval: expected 1 second or more, found 0"),
         (["--id", "-1", "--yes"], 2, "id: expected 0 to"),
-        (["--address", "", "--yes"], 2, "address: expected a name or address without a port, found ''"),
+        (
+            ["--address", "", "--yes"],
+            2,
+            "address: expected a hostname or IP address without a port, found ''",
+        ),
         (["--plugins-dir", "nowhere", "--yes"], 1, "nowhere: expected a folder of plugins"),
     ],
 )
-def test_a_wrong_option_is_one_clear_line(
-    environment: dict[str, str], tmp_path: Path, options: list[str], code: int, says: str
+def test_an_invalid_option_is_one_clear_line(
+    environment: dict[str, str], tmp_path: Path, options: list[str], code: int, message: str
 ) -> None:
     done = run(environment, *options)
     assert done.returncode == code
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert files(tmp_path) == []
 
@@ -103,7 +107,7 @@ def test_a_wrong_option_is_one_clear_line(
         ("[2001:db8::1]:9092", "2001:db8::1", 9092),
     ],
 )
-def test_the_settings_broker_is_the_one_that_collectors_are_given(
+def test_the_default_address_is_the_first_broker_of_the_settings(
     environment: dict[str, str], tmp_path: Path, url: str, address: str, port: int
 ) -> None:
     environment["SPARKLE_BROKER__URL"] = url
@@ -116,18 +120,18 @@ def test_the_settings_broker_is_the_one_that_collectors_are_given(
     assert (config["mq_server_address"], config["mq_server_port"]) == (address, port)
 
 
-def test_a_folder_that_was_made_for_nothing_is_removed_again(
+def test_folders_created_before_an_error_are_removed_again(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "rsa_key_7").write_text("somebody else's")
     done = run(environment, "--id", "7", "--output", str(tmp_path / "new" / "out"), "--yes")
     assert done.returncode == 1
-    assert "rsa_key_7: expected no key of that id yet, found one" in done.stderr
+    assert "rsa_key_7: expected no key with this id, found one, which is never overwritten" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["certs"]
 
 
-def test_folders_can_be_given(environment: dict[str, str], tmp_path: Path) -> None:
+def test_options_override_the_folders_of_the_settings(environment: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "fans"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
@@ -144,7 +148,9 @@ def test_folders_can_be_given(environment: dict[str, str], tmp_path: Path) -> No
         assert "plugins/fans/manifest.py" in archive.getnames()
 
 
-def test_a_broken_plugin_is_refused_by_name(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_broken_plugin_is_reported_and_cannot_be_chosen(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     for name, manifest in (("fans", 'NAME = "Fans"\nVERSION = "1"\nAUTHOR = "me"\n'), ("broken", "1 / 0")):
         (tmp_path / "mine" / name).mkdir(parents=True)
         (tmp_path / "mine" / name / "__init__.py").touch()
@@ -152,32 +158,32 @@ def test_a_broken_plugin_is_refused_by_name(environment: dict[str, str], tmp_pat
     environment["SPARKLE_PLUGINS"] = str(tmp_path / "mine")
     done = run(environment, "--plugins", "broken", "--output", str(tmp_path / "out"), "--yes")
     assert done.returncode == 2
-    fault, answer = done.stderr.splitlines()
-    assert fault.startswith("plugin broken (")
-    assert "ZeroDivisionError" in fault
-    assert answer == "expected a plugin's number or name, found 'broken'; there are: Fans"
+    broken, message = done.stderr.splitlines()
+    assert broken.startswith("plugin broken (")
+    assert "ZeroDivisionError" in broken
+    assert message == "expected the number or name of an installed plugin, found 'broken'; installed: Fans"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_terminal_without_the_letters_is_no_fault(environment: dict[str, str]) -> None:
+def test_characters_that_the_terminal_cannot_encode_are_replaced(environment: dict[str, str]) -> None:
     del environment["PYTHONUTF8"]
     done = run({**environment, "PYTHONIOENCODING": "ascii", "LANG": "ru_RU"}, "--list")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Temperature 1.0.0  Temperatures of the machine's sensors and GPUs, in ?C" in done.stdout
 
 
-def test_one_option_is_enough_not_to_be_asked(environment: dict[str, str], tmp_path: Path) -> None:
+def test_with_any_option_there_is_only_the_confirmation(environment: dict[str, str], tmp_path: Path) -> None:
     terminal = pexpect.spawn(
         COMMAND[0], [*COMMAND[1:], "--id", "0"], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
-    assert terminal.expect([r"Write it\? ", r"Plugins, by number"]) == 0
+    assert terminal.expect([r"Continue\? ", r"Plugins, by number"]) == 0
     terminal.sendline("n")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert files(tmp_path) == []
 
 
-def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+def test_without_options_it_prompts_for_each_value(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     (tmp_path / "certs" / "rsa_key_7").write_text("somebody else's")
     terminal = pexpect.spawn(
@@ -186,28 +192,28 @@ def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> N
     terminal.expect(r"1\. PU_Workload 1\.0\.0  Load")
     terminal.expect(r"Plugins, by number or name.*\[PU_Workload,Temperature\]: ")
     terminal.sendline(",")
-    terminal.expect("expected a plugin's number or name, found ','")
+    terminal.expect("expected the number or name of an installed plugin, found ','")
     terminal.sendline("3")
-    terminal.expect("expected a plugin's number or name, found '3'")
+    terminal.expect("expected the number or name of an installed plugin, found '3'")
     terminal.sendline("2")
-    terminal.expect(r"Address of the broker.*\[127\.0\.0\.1\]: ")
+    terminal.expect(r"Broker address.*\[127\.0\.0\.1\]: ")
     terminal.sendline("kafka.example.org:9092")
-    terminal.expect("expected a name or address without a port, found 'kafka.example.org:9092'")
+    terminal.expect("expected a hostname or IP address without a port, found 'kafka.example.org:9092'")
     terminal.sendline("kafka.example.org")
-    terminal.expect(r"Port of the broker \[9092\]: ")
+    terminal.expect(r"Broker port \[9092\]: ")
     terminal.sendline("many")
     terminal.expect("expected a whole number from 1 to 65535, found 'many'")
     terminal.sendline("")
-    terminal.expect(r"Seconds between two collections \[300\]: ")
+    terminal.expect(r"Collection interval in seconds \[300\]: ")
     terminal.sendline("60")
-    terminal.expect(r"Number \(id\) of this config \[8\]: ")
+    terminal.expect(r"Config id \[8\]: ")
     terminal.sendline("7")
-    terminal.expect("rsa_key_7 is there already and is never overwritten: choose another number")
+    terminal.expect("rsa_key_7 already exists and is never overwritten: choose another id")
     terminal.sendline("12")
     terminal.expect(r"Folder for config.tar.xz \[\.\]: ")
     terminal.sendline("")
-    terminal.expect("collects Temperature every 60 s, sends to kafka.example.org:9092")
-    terminal.expect(r"Write it\? \[Y/n\]: ")
+    terminal.expect("plugins Temperature, interval 60 s, broker kafka.example.org:9092")
+    terminal.expect(r"Continue\? \[Y/n\]: ")
     terminal.sendline("y")
     terminal.expect("Next: copy it into the collector's folder")
     terminal.expect(pexpect.EOF)
@@ -217,16 +223,23 @@ def test_it_asks_at_a_terminal(environment: dict[str, str], tmp_path: Path) -> N
     assert (tmp_path / "certs" / "rsa_key_7").read_text() == "somebody else's"
 
 
-def test_it_speaks_russian_where_the_locale_does(environment: dict[str, str], tmp_path: Path) -> None:
+def test_with_a_russian_locale_the_messages_are_russian(environment: dict[str, str], tmp_path: Path) -> None:
     environment["LANG"] = "ru_RU.UTF-8"
     terminal = pexpect.spawn(
         COMMAND[0], COMMAND[1:], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
-    for question in ("Плагины: номера", "Адрес брокера", "Порт брокера", "Секунд между", "Номер", "Папка"):
-        terminal.expect(question)
+    for prompt in (
+        "Плагины, номера",
+        "Адрес брокера",
+        "Порт брокера",
+        "Интервал сбора",
+        "Номер конфигурации",
+        "Каталог",
+    ):
+        terminal.expect(prompt)
         terminal.sendline("")
-    terminal.expect("Будет записано:")
-    terminal.expect("Записать")
+    terminal.expect("Будут записаны файлы:")
+    terminal.expect("Продолжить")
     terminal.sendline("н")
     terminal.expect("Ничего не записано")
     terminal.expect(pexpect.EOF)
@@ -236,13 +249,13 @@ def test_it_speaks_russian_where_the_locale_does(environment: dict[str, str], tm
 
 
 @pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_leaves_nothing(
+def test_ctrl_c_and_signals_leave_no_files(
     environment: dict[str, str], tmp_path: Path, how: signal.Signals | None
 ) -> None:
     terminal = pexpect.spawn(
         COMMAND[0], COMMAND[1:], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
-    terminal.expect("Address of the broker|Plugins, by number")
+    terminal.expect("Broker address|Plugins, by number")
     if how is None:
         terminal.sendintr()
     else:

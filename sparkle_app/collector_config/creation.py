@@ -1,4 +1,4 @@
-"""A new config: its key pair and its archive, both or neither."""
+"""Creates the files of a config, key pair and archive: both or neither."""
 
 import io
 import ipaddress
@@ -21,22 +21,22 @@ from sparkle_app.plugin.manifest import Manifest
 ARCHIVE = "config.tar.xz"
 KEY_BITS = (2048, 3072, 4096)
 MAX_CONFIG_ID = 2**31 - 1
-_DRAFT_SECONDS = 3600
+_STALE_SECONDS = 3600
 
 
 class InvalidOptionError(ConfigurationError):
-    """What was asked for can be nowhere."""
+    """An option has an invalid value."""
 
 
 @dataclass(frozen=True)
-class MadeConfig:
-    """What was made."""
+class ConfigFiles:
+    """The files of a new config."""
 
     config_id: int
     archive: Path
     """For the collector's folder."""
     key: Path
-    """The private key, which stays."""
+    """The private key, which stays on this machine."""
 
 
 def make_config(
@@ -49,69 +49,69 @@ def make_config(
     certs: Path,
     config_id: int | None = None,
     bits: int = 2048,
-) -> MadeConfig:
-    """Make a key pair and the archive for the collectors that are to use it.
+) -> ConfigFiles:
+    """Create a key pair, and the config archive with its public key.
 
     Arguments:
-        plugins: what the collectors are to collect.
-        address: the broker's address, as the hosts see it.
+        plugins: the plugins that the collectors run.
+        address: the broker's address, as seen from the hosts.
         port: the broker's port.
         interval: seconds between two collections.
         output: folder for config.tar.xz.
         certs: folder for the private key rsa_key_<id>.
-        config_id: unique; a free one if left out.
-        bits: length of the RSA key.
+        config_id: unique; None: the next free id.
+        bits: size of the RSA key.
 
     Raises:
-        InvalidOptionError: when an argument is out of bounds.
-        ConfigurationError: when something else cannot be as asked; then neither the key nor the archive was made.
+        InvalidOptionError: when an argument is out of range.
+        ConfigurationError: when a file exists or cannot be written; then no file was written.
     """
     _check(plugins, address, port, interval, config_id, bits)
     with _folders({output: 0o777, certs: 0o700}):
-        _remove_old_drafts(certs)
+        _remove_stale_drafts(certs)
         pair = RSA.generate(bits)
         while True:
-            chosen = free_id(certs) if config_id is None else config_id
-            made = MadeConfig(chosen, output / ARCHIVE, certs / f"rsa_key_{chosen}")
+            number = free_id(certs) if config_id is None else config_id
+            files = ConfigFiles(number, output / ARCHIVE, certs / f"rsa_key_{number}")
             config = {
-                "id": chosen,
+                "id": number,
                 "mq_server_address": address,
                 "mq_server_port": port,
                 "send_data_interval": interval,
                 "also_store_local": True,
                 "required_plugins": [plugin.name for plugin in plugins],
             }
-            packed = io.BytesIO()
-            write_archive(packed, config, pair.public_key().export_key(), plugins)
+            content = io.BytesIO()
+            write_archive(content, config, pair.public_key().export_key(), plugins)
             with (
-                _draft(made.key, 0o600, pair.export_key()) as key,
-                _draft(made.archive, 0o644, packed.getvalue()) as archive,
+                _draft(files.key, 0o600, pair.export_key()) as key,
+                _draft(files.archive, 0o644, content.getvalue()) as archive,
             ):
-                if _publish(made, key, archive):
-                    return made
-            # Somebody took the free id in the meantime: take the next. One that was asked for is not ours to change.
+                if _publish(files, key, archive):
+                    return files
+            # Another process has taken the free id meanwhile: try the next one. A requested id is never changed.
             if config_id is not None:
                 raise ConfigurationError(
-                    str(made.key),
-                    expected="no key of that id yet",
+                    str(files.key),
+                    expected="no key with this id",
                     found="one, which is never overwritten",
                     hint="choose another id",
                 )
 
 
 def free_id(certs: Path) -> int:
-    """The id after the highest that a private key in ``certs`` has."""
+    """The next free config id: one more than the highest id of a private key in ``certs``."""
     names = [re.fullmatch(r"rsa_key_(\d+)", path.name) for path in certs.glob("rsa_key_*")]
     return max((int(match[1]) for match in names if match), default=0) + 1
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is a host's name or an IP address, and nothing besides (no scheme, no port)."""
+    """Whether a text is a hostname or an IP address, without scheme and port."""
     try:
         ipaddress.ip_address(text)
         return True
     except ValueError:
-        # What looks like an IPv4 address and is none is no name either.
+        # Digits and dots that are not an IPv4 address are not a hostname either.
         name = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
         return bool(re.fullmatch(rf"{name}(\.{name})*\.?", text)) and not re.fullmatch(r"[0-9.]+", text)
 
@@ -121,42 +121,42 @@ def _check(
 ) -> None:
     rules = [
         ("plugins", bool(plugins), "at least one plugin", "none"),
-        ("address", is_address(address), "a name or address without a port", repr(address)),
+        ("address", is_address(address), "a hostname or IP address without a port", repr(address)),
         ("port", 1 <= port <= 65535, "1 to 65535", port),
         ("interval", interval >= 1, "1 second or more", interval),
         ("id", config_id is None or 0 <= config_id <= MAX_CONFIG_ID, f"0 to {MAX_CONFIG_ID}", config_id),
         ("bits", bits in KEY_BITS, f"one of {', '.join(map(str, KEY_BITS))}", bits),
     ]
-    for name, right, expected, found in rules:
-        if not right:
+    for name, valid, expected, found in rules:
+        if not valid:
             raise InvalidOptionError(name, expected=expected, found=str(found), hint="nothing was written")
 
 
 @contextmanager
 def _folders(modes: dict[Path, int]) -> Iterator[None]:
-    """Folders to write to, made where they are not there; those that were made for nothing are removed again."""
-    made: list[Path] = []
+    """Create missing folders; if the context fails, remove them again."""
+    created: list[Path] = []
     try:
         for folder, mode in modes.items():
-            made += [each for each in (folder, *folder.parents) if not each.exists()]
+            created += [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True, mode=mode)
         yield
     except BaseException as error:
-        for each in sorted(made, key=lambda path: len(path.parts), reverse=True):
-            # Somebody else may have put something there.
+        for each in sorted(created, key=lambda path: len(path.parts), reverse=True):
+            # Another process may have written a file there.
             with suppress(OSError):
                 each.rmdir()
         if not isinstance(error, OSError):
             raise
         raise ConfigurationError(
-            str(error.filename or folder), expected="a folder to write to", found=error.strerror or str(error),
-            hint="choose another, or change its permissions",
+            str(error.filename or folder), expected="a writable folder", found=error.strerror or str(error),
+            hint="choose another folder, or change its permissions",
         ) from error  # fmt: skip
 
 
 @contextmanager
 def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
-    """A file beside ``path``, whole and on the disk, for as long as the context lasts."""
+    """A temporary file next to ``path``, complete and flushed to disk; it is removed when the context ends."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -169,36 +169,36 @@ def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
         os.unlink(name)
 
 
-def _publish(made: MadeConfig, key: Path, archive: Path) -> bool:
-    """Give both drafts their names, with nothing slow in between; False where the key's name is taken.
+def _publish(files: ConfigFiles, key: Path, archive: Path) -> bool:
+    """Link both drafts to their final names, with nothing slow in between; False if the key exists.
 
-    Links and not renames, which would overwrite. The key comes first: an archive without its key would be
-    readings that nobody can ever read.
+    Unlike a rename, a link never overwrites a file. The key comes first: an archive without its key would make
+    collectors send readings that cannot be decrypted.
     """
-    with _no_signals():
+    with _signals_blocked():
         try:
-            os.link(key, made.key)
+            os.link(key, files.key)
         except FileExistsError:
             return False
         try:
-            os.link(archive, made.archive)
+            os.link(archive, files.archive)
         except OSError as error:
-            # A key without an archive is of no use to anybody, and would take up its id.
-            made.key.unlink()
+            # A key without an archive is useless, and would occupy its id.
+            files.key.unlink()
             if not isinstance(error, FileExistsError):
                 raise
             raise ConfigurationError(
-                str(made.archive),
-                expected="no archive yet",
-                found="one",
+                str(files.archive),
+                expected="no file",
+                found="one, which is never overwritten",
                 hint="move it, or choose another output folder",
             ) from error
     return True
 
 
 @contextmanager
-def _no_signals() -> Iterator[None]:
-    """Ctrl-C and the like wait; a kill -9 between two links leaves a key that nothing was encrypted for."""
+def _signals_blocked() -> Iterator[None]:
+    """Delay Ctrl-C and similar signals. A SIGKILL between the two links leaves a key that nothing uses."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield
@@ -206,9 +206,9 @@ def _no_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _remove_old_drafts(folder: Path) -> None:
-    """What a kill left: whole keys among them. Those of somebody who is at work now are younger."""
+def _remove_stale_drafts(folder: Path) -> None:
+    """Remove drafts of killed processes, which may be complete private keys; those of running processes are younger."""
     for draft in folder.glob(f".rsa_key_*.{'?' * 8}"):
         with suppress(FileNotFoundError):
-            if draft.stat().st_mtime < time.time() - _DRAFT_SECONDS:
+            if draft.stat().st_mtime < time.time() - _STALE_SECONDS:
                 draft.unlink()
