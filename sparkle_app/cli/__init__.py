@@ -2,10 +2,10 @@
 
 
 def add_commands() -> None:
-    """Make the commands known to Faust's command line."""
+    """Add the handler's commands to Faust's command line."""
     from faust.cli.base import cli
 
-    # Their classes make themselves known.
+    # Faust registers a command when its class is defined.
     from sparkle_app.cli import check, dead_letters, gen_config, rebuild, replay, verify  # noqa: F401
 
     cli.add_command(gen_config.command)

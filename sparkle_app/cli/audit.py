@@ -1,4 +1,4 @@
-"""What ``verify`` and ``rebuild`` share: which aggregates are meant, and the way through them."""
+"""Base of ``verify`` and ``rebuild``: selection of aggregates, iteration and database errors."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -18,28 +18,35 @@ from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.errors import server_message, transient_error
 
 SCOPE: list[Any] = [
-    option("--plugin", help="only this plugin's"),
-    option("--host", help="only this host's"),
-    option("--since", type=Instant(), help="of this time or later, such as 2026-11-23T12:00:00Z"),
-    option("--until", type=Instant(), help="before this time; buckets that a time lies in are taken whole"),
+    option("--plugin", help="only aggregates of this plugin"),
+    option("--host", help="only aggregates of this host"),
+    option("--since", type=Instant(), help="start of the time range, such as 2026-11-23T12:00:00Z"),
+    option(
+        "--until",
+        type=Instant(),
+        help="end of the time range, exclusive; a bucket that is partly in the range is included as a whole",
+    ),
 ]
 
 
 class AuditCommand(SparkleCommand):
-    """A command that goes through the aggregates of some plugins."""
+    """A command that compares aggregates with stored readings."""
 
     abstract = True
 
     def auditors(self, plugin: str | None, host: str | None) -> dict[str, Auditor]:
-        """An auditor for each plugin that is meant.
+        """An auditor for each selected plugin, by NAME.
 
         Raises:
-            UsageError: when there is no such plugin, or none of them knows the host.
+            UsageError: when the plugin is not installed, or no selected plugin has data of the host.
         """
         installed = self.handler.plugins.installed
         if plugin is not None and plugin not in installed:
             raise UsageError(
-                "--plugin", expected=f"one of {', '.join(installed)}", found=plugin, hint="see check"
+                "--plugin",
+                expected=f"one of {', '.join(installed)}",
+                found=plugin,
+                hint="run check to see why a plugin is not installed",
             )
         bucket_size = self.handler.settings.aggregates.bucket_seconds
         engine = make_engine(database_url(self.handler.settings), for_command=True)
@@ -53,17 +60,17 @@ class AuditCommand(SparkleCommand):
                 "--host",
                 expected=f"a host with readings of {' or '.join(auditors)}",
                 found=host,
-                hint="spell it as the host does",
+                hint="use the hostname that its records carry",
             )
         return auditors
 
     def results(
         self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
     ) -> Iterator[PageResult]:
-        """What is found, page by page, with progress.
+        """Compare page by page, with a progress bar.
 
         Raises:
-            UsageError: when the time ends before it begins.
+            UsageError: when the time range is empty.
         """
         start = EARLIEST if since is None else since
         end = LATEST if until is None else until
@@ -72,7 +79,7 @@ class AuditCommand(SparkleCommand):
                 "--until",
                 expected=f"a time after --since, {rfc3339(start)}",
                 found=rfc3339(end),
-                hint="exchange them, or leave one out",
+                hint="swap the two options, or omit one",
             )
         hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
@@ -81,39 +88,42 @@ class AuditCommand(SparkleCommand):
                 progress.update(result.readings)
 
     def say(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """A line to standard output. Where nobody reads it any more the work goes on, and gives its exit code."""
+        """Write a line to standard output. If the reader has closed it, the command still completes."""
         with suppress(OutputClosedError):
             super().say(message, *args, **kwargs)
 
     def in_database(self, work: Callable[[], int]) -> int:
-        """Do the command's work; what is wrong with the database is one clear line.
+        """Run a function that uses the database, and return its exit code.
 
-        Not in a thread: Ctrl-C ends it here, wherever it is, and what was not committed is not done.
+        It runs in the main thread, so that Ctrl-C interrupts it at once; the open transaction is rolled back.
+
+        Raises:
+            ConfigurationError: when the database does not respond or reports an error.
         """
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            # asyncio's own would only ask the event loop, which waits for this work.
+            # The handler of asyncio would only notify the event loop, which this function blocks.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return work()
         except SQLAlchemyError as error:
             url = database_url(self.handler.settings).render_as_string()
-            if said := server_message(error):
+            if message := server_message(error):
                 raise ConfigurationError(
                     "database",
-                    expected=f"{url} to do as it is asked",
-                    found=" ".join(said.split()),
-                    hint="mend that and run it again; a worker makes tables that are missing",
+                    expected=f"{url} to execute the statement",
+                    found=" ".join(message.split()),
+                    hint="fix this and run the command again; a worker creates missing tables",
                 ) from error
             raise ConfigurationError(
                 "database.url",
-                expected=f"an answer of {url}",
+                expected=f"a response from {url}",
                 found=str(transient_error(error)),
                 hint="start it, or correct the setting",
             ) from error
 
 
 def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
-    """A difference for a script."""
+    """A difference as fields of the JSON output."""
     hostname, start, metric = difference.key
     return {
         "plugin": plugin,
@@ -126,17 +136,17 @@ def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
 
 
 def as_line(plugin: str, difference: Difference) -> str:
-    """A difference for a person."""
+    """A difference as a line of text."""
     hostname, start, metric = difference.key
 
-    def words(statistics: Statistics | None) -> str:
+    def describe(statistics: Statistics | None) -> str:
         if not statistics:
-            return "nothing"
+            return "none"
         s = statistics
         return f"count {s.count} sum {s.sum:g} min {s.minimum:g} max {s.maximum:g} last {s.last:g}"
 
-    place = f"{plugin} {hostname!r} {metric!r} {rfc3339(start)}"
-    return f"{place}: stored {words(difference.stored)}; raw rows give {words(difference.computed)}"
+    aggregate = f"{plugin} {hostname!r} {metric!r} {rfc3339(start)}"
+    return f"{aggregate}: stored {describe(difference.stored)}; computed {describe(difference.computed)}"
 
 
 def _statistics(statistics: Statistics | None) -> dict[str, Any] | None:

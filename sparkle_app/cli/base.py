@@ -1,4 +1,4 @@
-"""What all commands share: exit codes (0 done, 1 found something wrong, 2 wrong usage) and one line for a fault."""
+"""Base of all commands: exit codes (0 success, 1 error or difference found, 2 usage error), errors as one line."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from sparkle_app.worker.application import SparkleApp
 
 
 class Instant(click.ParamType):
-    """A time with its offset from UTC, or a date, as over HTTP. Its value is microseconds since the epoch."""
+    """A time with an offset from UTC, or a date, as in the HTTP API; the value is microseconds since the epoch."""
 
     name = "time"
 
@@ -31,32 +31,37 @@ class Instant(click.ParamType):
             self.fail(f"expected {error}, found {value!r}", param, ctx)
 
 
-JSON = option("--json", "as_json", is_flag=True, help="for a script")
+JSON = option("--json", "as_json", is_flag=True, help="JSON output, for scripts")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 reading``, ``2 readings``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class UsageError(ConfigurationError):
-    """An option names what there is not."""
+    """An option has a value that does not exist or contradicts another option."""
 
 
 class OutputClosedError(Exception):
-    """Who reads the output, such as head, has seen enough. No OSError: neither database nor broker is at fault."""
+    """The reader of the output, such as ``head``, closed it. Not an OSError, which ``broker_errors`` would catch."""
 
 
 class SparkleCommand(AppCommand):
     """A command whose ``run`` returns the exit code."""
 
+    # Faust registers the subclasses of a command that are not abstract.
     abstract: ClassVar[bool] = True
-    # Faust knows whether its classes are commands by this.
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run to the end, without Faust's worker around it."""
-        # What goes wrong with the broker is said by the command itself.
+        """Run the command without starting a Faust worker, then exit."""
+        # The command itself reports errors of the broker, in one line.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         try:
             code = asyncio.run(self.run(*self.args, **self.kwargs))
-        except ConfigurationError as fault:
-            print(fault, file=sys.stderr)
-            code = 2 if isinstance(fault, UsageError) else 1
+        except ConfigurationError as error:
+            print(error, file=sys.stderr)
+            code = 2 if isinstance(error, UsageError) else 1
         except OutputClosedError:
             code = 0
         except KeyboardInterrupt:
@@ -64,24 +69,24 @@ class SparkleCommand(AppCommand):
         sys.exit(code)
 
     def say(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """A line to standard output.
+        """Write a line to standard output.
 
         Raises:
-            OutputClosedError: when nobody reads it any more.
+            OutputClosedError: when the reader has closed it.
         """
         try:
             super().say(message, *args, **kwargs)
         except BrokenPipeError as error:
-            # Python would complain once more at exit.
+            # Otherwise Python flushes standard output at exit and reports the same error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise OutputClosedError from error
 
     @asynccontextmanager
-    async def broker(self) -> AsyncIterator[None]:
-        """Around what talks to the broker.
+    async def broker_errors(self) -> AsyncIterator[None]:
+        """A context that turns errors of the broker into ConfigurationError.
 
         Raises:
-            ConfigurationError: when it does not answer.
+            ConfigurationError: when the broker does not respond or rejects a request.
         """
         broker = self.handler.settings.broker
         try:
@@ -95,24 +100,24 @@ class SparkleCommand(AppCommand):
             ) from error
 
     @staticmethod
-    def progress(length: int, what: str) -> Any:
-        """A bar on a terminal, nothing in a pipe; a context whose ``update(n)`` moves it on."""
+    def progress(length: int, label: str) -> Any:
+        """A progress bar on a terminal, nothing in a pipe; a context manager with ``update(n)``."""
         return click.progressbar(
-            length=length, label=what, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
+            length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
         )
 
     @staticmethod
     def note(text: str) -> None:
-        """What is going on, for a person: a line on a terminal, nothing in a pipe."""
+        """Write a line about progress to standard error if it is a terminal."""
         if sys.stderr.isatty():
             print(text, file=sys.stderr)
 
     @staticmethod
-    def fault(text: str) -> None:
-        """One line to standard error."""
+    def error(text: str) -> None:
+        """Write a line to standard error."""
         print(text, file=sys.stderr)
 
     @property
     def handler(self) -> SparkleApp:
-        """The app with its parts."""
+        """The application, with its type."""
         return cast(SparkleApp, self.app)

@@ -1,4 +1,4 @@
-"""``faust -A sparkle_app check``: is everything there that a worker needs?"""
+"""``faust -A sparkle_app check``: checks everything that a worker needs before it starts."""
 
 import asyncio
 import errno
@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app.cli.base import JSON, SparkleCommand
+from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.config.settings import database_url, masked
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics
@@ -21,11 +21,11 @@ from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.startup import check_data_folder
 
-_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 
 
 class CheckResult(msgspec.Struct, omit_defaults=True):
-    """One line of the report; the parts of a fault as well, for a script."""
+    """One line of the report; an error also as separate fields, for the JSON output."""
 
     what: str
     ok: bool
@@ -36,15 +36,16 @@ class CheckResult(msgspec.Struct, omit_defaults=True):
     hint: str | None = None
 
     @classmethod
-    def of(cls, what: str, fault: ConfigurationError) -> "CheckResult":
-        """What a fault says."""
-        return cls(what, False, str(fault), fault.where, fault.expected, fault.found, fault.hint)
+    def of(cls, what: str, error: ConfigurationError) -> "CheckResult":
+        """The result of a failed check."""
+        return cls(what, False, str(error), error.where, error.expected, error.found, error.hint)
 
 
 class check(SparkleCommand):
-    """Check settings, plugins, keys, web address, database and broker; exit code 1 when one of them is at fault.
+    """Check everything that a worker needs to start.
 
-    It changes nothing.
+    These are settings, plugins, keys, data folder, web address, database and broker. The exit code is 1 if a check
+    fails. The command changes nothing.
 
     Example: faust -A sparkle_app check
     """
@@ -52,7 +53,7 @@ class check(SparkleCommand):
     options = [JSON]  # noqa: RUF012 - as Faust declares it
 
     async def run(self, as_json: bool) -> int:
-        """Print a line for each part."""
+        """Print the result of each check."""
         results = [
             *self._settings(),
             *self._plugins(),
@@ -66,7 +67,7 @@ class check(SparkleCommand):
             self.say(msgspec.json.encode(results).decode())
         else:
             for result in results:
-                self.say(f"{'ok   ' if result.ok else 'FAULT'} {result.what}: {result.text}")
+                self.say(f"{'ok   ' if result.ok else 'ERROR'} {result.what}: {result.text}")
         return 0 if all(result.ok for result in results) else 1
 
     def _settings(self) -> Iterator[CheckResult]:
@@ -85,8 +86,8 @@ class check(SparkleCommand):
             )
         for warning in plugins.warnings:
             yield CheckResult("plugin", True, f"warning: {warning}")
-        for fault in plugins.faults:
-            yield CheckResult.of("plugin", fault)
+        for error in plugins.faults:
+            yield CheckResult.of("plugin", error)
         if not plugins.installed and not plugins.faults:
             yield CheckResult.of("plugin", no_plugins(self.handler.settings.plugins))
 
@@ -94,14 +95,17 @@ class check(SparkleCommand):
         yield _checked(
             "keys",
             lambda: (
-                f"{len(Keyring(self.handler.settings.certs))} private keys in {self.handler.settings.certs}"
+                f"{counted(len(Keyring(self.handler.settings.certs)), 'private key')}"
+                f" in {self.handler.settings.certs}"
             ),
         )
         path = self.handler.settings.certs / INTERNAL_KEY_FILE
         if path.exists():
             yield _checked("internal key", lambda: f"{path}, {len(internal_key(path.parent))} bytes")
         else:
-            yield CheckResult("internal key", True, f"the first worker will make {path}")
+            yield CheckResult(
+                "internal key", True, f"{path} does not exist yet; the first worker will create it"
+            )
 
     def _data(self) -> str:
         check_data_folder(self.handler.settings.data)
@@ -111,12 +115,12 @@ class check(SparkleCommand):
         address = str(self.handler.conf.canonical_url)
         try:
             check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
-        except ConfigurationError as fault:
-            # A worker that runs already is no fault.
-            if isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE:
-                told = f"{address} is in use: if not by a worker of yours, set web.port"
-                return CheckResult("web", True, told)
-            return CheckResult.of("web", fault)
+        except ConfigurationError as error:
+            # A worker that is already running is no error.
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
+                text = f"{address} is in use; if not by a running worker, set web.port to another port"
+                return CheckResult("web", True, text)
+            return CheckResult.of("web", error)
         return CheckResult("web", True, address)
 
     async def _database(self) -> CheckResult:
@@ -125,7 +129,7 @@ class check(SparkleCommand):
         def connect() -> str:
             url = database_url(handler.settings)
             if can_be_created(url):
-                return f"{url} is not there yet; the first worker will make it"
+                return f"{url} does not exist yet; the first worker will create it"
             try:
                 with read_transaction(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
@@ -146,27 +150,31 @@ class check(SparkleCommand):
             try:
                 bucket_size = settings.aggregates.bucket_seconds
                 specs = self.handler.plugins.topic_specs(settings.app_id, bucket_size)
-                looking = check_topics(settings.broker, specs)
-                number, missing = await asyncio.wait_for(looking, _SECONDS)
+                number, missing = await asyncio.wait_for(
+                    check_topics(settings.broker, specs), _TIMEOUT_SECONDS
+                )
             except TimeoutError as error:
-                found = await explain_failure(settings.broker, error) or f"no answer within {_SECONDS} s"
+                found = (
+                    await explain_failure(settings.broker, error)
+                    or f"no response within {_TIMEOUT_SECONDS} s"
+                )
                 raise TransientError(found) from error
-        except TransientError as fault:
-            unreachable = ConfigurationError(
+        except TransientError as error:
+            unavailable = ConfigurationError(
                 "broker.url",
                 expected=f"a broker at {settings.broker.url}",
-                found=str(fault),
+                found=str(error),
                 hint="start it, or correct the setting",
             )
-            return CheckResult.of("broker", unreachable)
-        except ConfigurationError as fault:
-            return CheckResult.of("broker", fault)
-        told = f"; the first worker will create {', '.join(missing)}" if missing else ""
-        return CheckResult("broker", True, f"{settings.broker.url}, {number} topics{told}")
+            return CheckResult.of("broker", unavailable)
+        except ConfigurationError as error:
+            return CheckResult.of("broker", error)
+        to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
+        return CheckResult("broker", True, f"{settings.broker.url}, {counted(number, 'topic')}{to_create}")
 
 
-def _checked(what: str, examine: Callable[[], str]) -> CheckResult:
+def _checked(what: str, check: Callable[[], str]) -> CheckResult:
     try:
-        return CheckResult(what, True, examine())
-    except ConfigurationError as fault:
-        return CheckResult.of(what, fault)
+        return CheckResult(what, True, check())
+    except ConfigurationError as error:
+        return CheckResult.of(what, error)

@@ -1,4 +1,4 @@
-"""What the commands about dead reader share: which reader are meant."""
+"""Selection of dead letters, for ``dead-letters`` and ``replay``."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,20 +12,22 @@ from sparkle_app.dead_letters.reader import DeadLetterReader
 from sparkle_app.model.errors import Reason
 
 FILTERS = [
+    option("--reason", type=click.Choice([reason.value for reason in Reason]), help="only with this reason"),
+    option("--config", "config_id", type=int, help="only records with this config_id"),
+    option("--host", help="only records with this hostname"),
+    option("--topic", help="only records of this topic"),
     option(
-        "--reason", type=click.Choice([reason.value for reason in Reason]), help="refused for this reason"
+        "--since",
+        type=Instant(),
+        help="only records received at this time or later, such as 2026-11-23T12:00:00Z",
     ),
-    option("--config", "config_id", type=int, help="with this config_id"),
-    option("--host", help="with this hostname"),
-    option("--topic", help="from this topic"),
-    option("--since", type=Instant(), help="received at this time or later, such as 2026-11-23T12:00:00Z"),
-    option("--until", type=Instant(), help="received before this time"),
+    option("--until", type=Instant(), help="only records received before this time"),
 ]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which reader are meant; None stands for any."""
+    """Which dead letters are selected; None: any value."""
 
     reason: str | None = None
     config_id: int | None = None
@@ -35,7 +37,7 @@ class Filter:
     until: int | None = None
 
     def matches(self, dead_letter: DeadLetter) -> bool:
-        """Whether a dead_letter is meant."""
+        """Whether a dead letter is selected."""
         record = dead_letter.record
         return (
             self.reason in (None, dead_letter.reason.value)
@@ -47,9 +49,9 @@ class Filter:
         )
 
 
-async def matching(reader: DeadLetterReader, wanted: Filter) -> AsyncIterator[tuple[bytes, DeadLetter]]:
-    """Key and dead_letter of those that are meant, and neither replaced nor withdrawn."""
+async def matching(reader: DeadLetterReader, selected: Filter) -> AsyncIterator[tuple[bytes, DeadLetter]]:
+    """The selected dead letters with their keys: each the latest of its key and not deleted by a tombstone."""
     current = await reader.current()
     async for position, key, dead_letter in reader.messages():
-        if dead_letter and current.get(key) == position and wanted.matches(dead_letter):
+        if dead_letter and current.get(key) == position and selected.matches(dead_letter):
             yield key, dead_letter

@@ -1,18 +1,19 @@
-"""``faust -A sparkle_app rebuild``: aggregates in SQL made anew from the raw rows where they differ."""
+"""``faust -A sparkle_app rebuild``: recomputes aggregates that differ from the stored readings."""
 
 from typing import Any
 
 import msgspec
 
 from sparkle_app.cli.audit import SCOPE, AuditCommand
-from sparkle_app.cli.base import JSON
+from sparkle_app.cli.base import JSON, counted
 
 
 class rebuild(AuditCommand):
-    """Mend aggregates in SQL that differ from what the raw rows give; workers may run.
+    """Recompute aggregates that differ from the stored readings.
 
-    Each page of some hosts is one transaction: it can be interrupted and repeated. Aggregates whose raw rows are all
-    gone are left as they are, and counted; where some are left, the aggregate is made anew from those.
+    Workers may keep running. The command commits page by page: it can be interrupted and run again. An aggregate
+    without any stored readings is left unchanged and counted in the report; if only some of its readings were deleted,
+    it is recomputed from the rest.
 
     Example: faust -A sparkle_app rebuild --plugin Temperature --host host-1
     """
@@ -20,24 +21,26 @@ class rebuild(AuditCommand):
     options = [*SCOPE, JSON]  # noqa: RUF012 - as Faust declares it
 
     async def run(self, **options: Any) -> int:
-        """Print a line for each plugin."""
+        """Print a line per plugin."""
         return self.in_database(lambda: self._rebuild(**options))
 
     def _rebuild(self, *, plugin: str | None, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
         for name, auditor in self.auditors(plugin, scope["host"]).items():
-            repaired = left = readings = 0
+            repaired = unchanged = readings = 0
             for result in self.results(name, auditor, **scope):
                 readings += result.readings
                 repaired += auditor.repair(result)
-                left += sum(each.computed is None for each in result.differences)
+                unchanged += sum(each.computed is None for each in result.differences)
             report.append(
-                {"plugin": name, "readings": readings, "made_anew": repaired, "without_raw_rows": left}
+                {"plugin": name, "readings": readings, "made_anew": repaired, "without_raw_rows": unchanged}
             )
             if as_json:
                 continue
-            told = f"; {left} without raw rows were left as they are" if left else ""
-            self.say(f"{name}: {readings} readings, {repaired} aggregates made anew{told}")
+            rest = f"; {unchanged} without stored readings left unchanged" if unchanged else ""
+            self.say(
+                f"{name}: {counted(readings, 'reading')}, {counted(repaired, 'aggregate')} recomputed{rest}"
+            )
         if as_json:
             self.say(msgspec.json.encode(report).decode())
         return 0

@@ -1,4 +1,4 @@
-"""``faust -A sparkle_app replay``: dead letters back through, once their cause is mended."""
+"""``faust -A sparkle_app replay``: produces dead letters back to their topics when the cause is repaired."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand
+from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
 from sparkle_app.dead_letters.message import REPLAY_HEADER, DeadLetter, make_replay_token
 from sparkle_app.dead_letters.reader import open_dead_letters
@@ -17,61 +17,64 @@ from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
 
-_AT_A_TIME = 500
+_BATCH_SIZE = 500
 
 
 class replay(SparkleCommand):
-    """Send dead letters back through the workers; those that become rows are withdrawn.
+    """Produce dead letters back to their original topics.
 
-    It can be interrupted and repeated: nothing is stored or counted twice, and what is still bad stays one letter.
+    Workers delete those that become stored readings. The command can be interrupted and run again: no reading is
+    stored or counted twice, and a record that is still invalid remains one dead letter.
 
     Example: faust -A sparkle_app replay --reason unknown_config --config 7
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
         *FILTERS,
-        option("--all", "everything", is_flag=True, help="all letters"),
-        option("--dry-run", is_flag=True, help="only say how many there are"),
+        option("--all", "everything", is_flag=True, help="all dead letters"),
+        option("--dry-run", is_flag=True, help="only print how many dead letters would be replayed"),
         JSON,
     ]
 
     async def run(self, everything: bool, dry_run: bool, as_json: bool, **filters: Any) -> int:
-        """Send those that are matching."""
-        wanted = Filter(**filters)
-        if everything == (wanted != Filter()):
-            self.fault("replay: expected either --all or which letters (see --help)")
+        """Replay the selected dead letters."""
+        selected = Filter(**filters)
+        if everything == (selected != Filter()):
+            found = "both" if everything else "neither"
+            self.error(f"replay: expected either --all or filters, found {found}; see --help")
             return 2
-        async with self.broker(), open_dead_letters(self.handler.settings) as letters:
+        async with self.broker_errors(), open_dead_letters(self.handler.settings) as reader:
             number = 0
-            cut = 0
-            async for _, letter in matching(letters, wanted):
-                number += letter.whole
-                cut += not letter.whole
-            if cut and not as_json:
-                self.fault(f"{cut} letters are without their records, which were too large: left out")
-            if dry_run:
-                self._report(
-                    as_json, f"{number} dead letters would be sent back", letters=number, cut=cut, sent=0
+            empty = 0
+            async for _, dead_letter in matching(reader, selected):
+                number += dead_letter.whole
+                empty += not dead_letter.whole
+            if empty and not as_json:
+                self.error(
+                    f"skipping {counted(empty, 'dead letter')} without the record, which was too large"
                 )
+            if dry_run:
+                text = f"{counted(number, 'dead letter')} would be replayed"
+                self._report(as_json, text, letters=number, empty=empty, sent=0)
                 return 0
             cipher = Cipher(internal_key(self.handler.settings.certs))
             producer = AIOKafkaProducer(
                 bootstrap_servers=self.handler.settings.broker.url,
                 **security_arguments(self.handler.settings.broker),
-                # Not idempotent, which a small broker may not know: what is sent twice is recognised.
+                # Not idempotent, which a small broker may not support: workers recognize duplicates.
                 acks="all",
                 max_request_size=MAX_MESSAGE_BYTES,
             )
             try:
                 await producer.start()
                 sent = 0
-                with self.progress(number, "letters") as progress:
+                with self.progress(number, "dead letters") as progress:
                     batch: list[DeadLetter] = []
-                    async for _, letter in matching(letters, wanted):
-                        if not letter.whole:
+                    async for _, dead_letter in matching(reader, selected):
+                        if not dead_letter.whole:
                             continue
-                        batch.append(letter)
-                        if len(batch) == _AT_A_TIME:
+                        batch.append(dead_letter)
+                        if len(batch) == _BATCH_SIZE:
                             sent += await self._send(producer, cipher, batch)
                             progress.update(len(batch))
                             batch = []
@@ -79,23 +82,24 @@ class replay(SparkleCommand):
                     progress.update(len(batch))
             finally:
                 await producer.stop()
-        shown = "`faust -A sparkle_app dead-letters` shows in a moment which of them stay"
-        self._report(as_json, f"{sent} dead letters sent back; {shown}", letters=number, cut=cut, sent=sent)
+        hint = "once workers have processed them, `faust -A sparkle_app dead-letters` lists those that remain"
+        text = f"{counted(sent, 'dead letter')} replayed; {hint}"
+        self._report(as_json, text, letters=number, empty=empty, sent=sent)
         return 0
 
-    def _report(self, as_json: bool, told: str, *, letters: int, cut: int, sent: int) -> None:
-        fields = {"letters": letters, "without_record": cut, "sent": sent}
-        self.say(msgspec.json.encode(fields).decode() if as_json else told)
+    def _report(self, as_json: bool, text: str, *, letters: int, empty: int, sent: int) -> None:
+        fields = {"letters": letters, "without_record": empty, "sent": sent}
+        self.say(msgspec.json.encode(fields).decode() if as_json else text)
 
-    async def _send(self, producer: AIOKafkaProducer, cipher: Cipher, letters: list[DeadLetter]) -> int:
+    async def _send(self, producer: AIOKafkaProducer, cipher: Cipher, batch: list[DeadLetter]) -> int:
         futures = [
             await producer.send(
-                letter.record.topic,
-                letter.record.value,
-                timestamp_ms=to_millis(letter.record.received_at),
-                headers=[(REPLAY_HEADER, make_replay_token(letter.record, cipher))],
+                dead_letter.record.topic,
+                dead_letter.record.value,
+                timestamp_ms=to_millis(dead_letter.record.received_at),
+                headers=[(REPLAY_HEADER, make_replay_token(dead_letter.record, cipher))],
             )
-            for letter in letters
+            for dead_letter in batch
         ]
         await asyncio.gather(*futures)
         return len(futures)

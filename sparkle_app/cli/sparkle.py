@@ -1,4 +1,4 @@
-"""``sparkle NAME``: what ``faust -A sparkle_app NAME`` does, with the settings file as an option."""
+"""The ``sparkle`` command: ``sparkle NAME`` is ``faust -A sparkle_app NAME`` with an option for the settings file."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from sparkle_app.runtime.version import __version__
 
 def _name_settings(_context: click.Context, _option: click.Parameter, file: str | None) -> None:
     if file is not None:
-        # Of the folder where the command was typed, also with --workdir.
+        # Relative to the current folder, also with --workdir.
         os.environ[ENV_FILE_NAME] = os.path.abspath(file)
 
 
@@ -25,26 +25,26 @@ _SETTINGS = click.Option(
     metavar="FILE",
     expose_value=False,
     callback=_name_settings,
-    help=f"settings file; ${ENV_FILE_NAME}, or ./settings.yaml if there is one, when left out",
+    help=f"settings file; default: ${ENV_FILE_NAME}, else ./settings.yaml if it exists",
 )
 _VERSION = click.version_option(__version__, prog_name="sparkle", message="%(prog)s %(version)s")
 
 
 class _Sparkle(_Group):
-    """Faust's command line for one app."""
+    """Faust's command line for this application."""
 
     def _maybe_import_app(self, argv: Sequence[str] = ()) -> None:
-        """Nothing: Faust imports the app here to learn its commands. Help is there without its settings."""
+        """Do nothing. Faust imports the app here, which would make ``--help`` depend on valid settings."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command, which takes ``--settings`` as well."""
+        """The command, with the option ``--settings`` added."""
         command = super().get_command(ctx, cmd_name)
         if command and _SETTINGS not in command.params:
             command.params.append(_SETTINGS)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The handler's commands first."""
+        """List the handler's commands before those of Faust."""
         sections: dict[str, list[tuple[str, str]]] = {"Commands": [], "Commands of Faust": []}
         for name, command in sorted(self.commands.items()):
             ours = name == "worker" or command.callback.__module__.startswith("sparkle_app.")
@@ -56,7 +56,7 @@ class _Sparkle(_Group):
 
 
 def main() -> None:
-    """Run the command line, and exit."""
+    """Run the command, and exit."""
     add_commands()
     own = [each for each in faust.params if each.name not in ("app", "version")]
     sparkle = _VERSION(
@@ -65,7 +65,7 @@ def main() -> None:
             commands=faust.commands,
             callback=partial(cast(Callable[..., None], faust.callback), app="sparkle_app"),
             params=[_SETTINGS, *own],
-            help="The Sparkle-M handler. `sparkle NAME --help` tells more of a command.",
+            help="The Sparkle-M handler. Run `sparkle COMMAND --help` for more about a command.",
         )
     )
     sparkle(prog_name="sparkle")

@@ -1,4 +1,4 @@
-"""``faust -A sparkle_app verify``: do the aggregates in SQL equal what the raw rows give?"""
+"""``faust -A sparkle_app verify``: compares the aggregates in SQL with the stored readings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,14 @@ from faust.cli.base import option
 from sparkle_app.audit.auditor import Difference
 from sparkle_app.audit.confirmation import confirmed
 from sparkle_app.cli.audit import SCOPE, AuditCommand, as_fields, as_line
-from sparkle_app.cli.base import JSON
+from sparkle_app.cli.base import JSON, counted
 
 
 class verify(AuditCommand):
-    """Compare the aggregates in SQL with the raw rows; exit code 1 when any differs.
+    """Compare the aggregates in SQL with the stored readings.
 
-    Workers may run: what they are about to aggregate is waited for, until for 30 s nothing of it has come.
+    The exit code is 1 if any differs. Workers may keep running: the command waits for aggregates that are behind their
+    readings, until none of them has changed for 30 seconds.
 
     Example: faust -A sparkle_app verify --plugin Temperature --since 2026-11-23
     """
@@ -24,21 +25,23 @@ class verify(AuditCommand):
     options = [  # noqa: RUF012 - as Faust declares it
         *SCOPE,
         option(
+            "--limit",
             "--most",
+            "limit",
             type=click.IntRange(min=0),
             default=20,
-            help="so many differences of each plugin are printed",
+            help="maximum number of differences to print per plugin; --most is the former name",
         ),
         JSON,
     ]
 
     async def run(self, **options: Any) -> int:
-        """Print a line for each plugin, and its differences."""
+        """Print the differences and a summary line per plugin."""
         return self.in_database(lambda: self._verify(**options))
 
-    def _verify(self, *, plugin: str | None, most: int, as_json: bool, **scope: Any) -> int:
+    def _verify(self, *, plugin: str | None, limit: int, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
-        found = 0
+        total = 0
         for name, auditor in self.auditors(plugin, scope["host"]).items():
             readings = aggregates = 0
             suspects: list[Sequence[Difference]] = []
@@ -47,9 +50,11 @@ class verify(AuditCommand):
                 aggregates += result.aggregates
                 suspects.append(result.differences)
             if number := sum(map(len, suspects)):
-                self.note(f"{name}: looking again at {number} differences, which workers may yet mend")
+                self.note(
+                    f"{name}: checking {counted(number, 'difference')} again, in case workers are about to resolve them"
+                )
             differences = confirmed(auditor, suspects)
-            found += len(differences)
+            total += len(differences)
             report.append(
                 {
                     "plugin": name,
@@ -60,13 +65,16 @@ class verify(AuditCommand):
             )
             if as_json:
                 continue
-            for difference in differences[:most]:
+            for difference in differences[:limit]:
                 self.say(as_line(name, difference))
-            if len(differences) > most:
-                self.say(f"{name}: and {len(differences) - most} more; --json has them all")
-            self.say(f"{name}: {readings} readings, {aggregates} aggregates, {len(differences)} differences")
+            if len(differences) > limit:
+                self.say(f"{name}: {len(differences) - limit} more; use --json for all")
+            self.say(
+                f"{name}: {counted(readings, 'reading')}, {counted(aggregates, 'aggregate')},"
+                f" {counted(len(differences), 'difference')}"
+            )
         if as_json:
             self.say(msgspec.json.encode(report).decode())
-        elif found:
-            self.say("`faust -A sparkle_app rebuild` mends them")
-        return 1 if found else 0
+        elif total:
+            self.say("run `faust -A sparkle_app rebuild` to repair them")
+        return 1 if total else 0

@@ -1,4 +1,4 @@
-"""verify finds what is wrong with the aggregates in SQL, and rebuild mends it, while workers run."""
+"""verify finds wrong aggregates in SQL, and rebuild repairs them, while workers run."""
 
 import json
 import random
@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
 
-# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+# With the embedded broker a worker needs half a minute to rejoin the group: too long for the fast tests.
 pytestmark = pytest.mark.kafka
 
 HOSTS = 5
@@ -26,17 +26,17 @@ def change(url: str, *statements: str) -> None:
     engine = create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
     with engine.begin() as connection:
         for statement in statements:
-            assert connection.execute(text(statement)).rowcount, f"changed nothing: {statement}"
+            assert connection.execute(text(statement)).rowcount, f"no row changed: {statement}"
     engine.dispose()
 
 
 def aggregates(url: str) -> list[dict[str, object]]:
     rows = query(url, "SELECT * FROM temperature_aggregates ORDER BY hostname, metric, bucket_start")
-    # The order in which floating-point numbers are added is not promised.
+    # The order in which floating-point numbers are added is not fixed.
     return [{**row, "sum": round(row["sum"], 6)} for row in rows]
 
 
-def test_what_differs_is_found_and_mended(
+def test_differences_are_found_and_repaired(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     collector = Collector(workspace.certs)
@@ -57,13 +57,13 @@ def test_what_differs_is_found_and_mended(
     counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
     eventually(lambda: count(database_url, "temperature_aggregates"), bool)
     eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == 400)
-    right = aggregates(database_url)
+    correct = aggregates(database_url)
     environment = workspace.environment(broker.bootstrap, database_url)
     done = run_command(environment, "verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Temperature: 400 readings, {len(right)} aggregates, 0 differences" in done.stdout
+    assert f"Temperature: 400 readings, {len(correct)} aggregates, 0 differences" in done.stdout
     assert "PU_Workload: 0 readings, 0 aggregates, 0 differences" in done.stdout
-    assert done.stderr == "", "a pipe gets no progress"
+    assert done.stderr == "", "a progress bar in a pipe"
 
     change(
         database_url,
@@ -71,7 +71,7 @@ def test_what_differs_is_found_and_mended(
         'UPDATE temperature_aggregates SET "count" = "count" + 5, sum = sum + 5 WHERE hostname = \'host-1\'',
         "UPDATE temperature_aggregates SET last = last + 1 WHERE hostname = 'host-2' AND metric = 'k1'",
     )
-    # Meanwhile workers go on, with other hosts: they would mend what they count anew themselves.
+    # Meanwhile workers store readings of other hosts only: they would repair the aggregates that they update.
     stop = threading.Event()
     sender = threading.Thread(
         target=lambda: [(send(20, "busy"), time.sleep(0.2)) for _ in iter(stop.is_set, True)]
@@ -85,9 +85,9 @@ def test_what_differs_is_found_and_mended(
         each = report["differences"][0]
         assert each["stored"]["last"] == each["computed"]["last"] + 1
         assert each["stored"]["count"] == each["computed"]["count"]
-        mended = run_command(environment, "rebuild", "--plugin", "Temperature")
-        assert mended.returncode == 0, mended.stdout + mended.stderr
-        assert "aggregates made anew" in mended.stdout
+        rebuilt = run_command(environment, "rebuild", "--plugin", "Temperature")
+        assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+        assert "aggregates recomputed" in rebuilt.stdout
     finally:
         stop.set()
         sender.join()
@@ -98,7 +98,7 @@ def test_what_differs_is_found_and_mended(
     assert query(database_url, counted)[0]["n"] == count(database_url, "temperature_readings")
 
 
-def test_what_it_cannot_do_it_says(
+def test_errors_are_one_clear_line(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     Collector(workspace.certs)
@@ -106,18 +106,20 @@ def test_what_it_cannot_do_it_says(
     unknown = run_command(environment, "verify", "--plugin", "Fans")
     assert unknown.returncode == 2
     assert (
-        unknown.stderr.strip() == "--plugin: expected one of PU_Workload, Temperature, found Fans; see check"
+        unknown.stderr == "--plugin: expected one of PU_Workload, Temperature, found Fans;"
+        " run check to see why a plugin is not installed\n"
     )
-    # Nobody has made the tables yet.
-    early = run_command(environment, "verify")
-    assert early.returncode == 1
-    assert "Traceback" not in early.stderr
-    assert len(early.stderr.splitlines()) == 1
-    turned = run_command(environment, "verify", "--since", "2026-01-02", "--until", "2026-01-01")
-    assert turned.returncode == 2
-    assert turned.stderr == (
+    # No worker has created the tables yet.
+    no_tables = run_command(environment, "verify")
+    assert no_tables.returncode == 1
+    assert "Traceback" not in no_tables.stderr
+    assert len(no_tables.stderr.splitlines()) == 1
+    reversed_range = run_command(environment, "verify", "--since", "2026-01-02", "--until", "2026-01-01")
+    assert reversed_range.returncode == 2
+    assert reversed_range.stderr == (
         "--until: expected a time after --since, 2026-01-02T00:00:00Z, found 2026-01-01T00:00:00Z;"
-        " exchange them, or leave one out\n"
+        " swap the two options, or omit one\n"
     )
+    assert run_command(environment, "verify", "--limit", "-1").returncode == 2
     assert run_command(environment, "verify", "--most", "-1").returncode == 2
     assert run_command(environment, "verify", "--since", "yesterday").returncode == 2

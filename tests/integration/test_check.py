@@ -1,4 +1,4 @@
-"""``check`` says beforehand what a worker would, and changes nothing."""
+"""``check`` reports what would stop a worker, and changes nothing."""
 
 import json
 import socket
@@ -14,16 +14,18 @@ from tests.support.worker import Workspace, run_command
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, database_url: str) -> None:
+def test_check_reports_what_would_stop_a_worker(
+    broker: Broker, workspace: Workspace, database_url: str
+) -> None:
     environment = workspace.environment(broker.bootstrap, database_url)
     without_key = run_command(environment, "check")
     assert without_key.returncode == 1
-    assert "FAULT keys:" in without_key.stdout
+    assert "ERROR keys:" in without_key.stdout
     Collector(workspace.certs)
-    right = run_command(environment, "check")
-    assert (right.returncode, right.stderr) == (0, "")
-    lines = right.stdout.splitlines()
-    assert all(line.startswith("ok ") for line in lines), right.stdout
+    valid = run_command(environment, "check")
+    assert (valid.returncode, valid.stderr) == (0, "")
+    lines = valid.stdout.splitlines()
+    assert all(line.startswith("ok ") for line in lines), valid.stdout
     assert {line.split()[1].rstrip(":") for line in lines} >= {
         "settings",
         "plugin",
@@ -33,21 +35,25 @@ def test_check_says_what_a_worker_would(broker: Broker, workspace: Workspace, da
         "broker",
     }
     (workspace.folder / "file").touch()
-    no_folder = workspace.environment(broker.bootstrap, database_url, data=workspace.folder / "file" / "data")
-    assert (
-        f"FAULT data: data: expected a writable folder, found {workspace.folder}/file, which is a file"
-        in (run_command(no_folder, "check").stdout)
+    no_data_folder = workspace.environment(
+        broker.bootstrap, database_url, data=workspace.folder / "file" / "data"
     )
-    closed = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
-    wrong = run_command(closed, "check")
-    assert wrong.returncode == 1
-    assert "FAULT broker: broker.url: expected a broker at" in wrong.stdout
-    assert "Traceback" not in wrong.stdout + wrong.stderr
-    (fault,) = (each for each in json.loads(run_command(closed, "check", "--json").stdout) if not each["ok"])
-    assert (fault["what"], fault["where"]) == ("broker", "broker.url")
-    assert fault["expected"] == f"a broker at {closed['SPARKLE_BROKER__URL']}"
-    assert (fault["found"], fault["hint"]) == ("Connection refused", "start it, or correct the setting")
-    usage = run_command(closed, "check", "--nonsense")
+    assert (
+        f"ERROR data: data: expected a writable folder, found {workspace.folder}/file, which is a file"
+        in (run_command(no_data_folder, "check").stdout)
+    )
+    no_broker = workspace.environment(f"127.0.0.1:{free_port()}", database_url)
+    failed = run_command(no_broker, "check")
+    assert failed.returncode == 1
+    assert "ERROR broker: broker.url: expected a broker at" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+    (error,) = (
+        each for each in json.loads(run_command(no_broker, "check", "--json").stdout) if not each["ok"]
+    )
+    assert (error["what"], error["where"]) == ("broker", "broker.url")
+    assert error["expected"] == f"a broker at {no_broker['SPARKLE_BROKER__URL']}"
+    assert (error["found"], error["hint"]) == ("Connection refused", "start it, or correct the setting")
+    usage = run_command(no_broker, "check", "--nonsense")
     assert usage.returncode == 2
 
 
@@ -60,7 +66,7 @@ def test_check_changes_nothing(broker: Broker, workspace: Workspace, tmp_path: P
         environment = workspace.environment(broker.bootstrap, url, web__port=port)
         checked = run_command(environment, "check")
     assert (checked.returncode, checked.stderr) == (0, "")
-    assert f"database: {url} is not there yet; the first worker will make it" in checked.stdout
+    assert f"database: {url} does not exist yet; the first worker will create it" in checked.stdout
     assert f"web: http://127.0.0.1:{port} is in use" in checked.stdout
     assert f"the first worker will create {workspace.topic}" in checked.stdout
     assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
@@ -68,7 +74,7 @@ def test_check_changes_nothing(broker: Broker, workspace: Workspace, tmp_path: P
     assert not [name for name in topics if name.startswith(workspace.app_id)]
 
 
-def test_check_names_a_database_that_cannot_be_made(
+def test_check_reports_a_database_file_that_cannot_be_created(
     broker: Broker, workspace: Workspace, tmp_path: Path
 ) -> None:
     Collector(workspace.certs)
@@ -80,19 +86,21 @@ def test_check_names_a_database_that_cannot_be_made(
     assert "found Not a directory" in checked.stdout
 
 
-def test_an_address_of_the_command_line_needs_a_token_as_well(
+def test_an_address_on_the_command_line_requires_a_token_too(
     broker: Broker, workspace: Workspace, tmp_path: Path
 ) -> None:
     Collector(workspace.certs)
     environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
-    refused = run_command(environment, "worker", "--web-bind", "0.0.0.0")
-    assert refused.returncode == 1
-    assert "web.token: expected a token, since --web-bind is 0.0.0.0, found none" in refused.stderr
+    rejected = run_command(environment, "worker", "--web-bind", "0.0.0.0")
+    assert rejected.returncode == 1
+    assert "web.token: expected a token, since --web-bind is 0.0.0.0, found none" in rejected.stderr
 
 
-def test_check_counts_the_brokers(broker: Broker, workspace: Workspace, tmp_path: Path) -> None:
+def test_check_compares_the_number_of_brokers_with_the_replication_factor(
+    broker: Broker, workspace: Workspace, tmp_path: Path
+) -> None:
     Collector(workspace.certs)
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     checked = run_command(workspace.environment(broker.bootstrap, url, broker__replication=3), "check")
     assert checked.returncode == 1
-    assert "found 1 of the 3 brokers that broker.replication requires" in checked.stdout
+    assert "found 1 of the 3 brokers that broker.replication needs" in checked.stdout

@@ -179,7 +179,7 @@ def test_a_worker_that_trusts_another_authority_leaves_with_one_line(
     says = f"broker.tls.ca_file: expected a certificate of {address} that is trusted by {other}/ca.crt, found"
     assert says in refusal(start(address, **wrong))
     checked = run_command(workspace.environment(address, database_url, **wrong), "check")
-    assert f"FAULT broker: {says}" in checked.stdout
+    assert f"ERROR broker: {says}" in checked.stdout
 
 
 def test_a_worker_without_a_certificate_leaves_with_one_line(
@@ -211,7 +211,7 @@ def test_a_worker_with_a_wrong_password_leaves_with_one_line(
     says = f"broker.sasl: expected {address} to authenticate user worker, found"
     assert says in refusal(start(address, **wrong))
     checked = run_command(workspace.environment(address, database_url, **wrong), "check")
-    assert f"FAULT broker: {says}" in checked.stdout
+    assert f"ERROR broker: {says}" in checked.stdout
 
 
 def test_a_collector_may_be_allowed_to_write_its_topics_only(sasl: KafkaBroker, authority: Authority) -> None:

@@ -83,7 +83,7 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     before = letters(broker, workspace)
     again = run_command(environment, "replay", "--config", "7")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("60 dead letters sent back")
+    assert again.stdout.startswith("60 dead letters replayed; ")
     assert again.stderr == ""
     eventually(lambda: handled(broker, workspace), lambda found: found >= 65 + 60)
     assert letters(broker, workspace).keys() == before.keys()

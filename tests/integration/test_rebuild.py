@@ -1,4 +1,4 @@
-"""What verify and rebuild look at and change, and what they leave alone; no worker runs."""
+"""What verify and rebuild read, change and leave unchanged; no worker runs."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,13 +12,13 @@ from tests.support.worker import Workspace, read_one_line, run_command
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOWHERE = "127.0.0.1:1"
-"""A broker: these commands need none."""
+"""The broker's address: these commands do not connect to it."""
 
 
 def change(url: str, statement: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
-        assert connection.execute(text(statement)).rowcount, f"changed nothing: {statement}"
+        assert connection.execute(text(statement)).rowcount, f"no row changed: {statement}"
     engine.dispose()
 
 
@@ -32,31 +32,35 @@ def command(environment: dict[str, str], *arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
-def test_a_time_within_a_bucket_takes_the_bucket_whole(database_url: str, workspace: Workspace) -> None:
+def test_a_bucket_that_is_partly_in_the_time_range_is_included_as_a_whole(
+    database_url: str, workspace: Workspace
+) -> None:
     def at(buckets: float) -> datetime:
         return NOON + timedelta(hours=buckets)
 
     environment = workspace.environment(NOWHERE, database_url, aggregates__bucket_seconds=3600)
     store(database_url, [("host-1", "k", 20.0 + n, at(n / 4)) for n in range(12)])
     command(environment, "rebuild")
-    right = aggregates(database_url)
-    assert [row["count"] for row in right] == [4, 4, 4]
+    correct = aggregates(database_url)
+    assert [row["count"] for row in correct] == [4, 4, 4]
     scope = ("--since", at(1.5).isoformat(), "--until", at(1.6).isoformat())
-    assert "Temperature: 4 readings, 1 aggregates, 0 differences" in command(environment, "verify", *scope)
+    assert "Temperature: 4 readings, 1 aggregate, 0 differences" in command(environment, "verify", *scope)
     command(environment, "rebuild", *scope)
-    assert aggregates(database_url) == right
+    assert aggregates(database_url) == correct
     change(database_url, 'UPDATE temperature_aggregates SET "count" = 9')
-    assert "1 aggregates made anew" in command(environment, "rebuild", *scope)
+    assert "4 readings, 1 aggregate recomputed" in command(environment, "rebuild", *scope)
     assert [row["count"] for row in aggregates(database_url)] == [9, 4, 9]
-    # A time at the edge of a bucket takes none of the next.
+    # The end of the time range is exclusive: the next bucket is not included.
     scope = ("--until", at(1).isoformat())
-    assert "Temperature: 4 readings, 1 aggregates made anew" in command(environment, "rebuild", *scope)
+    assert "Temperature: 4 readings, 1 aggregate recomputed" in command(environment, "rebuild", *scope)
     assert [row["count"] for row in aggregates(database_url)] == [4, 4, 9]
 
 
-def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, workspace: Workspace) -> None:
+def test_aggregates_without_stored_readings_are_left_unchanged(
+    database_url: str, workspace: Workspace
+) -> None:
     environment = workspace.environment(NOWHERE, database_url)
-    # All of one bucket.
+    # All in one bucket.
     store(
         database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(3) for metric in ("a", "b", "part")]
     )
@@ -64,36 +68,40 @@ def test_aggregates_whose_raw_rows_are_gone_are_left_alone(database_url: str, wo
     change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b'")
     change(database_url, "DELETE FROM temperature_readings WHERE metric = 'part' AND value = 20")
     change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'a'")
-    told = command(environment, "rebuild", "--plugin", "Temperature")
-    assert "5 readings, 2 aggregates made anew; 1 without raw rows were left as they are" in told
+    report = command(environment, "rebuild", "--plugin", "Temperature")
+    assert "5 readings, 2 aggregates recomputed; 1 without stored readings left unchanged" in report
     (again,) = json.loads(command(environment, "rebuild", "--plugin", "Temperature", "--json"))
     assert again == {"plugin": "Temperature", "readings": 5, "made_anew": 0, "without_raw_rows": 1}
     rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
-    # What is left of the raw rows gives another aggregate.
+    # The aggregate "part" is that of the remaining readings.
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
 
 
-def test_a_reader_that_leaves_is_no_fault_of_the_database(database_url: str, workspace: Workspace) -> None:
+@pytest.mark.parametrize("option", ["--limit", "--most"])
+def test_a_closed_pipe_is_not_reported_as_a_database_error(
+    database_url: str, workspace: Workspace, option: str
+) -> None:
     environment = workspace.environment(NOWHERE, database_url)
-    # More than a pipe holds.
+    # More output than a pipe buffers.
     store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(2000)])
     command(environment, "rebuild")
     change(database_url, "UPDATE temperature_aggregates SET last = 21")
-    done = read_one_line(environment, "verify", "--plugin", "Temperature", "--most", "20000")
+    done = read_one_line(environment, "verify", "--plugin", "Temperature", option, "20000")
     assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
     assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("name", ["verify", "rebuild"])
-def test_a_host_that_nobody_knows_is_told(database_url: str, workspace: Workspace, name: str) -> None:
+def test_an_unknown_host_is_a_usage_error(database_url: str, workspace: Workspace, name: str) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [("host-1", "k", 20.0, NOON)])
     done = run_command(environment, name, "--host", "hots-1")
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "--host: expected a host with readings of PU_Workload or Temperature, found hots-1; spell it as the host does\n"
+        "--host: expected a host with readings of PU_Workload or Temperature, found hots-1;"
+        " use the hostname that its records carry\n"
     )
-    # It is known, and has nothing in that time.
-    told = command(environment, name, "--host", "host-1", "--until", "2026-11-01")
-    assert "Temperature: 0 readings" in told
+    # A known host without readings in the time range is not an error.
+    report = command(environment, name, "--host", "host-1", "--until", "2026-11-01")
+    assert "Temperature: 0 readings" in report

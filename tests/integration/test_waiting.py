@@ -1,4 +1,4 @@
-"""verify and rebuild where workers or the database make them wait, or it refuses; and ended with Ctrl-C."""
+"""verify and rebuild while workers or the database delay them, with database errors, and after Ctrl-C."""
 
 import json
 import signal
@@ -19,16 +19,16 @@ from tests.support.worker import Workspace, command_process, run_command
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOWHERE = "127.0.0.1:1"
 SECONDS = 5
-"""Within which it has to end; a wait for a lock takes longer."""
+"""Time limit for the exit; waiting for a lock takes longer."""
 ONLY_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @ONLY_POSTGRESQL
-def test_what_was_committed_stays_and_the_rest_is_mended_later(
+def test_after_ctrl_c_committed_repairs_stay_and_the_next_run_does_the_rest(
     database_url: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     environment = workspace.environment(NOWHERE, database_url)
-    # 500 hosts are mended together, and then the last one alone.
+    # The first transaction repairs 500 hosts, the second one the last host.
     store(database_url, [(f"host-{n:03}", "k", 20.0, NOON) for n in range(501)])
     run_command(environment, "rebuild", "--plugin", "Temperature")
     process = command_process(environment, tmp_path / "rebuild.log", "rebuild", "--plugin", "Temperature")
@@ -45,14 +45,14 @@ def test_what_was_committed_stays_and_the_rest_is_mended_later(
         process.send_only(signal.SIGINT)
         assert process.wait(SECONDS) == 130
     engine.dispose()
-    assert process.tail().endswith("rebuild.log:\n"), "Ctrl-C needs no explanation"
+    assert process.tail().endswith("rebuild.log:\n"), "output after Ctrl-C"
     assert count(database_url, f"({wrong}) AS wrong") == 1
     rest = run_command(environment, "rebuild", "--plugin", "Temperature")
-    assert rest.stdout == "Temperature: 501 readings, 1 aggregates made anew\n"
+    assert rest.stdout == "Temperature: 501 readings, 1 aggregate recomputed\n"
     assert count(database_url, f"({wrong}) AS wrong") == 0
 
 
-def test_a_server_that_hangs_cannot_hold_it(
+def test_a_database_server_that_hangs_is_an_error_and_does_not_block_the_command(
     postgres: PostgresServer, workspace: Workspace, tmp_path: Path
 ) -> None:
     url = postgres.create_database("hangs")
@@ -68,33 +68,33 @@ def test_a_server_that_hangs_cannot_hold_it(
         postgres.process.send_only(signal.SIGCONT)
 
 
-ASKED = """
+PRINT_QUERIES = """
 
-def _told(connection, start, end, hostname, ask=plugin.count_readings):
+def _printed(connection, start, end, hostname, count=plugin.count_readings):
     print("limit", connection.exec_driver_sql("SHOW statement_timeout").scalar(), "host", hostname)
-    return ask(connection, start, end, hostname)
+    return count(connection, start, end, hostname)
 
-plugin.count_readings = _told
+plugin.count_readings = _printed
 """
 
 
 @ONLY_POSTGRESQL
-def test_its_statements_may_take_their_time_and_ask_for_one_host_alone(
+def test_statements_have_no_timeout_and_select_only_the_requested_host(
     database_url: str, workspace: Workspace
 ) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(3)])
     with (workspace.plugins / "temperature" / "server.py").open("a") as server:
-        server.write(ASKED)
+        server.write(PRINT_QUERIES)
     one = run_command(environment, "rebuild", "--plugin", "Temperature", "--host", "host-1")
-    asked = "limit 0 host host-1\n"
-    assert one.stdout == f"{asked * 2}Temperature: 1 readings, 1 aggregates made anew\n", one.stderr
+    printed = "limit 0 host host-1\n"
+    assert one.stdout == f"{printed * 2}Temperature: 1 reading, 1 aggregate recomputed\n", one.stderr
     rest = run_command(environment, "rebuild", "--plugin", "Temperature")
-    assert rest.stdout == "limit 0 host None\nTemperature: 3 readings, 2 aggregates made anew\n", rest.stderr
+    assert rest.stdout == "limit 0 host None\nTemperature: 3 readings, 2 aggregates recomputed\n", rest.stderr
 
 
 @ONLY_POSTGRESQL
-def test_who_holds_a_lock_for_a_while_is_waited_for(database_url: str, workspace: Workspace) -> None:
+def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [("host-1", "k", 20.0, NOON)])
     run_command(environment, "rebuild")
@@ -103,28 +103,28 @@ def test_who_holds_a_lock_for_a_while_is_waited_for(database_url: str, workspace
         connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
     connection = engine.connect()
     connection.execute(text("SELECT 1 FROM temperature_aggregates FOR UPDATE"))
-    # Longer than PostgreSQL lets a statement of ours wait for a lock.
+    # Longer than the lock timeout of the commands' statements.
     release = threading.Timer(14, connection.close)
     release.start()
-    mended = run_command(environment, "rebuild", "--plugin", "Temperature")
+    rebuilt = run_command(environment, "rebuild", "--plugin", "Temperature")
     release.join()
     engine.dispose()
-    assert mended.stdout == "Temperature: 1 readings, 1 aggregates made anew\n", mended.stderr
+    assert rebuilt.stdout == "Temperature: 1 reading, 1 aggregate recomputed\n", rebuilt.stderr
 
 
-def test_what_the_database_refuses_it_says_itself(database_url: str, workspace: Workspace) -> None:
+def test_a_database_error_is_reported_in_the_databases_words(database_url: str, workspace: Workspace) -> None:
     done = run_command(workspace.environment(NOWHERE, database_url), "verify")
     assert done.returncode == 1
-    place, _, said = done.stderr.partition(", found ")
-    assert place == f"database: expected {database_url} to do as it is asked"
-    refused = "no such table: pu_workload_readings"
+    place, _, found = done.stderr.partition(", found ")
+    assert place == f"database: expected {database_url} to execute the statement"
+    message = "no such table: pu_workload_readings"
     if database_url.startswith("postgresql"):
-        refused = 'relation "pu_workload_readings" does not exist'
-    assert said == f"{refused}; mend that and run it again; a worker makes tables that are missing\n"
+        message = 'relation "pu_workload_readings" does not exist'
+    assert found == f"{message}; fix this and run the command again; a worker creates missing tables\n"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_aggregates_that_come_late_are_waited_for(
+def test_verify_waits_for_aggregates_that_are_late(
     database_url: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     environment = workspace.environment(NOWHERE, database_url)
@@ -132,17 +132,17 @@ def test_aggregates_that_come_late_are_waited_for(
     run_command(environment, "rebuild")
     engine = create_engine(database_url)
     with engine.begin() as connection:
-        # As if their worker had been killed before it aggregated them.
+        # As if the worker had been killed before it wrote them.
         connection.execute(text("DELETE FROM temperature_aggregates WHERE hostname <> 'lost-1'"))
         connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
     engine.dispose()
     process = command_process(environment, tmp_path / "verify.log", "verify", "--json")
     process.start()
-    # The time that another takes to take over.
+    # About as long as a rebalance and the recovery take.
     time.sleep(20)
     for number in range(3):
         assert run_command(environment, "rebuild", "--host", f"late-{number}").returncode == 0
-    # What has not come when nothing has for half a minute never will.
+    # Aggregates that are still missing after 30 seconds without any change are reported.
     assert process.wait(60) == 1
     *_, report = json.loads(process.log.read_text())
     found = {each["host"]: each["stored"] and each["stored"]["last"] for each in report["differences"]}

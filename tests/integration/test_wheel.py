@@ -147,5 +147,5 @@ def test_a_record_becomes_an_average_in_an_empty_folder(
     assert (folder / "data" / "sparkle.sqlite3").is_file()
     verified = run("sparkle", "verify", **settings)
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
-    assert "Temperature: 1 readings, 1 aggregates, 0 differences" in verified.stdout
+    assert "Temperature: 1 reading, 1 aggregate, 0 differences" in verified.stdout
     assert worker.terminate() == 0

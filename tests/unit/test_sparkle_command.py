@@ -1,4 +1,4 @@
-"""``sparkle``, and both ways to call the handler in a folder that is not the checkout."""
+"""The command ``sparkle``, and ``faust -A sparkle_app``, in folders outside the checkout."""
 
 import json
 import os
@@ -32,18 +32,18 @@ def run(
 
 
 def settings_of(checked: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """The settings that ``check --json`` has found, once it got as far."""
-    findings = {each["what"]: each["text"] for each in json.loads(checked.stdout)}
-    return dict(each.split("=", 1) for each in findings["settings"].split(" "))
+    """The settings in the output of ``check --json``."""
+    results = {each["what"]: each["text"] for each in json.loads(checked.stdout)}
+    return dict(each.split("=", 1) for each in results["settings"].split(" "))
 
 
-def test_it_tells_its_version(tmp_path: Path) -> None:
+def test_version_is_printed(tmp_path: Path) -> None:
     done = run(tmp_path, SPARKLE, "--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"sparkle {sparkle_app.__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
-def test_help_lists_the_commands_whatever_the_settings_are(tmp_path: Path, arguments: list[str]) -> None:
+def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "settings.yaml").write_text("nonsense")
     done = run(tmp_path, SPARKLE, *arguments)
     text = done.stdout if arguments else done.stderr
@@ -58,7 +58,7 @@ def test_help_lists_the_commands_whatever_the_settings_are(tmp_path: Path, argum
 
 
 @pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
-def test_in_an_empty_folder_the_defaults_hold(tmp_path: Path, command: list[str]) -> None:
+def test_defaults_apply_in_an_empty_folder(tmp_path: Path, command: list[str]) -> None:
     settings = settings_of(run(tmp_path, command, "check", "--json"))
     assert settings["plugins"] == str(PROJECT / "plugins")
     assert settings["certs"] == str(tmp_path / "certs")
@@ -68,7 +68,7 @@ def test_in_an_empty_folder_the_defaults_hold(tmp_path: Path, command: list[str]
 
 
 @pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
-def test_the_working_folders_file_is_read(tmp_path: Path, command: list[str]) -> None:
+def test_settings_yaml_in_the_working_folder_is_read(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "settings.yaml").write_text("app_id: here\n")
     assert settings_of(run(tmp_path, command, "check", "--json"))["app_id"] == "here"
 
@@ -81,7 +81,7 @@ def test_the_working_folders_file_is_read(tmp_path: Path, command: list[str]) ->
         ["--json", "--settings={file}", "check"],
     ],
 )
-def test_a_file_can_be_named(tmp_path: Path, arguments: list[str]) -> None:
+def test_the_settings_option_names_a_file(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "settings.yaml").write_text("app_id: here\n")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.yaml").write_text("app_id: there\n")
@@ -91,7 +91,7 @@ def test_a_file_can_be_named(tmp_path: Path, arguments: list[str]) -> None:
     assert settings["certs"] == str(tmp_path / "other" / "certs")
 
 
-def test_with_workdir_the_named_file_is_that_of_the_folder_where_it_was_typed(tmp_path: Path) -> None:
+def test_with_workdir_the_settings_option_is_relative_to_the_current_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("app_id: mine\n")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "settings.yaml").write_text("app_id: work\n")
@@ -102,7 +102,7 @@ def test_with_workdir_the_named_file_is_that_of_the_folder_where_it_was_typed(tm
 
 
 @pytest.mark.parametrize("name", ["check", "worker", "gen-config"])
-def test_a_named_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -> None:
+def test_a_missing_settings_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
     for command, arguments, settings in (
         (SPARKLE, ["--settings", "no.yaml", name], {}),
         (FAUST, [name], {"SPARKLE_SETTINGS": "no.yaml"}),
@@ -115,16 +115,16 @@ def test_a_named_file_that_is_not_there_is_one_line(tmp_path: Path, name: str) -
         assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_gen_config_is_the_same_three_ways(tmp_path: Path) -> None:
+def test_gen_config_works_the_same_in_three_ways(tmp_path: Path) -> None:
     script = [sys.executable, str(PROJECT / "gen_config.py")]
     listed = [
         run(tmp_path, *call, "--list") for call in ((SPARKLE, "gen-config"), (FAUST, "gen-config"), (script,))
     ]
     assert [(each.returncode, each.stderr) for each in listed] == [(0, "")] * 3
     assert len({each.stdout for each in listed}) == 1
-    wrong = run(tmp_path, SPARKLE, "gen-config", "--port", "http")
-    assert wrong.returncode == 2
-    assert "sparkle gen-config: error: argument --port: invalid int value: 'http'" in wrong.stderr
+    invalid = run(tmp_path, SPARKLE, "gen-config", "--port", "http")
+    assert invalid.returncode == 2
+    assert "sparkle gen-config: error: argument --port: invalid int value: 'http'" in invalid.stderr
     assert "usage: sparkle gen-config" in run(tmp_path, SPARKLE, "gen-config", "--help").stdout
     made = run(tmp_path, SPARKLE, "gen-config", "--address", "kafka.example.org", "--id", "3", "--yes")
     assert (made.returncode, made.stderr) == (0, "")
@@ -132,7 +132,7 @@ def test_gen_config_is_the_same_three_ways(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "certs").iterdir()] == ["rsa_key_3"]
 
 
-def test_the_script_reads_the_settings_beside_it_from_any_folder(tmp_path: Path) -> None:
+def test_the_script_reads_the_settings_next_to_it_in_any_folder(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("plugins: nowhere\n")
     done = run(tmp_path, [sys.executable, str(PROJECT / "gen_config.py")], "--list")
     assert (done.returncode, done.stderr) == (0, "")

@@ -27,7 +27,7 @@ def rebuild(world: World) -> Iterator[float]:
             except psycopg2.Error:
                 # Locked or unreachable, because of the other fault.
                 yield 1
-        yield from _run_until_done(world, "rebuild", "made anew")
+        yield from _run_until_done(world, "rebuild", "recomputed")
 
 
 def replay(world: World) -> Iterator[float]:
@@ -36,7 +36,7 @@ def replay(world: World) -> Iterator[float]:
     shutil.copy(certs / "rsa_key_1", certs / "new")
     world.key_added = True
     (certs / "new").rename(certs / f"rsa_key_{UNKNOWN_CONFIG}")
-    yield from _run_until_done(world, "replay --all", r"[1-9]\d* dead letters sent back")
+    yield from _run_until_done(world, "replay --all", r"[1-9]\d* dead letters? replayed")
 
 
 def replay_remaining(world: World, seconds: float) -> None:
