@@ -41,7 +41,7 @@ logger = logging.getLogger("collector")
 
 @dataclass(frozen=True)
 class Archive:
-    """An unpacked config archive."""
+    """An extracted config archive."""
 
     config: dict[str, Any]
     public_key: RSA.RsaKey

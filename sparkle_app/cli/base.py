@@ -24,7 +24,7 @@ class Instant(click.ParamType):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Called by click."""
+        """Convert the value of an option; called by click."""
         try:
             return parse_instant(value)
         except ValueError as error:

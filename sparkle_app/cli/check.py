@@ -136,7 +136,7 @@ class check(SparkleCommand):
             except (SQLAlchemyError, OSError) as error:
                 raise ConfigurationError(
                     "database.url",
-                    expected=url.render_as_string(hide_password=True),
+                    expected=f"a connection to {url.render_as_string(hide_password=True)}",
                     found=str(transient_error(error)),
                     hint="start it, or correct the setting",
                 ) from error

@@ -37,7 +37,7 @@ class dead_letters(SparkleCommand):
     async def run(self, each: bool, show: str | None, as_json: bool, **filters: Any) -> int:
         """Print counts, a list, or one dead letter."""
         if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(/[0-9]+)?", show):
-            self.error(f"--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found {show!r}")
+            self.error(f"--show: expected TOPIC/PARTITION/OFFSET, found {show!r}; --list shows the keys")
             return 2
         async with self.broker_errors(), open_dead_letters(self.handler.settings) as reader:
             selected = Filter(**filters)
@@ -54,8 +54,8 @@ class dead_letters(SparkleCommand):
             counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
             async for _, dead_letter in matching(reader, selected):
                 counters["reason"][dead_letter.reason.value] += 1
-                counters["config"][_text(dead_letter.sender.config_id)] += 1
-                counters["host"][_text(dead_letter.sender.hostname)] += 1
+                counters["config"][_printable(dead_letter.sender.config_id)] += 1
+                counters["host"][_printable(dead_letter.sender.hostname)] += 1
         total = counters["reason"].total()
         counts = {
             field: dict(sorted(numbers.items(), key=lambda each: (-each[1], each[0])))
@@ -122,10 +122,10 @@ def _json(dead_letter: DeadLetter) -> str:
 def _line(dead_letter: DeadLetter) -> str:
     fields = _fields(dead_letter)
     key = dead_letter_key(dead_letter.record, dead_letter.index).decode()
-    sender = f"config={_text(fields['config'])} host={_text(fields['host'])}"
+    sender = f"config={_printable(fields['config'])} host={_printable(fields['host'])}"
     return f"{key} {fields['received']} {fields['reason']} {sender}"
 
 
-def _text(value: Any) -> str:
-    # An invalid record may contain any value, of any length, with control characters.
+def _printable(value: Any) -> str:
+    # The fields of an invalid record may have any type and length, and contain control characters.
     return "-" if value is None else ascii(value)[:60] if not str(value).isprintable() else str(value)[:60]

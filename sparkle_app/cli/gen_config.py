@@ -29,12 +29,12 @@ from sparkle_app.plugin.manifest import find_packages
 _DESCRIPTION = """\
 Create a config for collectors: a key pair, and the archive config.tar.xz for the collector's folder.
 
-Without options it prompts for each value. With options it only asks for confirmation, with --yes not even that;
-options that are omitted have their defaults:
+Without options it prompts for each value. With options it asks only for confirmation, and with --yes for nothing;
+omitted options have their defaults:
 
     %(prog)s --plugins Temperature,PU_Workload --address 127.0.0.1 --port 9092 --interval 300 --yes
 
-Exit codes: 0 created, 1 error or declined, 2 usage error, 130 interrupted; unless it is 0, nothing was written.
+Exit codes: 0 created, 1 error or not confirmed, 2 usage error, 130 interrupted. Unless it is 0, nothing was written.
 """
 
 
@@ -142,9 +142,7 @@ def _options(arguments: Sequence[str], program: str | None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog=program, description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--plugins", help="plugins to collect with: names, separated by commas (default: all)"
-    )
+    parser.add_argument("--plugins", help="names or numbers of plugins, separated by commas (default: all)")
     parser.add_argument("--address", help="broker address, as seen from the hosts (default: from broker.url)")
     parser.add_argument("--port", type=int, help="broker port (default: from broker.url)")
     parser.add_argument("--interval", type=int, metavar="SECONDS", help="collection interval (default: 300)")

@@ -51,7 +51,7 @@ class replay(SparkleCommand):
                 empty += not dead_letter.whole
             if empty and not as_json:
                 self.error(
-                    f"skipping {counted(empty, 'dead letter')} without the record, which was too large"
+                    f"skipping {counted(empty, 'dead letter')}: record too large for the dead-letter topic"
                 )
             if dry_run:
                 text = f"{counted(number, 'dead letter')} would be replayed"

@@ -58,13 +58,13 @@ class _Sparkle(_Group):
 def main() -> None:
     """Run the command, and exit."""
     add_commands()
-    own = [each for each in faust.params if each.name not in ("app", "version")]
+    faust_options = [each for each in faust.params if each.name not in ("app", "version")]
     sparkle = _VERSION(
         _Sparkle(
             "sparkle",
             commands=faust.commands,
             callback=partial(cast(Callable[..., None], faust.callback), app="sparkle_app"),
-            params=[_SETTINGS, *own],
+            params=[_SETTINGS, *faust_options],
             help="The Sparkle-M handler. Run `sparkle COMMAND --help` for more about a command.",
         )
     )

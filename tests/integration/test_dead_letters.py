@@ -135,7 +135,7 @@ def test_letters_are_listed_in_the_order_of_their_time(
     assert "host       -\n" in shown
     wrong = run_command(environment, "dead-letters", "--show", "foo")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "--show: expected TOPIC/PARTITION/OFFSET, as --list shows it, found 'foo'" in wrong.stderr
+    assert "--show: expected TOPIC/PARTITION/OFFSET, found 'foo'; --list shows the keys" in wrong.stderr
 
 
 def handled(broker: Broker, workspace: Workspace) -> int:
