@@ -78,7 +78,7 @@ All packages and modules; the docstring of each describes what it does:
       streams             batches of a stream
       publisher           produces to the handler's own topics
     collector_config/   config archive and key pair
-      making              creates both
+      creation            creates the key pair and the archive
       archive             members of the archive
     cli/                faust -A sparkle_app NAME
       sparkle             the sparkle command
