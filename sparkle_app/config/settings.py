@@ -160,7 +160,7 @@ class BrokerSettings(_Section):
     url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
     """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
     partitions: int = Field(default=8, ge=1, le=1000)
-    """Partitions of every topic that the handler creates. Aggregates are shared by at most as many workers."""
+    """Partitions of every topic that the handler creates; also the maximum number of workers that share aggregates."""
     replication: int = Field(default=1, ge=1, le=15)
     """Replication factor of every topic that the handler creates. Use 3 with three or more brokers."""
     wait_seconds: Seconds = 60
@@ -209,8 +209,8 @@ class AggregatesSettings(_Section):
 
 class DeadLettersSettings(_Section):
     per_minute: int = Field(default=2500, ge=1)
-    """Maximum number of dead letters per minute; beyond it, the worker exits. It also exits, before it writes any of \
-them, if no key decrypts nine tenths of a batch and at least a tenth of this number of records."""
+    """Maximum number of dead letters per minute; beyond it, the worker exits. It also exits, before it produces any \
+of them, if no private key decrypts nine tenths of a batch, and these are at least a tenth of this number."""
 
 
 class WebSettings(_Section):

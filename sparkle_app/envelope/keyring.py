@@ -80,7 +80,7 @@ def _key_files(folder: Path) -> list[tuple[int, Path]]:
 
 def _load(path: Path) -> RSAPrivateKey:
     try:
-        # Validation tests the primes, which takes 10 to 30 ms per key. A damaged file fails to parse without it.
+        # Validation includes primality tests of 10 to 30 ms per key. A damaged file fails to parse even without it.
         key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except (OSError, ValueError, TypeError) as error:
         found = error.strerror if isinstance(error, OSError) else "other content"

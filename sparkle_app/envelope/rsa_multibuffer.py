@@ -1,8 +1,8 @@
 """Multi-buffer RSA: decrypts eight payloads at once, in half the time, on processors with AVX-512 IFMA or AVX-IFMA.
 
-The private-key operation is that of crypto_mb, a part of Intel's Cryptography Primitives Library
-(requirements-multibuffer.txt); see "Multi-buffer Cryptography Functions" in its reference. The padding is removed by
-the system's OpenSSL 3, which crypto_mb requires. Both run in constant time with respect to the plaintext.
+crypto_mb, a part of Intel's Cryptography Primitives Library (requirements-multibuffer.txt), performs the private-key
+operation; see "Multi-buffer Cryptography Functions" in its reference. The system's OpenSSL 3, which crypto_mb requires,
+removes the padding. Both run in constant time with respect to the plaintext.
 """
 
 import ctypes

@@ -10,7 +10,7 @@ from sparkle_app.worker.application import SparkleApp, create_app
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
-def created(folder: Path, **settings: str) -> SparkleApp:
+def new_app(folder: Path, **settings: str) -> SparkleApp:
     folder.mkdir()
     lines = [f"plugins: {PLUGINS}", *(f"{key}: {value}" for key, value in settings.items())]
     (folder / "settings.yaml").write_text("\n".join(lines))
@@ -18,7 +18,7 @@ def created(folder: Path, **settings: str) -> SparkleApp:
 
 
 def test_each_topic_has_an_agent_and_each_plugin_an_agent_and_a_table(tmp_path: Path) -> None:
-    app = created(tmp_path / "one", app_id="mine")
+    app = new_app(tmp_path / "one", app_id="mine")
     agents = {agent.name: agent.channel.get_topic_name() for agent in app.agents.values()}
     assert agents == {
         "ingest-telemetry": "telemetry",
@@ -31,14 +31,14 @@ def test_each_topic_has_an_agent_and_each_plugin_an_agent_and_a_table(tmp_path: 
 
 
 def test_several_apps_in_one_process_are_independent_and_write_no_files(tmp_path: Path) -> None:
-    first = created(tmp_path / "one", app_id="first")
-    second = created(tmp_path / "two", app_id="second")
+    first = new_app(tmp_path / "one", app_id="first")
+    second = new_app(tmp_path / "two", app_id="second")
     assert first.metrics.registry is not second.metrics.registry
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["settings.yaml"]
 
 
 def test_unsuitable_defaults_of_faust_are_overridden(tmp_path: Path) -> None:
-    conf = created(tmp_path / "one").conf
+    conf = new_app(tmp_path / "one").conf
     assert conf.stream_wait_empty is False
     assert conf.topic_allow_declare is False
     assert (conf.web_router_enabled, conf.web_tables_enabled) == (False, False)
