@@ -197,7 +197,7 @@ class Plugin:
     def compute_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int
     ) -> Iterable[AggregateRow]:
-        """Aggregates of the stored readings of some hosts; ``start`` and ``end`` are bounds of buckets."""
+        """Aggregates of the readings of some hosts with ``start <= observed_at < end``, which bound whole buckets."""
         if self._aggregated_in_sql:
             yield from aggregate_readings(connection, self._readings, hostnames, resolution, start, end)
             return

@@ -64,15 +64,13 @@ class AggregatePipeline:
             try:
                 await self._process(stream, events)
             except RebalancedError:
-                logger.info(
-                    "%s: rebalance; %d messages of samples will be redelivered", self._name, len(events)
-                )
+                logger.info("%s: rebalance; %d sample messages will be redelivered", self._name, len(events))
             except asyncio.CancelledError:
                 raise
             except Exception:
                 logger.exception("unexpected error; please report it")
                 exit_process(
-                    f"exiting: {len(events)} messages of samples of {self._name} were not acknowledged and will be"
+                    f"exiting: {len(events)} sample messages of {self._name} were not acknowledged and will be"
                     " redelivered"
                 )
 

@@ -1,4 +1,4 @@
-"""Tells differences that persist from those that running workers are about to resolve."""
+"""Distinguishes persistent differences from those that running workers are about to resolve."""
 
 import itertools
 import time

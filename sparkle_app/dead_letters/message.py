@@ -1,9 +1,9 @@
 """The format of dead letters, and of the replay tokens of replayed records.
 
 The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
-topic, partition and offset; headers contain the reason. If the record is too large for the dead-letter topic (its
-producer may have compressed it), the value is empty, and the record is available only in its own topic, until that
-topic's retention deletes it.
+topic, partition and offset; headers contain the reason. A value that is too large for the dead-letter topic is omitted
+(a compressed record can exceed the limit once it is decompressed): the record is then available only in its own topic,
+until that topic's retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.

@@ -46,7 +46,7 @@ class BrokenPoolError(Exception):
 class DecryptionPool:
     """Decrypts batches of records in child processes, which end when this process ends, for whatever reason.
 
-    Create it before any thread runs: the processes are forked, so that they share loaded modules and keys.
+    Create it before any thread is started: the processes are forked, to share the memory of loaded modules.
 
     Arguments:
         keyring: the private keys.
@@ -124,7 +124,7 @@ def _validated(reading: Reading, plugins: PluginsByName) -> Reading:
     except InvalidValue as error:
         raise InvalidRecordError(Reason.INVALID_VALUE, str(error), reading.index) from error
     except MemoryError:
-        # Says nothing about the reading.
+        # Not caused by the reading.
         raise
     except Exception as error:
         # A defect of a plugin affects its own readings only. The exception's text is omitted: it may quote the value.
@@ -140,7 +140,9 @@ def _require_picklable(reading: Reading) -> Reading:
         except MemoryError:
             raise
         except Exception as error:
-            raise InvalidValue(f"expected a picklable value, found {type(error).__name__}") from error
+            raise InvalidValue(
+                f"expected a picklable value, but pickling raised {type(error).__name__}"
+            ) from error
     return reading
 
 
