@@ -1,1 +1,1 @@
-"""Real servers and workers for the tests. Nothing here imports the application: it is seen from outside only."""
+"""Servers, workers and clients for tests. Only ``rows`` imports the application."""

@@ -22,7 +22,7 @@ def cut_connections(world: World) -> Iterator[float]:
 
 
 def stop_database(world: World) -> Iterator[float]:
-    """Stop the database for 60 s."""
+    """Kill the database with SIGKILL, and start it again after 60 s."""
     world.postgres.kill()
     yield 60
     world.postgres.start()
