@@ -12,6 +12,8 @@ from sparkle_app.audit.confirmation import confirmed
 from sparkle_app.cli.audit import SCOPE, AuditCommand, as_fields, as_line
 from sparkle_app.cli.base import JSON, counted
 
+_LIMIT = 20
+
 
 class verify(AuditCommand):
     """Compare the aggregates in SQL with the stored readings.
@@ -26,18 +28,19 @@ class verify(AuditCommand):
         *SCOPE,
         option(
             "--limit",
-            "--most",
-            "limit",
             type=click.IntRange(min=0),
-            default=20,
-            help="maximum number of differences to print per plugin; --most is the former name",
+            help=f"maximum number of differences to print per plugin  [default: {_LIMIT}]",
         ),
+        option("--most", type=click.IntRange(min=0), hidden=True),
         JSON,
     ]
 
-    async def run(self, **options: Any) -> int:
+    async def run(self, *, limit: int | None, most: int | None, **options: Any) -> int:
         """Print the differences and a summary line per plugin."""
-        return self.in_database(lambda: self._verify(**options))
+        if most is not None:
+            self.error("--most is deprecated: use --limit")
+        limits = [each for each in (limit, most) if each is not None]
+        return self.in_database(lambda: self._verify(limit=limits[0] if limits else _LIMIT, **options))
 
     def _verify(self, *, plugin: str | None, limit: int, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []

@@ -77,18 +77,35 @@ def test_aggregates_without_stored_readings_are_left_unchanged(
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
 
 
-@pytest.mark.parametrize("option", ["--limit", "--most"])
-def test_a_closed_pipe_is_not_reported_as_a_database_error(
-    database_url: str, workspace: Workspace, option: str
-) -> None:
+def test_a_closed_pipe_is_not_reported_as_a_database_error(database_url: str, workspace: Workspace) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     # More output than a pipe buffers.
     store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(2000)])
     command(environment, "rebuild")
     change(database_url, "UPDATE temperature_aggregates SET last = 21")
-    done = read_one_line(environment, "verify", "--plugin", "Temperature", option, "20000")
+    done = read_one_line(environment, "verify", "--plugin", "Temperature", "--limit", "20000")
     assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_verify_prints_at_most_limit_differences_per_plugin(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(3)])
+    command(environment, "rebuild")
+    change(database_url, "UPDATE temperature_aggregates SET last = 21")
+
+    def printed(*options: str) -> tuple[int, str]:
+        done = run_command(environment, "verify", "--plugin", "Temperature", *options)
+        assert done.returncode == 1
+        assert "Temperature: 3 readings, 3 aggregates, 3 differences\n" in done.stdout
+        return done.stdout.count("stored count 1"), done.stderr
+
+    assert printed() == (3, "")
+    assert printed("--limit", "2") == (2, "")
+    deprecated = "--most is deprecated: use --limit\n"
+    assert printed("--most", "1") == (1, deprecated)
+    assert printed("--most", "1", "--limit", "0") == (0, deprecated)
 
 
 @pytest.mark.parametrize("name", ["verify", "rebuild"])
