@@ -55,7 +55,7 @@ class replay(SparkleCommand):
                 )
             if dry_run:
                 text = f"{counted(number, 'dead letter')} would be replayed"
-                self._report(as_json, text, letters=number, empty=empty, sent=0)
+                self._report(as_json, text, replayable=number, empty=empty, sent=0)
                 return 0
             cipher = Cipher(internal_key(self.handler.settings.certs))
             producer = AIOKafkaProducer(
@@ -84,11 +84,11 @@ class replay(SparkleCommand):
                 await producer.stop()
         hint = "once workers have processed them, `faust -A sparkle_app dead-letters` lists those that remain"
         text = f"{counted(sent, 'dead letter')} replayed; {hint}"
-        self._report(as_json, text, letters=number, empty=empty, sent=sent)
+        self._report(as_json, text, replayable=number, empty=empty, sent=sent)
         return 0
 
-    def _report(self, as_json: bool, text: str, *, letters: int, empty: int, sent: int) -> None:
-        fields = {"letters": letters, "without_record": empty, "sent": sent}
+    def _report(self, as_json: bool, text: str, *, replayable: int, empty: int, sent: int) -> None:
+        fields = {"letters": replayable, "without_record": empty, "sent": sent}
         self.say(msgspec.json.encode(fields).decode() if as_json else text)
 
     async def _send(self, producer: AIOKafkaProducer, cipher: Cipher, batch: list[DeadLetter]) -> int:

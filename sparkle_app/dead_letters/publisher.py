@@ -61,8 +61,8 @@ class DeadLetterPublisher:
             raise CircuitBreakerError(
                 f"certs: expected private keys that decrypt the records, found none for {len(undecryptable)} of"
                 f" {records} records of a batch, the last one {_origin_and_reason(undecryptable[-1])};"
-                " add the missing keys and restart the worker: no record is lost, and none of these became a dead"
-                " letter (docs/operations.md describes how to skip them)"
+                " add the missing keys and restart the worker: no record is lost, and no dead letter was written for"
+                " these (docs/operations.md describes how to skip them)"
             )
         now = self._clock()
         while self._recent and self._recent[0] <= now - 60:

@@ -1,1 +1,1 @@
-"""SQL: the engine, the columns that every plugin's tables have, and the statements that are the same for every one."""
+"""SQL: the connection, the columns of the plugins' tables, and their statements; dialects/ has a file per database."""

@@ -1,4 +1,4 @@
-"""Aggregates in an :class:`AggregatesTable`: the statements behind the defaults of plugins."""
+"""Statements for an :class:`AggregatesTable`, used by the default methods of plugins."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -27,10 +27,10 @@ _COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "ma
 
 
 def upsert_growing(connection: Connection, table: Table, rows: Sequence[AggregateRow]) -> None:
-    """Insert or replace aggregates, whole; a row that counts fewer readings than the stored one changes nothing.
+    """Upsert whole aggregates; a row that counts fewer readings than the stored one is ignored.
 
-    A bucket only ever gains readings, so the larger count is the newer value: a worker that was suspended and writes
-    late does no harm.
+    A bucket only gains readings, so the larger count is the newer value: the late write of a suspended worker is
+    harmless.
     """
     if not rows:
         return
@@ -73,7 +73,7 @@ def select_aggregates(
     start: int,
     end: int,
 ) -> Iterator[AggregateRow]:
-    """Aggregates of some hosts with ``start <= bucket_start < end``, in the order of time."""
+    """Aggregates of some hosts with ``start <= bucket_start < end``, ordered by time."""
     for some in chunks(hostnames):
         statement = (
             select(*(table.c[name] for name in _COLUMNS))
@@ -90,7 +90,7 @@ def select_aggregates(
 def delete_aggregates(
     connection: Connection, table: Table, resolution: int, keys: Sequence[tuple[str, int, str]]
 ) -> None:
-    """Delete aggregates, each by its hostname, bucket's start and metric."""
+    """Delete aggregates by hostname, bucket start and metric."""
     rows = [
         {"hostname": hostname, "metric": metric, "resolution": resolution, "bucket_start": moment(start)}
         for hostname, start, metric in keys
@@ -101,7 +101,7 @@ def delete_aggregates(
 def select_bucket_counts(
     connection: Connection, table: Table, resolution: int, start: int, end: int, hostname: str | None
 ) -> Iterator[tuple[str, int, int]]:
-    """Hostname, start and number of readings of each bucket with ``start <= bucket_start < end``; of all, or one."""
+    """Hostname, start and reading count of each bucket with ``start <= bucket_start < end``, optionally of one host."""
     statement = (
         select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
         .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
@@ -117,9 +117,9 @@ def select_bucket_counts(
 def aggregate_readings(
     connection: Connection, readings: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
 ) -> Iterator[AggregateRow]:
-    """What the raw rows of some hosts and a time give, by the database's own means.
+    """Aggregates computed from stored readings by the database.
 
-    The same as to count them one by one (buckets.py), and many times as fast.
+    The result is that of counting the readings one by one (model/buckets.py), at many times the speed.
     """
     for some in chunks(hostnames):
         statement = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
@@ -136,7 +136,7 @@ def insert_aggregated(
     start: int,
     end: int,
 ) -> int:
-    """Store what :func:`aggregate_readings` gives where no aggregate is stored; how many were."""
+    """Insert the result of :func:`aggregate_readings` where no aggregate is stored; return the number inserted."""
     stored = 0
     for some in chunks(hostnames):
         rows = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
@@ -152,7 +152,7 @@ def insert_aggregated(
 def _aggregated(
     dialect: Dialect, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
 ) -> Select[Any]:
-    """In the order of ``_COLUMNS``."""
+    """Columns are those of ``_COLUMNS``, in their order."""
     row, at = table.c, table.c.observed_at
     bucket = type_coerce(dialect.bucket_start(at, resolution), at.type)
     newest = func.row_number().over(

@@ -51,7 +51,7 @@ class ReadingId(TypeDecorator[bytes]):
 
 
 class ReadingsTable(Base):
-    """Raw readings: one row for each reading, whatever is sent again. Subclass it and set ``__tablename__``."""
+    """Stored readings: one row for each reading, duplicates excluded. Subclass it and set ``__tablename__``."""
 
     __abstract__ = True
 
@@ -66,14 +66,14 @@ class ReadingsTable(Base):
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """The broker's timestamp."""
     clock_trusted: Mapped[bool] = mapped_column(Boolean)
-    """False: the host's clock was wrong, and observed_at is the broker's timestamp."""
+    """False: the clock of the host was wrong, and observed_at is the broker's timestamp."""
     topic: Mapped[str] = mapped_column(String(249))
     partition: Mapped[int] = mapped_column(Integer)
     offset: Mapped[int] = mapped_column(BigInteger)
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[Any, ...]:
-        """One host's readings of one time are found, and aggregated again, without reading the others."""
+        """Finds, and aggregates, the readings of one host and time range without reading other rows."""
         return (Index(f"ix_{cls.__tablename__}_hostname_observed_at", "hostname", "observed_at"),)
 
 
@@ -84,13 +84,13 @@ class AggregatesTable(Base):
 
     @declared_attr.directive
     def __table_args__(cls) -> tuple[Any, ...]:
-        """The buckets of one time are found without reading the others."""
+        """Finds the buckets of a time range without reading other rows."""
         return (Index(f"ix_{cls.__tablename__}_bucket_start", "bucket_start"),)
 
     hostname: Mapped[str] = mapped_column(String(1024), primary_key=True)
     metric: Mapped[str] = mapped_column(String(255), primary_key=True)
     resolution: Mapped[int] = mapped_column(Integer, primary_key=True)
-    """Length of the bucket, seconds."""
+    """Bucket size, seconds."""
     bucket_start: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
     sum: Mapped[float] = mapped_column(Double)

@@ -1,4 +1,4 @@
-"""Raw readings in a :class:`ReadingsTable`: the statements behind the defaults of plugins."""
+"""Statements for a :class:`ReadingsTable`, used by the default methods of plugins."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from sparkle_app.storage.statements import chunks
 
 
 def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:
-    """Insert the readings whose id the table does not have yet; return the ids of those inserted now."""
+    """Insert the readings whose id is not in the table; return the ids of those inserted."""
     if not readings:
         return set()
     time, native_id = bulk.converters(connection, table)
@@ -47,7 +47,7 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
 def select_known(
     connection: Connection, table: Table, readings: Sequence[Reading]
 ) -> Iterator[StoredReading]:
-    """These readings as the table holds them."""
+    """The rows with the ids of these readings."""
     for some in chunks([reading.id for reading in readings]):
         for row in connection.execute(select(table).where(table.c.id.in_(some))).mappings():
             yield _reading_of(row)
@@ -56,7 +56,7 @@ def select_known(
 def select_span(
     connection: Connection, table: Table, hostnames: Sequence[str], start: int, end: int, limit: int | None
 ) -> Iterator[StoredReading]:
-    """Readings of some hosts and a time, in the order of event time."""
+    """Readings of some hosts with ``start <= observed_at < end``, ordered by event time."""
     for some in chunks(hostnames):
         statement = (
             select(table)
@@ -71,7 +71,7 @@ def select_span(
 def select_counts(
     connection: Connection, table: Table, start: int, end: int, hostname: str | None
 ) -> Iterator[tuple[str, int]]:
-    """Each host (or this one) with readings of a time, and their number."""
+    """The number of readings with ``start <= observed_at < end`` of each host that has any, or of one host."""
     statement = (
         select(table.c.hostname, func.count()).where(*within(table, start, end)).group_by(table.c.hostname)
     )
@@ -84,7 +84,7 @@ def select_counts(
 def select_nth_time(
     connection: Connection, table: Table, hostname: str, start: int, end: int, number: int
 ) -> int:
-    """Event time of a host's reading that has ``number`` others before it in a time; ``end`` if there is none."""
+    """Event time of a host's reading that ``number`` others precede from ``start`` on; ``end`` if there is none."""
     statement = (
         select(table.c.observed_at)
         .where(table.c.hostname == hostname, *within(table, start, end))
