@@ -21,7 +21,7 @@ PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka test-wheel chaos poison bench lint wheel requirements clean
+.PHONY: help demo test test-kafka test-wheel test-python chaos poison bench lint wheel requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## run integration tests on Apache Kafka
 
 test-wheel: wheel  ## test the wheel, installed in an empty environment
 	@$(RUN) -m pytest --wheel=$$(echo dist/*.whl) tests/integration/test_wheel.py
+
+test-python:  ## run unit tests and one integration test with another interpreter; PYTHON=/path/to/python3.13
+	@version=$$($(PYTHON) -c 'import platform; print(platform.python_version())') && venv=.cache/python-$$version && \
+		{ [ -x $$venv/bin/pip ] || $(PYTHON) -m venv $$venv; } && echo "installing requirements-dev.txt into $$venv" && \
+		$$venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
+		$$venv/bin/python -m pytest $(PARALLEL) tests/unit \
+			tests/integration/test_pipeline.py::test_a_thousand_records_become_900_rows_and_100_dead_letters
 
 chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)

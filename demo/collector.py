@@ -32,6 +32,8 @@ from confluent_kafka import KafkaError, Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
+from demo.unpacking import unpack
+
 FLUSH_SECONDS = 2
 Reading = tuple[str, ModuleType, str, Any]
 """Hostname, plugin, key and value."""
@@ -58,7 +60,7 @@ def load_archive(archive: Path, folder: Path) -> Archive:
     # The handler sets this variable, which makes plugins import their server half.
     os.environ.pop("SPARKLE_M_SERVER", None)
     with tarfile.open(archive, "r:xz") as members:
-        members.extractall(folder, filter="data")
+        unpack(members, folder)
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     sys.path.insert(0, str(folder))
     packages = sorted(path.parent.name for path in (folder / "plugins").glob("*/__init__.py"))

@@ -30,7 +30,9 @@ def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
         wanted = set(config["required_plugins"])
         if wanted - installed(folder).keys():
             members = [member for member in archive.getmembers() if member.name.startswith("plugins/")]
-            archive.extractall(folder, members=members, filter="data")
+            # Python 3.11 has filters from 3.11.4 on.
+            only_data = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(folder, members=members, **only_data)
             for requirements in folder.glob("plugins/*/requirements.txt"):
                 if requirements.read_text().strip():
                     subprocess.run(

@@ -15,6 +15,8 @@ import pytest
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PACKAGES = sorted(path.parent.name for path in PLUGINS.glob("[!._]*/__init__.py"))
 
+pytestmark = pytest.mark.usefixtures("collector_imports")
+
 COLLECT = """
 import importlib, json, sys
 sys.path = [path for path in sys.path if "site-packages" not in path] + sys.argv[1:3]

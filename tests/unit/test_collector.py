@@ -28,6 +28,8 @@ NO_BROKER = "127.0.0.1:21099"
 """An address at which no broker listens."""
 WHEN = datetime(2026, 11, 23, 12, 0, 0, 5)
 
+pytestmark = pytest.mark.usefixtures("collector_imports")
+
 
 def test_a_record_has_the_wire_format() -> None:
     record = json.loads(make_record(KEY.public_key(), 7, "хост", WHEN, "Temperature", "k", 1.5))
@@ -61,13 +63,33 @@ def test_an_archive_is_extracted_and_simulated_values_are_plausible(tmp_path: Pa
         assert 0 <= value <= 100, plugin.NAME
 
 
-def test_an_archive_cannot_write_outside_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("filters", [True, False], ids=["filters", "no filters"])
+def test_an_archive_cannot_write_outside_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: bool
+) -> None:
+    if not filters:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    elif not hasattr(tarfile, "data_filter"):
+        pytest.skip("Python 3.11.4 brought the filters of tarfile")
     (tmp_path / "evil").write_text("x")
     with tarfile.open(tmp_path / "config.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "evil", "../outside")
-    with pytest.raises(tarfile.OutsideDestinationError):
+    with pytest.raises(tarfile.OutsideDestinationError if filters else tarfile.ExtractError):
         load_archive(tmp_path / "config.tar.xz", tmp_path / "unpacked")
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_without_filters_only_files_and_folders_are_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: bytes
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    with tarfile.open(tmp_path / "config.tar.xz", "w:xz") as archive:
+        member = tarfile.TarInfo("link")
+        member.type, member.linkname = kind, "../outside"
+        archive.addfile(member)
+    with pytest.raises(tarfile.ExtractError, match="'link': expected a file or folder"):
+        load_archive(tmp_path / "config.tar.xz", tmp_path / "unpacked")
 
 
 def collector(*options: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from Crypto.PublicKey import RSA
 
+from demo.unpacking import unpack
 from sparkle_app.collector_config import ConfigFiles, creation, make_config
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest, find_packages
@@ -206,7 +207,7 @@ def test_a_new_version_of_a_plugin_does_not_run_old_bytecode(tmp_path: Path) -> 
         os.utime(folder / "manifest.py", (number + 1e9, number + 1e9))
         made = make(tmp_path, f"out-{number}", plugins=find_packages(folder.parent).manifests)
         with tarfile.open(made.archive) as archive:
-            archive.extractall(host, filter="data")
+            unpack(archive, host)
         shown = subprocess.run(
             [sys.executable, "-c", "import plugins.fans; print(plugins.fans.VERSION)"],
             env={"PATH": ""},

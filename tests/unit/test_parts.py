@@ -19,7 +19,11 @@ from pathlib import Path
 from sparkle_app.worker.parts import build_parts
 from sparkle_app.config.loading import load_settings
 
-os.register_at_fork(before=lambda: print("fork with", [each.name for each in threading.enumerate()]))
+def report() -> None:
+    # Flushed: a child would print a buffered line again.
+    print("fork with", [each.name for each in threading.enumerate()], flush=True)
+
+os.register_at_fork(before=report)
 parts = build_parts(load_settings(Path(sys.argv[1])), {})
 print(len(parts.pool._pool._processes), Path(sys.argv[1]).with_name("certs").joinpath("internal_key").exists())
 parts.pool.close()
