@@ -1,4 +1,4 @@
-"""The collector that is already deployed: it takes our archive, and we take what it sends."""
+"""The deployed collector reads the config archive, and the handler stores its readings."""
 
 import json
 import os
@@ -21,17 +21,17 @@ from tests.support.worker import PROJECT, Workspace
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_it_sends_becomes_rows(
+def test_readings_of_the_deployed_collector_are_stored(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     host = tmp_path / "host"
-    making = [
+    command = [
         *(sys.executable, "gen_config.py", "--plugins", "Temperature,PU_Workload", "--address", "127.0.0.1"),
         *("--port", "9092", "--interval", "300", "--id", "7", "--output", str(host), "--yes"),
         *("--certs", str(workspace.certs), "--plugins-dir", str(workspace.plugins)),
     ]
-    made = subprocess.run(making, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60)
-    assert made.returncode == 0, made.stderr
+    created = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60)
+    assert created.returncode == 0, created.stderr
     with tarfile.open(host / "config.tar.xz") as archive:
         names = archive.getnames()
         config = yaml.safe_load(archive.extractfile("config.yaml"))  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def test_what_it_sends_becomes_rows(
         "required_plugins": ["Temperature", "PU_Workload"],
     }
     start_worker()
-    # In a folder of its own, without the handler's environment.
+    # In the host's folder, without the handler's environment.
     environment = {
         key: value for key, value in os.environ.items() if key not in ("SPARKLE_M_SERVER", "PYTHONPATH")
     }
@@ -58,7 +58,7 @@ def test_what_it_sends_becomes_rows(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     sent = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each for each in sent if each["key"] == "CPU/total"], "it has measured nothing"
+    assert [each for each in sent if each["key"] == "CPU/total"], "no CPU load was measured"
     assert {each["topic"] for each in sent} == {workspace.topic}
     records = consume_all(broker.bootstrap, workspace.topic)
     assert len(records) == len(sent)
