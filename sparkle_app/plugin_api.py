@@ -6,7 +6,7 @@ numbers, stored in two tables of the plugin.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Table
 
@@ -229,6 +229,10 @@ class Plugin:
             self.store_aggregates(connection, missing)
         return len(missing)
 
+    # The old names, as in _RENAMED.
+    measure = numeric_value
+    stored_first = on_inserted
+
     @property
     def _aggregated_in_sql(self) -> bool:
         """Whether aggregates can be computed in SQL: numeric values and stored readings are the default ones."""
@@ -239,12 +243,8 @@ class Plugin:
 
     @property
     def _readings(self) -> Table:
-        return cast(Table, self.DataFrame.__table__)
+        return self.DataFrame.__table__
 
     @property
     def _aggregates(self) -> Table:
-        return cast(Table, self.Aggregates.__table__)
-
-
-for _old, _new in _RENAMED.items():
-    setattr(Plugin, _old, getattr(Plugin, _new))
+        return self.Aggregates.__table__

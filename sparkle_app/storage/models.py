@@ -1,16 +1,19 @@
 """The SQL tables of a plugin: raw readings and aggregates. A plugin subclasses both and names them."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, Double, Index, Integer, String, Uuid
+from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, Double, Index, Integer, String, Table, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 
 class Base(DeclarativeBase):
     """Base of all plugins' tables."""
+
+    # SQLAlchemy promises a FromClause only, since a class may also map a query.
+    __table__: ClassVar[Table]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
