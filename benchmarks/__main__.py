@@ -62,7 +62,9 @@ def main() -> None:
         for measurement in _selected(measured_once, options.only):
             once[measurement[0]] = figures("once", measurement)
             save()
-    tables = [table(results) for table, results in ((of_rates, rates), (of_once, once)) if results]
+    tables = [of_rates(rates)] if rates else []
+    if once:
+        tables.append(of_once(once))
     print("\n\n".join(tables))
 
 

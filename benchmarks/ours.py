@@ -94,18 +94,21 @@ def measure(
             try:
                 _wait_counted(connection, workers, len(records))
                 took = time.perf_counter() - started
-                cpu = [
-                    after - before
-                    for after, before in zip(_spent(kafka, workers, server), spent, strict=True)
-                ]
+                spent_after = _spent(kafka, workers, server)
             finally:
                 done.set()
             share = 1000 / len(measured)
+            decrypting, worker_alone, broker, database = (
+                share * (after - before) for before, after in zip(spent, spent_after, strict=True)
+            )
             stored = _sum(connection, ROWS) - before
             assert stored == len(records), f"expected {len(records)} rows, found {stored}"
             return Measured(
-                len(measured) / took,
-                *(share * seconds for seconds in cpu),
+                rate=len(measured) / took,
+                decrypting=decrypting,
+                worker=worker_alone,
+                broker=broker,
+                database=database,
                 memory=max(map(memory, workers)),
                 stages={name: share * (after - stages[name]) for name, after in _stages(workers).items()},
                 watched=watching.result() if watching else None,

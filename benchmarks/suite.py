@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from threading import Event
@@ -49,19 +50,19 @@ class Suite:
         for multibuffer in variants:
             yield (
                 f"decryption pool{MULTIBUFFER * multibuffer} alone",
-                lambda m=multibuffer: self._pool(m),  # type: ignore[misc]
+                partial(self._pool, multibuffer),
             )
         for processes in (CORES, CORES + 1):
             name = f"hand-written loop, {processes} processes, SQLite, no aggregates"
-            yield name, lambda number=processes: self._other("hand_written", number)  # type: ignore[misc]
+            yield name, partial(self._other, "hand_written", processes)
         if QUIX.exists():
             yield (
                 f"Quix Streams, {CORES} processes, SQLite",
-                lambda: self._other("quix", CORES, python=str(QUIX), aggregates=True),
+                partial(self._other, "quix", CORES, python=str(QUIX), aggregates=True),
             )
         yield (
             "method of the earlier handler, SQLite, no aggregates",
-            lambda: self._other("earlier", 1, share=0.01),
+            partial(self._other, "earlier", 1, share=0.01),
         )
         for (hosts, metrics), workers, database in product(SHAPES, (1, 2, 4), DATABASES):
             yield self._rate("handler", hosts, metrics, workers, database)
@@ -79,31 +80,31 @@ class Suite:
             flood: number of readings in the backlog of the backpressure measurement.
         """
         for database in DATABASES:
-            yield f"latency at 500/s, {database}", lambda d=database: self._latency(d)  # type: ignore[misc]
+            yield f"latency at 500/s, {database}", partial(self._latency, database)
             yield (
                 f"answers under full load, {database}",
-                lambda d=database: self._ours(d, *SHAPES[0], watch=latency.answers),  # type: ignore[misc]
+                partial(self._ours, database, *SHAPES[0], watch=latency.answers),
             )
         for hosts in (50, 500, 5000, 50_000):
             # Enough for every host to occur in the measured part.
             number = max(self._number, int(2 * hosts / (1 - WARM)) + 2)
             yield (
                 f"growth, {hosts} hosts x 2",
-                lambda h=hosts, n=number: self._ours("SQLite", h, 2, number=n),  # type: ignore[misc]
+                partial(self._ours, "SQLite", hosts, 2, number=number),
             )
         for number in rows:
             for database in DATABASES:
                 yield (
                     f"growth, {number} raw rows before, {database}",
-                    lambda d=database, n=number: self._ours(d, *SHAPES[0], prefill=raw_rows(n)),  # type: ignore[misc]
+                    partial(self._ours, database, *SHAPES[0], prefill=raw_rows(number)),
                 )
         yield (
             f"backpressure, {flood} readings wait",
-            lambda: self._ours("SQLite", *SHAPES[0], number=flood, watch=memory_curve),
+            partial(self._ours, "SQLite", *SHAPES[0], number=flood, watch=memory_curve),
         )
         yield (
             "backpressure, PostgreSQL sleeps half a second in each insert",
-            lambda: self._ours("PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
+            partial(self._ours, "PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
         yield "state, 10000 hosts x 16 x 1 h", self._state
 
@@ -113,7 +114,7 @@ class Suite:
         plural = "s" * (workers > 1)
         return (
             f"{program}, {database}, {workers} worker{plural}, {hosts} hosts x {metrics}",
-            lambda: self._ours(database, hosts, metrics, workers=workers, **how),
+            partial(self._ours, database, hosts, metrics, workers=workers, **how),
         )
 
     def _pool(self, multibuffer: bool) -> Figures:

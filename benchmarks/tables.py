@@ -37,7 +37,8 @@ def of_once(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The numeric figures of each measurement."""
     lines = ["| | |", "|---|---|"]
     for name, figures in results.items():
-        numbers = {**figures, **(figures.get("watched") if isinstance(figures.get("watched"), dict) else {})}
+        watched = figures.get("watched")
+        numbers = {**figures, **watched} if isinstance(watched, dict) else figures
         shown = [f"{key} {value:,.4g}" for key, value in numbers.items() if isinstance(value, int | float)]
         lines.append(f"| {name} | {', '.join(shown)} |")
     return "\n".join(lines)

@@ -59,25 +59,18 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__.splitlines()[0])
-    number = {"type": int, "metavar": "N"}
-    parser.add_argument(
-        "--hosts",
-        default=_environment("DEMO_HOSTS", 20),
-        help="number of simulated hosts (default: $DEMO_HOSTS, else 20)",
-        **number,
-    )
-    parser.add_argument(
-        "--broker-port",
-        default=_environment("DEMO_BROKER_PORT", 9092),
-        help="port of the broker (default: $DEMO_BROKER_PORT, else 9092)",
-        **number,
-    )
-    parser.add_argument(
-        "--web-port",
-        default=_environment("DEMO_WEB_PORT", 6066),
-        help="port of the web server (default: $DEMO_WEB_PORT, else 6066)",
-        **number,
-    )
+    for option, variable, default, what in (
+        ("--hosts", "DEMO_HOSTS", 20, "number of simulated hosts"),
+        ("--broker-port", "DEMO_BROKER_PORT", 9092, "port of the broker"),
+        ("--web-port", "DEMO_WEB_PORT", 6066, "port of the web server"),
+    ):
+        parser.add_argument(
+            option,
+            type=int,
+            metavar="N",
+            default=_environment(variable, default),
+            help=f"{what} (default: ${variable}, else {default})",
+        )
     return parser.parse_args()
 
 

@@ -46,7 +46,9 @@ class Averages:
         """One row per host and plugin: host, plugin, average, minimum, maximum, readings."""
         for plugin in PLUGINS:
             response = _get(f"{self.url}/api/v1/plugins/{plugin}/hosts?window={WINDOW}&limit={MAX_ROWS}")
-            for line in (response or {}).get("hosts", []):
+            if response is None:
+                continue
+            for line in response.get("hosts", []):
                 numbers = (
                     f"{line[name]:.1f} {response['unit']}" for name in ("average", "minimum", "maximum")
                 )
@@ -93,6 +95,7 @@ def _table(rows: Sequence[Row], machine: str) -> Table:
 def _get(url: str) -> dict[str, Any] | None:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
-            return json.load(response)
+            answer: dict[str, Any] = json.load(response)
+            return answer
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return None

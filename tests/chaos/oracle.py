@@ -169,7 +169,7 @@ def differences(world: World, readings: str) -> list[object]:
     """The aggregates in SQL that differ from the stored readings."""
     microseconds = "(extract(epoch FROM {}) * 1000000)::bigint"
     expected = recomputed(
-        world.sql(f"SELECT hostname, metric, value, {microseconds.format('observed_at')} FROM {readings}")  # type: ignore[arg-type]
+        world.sql(f"SELECT hostname, metric, value, {microseconds.format('observed_at')} FROM {readings}")
     )
     found = {
         (hostname, metric, start): tuple(rest)

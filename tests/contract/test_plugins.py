@@ -33,7 +33,7 @@ PLUGINS = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)
 MINUTE = 60_000_000
 # Not valid for any sensor.
-NEVER_VALID = ["text", None, [], {"a": 1}, float("nan"), float("inf"), True]
+NEVER_VALID: list[object] = ["text", None, [], {"a": 1}, float("nan"), float("inf"), True]
 
 
 @pytest.fixture(params=sorted(PLUGINS.installed))
@@ -139,6 +139,7 @@ def test_a_reading_passes_all_stages(
     bucket = Bucket()
     number = plugin.plugin.numeric_value(loaded[0])
     assert arguments == [*stored, *loaded]
+    assert number is not None
     bucket.add(Sample.of(loaded[0], number))
     rows = rows_of("a host", start, 60, bucket)
     for _ in range(2):

@@ -73,9 +73,13 @@ def test_differences_are_found_and_repaired(
     )
     # Meanwhile workers store readings of other hosts only: they would repair the aggregates that they update.
     stop = threading.Event()
-    sender = threading.Thread(
-        target=lambda: [(send(20, "busy"), time.sleep(0.2)) for _ in iter(stop.is_set, True)]
-    )
+
+    def send_steadily() -> None:
+        while not stop.is_set():
+            send(20, "busy")
+            time.sleep(0.2)
+
+    sender = threading.Thread(target=send_steadily)
     sender.start()
     try:
         found = run_command(environment, "verify", "--json", "--plugin", "Temperature", "--host", "host-2")

@@ -1,5 +1,6 @@
 """The broker goes away and comes back: the log says so, and little else."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +26,11 @@ def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
     collector = Collector(workspace.certs)
     records = [collector.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(20)]
     database = f"sqlite:///{tmp_path / 'readings.sqlite3'}"
-    worker: Worker | None = None
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(broker.kill)
         broker.start()
         worker = Worker(workspace.environment(broker.bootstrap, database), workspace.folder / "worker-1.log")
+        stack.callback(worker.kill)
         worker.start()
         worker.wait_ready()
         log = worker.process.log
@@ -49,7 +51,3 @@ def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
         text = log.read_text()
         assert (text.count(away), text.count(back), text.count("ready; ")) == (1, 1, 1)
         assert len(text[before:].splitlines()) < 30, text[before:]
-    finally:
-        if worker:
-            worker.kill()
-        broker.kill()

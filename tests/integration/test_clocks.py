@@ -14,8 +14,8 @@ from tests.support.worker import Workspace
 
 def instant(value: Any) -> datetime:
     """SQLite gives text, PostgreSQL a datetime."""
-    value = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    at: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def test_times_are_utc_in_sql_and_wrong_clocks_are_flagged(

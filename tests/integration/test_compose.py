@@ -34,7 +34,7 @@ def test_the_tests_read_the_environment_as_the_image_does(service: str, tmp_path
     (tmp_path / "final" / "server.properties").touch()
     # The program that the image starts with.
     tool = [*java("-Xmx128m"), "kafka.docker.KafkaDockerWrapper", "setup"]
-    folders = ["-D", tmp_path / "default", "-M", tmp_path / "mounted", "-F", tmp_path / "final"]
+    folders = ["-D", f"{tmp_path}/default", "-M", f"{tmp_path}/mounted", "-F", f"{tmp_path}/final"]
     done = subprocess.run(
         [*tool, *folders], env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=120
     )

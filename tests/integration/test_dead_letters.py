@@ -102,8 +102,8 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     assert {f"{workspace.topic}/{row['partition']}/{row['offset']}".encode() for row in rows} == {
         key for key, letter in before.items() if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
     }
-    counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
-    eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == 60)
+    total = 'SELECT sum("count") AS n FROM temperature_aggregates'
+    eventually(lambda: query(database_url, total)[0]["n"], lambda n: n == 60)
     assert run_command(environment, "replay").returncode == 2
 
 
@@ -243,7 +243,7 @@ def test_a_letter_that_is_sent_twice_is_one_new_letter_and_a_withdrawal_is_none(
     def send(number: int, at: int, value: bytes | None = b"junk") -> None:
         record = HandledRecord("telemetry", 0, number, 0, b"junk")
         headers = dead_letter_headers(record, InvalidRecordError(Reason.NOT_JSON, "expected an object"))
-        producer.produce(topic, value, dead_letter_key(record), headers=headers, timestamp=at)
+        producer.produce(topic, value, dead_letter_key(record), headers=list(headers.items()), timestamp=at)
 
     for number in range(10):
         send(number, now - 120_000)

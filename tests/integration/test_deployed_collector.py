@@ -14,6 +14,7 @@ import yaml
 from tests.integration.conftest import StartWorker
 from tests.support import deployed_collector
 from tests.support.broker import Broker
+from tests.support.collector import read_member
 from tests.support.database import query
 from tests.support.eventually import eventually
 from tests.support.produce import consume_all
@@ -34,7 +35,7 @@ def test_readings_of_the_deployed_collector_are_stored(
     assert created.returncode == 0, created.stderr
     with tarfile.open(host / "config.tar.xz") as archive:
         names = archive.getnames()
-        config = yaml.safe_load(archive.extractfile("config.yaml"))  # type: ignore[arg-type]
+        config = yaml.safe_load(read_member(archive, "config.yaml"))
     assert {"config.yaml", "rsa_key.pub"} <= set(names)
     assert set(names) - {"config.yaml", "rsa_key.pub"} == {
         name for name in names if name.startswith("plugins/")

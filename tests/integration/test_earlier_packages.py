@@ -81,7 +81,8 @@ def test_a_value_that_their_columns_do_not_take_is_one_dead_letter_and_the_next_
     collector = Collector(workspace.certs)
     start_worker()
     # No database takes these for a number; a door that was never opened cannot be opened again.
-    bad = [(name, "1", value) for name in ("Pumps", "Doors", "Fans") for value in ({"a": 1}, [1.0])]
+    bad: list[tuple[str, str, object]] = []
+    bad += [(name, "1", value) for name in ("Pumps", "Doors", "Fans") for value in ({"a": 1}, [1.0])]
     bad += [("Doors", "again/1", 2)]
     if database_url.startswith("postgresql"):
         # SQLite takes anything that it has a form for.
@@ -102,6 +103,10 @@ def test_a_value_that_their_columns_do_not_take_is_one_dead_letter_and_the_next_
     ]
 
 
+def wait_for_more(url: str, table: str, rows: int) -> None:
+    eventually(lambda: count(url, table), lambda found: found > rows)
+
+
 def test_killed_with_records_waiting_each_is_one_row_of_theirs(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
@@ -119,7 +124,7 @@ def test_killed_with_records_waiting_each_is_one_row_of_theirs(
         ]
         before = count(database_url, "fans")
         produce(broker.bootstrap, workspace.topic, records)
-        eventually(lambda: count(database_url, "fans"), lambda found, before=before: found > before)
+        wait_for_more(database_url, "fans", before)
         worker.kill()
         done = count(database_url, "fans") + count(database_url, "disks_readings")
         assert done < sent.total(), "nothing was left to do"

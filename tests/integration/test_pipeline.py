@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,7 +53,7 @@ def bad_records(collector: Collector, each: int) -> tuple[list[bytes], Counter[s
         fields = json.loads(collector.record("host-1", "Temperature", "k", 1.0)) | changes
         return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
 
-    kinds = {
+    kinds: dict[str, Callable[[], bytes]] = {
         "not_json": lambda: b"\xff\xfe" + random.randbytes(8),
         "bad_field": lambda: with_fields(hostname=None),
         "bad_hostname": lambda: with_fields(hostname="a\0b"),
@@ -117,14 +118,19 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
     random.Random(1).shuffle(records)
     placed = dict(zip(records, produce(broker.bootstrap, workspace.topic, records), strict=True))
 
-    rows = lambda: sum(count(database_url, f"{table}_readings") for table in TABLES.values())  # noqa: E731
+    def rows() -> int:
+        return sum(count(database_url, f"{table}_readings") for table in TABLES.values())
+
     eventually(rows, lambda found: found >= 900)
     letters = eventually(
         lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"),
         lambda found: len(found) >= 100,
     )
     expected = expected_aggregates(sent)
-    counted = lambda: sum(bucket["count"] for bucket in stored_aggregates(database_url).values())  # noqa: E731
+
+    def counted() -> float:
+        return sum(bucket["count"] for bucket in stored_aggregates(database_url).values())
+
     eventually(counted, lambda found: found >= 900)
 
     assert rows() == 900

@@ -43,7 +43,7 @@ def test_a_bucket_that_is_partly_in_the_time_range_is_included_as_a_whole(
     command(environment, "rebuild")
     correct = aggregates(database_url)
     assert [row["count"] for row in correct] == [4, 4, 4]
-    scope = ("--since", at(1.5).isoformat(), "--until", at(1.6).isoformat())
+    scope: tuple[str, ...] = ("--since", at(1.5).isoformat(), "--until", at(1.6).isoformat())
     assert "Temperature: 4 readings, 1 aggregate, 0 differences" in command(environment, "verify", *scope)
     command(environment, "rebuild", *scope)
     assert aggregates(database_url) == correct

@@ -54,7 +54,7 @@ PACKAGES = {each.__name__: LegacyPlugin(each.__name__, each) for each in (carele
 def engine(database_url: str) -> Iterator[Engine]:
     engine = make_engine(make_url(database_url))
     tables = [Level.__table__, *(plugin.DataFrame.__table__ for plugin in PACKAGES.values())]
-    Base.metadata.create_all(engine, tables=tables)  # type: ignore[arg-type]
+    Base.metadata.create_all(engine, tables=tables)
     yield engine
     engine.dispose()
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,7 +45,7 @@ class Fast(Plugin):
 class Plain(Fast):
     """Something replaced, so that it counts one by one."""
 
-    def numeric_value(self, reading: StoredReading) -> float:
+    def numeric_value(self, reading: StoredReading) -> float | None:
         return super().numeric_value(reading)
 
 
@@ -52,7 +53,7 @@ class Plain(Fast):
 def test_the_database_aggregates_as_counting_does(database_url: str, resolution: int) -> None:
     chance = random.Random(resolution)
     engine = make_engine(make_url(database_url))
-    Base.metadata.create_all(engine, tables=[Readings.__table__])  # type: ignore[list-item]
+    Base.metadata.create_all(engine, tables=[Readings.__table__])
     readings = [
         Reading(
             id=number.to_bytes(16),
@@ -91,13 +92,13 @@ def test_the_database_aggregates_as_counting_does(database_url: str, resolution:
     assert last == times[10]
 
 
-def repr_of(row: object) -> str:
-    return f"{row.hostname} {row.metric} {row.bucket_start}"  # type: ignore[attr-defined]
+def repr_of(row: AggregateRow) -> str:
+    return f"{row.hostname} {row.metric} {row.bucket_start}"
 
 
-def rounded(row: object) -> object:
+def rounded(row: AggregateRow) -> str:
     # The order in which floating-point numbers are added is not promised.
-    return str(row).replace(str(row.statistics.sum), f"{row.statistics.sum:.3f}")  # type: ignore[attr-defined]
+    return str(row).replace(str(row.statistics.sum), f"{row.statistics.sum:.3f}")
 
 
 TEXTS = (
@@ -140,9 +141,9 @@ def odd_readings(number: int) -> list[Reading]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Any:
+def engine(database_url: str) -> Iterator[Engine]:
     engine = make_engine(make_url(database_url))
-    Base.metadata.create_all(engine, tables=[Readings.__table__, Aggregates.__table__])  # type: ignore[list-item]
+    Base.metadata.create_all(engine, tables=[Readings.__table__, Aggregates.__table__])
     yield engine
     engine.dispose()
 
@@ -165,7 +166,7 @@ def stored(
 
 
 def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    table: Any = Readings.__table__
+    table = Readings.__table__
     readings = odd_readings(300)
     assert bulk.supports(engine.dialect.name, table)
 
@@ -180,18 +181,16 @@ def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: 
 
 
 def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    table: Any = Aggregates.__table__
+    table = Aggregates.__table__
     chance = random.Random(8)
+
+    def some_statistics(count: int) -> Statistics:
+        total, minimum, maximum, last = chance.choices(NUMBERS, k=4)
+        return Statistics(count, total, minimum, maximum, last, chance.choice(TIMES))
 
     def rows(count: int) -> list[AggregateRow]:
         return [
-            AggregateRow(
-                hostname,
-                metric,
-                60,
-                at,
-                Statistics(count, *chance.choices(NUMBERS, k=4), chance.choice(TIMES)),
-            )
+            AggregateRow(hostname, metric, 60, at, some_statistics(count))
             for hostname in TEXTS
             for metric in TEXTS
             for at in (0, 60_000_000)
@@ -210,7 +209,7 @@ def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch
 
 
 def test_of_many_aggregates_those_that_are_named_are_deleted(engine: Engine) -> None:
-    table: Any = Aggregates.__table__
+    table = Aggregates.__table__
     statistics = Statistics(1, 2.0, 2.0, 2.0, 2.0, 0)
     keys = [(host, at, metric) for host in TEXTS for at in (0, 60_000_000) for metric in TEXTS]
     with engine.begin() as connection:
@@ -233,7 +232,7 @@ def test_a_row_that_the_database_refuses_is_refused_at_once_too(engine: Engine) 
         pytest.skip("SQLite takes texts of any length")
     (reading,) = odd_readings(1)
     with pytest.raises(DBAPIError, match="too long"), engine.begin() as connection:
-        insert_new(connection, Readings.__table__, [_with_key(reading, "k" * 256)])  # type: ignore[arg-type]
+        insert_new(connection, Readings.__table__, [_with_key(reading, "k" * 256)])
 
 
 def _with_key(reading: Reading, key: str) -> Reading:
@@ -241,7 +240,7 @@ def _with_key(reading: Reading, key: str) -> Reading:
 
 
 def test_tables_with_columns_of_their_own_are_stored_one_by_one() -> None:
-    plain: Any = Readings.__table__
+    plain = Readings.__table__
     for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
         table = plain.to_metadata(MetaData(), name=f"other_{column.name}")
         table.append_column(column)

@@ -1,6 +1,7 @@
 """Every worker serves every host: the result is exact, or the status is 503."""
 
 import math
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -46,11 +47,7 @@ def test_every_worker_serves_every_host_and_no_result_is_wrong_after_a_worker_wa
 
     for worker in (first, second):
         for host in hosts:
-            _, _, body = eventually(
-                lambda worker=worker, host=host: request(worker, path_of(host)),
-                lambda found, host=host: found[0] == 200 and is_correct(found[2], sent[host]),
-                90,
-            )
+            body = correct_body(worker, host, sent[host])
             assert (body["plugin"], body["host"], body["unit"]) == ("Temperature", host, "°C")
     responses = {worker: worker.get("/api/v1/plugins/Temperature?window=1h") for worker in (first, second)}
     for status, fleet in responses.values():
@@ -63,7 +60,7 @@ def test_every_worker_serves_every_host_and_no_result_is_wrong_after_a_worker_wa
     assert sorted(hosts) == paged(first) == paged(second)
 
     second.kill()
-    unavailable = set()
+    unavailable: set[str] = set()
 
     def served_again(host: str) -> bool:
         status, headers, body = request(first, path_of(host))
@@ -78,12 +75,23 @@ def test_every_worker_serves_every_host_and_no_result_is_wrong_after_a_worker_wa
         return False
 
     remaining = set(hosts)
-    eventually(
-        lambda: [remaining.discard(host) for host in list(remaining) if served_again(host)],
-        lambda _: not remaining,
+
+    def not_served() -> set[str]:
+        remaining.difference_update([host for host in remaining if served_again(host)])
+        return remaining
+
+    eventually(not_served, lambda hosts: not hosts, 90)
+    assert unavailable, "the killed worker owned no host: the test proves nothing"
+
+
+def correct_body(worker: Worker, host: str, sent: dict[str, list[float]]) -> Any:
+    """A worker's response for a host, once it matches what was sent."""
+    _, _, body = eventually(
+        lambda: request(worker, path_of(host)),
+        lambda found: found[0] == 200 and is_correct(found[2], sent),
         90,
     )
-    assert unavailable, "the killed worker owned no host: the test proves nothing"
+    return body
 
 
 def paged(worker: Worker) -> list[str]:

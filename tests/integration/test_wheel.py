@@ -42,7 +42,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         "\n".join(line.partition("--hash")[0] for line in packages(PROJECT / "requirements.txt"))
     )
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, env=environment(), timeout=120)
-    pip = [folder / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run(
         [*pip, "install", "--constraint", versions, wheel],
         check=True, env=environment(), cwd=folder, timeout=600,

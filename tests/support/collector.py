@@ -20,6 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
 _PADDING = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
 
 
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """The content of a file in a config archive."""
+    member = archive.extractfile(name)
+    assert member, f"{name} is not a file"
+    return member.read()
+
+
 class Collector:
     """Encrypts readings for one config id.
 
@@ -40,11 +47,8 @@ class Collector:
         """A collector that uses this config archive."""
         collector = cls.__new__(cls)
         with tarfile.open(archive) as members:
-            config, key = (members.extractfile(name) for name in ("config.yaml", "rsa_key.pub"))
-            assert config
-            assert key
-            collector.config_id = yaml.safe_load(config)["id"]
-            public = load_pem_public_key(key.read())
+            collector.config_id = yaml.safe_load(read_member(members, "config.yaml"))["id"]
+            public = load_pem_public_key(read_member(members, "rsa_key.pub"))
         assert isinstance(public, rsa.RSAPublicKey)
         collector._public = public
         return collector

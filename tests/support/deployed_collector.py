@@ -15,6 +15,8 @@ import sys
 import tarfile
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import yaml
 from confluent_kafka import Producer
@@ -22,17 +24,19 @@ from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
 
-def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
+def unpack(folder: Path) -> tuple[dict[str, Any], RSA.RsaKey]:
     """The configuration and the public key of the archive. Plugins are unpacked if a required one is missing."""
     with tarfile.open(folder / "config.tar.xz", "r:xz") as archive:
-        config = yaml.safe_load(archive.extractfile("config.yaml"))
-        key = RSA.import_key(archive.extractfile("rsa_key.pub").read())
+        config = yaml.safe_load(read(archive, "config.yaml"))
+        key = RSA.import_key(read(archive, "rsa_key.pub"))
         wanted = set(config["required_plugins"])
         if wanted - installed(folder).keys():
             members = [member for member in archive.getmembers() if member.name.startswith("plugins/")]
             # Python 3.11 has filters from 3.11.4 on.
-            only_data = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-            archive.extractall(folder, members=members, **only_data)
+            if hasattr(tarfile, "data_filter"):
+                archive.extractall(folder, members=members, filter="data")
+            else:
+                archive.extractall(folder, members=members)
             for requirements in folder.glob("plugins/*/requirements.txt"):
                 if requirements.read_text().strip():
                     subprocess.run(
@@ -41,7 +45,15 @@ def unpack(folder: Path) -> tuple[dict, RSA.RsaKey]:
     return config, key
 
 
-def installed(folder: Path) -> dict:
+def read(archive: tarfile.TarFile, name: str) -> bytes:
+    """The content of a file in the archive."""
+    file = archive.extractfile(name)
+    if file is None:
+        raise ValueError(f"{name}: expected a file")
+    return file.read()
+
+
+def installed(folder: Path) -> dict[str, ModuleType]:
     """Packages in plugins/ by NAME."""
     found = {}
     for file in sorted(folder.glob("plugins/*/__init__.py")):

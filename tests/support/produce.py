@@ -3,11 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 Headers = list[tuple[str, bytes]]
+_ANY_PARTITION = -1
+_NOW = 0
 
 
 @dataclass(frozen=True)
@@ -72,18 +75,16 @@ def produce(
             "message.max.bytes": 1_000_000 if compression == "none" else 100_000_000,
         }
     )
-    where = {} if partition is None else {"partition": partition}
     for index, value in enumerate(values):
-        when = {"timestamp": timestamps[index]} if timestamps else {}
         while True:
             try:
                 producer.produce(
                     topic,
                     value=value,
-                    headers=headers or [],
-                    on_delivery=lambda error, message, index=index: note(index, error, message),
-                    **where,
-                    **when,
+                    partition=_ANY_PARTITION if partition is None else partition,
+                    timestamp=timestamps[index] if timestamps else _NOW,
+                    headers=list(headers or []),
+                    on_delivery=partial(note, index),
                 )
                 break
             except BufferError:
@@ -133,16 +134,24 @@ def consume_all(bootstrap: str, topic: str, seconds: float = 30) -> list[Record]
 
 
 def _record(message: Message) -> Record:
+    headers = message.headers() or []
+    # A dict is for sending only.
+    assert isinstance(headers, list)
     return Record(
         partition=_int(message.partition()),
         offset=_int(message.offset()),
         key=message.key(),
         value=message.value(),
         timestamp=message.timestamp()[1],
-        headers=message.headers() or [],
+        headers=[(name, _bytes(value)) for name, value in headers],
     )
 
 
 def _int(value: int | None) -> int:
     assert value is not None
+    return value
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    assert isinstance(value, bytes)
     return value

@@ -34,7 +34,7 @@ def send(broker: Broker, topic: str, collector: Collector, hosts: list[str]) -> 
 
 
 def request(
-    worker: Worker, path: str, method: str = "GET", **headers: str
+    worker: Worker, path: str, method: str = "GET", **headers: str | bytes
 ) -> tuple[int, dict[str, str], Any]:
     """Send a request whose path no client library normalizes; return status, headers and JSON body."""
     connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=10)

@@ -15,6 +15,7 @@ from demo.unpacking import unpack
 from sparkle_app.collector_config import ConfigFiles, creation, make_config
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest, find_packages
+from tests.support.collector import read_member
 
 PLUGINS = find_packages(Path(__file__).parents[2] / "plugins").manifests
 BY_NAME = {plugin.name: plugin for plugin in PLUGINS}
@@ -38,7 +39,7 @@ def files(folder: Path) -> list[str]:
 def test_the_archive_has_the_members_that_a_collector_expects(tmp_path: Path) -> None:
     made = make(tmp_path, config_id=7)
     with tarfile.open(made.archive, "r:xz") as archive:
-        members = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+        members = {name: read_member(archive, name) for name in archive.getnames()}
         modes = {member.mode for member in archive}
     config = yaml.safe_load(members["config.yaml"])
     assert config == {

@@ -1,8 +1,11 @@
 """The circuit breaker of the dead-letter publisher."""
 
+from collections.abc import Iterable
+
 import pytest
 
 from sparkle_app.dead_letters.publisher import CircuitBreakerError, DeadLetterPublisher
+from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
@@ -13,9 +16,19 @@ UNDECRYPTABLE = Rejection(RECORD, InvalidRecordError(Reason.UNDECRYPTABLE, "not 
 UNKNOWN = Rejection(RECORD, InvalidRecordError(Reason.UNKNOWN_CONFIG, "no key rsa_key_8"))
 
 
+class Unused(TopicPublisher):
+    """Only the circuit breaker is tested: nothing is published."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        raise AssertionError("published")
+
+
 def test_the_worker_exits_when_the_limit_per_minute_is_exceeded() -> None:
     now = 1000.0
-    publisher = DeadLetterPublisher(None, 10, Metrics(), lambda: now)  # type: ignore[arg-type]
+    publisher = DeadLetterPublisher(Unused(), 10, Metrics(), lambda: now)
     publisher.check_circuit_breaker([REJECTION] * 10, 10)
     now += 59
     with pytest.raises(CircuitBreakerError) as caught:
@@ -29,17 +42,21 @@ def test_the_worker_exits_when_the_limit_per_minute_is_exceeded() -> None:
 
 def test_a_rate_within_the_limit_is_allowed_indefinitely() -> None:
     now = 0.0
-    publisher = DeadLetterPublisher(None, 10, Metrics(), lambda: now)  # type: ignore[arg-type]
+    publisher = DeadLetterPublisher(Unused(), 10, Metrics(), lambda: now)
     for _ in range(5):
         publisher.check_circuit_breaker([REJECTION] * 10, 10)
         now += 60
     assert now == 300
 
 
+def started_at(now: float) -> DeadLetterPublisher:
+    return DeadLetterPublisher(Unused(), 1000, Metrics(), lambda: now)
+
+
 def test_restarts_do_not_drain_a_topic_that_no_private_key_decrypts() -> None:
     for start in range(20):
         # The dead letters of the previous worker are more than a minute old.
-        publisher = DeadLetterPublisher(None, 1000, Metrics(), lambda start=start: 61.0 * start)  # type: ignore[arg-type,misc]
+        publisher = started_at(61.0 * start)
         with pytest.raises(
             CircuitBreakerError, match="certs: expected private keys that decrypt the records"
         ) as caught:
@@ -58,7 +75,7 @@ def test_restarts_do_not_drain_a_topic_that_no_private_key_decrypts() -> None:
     ],
 )
 def test_a_small_or_mostly_decryptable_batch_is_allowed(rejections: list[Rejection], records: int) -> None:
-    publisher = DeadLetterPublisher(None, 1000, Metrics())  # type: ignore[arg-type]
+    publisher = DeadLetterPublisher(Unused(), 1000, Metrics())
     publisher.check_circuit_breaker(rejections, records)
     # They were allowed, and counted.
     with pytest.raises(CircuitBreakerError, match="at most 1000 dead letters per minute, found 1001"):
@@ -66,7 +83,7 @@ def test_a_small_or_mostly_decryptable_batch_is_allowed(rejections: list[Rejecti
 
 
 def test_undecryptable_records_are_allowed_when_the_limit_is_raised() -> None:
-    publisher = DeadLetterPublisher(None, 10_001, Metrics())  # type: ignore[arg-type]
+    publisher = DeadLetterPublisher(Unused(), 10_001, Metrics())
     publisher.check_circuit_breaker([UNDECRYPTABLE] * 1000, 1000)
     with pytest.raises(CircuitBreakerError, match="at most 10001 dead letters per minute, found 10002"):
         publisher.check_circuit_breaker([REJECTION] * 9002, 9002)

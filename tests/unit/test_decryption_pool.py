@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def pool(tmp_path: Path, collector: Collector) -> Iterator[DecryptionPool]:
     pool.close()
 
 
-def records(collector: Collector, values: list[object]) -> list[Record]:
+def records(collector: Collector, values: Sequence[object]) -> list[Record]:
     now = datetime.now()
     sent = [
         collector.record(f"host {n % 7}", "Any", f"key {n}", value, now) for n, value in enumerate(values)
@@ -81,7 +81,8 @@ def plain(outcomes: list[Outcome]) -> list[Reading | str]:
     """The single reading or error of each record."""
     found: list[Reading | str] = []
     for outcome in outcomes:
-        (one,) = [*outcome.readings, *map(str, outcome.errors)]
+        results: list[Reading | str] = [*outcome.readings, *map(str, outcome.errors)]
+        (one,) = results
         found.append(one)
     return found
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faust import SASLCredentials
 
 from sparkle_app.config.settings import BrokerSettings, Settings
 from sparkle_app.kafka.connection import credentials, security_arguments
@@ -56,7 +57,9 @@ def test_each_combination_selects_the_security_protocol(
 
 def test_faust_gets_the_credentials(tmp_path: Path) -> None:
     settings = Settings(plugins=PLUGINS, data=tmp_path, broker=broker(sasl=SASL))
-    assert create_app(settings).conf.broker_credentials.username == "me"
+    given = create_app(settings).conf.broker_credentials
+    assert isinstance(given, SASLCredentials)
+    assert given.username == "me"
 
 
 def test_an_unusable_file_is_an_error_of_one_line(authority: Authority, tmp_path: Path) -> None:

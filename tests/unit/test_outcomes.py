@@ -1,7 +1,5 @@
 """A record can contain several readings: batches are bounded in readings, and each reading has its own outcome."""
 
-from typing import Any
-
 import pytest
 
 from sparkle_app.ingest.agent import bounded_groups
@@ -15,10 +13,21 @@ def record(offset: int) -> Record:
 
 
 def reading(offset: int, index: int | None) -> Reading:
-    id_ = offset.to_bytes(8) + (index or 0).to_bytes(8)
-    fields: dict[str, Any] = {"config_id": 1, "hostname": "host", "plugin": "P", "key": "k", "value": 1.0}
-    times = {"observed_at": 0, "received_at": 0, "clock_trusted": True}
-    return Reading(id=id_, **fields, **times, topic="telemetry", partition=0, offset=offset, index=index)
+    return Reading(
+        id=offset.to_bytes(8) + (index or 0).to_bytes(8),
+        config_id=1,
+        hostname="host",
+        plugin="P",
+        key="k",
+        value=1.0,
+        observed_at=0,
+        received_at=0,
+        clock_trusted=True,
+        topic="telemetry",
+        partition=0,
+        offset=offset,
+        index=index,
+    )
 
 
 def outcome_with(offset: int, readings: int) -> Outcome:

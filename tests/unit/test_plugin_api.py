@@ -1,35 +1,42 @@
 """Renamed methods of a plugin can be overridden and called under both names."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from sparkle_app.plugin_api import Plugin, StoredReading
+from sparkle_app.plugin_api import Plugin, Reading, StoredReading
 
 READING = StoredReading(bytes(16), 1, "host", "key", 20.0, 0, 0, True, "telemetry", 0, 0)
 
 
+def plus(value: float | None, more: float) -> float:
+    assert value is not None
+    return value + more
+
+
 class New(Plugin):
     def numeric_value(self, reading: StoredReading) -> float:
-        return super().numeric_value(reading) + 1
+        return plus(super().numeric_value(reading), 1)
 
 
 class Old(Plugin):
     def measure(self, reading: StoredReading) -> float:
-        return super().measure(reading) + 2
+        return plus(super().measure(reading), 2)
 
-    def stored_first(self, connection: Any, readings: Any) -> None:
+    def stored_first(self, connection: Connection, readings: Sequence[Reading]) -> None:
         raise NotImplementedError("called")
 
 
 class OldOfNew(New):
     def measure(self, reading: StoredReading) -> float:
-        return super().measure(reading) + 4
+        return plus(super().measure(reading), 4)
 
 
 class NewOfOld(Old):
     def numeric_value(self, reading: StoredReading) -> float:
-        return super().numeric_value(reading) + 8
+        return plus(super().numeric_value(reading), 8)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Aggregates(AggregatesTable):
 
 class Plain(Plugin):
     unit = "°C"
-    minimum, maximum = -100, 250
+    minimum, maximum = -100.0, 250.0
     DataFrame = DataFrame
     Aggregates = Aggregates
 
