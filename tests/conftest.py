@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("thorough", max_examples=2_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

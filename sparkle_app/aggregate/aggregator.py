@@ -119,20 +119,23 @@ class Aggregator:
         Raises:
             TransientError: if the database does not work at this moment.
         """
-        generation = self._table.app.consumer_generation_id
-        restored = await asyncio.get_running_loop().run_in_executor(self._executor, self._recompute_missing)
+        generation, oldest = self._table.app.consumer_generation_id, self._oldest()
+        restored = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._recompute_missing, oldest
+        )
         if self._table.app.consumer_generation_id != generation:
             # A rebalance occurred during the query: another restore is in progress or complete.
             return
+        # Older buckets were not compared with SQL, so samples must not be added to them.
+        self._table.prune(oldest)
         for (hostname, start), bucket in restored.items():
             self._table[self._table.interned_key(hostname, start)] = bucket.pack()
         await self._table.flush()
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
-    def _recompute_missing(self) -> Mapping[BucketKey, Bucket]:
+    def _recompute_missing(self, oldest: int) -> Mapping[BucketKey, Bucket]:
         store, assigned = self._table.data, self._table.assigned()
-        oldest = self._oldest()
         try:
             with read_transaction(self._engine) as connection:
                 counts = self._plugin.count_aggregates(connection, self._bucket_size, oldest, LATEST)

@@ -1,10 +1,15 @@
 """What unit tests share."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from sparkle_app.aggregate import agent, table
+from tests.support.aggregate_world import World
+from tests.support.process_exit import raise_instead_of_exit
 
 
 @pytest.fixture
@@ -23,3 +28,14 @@ def collector_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _plugins() -> dict[str, ModuleType]:
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "plugins"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A worker's aggregate half, started; retries wait by its clock, and the end of the process is an exception."""
+    raise_instead_of_exit(monkeypatch, agent, table)
+    world = World(tmp_path)
+    world.clock.replace_sleep_of_retries(monkeypatch)
+    await world.start()
+    yield world
+    world.engine.dispose()

@@ -1,0 +1,175 @@
+"""The aggregate half of a worker over a broker in memory and real SQL, with points at which a test can interfere."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import make_url
+
+from sparkle_app.aggregate.agent import AggregatePipeline
+from sparkle_app.aggregate.aggregator import Aggregator, Changed
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.kafka.topology import changelog_topic, samples_topic, table_name
+from sparkle_app.model.buckets import Bucket
+from sparkle_app.model.sample import Samples
+from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, ReadingsTable
+from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.storage.engine import make_engine
+from tests.support.memory_broker import MemoryBroker
+from tests.support.memory_faust import MemoryApp, MemoryStream
+
+GROUP, NAME = "memory", "Plain"
+PARTITIONS = 2
+BUCKET_SECONDS, RETENTION_SECONDS = 60, 300
+SAMPLES = samples_topic(GROUP, NAME)
+CHANGELOG = changelog_topic(GROUP, NAME, BUCKET_SECONDS)
+CIPHER = Cipher(bytes(32))
+METRICS = Metrics()
+POINTS = ("fetched", "count", "counted", "flush", "send", "flushed", "store", "stored", "ack", "commit")
+"""Before and after each step: a batch is fetched, counted, written to the table, to the changelog (``send`` is one of
+its partitions) and to SQL, acknowledged and committed."""
+Reached = Callable[["AggregateWorker", str], Awaitable[None]]
+
+
+class DataFrame(ReadingsTable):
+    __tablename__ = "memory_readings"
+
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "memory_aggregates"
+
+
+class Plain(Plugin):
+    """All defaults."""
+
+    DataFrame = DataFrame
+    Aggregates = Aggregates
+
+
+PLUGIN = Plain()
+
+
+class InlineExecutor(Executor):
+    """Runs what it is given at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As Executor's."""
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
+def sqlite_engine(folder: Path) -> Engine:
+    """A database with the plugin's tables; what it writes need not outlive the machine's power."""
+    engine = make_engine(make_url(f"sqlite:///{folder}/readings.sqlite3"))
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    Base.metadata.create_all(engine, [DataFrame.__table__, Aggregates.__table__])  # type: ignore[list-item]
+    return engine
+
+
+async def create_topics(broker: MemoryBroker) -> None:
+    """The topics of the worker, empty."""
+    for topic in (SAMPLES, CHANGELOG):
+        await broker.create_topic(topic, PARTITIONS)
+
+
+def forwarder(app: MemoryApp) -> Forwarder:
+    """Sends samples to the worker."""
+    return Forwarder({NAME: app.publisher(SAMPLES)}, {NAME: PLUGIN}, CIPHER, PARTITIONS)
+
+
+async def _nothing(worker: "AggregateWorker", point: str) -> None:
+    """Interferes nowhere."""
+
+
+class AggregateWorker:
+    """A worker; when nothing refers to it any more its memory is lost.
+
+    Arguments:
+        reached: awaited at each of :data:`POINTS`; what it raises, the worker meets there.
+    """
+
+    def __init__(
+        self, broker: MemoryBroker, engine: Engine, clock: Callable[[], float], reached: Reached = _nothing
+    ) -> None:
+        self.app = MemoryApp(broker, GROUP, [SAMPLES])
+        self.reached = reached
+        self.table = _Table(
+            self.app,
+            name=table_name(NAME, BUCKET_SECONDS),
+            cipher=lambda: CIPHER,
+            host_partitions=PARTITIONS,
+        )
+        self.table.worker = self
+        self.app.tables.add(self.table)
+        self.aggregator = _Aggregator(
+            PLUGIN, self.table, engine, InlineExecutor(), BUCKET_SECONDS, RETENTION_SECONDS, clock
+        )
+        self.aggregator.worker = self
+        self.pipeline = AggregatePipeline(
+            self.app, NAME, self.table, self.aggregator, CIPHER, METRICS, wait=0.0
+        )
+        self.table.on_recover(self.pipeline.restore)
+        self.stream = _Stream(self.app, lambda: self.at("fetched"))
+        self.stream.worker = self
+
+    async def at(self, point: str) -> None:
+        """The worker has reached a point."""
+        await self.reached(self, point)
+
+    async def start(self) -> None:
+        """Join the group, recover the table, restore it."""
+        await self.app.join()
+
+    async def work(self) -> None:
+        """Handle all messages that are there, and commit."""
+        await self.pipeline.run(self.stream.stream)
+        await self.at("commit")
+        await self.app.batching.commit()
+
+    def buckets(self) -> dict[tuple[str, int], Bucket]:
+        """What the table holds."""
+        return {key: Bucket.unpack(packed) for key, packed in self.table.data.items()}
+
+
+class _Table(BucketTable):
+    worker: AggregateWorker
+
+    async def flush(self) -> None:
+        await self.worker.at("flush")
+        await super().flush()
+        await self.worker.at("flushed")
+
+    async def _send(self, partition: int, records: Any) -> None:
+        await self.worker.at("send")
+        await super()._send(partition, records)
+
+
+class _Aggregator(Aggregator):
+    worker: AggregateWorker
+
+    async def count(self, many: Iterable[Samples]) -> tuple[Changed, int]:
+        await self.worker.at("count")
+        counted = await super().count(many)
+        await self.worker.at("counted")
+        return counted
+
+    async def store(self, changed: Changed) -> None:
+        await self.worker.at("store")
+        await super().store(changed)
+        await self.worker.at("stored")
+
+
+class _Stream(MemoryStream):
+    worker: AggregateWorker
+
+    async def ack(self, event: Any) -> bool:
+        await self.worker.at("ack")
+        return await super().ack(event)

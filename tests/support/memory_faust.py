@@ -1,0 +1,222 @@
+"""Faust's application over a :class:`MemoryBroker`: its producer and consumer are the real ones, without their threads.
+
+Nothing is started: :meth:`MemoryApp.rebalance` does what Faust does when partitions are assigned, and a
+:class:`MemoryStream` delivers what the consumer fetches.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import faust
+from aiokafka import TopicPartition
+from faust.events import Event
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, EventT, StreamT
+from faust.types.settings import Settings
+
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.kafka.consumer import BatchingConsumer, BatchingTransport, _Thread
+from sparkle_app.kafka.publisher import TopicPublisher
+from sparkle_app.kafka.record_batches import RecordBatch
+from tests.support.memory_broker import MemoryBroker
+from tests.support.memory_clients import MemoryConsumer
+
+# Faust misses the state of its sensors, of which there are none.
+logging.getLogger(__name__).setLevel(logging.ERROR)
+# Of each group: to make them takes longer than all the rest.
+_settings: dict[str, Settings] = {}
+
+
+class MemoryApp(faust.App):
+    """A worker's application, as far as consumer, producer and tables need it.
+
+    Arguments:
+        broker: that it is connected to.
+        group: its name.
+        topics: that it consumes.
+        batched: those of them whose records are delivered in record batches.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        group: str,
+        topics: Collection[str] = (),
+        batched: Collection[str] = (),
+        max_batch_records: int = 250,
+    ) -> None:
+        self.broker = broker
+        self.connection = broker.consumer(*topics, group=group)
+        self._batched, self._max_batch_records = batched, max_batch_records
+        options = {"broker": "kafka://memory", "store": "memory://", "autodiscover": False, "Topic": _Topic}
+        super().__init__(group, **cast(Any, options))
+        if group in _settings:
+            self.conf = _settings[group]
+        _settings[group] = self.conf
+        # All topics: Faust fills it when it subscribes.
+        cast(Any, self.topics)._acking_topics.update(topics)
+        self.assignor = cast(Any, SimpleNamespace(assigned_actives=self.assigned))
+
+    def _new_transport(self) -> BatchingTransport:
+        return _Transport(
+            self.conf.broker_consumer,
+            self,
+            batched_topics=self._batched,
+            max_batch_records=self._max_batch_records,
+        )
+
+    def _new_producer_transport(self) -> BatchingTransport:
+        return self._new_transport()
+
+    def _new_consumer(self) -> Any:
+        return self.transport.create_consumer(
+            callback=_nothing, on_partitions_revoked=_nothing, on_partitions_assigned=_nothing
+        )
+
+    @property
+    def batching(self) -> BatchingConsumer:
+        """The consumer."""
+        return cast(BatchingConsumer, self.consumer)
+
+    def publisher(self, topic: str) -> TopicPublisher:
+        """As SparkleApp's."""
+        raw = {"key_type": bytes, "key_serializer": "raw", "value_type": bytes, "value_serializer": "raw"}
+        return TopicPublisher(self.topic(topic, **cast(Any, raw)))
+
+    def assigned(self) -> set[TP]:
+        """This worker's partitions: a host's changelog is where its topic is."""
+        mine = {at.partition for at in self.connection.assignment()}
+        return {TP(name, number) for name in self.tables.changelog_topics for number in mine}
+
+    async def join(self) -> None:
+        """Become a member of the group."""
+        await self.connection.start()
+        await self.rebalance()
+
+    async def rebalance(self) -> None:
+        """Partitions were assigned: recover the tables, and go back to what was committed."""
+        self.on_rebalance_start()
+        generation = self.connection._coordinator.generation
+        self.consumer_generation_id = generation
+        assigned = {TP(*at) for at in self.connection.assignment()}
+        await self.batching.on_partitions_assigned(assigned, generation)
+        self.on_rebalance_end()
+        self.in_recovery = True
+        for table in self.tables.values():
+            changelog = [
+                TopicPartition(*at) for at in self.assigned() if at.topic == table.changelog_topic_name
+            ]
+            async for event in self._changelog(changelog):
+                cast(BucketTable, table).apply_changelog_batch([event])
+        self.in_recovery = False
+        for table in self.tables.values():
+            await table.on_recovery_completed(self.assigned(), set())
+        # Another rebalance may have come meanwhile, as in a worker.
+        if generation == self.consumer_generation_id:
+            cast(Any, self.tables).on_actives_ready()
+            await self.batching.perform_seek()
+            self.batching.resume_flow()
+
+    async def _changelog(self, partitions: list[TopicPartition]) -> AsyncIterator[Any]:
+        reader = self.broker.consumer()
+        reader.assign(partitions)
+        while fetched := await reader.getmany(max_records=10):
+            for at, records in fetched.items():
+                yield SimpleNamespace(message=RecordBatch(TP(*at), records, self.consumer_generation_id))
+
+
+class MemoryStream:
+    """What the pipelines use of a Faust stream. It ends when there is nothing left to fetch.
+
+    Arguments:
+        app: whose consumer it delivers from.
+        on_fetched: awaited between the fetch of a batch and its delivery.
+    """
+
+    def __init__(self, app: MemoryApp, on_fetched: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._app = app
+        self._on_fetched = on_fetched
+        self.acked: list[tuple[TP, int]] = []
+        """Partition and offset of what was acknowledged, in order."""
+
+    @property
+    def stream(self) -> StreamT[Any]:
+        """Itself, as the pipelines declare it."""
+        return cast("StreamT[Any]", self)
+
+    async def noack_take(self, max_: int, within: float) -> AsyncIterator[Sequence[Event]]:
+        """As Faust's: at most ``max_`` events at a time, none of them acknowledged."""
+        consumer = self._app.batching
+        waiting: list[Event] = []
+        while True:
+            async for _, message in consumer.getmany(timeout=0):
+                waiting.append(Event(self._app, None, message.value, message.headers, message))
+            if not waiting:
+                return
+            if self._on_fetched:
+                await self._on_fetched()
+            events, waiting = waiting[:max_], waiting[max_:]
+            yield events
+
+    async def ack(self, event: EventT[Any]) -> bool:
+        """As Faust's."""
+        self.acked.append((event.message.tp, event.message.offset))
+        return bool(event.ack())
+
+
+class _Topic(faust.Topic):
+    def _on_published(self, fut: Any, message: Any, *args: Any, **kwargs: Any) -> None:
+        super()._on_published(fut, message, *args, **kwargs)
+        # Nobody asks for it, and asyncio would say so at some later time, in another test.
+        message.exception()
+
+
+class _MemoryThread(_Thread):
+    """The thread that talks to the broker: everything happens at once, in the caller's."""
+
+    app: MemoryApp
+
+    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        return await fun(*args, **kwargs)
+
+    def _ensure_consumer(self) -> MemoryConsumer:
+        return self.app.connection
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        max_records: int | None = None,
+    ) -> Any:
+        fetched = await consumer.getmany(
+            *map(TopicPartition._make, active_partitions), max_records=max_records
+        )
+        return {TP(*at): records for at, records in fetched.items()}
+
+
+class _Consumer(BatchingConsumer):
+    def _new_consumer_thread(self) -> _Thread:
+        return _MemoryThread(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+
+
+class _Producer(driver.Producer):
+    app: MemoryApp
+
+    async def maybe_start(self) -> bool:
+        """Nothing has to be connected."""
+        return False
+
+    def _ensure_producer(self) -> Any:
+        return self.app.broker.producer()
+
+
+class _Transport(BatchingTransport):
+    Consumer = _Consumer
+    Producer = _Producer
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    """What Faust's own services would do."""

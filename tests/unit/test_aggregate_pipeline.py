@@ -1,0 +1,257 @@
+"""The aggregate pipeline over a broker in memory and SQLite: what is counted, written and acknowledged, and when."""
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import NotEnoughReplicasError
+
+from sparkle_app.kafka.topology import partition_of
+from sparkle_app.model.errors import TransientError
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.sealed.samples import pack_samples
+from tests.support.aggregate_worker import CHANGELOG, PARTITIONS, RETENTION_SECONDS, SAMPLES
+from tests.support.aggregate_world import Do, World
+from tests.support.process_exit import ProcessExited
+
+WRITING = ("count", "counted", "flush", "send", "flushed", "store", "stored")
+
+
+def raising(error: BaseException) -> Do:
+    async def fail() -> None:
+        raise error
+
+    return fail
+
+
+def changelog(world: World) -> list[Any]:
+    return [each for at in sorted(world.broker.partitions(CHANGELOG)) for each in world.broker.records(at)]
+
+
+async def test_samples_are_counted_written_acknowledged_and_committed(world: World) -> None:
+    await world.count(1.0, 2.0)
+    await world.count(4.0, hostname="b")
+    assert world.in_sql() == {("a", 0): (2, 3.0), ("b", 0): (1, 4.0)}
+    assert world.in_table() == {("a", 0): 2, ("b", 0): 1}
+    assert len(changelog(world)) == 2
+    assert await world.committed() == 2
+
+
+async def test_each_step_is_durable_before_the_next_begins(world: World) -> None:
+    seen = []
+
+    async def look() -> None:
+        seen.append((len(world.in_table()), len(changelog(world)), len(world.in_sql()), len(world.acked())))
+
+    for point in (*WRITING, "ack"):
+        world.points[point] = look
+    await world.count(1.0)
+    # Table, changelog, SQL, acknowledgement.
+    assert seen == [
+        (0, 0, 0, 0),
+        (0, 0, 0, 0),
+        (1, 0, 0, 0),
+        (1, 0, 0, 0),
+        (1, 1, 0, 0),
+        (1, 1, 0, 0),
+        (1, 1, 1, 0),
+        (1, 1, 1, 0),
+    ]
+
+
+@pytest.mark.parametrize("point", WRITING)
+async def test_a_batch_is_redelivered_after_a_rebalance_at_any_point(world: World, point: str) -> None:
+    acked_at_redelivery: list[int] = []
+
+    async def note() -> None:
+        acked_at_redelivery.append(len(world.acked()))
+
+    async def rebalance() -> None:
+        await world.rebalance()
+        world.points["fetched"] = note
+
+    world.points[point] = rebalance
+    await world.count(1.0, 2.0)
+    assert acked_at_redelivery == [0]
+    assert len(world.acked()) == await world.committed() == 1
+    assert world.in_sql() == {("a", 0): (2, 3.0)}
+    assert world.in_table() == {("a", 0): 2}
+
+
+@pytest.mark.parametrize("point", ["count", "counted"])
+async def test_a_batch_writes_nothing_after_a_rebalance_that_came_while_it_was_counted(
+    world: World, point: str
+) -> None:
+    async def rebalance() -> None:
+        await world.rebalance()
+        # Nothing is redelivered.
+        world.broker._groups[world.worker.app.conf.id].committed[only] = 1
+        await world.worker.app.batching.perform_seek()
+
+    only = TopicPartition(SAMPLES, partition_of("a", PARTITIONS))
+    world.points[point] = rebalance
+    await world.count(1.0)
+    assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
+
+
+@pytest.mark.parametrize("state", ["rebalancing", "in_recovery"])
+async def test_a_batch_writes_nothing_while_the_table_is_not_the_workers(world: World, state: str) -> None:
+    async def change() -> None:
+        setattr(world.worker.app, state, True)
+
+    world.points["counted"] = change
+    await world.count(1.0)
+    assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
+
+
+async def test_messages_of_an_earlier_generation_are_left_to_their_redelivery(world: World) -> None:
+    world.points["fetched"] = world.rebalance
+    await world.count(1.0)
+    assert len(world.acked()) == 1
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+
+
+@pytest.mark.parametrize("place", ["another key", "another topic", "no message at all"])
+async def test_a_message_that_cannot_be_decrypted_ends_the_process_before_anything_of_its_batch_counts(
+    world: World, place: str
+) -> None:
+    packed = pack_samples({})
+    value = {
+        "another key": Cipher(b"x" * 32).encrypt(packed, SAMPLES.encode()),
+        "another topic": Cipher(bytes(32)).encrypt(packed, CHANGELOG.encode()),
+        "no message at all": None,
+    }[place]
+    await world.forward(*world.store(1.0))
+    place_of = await world.broker.producer().send_and_wait(SAMPLES, value, partition=1)
+    with pytest.raises(ProcessExited) as exited:
+        await world.worker.work()
+    assert f"topic {SAMPLES}, partition 1, offset {place_of.offset}" in str(exited.value)
+    assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
+
+
+@pytest.mark.parametrize("point", WRITING)
+async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowledged(
+    world: World, point: str
+) -> None:
+    world.points[point] = raising(ValueError("a defect"))
+    with pytest.raises(ProcessExited, match="1 messages"):
+        await world.count(1.0)
+    assert world.acked() == []
+    assert await world.committed() == 0
+    await world.restart()
+    await world.worker.work()
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+    assert world.in_table() == {("a", 0): 1}
+
+
+@pytest.mark.parametrize("point", [each for each in WRITING if each != "send"])
+async def test_what_fails_for_a_while_is_retried_until_it_is_done(world: World, point: str) -> None:
+    async def fail_again() -> None:
+        world.points[point] = raising(TransientError("still away"))
+        raise TransientError("away")
+
+    world.points[point] = fail_again
+    before = world.clock.now
+    await world.count(1.0)
+    assert len(world.clock.slept) == 2
+    assert 0.24 <= world.clock.now - before <= 0.36
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+    assert len(world.acked()) == 1
+
+
+async def test_a_partition_of_the_changelog_that_was_not_acknowledged_is_written_again(world: World) -> None:
+    world.points["send"] = raising(NotEnoughReplicasError())
+    await world.forward(*world.store(1.0), *world.store(2.0, hostname="b"), *world.store(3.0, hostname="c"))
+    await world.worker.work()
+    assert len(world.clock.slept) == 1
+    await world.restart()
+    assert world.in_table() == {("a", 0): 1, ("b", 0): 1, ("c", 0): 1}
+
+
+async def test_a_bucket_that_was_written_to_the_changelog_only_reaches_sql_with_the_redelivery(
+    world: World,
+) -> None:
+    await world.count(1.0)
+    world.points["store"] = raising(ValueError("the process dies"))
+    with pytest.raises(ProcessExited):
+        await world.count(2.0)
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+    await world.restart()
+    assert world.in_table() == {("a", 0): 2}
+    await world.worker.work()
+    assert world.in_sql() == {("a", 0): (2, 3.0)}
+
+
+async def test_a_lost_changelog_is_restored_from_sql_before_samples_are_counted(world: World) -> None:
+    await world.count(1.0, 2.0)
+    await world.broker.create_topic(CHANGELOG, PARTITIONS)
+    await world.restart()
+    assert world.in_table() == {("a", 0): 2}
+    assert len(changelog(world)) == 1
+    await world.count(4.0)
+    assert world.in_sql() == {("a", 0): (3, 7.0)}
+
+
+async def test_a_stale_bucket_in_the_changelog_is_recomputed(world: World) -> None:
+    await world.count(1.0)
+    stale = changelog(world)[-1]
+    await world.count(2.0)
+    await world.append_to_changelog(stale)
+    await world.restart()
+    assert world.in_table() == {("a", 0): 2}
+
+
+async def test_a_stale_bucket_beyond_the_retention_hides_no_reading_from_sql(world: World) -> None:
+    await world.count(1.0)
+    stale = changelog(world)[-1]
+    await world.count(2.0)
+    await world.append_to_changelog(stale)
+    world.clock.now += RETENTION_SECONDS + 120
+    await world.restart()
+    await world.count(4.0)
+    assert world.in_sql() == {("a", 0): (3, 7.0)}
+
+
+async def test_a_bucket_that_a_rebalance_brings_back_beyond_the_retention_hides_no_reading_from_sql(
+    world: World,
+) -> None:
+    await world.count(1.0)
+    world.clock.now += RETENTION_SECONDS + 120
+    # The table has forgotten the bucket, and the changelog has not yet.
+    world.points["flush"] = world.rebalance
+    await world.count(0.0, hostname="b")
+    await world.count(2.0)
+    await world.count(4.0)
+    assert world.in_sql()["a", 0] == (3, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [(TransientError("away"), 1), (NotEnoughReplicasError(), 1), (ValueError("a defect"), 0)],
+)
+async def test_a_table_that_cannot_be_restored_is_retried_or_ends_the_process(
+    world: World, error: Exception, waits: int
+) -> None:
+    await world.count(1.0)
+    await world.broker.create_topic(CHANGELOG, PARTITIONS)
+    world.points["send" if waits else "flush"] = raising(error)
+    if isinstance(error, TransientError):
+        world.points["flush"] = world.points.pop("send")
+    if waits:
+        await world.restart()
+        assert world.in_table() == {("a", 0): 1}
+    else:
+        with pytest.raises(ProcessExited, match="could not be restored"):
+            await world.restart()
+    assert len(world.clock.slept) == waits
+
+
+async def test_a_late_commit_of_a_worker_that_was_replaced_is_refused(world: World) -> None:
+    suspended = world.worker
+    world.points["commit"] = world.restart
+    await world.forward(*world.store(1.0))
+    await suspended.work()
+    assert await world.committed() == 0
+    await world.worker.work()
+    assert await world.committed() == 1
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
