@@ -1,0 +1,228 @@
+"""Counting samples, writing buckets and restoring them, with SQLite and a table whose changelog is in memory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from sparkle_app.model.buckets import AggregateRow, bucket_start
+from sparkle_app.model.errors import TransientError
+from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.sample import Sample, Samples
+from tests.support.aggregate_worker import BUCKET_SECONDS, RETENTION_SECONDS, AggregateWorker, Plain
+from tests.support.aggregate_world import AT, MINUTE, NOW, World
+
+
+def samples_of(*readings: StoredReading) -> Samples:
+    samples: Samples = {}
+    for each in readings:
+        samples.setdefault(each.hostname, []).append(Sample.of(each, each.value))
+    return samples
+
+
+def counts(changed: Any) -> dict[tuple[str, int], tuple[int, float]]:
+    """Count and sum of each bucket, by hostname and minutes since the beginning."""
+    return {
+        (hostname, (start - AT) // MINUTE): (bucket.metrics["k"].count, bucket.metrics["k"].sum)
+        for (hostname, start), bucket in changed.items()
+    }
+
+
+async def keep(world: World, *readings: StoredReading) -> None:
+    """Count samples and write their buckets."""
+    aggregator = world.worker.aggregator
+    changed, _ = await aggregator.count([samples_of(*readings)])
+    aggregator.update_table(changed)
+    await world.worker.table.flush()
+    await aggregator.store(changed)
+
+
+async def test_a_sample_that_comes_again_counts_once(world: World) -> None:
+    one, two = world.store(1.0, 2.0)
+    changed, recomputed = await world.worker.aggregator.count(
+        [samples_of(one, two, one), samples_of(two, one)]
+    )
+    assert (counts(changed), recomputed) == ({("a", 0): (2, 3.0)}, 1)
+    await keep(world, one, two)
+    changed, recomputed = await world.worker.aggregator.count([samples_of(two)])
+    # Also a bucket that has counted it before: SQL may not have it yet.
+    assert (counts(changed), recomputed) == ({("a", 0): (2, 3.0)}, 0)
+
+
+async def test_counting_writes_nothing(world: World) -> None:
+    (one,) = world.store(1.0)
+    await keep(world, one)
+    (two,) = world.store(2.0)
+    await world.worker.aggregator.count([samples_of(two)])
+    assert world.in_table() == {("a", 0): 1}
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+
+
+async def test_samples_are_counted_in_the_buckets_of_their_hosts_and_event_times(world: World) -> None:
+    readings = [
+        *world.store(1.0, at=AT),
+        *world.store(2.0, at=AT + MINUTE - 1),
+        *world.store(4.0, at=AT + MINUTE),
+        *world.store(8.0, at=AT - 1),
+        *world.store(16.0, at=AT, hostname="b"),
+    ]
+    changed, recomputed = await world.worker.aggregator.count([samples_of(*readings)])
+    assert counts(changed) == {
+        ("a", 0): (2, 3.0),
+        ("a", 1): (1, 4.0),
+        ("a", -1): (1, 8.0),
+        ("b", 0): (1, 16.0),
+    }
+    assert recomputed == 4
+
+
+async def test_a_bucket_that_the_table_lacks_has_all_that_was_stored(world: World) -> None:
+    _, two, _ = world.store(1.0, 2.0, 4.0)
+    world.store(8.0, hostname="b")
+    world.store(16.0, at=AT + MINUTE)
+    changed, recomputed = await world.worker.aggregator.count([samples_of(two)])
+    assert (counts(changed), recomputed) == ({("a", 0): (3, 7.0)}, 1)
+
+
+async def test_a_bucket_that_the_table_holds_is_not_read_from_sql(world: World) -> None:
+    one, two = world.store(1.0, 2.0)
+    await keep(world, one)
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP TABLE memory_readings"))
+    changed, recomputed = await world.worker.aggregator.count([samples_of(two)])
+    assert (counts(changed), recomputed) == ({("a", 0): (2, 3.0)}, 0)
+
+
+@pytest.mark.parametrize("readings", [0, 1])
+async def test_a_database_that_does_not_work_is_a_transient_error(world: World, readings: int) -> None:
+    stored = world.store(1.0)
+    changed, _ = await world.worker.aggregator.count([samples_of(*stored)])
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP TABLE memory_aggregates"))
+        connection.execute(text("DROP TABLE memory_readings"))
+    with pytest.raises(TransientError):
+        await world.worker.aggregator.count([samples_of(*stored)])
+    with pytest.raises(TransientError):
+        await world.worker.aggregator.store(changed)
+    with pytest.raises(TransientError):
+        await world.worker.aggregator.restore()
+
+
+async def test_no_samples_change_nothing(world: World) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(text("DROP TABLE memory_aggregates"))
+    assert await world.worker.aggregator.count([{}, {}]) == ({}, 0)
+    await world.worker.aggregator.store({})
+
+
+async def test_the_table_keeps_the_retention_and_one_bucket_more_and_sql_keeps_all(world: World) -> None:
+    reach = RETENTION_SECONDS // BUCKET_SECONDS
+    ages = (0, reach - 1, reach, reach + 1, reach + 100)
+    readings = [each for age in ages for each in world.store(1.0, at=AT - age * MINUTE)]
+    await keep(world, *readings)
+    assert set(world.in_table()) == {("a", 0), ("a", 1 - reach), ("a", -reach)}
+    assert set(world.in_sql()) == {("a", -age) for age in ages}
+
+
+async def test_buckets_leave_the_table_as_time_passes(world: World) -> None:
+    await keep(world, *world.store(1.0), *world.store(1.0, at=AT + MINUTE))
+    # The last moment at which a window of the whole retention touches the first bucket.
+    world.clock.now = NOW + RETENTION_SECONDS + 59.999
+    await keep(world, *world.store(1.0, hostname="b", at=AT + 5 * MINUTE))
+    assert set(world.in_table()) == {("a", 0), ("a", 1), ("b", 5)}
+    world.clock.now = NOW + RETENTION_SECONDS + 60
+    await keep(world, *world.store(1.0, hostname="b", at=AT + 5 * MINUTE))
+    assert set(world.in_table()) == {("a", 1), ("b", 5)}
+    await world.restart()
+    assert set(world.in_table()) == {("a", 1), ("b", 5)}
+
+
+async def test_rows_are_upserted_in_the_order_of_host_and_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upserted: list[tuple[str, int]] = []
+
+    def store_aggregates(self: Plain, connection: Connection, rows: Sequence[AggregateRow]) -> None:
+        upserted.extend((row.hostname, (row.bucket_start - AT) // MINUTE) for row in rows)
+
+    monkeypatch.setattr(Plain, "store_aggregates", store_aggregates)
+    readings = [
+        each
+        for hostname in ("c", "a", "b")
+        for age in (0, 2, 1)
+        for each in world.store(1.0, hostname=hostname, at=AT - age * MINUTE)
+    ]
+    await keep(world, *readings)
+    assert upserted == [(hostname, -age) for hostname in ("a", "b", "c") for age in (2, 1, 0)]
+
+
+async def test_a_late_upsert_with_fewer_readings_changes_nothing(world: World) -> None:
+    (one,) = world.store(1.0)
+    await keep(world, one)
+    late, _ = await world.worker.aggregator.count([samples_of(one)])
+    await keep(world, *world.store(2.0))
+    assert counts(late) == {("a", 0): (1, 1.0)}
+    await world.worker.aggregator.store(late)
+    assert world.in_sql() == {("a", 0): (2, 3.0)}
+
+
+async def test_a_restore_takes_from_sql_what_the_table_lacks_and_leaves_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = [*world.store(1.0), *world.store(2.0, at=AT + MINUTE), *world.store(4.0, hostname="b")]
+    await keep(world, *readings)
+    lost = ("b", bucket_start(AT, BUCKET_SECONDS))
+    world.worker.table.data.pop(lost)
+    read: list[str] = []
+    load_readings = Plain.load_readings
+
+    def noted(self: Plain, connection: Connection, hostnames: Sequence[str], *scope: Any) -> Any:
+        read.extend(hostnames)
+        return load_readings(self, connection, hostnames, *scope)
+
+    monkeypatch.setattr(Plain, "load_readings", noted)
+    await world.worker.aggregator.restore()
+    assert read == ["b"]
+    assert world.in_table() == {("a", 0): 1, ("a", 1): 1, ("b", 0): 1}
+
+
+async def test_a_restore_leaves_out_what_no_window_reaches_and_hosts_of_other_workers(world: World) -> None:
+    old = AT - 100 * MINUTE
+    await keep(world, *world.store(1.0, hostname="a"), *world.store(1.0, hostname="d"))
+    await keep(world, *world.store(1.0, at=old))
+    second = AggregateWorker(world.broker, world.engine, world.clock)
+    await second.start()
+    await world.worker.app.rebalance()
+    # "a" and "d" are in different partitions.
+    assert sorted(worker.table.hostnames() for worker in (world.worker, second)) == [["a"], ["d"]]
+    for worker in (world.worker, second):
+        await worker.aggregator.restore()
+        assert len(worker.table.data) == 1
+
+
+async def test_a_restore_that_a_rebalance_overtakes_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(world, *world.store(1.0))
+    world.worker.table.data.clear()
+    count_aggregates = Plain.count_aggregates
+
+    def overtaken(self: Plain, *arguments: Any) -> Any:
+        world.worker.app.consumer_generation_id += 1
+        return count_aggregates(self, *arguments)
+
+    monkeypatch.setattr(Plain, "count_aggregates", overtaken)
+    await world.worker.aggregator.restore()
+    assert world.in_table() == {}
+
+
+async def test_readings_without_a_number_are_left_out_when_a_bucket_is_recomputed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = world.store(1.0, -1.0)
+    monkeypatch.setattr(
+        Plain, "numeric_value", lambda _, reading: reading.value if reading.value > 0 else None
+    )
+    changed, _ = await world.worker.aggregator.count([samples_of(one)])
+    assert counts(changed) == {("a", 0): (1, 1.0)}
