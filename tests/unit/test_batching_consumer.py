@@ -1,0 +1,196 @@
+"""The batching consumer: what it delivers as one message, what it commits, and where it goes back to."""
+
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import TopicPartition
+from faust.types import TP
+
+from sparkle_app.kafka.consumer import SESSION_SECONDS
+from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of
+from sparkle_app.kafka.streams import batches_of_records
+from tests.support.memory_broker import MemoryBroker
+from tests.support.memory_faust import MemoryApp, MemoryStream
+
+TOPIC, SINGLE, GROUP = "telemetry", "single", "consumers"
+FIRST, SECOND = TP(TOPIC, 0), TP(TOPIC, 1)
+
+
+@pytest.fixture
+async def broker() -> MemoryBroker:
+    """A topic that is delivered in batches, and one that is not."""
+    broker = MemoryBroker()
+    await broker.create_topic(TOPIC, 2)
+    await broker.create_topic(SINGLE, 1)
+    return broker
+
+
+async def joined(broker: MemoryBroker, *topics: str) -> MemoryApp:
+    app = MemoryApp(broker, GROUP, topics or [TOPIC], [TOPIC], max_batch_records=3)
+    await app.join()
+    return app
+
+
+async def produce(broker: MemoryBroker, number: int, at: TP = FIRST) -> None:
+    for value in range(number):
+        await broker.producer().send_and_wait(at.topic, str(value).encode(), partition=at.partition)
+
+
+async def fetch(app: MemoryApp) -> list[tuple[TP, list[int]]]:
+    """All messages that are there now: partition, and offsets of the records."""
+    return [
+        (message.tp, [record.offset for record in message.records])
+        for message in [message async for _, message in app.batching.getmany(timeout=0)]
+        if isinstance(message, RecordBatch)
+    ]
+
+
+async def messages(app: MemoryApp) -> list[RecordBatch]:
+    return [message async for _, message in app.batching.getmany(timeout=0)]  # type: ignore[misc]
+
+
+async def committed(broker: MemoryBroker, at: TP = FIRST) -> int | None:
+    return broker._groups[GROUP].committed.get(TopicPartition(*at))
+
+
+async def test_records_of_a_partition_are_delivered_in_batches_in_their_order(broker: MemoryBroker) -> None:
+    await produce(broker, 7)
+    await produce(broker, 2, SECOND)
+    found = await fetch(await joined(broker))
+    assert [offsets for tp, offsets in found if tp == FIRST] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [offsets for tp, offsets in found if tp == SECOND] == [[0, 1]]
+
+
+async def test_records_of_other_topics_are_delivered_one_by_one(broker: MemoryBroker) -> None:
+    await produce(broker, 2, TP(SINGLE, 0))
+    app = await joined(broker, SINGLE)
+    assert [(each.offset, each.value) for each in await messages(app)] == [(0, b"0"), (1, b"1")]
+
+
+async def test_the_offset_after_the_last_acknowledged_record_is_committed(broker: MemoryBroker) -> None:
+    await produce(broker, 7)
+    app = await joined(broker)
+    first, second, third = await messages(app)
+    assert first.ack(app.consumer)
+    await app.batching.commit()
+    assert await committed(broker) == 3
+    second.ack(app.consumer)
+    third.ack(app.consumer)
+    await app.batching.commit()
+    assert await committed(broker) == 7
+    assert await committed(broker, SECOND) is None
+
+
+async def test_nothing_is_committed_that_was_not_acknowledged(broker: MemoryBroker) -> None:
+    await produce(broker, 7)
+    app = await joined(broker)
+    await fetch(app)
+    assert not await app.batching.commit()
+    assert await committed(broker) is None
+
+
+async def test_offsets_that_no_record_has_do_not_hold_up_the_commit(broker: MemoryBroker) -> None:
+    for _ in range(3):
+        await broker.transaction(TopicPartition(*FIRST), [b"0"])
+    app = await joined(broker)
+    (batch,) = await messages(app)
+    assert [record.offset for record in batch.records] == [0, 2, 4]
+    batch.ack(app.consumer)
+    await app.batching.commit()
+    assert await committed(broker) == 5
+
+
+@pytest.mark.parametrize(("deleted", "again"), [(0, [[0, 1, 2], [3]]), (2, [[2, 3]])])
+async def test_a_partition_without_a_commit_starts_again_at_its_first_record_after_a_rebalance(
+    broker: MemoryBroker, deleted: int, again: list[list[int]]
+) -> None:
+    await produce(broker, 4)
+    await produce(broker, 3, SECOND)
+    await broker.delete_records(TopicPartition(*FIRST), deleted)
+    app = await joined(broker)
+    second = [batch for batch in await messages(app) if batch.tp == SECOND]
+    second[0].ack(app.consumer)
+    await app.batching.commit()
+    broker.rebalance(GROUP)
+    await app.rebalance()
+    assert await fetch(app) == [(FIRST, offsets) for offsets in again]
+
+
+async def test_what_was_fetched_and_thrown_away_is_fetched_again(broker: MemoryBroker) -> None:
+    """Faust goes back to the committed offsets when tables are recovered, without a rebalance too."""
+    await produce(broker, 3)
+    app = await joined(broker)
+    assert await fetch(app) == [(FIRST, [0, 1, 2])]
+    await app.batching.perform_seek()
+    (batch,) = await messages(app)
+    assert [record.offset for record in batch.records] == [0, 1, 2]
+    batch.ack(app.consumer)
+    await app.batching.commit()
+    await produce(broker, 1)
+    await app.batching.perform_seek()
+    assert await fetch(app) == [(FIRST, [3])]
+
+
+async def test_an_acknowledgement_of_an_earlier_generation_commits_nothing(broker: MemoryBroker) -> None:
+    await produce(broker, 6)
+    app = await joined(broker)
+    early, late = await messages(app)
+    early.ack(app.consumer)
+    broker.rebalance(GROUP)
+    await app.rebalance()
+    # Neither the one from before the rebalance, which was not committed yet, nor one that comes after it.
+    assert not late.ack(app.consumer)
+    await app.batching.commit()
+    assert await committed(broker) is None
+    redelivered, _ = await messages(app)
+    assert redelivered.ack(app.consumer)
+    await app.batching.commit()
+    assert await committed(broker) == 3
+
+
+async def test_what_one_worker_did_not_commit_the_next_one_gets(broker: MemoryBroker) -> None:
+    await produce(broker, 6)
+    app = await joined(broker)
+    (await messages(app))[0].ack(app.consumer)
+    await app.batching.commit()
+    await broker.evict(app.connection)
+    assert await fetch(await joined(broker)) == [(FIRST, [3, 4, 5])]
+
+
+async def test_a_stream_of_batches_is_bounded_in_records(broker: MemoryBroker) -> None:
+    await produce(broker, 11)
+    app = await joined(broker)
+    stream = MemoryStream(app)
+    found = []
+    async for events in batches_of_records(stream.stream, 6, 0.0):
+        found.append([record.offset for event in events for record in records_of(event)])
+        for event in events:
+            await stream.ack(event)
+    assert found == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    await app.batching.commit()
+    assert await committed(broker) == 11
+
+
+async def test_a_message_that_is_no_batch_is_not_taken_for_one(broker: MemoryBroker) -> None:
+    await produce(broker, 1, TP(SINGLE, 0))
+    stream = MemoryStream(await joined(broker, SINGLE))
+    async for events in stream.noack_take(10, 0.0):
+        with pytest.raises(AssertionError, match=f"found a message of {SINGLE}"):
+            list(in_batches(events, 10))
+
+
+async def test_the_partitions_are_the_workers_for_a_session_after_the_last_heartbeat(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("sparkle_app.kafka.consumer.time", SimpleNamespace(monotonic=lambda: now))
+    app = MemoryApp(broker, GROUP, [TOPIC], [TOPIC])
+    assert app.batching.last_heartbeat == 0
+    await app.join()
+    assert app.batching.last_heartbeat == now
+    now += SESSION_SECONDS - 0.01
+    assert app.batching.in_session()
+    now += 0.01
+    assert not app.batching.in_session()
+    await app.rebalance()
+    assert app.batching.in_session()
