@@ -1,0 +1,214 @@
+"""The ingest half of a worker over a broker in memory and SQLite; decryption alone is replaced."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from sqlalchemy import Connection, Engine, text
+
+from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
+from sparkle_app.ingest.agent import IngestPipeline
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.sql_writer import SqlWriter
+from sparkle_app.kafka.topology import dead_letter_topic
+from sparkle_app.model.errors import InvalidRecordError, Reason
+from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.sealed.samples import unpack_samples
+from tests.support.aggregate_worker import (
+    CIPHER,
+    GROUP,
+    NAME,
+    PARTITIONS,
+    SAMPLES,
+    InlineExecutor,
+    Plain,
+    sqlite_engine,
+)
+from tests.support.fake_clock import FakeClock
+from tests.support.memory_broker import MemoryBroker
+from tests.support.memory_faust import MemoryApp, MemoryStream
+from tests.support.process_exit import ProcessExited
+
+TOPIC = "telemetry"
+LETTERS = dead_letter_topic(GROUP)
+BATCH, PER_MINUTE = 4, 20
+
+
+class Refusing(Plain):
+    """Its database refuses the value 13."""
+
+    def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
+        if any(each.value == 13 for each in readings):
+            connection.execute(text("INSERT INTO memory_readings (id) VALUES (NULL)"))
+        return super().store_readings(connection, readings)
+
+
+class PlainPool:
+    """In place of the decryption pool: a record is a JSON array of values, or is nothing. null: an invalid value."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Record]] = []
+        self.raises: list[Exception] = []
+
+    async def decrypt(self, records: Sequence[Record]) -> list[Outcome]:
+        """As DecryptionPool's."""
+        self.asked.append(list(records))
+        await asyncio.sleep(0)
+        if self.raises:
+            raise self.raises.pop()
+        return [self._outcome(record) for record in records]
+
+    def _outcome(self, record: Record) -> Outcome:
+        try:
+            values = json.loads(record.value)
+        except ValueError:
+            return Outcome(record, [], [InvalidRecordError(Reason.NOT_JSON, "expected an array")])
+        if values == "undecryptable":
+            return Outcome(
+                record, [], [InvalidRecordError(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_1")]
+            )
+        several = len(values) > 1
+        readings, errors = [], []
+        for number, value in enumerate(values):
+            index = number if several else None
+            if value is None:
+                errors.append(InvalidRecordError(Reason.INVALID_VALUE, "expected a number", index))
+            else:
+                readings.append(_reading(record, value, number, index))
+        return Outcome(record, readings, errors)
+
+
+def _reading(record: Record, value: float, number: int, index: int | None) -> Reading:
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    id_ = (record.offset * 100 + number).to_bytes(8) + bytes([record.partition] * 8)
+    times = {
+        "observed_at": record.received_at,
+        "received_at": record.received_at,
+        "clock_trusted": value >= 0,
+    }
+    fields: Any = {"config_id": 1, "plugin": NAME, "hostname": f"host-{value}", "key": "k", **times, **place}
+    return Reading(id=id_, value=value, index=index, **fields)
+
+
+class IngestWorld:
+    """The ingest half of a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = FakeClock()
+        self.broker = MemoryBroker(self.clock)
+        self.engine: Engine = sqlite_engine(folder)
+        self.metrics = Metrics()
+        self.pool = PlainPool()
+
+    async def start(self) -> None:
+        """Create the topics, start a worker."""
+        for topic, partitions in ((TOPIC, 2), (SAMPLES, PARTITIONS), (LETTERS, 2)):
+            await self.broker.create_topic(topic, partitions, log_append_time=topic == TOPIC)
+        await self.start_worker()
+
+    async def start_worker(self) -> None:
+        """Another worker takes the place of the one of now."""
+        self.app = MemoryApp(self.broker, "ingest", [TOPIC], [TOPIC], max_batch_records=BATCH)
+        await self.app.join()
+        self.stream = MemoryStream(self.app)
+        plugins = {NAME: Refusing()}
+        self.writer = SqlWriter(self.engine, plugins, InlineExecutor())
+        self.forwarder = Forwarder({NAME: self.app.publisher(SAMPLES)}, plugins, CIPHER, PARTITIONS)
+        self.dead_letters = DeadLetterPublisher(
+            self.app.publisher(LETTERS), PER_MINUTE, self.metrics, self.clock
+        )
+        self.pipeline = IngestPipeline(
+            self.pool,  # type: ignore[arg-type]
+            self.writer,
+            self.forwarder,
+            self.dead_letters,
+            CIPHER,
+            self.metrics,
+            BATCH,
+            0.0,
+        )
+
+    async def produce(self, *values: Any, partition: int = 0, headers: Any = None) -> None:
+        """A record of each list of values."""
+        for each in values:
+            value = each if isinstance(each, bytes | None) else json.dumps(each).encode()
+            await self.broker.producer().send_and_wait(TOPIC, value, partition=partition, headers=headers)
+
+    async def work(self) -> None:
+        """Handle all records that are there, and commit."""
+        others = asyncio.all_tasks()
+        await self.pipeline.run(self.stream.stream)
+        # The pipeline finishes its last batch when the stream has ended.
+        for result in await asyncio.gather(*(asyncio.all_tasks() - others), return_exceptions=True):
+            if isinstance(result, ProcessExited):
+                raise result
+        await self.app.batching.commit()
+
+    async def replay(self, record: Record, value: bytes | None = None) -> None:
+        """A record that was a dead letter is sent back through; with another value, it is a forgery."""
+        token = make_replay_token(record, CIPHER)
+        await self.produce(value or record.value, headers=[(REPLAY_HEADER, token)])
+
+    def fail_once(self, part: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A step raises once, after it has done its work: the worst moment."""
+        of: Any
+        of, method = {
+            "store": (self.writer, "store"),
+            "send": (self.dead_letters, "send"),
+            "forward": (self.forwarder, "forward"),
+            "delete": (self.dead_letters, "delete_resolved"),
+        }[part]
+        works = getattr(of, method)
+        errors = [error]
+
+        async def fail(*arguments: Any) -> Any:
+            done = await works(*arguments)
+            if errors:
+                raise errors.pop()
+            return done
+
+        monkeypatch.setattr(of, method, fail)
+
+    def rows(self) -> list[tuple[float, int]]:
+        """Value and offset of each row."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(text('SELECT value, "offset" FROM memory_readings ORDER BY 2, 1'))
+            return [(value, offset) for value, offset in rows]
+
+    def samples(self) -> list[float]:
+        """The values that were forwarded."""
+        messages = [
+            unpack_samples(CIPHER.decrypt(record.value, SAMPLES.encode()))
+            for at in self.broker.partitions(SAMPLES)
+            for record in self.broker.records(at)
+        ]
+        return sorted(each.value for message in messages for of_host in message.values() for each in of_host)
+
+    def letters(self) -> dict[str, str | None]:
+        """The reason of each dead letter; None where it is deleted."""
+        return {
+            record.key.decode(): None
+            if record.value is None
+            else dict(record.headers)["sparkle-reason"].decode()
+            for at in self.broker.partitions(LETTERS)
+            for record in self.broker.records(at)
+        }
+
+    def acked(self) -> list[int]:
+        """Offsets, in order."""
+        return [offset for _, offset in self.stream.acked]
+
+    async def committed(self) -> int | None:
+        """The committed offset of the first partition."""
+        return await self.app.connection.committed(TopicPartition(TOPIC, 0))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """Of one of the handler's counters."""
+        return self.metrics.registry.get_sample_value(f"sparkle_{name}_total", labels)

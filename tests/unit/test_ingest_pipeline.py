@@ -1,0 +1,290 @@
+"""The ingest pipeline over a broker in memory and SQLite: every reading is a row or a dead letter before it is done."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import NotEnoughReplicasError
+from faust.types import TP
+
+from sparkle_app.dead_letters.message import dead_letter_key
+from sparkle_app.ingest import agent
+from sparkle_app.ingest.decryption_pool import BrokenPoolError
+from sparkle_app.model.errors import TransientError
+from sparkle_app.model.record import Outcome, Record
+from tests.support.aggregate_worker import (
+    NAME,
+    SAMPLES,
+)
+from tests.support.ingest_world import BATCH, LETTERS, PER_MINUTE, TOPIC, IngestWorld
+from tests.support.process_exit import ProcessExited, raise_instead_of_exit
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[IngestWorld]:
+    """A started worker; retries wait by its clock, and the end of the process is an exception."""
+    raise_instead_of_exit(monkeypatch, agent)
+    world = IngestWorld(tmp_path)
+    world.clock.replace_sleep_of_retries(monkeypatch)
+    await world.start()
+    yield world
+    world.engine.dispose()
+
+
+async def test_readings_become_rows_and_samples_and_their_records_are_committed(world: IngestWorld) -> None:
+    await world.produce([1.0], [2.0], [-3.0])
+    await world.work()
+    assert world.rows() == [(1.0, 0), (2.0, 1), (-3.0, 2)]
+    assert world.samples() == [-3.0, 1.0, 2.0]
+    assert world.letters() == {}
+    assert (world.acked(), await world.committed()) == ([2], 3)
+    assert world.value("records", topic=TOPIC) == 3
+    assert world.value("readings", plugin=NAME) == 3
+    assert world.value("clocks_not_believed", plugin=NAME) == 1
+
+
+async def test_what_can_never_be_a_reading_becomes_a_dead_letter_and_the_rest_goes_on(
+    world: IngestWorld,
+) -> None:
+    await world.produce(b"junk", None, [None], [1.0])
+    await world.work()
+    assert world.rows() == [(1.0, 3)]
+    assert world.letters() == {
+        f"{TOPIC}/0/0": "not_json",
+        f"{TOPIC}/0/1": "not_json",
+        f"{TOPIC}/0/2": "invalid_value",
+    }
+    assert await world.committed() == 4
+
+
+async def test_each_reading_of_a_record_has_its_own_fate(world: IngestWorld) -> None:
+    await world.produce([1.0, None, 13, 2.0])
+    await world.work()
+    assert world.rows() == [(1.0, 0), (2.0, 0)]
+    assert world.samples() == [1.0, 2.0]
+    assert world.letters() == {f"{TOPIC}/0/0/1": "invalid_value", f"{TOPIC}/0/0/2": "refused_by_database"}
+
+
+async def test_a_transaction_is_bounded_in_readings(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sizes = world.writer.store, []
+
+    async def noted(outcomes: Sequence[Outcome]) -> Any:
+        sizes.append([len(outcome.readings) for outcome in outcomes])
+        assert world.acked() == []
+        return await store(outcomes)
+
+    monkeypatch.setattr(world.writer, "store", noted)
+    await world.produce([1.0, 2.0], [3.0], [4.0, 5.0, 6.0, 7.0, 8.0], [9.0])
+    await world.work()
+    assert sizes == [[2, 1], [5], [1]]
+    assert world.acked() == [3]
+
+
+async def test_a_row_that_the_database_refuses_does_not_stop_its_neighbours(world: IngestWorld) -> None:
+    await world.produce([1.0], [13], [2.0], [3.0])
+    await world.work()
+    assert world.rows() == [(1.0, 0), (2.0, 2), (3.0, 3)]
+    assert world.letters() == {f"{TOPIC}/0/1": "refused_by_database"}
+
+
+async def test_nothing_is_acknowledged_before_the_broker_has_letters_and_samples(world: IngestWorld) -> None:
+    acked = []
+
+    async def note(at: TopicPartition) -> None:
+        acked.append((at.topic, world.acked(), len(world.rows())))
+
+    await world.produce([1.0], [None])
+    world.broker.before_append = note
+    await world.work()
+    # The rows are committed before anybody hears of them.
+    assert acked == [(LETTERS, [], 1), (SAMPLES, [], 1)]
+
+
+async def test_the_next_batch_is_decrypted_while_one_is_stored_and_no_more(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, store = asyncio.Event(), world.writer.store
+
+    async def waiting(outcomes: Sequence[Outcome]) -> Any:
+        await gate.wait()
+        return await store(outcomes)
+
+    monkeypatch.setattr(world.writer, "store", waiting)
+    await world.produce(*([number / 100] for number in range(5 * BATCH)))
+    task = asyncio.create_task(world.work())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert [records[0].offset for records in world.pool.asked] == [0, BATCH]
+    gate.set()
+    await task
+    assert world.acked() == [BATCH * number - 1 for number in range(1, 6)]
+    assert len(world.rows()) == 5 * BATCH
+
+
+@pytest.mark.parametrize("part", ["store", "send", "forward", "delete"])
+async def test_a_step_that_fails_for_a_while_is_retried_and_its_work_is_not_doubled(
+    world: IngestWorld, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.produce([1.0, None])
+    await world.replay(Record(TOPIC, 1, 5, 0, b"[2.0]"))
+    world.fail_once(part, TransientError("away"), monkeypatch)
+    await world.work()
+    assert len(world.clock.slept) == 1
+    assert world.rows() == [(1.0, 0), (2.0, 5)]
+    assert world.letters() == {f"{TOPIC}/0/0/1": "invalid_value", f"{TOPIC}/1/5": None}
+    assert set(world.samples()) == {1.0, 2.0}
+    assert await world.committed() == 2
+
+
+@pytest.mark.parametrize("part", ["store", "send", "forward", "delete", "decrypt"])
+async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowledged(
+    world: IngestWorld, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.produce([1.0, None])
+    await world.replay(Record(TOPIC, 1, 5, 0, b"[2.0]"))
+    if part == "decrypt":
+        world.pool.raises.append(ValueError("a defect"))
+    else:
+        world.fail_once(part, ValueError("a defect"), monkeypatch)
+    with pytest.raises(ProcessExited, match=f"2 records from {TOPIC}"):
+        await world.work()
+    assert world.acked() == []
+    await world.broker.evict(world.app.connection)
+    await world.start_worker()
+    await world.work()
+    assert world.rows() == [(1.0, 0), (2.0, 5)]
+    assert await world.committed() == 2
+
+
+async def test_a_process_of_the_pool_that_is_gone_ends_the_worker(world: IngestWorld) -> None:
+    await world.produce([1.0])
+    world.pool.raises.append(BrokenPoolError())
+    with pytest.raises(ProcessExited, match=f"1 records from {TOPIC}"):
+        await world.work()
+    assert (world.rows(), world.acked()) == ([], [])
+
+
+async def test_the_circuit_breaker_ends_the_process_before_any_dead_letter_is_sent(
+    world: IngestWorld,
+) -> None:
+    await world.produce(*([None] for _ in range(PER_MINUTE)))
+    await world.work()
+    assert len(world.letters()) == PER_MINUTE
+    await world.produce([None], [1.0])
+    with pytest.raises(ProcessExited, match=r"dead_letters\.per_minute"):
+        await world.work()
+    assert len(world.letters()) == PER_MINUTE
+    assert await world.committed() == PER_MINUTE
+    world.clock.now += 61
+    await world.broker.evict(world.app.connection)
+    await world.start_worker()
+    await world.work()
+    assert len(world.letters()) == PER_MINUTE + 1
+    # It was committed before the letters were counted, and is not stored twice.
+    assert world.rows() == [(1.0, PER_MINUTE + 1)]
+
+
+async def test_records_that_no_key_decrypts_end_the_process(world: IngestWorld) -> None:
+    await world.produce(*["undecryptable"] * BATCH)
+    with pytest.raises(ProcessExited, match="private keys"):
+        await world.work()
+    assert (world.letters(), world.acked()) == ({}, [])
+
+
+async def test_a_rebalance_in_the_middle_of_a_batch_redelivers_it_and_stores_it_once(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.writer.store
+    rebalanced: list[int] = []
+
+    async def rebalance(outcomes: Sequence[Outcome]) -> Any:
+        stored = await store(outcomes)
+        if not rebalanced:
+            rebalanced.append(len(outcomes))
+            world.broker.rebalance("ingest")
+            await world.app.rebalance()
+            # The acknowledgement that follows is of the generation before.
+        return stored
+
+    monkeypatch.setattr(world.writer, "store", rebalance)
+    await world.produce([1.0], [2.0], [None])
+    await world.work()
+    assert await world.committed() is None
+    await world.work()
+    assert len(world.pool.asked) == 2
+    assert world.rows() == [(1.0, 0), (2.0, 1)]
+    assert world.letters() == {f"{TOPIC}/0/2": "invalid_value"}
+    assert await world.committed() == 3
+
+
+async def test_a_replayed_record_is_stored_as_it_was_first_and_its_letter_is_deleted(
+    world: IngestWorld,
+) -> None:
+    first = Record(TOPIC, 1, 77, 1_600_000_000_000_000, b"[1.0]")
+    await world.replay(first)
+    await world.work()
+    assert world.rows() == [(1.0, 77)]
+    assert world.letters() == {dead_letter_key(first).decode(): None}
+    assert world.pool.asked[0][0].received_at == first.received_at
+    assert await world.committed() == 1
+
+
+async def test_a_replayed_record_that_fails_again_stays_a_letter_and_does_not_count_as_new(
+    world: IngestWorld,
+) -> None:
+    for offset in range(PER_MINUTE + 5):
+        await world.replay(Record(TOPIC, 1, offset, 0, b"[null]"))
+    await world.work()
+    assert set(world.letters().values()) == {"invalid_value"}
+    assert len(world.letters()) == PER_MINUTE + 5
+
+
+async def test_of_a_replayed_record_only_the_letters_of_its_good_readings_are_deleted(
+    world: IngestWorld,
+) -> None:
+    await world.replay(Record(TOPIC, 1, 7, 0, b"[1.0, null, 2.0]"))
+    await world.work()
+    assert world.letters() == {
+        f"{TOPIC}/1/7": None,
+        f"{TOPIC}/1/7/0": None,
+        f"{TOPIC}/1/7/1": "invalid_value",
+        f"{TOPIC}/1/7/2": None,
+    }
+
+
+async def test_a_token_of_another_record_is_ignored(world: IngestWorld) -> None:
+    await world.replay(Record(TOPIC, 1, 7, 0, b"[1.0]"), value=b"[2.0]")
+    await world.work()
+    assert world.rows() == [(2.0, 0)]
+    assert world.letters() == {}
+
+
+async def test_partitions_are_acknowledged_each_in_its_order(world: IngestWorld) -> None:
+    for partition in (0, 1):
+        await world.produce(*([float(number)] for number in range(6)), partition=partition)
+    await world.work()
+    for partition in (0, 1):
+        mine = [offset for at, offset in world.stream.acked if at == TP(TOPIC, partition)]
+        assert mine == sorted(mine)
+        assert mine[-1] == 5
+
+
+async def test_a_broker_that_acknowledges_nothing_is_waited_for(world: IngestWorld) -> None:
+    refused: list[TopicPartition] = []
+
+    async def refuse(at: TopicPartition) -> None:
+        if len(refused) < 3:
+            refused.append(at)
+            raise NotEnoughReplicasError
+
+    await world.produce([1.0], [None])
+    world.broker.before_append = refuse
+    await world.work()
+    assert len(world.clock.slept) == 3
+    assert (world.samples(), world.letters()) == ([1.0], {f"{TOPIC}/0/1": "invalid_value"})
+    assert world.value("retries", stage="dead_letters") == 3
