@@ -70,7 +70,7 @@ def sqlite_engine(folder: Path) -> Engine:
     """A database with the plugin's tables; what it writes need not outlive the machine's power."""
     engine = make_engine(make_url(f"sqlite:///{folder}/readings.sqlite3"))
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    Base.metadata.create_all(engine, [DataFrame.__table__, Aggregates.__table__])  # type: ignore[list-item]
+    Base.metadata.create_all(engine, [DataFrame.__table__, Aggregates.__table__])
     return engine
 
 

@@ -134,7 +134,7 @@ async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowled
     world: World, point: str
 ) -> None:
     world.points[point] = raising(ValueError("a defect"))
-    with pytest.raises(ProcessExited, match="1 messages"):
+    with pytest.raises(ProcessExited, match="1 sample messages"):
         await world.count(1.0)
     assert world.acked() == []
     assert await world.committed() == 0

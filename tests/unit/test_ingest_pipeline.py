@@ -151,7 +151,7 @@ async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowled
         world.pool.raises.append(ValueError("a defect"))
     else:
         world.fail_once(part, ValueError("a defect"), monkeypatch)
-    with pytest.raises(ProcessExited, match=f"2 records from {TOPIC}"):
+    with pytest.raises(ProcessExited, match=f"2 records of topic {TOPIC}"):
         await world.work()
     assert world.acked() == []
     await world.broker.evict(world.app.connection)
@@ -164,7 +164,7 @@ async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowled
 async def test_a_process_of_the_pool_that_is_gone_ends_the_worker(world: IngestWorld) -> None:
     await world.produce([1.0])
     world.pool.raises.append(BrokenPoolError())
-    with pytest.raises(ProcessExited, match=f"1 records from {TOPIC}"):
+    with pytest.raises(ProcessExited, match=f"1 records of topic {TOPIC}"):
         await world.work()
     assert (world.rows(), world.acked()) == ([], [])
 
