@@ -1,9 +1,15 @@
 """What is logged about an unreachable broker, and what is suppressed."""
 
+import asyncio
 import logging
+from typing import cast
 
+import pytest
+
+from sparkle_app.kafka.membership import Membership
 from sparkle_app.runtime.logging import RepetitionFilter
-from sparkle_app.worker.broker_watchdog import BrokerWatchdog
+from sparkle_app.worker.broker_watchdog import BrokerWatchdog, watch
+from tests.support.virtual_time import VirtualClock, run
 
 
 def test_an_unreachable_broker_is_reported_after_the_grace_period_and_then_every_minute() -> None:
@@ -52,3 +58,58 @@ def test_a_repeated_message_of_the_kafka_client_is_logged_once_a_minute() -> Non
 def test_messages_of_other_libraries_are_never_suppressed() -> None:
     repetitions = RepetitionFilter()
     assert [repetitions.filter(record("faust", "crashed")) for _ in range(3)] == [True] * 3
+
+
+class Group:
+    """A worker's place in the group, as it changes over virtual time."""
+
+    url = "http://worker-1:6066"
+    grace_period = 15.0
+
+    def __init__(self, clock: VirtualClock, *, ready_at: float, lost: tuple[float, float]) -> None:
+        self._clock, self._ready_at, self._lost = clock, ready_at, lost
+
+    @property
+    def complete(self) -> bool:
+        return self._clock.now >= self._ready_at
+
+    @property
+    def in_session(self) -> bool:
+        return not self._lost[0] + 15 <= self._clock.now < self._lost[1]
+
+    @property
+    def last_heartbeat(self) -> float:
+        first, end = self._lost
+        return min(self._clock.now, first) if self._clock.now < end else self._clock.now
+
+
+def test_a_worker_is_ready_once_and_a_lost_broker_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(1.0)
+    group = Group(clock, ready_at=5.0, lost=(100.0, 140.0))
+
+    async def main() -> None:
+        async with asyncio.timeout(300):
+            await watch(cast(Membership, group), "kafka:9092")
+
+    with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
+        run(main(), clock)
+    levels = [record.levelname for record in caplog.records]
+    assert levels == ["INFO", "WARNING", "WARNING"]
+    ready, lost, back = (record.getMessage() for record in caplog.records)
+    assert "ready" in ready
+    assert group.url in ready
+    assert "kafka:9092 has not answered for 15 s" in lost
+    assert "kafka:9092 answers again" in back
+
+
+def test_a_worker_without_a_broker_is_never_ready(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(1.0)
+    group = Group(clock, ready_at=0.0, lost=(-100.0, 1000.0))
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            await watch(cast(Membership, group), "kafka:9092")
+
+    with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
+        run(main(), clock)
+    assert not [record for record in caplog.records if record.levelname == "INFO"]
