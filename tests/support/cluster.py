@@ -1,0 +1,138 @@
+"""Several workers' web servers in this process: real tables and real HTTP, neither Kafka nor Faust's engine."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.config.loading import load_settings
+from sparkle_app.config.settings import database_url
+from sparkle_app.kafka.topology import partition_of
+from sparkle_app.model.buckets import Bucket, bucket_start
+from sparkle_app.model.sample import Sample
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.routing import add_routes, middlewares
+from sparkle_app.worker.application import create_app
+from tests.support.worker import PROJECT
+
+PARTITIONS = 4
+BUCKET_SECONDS = 60
+PLUGIN = "Temperature"
+
+
+@dataclass
+class Group:
+    """A worker's place in the consumer group, as the test says it is."""
+
+    url: str = "http://127.0.0.1:6066"
+    generation: int = 1
+    joined: bool = True
+    complete: bool = True
+    in_session: bool = True
+    urls: dict[int, str] = field(default_factory=dict)
+    """What this worker believes of the others: the address for each partition."""
+
+    def owners(self, changelog_topic: str) -> Mapping[int, str]:
+        """The same for all tables."""
+        return self.urls
+
+
+class InProcessWorker:
+    """One worker's web server.
+
+    Arguments:
+        folder: an empty one.
+        settings: lines of its settings.yaml.
+    """
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        folder.mkdir()
+        lines = [f"plugins: {PROJECT / 'plugins'}", f"broker: {{partitions: {PARTITIONS}}}", *settings]
+        (folder / "settings.yaml").write_text("\n".join(lines))
+        self.settings = load_settings(folder / "settings.yaml")
+        self.app = create_app(self.settings)
+        self.group = Group()
+        self.owned: set[int] = set()
+        """The partitions that it really holds."""
+        for table in self.app.buckets.values():
+            table.owned = lambda: set(self.owned)  # type: ignore[method-assign]
+        self.server: TestServer | None = None
+
+    @property
+    def table(self) -> BucketTable:
+        """The table of PLUGIN."""
+        return self.app.buckets[PLUGIN]
+
+    @property
+    def url(self) -> str:
+        """Of its server."""
+        assert self.server
+        return str(self.server.make_url("")).rstrip("/")
+
+    def count(self, hostname: str, *samples: Sample) -> None:
+        """Count samples in the table."""
+        for sample in samples:
+            key = hostname, bucket_start(sample.observed_at, BUCKET_SECONDS)
+            packed = self.table.get(key)
+            bucket = Bucket.unpack(packed) if packed else Bucket()
+            bucket.add(sample)
+            self.table[key] = bucket.pack()
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self.http = aiohttp.ClientSession()
+        self.engine = make_engine(database_url(self.settings))
+        self.readers = ThreadPoolExecutor(1)
+        parts = WebParts(
+            settings=self.settings,
+            plugins=self.app.plugins.installed,
+            tables=self.app.buckets,
+            group=self.group,
+            http=self.http,
+            engine=self.engine,
+            readers=self.readers,
+        )
+        self.parts = parts
+        application = web.Application(middlewares=middlewares(self.settings))
+        add_routes(application.router, parts)
+        self.server = TestServer(application)
+        await self.server.start_server()
+        self.group.url = self.url
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        assert self.server
+        await self.server.close()
+        await self.http.close()
+        self.readers.shutdown()
+        self.engine.dispose()
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        """Status and JSON of a page."""
+        async with self.http.get(URL(f"{self.url}{path}", encoded=True), headers=headers) as response:
+            return response.status, await response.json(content_type=None)
+
+
+def assign(workers: Sequence[InProcessWorker], *partitions: set[int]) -> None:
+    """A rebalance: each worker holds these partitions from now on, and all know it."""
+    urls = {
+        partition: worker.url for worker, mine in zip(workers, partitions, strict=True) for partition in mine
+    }
+    for worker, mine in zip(workers, partitions, strict=True):
+        worker.owned = mine
+        worker.group.urls = urls
+        worker.group.generation += 1
+
+
+def holder(workers: Sequence[InProcessWorker], hostname: str) -> InProcessWorker:
+    """The worker that holds a host's partition."""
+    partition = partition_of(hostname, PARTITIONS)
+    return next(worker for worker in workers if partition in worker.owned)

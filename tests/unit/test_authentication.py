@@ -1,0 +1,199 @@
+"""Who is let in: with a token only those who have it, without one only those who mean this machine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from sparkle_app.config.loading import load_settings
+from sparkle_app.web.api import openapi
+from sparkle_app.web.api.routes import routes
+from sparkle_app.web.authentication import PUBLIC
+from sparkle_app.web.partition_router import INTERNAL_PATH
+from sparkle_app.web.routing import middlewares
+from tests.support.cluster import InProcessWorker, assign
+
+TOKEN = "s3cret-токен"
+Ask = Callable[..., Awaitable[tuple[int, dict[str, str], str]]]
+
+
+@asynccontextmanager
+async def server(folder: Path, *lines: str) -> AsyncIterator[Ask]:
+    """A page that answers whoever is let in; yields what sends a request with exactly these header lines."""
+    (folder / "settings.yaml").write_text("\n".join(lines))
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(text="let in")
+
+    application = web.Application(middlewares=middlewares(load_settings(folder / "settings.yaml")))
+    for path in (*PUBLIC, "/page"):
+        application.router.add_get(path, page)
+    async with TestServer(application) as running:
+
+        async def ask(
+            *headers: str | bytes, path: str = "/page", version: str = "1.1"
+        ) -> tuple[int, dict[str, str], str]:
+            reader, writer = await asyncio.open_connection(running.host, running.port)
+            head = [each if isinstance(each, bytes) else each.encode() for each in headers]
+            writer.write(
+                b"\r\n".join([f"GET {path} HTTP/{version}".encode(), *head, b"Connection: close", b"", b""])
+            )
+            answer = (await reader.read()).decode()
+            writer.close()
+            status_line, *rest = answer.partition("\r\n\r\n")[0].split("\r\n")
+            found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+            return int(status_line.split()[1]), found, answer.partition("\r\n\r\n")[2]
+
+        yield ask
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER   {TOKEN}  "],
+)
+async def test_the_token_lets_in_whatever_the_host_header(tmp_path: Path, authorization: str) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
+        status, _, body = await ask("Host: monitoring.example", f"Authorization: {authorization}")
+        assert (status, body) == (200, "let in")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        ["Authorization:"],
+        ["Authorization: Bearer"],
+        ["Authorization: Bearer "],
+        [f"Authorization: {TOKEN}"],
+        [f"Authorization: Basic {TOKEN}"],
+        [f"Authorization: Bearer{TOKEN}"],
+        [f"Authorization: Bearer {TOKEN[:-1]}"],
+        [f"Authorization: Bearer {TOKEN}x"],
+        [f"Authorization: Bearer {TOKEN.upper()}"],
+        [f"Authorization: Bearer Bearer {TOKEN}"],
+        [b"Authorization: Bearer \xff\xfe"],
+        ["Authorization: Bearer wrong", f"Authorization: Bearer {TOKEN}"],
+        [f"X-Authorization: Bearer {TOKEN}"],
+        [f"Cookie: token={TOKEN}"],
+    ],
+)
+async def test_anything_else_is_refused_and_told_how(tmp_path: Path, headers: list[str | bytes]) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
+        # The address of this machine is no excuse.
+        status, found, body = await ask("Host: 127.0.0.1", *headers)
+        assert status == 401
+        assert found["www-authenticate"] == "Bearer"
+        assert found["content-type"].startswith("application/problem+json")
+        assert "let in" not in body
+        assert TOKEN not in body
+
+
+async def test_a_header_that_is_not_http_is_refused(tmp_path: Path) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
+        status, _, body = await ask("Host: 127.0.0.1", f"Authorization : Bearer {TOKEN}")
+        assert status == 400
+        assert "let in" not in body
+
+
+@pytest.mark.parametrize("token", ["null", "''"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:6066", "127.0.0.1", "127.0.0.1:1", "[::1]:6066", "worker-7.example:6066"],
+)
+async def test_without_a_token_those_who_mean_this_machine_are_let_in(
+    tmp_path: Path, host: str, token: str
+) -> None:
+    line = f"web: {{token: {token}, public_url: 'http://worker-7.example:80'}}"
+    async with server(tmp_path, line) as ask:
+        status, _, body = await ask(f"Host: {host}")
+        assert (status, body) == (200, "let in")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example",
+        "localhost.attacker.example",
+        "127.0.0.1.attacker.example:6066",
+        "attacker.example:127",
+        "127.0.0.2",
+        "0.0.0.0",
+        "",
+        "[::1",
+        "localhost:port",
+        "localhost:99999",
+    ],
+)
+async def test_without_a_token_a_page_of_another_site_is_refused(tmp_path: Path, host: str) -> None:
+    async with server(tmp_path) as ask:
+        # As a browser sends it, even if it had a token.
+        status, found, body = await ask(f"Host: {host}", f"Authorization: Bearer {TOKEN}")
+        assert status == 403
+        assert found["content-type"].startswith("application/problem+json")
+        assert "let in" not in body
+
+
+@pytest.mark.parametrize("line", ["", f"web: {{token: {TOKEN}}}"])
+@pytest.mark.parametrize(
+    ("path", "public"),
+    [
+        ("/health/live", True),
+        ("/health/live?x=1", True),
+        ("/health/%6Cive", True),
+        ("/health/live/", False),
+        ("/health//live", False),
+        ("/HEALTH/LIVE", False),
+        ("/page", False),
+        ("/page?/health/live", False),
+        ("/health/live/../../page", False),
+        ("/nothing", False),
+    ],
+)
+async def test_only_a_public_path_is_open_to_all(tmp_path: Path, line: str, path: str, public: bool) -> None:
+    async with server(tmp_path, line) as ask:
+        status, _, _ = await ask("Host: attacker.example", path=path)
+        # Strangers do not learn which pages there are, either.
+        assert status == (200 if public else 403 if not line else 401)
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    worker = InProcessWorker(tmp_path / "worker", "web: {token: secret}")
+    await worker.start()
+    assign([worker], {0, 1, 2, 3})
+    yield worker
+    await worker.stop()
+
+
+async def test_each_route_is_open_or_not_as_it_says(worker: InProcessWorker) -> None:
+    """The table of routes, the OpenAPI document and the middleware tell the same."""
+    table = routes(worker.parts)
+    document = openapi.document(table, token=True)
+    open_paths = set()
+    for route in table:
+        path = route.path.format(plugin="Temperature", host="host")
+        status, _ = await worker.get(path)
+        assert status == (200 if route.public else 401), path
+        status, _ = await worker.get(path, Authorization="Bearer secret")
+        assert status not in (401, 403), path
+        assert ("security" in document["paths"][route.path]["get"]) is not route.public
+        if route.public:
+            open_paths.add(route.path)
+    assert open_paths == PUBLIC == {"/health/live"}
+
+
+async def test_pages_outside_the_table_of_routes_need_the_token(worker: InProcessWorker) -> None:
+    assert (await worker.get(openapi.PATH))[0] == 401
+    status, document = await worker.get(openapi.PATH, Authorization="Bearer secret")
+    assert (status, document["openapi"]) == (200, "3.1.0")
+    url = f"{worker.url}{INTERNAL_PATH}"
+    query = b'{"plugin":"Temperature","start":0,"end":1}'
+    async with worker.http.post(url, data=query) as response:
+        assert response.status == 401
+    async with worker.http.post(url, data=query, headers={"Authorization": "Bearer secret"}) as response:
+        assert response.status == 200

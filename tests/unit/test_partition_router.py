@@ -1,0 +1,167 @@
+"""A worker that is asked by another, and does not answer as it should."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from sparkle_app.web import partition_router
+from sparkle_app.web.partition_router import INTERNAL_PATH, PartialResult, PartitionRouter, WindowQuery
+from sparkle_app.web.problems import Problem
+from tests.support.cluster import PLUGIN, InProcessWorker, assign
+
+QUERY = WindowQuery(PLUGIN, 0, 60_000_000, host="a", limit=3)
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    monkeypatch.setattr(partition_router, "TIMEOUT_SECONDS", 0.2)
+    worker = InProcessWorker(tmp_path / "worker", "web: {token: secret}")
+    await worker.start()
+    assign([worker], {0, 1, 2, 3})
+    yield worker
+    await worker.stop()
+
+
+async def asked(worker: InProcessWorker, answer: Answer) -> PartialResult:
+    """What the router makes of another worker that answers like this."""
+    other = web.Application()
+    other.router.add_post(INTERNAL_PATH, answer)
+    async with TestServer(other) as running:
+        return await PartitionRouter(worker.parts).ask(str(running.make_url("")), QUERY)
+
+
+async def refusal(worker: InProcessWorker, answer: Answer) -> Problem:
+    with pytest.raises(Problem) as caught:
+        await asked(worker, answer)
+    assert "secret" not in caught.value.detail
+    return caught.value
+
+
+async def test_the_query_arrives_whole_and_with_the_token(worker: InProcessWorker) -> None:
+    partial = PartialResult([1, 3], 2, True, {}, [])
+
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Bearer secret"
+        assert msgspec.json.decode(await request.read(), type=WindowQuery) == QUERY
+        return web.Response(body=msgspec.json.encode(partial))
+
+    assert await asked(worker, answer) == partial
+
+
+async def test_without_a_token_none_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
+    without = InProcessWorker(tmp_path / "without")
+    await without.start()
+
+    async def answer(request: web.Request) -> web.Response:
+        assert "Authorization" not in request.headers
+        return web.Response(body=msgspec.json.encode(PartialResult([], 0, False, {}, [])))
+
+    assert (await asked(without, answer)).partitions == []
+    await without.stop()
+
+
+async def test_a_worker_that_hangs_is_503_after_the_timeout(worker: InProcessWorker) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        await asyncio.sleep(1.5)
+        return web.Response()
+
+    began = time.monotonic()
+    problem = await refusal(worker, answer)
+    assert (problem.status, bool(problem.headers["Retry-After"])) == (503, True)
+    assert time.monotonic() - began >= 0.2
+
+
+async def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_503(worker: InProcessWorker) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"partitions":[0')
+        await asyncio.sleep(1.5)
+        return response
+
+    assert (await refusal(worker, answer)).status == 503
+
+
+async def test_a_worker_that_breaks_off_is_503(worker: InProcessWorker) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.transport
+        request.transport.abort()
+        return web.Response()
+
+    assert (await refusal(worker, answer)).status == 503
+
+
+async def test_a_worker_that_is_gone_is_503_and_named(worker: InProcessWorker) -> None:
+    async with TestServer(web.Application()) as gone:
+        url = str(gone.make_url(""))
+    with pytest.raises(Problem) as caught:
+        await PartitionRouter(worker.parts).ask(url, QUERY)
+    assert (caught.value.status, bool(caught.value.headers["Retry-After"])) == (503, True)
+    assert url in caught.value.detail
+
+
+@pytest.mark.parametrize(("status", "told"), [(503, 503), (401, 502), (403, 502), (404, 502), (500, 502)])
+async def test_what_another_worker_refuses(worker: InProcessWorker, status: int, told: int) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    problem = await refusal(worker, answer)
+    assert problem.status == told
+    # Only what time can heal is to be tried again.
+    assert ("Retry-After" in problem.headers) is (told == 503)
+    if told == 502:
+        assert str(status) in problem.detail
+        assert "web.token" in problem.detail
+
+
+async def test_own_address_is_recognised_however_it_is_written(worker: InProcessWorker) -> None:
+    router = PartitionRouter(worker.parts)
+    assert router.is_me(worker.url)
+    assert router.is_me(f"{worker.url}/")
+    assert router.is_me(worker.url.replace("http:", "HTTP:"))
+    assert not router.is_me(worker.url.replace("127.0.0.1", "127.0.0.2"))
+    assert not router.is_me(worker.url.replace("http:", "https:"))
+    assert not router.is_me("http://127.0.0.1:1")
+
+
+async def test_one_worker_that_times_out_is_503_for_all_that_it_holds(worker: InProcessWorker) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        await asyncio.sleep(1.5)
+        return web.Response()
+
+    other = web.Application()
+    other.router.add_post(INTERNAL_PATH, answer)
+    async with TestServer(other) as running:
+        worker.owned = {0, 1, 2}
+        worker.group.urls = dict.fromkeys((0, 1, 2), worker.url) | {3: str(running.make_url(""))}
+        status, problem = await worker.get(f"/api/v1/plugins/{PLUGIN}", Authorization="Bearer secret")
+        assert (status, problem["status"]) == (503, 503)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b'{"plugin":"Temperature"}', 400),
+        (b'{"plugin":"Temperature","start":"a","end":1}', 400),
+        (b"\xff", 400),
+        # Another worker has it installed: this one may hold the host, but does not know.
+        (b'{"plugin":"Humidity","start":0,"end":1}', 503),
+        (b'{"plugin":"Temperature","start":0,"end":1}', 200),
+    ],
+)
+async def test_a_query_of_another_worker_is_checked(
+    worker: InProcessWorker, body: bytes, status: int
+) -> None:
+    headers = {"Authorization": "Bearer secret"}
+    async with worker.http.post(f"{worker.url}{INTERNAL_PATH}", data=body, headers=headers) as response:
+        assert response.status == status
