@@ -2,8 +2,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import MultiDict
 
+from sparkle_app.model.time import LATEST
 from sparkle_app.web.api.parameters import cursor, duration, instant, integer, read, text
 from sparkle_app.web.problems import Problem
 
@@ -91,3 +94,33 @@ def test_an_invalid_parameter_is_one_clear_line(pairs: list[tuple[str, str]], de
         parsed(*pairs)
     assert caught.value.status == 400
     assert caught.value.detail.startswith(detail)
+
+
+def test_what_takes_no_parameters_says_so() -> None:
+    with pytest.raises(Problem) as caught:
+        read(MultiDict([("window", "1")]), ())
+    assert (caught.value.status, caught.value.detail.partition(":")[0]) == (400, "window")
+
+
+@pytest.mark.parametrize("given", ["1", "999", "1000", "0007"])
+def test_a_number_is_within_its_bounds(given: str) -> None:
+    assert parsed(("limit", given)) == {"limit": int(given)}
+
+
+@given(st.sampled_from([each.name for each in ALL]), st.text() | st.from_regex(r"[0-9smhTZ:+. -]{1,30}"))
+def test_whatever_is_given_is_a_value_or_one_line_that_names_the_parameter(name: str, value: str) -> None:
+    found: dict[str, Any] = {}
+    fault: Problem | None = None
+    try:
+        found = parsed((name, value))
+    except Problem as problem:
+        fault = problem
+    if fault:
+        assert (fault.status, found) == (400, {})
+        assert fault.detail.startswith(f"{name}: expected ")
+        assert len(fault.detail.splitlines()) == 1
+        assert len(fault.detail) < 600
+    else:
+        assert found.keys() == {name}
+        bounds = {"window": 3600 * 999_999, "limit": 1000, "from": LATEST}
+        assert name not in bounds or 0 < found[name] <= bounds[name]

@@ -1,0 +1,171 @@
+"""Whether a worker is at work, as a supervisor is told."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.web import health
+from sparkle_app.web.health import HealthChecker
+from sparkle_app.web.parts import WebParts
+from tests.support.cluster import Group
+from tests.support.virtual_time import VirtualClock
+
+
+class Database:
+    """SQLite that can be away, or hang; counts how often it was connected to."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        self.fault: Exception | None = None
+        self.connected = 0
+        self.engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+
+    def _connect(self) -> sqlite3.Connection:
+        self.connected += 1
+        assert self.answers.wait(10)
+        if self.fault:
+            raise self.fault
+        return sqlite3.connect(":memory:", check_same_thread=False)
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    database = Database()
+    yield database
+    database.answers.set()
+    database.engine.dispose()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
+    clock = VirtualClock(1000.0)
+    monkeypatch.setattr(health, "time", clock)
+    monkeypatch.setattr(health, "_TIMEOUT_SECONDS", 0.1)
+    return clock
+
+
+def checker(database: Database, group: Group | None = None) -> HealthChecker:
+    # It asks for nothing else.
+    parts = SimpleNamespace(group=group or Group(), engine=database.engine)
+    return HealthChecker(cast(WebParts, parts))
+
+
+async def test_a_worker_that_has_all_is_ready(clock: VirtualClock, database: Database) -> None:
+    found = await checker(database).check()
+    assert found.ready
+    assert found.checks == {"broker": "ok", "tables": "ok", "database": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({"in_session": False}, {"broker"}),
+        ({"joined": False}, {"broker"}),
+        ({"complete": False}, {"tables"}),
+        ({"in_session": False, "joined": False, "complete": False}, {"broker", "tables"}),
+    ],
+)
+async def test_a_worker_that_lacks_something_is_not_ready_and_says_what(
+    clock: VirtualClock, database: Database, changes: dict[str, bool], wrong: set[str]
+) -> None:
+    found = await checker(database, replace(Group(), **cast(Any, changes))).check()
+    assert not found.ready
+    assert {name for name, text in found.checks.items() if text != "ok"} == wrong
+
+
+async def test_a_lost_broker_is_told_as_lost_and_not_as_a_rebalance(
+    clock: VirtualClock, database: Database
+) -> None:
+    group = Group(in_session=False, joined=False)
+    lost = (await checker(database, group).check()).checks["broker"]
+    group.in_session = True
+    joining = (await checker(database, group).check()).checks["broker"]
+    assert len({lost, joining, "ok"}) == 3
+
+
+async def test_a_worker_is_ready_again_as_soon_as_the_group_is(
+    clock: VirtualClock, database: Database
+) -> None:
+    group = Group(in_session=False)
+    checking = checker(database, group)
+    assert not (await checking.check()).ready
+    group.in_session = True
+    assert (await checking.check()).ready
+
+
+async def test_a_database_that_is_away_is_named_by_its_error_and_noticed_when_it_is_back(
+    clock: VirtualClock, database: Database
+) -> None:
+    database.fault = sqlite3.OperationalError("password of db.example refused")
+    checking = checker(database)
+    found = await checking.check()
+    assert not found.ready
+    assert "OperationalError" in found.checks["database"]
+    # Whoever may see this page need not know more.
+    assert "password" not in found.checks["database"]
+    database.fault = None
+    clock.now += 2
+    assert (await checking.check()).ready
+
+
+async def test_the_database_is_asked_at_most_every_two_seconds(
+    clock: VirtualClock, database: Database
+) -> None:
+    checking = checker(database)
+    for _ in range(50):
+        assert (await checking.check()).ready
+        clock.now += 0.125
+    assert database.connected == 4
+
+
+async def test_a_database_that_hangs_is_told_in_time_and_holds_one_thread(
+    clock: VirtualClock, database: Database
+) -> None:
+    checking = checker(database)
+    assert (await checking.check()).ready
+    connected = database.connected
+    database.answers.clear()
+    for _ in range(3):
+        clock.now += 2
+        async with asyncio.timeout(5):
+            found = await checking.check()
+        assert not found.ready
+        assert found.checks["database"] != "ok"
+    # The one that hangs is not asked again and again.
+    assert database.connected == connected + 1
+    database.answers.set()
+    for _ in range(50):
+        clock.now += 2
+        if (await checking.check()).ready:
+            break
+    assert (await checking.check()).ready
+
+
+async def test_while_the_first_check_hangs_others_do_not_wait_for_it(
+    clock: VirtualClock, database: Database
+) -> None:
+    database.answers.clear()
+    checking = checker(database)
+    first = asyncio.create_task(checking.check())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(0.09):
+        assert not (await checking.check()).ready
+    assert not (await first).ready
+
+
+async def test_the_engine_of_a_worker_is_checked(clock: VirtualClock, tmp_path: Path) -> None:
+    engine = make_engine(cast(Any, create_engine(f"sqlite:///{tmp_path}/db.sqlite3").url))
+    parts = SimpleNamespace(group=Group(), engine=engine)
+    assert (await HealthChecker(cast(WebParts, parts)).check()).ready
+    engine.dispose()

@@ -1,0 +1,156 @@
+"""Whatever goes wrong is answered with a problem document (RFC 9457)."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from sparkle_app.web.problems import Problem, malformed_request, problems, unavailable
+
+Client = TestClient[web.Request, web.Application]
+
+
+async def raising(request: web.Request) -> web.StreamResponse:
+    match request.match_info["what"]:
+        case "problem":
+            raise Problem(404, "no such host", {"X-More": "1"})
+        case "unavailable":
+            raise unavailable("partitions are moving")
+        case "defect":
+            raise ValueError("the token is s3cret")
+        case "redirect":
+            raise web.HTTPFound("/elsewhere")
+        case "gone":
+            raise web.HTTPGone
+        case "cached":
+            return web.Response(headers={"Cache-Control": "max-age=60"})
+        case _:
+            return web.Response(text="fine")
+
+
+@pytest.fixture
+async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", malformed_request)
+    application = web.Application(middlewares=[problems])
+    application.router.add_get("/{what}", raising)
+    async with TestClient(TestServer(application)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "title"),
+    [
+        ("/problem", 404, "Not Found"),
+        ("/unavailable", 503, "Service Unavailable"),
+        ("/defect", 500, "Internal Server Error"),
+        ("/gone", 410, "Gone"),
+        ("/not/here", 404, "Not Found"),
+    ],
+)
+async def test_an_error_is_a_problem_document(client: Client, path: str, status: int, title: str) -> None:
+    async with client.get(path) as response:
+        assert response.status == status
+        assert response.content_type == "application/problem+json"
+        assert response.headers["Cache-Control"] == "no-store"
+        document = await response.json(content_type=None)
+    assert document.keys() == {"type", "title", "status", "detail"}
+    assert (document["type"], document["title"], document["status"]) == ("about:blank", title, status)
+    assert document["detail"]
+
+
+async def test_a_problem_brings_its_headers(client: Client) -> None:
+    async with client.get("/problem") as response:
+        assert response.headers["X-More"] == "1"
+        assert (await response.json(content_type=None))["detail"] == "no such host"
+    async with client.get("/unavailable") as response:
+        assert int(response.headers["Retry-After"]) > 0
+
+
+async def test_a_method_that_is_not_allowed_says_which_are(client: Client) -> None:
+    async with client.post("/fine") as response:
+        assert response.status == 405
+        assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD"}
+        assert response.content_type == "application/problem+json"
+
+
+async def test_an_unexpected_error_is_logged_and_not_shown(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR, "sparkle_app.web.problems"):
+        async with client.get("/defect") as response:
+            assert response.status == 500
+            assert "s3cret" not in await response.text()
+    (record,) = caplog.records
+    assert "/defect" in record.getMessage()
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], ValueError)
+
+
+@pytest.mark.parametrize("path", ["/problem", "/unavailable", "/gone", "/not/here"])
+async def test_what_a_client_does_wrong_is_not_logged_as_an_error(
+    client: Client, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    async with client.get(path) as response:
+        assert response.status >= 400
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_what_is_no_error_stays_as_it_is(client: Client) -> None:
+    async with client.get("/redirect", allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
+    async with client.get("/fine") as response:
+        assert (response.status, await response.text()) == (200, "fine")
+        # Averages are out of date a moment later.
+        assert response.headers["Cache-Control"] == "no-store"
+    async with client.get("/cached") as response:
+        assert response.headers["Cache-Control"] == "max-age=60"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        "GET /°C HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n",
+    ],
+    ids=["nonsense", "not ASCII", "a length that is none", "a space before a colon", "too long"],
+)
+async def test_what_is_not_http_is_a_problem_document_and_ends_the_connection(
+    client: Client, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(request_)
+    async with asyncio.timeout(5):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status = int(head.split()[1])
+    assert 400 <= status < 500
+    assert b"application/problem+json" in head
+    document = json.loads(body)
+    assert document["status"] == status
+    # Nothing of the request, and one line.
+    assert "\n" not in document["detail"]
+    assert "many" not in document["detail"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_defect_outside_of_every_page_is_left_to_aiohttp(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", malformed_request)
+
+    async def defect(_request: web.Request) -> web.Response:
+        raise ValueError("not to be shown")
+
+    application = web.Application()
+    application.router.add_get("/", defect)
+    async with TestClient(TestServer(application)) as client, client.get("/") as response:
+        assert response.status == 500
+        assert "not to be shown" not in await response.text()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR]
