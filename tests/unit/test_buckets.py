@@ -5,7 +5,16 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparkle_app.model.buckets import Bucket, Statistics, bucket_start, merged, metrics_of, rows_of
+from sparkle_app.model.buckets import (
+    AggregateRow,
+    Bucket,
+    Statistics,
+    bucket_start,
+    count_of,
+    merged,
+    metrics_of,
+    rows_of,
+)
 from sparkle_app.model.sample import Sample
 from sparkle_app.sealed.samples import pack_samples, unpack_samples
 
@@ -71,6 +80,7 @@ def test_unpacking_is_the_inverse_of_packing(many: list[Sample]) -> None:
     bucket = bucket_of(many)
     assert Bucket.unpack(bucket.pack()) == bucket
     assert metrics_of(bucket.pack()) == bucket.metrics
+    assert repr(count_of(bucket.pack())) == str(len(many))
 
 
 def test_a_packed_bucket_of_16_metrics_is_small() -> None:
@@ -106,11 +116,30 @@ def test_a_time_is_within_its_bucket(at: int, bucket_size: int) -> None:
 
 def test_a_bucket_has_one_row_for_each_metric() -> None:
     bucket = bucket_of([Sample(b"12345678", "a", 2.0, 5), Sample(b"abcdefgh", "b", 3.0, 6)])
-    rows = rows_of("host", 0, 60, bucket)
-    assert {(row.hostname, row.metric, row.resolution, row.bucket_start) for row in rows} == {
-        ("host", "a", 60, 0),
-        ("host", "b", 60, 0),
-    }
+    assert rows_of("host", 7, 60, bucket) == [
+        AggregateRow("host", "a", 60, 7, Statistics(1, 2.0, 2.0, 2.0, 2.0, 5)),
+        AggregateRow("host", "b", 60, 7, Statistics(1, 3.0, 3.0, 3.0, 3.0, 6)),
+    ]
+
+
+def test_a_packed_bucket_stays_readable() -> None:
+    """Changelogs hold buckets that an earlier version packed."""
+    packed = bytes.fromhex(
+        "93c41831313131313131313232323232323232333333333333333305"
+        "82a1629600cb400000000000000002cb4014000000000000cb4000000000000000cb4008000000000000"
+        "a1619202cb3ff8000000000000"
+    )
+    bucket = bucket_of(
+        [
+            Sample(b"22222222", "b", 3.0, 4),
+            Sample(b"11111111", "a", 1.5, 7),
+            Sample(b"33333333", "b", 2.0, 5),
+        ]
+    )
+    assert bucket.pack() == packed
+    assert Bucket.unpack(packed) == bucket
+    assert Bucket().pack() == bytes.fromhex("93c4000080")
+    assert Bucket.unpack(Bucket().pack()) == Bucket()
 
 
 @given(st.dictionaries(st.text(min_size=1), st.lists(samples)))

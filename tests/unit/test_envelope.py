@@ -19,9 +19,10 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import micros
+from tests.support.keys import private_key_pem
 
-KEY = RSA.generate(2048)
-OTHER_KEY = RSA.generate(2048)
+KEY = RSA.import_key(private_key_pem(0))
+OTHER_KEY = RSA.import_key(private_key_pem(1))
 SENT_AT = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 

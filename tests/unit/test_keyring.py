@@ -1,18 +1,24 @@
 """Private keys and the internal key."""
 
+import errno
+import logging
 import os
 import threading
 from pathlib import Path
 
 import pytest
 from Crypto.PublicKey import RSA
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sparkle_app.envelope import keyring
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 from sparkle_app.sealed.internal_key import internal_key
+from tests.support.keys import private_key_pem
+from tests.support.virtual_time import VirtualClock
 
-PEM = RSA.generate(2048).export_key()
+PEM = private_key_pem()
 
 
 def test_keys_are_found_by_their_config_id(tmp_path: Path) -> None:
@@ -44,6 +50,75 @@ def test_a_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
         Keyring(tmp_path)
 
 
+def test_a_key_without_its_password_or_of_another_kind_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rsa_key_3"
+    path.write_bytes(RSA.import_key(PEM).export_key(passphrase="secret"))
+    with pytest.raises(ConfigurationError, match="rsa_key_3: expected an RSA private key") as caught:
+        Keyring(tmp_path)
+    assert caught.value.where == str(path)
+    path.write_bytes(
+        generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    with pytest.raises(ConfigurationError, match="rsa_key_3: expected an RSA private key") as caught:
+        Keyring(tmp_path)
+    assert caught.value.where == str(path)
+    assert caught.value.found == "ECPrivateKey"
+    assert "certs/" in caught.value.hint
+
+
+def test_a_key_that_cannot_be_read_says_what_the_system_says(tmp_path: Path) -> None:
+    (tmp_path / "rsa_key_3").mkdir()
+    with pytest.raises(ConfigurationError) as caught:
+        Keyring(tmp_path)
+    assert caught.value.found == os.strerror(errno.EISDIR)
+    assert "certs/" in caught.value.hint
+
+
+def test_a_missing_key_is_looked_for_every_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualClock(1000.0)
+    monkeypatch.setattr(keyring, "time", clock)
+    certs = tmp_path / "certs"
+    certs.mkdir()
+    (certs / "rsa_key_1").write_bytes(PEM)
+    keys = Keyring(certs)
+    (certs / "rsa_key_22").write_bytes(PEM)
+    clock.now += 4.9
+    with pytest.raises(InvalidRecordError) as caught:
+        keys.private_key(22)
+    assert caught.value.detail == "no key certs/rsa_key_22"
+    clock.now += 0.1
+    assert keys.private_key(22).key_size == 2048
+    # The folder was read a moment ago.
+    (certs / "rsa_key_3").write_bytes(PEM)
+    clock.now += 4.9
+    with pytest.raises(InvalidRecordError):
+        keys.private_key(3)
+    clock.now += 0.1
+    assert keys.private_key(3).key_size == 2048
+    assert len(keys) == 3
+
+
+def test_a_damaged_key_that_is_added_later_is_logged_and_keeps_no_other_from_being_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keyring, "_RESCAN_SECONDS", 0.0)
+    (tmp_path / "rsa_key_1").write_bytes(PEM)
+    keys = Keyring(tmp_path)
+    first = keys.private_key(1)
+    (tmp_path / "rsa_key_1").write_bytes(b"damaged since")
+    (tmp_path / "rsa_key_2").write_bytes(b"damaged")
+    (tmp_path / "rsa_key_3").write_bytes(PEM)
+    with caplog.at_level(logging.ERROR, keyring.__name__), pytest.raises(InvalidRecordError):
+        keys.private_key(2)
+    (record,) = caplog.records
+    assert "rsa_key_2: expected an RSA private key" in record.getMessage()
+    assert keys.private_key(3).key_size == 2048
+    # What is loaded stays, until the process ends.
+    assert keys.private_key(1) is first
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_folder_without_keys_is_an_error_with_a_hint(tmp_path: Path, exists: bool) -> None:
     folder = tmp_path / "certs"
@@ -69,8 +144,66 @@ def test_the_internal_key_is_created_once_with_mode_0600(tmp_path: Path) -> None
     assert (tmp_path / "internal_key").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", ["", "zz", "abcd"])
+def test_the_internal_key_is_text_that_can_be_backed_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sparkle_app.sealed.internal_key"):
+        key = internal_key(tmp_path)
+        assert internal_key(tmp_path) == key
+    assert (tmp_path / "internal_key").read_text() == key.hex() + "\n"
+    # Who makes it has to know: every worker needs the same one.
+    (record,) = caplog.records
+    assert str(tmp_path / "internal_key") in record.getMessage()
+    assert key.hex() not in record.getMessage()
+
+
+def test_an_internal_key_of_another_length_says_how_long_it_is(tmp_path: Path) -> None:
+    (tmp_path / "internal_key").write_text("ab" * 31)
+    with pytest.raises(ConfigurationError) as caught:
+        internal_key(tmp_path)
+    assert caught.value.expected.startswith("32 bytes")
+    assert caught.value.found.startswith("31")
+
+
+def test_of_two_workers_that_start_together_the_first_ones_key_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(draft: Path, path: Path) -> None:
+        path.write_text("ab" * 32)
+        raise FileExistsError
+
+    monkeypatch.setattr(os, "link", late)
+    assert internal_key(tmp_path) == b"\xab" * 32
+    assert os.listdir(tmp_path) == ["internal_key"]
+
+
+def test_an_internal_key_that_cannot_be_made_is_named_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+
+    def refused(draft: Path, path: Path) -> None:
+        modes.append(draft.stat().st_mode & 0o777)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(ConfigurationError) as caught:
+        internal_key(tmp_path)
+    assert caught.value.where == str(tmp_path / "internal_key")
+    assert os.strerror(errno.EPERM) in caught.value.found
+    assert os.listdir(tmp_path) == []
+    # It was secret from its first moment.
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("content", ["", "zz", "abcd", "ab" * 31, "ab" * 33, "ключ"])
 def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "internal_key").write_text(content)
-    with pytest.raises(ConfigurationError, match="internal_key: expected"):
+    with pytest.raises(ConfigurationError, match="internal_key: expected") as caught:
         internal_key(tmp_path)
+    fault = caught.value
+    assert fault.where == str(tmp_path / "internal_key")
+    assert "certs/" in fault.hint
+    assert "None" not in str(fault)
+    # A part of a key is a secret as well.
+    assert not content or content not in str(fault)

@@ -1,0 +1,225 @@
+"""What a record may hold at its bounds; decryption is the test's own."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sparkle_app.envelope import v1
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.rsa import Ciphertexts
+from sparkle_app.envelope.v1 import decrypt_records
+from sparkle_app.model.errors import Reason
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.time import EARLIEST, LATEST, micros
+from tests.support.keys import private_key_pem
+
+SENT_AT = datetime(2026, 11, 23, 12)
+INNER: dict[str, Any] = {"plugin": "Temperature", "key": "core/0", "value": 42.5}
+
+
+@pytest.fixture(scope="module")
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
+    folder = tmp_path_factory.mktemp("certs")
+    for config_id in (7, 8):
+        (folder / f"rsa_key_{config_id}").write_bytes(private_key_pem(config_id))
+    return Keyring(folder)
+
+
+def plain(ciphertexts: Ciphertexts) -> list[bytes | None]:
+    """Nothing is encrypted; but what begins with "other" is for another key."""
+    return [None if text.startswith(b"other") else text for _, text in ciphertexts]
+
+
+def record(inner: Any = INNER, received_at: int = micros(SENT_AT), offset: int = 9, **changes: Any) -> Record:
+    raw = inner if isinstance(inner, bytes) else json.dumps(inner).encode()
+    fields = {
+        "config_id": 7,
+        "hostname": "web-1",
+        "datetime": SENT_AT.isoformat(),
+        "payload": b64encode(raw).decode(),
+    }
+    return Record("telemetry", 3, offset, received_at, json.dumps(fields | changes).encode())
+
+
+def decrypted(keyring: Keyring, *records: Record) -> Sequence[Outcome]:
+    return decrypt_records(records, keyring, plain)
+
+
+def fate(keyring: Keyring, record: Record) -> Reason | None:
+    """Why a record is rejected; None: it is not."""
+    (outcome,) = decrypted(keyring, record)
+    assert len(outcome.readings) + len(outcome.errors) == 1
+    return outcome.errors[0].reason if outcome.errors else None
+
+
+def test_a_reading_holds_all_that_its_record_does(keyring: Keyring) -> None:
+    sent = record(received_at=micros(SENT_AT) + 1_500_000, datetime="2026-11-23T15:00:00.000250")
+    (outcome,) = decrypted(keyring, sent)
+    raw = json.dumps(INNER).encode()
+    assert outcome == Outcome(
+        sent,
+        [
+            Reading(
+                id=hashlib.sha256(raw).digest()[:16],
+                config_id=7,
+                hostname="web-1",
+                plugin="Temperature",
+                key="core/0",
+                value=42.5,
+                observed_at=micros(SENT_AT) + 250,
+                received_at=micros(SENT_AT) + 1_500_000,
+                clock_trusted=True,
+                topic="telemetry",
+                partition=3,
+                offset=9,
+                local_time=datetime(2026, 11, 23, 15, 0, 0, 250),
+                index=None,
+            )
+        ],
+        [],
+    )
+
+
+def test_each_outcome_is_that_of_its_record_whatever_its_neighbours_are(keyring: Keyring) -> None:
+    given: list[list[tuple[int, bytes]]] = []
+
+    def decrypt(ciphertexts: Ciphertexts) -> list[bytes | None]:
+        keys = {id(keyring.private_key(config_id)): config_id for config_id in (7, 8)}
+        given.append([(keys[id(key)], text) for key, text in ciphertexts])
+        return plain(ciphertexts)
+
+    inner = [json.dumps(INNER | {"value": number}).encode() for number in range(3)]
+    sent = [
+        record(b"", payload="!", offset=0),
+        record(inner[0], offset=1),
+        record(b"other key", offset=2),
+        record(config_id=1, offset=3),
+        record(inner[1], offset=4, config_id=8),
+        record(b"[]", offset=5),
+        record(inner[2], offset=6),
+    ]
+    outcomes = decrypt_records(sent, keyring, decrypt)
+    assert [outcome.record for outcome in outcomes] == sent
+    assert [[(each.value, each.offset) for each in outcome.readings] for outcome in outcomes] == [
+        [], [(0, 1)], [], [], [(1, 4)], [], [(2, 6)],
+    ]  # fmt: skip
+    assert [[error.reason for error in outcome.errors] for outcome in outcomes] == [
+        [Reason.BAD_BASE64], [], [Reason.UNDECRYPTABLE], [Reason.UNKNOWN_CONFIG], [], [Reason.BAD_PAYLOAD], [],
+    ]  # fmt: skip
+    # All at once, each with its own key; nothing that is rejected before.
+    assert given == [[(7, inner[0]), (7, b"other key"), (8, inner[1]), (7, b"[]"), (7, inner[2])]]
+    assert decrypt_records([], keyring, decrypt) == []
+
+
+@pytest.mark.parametrize(
+    ("hostname", "reason"),
+    [
+        ("x", None),
+        ("x" * 1024, None),
+        ("х" * 512, None),
+        ("x" * 1025, Reason.BAD_HOSTNAME),
+        ("х" * 513, Reason.BAD_HOSTNAME),
+        ("", Reason.BAD_HOSTNAME),
+        ("\0", Reason.BAD_HOSTNAME),
+        ("a\0", Reason.BAD_HOSTNAME),
+    ],
+)
+def test_a_hostname_has_1_to_1024_bytes_and_no_nul(
+    keyring: Keyring, hostname: str, reason: Reason | None
+) -> None:
+    assert fate(keyring, record(hostname=hostname)) == reason
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("x", None),
+        ("x" * 255, None),
+        ("x" * 256, Reason.BAD_PAYLOAD),
+        ("х" * 128, Reason.BAD_PAYLOAD),
+        ("", Reason.BAD_PAYLOAD),
+        ("\0", Reason.BAD_PAYLOAD),
+    ],
+)
+def test_a_key_has_1_to_255_bytes_and_no_nul(keyring: Keyring, key: str, reason: Reason | None) -> None:
+    assert fate(keyring, record(INNER | {"key": key})) == reason
+
+
+@pytest.mark.parametrize(
+    ("local", "received_at", "reason"),
+    [
+        (datetime(2000, 1, 1), EARLIEST, None),
+        (datetime(2000, 1, 1), EARLIEST - 1, Reason.BAD_DATETIME),
+        (datetime(1999, 12, 31, 23, 59, 59, 999_999), EARLIEST, Reason.BAD_DATETIME),
+        (datetime(2100, 1, 1) - timedelta(microseconds=1), LATEST - 1, None),
+        (datetime(2100, 1, 1), LATEST - 1, Reason.BAD_DATETIME),
+        (datetime(2100, 1, 1) - timedelta(microseconds=1), LATEST, Reason.BAD_DATETIME),
+    ],
+)
+def test_both_times_lie_within_this_century(
+    keyring: Keyring, local: datetime, received_at: int, reason: Reason | None
+) -> None:
+    assert fate(keyring, record(received_at=received_at, datetime=local.isoformat())) == reason
+
+
+@pytest.mark.parametrize(
+    ("inner", "reason"),
+    [
+        (b'{"plugin":"T","key":"k","value":null}', None),
+        (b'{"plugin":"T","key":"k","value":[{"deep":1}],"more":2}', None),
+        (b'{"plugin":"T","key":"k"}', Reason.BAD_PAYLOAD),
+        (b'{"plugin":1,"key":"k","value":1}', Reason.BAD_PAYLOAD),
+        (b'{"plugin":"\xff","key":"k","value":1}', Reason.BAD_PAYLOAD),
+        (b'{"plugin":"T","key":"k","value":' + b"[" * 100_000, Reason.BAD_PAYLOAD),
+        (b"", Reason.BAD_PAYLOAD),
+        (b"other", Reason.UNDECRYPTABLE),
+    ],
+)
+def test_what_a_payload_may_be(keyring: Keyring, inner: bytes, reason: Reason | None) -> None:
+    assert fate(keyring, record(inner)) == reason
+
+
+@pytest.mark.parametrize("value", [None, True, 1, 1.5, "text", [1, "a"], {"a": None}, 10**30])
+def test_a_value_is_what_the_plugin_makes_of_it(keyring: Keyring, value: Any) -> None:
+    (outcome,) = decrypted(keyring, record(INNER | {"value": value}))
+    assert outcome.readings[0].value == value
+
+
+@pytest.mark.parametrize("payload", ["A", "AA", "AAA", "AA=A", " AAAA", "AAAA\n", "AA-_", "аааа"])
+def test_base64_is_strict(keyring: Keyring, payload: str) -> None:
+    assert fate(keyring, record(payload=payload)) == Reason.BAD_BASE64
+
+
+def test_errors_say_what_was_found_but_for_what_was_encrypted(keyring: Keyring) -> None:
+    def detail(bad: Record) -> str:
+        (outcome,) = decrypted(keyring, bad)
+        assert outcome.errors[0].index is None
+        return outcome.errors[0].detail
+
+    found = detail(record(hostname="x" * 1025))
+    assert "1024" in found
+    assert "1025" in found
+    assert "255" in detail(record(INNER | {"key": "x" * 256}))
+    assert "rsa_key_7" in detail(record(b"other"))
+    assert "`$.config_id`" in detail(record(config_id="7"))
+    for inner in (b'{"plugin":"T","key":98765,"value":1}', b"98765 is not JSON"):
+        assert "98765" not in detail(record(inner))
+
+
+def test_half_a_surrogate_pair_is_rejected_should_the_parser_let_one_through(
+    keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lenient(value: bytes) -> Any:
+        return SimpleNamespace(**json.loads(value))
+
+    sent = Record("telemetry", 3, 9, micros(SENT_AT), record().value.replace(b"web-1", b"\\ud800"))
+    assert fate(keyring, sent) == Reason.NOT_JSON
+    monkeypatch.setattr(v1, "_envelope", SimpleNamespace(decode=lenient))
+    assert fate(keyring, sent) == Reason.BAD_HOSTNAME

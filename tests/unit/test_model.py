@@ -1,0 +1,69 @@
+"""Records, readings, samples and errors."""
+
+import pickle
+from datetime import datetime
+
+import pytest
+
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
+from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.sample import Sample
+
+READING = Reading(
+    id=bytes(range(16)),
+    config_id=7,
+    hostname="web-1",
+    plugin="Temperature",
+    key="core/0",
+    value=42.5,
+    observed_at=1_700_000_000_000_001,
+    received_at=1_700_000_000_000_002,
+    clock_trusted=False,
+    topic="telemetry",
+    partition=3,
+    offset=99,
+    local_time=datetime(2023, 11, 14, 22, 13, 20),
+    index=4,
+)
+
+
+def test_sql_holds_a_reading_without_its_plugin_local_time_and_index() -> None:
+    stored = READING.as_stored()
+    assert stored == StoredReading(
+        id=bytes(range(16)),
+        config_id=7,
+        hostname="web-1",
+        key="core/0",
+        value=42.5,
+        observed_at=1_700_000_000_000_001,
+        received_at=1_700_000_000_000_002,
+        clock_trusted=False,
+        topic="telemetry",
+        partition=3,
+        offset=99,
+    )
+
+
+def test_a_sample_is_what_an_aggregate_needs_of_a_reading() -> None:
+    sample = Sample.of(READING.as_stored(), 315.65)
+    assert sample == Sample(bytes(range(8)), "core/0", 315.65, 1_700_000_000_000_001)
+
+
+@pytest.mark.parametrize("index", [None, 3])
+def test_an_invalid_record_can_be_told_to_another_process(index: int | None) -> None:
+    error = InvalidRecordError(Reason.BAD_PAYLOAD, "expected an object", index)
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.reason, again.detail, again.index) == (Reason.BAD_PAYLOAD, "expected an object", index)
+    assert str(again) == "bad_payload: expected an object"
+    assert InvalidRecordError(Reason.BAD_PAYLOAD, "x").index is None
+
+
+def test_a_configuration_error_is_one_line_and_its_parts() -> None:
+    error = ConfigurationError("web.port", expected="a number", found="'x'", hint="correct it")
+    assert str(error) == "web.port: expected a number, found 'x'; correct it"
+    assert (error.where, error.expected, error.found, error.hint) == (
+        "web.port",
+        "a number",
+        "'x'",
+        "correct it",
+    )
