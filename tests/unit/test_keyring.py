@@ -87,7 +87,7 @@ def test_a_missing_key_is_looked_for_every_five_seconds(
     clock.now += 4.9
     with pytest.raises(InvalidRecordError) as caught:
         keys.private_key(22)
-    assert caught.value.detail == "no key certs/rsa_key_22"
+    assert caught.value.detail == "no private key certs/rsa_key_22"
     clock.now += 0.1
     assert keys.private_key(22).key_size == 2048
     # The folder was read a moment ago.

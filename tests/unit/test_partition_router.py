@@ -35,7 +35,7 @@ async def asked(worker: InProcessWorker, answer: Answer) -> PartialResult:
     other = web.Application()
     other.router.add_post(INTERNAL_PATH, answer)
     async with TestServer(other) as running:
-        return await PartitionRouter(worker.parts).ask(str(running.make_url("")), QUERY)
+        return await PartitionRouter(worker.parts).query(str(running.make_url("")), QUERY)
 
 
 async def refusal(worker: InProcessWorker, answer: Answer) -> Problem:
@@ -103,7 +103,7 @@ async def test_a_worker_that_is_gone_is_503_and_named(worker: InProcessWorker) -
     async with TestServer(web.Application()) as gone:
         url = str(gone.make_url(""))
     with pytest.raises(Problem) as caught:
-        await PartitionRouter(worker.parts).ask(url, QUERY)
+        await PartitionRouter(worker.parts).query(url, QUERY)
     assert (caught.value.status, bool(caught.value.headers["Retry-After"])) == (503, True)
     assert url in caught.value.detail
 
@@ -124,12 +124,12 @@ async def test_what_another_worker_refuses(worker: InProcessWorker, status: int,
 
 async def test_own_address_is_recognised_however_it_is_written(worker: InProcessWorker) -> None:
     router = PartitionRouter(worker.parts)
-    assert router.is_me(worker.url)
-    assert router.is_me(f"{worker.url}/")
-    assert router.is_me(worker.url.replace("http:", "HTTP:"))
-    assert not router.is_me(worker.url.replace("127.0.0.1", "127.0.0.2"))
-    assert not router.is_me(worker.url.replace("http:", "https:"))
-    assert not router.is_me("http://127.0.0.1:1")
+    assert router.is_local(worker.url)
+    assert router.is_local(f"{worker.url}/")
+    assert router.is_local(worker.url.replace("http:", "HTTP:"))
+    assert not router.is_local(worker.url.replace("127.0.0.1", "127.0.0.2"))
+    assert not router.is_local(worker.url.replace("http:", "https:"))
+    assert not router.is_local("http://127.0.0.1:1")
 
 
 async def test_one_worker_that_times_out_is_503_for_all_that_it_holds(worker: InProcessWorker) -> None:

@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_stop_exits_after_the_grace_period(
 ) -> None:
     grace = Grace(monkeypatch)
     before = set(threading.enumerate())
-    shutdown.exit_within_grace_period(lambda: crashed)
+    shutdown.start_shutdown_timeout(lambda: crashed)
     (watcher,) = set(threading.enumerate()) - before
     # It must not keep a process alive that has stopped in time.
     assert watcher.daemon
@@ -87,14 +87,14 @@ def test_a_worker_that_cannot_stop_exits_after_the_grace_period(
     grace.over.set()
     assert grace.ended.wait(10)
     watcher.join(10)
-    assert (grace.codes, grace.asked) == ([code], [shutdown.GRACE_SECONDS])
+    assert (grace.codes, grace.asked) == ([code], [shutdown.SHUTDOWN_SECONDS])
 
 
 def test_a_crash_during_the_grace_period_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     grace = Grace(monkeypatch)
     crashed = False
     crash: Callable[[], bool] = lambda: crashed  # noqa: E731
-    shutdown.exit_within_grace_period(crash)
+    shutdown.start_shutdown_timeout(crash)
     crashed = True
     grace.over.set()
     assert grace.ended.wait(10)
@@ -104,4 +104,4 @@ def test_a_crash_during_the_grace_period_counts(monkeypatch: pytest.MonkeyPatch)
 def test_the_grace_period_ends_before_compose_kills_the_worker() -> None:
     compose = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
     allowed = float(compose["services"]["worker"]["stop_grace_period"].removesuffix("s"))
-    assert 0 < shutdown.GRACE_SECONDS < allowed
+    assert 0 < shutdown.SHUTDOWN_SECONDS < allowed

@@ -228,7 +228,7 @@ async def test_a_rebalance_while_a_worker_counts_is_503(workers: list[InProcessW
     for number in range(250):
         worker.count(f"many-{number:03}", Sample(number.to_bytes(8), "core/0", 1.0, from_seconds(NOW)))
     query = WindowQuery(PLUGIN, 0, from_seconds(NOW) + span(60))
-    counting = asyncio.create_task(WindowQueries(worker.parts).own(query))
+    counting = asyncio.create_task(WindowQueries(worker.parts).local(query))
     # Others get their turn while many hosts are merged.
     await asyncio.sleep(0)
     assert not counting.done()
@@ -241,7 +241,7 @@ async def test_a_rebalance_while_a_worker_counts_is_503(workers: list[InProcessW
     assert caught.value.status == 503
     assert caught.value.headers["Retry-After"]
     if change == "generation":
-        partial = await WindowQueries(worker.parts).own(query)
+        partial = await WindowQueries(worker.parts).local(query)
         assert partial.partitions == [0, 2]
         assert partial.hosts >= 250
 
