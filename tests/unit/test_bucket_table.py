@@ -134,7 +134,9 @@ async def test_a_key_that_is_no_buckets_ends_the_process_with_its_place(
 
 
 @pytest.mark.parametrize(
-    "encrypted", [b"", b"value", Cipher(b"x" * 32).encrypt(b"1", AD), CIPHER.encrypt(b"1", b"other")]
+    "encrypted",
+    [b"", b"value", Cipher(b"x" * 32).encrypt(b"1", AD), CIPHER.encrypt(b"1", b"other")],
+    ids=["empty", "other bytes", "another key", "another topic"],
 )
 async def test_a_value_that_cannot_be_decrypted_ends_the_process(world: World, encrypted: bytes) -> None:
     await world.broker.producer().send_and_wait(CHANGELOG, encrypted, key=b'["a",60]', partition=1)
