@@ -101,7 +101,8 @@ All packages and modules; the docstring of each describes what it does:
       folders             checks for write access
       version             version of the package
     config/             settings
-      settings            keys and rules
+      settings            top-level keys and rules
+      sections            keys and rules of each section
       loading             file and environment variables
       reference           generates docs/settings.md
     model/              types that all packages share

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSas
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
-from sparkle_app.config.settings import BrokerSettings, TlsSettings
+from sparkle_app.config.sections import BrokerSettings, TlsSettings
 from sparkle_app.model.errors import ConfigurationError
 
 _PROBE_SECONDS = 3

@@ -5,7 +5,8 @@ import hmac
 from aiohttp import web
 from yarl import URL
 
-from sparkle_app.config.settings import LOCALHOST, Settings
+from sparkle_app.config.sections import LOCALHOST
+from sparkle_app.config.settings import Settings
 from sparkle_app.web.problems import Handler, Problem
 
 PUBLIC = frozenset({"/health/live"})

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from sparkle_app.config.settings import BrokerSettings, Settings
+from sparkle_app.config.sections import BrokerSettings
+from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import dead_letter_headers, dead_letter_key
 from sparkle_app.dead_letters.reader import count_recent_dead_letters
 from sparkle_app.kafka.topology import dead_letter_topic

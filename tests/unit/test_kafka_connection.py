@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from faust import SASLCredentials
 
-from sparkle_app.config.settings import BrokerSettings, Settings
+from sparkle_app.config.sections import BrokerSettings
+from sparkle_app.config.settings import Settings
 from sparkle_app.kafka.connection import credentials, security_arguments
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.worker.application import create_app

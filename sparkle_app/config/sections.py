@@ -1,0 +1,214 @@
+"""The sections of the settings: keys with their defaults, bounds and descriptions, and the rules of each section."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from sparkle_app.model.errors import ConfigurationError
+
+LOCALHOST = {"127.0.0.1", "::1", "localhost"}
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
+
+
+def _servers(value: str) -> str:
+    for server in value.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
+            raise ConfigurationError(
+                "broker.url",
+                expected="HOST:PORT, several separated by commas",
+                found=repr(server),
+                hint="correct the setting",
+            )
+    return value
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    """The URL, with its driver."""
+    try:
+        url = make_url(value.get_secret_value())
+    except ArgumentError as error:
+        raise ConfigurationError(
+            "database.url",
+            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
+            found="an invalid URL",
+            hint="see docs/settings.md",
+        ) from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise ConfigurationError(
+            "database.url",
+            expected="sqlite:///… or postgresql://…",
+            found=url.drivername,
+            hint="see docs/settings.md",
+        )
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "database.url",
+            expected="a file, as in sqlite:///data/sparkle.sqlite3",
+            found="an in-memory database",
+            hint="set a file: connections do not share an in-memory database",
+        )
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+class Section(BaseModel):
+    """Keys below one key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class TlsSettings(Section):
+    enabled: bool = False
+    """Whether to connect to Kafka over TLS. The broker's certificate must be valid for the host in `broker.url`."""
+    ca_file: Path | None = None
+    """PEM file with the certificate authorities to trust; by default those of the operating system."""
+    cert_file: Path | None = None
+    """PEM file with the worker's client certificate, if the broker requires one."""
+    key_file: Path | None = None
+    """PEM file with the private key of `cert_file`, unencrypted."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are set, by key."""
+        named = {"ca_file": self.ca_file, "cert_file": self.cert_file, "key_file": self.key_file}
+        return {name: path for name, path in named.items() if path}
+
+    @model_validator(mode="after")
+    def _files_require_tls(self) -> Self:
+        if self.files and not self.enabled:
+            raise ConfigurationError(
+                "broker.tls.enabled",
+                expected=f"true, since broker.tls.{next(iter(self.files))} is set",
+                found="false",
+                hint="set it to true, or remove the files",
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            missing, present = ("cert_file", "key_file") if self.key_file else ("key_file", "cert_file")
+            raise ConfigurationError(
+                f"broker.tls.{missing}",
+                expected=f"a file, since broker.tls.{present} is set",
+                found="none",
+                hint="set both or neither",
+            )
+        return self
+
+
+class SaslSettings(Section):
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism; without one, the worker does not authenticate. Use PLAIN only with `broker.tls`."""
+    username: str | None = None
+    """SASL user name."""
+    password: SecretStr | None = None
+    """SASL password."""
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        login = {"mechanism": self.mechanism, "username": self.username, "password": self.password}
+        missing = [name for name, value in login.items() if not value]
+        if missing and len(missing) < len(login):
+            raise ConfigurationError(
+                f"broker.sasl.{missing[0]}",
+                expected="a value, since other keys of broker.sasl are set",
+                found="none",
+                hint="set mechanism, username and password, or none of them",
+            )
+        return self
+
+
+class BrokerSettings(Section):
+    url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
+    """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
+    partitions: int = Field(default=8, ge=1, le=1000)
+    """Partitions of every topic that the handler creates; also the maximum number of workers that share aggregates."""
+    replication: int = Field(default=1, ge=1, le=15)
+    """Replication factor of every topic that the handler creates. Use 3 with three or more brokers."""
+    wait_seconds: Seconds = 60
+    """How long a worker waits for the broker at startup before it exits."""
+    tls: TlsSettings = TlsSettings()
+    sasl: SaslSettings = SaslSettings()
+
+
+class DatabaseSettings(Section):
+    url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
+    """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
+    wait_seconds: Seconds = 60
+    """How long a worker waits for the database at startup before it exits."""
+
+
+class IngestSettings(Section):
+    batch_size: int = Field(default=2500, ge=1, le=10_000)
+    """Maximum number of records that are decrypted and stored together."""
+    batch_wait_seconds: Seconds = 0.03
+    """How long the first record of a batch waits for others."""
+    processes: int = Field(default=0, ge=0, le=256)
+    """Processes of the decryption pool, in addition to the worker's main process; 0: one per processor core."""
+    multibuffer: bool = True
+    """Decrypt eight readings at once, if `requirements-multibuffer.txt` is installed and the processor supports it."""
+
+
+class AggregatesSettings(Section):
+    bucket_seconds: int = Field(default=60, ge=1, le=3600)
+    """Bucket size. If it changes, aggregation starts over with the new size."""
+    window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
+    """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""
+    batch_wait_seconds: Seconds = 0.05
+    """How long the first samples of a batch wait for others before they are counted."""
+
+    @model_validator(mode="after")
+    def _whole_buckets(self) -> Self:
+        if self.window_retention_seconds % self.bucket_seconds:
+            raise ConfigurationError(
+                "aggregates.window_retention_seconds",
+                expected=f"a multiple of bucket_seconds ({self.bucket_seconds})",
+                found=str(self.window_retention_seconds),
+                hint="change either setting",
+            )
+        return self
+
+
+class DeadLettersSettings(Section):
+    per_minute: int = Field(default=2500, ge=1)
+    """Maximum number of dead letters per minute; beyond it, the worker exits. It also exits, before it produces any \
+of them, if no private key decrypts nine tenths of a batch, and these are at least a tenth of this number."""
+
+
+class WebSettings(Section):
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than localhost requires `web.token`."""
+    port: Port = 6066
+    """Port to listen on. Workers on one machine need different ports."""
+    token: SecretStr | None = None
+    """Bearer token that every request must contain; the same for all workers."""
+    public_url: str | None = None
+    """URL at which other workers reach this one; by default `http://HOST:PORT` of this section."""
+
+    @model_validator(mode="after")
+    def _token_is_set(self) -> Self:
+        self.require_token(self.host)
+        return self
+
+    def require_token(self, host: str, source: str = "web.host") -> None:
+        """Check that a token is set unless ``host`` is localhost.
+
+        Arguments:
+            host: the address to listen on.
+            source: the setting or option that it comes from; Faust's command line can override ``web.host``.
+
+        Raises:
+            ConfigurationError: if there is no token.
+        """
+        if host not in LOCALHOST and not (self.token and self.token.get_secret_value()):
+            raise ConfigurationError(
+                "web.token",
+                expected=f"a token, since {source} is {host}",
+                found="none",
+                hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
+            )
