@@ -103,4 +103,4 @@ def test_check_compares_the_number_of_brokers_with_the_replication_factor(
     url = f"sqlite:///{tmp_path}/x.sqlite3"
     checked = run_command(workspace.environment(broker.bootstrap, url, broker__replication=3), "check")
     assert checked.returncode == 1
-    assert "found 1 of the 3 brokers that broker.replication needs" in checked.stdout
+    assert "found 1 of the 3 brokers that broker.replication requires" in checked.stdout
