@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
+from tests.support.texts import is_part_of_a_line
 
 KEY = bytes(range(32))
 FIXED = (
@@ -41,8 +42,9 @@ def test_equal_messages_never_have_equal_ciphertexts() -> None:
     ids=["empty", "json", "another key", "another topic", "modified", "header only", "less"],
 )
 def test_the_error_states_why_decryption_failed(sealed: bytes, message: str) -> None:
-    with pytest.raises(DecryptionError, match=message):
+    with pytest.raises(DecryptionError, match=message) as caught:
         Cipher(KEY).decrypt(sealed, b"topic")
+    assert is_part_of_a_line(str(caught.value))
 
 
 @given(st.binary(), st.binary())

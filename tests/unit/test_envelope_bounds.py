@@ -19,6 +19,7 @@ from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import EARLIEST, LATEST, micros
 from tests.support.keys import private_key_pem
+from tests.support.texts import is_part_of_a_line
 
 SENT_AT = datetime(2026, 11, 23, 12)
 INNER: dict[str, Any] = {"plugin": "Temperature", "key": "core/0", "value": 42.5}
@@ -197,20 +198,49 @@ def test_base64_is_strict(keyring: Keyring, payload: str) -> None:
     assert fate(keyring, record(payload=payload)) == Reason.BAD_BASE64
 
 
-def test_errors_say_what_was_found_but_for_what_was_encrypted(keyring: Keyring) -> None:
-    def detail(bad: Record) -> str:
-        (outcome,) = decrypted(keyring, bad)
-        assert outcome.errors[0].index is None
-        return outcome.errors[0].detail
+def test_a_wrong_number_of_plaintexts_raises(keyring: Keyring) -> None:
+    for wrong in (lambda given: plain(given)[1:], lambda given: [*plain(given), b""]):
+        with pytest.raises(ValueError, match="zip"):
+            decrypt_records([record(), record(b"other")], keyring, wrong)
 
-    found = detail(record(hostname="x" * 1025))
-    assert "1024" in found
-    assert "1025" in found
-    assert "255" in detail(record(INNER | {"key": "x" * 256}))
-    assert "rsa_key_7" in detail(record(b"other"))
-    assert "`$.config_id`" in detail(record(config_id="7"))
-    for inner in (b'{"plugin":"T","key":98765,"value":1}', b"98765 is not JSON"):
-        assert "98765" not in detail(record(inner))
+
+def detail(keyring: Keyring, bad: Record) -> str:
+    """The detail of the error of an invalid record."""
+    (outcome,) = decrypted(keyring, bad)
+    assert outcome.errors[0].index is None
+    return outcome.errors[0].detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"hostname": "x" * 1025}, ("1024", "1025")),
+        ({"inner": INNER | {"key": "x" * 256}}, ("255", "256")),
+        ({"hostname": "a\0"}, ("NUL",)),
+        ({"datetime": "yesterday"}, ("ISO 8601",)),
+        ({"datetime": "2026-11-23T12:00:00Z"}, ("UTC offset",)),
+        ({"datetime": "1999-11-23T12:00:00"}, ("2000", "2100")),
+        ({"inner": b"other"}, ("rsa_key_7",)),
+        ({"inner": b"[]"}, ("plugin", "key", "value")),
+    ],
+)
+def test_an_error_says_what_was_expected(
+    keyring: Keyring, changes: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    found = detail(keyring, record(**changes))
+    assert is_part_of_a_line(found)
+    assert [each for each in named if each not in found] == []
+
+
+def test_an_error_says_where_the_parser_stopped(keyring: Keyring) -> None:
+    assert "`$.config_id`" in detail(keyring, record(config_id="7"))
+    assert "byte 1" in detail(keyring, Record("telemetry", 0, 0, 0, b"{1:}"))
+    assert "base64" in detail(keyring, record(payload="A")).lower()
+
+
+@pytest.mark.parametrize("inner", [b'{"plugin":"T","key":98765,"value":1}', b"98765 is not JSON"])
+def test_an_error_never_quotes_what_was_encrypted(keyring: Keyring, inner: bytes) -> None:
+    assert "98765" not in detail(keyring, record(inner))
 
 
 def test_half_a_surrogate_pair_is_rejected_should_the_parser_let_one_through(
@@ -223,3 +253,4 @@ def test_half_a_surrogate_pair_is_rejected_should_the_parser_let_one_through(
     assert fate(keyring, sent) == Reason.NOT_JSON
     monkeypatch.setattr(v1, "_envelope", SimpleNamespace(decode=lenient))
     assert fate(keyring, sent) == Reason.BAD_HOSTNAME
+    assert is_part_of_a_line(detail(keyring, sent))

@@ -16,6 +16,7 @@ from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 from sparkle_app.sealed.internal_key import internal_key
 from tests.support.keys import private_key_pem
+from tests.support.texts import is_complete, is_part_of_a_line
 from tests.support.virtual_time import VirtualClock
 
 PEM = private_key_pem()
@@ -64,6 +65,7 @@ def test_a_key_without_its_password_or_of_another_kind_is_named(tmp_path: Path) 
     assert caught.value.where == str(path)
     assert caught.value.found == "ECPrivateKey"
     assert "certs/" in caught.value.hint
+    assert is_complete(caught.value)
 
 
 def test_a_key_that_cannot_be_read_says_what_the_system_says(tmp_path: Path) -> None:
@@ -72,6 +74,7 @@ def test_a_key_that_cannot_be_read_says_what_the_system_says(tmp_path: Path) -> 
         Keyring(tmp_path)
     assert caught.value.found == os.strerror(errno.EISDIR)
     assert "certs/" in caught.value.hint
+    assert is_complete(caught.value)
 
 
 def test_a_missing_key_is_looked_for_every_five_seconds(
@@ -113,10 +116,12 @@ def test_a_damaged_key_that_is_added_later_is_logged_and_keeps_no_other_from_bei
     with caplog.at_level(logging.ERROR, keyring.__name__), pytest.raises(InvalidRecordError):
         keys.private_key(2)
     (record,) = caplog.records
-    assert "rsa_key_2: expected an RSA private key" in record.getMessage()
+    assert record.getMessage().startswith(f"{tmp_path / 'rsa_key_2'}: expected an RSA private key")
     assert keys.private_key(3).key_size == 2048
-    # What is loaded stays, until the process ends.
+    # What is loaded stays, until the process ends, and the folder is not read for it.
+    caplog.clear()
     assert keys.private_key(1) is first
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -126,8 +131,11 @@ def test_a_folder_without_keys_is_an_error_with_a_hint(tmp_path: Path, exists: b
         folder.mkdir()
     with pytest.raises(
         ConfigurationError, match=r"found none; create a config with `faust -A sparkle_app gen-config`"
-    ):
+    ) as caught:
         Keyring(folder)
+    assert caught.value.where == str(folder)
+    assert "rsa_key_" in caught.value.expected
+    assert is_complete(caught.value)
 
 
 def test_the_internal_key_is_created_once_with_mode_0600(tmp_path: Path) -> None:
@@ -154,6 +162,8 @@ def test_the_internal_key_is_text_that_can_be_backed_up(
     # Who makes it has to know: every worker needs the same one.
     (record,) = caplog.records
     assert str(tmp_path / "internal_key") in record.getMessage()
+    assert "certs/" in record.getMessage()
+    assert is_part_of_a_line(record.getMessage())
     assert key.hex() not in record.getMessage()
 
 
@@ -163,6 +173,7 @@ def test_an_internal_key_of_another_length_says_how_long_it_is(tmp_path: Path) -
         internal_key(tmp_path)
     assert caught.value.expected.startswith("32 bytes")
     assert caught.value.found.startswith("31")
+    assert caught.value.where == str(tmp_path / "internal_key")
 
 
 def test_of_two_workers_that_start_together_the_first_ones_key_stays(
@@ -204,6 +215,6 @@ def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str) -> None:
     fault = caught.value
     assert fault.where == str(tmp_path / "internal_key")
     assert "certs/" in fault.hint
-    assert "None" not in str(fault)
+    assert is_complete(fault)
     # A part of a key is a secret as well.
     assert not content or content not in str(fault)

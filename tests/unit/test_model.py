@@ -52,6 +52,7 @@ def test_a_sample_is_what_an_aggregate_needs_of_a_reading() -> None:
 @pytest.mark.parametrize("index", [None, 3])
 def test_an_invalid_record_can_be_told_to_another_process(index: int | None) -> None:
     error = InvalidRecordError(Reason.BAD_PAYLOAD, "expected an object", index)
+    assert error.args == (Reason.BAD_PAYLOAD, "expected an object", index)
     again = pickle.loads(pickle.dumps(error))
     assert (again.reason, again.detail, again.index) == (Reason.BAD_PAYLOAD, "expected an object", index)
     assert str(again) == "bad_payload: expected an object"

@@ -46,6 +46,7 @@ def test_the_first_and_the_last_instant_are_within_bounds(text: str) -> None:
 
 def test_a_naive_datetime_is_read_as_utc() -> None:
     assert micros(datetime(1970, 1, 1, 0, 0, 1, 5)) == 1_000_005
+    assert isinstance(micros(datetime(1970, 1, 1)), int)
     assert micros(datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == 0
     assert moment(1_000_005) == datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC)
 

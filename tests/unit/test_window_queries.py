@@ -22,7 +22,9 @@ from tests.support.virtual_time import VirtualClock
 
 NOW = 1_800_000_030.0
 """Half a minute after a bucket has begun."""
-HOSTS = ["a/b", "хост", "😀", "..", *(f"host-{number}" for number in range(24))]
+# Sorted last and held by one worker, so that the last page depends on the limit that this worker was given.
+NEIGHBOURS = [name for number in range(30) if partition_of(name := f"😀-{number}", PARTITIONS) == 2][:3]
+HOSTS = ["a/b", "хост", "😀", "..", *(f"host-{number}" for number in range(24)), *NEIGHBOURS]
 METRICS = ("core/0", "core/1", "gpu")
 ALL = set(range(PARTITIONS))
 
@@ -111,7 +113,7 @@ async def test_every_worker_answers_for_every_host(workers: list[InProcessWorker
             assert found["metrics"] == expected(samples, 900)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 27, 28, 29])
+@pytest.mark.parametrize("limit", [1, 2, 7, 30, 31, 32])
 async def test_pages_hold_every_host_once_whoever_is_asked(
     workers: list[InProcessWorker], limit: int
 ) -> None:
