@@ -13,6 +13,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 KAFKA := .cache/kafka-4.3.1
 QUIX := .cache/quix
+MUTATION := .cache/mutation
 # uv keeps versions that are in the output file already, so the other files start as copies of requirements-dev.txt.
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command 'make requirements' --quiet --no-progress
@@ -25,7 +26,7 @@ PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka test-wheel test-python coverage chaos poison bench lint wheel requirements clean
+.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos poison bench lint wheel requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,12 @@ test-python:  ## run unit tests and one integration test with another interprete
 coverage: $(DEV_STAMP)  ## report the lines and branches that unit and contract tests execute
 	@$(RUN) -m pytest $(PARALLEL) --cov --cov-report=term tests/unit tests/contract
 	@$(CORE_COVERAGE)
+
+mutation: $(DEV_STAMP)  ## run mutation tests of the core, and list the surviving mutants
+	@rm -rf $(MUTATION)
+	@mkdir -p $(MUTATION)
+	@cp -R pyproject.toml sparkle_app tests $(MUTATION)
+	@cd $(MUTATION) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && mutmut run && mutmut results
 
 chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
