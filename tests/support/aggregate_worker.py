@@ -14,6 +14,7 @@ from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.kafka.topology import changelog_topic, samples_topic, table_name
 from sparkle_app.model.buckets import Bucket
+from sparkle_app.model.reading import Reading
 from sparkle_app.model.sample import Samples
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, ReadingsTable
 from sparkle_app.runtime.metrics import Metrics
@@ -51,6 +52,24 @@ class Plain(Plugin):
 
 
 PLUGIN = Plain()
+
+
+def plain_reading(number: int, hostname: str, metric: str, at: int, value: float) -> Reading:
+    """A reading; its id follows from the number."""
+    return Reading(
+        id=number.to_bytes(8) + bytes(8),
+        config_id=1,
+        hostname=hostname,
+        plugin=NAME,
+        key=metric,
+        value=value,
+        observed_at=at,
+        received_at=at,
+        clock_trusted=True,
+        topic="telemetry",
+        partition=0,
+        offset=number,
+    )
 
 
 class InlineExecutor(Executor):
@@ -129,10 +148,8 @@ class AggregateWorker:
         await self.app.join()
 
     async def work(self) -> None:
-        """Handle all messages that are there, and commit."""
+        """Handle all messages that are there."""
         await self.pipeline.run(self.stream.stream)
-        await self.at("commit")
-        await self.app.batching.commit()
 
     def buckets(self) -> dict[tuple[str, int], Bucket]:
         """What the table holds."""
@@ -172,4 +189,8 @@ class _Stream(MemoryStream):
 
     async def ack(self, event: Any) -> bool:
         await self.worker.at("ack")
-        return await super().ack(event)
+        acked = await super().ack(event)
+        # Faust commits every second: it may be at once.
+        await self.worker.at("commit")
+        await self.worker.app.batching.commit()
+        return acked

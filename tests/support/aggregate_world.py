@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.reading import StoredReading
 from sparkle_app.storage.engine import read_transaction
 from tests.support.aggregate_worker import (
     CHANGELOG,
@@ -15,6 +15,7 @@ from tests.support.aggregate_worker import (
     AggregateWorker,
     create_topics,
     forwarder,
+    plain_reading,
     sqlite_engine,
 )
 from tests.support.fake_clock import FakeClock
@@ -63,15 +64,10 @@ class World:
 
     def store(self, *values: float, hostname: str = "a", at: int = AT) -> list[StoredReading]:
         """Commit raw readings."""
-        readings = []
-        for value in values:
-            self._stored += 1
-            id_ = self._stored.to_bytes(8) + bytes(8)
-            place: Any = {"topic": "telemetry", "partition": 0, "offset": self._stored}
-            fields: Any = {"config_id": 1, "plugin": NAME, "key": "k", "clock_trusted": True, **place}
-            readings.append(
-                Reading(id=id_, hostname=hostname, value=value, observed_at=at, received_at=at, **fields)
-            )
+        first, self._stored = self._stored, self._stored + len(values)
+        readings = [
+            plain_reading(number, hostname, "k", at, value) for number, value in enumerate(values, first)
+        ]
         with self.engine.begin() as connection:
             PLUGIN.store_readings(connection, readings)
         return [reading.as_stored() for reading in readings]

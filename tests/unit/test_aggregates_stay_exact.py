@@ -17,7 +17,7 @@ from sqlalchemy import Engine, delete
 
 from sparkle_app.aggregate import agent, table
 from sparkle_app.model.errors import TransientError
-from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.reading import StoredReading
 from sparkle_app.storage.engine import read_transaction
 from tests.support.aggregate_worker import (
     BUCKET_SECONDS,
@@ -33,55 +33,43 @@ from tests.support.aggregate_worker import (
     DataFrame,
     create_topics,
     forwarder,
+    plain_reading,
     sqlite_engine,
 )
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp
-from tests.support.process_exit import raise_instead_of_exit
+from tests.support.process_exit import ProcessExited, raise_instead_of_exit
+from tests.support.recomputation import Statistics, as_tuple, recomputed
 
 SECOND = 1_000_000
 BUCKET = BUCKET_SECONDS * SECOND
 BEGIN = 1_699_999_980 * SECOND  # a bucket's start
-BUCKETS = 8
 HOSTS = ("a", "b", "c")  # of both partitions
-Statistics = tuple[int, float, float, float, float, int]
-"""Count, sum, minimum, maximum, last value and its time."""
 
-# Quarters: their sums are exact in any order.
-readings = st.tuples(
+Drawn = tuple[str, str, float, int, int | None]
+"""Hostname, metric, value, microseconds before the present bucket's start; and which earlier reading it is late for, to
+be of its host, metric and time instead."""
+
+readings: st.SearchStrategy[Drawn] = st.tuples(
     st.sampled_from(HOSTS),
     st.sampled_from(("core", "disk")),
+    # Quarters: their sums are exact in any order.
     st.integers(-8, 8).map(lambda quarters: quarters / 4),
+    # The table reaches five buckets back.
     st.builds(
-        lambda bucket, at: BEGIN + bucket * BUCKET + at,
-        st.integers(0, BUCKETS - 1),
-        st.sampled_from((0, 1, 30 * SECOND, BUCKET - 1)),
+        lambda buckets, at: buckets * BUCKET - at, st.integers(-1, 7), st.sampled_from((0, 1, 30 * SECOND))
     ),
+    st.none() | st.integers(0, 1_000),
 )
 indexes = st.lists(st.integers(0, 1_000), min_size=1, max_size=6)
-faults = st.none() | st.tuples(
-    st.sampled_from(POINTS), st.sampled_from(("crash", "rebalance", "suspend", "fail"))
+faults = st.tuples(
+    st.sampled_from(POINTS), st.sampled_from(("crash", "defect", "rebalance", "suspend", "fail"))
 )
 
 
 class Crash(BaseException):
     """The process is gone."""
-
-
-def recomputed(stored: list[StoredReading]) -> dict[tuple[str, int], dict[str, Statistics]]:
-    """The oracle: buckets by hostname and start, from the readings themselves."""
-    buckets: dict[tuple[str, int], dict[str, list[StoredReading]]] = {}
-    for each in stored:
-        start = each.observed_at // BUCKET * BUCKET
-        buckets.setdefault((each.hostname, start), {}).setdefault(each.key, []).append(each)
-    return {key: {name: _statistics(of) for name, of in metrics.items()} for key, metrics in buckets.items()}
-
-
-def _statistics(of_metric: list[StoredReading]) -> Statistics:
-    values = [each.value for each in of_metric]
-    last_at, last = max((each.observed_at, each.value) for each in of_metric)
-    return len(values), sum(values), min(values), max(values), last, last_at
 
 
 class Aggregation(RuleBasedStateMachine):
@@ -95,7 +83,7 @@ class Aggregation(RuleBasedStateMachine):
             connection.execute(delete(Aggregates))
         self.loop = asyncio.new_event_loop()
         self.broker = MemoryBroker()
-        self.now = (BEGIN + 4 * BUCKET) / SECOND
+        self.now = BEGIN / SECOND
         self.stored: list[StoredReading] = []
         self.owed: list[StoredReading] = []
         self.fault: tuple[str, str] | None = None
@@ -111,17 +99,39 @@ class Aggregation(RuleBasedStateMachine):
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         self.loop.run_until_complete(work)
 
-    @rule(new=st.lists(readings, min_size=1, max_size=4), again=st.lists(st.integers(0, 1_000), max_size=2))
-    def store(self, new: list[tuple[str, str, float, int]], again: list[int]) -> None:
+    @rule(
+        new=st.lists(readings, min_size=1, max_size=4),
+        again=st.lists(st.integers(0, 1_000), max_size=2),
+        forwarded=st.booleans(),
+    )
+    def ingest(self, new: list[Drawn], again: list[int], forwarded: bool) -> None:
+        """Readings are stored, and forwarded at once or later."""
+        self._store(new, again, forwarded=forwarded)
+
+    def _store(self, new: list[Drawn], again: list[int], *, forwarded: bool) -> None:
         """Raw readings are committed; some of them once more, as their replay would be, with another time."""
-        rows = [self._reading(len(self.stored) + number, *fields) for number, fields in enumerate(new)]
+        present = int(self.now) * SECOND // BUCKET * BUCKET
+        rows = []
+        for number, (hostname, metric, value, before, late_for) in enumerate(new, len(self.stored)):
+            place = hostname, metric, present - before
+            if self.stored and late_for is not None:
+                early = self.stored[late_for % len(self.stored)]
+                place = early.hostname, early.key, early.observed_at
+            rows.append(plain_reading(number, *place, value))
         for index in again:
             known = (self.stored or [row.as_stored() for row in rows])[index % max(len(self.stored), 1)]
-            rows.append(self._reading(int.from_bytes(known.id[:8]), known.hostname, known.key, 99.0, BEGIN))
+            rows.append(plain_reading(int.from_bytes(known.id[:8]), known.hostname, known.key, BEGIN, 99.0))
         with self.engine.begin() as connection:
             returned = PLUGIN.store_readings(connection, rows)
         self.stored += [row.as_stored() for row in rows[: len(new)]]
         self.owed += returned
+        if forwarded:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Forward what was not yet."""
+        self.run(self.forwarder.forward({NAME: self.owed}))
+        self.owed = []
 
     @precondition(lambda self: self.stored)
     @rule(chosen=indexes)
@@ -131,22 +141,42 @@ class Aggregation(RuleBasedStateMachine):
         self.run(self.forwarder.forward({NAME: some}))
         self.owed = [each for each in self.owed if each not in some]
 
-    @rule(fault=faults)
-    def work(self, fault: tuple[str, str] | None) -> None:
-        """The worker handles what there is; something may happen to it at one point."""
+    @rule()
+    def work(self) -> None:
+        """The worker handles what there is."""
+        self._work(None)
+
+    @rule(reading=readings, fault=faults)
+    def disturb(self, reading: Drawn, fault: tuple[str, str]) -> None:
+        """Something happens to the worker while it handles a reading and whatever else there is."""
+        self._store([reading], [], forwarded=True)
+        self._work(fault)
+
+    def _work(self, fault: tuple[str, str] | None) -> None:
         self.fault = fault
         self.run(self._step(self.worker.work))
 
-    @rule(fault=faults, changelog_lost=st.booleans())
+    @rule(fault=st.none() | faults, changelog_lost=st.booleans())
     def restart(self, fault: tuple[str, str] | None, changelog_lost: bool) -> None:
         """The worker dies and another one starts, perhaps without the changelog."""
         self.fault = fault
         self.run(self._replace(changelog_lost))
 
-    @rule(buckets=st.integers(1, 6))
+    @rule(buckets=st.integers(1, 4))
     def pass_time(self, buckets: int) -> None:
         """Buckets leave the table."""
         self.now += buckets * BUCKET_SECONDS
+
+    @precondition(lambda self: not self.stale)
+    @rule(reading=readings, point=st.sampled_from(POINTS))
+    def overtake(self, reading: Drawn, point: str) -> None:
+        """The worker is suspended in a batch, another one counts one reading more, and the first goes on."""
+        self._store([reading], [], forwarded=True)
+        self._work((point, "suspend"))
+        self._store([reading], [], forwarded=True)
+        self._work(None)
+        if self.stale:
+            self.run(self._resume())
 
     @precondition(lambda self: self.stale)
     @rule()
@@ -155,31 +185,31 @@ class Aggregation(RuleBasedStateMachine):
         self.run(self._resume())
 
     def teardown(self) -> None:
-        """All samples arrive in the end. Then SQL and the table are right, and the table after a restart."""
+        """All samples arrive in the end. Then SQL and the table are right, and stay so when the worker starts again."""
         try:
             self.fault = None
             if self.stale:
                 self.run(self._resume())
-            if self.owed:
-                self.run(self.forwarder.forward({NAME: self.owed}))
-            self.run(self._step(self.worker.work))
+            self._settle()
+            self._work(None)
             self._check()
-            self.run(self._replace(False))
-            self._check()
+            for changelog_lost in (False, True):
+                self.run(self._replace(changelog_lost))
+                self._check()
         finally:
             self.loop.close()
 
     def _check(self) -> None:
-        expected = recomputed(self.stored)
+        expected = recomputed(self.stored, BUCKET)
         with read_transaction(self.engine) as connection:
             rows = list(PLUGIN.load_aggregates(connection, HOSTS, None, BUCKET_SECONDS, 0, 2 * BEGIN))
         in_sql: dict[tuple[str, int], dict[str, Statistics]] = {}
         for row in rows:
             metrics = in_sql.setdefault((row.hostname, row.bucket_start), {})
-            metrics[row.metric] = _as_tuple(row.statistics)
+            metrics[row.metric] = as_tuple(row.statistics)
         assert in_sql == expected
         in_table = {
-            key: {name: _as_tuple(each) for name, each in bucket.metrics.items()}
+            key: {name: as_tuple(each) for name, each in bucket.metrics.items()}
             for key, bucket in self.worker.buckets().items()
         }
         oldest = (self.now - RETENTION_SECONDS) * SECOND // BUCKET * BUCKET
@@ -192,6 +222,8 @@ class Aggregation(RuleBasedStateMachine):
         if worker is not self.worker or not self.fault or self.fault[0] != point:
             return
         (_, action), self.fault = self.fault, None
+        if action == "defect" and point != "fetched":
+            raise ValueError("a defect")
         if action == "crash" or (action == "suspend" and self.stale):
             raise Crash
         if action == "suspend":
@@ -221,7 +253,7 @@ class Aggregation(RuleBasedStateMachine):
         if task.done():
             try:
                 task.result()
-            except Crash:
+            except (Crash, ProcessExited):
                 await self._replace(False)
         else:
             assert self.stale
@@ -239,27 +271,6 @@ class Aggregation(RuleBasedStateMachine):
         (task, resume), self.stale = self.stale, None
         resume.set()
         await task
-
-    @staticmethod
-    def _reading(number: int, hostname: str, metric: str, value: float, at: int) -> Reading:
-        return Reading(
-            id=number.to_bytes(8) + bytes(8),
-            config_id=1,
-            hostname=hostname,
-            plugin=NAME,
-            key=metric,
-            value=value,
-            observed_at=at,
-            received_at=at,
-            clock_trusted=True,
-            topic="telemetry",
-            partition=0,
-            offset=number,
-        )
-
-
-def _as_tuple(each: Any) -> Statistics:
-    return each.count, each.sum, each.minimum, each.maximum, each.last, each.last_at
 
 
 def test_aggregates_equal_a_recomputation_whatever_happens(

@@ -123,6 +123,9 @@ async def test_the_table_keeps_the_retention_and_one_bucket_more_and_sql_keeps_a
     await keep(world, *readings)
     assert set(world.in_table()) == {("a", 0), ("a", 1 - reach), ("a", -reach)}
     assert set(world.in_sql()) == {("a", -age) for age in ages}
+    # The table has been pruned by now.
+    await keep(world, *world.store(1.0, at=AT - (reach + 1) * MINUTE))
+    assert set(world.in_table()) == {("a", 0), ("a", 1 - reach), ("a", -reach)}
 
 
 async def test_buckets_leave_the_table_as_time_passes(world: World) -> None:
