@@ -21,8 +21,8 @@ COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --pyt
 CORE := sparkle_app/model sparkle_app/envelope sparkle_app/sealed
 CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/envelope/rsa_multibuffer.py \
 	--include='sparkle_app/model/*,sparkle_app/envelope/*,sparkle_app/sealed/*'
-# Integration tests mostly wait. So two files run at a time, each with its own servers.
-PARALLEL := -n 2 --dist loadfile
+# Integration tests mostly wait. So four files run at a time, each with its own servers, and unit tests come last.
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
