@@ -37,7 +37,7 @@ class Difference:
         return self.computed is not None and (self.stored is None or self.stored.count < self.computed.count)
 
     def unchanged_since(self, earlier: "Difference") -> bool:
-        """Whether both sides are as they were."""
+        """Whether both aggregates, stored and computed, are the same as in an earlier comparison."""
         return statistics_equal(self.stored, earlier.stored) and statistics_equal(
             self.computed, earlier.computed
         )

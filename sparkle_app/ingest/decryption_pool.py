@@ -1,6 +1,6 @@
 """The decryption pool: processes that parse, decrypt and validate records (:func:`decrypt_readings`).
 
-Threads would not do: each decryption acquires the global interpreter lock twice, and delays the event loop.
+Threads are not sufficient: each decryption acquires the global interpreter lock twice, and delays the event loop.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from faust.types import TopicT
 from sparkle_app.model.errors import TransientError
 
 BROKER_ERRORS = (KafkaError, ProducerSendError)
-"""What sending can raise: aiokafka's errors, and the one in which Faust wraps those that are raised at once."""
+"""Exceptions that sending can raise: those of aiokafka, and the one in which Faust wraps those raised immediately."""
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ class Outcome(msgspec.Struct):
 
     @property
     def rejections(self) -> list[Rejection]:
-        """What becomes dead letters, one for each error."""
+        """The rejections that become dead letters, one for each error."""
         return [Rejection(self.record, error) for error in self.errors]
 
     @property

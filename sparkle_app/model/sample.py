@@ -1,4 +1,4 @@
-"""Samples: what an aggregate needs of a stored reading."""
+"""Samples: the parts of stored readings that aggregates need."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ SAMPLE_ID_BYTES = 8
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What an aggregate needs of one stored reading."""
+    """The part of one stored reading that an aggregate needs."""
 
     id: bytes
     """The first 8 bytes of the reading's id: enough to distinguish the readings of one host in one bucket."""

@@ -22,7 +22,7 @@ class Stage(StrEnum):
     FORWARD = "forward"
     """Produce samples to the samples topics."""
     RESTORE = "restore"
-    """Recompute what SQL has counted and a recovered table lacks."""
+    """Recompute the buckets for which SQL has counted more readings than a recovered table."""
     AGGREGATE = "aggregate"
     """Count samples in buckets."""
     TABLE = "table"

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 def exit_process(message: str, code: int = 1) -> NoReturn:
     """Log one line and exit at once. Records that were not acknowledged are redelivered.
 
-    Raising an exception is not enough: Faust would acknowledge the current batch, or wait for it without a limit.
+    Raising an exception is not enough: Faust would acknowledge the current batch, or wait for it indefinitely.
     """
     logger.critical("%s", message)
     logging.shutdown()

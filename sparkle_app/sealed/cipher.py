@@ -1,6 +1,6 @@
 """Sealed messages: AES-256-GCM for samples topics, changelog topics and replay tokens.
 
-The broker never has a reading in clear. Each process derives its own key from the internal key and a random salt
+The broker never sees a reading in plaintext. Each process derives its own key from the internal key and a random salt
 (HKDF, RFC 5869), and uses a counter as the nonce: no nonce is ever used twice with a key (NIST SP 800-38D, 8.2.1).
 
 A message: version (1 byte) | fingerprint of the internal key (4) | salt (16) | counter (8) | ciphertext and tag.

@@ -1,6 +1,6 @@
-"""Many plain rows in one statement, at less than half of what SQLAlchemy takes for them one value at a time.
+"""Bulk statements: many rows at once, in less than half of the time of SQLAlchemy, which converts each value.
 
-What is stored is the same either way.
+The stored values are the same either way.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ _PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, UtcDateTime}
 
 @cache
 def supports(dialect: str, table: Table) -> bool:
-    """Whether the native form of every column's values is known, and no default is computed in Python."""
+    """Whether the type of every column is supported, and no column has a default that is computed in Python."""
     return dialect in DIALECTS and all(type(each.type) in _PLAIN and each.default is None for each in table.c)
 
 
 def converters(connection: Connection, table: Table) -> tuple[Callable[[int], Any], Callable[[bytes], Any]]:
-    """What converts times (microseconds since the epoch) and ids to values for the columns of a table."""
+    """Functions that convert times (microseconds since the epoch) and ids to values for the columns of a table."""
     if not supports(connection.dialect.name, table):
         return moment, bytes
     dialect = dialect_of(connection)

@@ -43,7 +43,7 @@ def create_tables(engine: Engine) -> None:
     """Create the plugins' tables that do not exist.
 
     Raises:
-        SQLAlchemyError: when the database cannot be reached, or refuses.
+        SQLAlchemyError: when the database cannot be reached, or rejects a statement.
     """
     with engine.begin() as connection:
         dialect_of(engine).lock_schema(connection)

@@ -1,4 +1,4 @@
-"""What an error of the database means."""
+"""Classification of database errors."""
 
 import threading
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ _seen = threading.local()
 
 
 def is_row_error(error: Exception) -> bool:
-    """Whether one of the rows, or what a plugin does with it, is the cause, so that a retry is no use.
+    """Whether one of the rows, or the plugin's handling of it, caused the error, so that a retry would not help.
 
-    Errors whose cause may go away (unreachable, locked, full, no such table, no privilege) and that would refuse every
-    row are listed; any other error is taken for a row's.
+    The errors that are transient and affect every row (unreachable, locked, full, missing table, missing privilege) are
+    listed; any other error counts as the error of a row.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
@@ -32,26 +32,26 @@ def is_row_error(error: Exception) -> bool:
 
 
 def transient_error(error: Exception) -> TransientError:
-    """The error as the one line that the log shows."""
+    """The error as a TransientError, whose message is one line for the log."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return TransientError(f"database: {' '.join(str(cause).split())}")
 
 
 def server_message(error: SQLAlchemyError) -> str | None:
-    """The database's reason for refusing a statement; None where it cannot be reached, or refuses the login."""
+    """The database's error message for a rejected statement; None if it cannot be reached, or rejects the login."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     dialect = _dialect_of(cause)
     return dialect.server_message(cause) if dialect else None
 
 
 def is_lock_conflict(error: DBAPIError) -> bool:
-    """Whether another transaction was in the way, so that it may be tried again at once."""
+    """Whether the error is a lock conflict with another transaction, to be retried immediately."""
     dialect = _dialect_of(error.orig)
     return bool(dialect and dialect.is_lock_conflict(error.orig))
 
 
 def watch_errors(engine: Engine) -> None:
-    """Let :func:`reraise_swallowed` see the errors of an engine's statements."""
+    """Record the errors of an engine's statements for :func:`reraise_swallowed`."""
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
@@ -62,8 +62,9 @@ def watch_errors(engine: Engine) -> None:
 
 @contextmanager
 def reraise_swallowed() -> Iterator[None]:
-    """Raise at the end the first transient error of this thread's statements, even if it was caught in between: a
-    plugin that only logs it would lose its row.
+    """Raise the first transient error of this thread's statements when the context ends, even if it was caught.
+
+    Otherwise a plugin that only logs the error would lose its row.
 
     Raises:
         SQLAlchemyError: the first of them.

@@ -1,4 +1,4 @@
-"""The SQL tables of a plugin: raw readings and aggregates. A plugin subclasses both and names them."""
+"""The SQL tables of a plugin, stored readings and aggregates. A plugin subclasses both and sets their names."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -12,18 +12,18 @@ from sqlalchemy.types import TypeDecorator
 class Base(DeclarativeBase):
     """Base of all plugins' tables."""
 
-    # SQLAlchemy promises a FromClause only, since a class may also map a query.
+    # SQLAlchemy declares a FromClause, because a class may also be mapped to a query.
     __table__: ClassVar[Table]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC, also where the database keeps no time zone (SQLite)."""
+    """An aware datetime in UTC, even if the database does not store time zones (SQLite)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Refuse naive datetimes: they are a mistake of the caller."""
+        """Convert to UTC. A naive datetime is an error of the caller."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -32,24 +32,24 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Always aware, always UTC."""
+        """Convert to an aware datetime in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class ReadingId(TypeDecorator[bytes]):
-    """The 16 bytes of a reading's id, as the database's UUID (32 hexadecimal digits where it has none)."""
+    """The 16 bytes of a reading's id, as a UUID (32 hexadecimal digits if the database has no such type)."""
 
     impl = Uuid(as_uuid=True)
     cache_ok = True
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
-        """Bytes as a UUID."""
+        """Convert bytes to a UUID."""
         return None if value is None else UUID(bytes=value)
 
     def process_result_value(self, value: UUID | None, dialect: Dialect) -> bytes | None:
-        """A UUID as bytes."""
+        """Convert a UUID to bytes."""
         return None if value is None else value.bytes
 
 
@@ -59,7 +59,7 @@ class ReadingsTable(Base):
     __abstract__ = True
 
     id: Mapped[bytes] = mapped_column(ReadingId, primary_key=True)
-    """First 16 bytes of the ciphertext's SHA-256."""
+    """First 16 bytes of the SHA-256 hash of the ciphertext."""
     config_id: Mapped[int] = mapped_column(BigInteger)
     hostname: Mapped[str] = mapped_column(String(1024))
     metric: Mapped[str] = mapped_column(String(255))
@@ -67,9 +67,9 @@ class ReadingsTable(Base):
     observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """Event time."""
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    """The broker's timestamp."""
+    """The record's timestamp."""
     clock_trusted: Mapped[bool] = mapped_column(Boolean)
-    """False: the clock of the host was wrong, and observed_at is the broker's timestamp."""
+    """False: the host's clock was wrong, and observed_at is received_at."""
     topic: Mapped[str] = mapped_column(String(249))
     partition: Mapped[int] = mapped_column(Integer)
     offset: Mapped[int] = mapped_column(BigInteger)

@@ -84,7 +84,7 @@ def select_counts(
 def select_nth_time(
     connection: Connection, table: Table, hostname: str, start: int, end: int, number: int
 ) -> int:
-    """Event time of a host's reading that ``number`` others precede from ``start`` on; ``end`` if there is none."""
+    """Event time of a host's reading after the first ``number`` since ``start``; ``end`` if there is none."""
     statement = (
         select(table.c.observed_at)
         .where(table.c.hostname == hostname, *within(table, start, end))

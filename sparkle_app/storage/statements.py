@@ -1,14 +1,14 @@
-"""How many values one statement takes."""
+"""Limits the number of values in a statement."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-# SQLite takes 32,766 parameters in a statement.
+# SQLite accepts 32,766 parameters in a statement.
 _MAX_VALUES = 10_000
 T = TypeVar("T")
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """``values``, as many at a time as one statement takes."""
+    """Split ``values`` into parts that fit into one statement each."""
     for start in range(0, len(values), _MAX_VALUES):
         yield values[start : start + _MAX_VALUES]

@@ -44,7 +44,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         topic_disable_leader=True,
         table_standby_replicas=0,
         stream_buffer_maxsize=MAX_BUFFERED_BATCHES,
-        # In a rebalance, Faust would wait for pending batches without a limit. They are redelivered instead.
+        # In a rebalance, Faust would wait indefinitely for pending batches. They are redelivered instead.
         stream_wait_empty=False,
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=_HEARTBEAT_SECONDS,

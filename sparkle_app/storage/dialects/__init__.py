@@ -1,4 +1,4 @@
-"""One object for each database, with all that differs between them. A new one is a file here and a line in DIALECTS."""
+"""One object for each database, with everything that differs. A new database is a file here and a line in DIALECTS."""
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
@@ -8,7 +8,7 @@ from sparkle_app.storage.dialects.postgresql import PostgreSql
 from sparkle_app.storage.dialects.sqlite import Sqlite
 
 DIALECTS: dict[str, Dialect] = {"postgresql": PostgreSql(), "sqlite": Sqlite()}
-"""By the name that SQLAlchemy gives them."""
+"""By SQLAlchemy's name of the database."""
 
 
 def dialect_of(database: Engine | Connection | URL) -> Dialect:

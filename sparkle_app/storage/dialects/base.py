@@ -1,4 +1,4 @@
-"""What the rest of storage asks of a database."""
+"""The interface of a database, as used by the other modules of storage."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,14 @@ from sqlalchemy.engine import URL
 READ_ONLY = "sparkle_read_only"
 """Execution option of a transaction that only reads."""
 Row = dict[str, Any]
-"""The value of each column, the same columns in every row: times as :meth:`Dialect.native_time` gives them, ids as
-:meth:`Dialect.native_id` does, others as SQLAlchemy takes them."""
+"""The value of each column; every row has the same columns. Times are results of :meth:`Dialect.native_time`, ids of
+:meth:`Dialect.native_id`; other values are as in SQLAlchemy."""
 OnConflict = Callable[[Any], Any]
-"""Adds its ON CONFLICT to an INSERT."""
+"""Adds the ON CONFLICT clause to an INSERT."""
 
 
 class Dialect(ABC):
-    """One database: how it is connected to, its statements, and what its errors mean."""
+    """One database: its connections, its statements, and the classification of its errors."""
 
     max_writers: int
     """How many threads may write at the same time."""
@@ -45,7 +45,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
-        """Let no other transaction create tables until this one ends."""
+        """Prevent other transactions from creating tables until this one ends."""
 
     @abstractmethod
     def is_own(self, error: BaseException) -> bool:
@@ -53,48 +53,48 @@ class Dialect(ABC):
 
     @abstractmethod
     def is_transient(self, error: Any) -> bool:
-        """Whether the cause of one of its own errors may go away, and would make it refuse any row."""
+        """Whether an error of this database is transient and affects every row alike."""
 
     @abstractmethod
     def server_message(self, error: Any) -> str | None:
-        """The database's reason for refusing a statement; None where it cannot be reached."""
+        """The database's error message for a rejected statement; None if the database cannot be reached."""
 
     def is_lock_conflict(self, error: Any) -> bool:
-        """Whether one of its own errors means that another transaction was in the way: try again at once."""
+        """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
         return False
 
     @abstractmethod
     def insert(self, table: Table) -> Any:
-        """An INSERT that takes ON CONFLICT."""
+        """An INSERT that supports ON CONFLICT."""
 
     @abstractmethod
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """The start of the bucket of ``bucket_size`` seconds that holds ``at``."""
+        """The start of the bucket of ``bucket_size`` seconds that contains ``at``."""
 
     @abstractmethod
     def native_time(self, at: int) -> Any:
-        """Microseconds since the epoch in the form that :meth:`insert_rows` takes."""
+        """Convert microseconds since the epoch to the value that :meth:`insert_rows` requires."""
 
     def native_id(self, id_: bytes) -> Any:
-        """A reading's id in the form that :meth:`insert_rows` takes."""
+        """Convert a reading's id to the value that :meth:`insert_rows` requires."""
         return id_.hex()
 
     @abstractmethod
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> None:
-        """Insert many plain rows (``bulk.supports``), faster than SQLAlchemy does it one value at a time."""
+        """Insert many rows of a table that ``bulk.supports``, faster than SQLAlchemy."""
 
     @abstractmethod
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> set[bytes]:
-        """Insert the plain rows whose ``id`` the table does not have yet; return the ids of those inserted.
+        """Insert the rows whose ``id`` is not in the table yet; return the ids of those inserted.
 
         Arguments:
-            rows: no id twice.
+            rows: rows with different ids.
         """
 
     @abstractmethod
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Delete the rows that have these values, each in the columns that it names."""
+        """Delete the rows whose columns have the values of one of ``rows``."""

@@ -54,21 +54,22 @@ _CONNECT_ARGUMENTS = {
     "keepalives_count": 4,
     "tcp_user_timeout": 30_000,
 }
-# A suspended worker's locks are released by the time that its partitions belong to another; no wait is unbounded.
+# The locks of a suspended worker are released by the time its partitions are assigned to another worker, and no
+# wait is unlimited.
 _LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
-# Any number, the same in every worker: the advisory lock under which tables are created.
+# Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
 _SCHEMA_LOCK = 7_275_339
 # SQLSTATEs of a deadlock, and of a wait for a lock that exceeded lock_timeout.
 _LOCK_STATES = ("40P01", "55P03")
-# SQLSTATE classes, and single states, whose cause may go away and that concern every row alike.
+# SQLSTATE classes, and single SQLSTATEs, of errors that are transient and affect every row alike.
 _TRANSIENT_STATES = (
     "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
-    # Read-only, as a standby is; sessions terminated while idle.
+    # Read-only transaction, as on a standby; session terminated while idle.
     "25006", "25P03", "25P04",
-    # No privilege; no such table, column or type; no such unique constraint: another schema.
+    # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
-# What the driver raises without an SQLSTATE for a lost connection; its other errors are about a value.
+# Types that the driver raises without an SQLSTATE for a lost connection; its other types concern a value.
 _CONNECTION_ERRORS = {
     psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
 }  # fmt: skip
@@ -81,7 +82,7 @@ class PostgreSql(Dialect):
     read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
-        """As the base class says."""
+        """As in the base class."""
         if for_command:
             set_wait_callback(_wait_for_answer)
         seconds = 0 if for_command else _STATEMENT_SECONDS
@@ -94,7 +95,7 @@ class PostgreSql(Dialect):
         )
 
     def lock_schema(self, connection: Connection) -> None:
-        """An advisory lock: two workers that start together would both find the tables missing."""
+        """Take an advisory lock: two workers that start at the same time would both create the tables."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
 
     def is_own(self, error: BaseException) -> bool:
@@ -102,17 +103,17 @@ class PostgreSql(Dialect):
         return isinstance(error, psycopg2.Error)
 
     def is_transient(self, error: Any) -> bool:
-        """By SQLSTATE; without one, by the type of the driver's error."""
+        """Decide by SQLSTATE or, without one, by the type of the driver's error."""
         return (
             error.pgcode.startswith(_TRANSIENT_STATES) if error.pgcode else type(error) in _CONNECTION_ERRORS
         )
 
     def server_message(self, error: Any) -> str | None:
-        """The server's primary message; None where no server answered."""
+        """The server's primary message; None if no server answered."""
         return str(error.diag.message_primary) if error.pgcode else None
 
     def is_lock_conflict(self, error: Any) -> bool:
-        """A deadlock, or a lock that was not granted in time."""
+        """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
         return error.pgcode in _LOCK_STATES
 
     def insert(self, table: Table) -> Any:
@@ -120,7 +121,7 @@ class PostgreSql(Dialect):
         return postgresql.insert(table)
 
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """By date_bin()."""
+        """Uses date_bin()."""
         epoch = literal(datetime.fromtimestamp(0, UTC), at.type)
         return func.date_bin(func.make_interval(0, 0, 0, 0, 0, 0, bucket_size), at, epoch)
 
@@ -131,7 +132,7 @@ class PostgreSql(Dialect):
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> None:
-        """All rows as one JSON array."""
+        """Passes all rows as one JSON array."""
         for some in chunks(rows):
             statement = on_conflict(_insert_from_json(table, list(some[0])))
             connection.execute(statement, {"rows": _json(table, some)})
@@ -139,7 +140,7 @@ class PostgreSql(Dialect):
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> set[bytes]:
-        """All rows as one JSON array, RETURNING the ids of those inserted."""
+        """Passes all rows as one JSON array, and uses RETURNING for the ids of those inserted."""
         inserted: set[bytes] = set()
         for some in chunks(rows):
             statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
@@ -147,7 +148,7 @@ class PostgreSql(Dialect):
         return inserted
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """DELETE … USING the rows as one JSON array."""
+        """Passes the rows as one JSON array to DELETE … USING."""
         for some in chunks(rows):
             given = _rows_from_json(table, list(some[0]))
             same = [table.c[name] == given.c[name] for name in some[0]]
@@ -169,18 +170,18 @@ def _json(table: Table, rows: Sequence[Row]) -> str:
     numbers = [name for name in rows[0] if type(table.c[name].type) is Double]
     for row in rows:
         for name in numbers:
-            # JSON has no infinities; PostgreSQL reads them from strings.
+            # JSON has no infinite numbers; PostgreSQL reads them from strings.
             if not math.isfinite(row[name]):
                 row[name] = str(row[name])
     return msgspec.json.encode(rows).decode()
 
 
 def _wait_for_answer(connection: Any) -> None:
-    """Wait for the server in Python: libpq, which waits otherwise, would resume after a signal."""
+    """Wait for the server in Python, so that a signal interrupts it: libpq would continue to wait."""
     connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
     deadline = time.monotonic() + _CONNECT_SECONDS
     while (state := connection.poll()) != POLL_OK:
-        # connect_timeout applies to libpq's own wait only.
+        # connect_timeout only applies when libpq waits.
         left = max(deadline - time.monotonic(), 0) if connecting else None
         ready = os_select.select(
             [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left

@@ -1,4 +1,4 @@
-"""SQLite: one machine, one file, one writer at a time."""
+"""SQLite: a file on one machine, with one writer at a time."""
 
 import errno
 import os
@@ -35,7 +35,7 @@ _TRANSIENT_CODES = {
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOTADB,
 }  # fmt: skip
-# SQLite has no code for these: only the message tells them from an error of a row.
+# SQLite has no result code for these errors: only the message distinguishes them from an error of a row.
 _SCHEMA_MESSAGES = (
     "no such table",
     "no such column",
@@ -47,36 +47,37 @@ _SCHEMA_MESSAGES = (
 class Sqlite(Dialect):
     """SQLite in WAL mode."""
 
-    # A second writer would wait for the lock, and polls it so seldom that it may starve.
+    # A second writer would poll the lock, so rarely that it might never get it.
     max_writers = 1
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
-        """As the base class says; creates the file's folder."""
+        """As in the base class; also creates the folder of the file."""
         folder = Path(url.database or "").parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _folder_error(folder, error.strerror or str(error)) from error
-        # The connection that was used last is used next: the page caches of the others stay empty.
+        # Reuse the connection that was used last, so that only one page cache fills.
         engine = create_engine(
             url, connect_args={"timeout": _BUSY_SECONDS}, pool_use_lifo=True, hide_parameters=True
         )
 
         @event.listens_for(engine, "connect")
         def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
-            # The driver must not begin transactions: on_begin does.
+            # Transactions are begun by on_begin, not by the driver.
             connection.isolation_level = None
             connection.execute("PRAGMA journal_mode=WAL")
-            # A commit is on disk: with NORMAL, a power failure could lose what was acknowledged.
+            # Every commit is flushed to disk: with NORMAL, a power failure could lose acknowledged readings.
             connection.execute("PRAGMA synchronous=FULL")
-            # Ids are random, so a batch changes pages all over their index: cache them (32 MB per connection), and
-            # checkpoint seldom (64 MB of WAL), each page once for many changes. Both halve the cost of a row.
+            # Ids are random, so a batch changes pages everywhere in the index. A larger page cache (32 MB per
+            # connection) and less frequent checkpoints (every 64 MB of WAL) together halve the cost of a row.
             connection.execute("PRAGMA cache_size=-32768")
             connection.execute("PRAGMA wal_autocheckpoint=16384")
 
         @event.listens_for(engine, "begin")
         def on_begin(connection: Connection) -> None:
-            # A writer takes the lock at once: a transaction that upgrades later is refused and cannot wait.
+            # Writers lock the database when they begin: a read transaction that starts to write can fail with
+            # SQLITE_BUSY without waiting.
             read_only = connection.get_execution_options().get(READ_ONLY)
             connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
@@ -93,21 +94,21 @@ class Sqlite(Dialect):
         return True
 
     def lock_schema(self, connection: Connection) -> None:
-        """BEGIN IMMEDIATE has locked the database."""
+        """Does nothing: BEGIN IMMEDIATE has locked the database already."""
 
     def is_own(self, error: BaseException) -> bool:
         """Whether the error comes from the module sqlite3."""
         return isinstance(error, sqlite3.Error)
 
     def is_transient(self, error: Any) -> bool:
-        """By SQLite's result code; an error without one is the driver's own, about a value."""
+        """Decide by SQLite's result code; an error without one comes from the driver and concerns a value."""
         code = getattr(error, "sqlite_errorcode", None)
         return code is not None and (
             code & 0xFF in _TRANSIENT_CODES or any(words in str(error) for words in _SCHEMA_MESSAGES)
         )
 
     def server_message(self, error: Any) -> str | None:
-        """SQLite's message; None where the file cannot be opened."""
+        """SQLite's message; None if the file cannot be opened."""
         return None if getattr(error, "sqlite_errorname", None) == "SQLITE_CANTOPEN" else str(error)
 
     def insert(self, table: Table) -> Any:
@@ -115,18 +116,18 @@ class Sqlite(Dialect):
         return sqlite.insert(table)
 
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """From the text that SQLAlchemy stores, without the fraction, which SQLite would round."""
+        """Computed from the text that SQLAlchemy stores, without the fraction, which SQLite would round."""
         seconds = cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
         return func.strftime("%Y-%m-%d %H:%M:%S.000000", seconds - seconds % bucket_size, "unixepoch")
 
     def native_time(self, at: int) -> str:
-        """The text that SQLAlchemy stores."""
+        """The text that SQLAlchemy would store."""
         return utc_text(at)
 
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> None:
-        """As tuples for the driver: numbers from JSON are not exact to the last bit in SQLite."""
+        """Passes the rows as tuples: in SQLite, numbers from JSON are not exact to the last bit."""
         statement = on_conflict(sqlite.insert(table).values({name: bindparam(name) for name in rows[0]}))
         compiled = statement.compile(dialect=connection.dialect)
         names = compiled.positiontup
@@ -135,7 +136,7 @@ class Sqlite(Dialect):
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> set[bytes]:
-        """SELECT the known ids, then INSERT the others: a transaction that writes is alone from its beginning."""
+        """Selects the known ids, then inserts the others: a writing transaction holds the lock from its beginning."""
         ids = [row["id"] for row in rows]
         name = connection.dialect.identifier_preparer.format_table(table)
         query = f"SELECT id FROM {name} WHERE id IN (SELECT value FROM json_each(?))"
@@ -146,7 +147,7 @@ class Sqlite(Dialect):
         return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """One DELETE, executed for each row."""
+        """Executes one DELETE for each row."""
         if rows:
             same = [table.c[name] == bindparam(f"of_{name}") for name in rows[0]]
             values = [{f"of_{name}": value for name, value in row.items()} for row in rows]
