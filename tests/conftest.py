@@ -9,7 +9,7 @@ settings.register_profile("thorough", max_examples=2_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which broker the integration tests run on, and how much poison they take."""
+    """Add the options --broker, --wheel and --poison."""
     parser.addoption(
         "--broker",
         choices=("tansu", "kafka"),
@@ -21,13 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Marks that tests use."""
+    """Register the markers of the tests."""
     config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
     config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, with a count in the summary, what cannot be done here."""
+    """Deselect the tests whose requirements are missing; the summary shows their number."""
     absent = []
     if config.getoption("broker") == "tansu":
         absent.append("kafka")
@@ -39,5 +39,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say which broker it is."""
+    """Show the broker that the tests use."""
     return f"broker: {config.getoption('broker')}"

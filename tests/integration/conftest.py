@@ -1,4 +1,4 @@
-"""Real servers, one of each for all tests, and what each test has for itself."""
+"""Fixtures: real servers, which all tests share, and a workspace and workers for each test."""
 
 import contextlib
 import shutil
@@ -16,12 +16,12 @@ from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
 LOG_LINES = 60
-"""Of each worker's log, shown with a test that fails."""
+"""Number of lines of each worker's log that the report of a failed test shows."""
 
 
 @pytest.fixture(scope="session")
 def make_broker(request: pytest.FixtureRequest) -> Callable[[Path], Broker]:
-    """Makes a broker of the kind that --broker names, in an empty folder; not started."""
+    """A function that creates a broker of the kind that --broker selects, in an empty folder, without starting it."""
     if request.config.getoption("broker") == "tansu":
         return EmbeddedBroker
     if not LIBS.is_dir():
@@ -35,7 +35,7 @@ def make_broker(request: pytest.FixtureRequest) -> Callable[[Path], Broker]:
 def broker(
     make_broker: Callable[[Path], Broker], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Broker]:
-    """A running broker that all tests share. A test that stops a broker makes one of its own with make_broker."""
+    """A running broker that all tests share. A test that stops a broker creates its own with make_broker."""
     shared = make_broker(tmp_path_factory.mktemp("broker"))
     with contextlib.ExitStack() as stack:
         stack.callback(shared.kill)
@@ -45,7 +45,7 @@ def broker(
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A running PostgreSQL that all tests share. A test that stops one makes its own PostgresServer."""
+    """A running PostgreSQL server that all tests share. A test that stops a server creates its own PostgresServer."""
     shared = PostgresServer(tmp_path_factory.mktemp("postgres"))
     with contextlib.ExitStack() as stack:
         stack.callback(shared.remove)
@@ -55,7 +55,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; the test runs once on each kind."""
+    """The URL of an empty database; the test runs once with SQLite and once with PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
     server: PostgresServer = request.getfixturevalue("postgres")
@@ -64,7 +64,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """Folder, name and topic for the workers of one test."""
+    """The folder, app id and plugin topic for the workers of one test."""
     folder = tmp_path / "workspace"
     folder.mkdir()
     return Workspace(folder)
@@ -74,12 +74,12 @@ def workspace(tmp_path: Path) -> Workspace:
 def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Iterator[StartWorker]:
     """``start_worker(**settings)`` starts a worker (``web__token="x"``) and waits until it is ready.
 
-    ``ready=False`` does not wait. Workers that still run at the end of the test are killed.
+    ``ready=False`` does not wait. Workers that are still running at the end of the test are killed.
     """
     started: list[Worker] = []
 
     def start(*, ready: bool = True, port: int | None = None, **settings: Any) -> Worker:
-        # Both ways to decrypt are gone, where the machine has both.
+        # Tests with SQLite use multi-buffer RSA if the machine supports it, so that both implementations are tested.
         settings = {"ingest__multibuffer": database_url.startswith("sqlite"), **settings}
         environment = workspace.environment(broker.bootstrap, database_url, **settings)
         worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log", port)
@@ -98,7 +98,7 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails shows the ends of its workers' logs: what it saw is seldom why."""
+    """Add the ends of the workers' logs to the report of a failed test: they usually show the cause."""
     report = yield
     if call.when == "call" and report.failed:
         for log in sorted(_logs_of(item)):

@@ -16,7 +16,7 @@ from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
 
-# With the embedded broker a worker needs half a minute to rejoin the group: too long for the fast tests.
+# With the embedded broker, a worker needs half a minute to rejoin the group: too long for `make test`.
 pytestmark = pytest.mark.kafka
 
 HOSTS = 5

@@ -1,4 +1,4 @@
-"""What the fast tests rely on: the broker in memory behaves as a real one does."""
+"""The in-memory broker of the unit tests behaves as a real one does."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ FIRST, SECOND = 0, 1
 REAL_ON_KAFKA = pytest.mark.parametrize(
     "clients", ["memory", pytest.param("real", marks=pytest.mark.kafka)], indirect=True
 )
-"""What the embedded broker cannot do, or takes too long for."""
+"""For tests of what the embedded broker does not support, or does too slowly."""
 
 
 @pytest.fixture(params=["memory", "real"])
 def clients(request: pytest.FixtureRequest) -> Any:
-    """Each test runs on both."""
+    """The clients of the in-memory broker and of a real one; each test runs with both."""
     if request.param == "memory":
         return MemoryBroker()
     return RealBroker(request.getfixturevalue("broker").bootstrap)
@@ -39,7 +39,7 @@ def clients(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 async def topic(clients: Any) -> str:
-    """A topic of two partitions."""
+    """A topic with two partitions."""
     name = f"contract-{uuid.uuid4().hex[:8]}"
     await clients.create_topic(name, 2)
     return name
@@ -64,7 +64,9 @@ async def test_each_partition_keeps_the_order_of_its_records(clients: Any, topic
         assert [int(record.value) for record in of_one] == list(range(partition, 20, 2))
 
 
-async def test_a_record_is_delivered_with_its_key_value_headers_and_time(clients: Any, topic: str) -> None:
+async def test_a_record_is_delivered_with_its_key_value_headers_and_timestamp(
+    clients: Any, topic: str
+) -> None:
     headers = [("one", b"1"), ("empty", b"")]
     when = int(time.time() * 1000) - 5000
     async with consuming(clients) as consumer:
@@ -87,7 +89,9 @@ async def test_a_record_without_a_value_is_delivered(clients: Any, topic: str) -
     assert (record.key, record.value) == (b"key", None)
 
 
-async def test_records_of_one_key_share_a_partition_and_keys_use_all(clients: Any, topic: str) -> None:
+async def test_records_with_the_same_key_share_a_partition_and_keys_are_distributed(
+    clients: Any, topic: str
+) -> None:
     async with producing(clients) as producer:
         keys = [str(number).encode() for number in range(20)] * 2
         places = [await producer.send_and_wait(topic, b"", key=key) for key in keys]
@@ -95,7 +99,9 @@ async def test_records_of_one_key_share_a_partition_and_keys_use_all(clients: An
     assert {place.partition for place in places} == {FIRST, SECOND}
 
 
-async def test_a_batch_is_appended_as_a_whole_and_says_when_it_is_full(clients: Any, topic: str) -> None:
+async def test_a_producer_batch_is_appended_as_a_whole_and_reports_when_it_is_full(
+    clients: Any, topic: str
+) -> None:
     async with producing(clients) as producer, consuming(clients) as consumer:
         batch, number = producer.create_batch(), 0
         while batch.append(key=str(number).encode(), value=b"x" * 1000, timestamp=None):
@@ -116,7 +122,7 @@ async def test_a_batch_is_appended_as_a_whole_and_says_when_it_is_full(clients: 
     assert abs(records[0].timestamp - time.time() * 1000) < 60_000
 
 
-async def test_a_position_can_be_chosen_and_is_known(clients: Any, topic: str) -> None:
+async def test_a_consumer_seeks_and_reports_its_position(clients: Any, topic: str) -> None:
     at = TopicPartition(topic, FIRST)
     async with consuming(clients) as consumer:
         await send(clients, topic, FIRST, b"0", b"1", b"2")
@@ -133,7 +139,7 @@ async def test_a_position_can_be_chosen_and_is_known(clients: Any, topic: str) -
             consumer.seek(TopicPartition(topic, SECOND), 0)
 
 
-async def test_at_most_so_many_records_are_fetched_at_a_time(clients: Any, topic: str) -> None:
+async def test_getmany_returns_at_most_max_records(clients: Any, topic: str) -> None:
     async with consuming(clients) as consumer:
         await send(clients, topic, FIRST, *(str(number).encode() for number in range(5)))
         consumer.assign([TopicPartition(topic, FIRST)])
@@ -155,7 +161,7 @@ async def test_a_member_of_a_group_continues_at_the_committed_offset(clients: An
         assert await consumer.committed(at) is None
         await consumer.commit({at: 2})
         assert await consumer.committed(at) == 2
-        # What was fetched and not committed is fetched again.
+        # Records that were fetched but not committed are fetched again.
         assert await consumer.seek_to_committed() == {at: 2, TopicPartition(topic, SECOND): None}
         assert [record.value for record in await fetch(consumer, 1)] == [b"2"]
     async with consuming(clients, topic, group=topic) as consumer:
@@ -163,7 +169,7 @@ async def test_a_member_of_a_group_continues_at_the_committed_offset(clients: An
 
 
 @REAL_ON_KAFKA
-async def test_groups_know_nothing_of_each_other(clients: Any, topic: str) -> None:
+async def test_consumer_groups_are_independent(clients: Any, topic: str) -> None:
     await send(clients, topic, FIRST, b"0")
     async with (
         consuming(clients, topic, group=topic) as one,
@@ -205,14 +211,14 @@ async def test_members_share_the_partitions_and_every_rebalance_begins_a_generat
                 await first.commit({at: 1})
             await send(clients, topic, at.partition, b"0")
             await fetch(second, 1)
-        # It left without a commit: its record is delivered to the other one.
+        # The second member left the group without a commit, so its record is delivered to the first one.
         await assigned(first, 2)
         assert first._coordinator.generation > together
         assert [record.value for record in await fetch(first, 1)] == [b"0"]
 
 
 @REAL_ON_KAFKA
-async def test_who_is_no_longer_a_member_and_does_not_know_it_cannot_commit(clients: Any, topic: str) -> None:
+async def test_a_consumer_that_was_removed_from_its_group_cannot_commit(clients: Any, topic: str) -> None:
     at = TopicPartition(topic, FIRST)
     await send(clients, topic, FIRST, b"0")
     async with consuming(clients, topic, group=topic) as suspended:
@@ -225,7 +231,7 @@ async def test_who_is_no_longer_a_member_and_does_not_know_it_cannot_commit(clie
 
 
 @REAL_ON_KAFKA
-async def test_records_that_the_retention_deleted_are_skipped(clients: Any, topic: str) -> None:
+async def test_records_deleted_by_retention_are_skipped(clients: Any, topic: str) -> None:
     at = TopicPartition(topic, FIRST)
     await send(clients, topic, FIRST, b"0", b"1", b"2")
     await clients.delete_records(at, 2)
@@ -236,9 +242,7 @@ async def test_records_that_the_retention_deleted_are_skipped(clients: Any, topi
 
 
 @REAL_ON_KAFKA
-async def test_the_marker_of_a_transaction_takes_an_offset_that_no_record_has(
-    clients: Any, topic: str
-) -> None:
+async def test_a_transaction_marker_occupies_an_offset(clients: Any, topic: str) -> None:
     at = TopicPartition(topic, FIRST)
     async with consuming(clients) as consumer:
 
@@ -247,7 +251,7 @@ async def test_the_marker_of_a_transaction_takes_an_offset_that_no_record_has(
 
         consumer.assign([at])
         await clients.transaction(at, [b"0", b"1"])
-        # A broker writes the marker a moment later.
+        # A real broker writes the marker slightly later.
         await until(end, 3)
         await send(clients, topic, FIRST, b"3")
         await clients.transaction(at, [b"4"])
@@ -261,7 +265,7 @@ async def test_the_marker_of_a_transaction_takes_an_offset_that_no_record_has(
 
 
 @REAL_ON_KAFKA
-async def test_a_topic_may_give_records_the_time_of_the_broker(clients: Any, topic: str) -> None:
+async def test_with_log_append_time_records_get_the_timestamp_of_the_broker(clients: Any, topic: str) -> None:
     await clients.create_topic(f"{topic}-stamped", 1, log_append_time=True)
     await send(clients, f"{topic}-stamped", FIRST, b"old", timestamp_ms=1_000_000)
     async with consuming(clients) as consumer:
@@ -272,7 +276,9 @@ async def test_a_topic_may_give_records_the_time_of_the_broker(clients: Any, top
 
 
 @REAL_ON_KAFKA
-async def test_the_first_record_since_a_time_is_found(clients: Any, topic: str) -> None:
+async def test_offsets_for_times_finds_the_first_record_at_or_after_a_timestamp(
+    clients: Any, topic: str
+) -> None:
     first, second = TopicPartition(topic, FIRST), TopicPartition(topic, SECOND)
     for when in (1000, 2000, 2000, 3000):
         await send(clients, topic, FIRST, b"", timestamp_ms=when)

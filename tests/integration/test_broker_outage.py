@@ -1,4 +1,4 @@
-"""The broker goes away and comes back: the log says so, and little else."""
+"""A broker outage and its end are logged, with few other lines."""
 
 import contextlib
 import time
@@ -14,11 +14,11 @@ from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Worker, Workspace
 
-# The embedded broker forgets its topics.
+# The embedded broker loses its topics when it is killed.
 pytestmark = pytest.mark.kafka
 
 
-def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
+def test_a_broker_outage_and_its_end_are_each_logged_once(
     make_broker: Callable[[Path], Broker], workspace: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "kafka").mkdir()
@@ -41,7 +41,7 @@ def test_the_log_says_once_that_the_broker_is_away_and_once_that_it_is_back(
         broker.kill()
         away = f"the broker at {broker.bootstrap} has not answered for"
         eventually(log.read_text, lambda text: away in text[before:])
-        # Ten more seconds of the client's attempts.
+        # Give the Kafka client ten seconds to log its reconnection attempts.
         time.sleep(10)
         broker.start()
         back = f"the broker at {broker.bootstrap} answers again after"

@@ -13,7 +13,7 @@ from tests.support.worker import Workspace
 
 
 def instant(value: Any) -> datetime:
-    """SQLite gives text, PostgreSQL a datetime."""
+    """A time from SQL as an aware datetime: SQLite returns text, PostgreSQL a datetime."""
     at: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 

@@ -1,4 +1,4 @@
-"""What workers commit: the place after the last record, also where offsets have holes and partitions change hands."""
+"""Workers commit the offset after the last record, also if offsets have gaps and after a rebalance."""
 
 from functools import partial
 from operator import le
@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.parametrize("database_url", ["sqlit
 EACH = 12
 
 
-def test_all_that_was_stored_is_committed(
+def test_committed_offsets_follow_the_last_stored_records(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
-    """Each transaction of a producer leaves a marker in the partition: an offset that no record has."""
+    """Transactions of the producer cause the gaps: each ends with a marker, which occupies an offset."""
     collector = Collector(workspace.certs)
     producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": workspace.app_id})
     after: dict[int, int] = {}
@@ -51,7 +51,7 @@ def test_all_that_was_stored_is_committed(
 
 
 def committed(broker: Broker, workspace: Workspace) -> dict[int, int]:
-    """The committed offset of each partition of the plugins' topic."""
+    """The committed offset of each partition of the plugin topic."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     group = ConsumerGroupTopicPartitions(workspace.app_id)
     answer = admin.list_consumer_group_offsets([group])[workspace.app_id].result(10)

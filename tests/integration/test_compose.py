@@ -1,4 +1,4 @@
-"""Kafka as docker-compose.yaml sets it up: the image's reading of it, its listeners, JMX."""
+"""Kafka as configured in docker-compose.yaml: properties, listeners and JMX."""
 
 import contextlib
 import os
@@ -27,12 +27,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
 
 
 @pytest.mark.parametrize("service", ["kafka", "kafka-tls", "kafka-sasl"])
-def test_the_tests_read_the_environment_as_the_image_does(service: str, tmp_path: Path) -> None:
+def test_the_tests_derive_the_same_properties_as_the_kafka_image(service: str, tmp_path: Path) -> None:
     own = kafka_environment(service) | {"KAFKA_LOG_DIRS": str(tmp_path / "data")}
     for folder in ("default", "mounted", "final"):
         (tmp_path / folder).mkdir()
     (tmp_path / "final" / "server.properties").touch()
-    # The program that the image starts with.
+    # The program with which the image derives the properties.
     tool = [*java("-Xmx128m"), "kafka.docker.KafkaDockerWrapper", "setup"]
     folders = ["-D", f"{tmp_path}/default", "-M", f"{tmp_path}/mounted", "-F", f"{tmp_path}/final"]
     done = subprocess.run(
@@ -44,7 +44,7 @@ def test_the_tests_read_the_environment_as_the_image_does(service: str, tmp_path
 
 
 @pytest.mark.parametrize("listener", ["INTERNAL", "EXTERNAL", "DOCKER"])
-def test_a_record_goes_through_each_listener(plain: KafkaBroker, listener: str) -> None:
+def test_each_listener_accepts_and_returns_a_record(plain: KafkaBroker, listener: str) -> None:
     address, topic = plain.addresses[listener], f"through-{listener}"
     advertised = AdminClient({"bootstrap.servers": address}).list_topics(timeout=10).brokers[1]
     assert f"{advertised.host}:{advertised.port}" == address
@@ -53,7 +53,7 @@ def test_a_record_goes_through_each_listener(plain: KafkaBroker, listener: str) 
     assert [record.value for record in consume_all(address, topic)] == [listener.encode()]
 
 
-def test_jmx_tells_how_many_records_came_in(plain: KafkaBroker) -> None:
+def test_jmx_reports_the_number_of_produced_records(plain: KafkaBroker) -> None:
     create_topic(plain.bootstrap, "measured")
     produce(plain.bootstrap, "measured", [b"1", b"2", b"3"])
     name = "kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec,topic=measured"

@@ -1,4 +1,4 @@
-"""The profiles for collectors outside a trusted network: TLS with certificates, TLS with a login, rules of access."""
+"""The profiles for collectors outside a trusted network: mutual TLS, SASL over TLS, and ACLs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ Start = Callable[..., Worker]
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Signs Kafka's certificate, in the folder that the file mounts, and others."""
+    """A CA that has issued Kafka's certificate in the folder that docker-compose.yaml mounts."""
     folder = tmp_path_factory.mktemp("kafka-certs")
     authority = Authority(folder)
     certificate, key = authority.issue("kafka")
@@ -45,7 +45,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def make_kafka(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], KafkaBroker]]:
-    """Starts one of the file's services."""
+    """A function that starts one of the Kafka services of docker-compose.yaml."""
     started: list[KafkaBroker] = []
 
     def make(service: str) -> KafkaBroker:
@@ -84,7 +84,7 @@ def database_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def start(workspace: Workspace, database_url: str) -> Iterator[Start]:
-    """``start(url, **settings)`` starts a worker of that broker and does not wait."""
+    """``start(url, **settings)`` starts a worker that connects to this broker, without waiting until it is ready."""
     started: list[Worker] = []
 
     def start(url: str, **settings: object) -> Worker:
@@ -99,7 +99,7 @@ def start(workspace: Workspace, database_url: str) -> Iterator[Start]:
 
 
 def with_tls(authority: Authority, name: str | None = None) -> dict[str, object]:
-    """Settings of a worker that trusts the authority, and shows a certificate that it has signed."""
+    """Settings of a worker that trusts the CA and, with ``name``, has a client certificate of it."""
     settings: dict[str, object] = {
         "broker__tls__enabled": True,
         "broker__tls__ca_file": authority.certificate,
@@ -115,7 +115,7 @@ def with_login(password: str = PASSWORD) -> dict[str, object]:
 
 
 def refusal(worker: Worker) -> str:
-    """The last line of a worker that leaves by itself."""
+    """The last line in the log of a worker that exits with an error."""
     assert worker.process.wait(60) == 1
     log = worker.process.log.read_text()
     assert "Traceback" not in log
@@ -137,7 +137,7 @@ def client(broker: KafkaBroker, authority: Authority, user: str, password: str) 
 
 
 def sent(configuration: dict[str, str], topic: str, value: bytes) -> str:
-    """What becomes of a record: an empty text, or the name of Kafka's error."""
+    """Produce a record; returns the name of Kafka's error, or an empty string if it was acknowledged."""
     told: list[str] = []
     producer = Producer(configuration)
     producer.produce(topic, value, on_delivery=lambda error, _: told.append(error.name() if error else ""))
@@ -145,7 +145,7 @@ def sent(configuration: dict[str, str], topic: str, value: bytes) -> str:
     return told[0]
 
 
-def test_a_worker_takes_readings_over_tls(
+def test_a_worker_consumes_readings_over_tls(
     tls: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
 ) -> None:
     collector = Collector(workspace.certs)
@@ -168,7 +168,7 @@ def test_a_worker_takes_readings_over_tls(
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_worker_that_trusts_another_authority_leaves_with_one_line(
+def test_a_worker_that_trusts_another_ca_exits_with_one_line(
     tls: KafkaBroker, workspace: Workspace, start: Start, tmp_path: Path, database_url: str
 ) -> None:
     Collector(workspace.certs)
@@ -182,7 +182,7 @@ def test_a_worker_that_trusts_another_authority_leaves_with_one_line(
     assert f"ERROR broker: {says}" in checked.stdout
 
 
-def test_a_worker_without_a_certificate_leaves_with_one_line(
+def test_a_worker_without_a_certificate_exits_with_one_line(
     tls: KafkaBroker, authority: Authority, workspace: Workspace, start: Start
 ) -> None:
     Collector(workspace.certs)
@@ -191,7 +191,7 @@ def test_a_worker_without_a_certificate_leaves_with_one_line(
     assert "closes the connection: not ready yet, or broker.tls or broker.sasl does not" in refusal(worker)
 
 
-def test_a_worker_logs_in_and_takes_readings(
+def test_a_worker_consumes_readings_over_sasl(
     sasl: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
 ) -> None:
     collector = Collector(workspace.certs)
@@ -203,7 +203,7 @@ def test_a_worker_logs_in_and_takes_readings(
     assert PASSWORD not in worker.process.log.read_text()
 
 
-def test_a_worker_with_a_wrong_password_leaves_with_one_line(
+def test_a_worker_with_a_wrong_password_exits_with_one_line(
     sasl: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
 ) -> None:
     Collector(workspace.certs)
@@ -214,7 +214,9 @@ def test_a_worker_with_a_wrong_password_leaves_with_one_line(
     assert f"ERROR broker: {says}" in checked.stdout
 
 
-def test_a_collector_may_be_allowed_to_write_its_topics_only(sasl: KafkaBroker, authority: Authority) -> None:
+def test_acls_can_restrict_a_collector_to_writing_to_its_topics(
+    sasl: KafkaBroker, authority: Authority
+) -> None:
     admin = AdminClient({"bootstrap.servers": sasl.bootstrap})
     for topic in ("telemetry", "sparkle-samples"):
         create_topic(sasl.bootstrap, topic)
@@ -242,6 +244,6 @@ def test_a_collector_may_be_allowed_to_write_its_topics_only(sasl: KafkaBroker, 
     outside = AdminClient({name: value for name, value in collector.items() if name != "message.timeout.ms"})
     with pytest.raises(KafkaException, match="AUTHORIZATION_FAILED"):
         outside.create_topics([NewTopic("another", 1, 1)])["another"].result(20)
-    # Workers come from the containers' own network, where no name is asked for.
+    # Workers use the listener INTERNAL, which requires no authentication.
     assert [record.value for record in consume_all(sasl.bootstrap, "telemetry")] == [b"reading"]
     produce(sasl.bootstrap, "sparkle-samples", [b"a worker's"])

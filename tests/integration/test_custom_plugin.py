@@ -1,4 +1,4 @@
-"""A plugin that replaces every default: another table layout, another validation, another topic."""
+"""A plugin that overrides the defaults: another table layout, another validation, another topic."""
 
 import json
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import mapped_column
 from sparkle_app.plugin_api import AggregatesTable, Base, InvalidValue, Plugin, Reading
 
 class Documents(Base):
-    """One JSON document a reading, and nothing else."""
+    """One JSON document for each reading."""
     __tablename__ = "disk_documents"
     id = mapped_column(String(32), primary_key=True)
     host = mapped_column(String(1024))
@@ -79,7 +79,7 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
     sizes = [{"used": used, "free": 100 - used} for used in (10, 20, 60)]
     good = [collector.record("web-1", "Disk", "/var", size) for size in sizes]
     bad = collector.record("web-1", "Disk", "/var", 10)
-    # Twice, as a producer's retry would.
+    # Twice, as after a producer's retry.
     produce(broker.bootstrap, topic, [*good, bad, *good])
 
     status, answer = eventually(

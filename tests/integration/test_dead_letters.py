@@ -1,4 +1,4 @@
-"""Dead letters: listed, sent back through, and never so many that they drain a topic."""
+"""Dead letters: listing, replay, and the circuit breaker."""
 
 import asyncio
 import json
@@ -26,30 +26,30 @@ from tests.support.eventually import eventually
 from tests.support.produce import Record, consume_all, create_topic, produce
 from tests.support.worker import Workspace, read_one_line, run_command
 
-# The embedded broker can neither be asked for offsets by time nor tell the end of a topic.
+# The embedded broker reports neither offsets by timestamp nor the end offsets of a topic.
 pytestmark = pytest.mark.kafka
 ONLY_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def letters(broker: Broker, workspace: Workspace) -> dict[bytes, Record]:
-    """The letters that are neither replaced nor withdrawn."""
+def dead_letters(broker: Broker, workspace: Workspace) -> dict[bytes, Record]:
+    """The current dead letters by key: neither replaced by a later one nor deleted by a tombstone."""
     found = {
-        letter.key: letter for letter in consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
+        record.key: record for record in consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
     }
-    return {key: letter for key, letter in found.items() if key and letter.value is not None}
+    return {key: record for key, record in found.items() if key and record.value is not None}
 
 
 @ONLY_SQLITE
-def test_a_key_that_was_missing_turns_its_letters_into_rows(
+def test_replay_stores_dead_letters_after_the_private_key_is_restored(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     present = Collector(workspace.certs, 1)
     missing = Collector(tmp_path / "elsewhere", 7)
-    # A topic that keeps the collectors' time.
+    # A topic with CreateTime, which keeps the collectors' timestamps.
     create_topic(broker.bootstrap, workspace.topic, 4)
     start_worker()
-    # Long ago: what is sent back is as old as it was.
+    # Hours ago: a replayed record must keep its original timestamp.
     when = int((time.time() - 5 * 3600) * 1000)
     local = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(when / 1000))
     records = [missing.record(f"host-{n % 3}", "Temperature", "k", 20.0 + n) for n in range(60)]
@@ -57,7 +57,7 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     produce(broker.bootstrap, workspace.topic, records, timestamps=[when] * 60)
     bad = [b"junk", *(present.record("host-9", "Temperature", "k", "hot") for _ in range(4))]
     produce(broker.bootstrap, workspace.topic, bad)
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 65)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 65)
     environment = workspace.environment(broker.bootstrap, database_url)
 
     listed = run_command(environment, "dead-letters", "--json")
@@ -81,24 +81,24 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
     counted = run_command(environment, "replay", "--config", "7", "--dry-run", "--json")
     assert json.loads(counted.stdout) == {"letters": 60, "without_record": 0, "sent": 0}
 
-    # Before the cause is mended nothing changes.
-    before = letters(broker, workspace)
+    # Before the cause is repaired, a replay changes nothing.
+    before = dead_letters(broker, workspace)
     again = run_command(environment, "replay", "--config", "7")
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("60 dead letters replayed; ")
     assert again.stderr == ""
     eventually(lambda: handled(broker, workspace), lambda found: found >= 65 + 60)
-    assert letters(broker, workspace).keys() == before.keys()
+    assert dead_letters(broker, workspace).keys() == before.keys()
     assert count(database_url, "temperature_readings") == 0
 
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_7", workspace.certs)
     sent = run_command(environment, "replay", "--reason", "unknown_config", "--json")
     assert json.loads(sent.stdout) == {"letters": 60, "without_record": 0, "sent": 60}
     assert run_command(environment, "replay", "--reason", "unknown_config").returncode == 0
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 5)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 5)
     rows = query(database_url, "SELECT * FROM temperature_readings")
     assert Counter(row["value"] for row in rows) == Counter(20.0 + n for n in range(60))
-    # Place and time are those of the records, not of what was sent back.
+    # Position and timestamp are those of the original records, not of the replayed ones.
     assert {row["received_at"] for row in rows} == {rows[0]["received_at"]}
     assert {bool(row["clock_trusted"]) for row in rows} == {True}
     assert {f"{workspace.topic}/{row['partition']}/{row['offset']}".encode() for row in rows} == {
@@ -110,11 +110,11 @@ def test_a_key_that_was_missing_turns_its_letters_into_rows(
 
 
 @ONLY_SQLITE
-def test_letters_are_listed_in_the_order_of_their_time(
+def test_dead_letters_are_listed_in_order_of_their_timestamps(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     Collector(workspace.certs)
-    # A topic that keeps the collectors' time.
+    # A topic with CreateTime, which keeps the collectors' timestamps.
     create_topic(broker.bootstrap, workspace.topic, 4)
     start_worker()
     records = [json.dumps({"config_id": n % 3, "hostname": f"host-{n % 6}"}).encode() for n in range(24)]
@@ -122,7 +122,7 @@ def test_letters_are_listed_in_the_order_of_their_time(
     for partition in range(4):
         produce(broker.bootstrap, workspace.topic, records[partition::4], times, partition=partition)
     produce(broker.bootstrap, workspace.topic, [b"junk"], [1_700_000_009_000], partition=0)
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 25)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 25)
     environment = workspace.environment(broker.bootstrap, database_url)
 
     in_order = sorted((time, partition, at) for at, time in enumerate(times) for partition in range(4))
@@ -141,19 +141,19 @@ def test_letters_are_listed_in_the_order_of_their_time(
 
 
 def handled(broker: Broker, workspace: Workspace) -> int:
-    """Messages of the dead-letter topic, replaced ones among them."""
+    """The number of messages in the dead-letter topic, including replaced ones and tombstones."""
     return len(consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"))
 
 
 @ONLY_SQLITE
-def test_a_reader_of_the_list_that_leaves_is_no_fault_of_the_broker(
+def test_a_closed_pipe_is_not_reported_as_a_broker_error(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     Collector(workspace.certs)
     start_worker(dead_letters__per_minute=10_000)
-    # More than a pipe holds.
+    # More output than a pipe buffers.
     produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 2000)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 2000)
     environment = workspace.environment(broker.bootstrap, database_url)
     done = read_one_line(environment, "dead-letters", "--list")
     assert done.stdout.startswith(f"{workspace.topic}/")
@@ -161,42 +161,42 @@ def test_a_reader_of_the_list_that_leaves_is_no_fault_of_the_broker(
 
 
 @ONLY_SQLITE
-def test_a_ticket_that_the_handler_did_not_make_is_worth_nothing(
+def test_a_forged_replay_token_is_ignored(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     collector = Collector(workspace.certs)
     start_worker()
     ((partition, offset),) = produce(broker.bootstrap, workspace.topic, [b"junk"])
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 1)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 1)
     record = collector.record("host-1", "Temperature", "k", 20.0)
     forged = json.dumps([workspace.topic, partition, offset, 0]).encode()
     produce(broker.bootstrap, workspace.topic, [record], headers=[("sparkle-replay", forged)])
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
-    assert letters(broker, workspace).keys() == {f"{workspace.topic}/{partition}/{offset}".encode()}
+    assert dead_letters(broker, workspace).keys() == {f"{workspace.topic}/{partition}/{offset}".encode()}
 
 
 @ONLY_SQLITE
-def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
+def test_with_a_wrong_private_key_a_backlog_does_not_become_dead_letters(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     wrong = Collector(tmp_path / "elsewhere")
     right = Collector(workspace.certs)
     assert right.config_id == wrong.config_id
-    # A few are dead letters, and a good one after them is a row.
+    # A few undecryptable records become dead letters, and a valid record after them becomes a row.
     worker = start_worker()
     some = [wrong.record("host-new", "Temperature", "k", 20.0) for _ in range(20)]
     produce(broker.bootstrap, workspace.topic, some)
-    eventually(lambda: len(letters(broker, workspace)), lambda found: found == 20)
+    eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 20)
     produce(broker.bootstrap, workspace.topic, [right.record("host-1", "Temperature", "k", 20.0)])
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
-    # Otherwise the worker that has the other key would get the last record again.
+    # Otherwise the last record would be redelivered to a worker with another key.
     offsets = eventually(lambda: committed(broker, workspace), lambda found: sum(found.values()) == 21)
     assert sum(offsets.values()) == 21
     assert worker.terminate() == 0
     records = [wrong.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(2000)]
     produce(broker.bootstrap, workspace.topic, records)
-    # A supervisor starts it again and again.
+    # As a supervisor would, restart the worker every time it exits.
     for _ in range(4):
         worker = start_worker(ready=False)
         assert worker.process.wait(60) == 1
@@ -205,7 +205,7 @@ def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
         assert "undecryptable: does not decrypt with rsa_key_1" in said
         assert "Traceback" not in said
         assert handled(broker, workspace) == 20
-    # Mended, everything becomes rows.
+    # With the right key, all records become rows.
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
     start_worker()
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2001)
@@ -213,11 +213,11 @@ def test_a_wrong_key_for_every_host_does_not_drain_the_topic(
         run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all").returncode == 0
     )
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2021)
-    eventually(lambda: letters(broker, workspace), lambda found: not found)
+    eventually(lambda: dead_letters(broker, workspace), lambda found: not found)
 
 
 @ONLY_SQLITE
-def test_other_dead_letters_are_capped_by_the_minute(
+def test_dead_letters_per_minute_are_limited_across_restarts(
     broker: Broker, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     Collector(workspace.certs)
@@ -230,12 +230,12 @@ def test_other_dead_letters_are_capped_by_the_minute(
         assert f"expected at most {limit} dead letters per minute" in worker.process.tail()
         sent = handled(broker, workspace)
         worker = start_worker(ready=False, **settings)
-    # What a worker sent in the minute before counts for the next.
+    # Dead letters that the previous worker produced in the last minute count towards the limit.
     assert 0 < sent <= limit
     worker.kill()
 
 
-def test_a_letter_that_is_sent_twice_is_one_new_letter_and_a_withdrawal_is_none(
+def test_recent_dead_letters_with_the_same_key_count_once_and_tombstones_do_not_count(
     broker: Broker, workspace: Workspace
 ) -> None:
     settings = Settings(app_id=workspace.app_id, broker=BrokerSettings(url=broker.bootstrap))

@@ -47,7 +47,7 @@ def demo(ports: dict[str, str], output: Path) -> Iterator[subprocess.Popen[bytes
 def test_the_demo_shows_this_machine_and_leaves_no_processes_behind(
     ports: dict[str, str], tmp_path: Path
 ) -> None:
-    # The second run starts at once, on the same ports.
+    # The second run starts immediately, on the same ports.
     for number in (signal.SIGINT, signal.SIGTERM):
         with demo(ports, tmp_path / "output") as process:
             assert_shows_this_machine(process, tmp_path / "output")
@@ -97,7 +97,8 @@ def start_error(ports: dict[str, str]) -> str:
 
 
 def test_a_busy_port_is_an_error_that_suggests_a_free_one() -> None:
-    # Consecutive free ports: the test uses the first two, the third is the broker's, the next is to be suggested.
+    # Four consecutive free ports: the test occupies the first two, the demo's broker gets the third, and the error
+    # message must suggest the fourth.
     first = next(port for port in iter(free_port, None) if all(map(is_free, range(port + 1, port + 4))))
     ports = {"DEMO_WEB_PORT": str(first), "DEMO_BROKER_PORT": str(first + 2)}
     with (

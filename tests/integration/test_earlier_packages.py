@@ -1,4 +1,4 @@
-"""Packages written for the earlier handler load and store as they are, each reading once."""
+"""Packages for the earlier handler load without changes, and store each reading once."""
 
 import random
 from collections import Counter
@@ -15,11 +15,11 @@ from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
 
-# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+# With the embedded broker, a restarted worker needs half a minute to rejoin the group: too long for `make test`.
 pytestmark = pytest.mark.kafka
 
 
-def test_their_readings_are_stored_in_their_own_tables(
+def test_readings_of_earlier_packages_are_stored_in_their_own_tables(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     install(workspace.plugins, workspace.topic)
@@ -49,7 +49,7 @@ def test_their_readings_are_stored_in_their_own_tables(
         )
         for row in rows
     ] == [(f"gpu{n}", "fan", "left", 1000.0 + n, "host-1", 1) for n in range(20)]
-    # The host's own local time, as the earlier handler gave it.
+    # The host's local time, as the earlier handler passed it.
     assert {str(row["date"])[:19] for row in rows} == {str(now)}
     states = query(database_url, "SELECT state FROM disks_readings")
     assert {row["state"] for row in states} == {"healthy", "7", "None", "[1]"}
@@ -62,7 +62,7 @@ def test_their_readings_are_stored_in_their_own_tables(
     assert {name: (each["count"], each["average"]) for name, each in answer["metrics"].items()} == {
         f"gpu{n}/fan/left": (1, 1000.0 + n) for n in range(20)
     }
-    # A text, a null and a list are no numbers to aggregate.
+    # Strings, null and lists are not aggregated.
     disks = eventually(
         lambda: worker.get("/api/v1/plugins/Disks/hosts/host-2"), lambda found: found[0] == 200
     )[1]
@@ -74,23 +74,23 @@ def test_their_readings_are_stored_in_their_own_tables(
     assert "Fans: 20 readings, 20 aggregates, 0 differences" in verified.stdout
 
 
-def test_a_value_that_their_columns_do_not_take_is_one_dead_letter_and_the_next_one_is_stored(
+def test_a_value_rejected_by_a_column_is_one_dead_letter_and_the_next_record_is_stored(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     install(workspace.plugins, workspace.topic)
     collector = Collector(workspace.certs)
     start_worker()
-    # No database takes these for a number; a door that was never opened cannot be opened again.
+    # No database accepts these values in a numeric column; for again/1, Doors queries a row that does not exist.
     bad: list[tuple[str, str, object]] = []
     bad += [(name, "1", value) for name in ("Pumps", "Doors", "Fans") for value in ({"a": 1}, [1.0])]
     bad += [("Doors", "again/1", 2)]
     if database_url.startswith("postgresql"):
-        # SQLite takes anything that it has a form for.
+        # SQLite stores a boolean or a string in a numeric column.
         bad += [(name, "1", value) for name in ("Pumps", "Doors") for value in (True, "high")]
     records = [collector.record("host-1", *reading) for reading in bad]
     good = [collector.record("host-2", "Pumps", "1", float(n)) for n in range(20)]
     good += [collector.record("host-2", "Doors", str(n), n) for n in range(20)]
-    # In one partition: nothing goes round them.
+    # All in one partition, so that each rejected record is followed by others.
     placed = produce(broker.bootstrap, workspace.topic, [*good[::2], *records, *good[1::2]], partition=0)
     eventually(lambda: (count(database_url, "pumps"), count(database_url, "doors")), lambda n: n == (20, 20))
     letters = consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
@@ -107,7 +107,7 @@ def wait_for_more(url: str, table: str, rows: int) -> None:
     eventually(lambda: count(url, table), lambda found: found > rows)
 
 
-def test_killed_with_records_waiting_each_is_one_row_of_theirs(
+def test_each_reading_is_one_row_of_its_package_after_workers_were_killed(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     install(workspace.plugins, workspace.topic)

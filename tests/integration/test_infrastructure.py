@@ -1,4 +1,4 @@
-"""The servers that other tests stand on do what those tests take for granted."""
+"""The servers and helpers of the integration tests behave as these tests assume."""
 
 import os
 import signal
@@ -28,9 +28,9 @@ def topic(broker: Broker) -> str:
     return name
 
 
-def test_records_come_back_as_they_were_sent(broker: Broker, topic: str) -> None:
+def test_consumed_records_equal_the_produced_ones(broker: Broker, topic: str) -> None:
     headers = [("reason", b"not_json"), ("origin", bytes(range(256))), ("reason", b"again")]
-    # A whole second of the past, so that no clock can have made them.
+    # In the past, so that they cannot be confused with the current time.
     times = [1_600_000_000_000 + index for index in range(3)]
     placed = produce(broker.bootstrap, topic, [b"a", b"", b"c"], times, partition=1, headers=headers)
     assert placed == [(1, 0), (1, 1), (1, 2)]
@@ -41,7 +41,7 @@ def test_records_come_back_as_they_were_sent(broker: Broker, topic: str) -> None
     assert [record.headers for record in records] == [headers] * 3
 
 
-def test_all_partitions_are_read_to_their_ends(broker: Broker, topic: str) -> None:
+def test_all_partitions_are_consumed_to_their_end_offsets(broker: Broker, topic: str) -> None:
     values = [str(index).encode() for index in range(5000)]
     placed = [
         *produce(broker.bootstrap, topic, values[:2500], partition=0),
@@ -52,13 +52,13 @@ def test_all_partitions_are_read_to_their_ends(broker: Broker, topic: str) -> No
     assert {(r.partition, r.offset): r.value for r in records} == dict(zip(placed, values, strict=True))
 
 
-def test_a_topic_that_does_not_exist_has_no_records_and_is_not_made(broker: Broker) -> None:
+def test_consuming_a_missing_topic_returns_no_records_and_does_not_create_it(broker: Broker) -> None:
     name = f"infrastructure-{uuid.uuid4().hex[:8]}"
     assert consume_all(broker.bootstrap, name) == []
     create_topic(broker.bootstrap, name)
 
 
-def test_a_killed_broker_comes_back_at_its_address(
+def test_a_killed_broker_restarts_at_the_same_address(
     make_broker: Callable[[Path], Broker], tmp_path: Path
 ) -> None:
     broker = make_broker(tmp_path)
@@ -77,7 +77,7 @@ def test_a_killed_broker_comes_back_at_its_address(
         broker.kill()
 
 
-def test_each_database_is_empty_and_answers(database_url: str) -> None:
+def test_each_database_is_empty_and_accepts_statements(database_url: str) -> None:
     engine = create_engine(database_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE readings (value float)"))
@@ -86,7 +86,7 @@ def test_each_database_is_empty_and_answers(database_url: str) -> None:
     engine.dispose()
 
 
-def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> None:
+def test_postgres_keeps_committed_rows_when_it_is_killed(tmp_path: Path) -> None:
     server = PostgresServer(tmp_path)
     try:
         server.start()
@@ -102,7 +102,7 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> 
         server.start()
         with engine.begin() as connection:
             assert connection.scalar(text("SELECT count(*) FROM readings")) == 1000
-        # The pool's open session must not hold up the end.
+        # The open session of the connection pool must not delay the shutdown.
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 10
@@ -112,7 +112,7 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent")
-def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None:
+def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
     script = (
         "import pathlib, time; from tests.support.processes import Process;"
         "p = Process('sleeper', ['sleep', '600'], pathlib.Path('sleeper.log')); p.start();"
@@ -136,14 +136,14 @@ def test_children_die_with_the_process_that_started_them(tmp_path: Path) -> None
         time.sleep(0.05)
 
 
-def test_a_process_that_ends_too_early_is_reported_with_its_log(tmp_path: Path) -> None:
+def test_an_unexpected_exit_is_reported_with_the_log(tmp_path: Path) -> None:
     process = Process("the server", ["sh", "-c", "echo no such file; exit 3"], tmp_path / "log")
     process.start()
     with pytest.raises(AssertionError, match=r"the server ended with exit code 3; .*\nno such file"):
         process.wait_until(lambda: False, "answer", 10)
 
 
-def test_a_paused_process_can_be_killed(tmp_path: Path) -> None:
+def test_a_suspended_process_can_be_killed(tmp_path: Path) -> None:
     process = Process("a sleeper", ["sleep", "600"], tmp_path / "log")
     process.start()
     process.send(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The statements and commands of docs/migration.md, on tables as the earlier handler made them."""
+"""The statements and commands of docs/migration.md, with tables as the earlier handler created them."""
 
 import re
 import uuid
@@ -19,14 +19,14 @@ from tests.support.kafka import consumer_groups
 from tests.support.produce import create_topic, produce
 from tests.support.worker import PROJECT, Workspace, run_command
 
-# The embedded broker takes half a minute to let a worker start again: too long for the quick tests.
+# With the embedded broker, a restarted worker needs half a minute to rejoin the group: too long for `make test`.
 pytestmark = pytest.mark.kafka
 
 NOON = datetime(2026, 1, 15, 12, 0, 30, 250_000)
 
 
 def statement(dialect: str) -> str:
-    """As a person copies it from the document."""
+    """The SQL statement for a database, read from docs/migration.md."""
     document = (PROJECT / "docs" / "migration.md").read_text("utf-8")
     found = re.search(dialect + r":\n\n```sql\n(.+?)```", document, re.DOTALL)
     assert found
@@ -34,7 +34,7 @@ def statement(dialect: str) -> str:
 
 
 def earlier_table(url: str) -> None:
-    """Five hosts' readings of two metrics, one of them without details, each ten seconds."""
+    """Create a table of the earlier handler: 200 readings of five hosts, ten seconds apart, half without details."""
     engine = create_engine(url)
     table = Table(
         "temperature",
@@ -68,7 +68,7 @@ def earlier_table(url: str) -> None:
 
 
 def handled_by_the_earlier_one(bootstrap: str, topic: str, group: str, records: list[bytes]) -> None:
-    """Records that Kafka still holds and whose offsets are committed, in three of four partitions."""
+    """Produce records to three of four partitions, and commit the offsets after them, as the earlier handler has."""
     create_topic(bootstrap, topic, 4)
     for partition in range(3):
         produce(bootstrap, topic, records[partition::3], partition=partition)
@@ -79,7 +79,7 @@ def handled_by_the_earlier_one(bootstrap: str, topic: str, group: str, records: 
 
 
 def hand_over(bootstrap: str, topic: str, group: str, app_id: str, folder: Path) -> None:
-    """As a person copies it from the document, with the names changed."""
+    """Run the commands of docs/migration.md that copy the offsets, with the names of this test."""
     document = (PROJECT / "docs" / "migration.md").read_text("utf-8")
     found = re.search(r"```\n(kafka-consumer-groups.sh .+?)```", document, re.DOTALL)
     assert found
@@ -113,7 +113,7 @@ def migrate(url: str) -> int:
 
 
 @pytest.mark.parametrize("takes_over_the_group", [False, True])
-def test_readings_come_along_once_and_have_aggregates(
+def test_migrated_readings_are_stored_once_and_aggregated(
     broker: Broker,
     database_url: str,
     workspace: Workspace,
@@ -125,7 +125,7 @@ def test_readings_come_along_once_and_have_aggregates(
     group = workspace.app_id if takes_over_the_group else f"{workspace.app_id}-earlier"
     stored = [collector.record("host-0", "Temperature", "coretemp/Core 0", float(n)) for n in range(200)]
     handled_by_the_earlier_one(broker.bootstrap, workspace.topic, group, stored)
-    # What came when the earlier handler had ended.
+    # Records produced after the earlier handler has stopped.
     for partition in range(4):
         later = [collector.record("host-9", "Temperature", "coretemp/Core 1", float(n)) for n in range(10)]
         produce(broker.bootstrap, workspace.topic, later, partition=partition)
@@ -151,7 +151,7 @@ def test_readings_come_along_once_and_have_aggregates(
     counted = query(database_url, 'SELECT sum("count") AS n, sum(sum) AS s FROM temperature_aggregates')[0]
     assert (counted["n"], counted["s"]) == (240, sum(range(200)) + 4 * sum(range(10)))
     worker = start_worker()
-    # Noon in the zone that the statement names is nine o'clock in UTC.
+    # Noon in the time zone of the statement is 09:00 UTC.
     path = (
         "/api/v1/plugins/Temperature/hosts/host-0/readings?from=2026-01-15T09:00:00Z&to=2026-01-15T10:00:00Z"
     )
@@ -160,7 +160,7 @@ def test_readings_come_along_once_and_have_aggregates(
     assert readings[0]["observed_at"].startswith("2026-01-15T09:00:30.25")
 
 
-def test_its_folder_of_keys_is_read_as_it_is(
+def test_private_keys_of_the_earlier_handler_need_no_conversion(
     broker: Broker, database_url: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     certificates = tmp_path / "certificates"

@@ -1,4 +1,4 @@
-"""The database goes away and comes back."""
+"""An outage of the database."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.support.produce import consume_all, produce
 from tests.support.worker import Worker, Workspace
 
 
-def test_an_outage_of_the_database_is_waited_out(
+def test_a_worker_resumes_after_a_database_outage(
     broker: Broker, workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "postgres"

@@ -1,4 +1,4 @@
-"""Records in, rows and aggregates and dead letters out, with real brokers and databases."""
+"""Records become rows, aggregates and dead letters, with real brokers and databases."""
 
 import json
 import math
@@ -24,14 +24,14 @@ Sent = list[tuple[str, str, str, float, datetime]]
 
 
 def good_records(collector: Collector, number: int) -> tuple[list[bytes], Sent]:
-    """Readings of 20 hosts in four time zones and their records; some out of order, some an hour and more late."""
+    """Records of 20 hosts in four time zones, out of order by up to four minutes, and the readings in them."""
     chance = random.Random(number)
     now = datetime.now(UTC)
     records, sent = [], []
     for index in range(number):
         host = f"host-{index % 20}"
         plugin = chance.choice(list(TABLES))
-        # Within the clock's tolerance: a record's lateness shows in its timestamp as well.
+        # Less than 7.5 minutes before the record's timestamp, so that the host's clock is trusted.
         when = now - timedelta(seconds=chance.uniform(0, 240))
         value = round(chance.uniform(1, 99), 3)
         key = f"sensor {index % 4}"
@@ -42,7 +42,7 @@ def good_records(collector: Collector, number: int) -> tuple[list[bytes], Sent]:
 
 
 def bad_records(collector: Collector, each: int) -> tuple[list[bytes], Counter[str]]:
-    """Records of ten kinds that can never be readings."""
+    """Invalid records of ten kinds, and how many dead letters they must become by reason."""
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     stranger = Collector.__new__(Collector)
     stranger.config_id, stranger._public = collector.config_id, other
@@ -69,7 +69,7 @@ def bad_records(collector: Collector, each: int) -> tuple[list[bytes], Counter[s
 
 
 def expected_aggregates(sent: Sent) -> dict[tuple[str, str, str, datetime], dict[str, float]]:
-    """Statistics of each plugin, host, metric and minute, by a plain calculation."""
+    """Statistics by plugin, host, metric and minute, calculated independently of the handler."""
     values: dict[tuple[str, str, str, datetime], list[tuple[datetime, float]]] = defaultdict(list)
     for plugin, host, key, value, when in sent:
         values[plugin, host, key, when.replace(second=0, microsecond=0)].append((when, value))
@@ -101,7 +101,7 @@ def stored_aggregates(url: str) -> dict[tuple[str, str, str, datetime], dict[str
 def assert_same(found: dict[Any, dict[str, float]], expected: dict[Any, dict[str, float]]) -> None:
     assert set(found) == set(expected)
     for bucket, statistics in expected.items():
-        # The order of additions changes a sum's last digits.
+        # Floating-point sums depend on the order of addition.
         assert found[bucket] == pytest.approx(statistics, rel=1e-9), bucket
 
 
@@ -152,7 +152,7 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_bad_record_as_large_as_the_broker_takes_does_not_stop_its_partition(
+def test_an_invalid_record_of_the_maximum_size_does_not_stop_its_partition(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     collector = Collector(workspace.certs)
@@ -166,14 +166,14 @@ def test_a_bad_record_as_large_as_the_broker_takes_does_not_stop_its_partition(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_where_there_are_dead_letters_a_worker_joins_and_they_are_sent_back(
+def test_a_worker_starts_when_there_are_dead_letters_and_they_can_be_replayed(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     Collector(workspace.certs)
     start_worker()
     produce(broker.bootstrap, workspace.topic, [b"junk"])
     eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
-    # The embedded broker knows offsets by time also of partitions that hold nothing.
+    # Unlike Kafka, the embedded broker returns offsets by timestamp for empty partitions as well.
     start_worker()
     sent = run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all")
     assert (sent.returncode, sent.stderr) == (0, "")
@@ -182,7 +182,7 @@ def test_where_there_are_dead_letters_a_worker_joins_and_they_are_sent_back(
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_record_that_compression_hid_does_not_stop_its_partition(
+def test_a_compressed_record_above_the_size_limit_does_not_stop_its_partition(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     collector = Collector(workspace.certs)
@@ -199,12 +199,12 @@ def test_a_record_that_compression_hid_does_not_stop_its_partition(
 def test_the_longest_names_fit_into_the_database(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
-    """Random, so that the database cannot make them shorter."""
+    """Names are random, so that the database cannot compress them."""
     collector = Collector(workspace.certs)
     chance = random.Random(1)
     start_worker()
     long = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(341))
-    # What RSA-2048 leaves room for.
+    # The longest key that a payload of RSA-2048 can contain.
     key = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(50))
     inner = json.dumps({"plugin": "Temperature", "key": key, "value": 1.0}, ensure_ascii=False).encode()
     good = [collector.envelope(name, collector.encrypt(inner)) for name in (long, "host-1")]

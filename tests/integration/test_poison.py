@@ -1,4 +1,4 @@
-"""Whatever is sent is one row or one dead letter, and nothing stops."""
+"""Malformed records: each record becomes one row or one dead letter, and no partition stops."""
 
 import random
 from collections import Counter
@@ -19,7 +19,7 @@ TABLES = ("temperature_readings", "pu_workload_readings")
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_each_poisonous_record_is_one_row_or_one_dead_letter(
+def test_each_record_becomes_one_row_or_one_dead_letter(
     request: pytest.FixtureRequest,
     broker: Broker,
     database_url: str,
@@ -28,7 +28,7 @@ def test_each_poisonous_record_is_one_row_or_one_dead_letter(
 ) -> None:
     number = request.config.getoption("poison")
     poison = Poison(Collector(workspace.certs), random.Random(number))
-    # One decrypts eight at once, where the machine can; the other one at a time.
+    # One worker uses multi-buffer RSA if the machine supports it; the other decrypts one reading at a time.
     workers = [
         start_worker(dead_letters__per_minute=10_000_000, ingest__multibuffer=several)
         for several in (True, False)

@@ -73,7 +73,7 @@ def test_aggregates_without_stored_readings_are_left_unchanged(
     (again,) = json.loads(command(environment, "rebuild", "--plugin", "Temperature", "--json"))
     assert again == {"plugin": "Temperature", "readings": 5, "made_anew": 0, "without_raw_rows": 1}
     rows = {row["metric"]: (row["count"], row["minimum"]) for row in aggregates(database_url)}
-    # The aggregate "part" is that of the remaining readings.
+    # The aggregate of "part" is recomputed from the remaining readings.
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
 
 

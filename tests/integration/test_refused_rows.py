@@ -1,4 +1,4 @@
-"""What a database refuses one row for is a dead letter; what it would refuse every row for is waited out."""
+"""A row that the database rejects becomes a dead letter; an error that affects every row is transient."""
 
 import asyncio
 import uuid
@@ -97,7 +97,7 @@ def levels(engine: Engine) -> list[float]:
 
 @pytest.mark.parametrize("value", [{"a": 1}, [1.0], None])
 @pytest.mark.parametrize("plugin", ["careless", "swallowing"])
-def test_a_value_that_a_column_does_not_take_is_refused_alone(
+def test_only_the_row_with_a_value_of_the_wrong_type_is_rejected(
     engine: Engine, plugin: str, value: object
 ) -> None:
     stored, refused = store(engine, plugin, [*map(float, range(5)), value, *map(float, range(5, 9))])
@@ -120,50 +120,50 @@ def another_column(engine: Engine) -> Callable[[], None]:
 
 def forbidden(engine: Engine) -> Callable[[], None]:
     if engine.dialect.name == "sqlite":
-        pytest.skip("SQLite knows no rights")
+        pytest.skip("SQLite has no privileges")
     name = f"writer_{uuid.uuid4().hex[:8]}"
     run(
         engine,
         f"CREATE ROLE {name}",
         f"GRANT ALL ON careless_readings, swallowing_readings, undoing_readings TO {name}",
     )
-    # Sessions that are new take it.
+    # Applies to new sessions only.
     run(engine, f"ALTER ROLE {engine.url.username} IN DATABASE {engine.url.database} SET role TO {name}")
     engine.dispose()
 
-    def mend() -> None:
+    def repair() -> None:
         run(engine, "SET LOCAL ROLE NONE", f"GRANT ALL ON levels TO {name}")
 
-    return mend
+    return repair
 
 
 def read_only(engine: Engine) -> Callable[[], None]:
     if engine.dialect.name == "sqlite":
         run(engine, "PRAGMA query_only = ON")
-        # A new connection is not.
+        # Applies to this connection only.
         return engine.dispose
     name = f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only TO"
     run(engine, f"{name} on")
     engine.dispose()
 
-    def mend() -> None:
+    def repair() -> None:
         run(engine, "SET TRANSACTION READ WRITE", f"{name} off")
         engine.dispose()
 
-    return mend
+    return repair
 
 
 @pytest.mark.parametrize("plugin", PACKAGES)
 @pytest.mark.parametrize("fault", [dropped, another_column, forbidden, read_only])
-def test_what_every_row_would_be_refused_for_is_waited_out(
+def test_an_error_that_affects_every_row_is_transient(
     engine: Engine, plugin: str, fault: Callable[[Engine], Callable[[], None]]
 ) -> None:
-    mend = fault(engine)
+    repair = fault(engine)
     with pytest.raises(TransientError):
         store(engine, plugin, [1.0, 2.0])
     with pytest.raises(TransientError):
         store(engine, plugin, [1.0])
-    mend()
+    repair()
     stored, refused = store(engine, plugin, [1.0, 2.0])
     assert (len(stored), refused) == (2, [])
     assert levels(engine) == [1.0, 2.0]

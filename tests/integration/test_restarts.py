@@ -1,4 +1,4 @@
-"""Workers that are killed while records wait: each record is one row, and counted once."""
+"""Workers are killed while they process a backlog: each record becomes one row and is counted once."""
 
 import random
 from collections import Counter
@@ -37,7 +37,7 @@ def counted(url: str) -> Sent:
 
 
 def answered(worker: Worker) -> Sent:
-    """What the worker answers for all hosts."""
+    """The counts that the worker returns for all hosts."""
     found: Sent = Counter()
     for number in range(40):
         status, answer = worker.get(f"/api/v1/plugins/Temperature/hosts/host-{number}?window=1h")
@@ -46,7 +46,7 @@ def answered(worker: Worker) -> Sent:
     return found
 
 
-def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(
+def test_repeated_kills_lose_no_reading_and_count_none_twice(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     collector = Collector(workspace.certs)
@@ -59,7 +59,7 @@ def test_killed_again_and_again_it_loses_nothing_and_counts_nothing_twice(
             lambda found: found > sent.total() - EACH,
             90,
         )
-        # More than the fastest machine takes in between.
+        # More than the fastest machine can store before the kill.
         produce(broker.bootstrap, workspace.topic, records(collector, 4 * EACH, sent))
         worker.kill()
         assert count(database_url, "temperature_readings") < sent.total(), "nothing was left to do"
@@ -78,7 +78,7 @@ def admin(broker: Broker) -> AdminClient:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_lost_changelog_is_restored_from_sql(
+def test_a_table_is_restored_from_sql_when_its_changelog_topic_is_lost(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, admin: AdminClient
 ) -> None:
     collector = Collector(workspace.certs)

@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md that complete a restored backup with what Kafka still holds."""
+"""The commands of docs/operations.md that complete a restored backup with the records that Kafka retains."""
 
 import re
 import sqlite3
@@ -18,12 +18,12 @@ from tests.support.kafka import consumer_groups
 from tests.support.produce import produce
 from tests.support.worker import PROJECT, Workspace, run_command
 
-# The embedded broker can neither be asked for offsets by time nor start a worker again soon.
+# The embedded broker does not report offsets by timestamp, and a restarted worker needs half a minute to rejoin.
 pytestmark = pytest.mark.kafka
 
 
-def go_back(bootstrap: str, workspace: Workspace, to: float) -> None:
-    """As a person copies it from the document, with the names and the time changed."""
+def reset_offsets(bootstrap: str, workspace: Workspace, to: float) -> None:
+    """Run the command of docs/operations.md that resets the offsets, with the names and the time of this test."""
     document = (PROJECT / "docs" / "operations.md").read_text("utf-8")
     found = re.search(r"```\n(kafka-consumer-groups.sh .+?--to-datetime.+?)```", document, re.DOTALL)
     assert found
@@ -41,13 +41,13 @@ def go_back(bootstrap: str, workspace: Workspace, to: float) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """As .backup and .restore of SQLite's shell do it."""
+    """Copy a database as the commands .backup and .restore of SQLite's shell do."""
     with closing(sqlite3.connect(source)) as one, closing(sqlite3.connect(target)) as other:
         one.backup(other)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_backup_is_completed_from_kafka(
+def test_a_restored_backup_is_completed_from_kafka(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     collector = Collector(workspace.certs)
@@ -73,7 +73,7 @@ def test_a_backup_is_completed_from_kafka(
     copy(backup, database)
     assert count(database_url, "temperature_readings") == 60
 
-    go_back(broker.bootstrap, workspace, begun)
+    reset_offsets(broker.bootstrap, workspace, begun)
     worker = start_worker()
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= 100)
     send(10, 110)

@@ -1,4 +1,4 @@
-"""A worker that cannot work says so in one line and leaves."""
+"""A worker that cannot start exits with one line."""
 
 import socket
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def log_of(worker: Worker) -> str:
-    """What a worker said before it left."""
+    """The log of a worker that must exit with code 1, without a traceback."""
     eventually(lambda: worker.process.running, lambda running: not running)
     assert worker.process.exit_code == 1
     log = worker.process.log.read_text()
@@ -38,7 +38,7 @@ def log_of(worker: Worker) -> str:
         ),
     ],
 )
-def test_what_is_not_there_is_awaited_for_a_while(
+def test_a_worker_waits_for_broker_and_database_for_a_limited_time(
     workspace: Workspace, start_worker: StartWorker, what: str, settings: dict[str, Any]
 ) -> None:
     Collector(workspace.certs)
@@ -68,14 +68,14 @@ def damaged(certs: Path) -> None:
         (Collector, {"plugins": "/nowhere"}, "/nowhere: expected a folder of plugins, found no such folder"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_a_configuration_error_is_one_line(
     workspace: Workspace, start_worker: StartWorker, prepare: Any, settings: dict[str, Any], says: str
 ) -> None:
     prepare(workspace.certs)
     assert says in log_of(start_worker(ready=False, **settings)).strip().splitlines()[-1]
 
 
-def test_the_data_folder_is_made_or_named(
+def test_the_data_folder_is_created_or_named_in_the_error(
     tmp_path: Path, workspace: Workspace, start_worker: StartWorker
 ) -> None:
     Collector(workspace.certs)
@@ -86,7 +86,7 @@ def test_the_data_folder_is_made_or_named(
     assert f"data: expected a writable folder, found {tmp_path}/file/data: Not a directory;" in log
 
 
-def test_a_busy_web_port_is_named(workspace: Workspace, start_worker: StartWorker) -> None:
+def test_the_error_names_a_web_port_that_is_in_use(workspace: Workspace, start_worker: StartWorker) -> None:
     Collector(workspace.certs)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
@@ -94,7 +94,7 @@ def test_a_busy_web_port_is_named(workspace: Workspace, start_worker: StartWorke
     assert f"web.port: expected to listen on 127.0.0.1, port {port}, found Address already in use" in log
 
 
-def test_topics_of_another_number_of_partitions_are_refused(
+def test_a_topic_with_another_number_of_partitions_is_an_error(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     Collector(workspace.certs)
@@ -109,7 +109,7 @@ def test_topics_of_another_number_of_partitions_are_refused(
         assert "found 4; set broker.partitions to 4" in said
 
 
-def test_a_broken_plugin_is_reported_and_the_others_go_on(
+def test_a_broken_plugin_is_reported_and_the_others_are_loaded(
     workspace: Workspace, start_worker: StartWorker
 ) -> None:
     Collector(workspace.certs)
@@ -127,7 +127,7 @@ def test_a_broken_plugin_is_reported_and_the_others_go_on(
 
 
 @pytest.mark.parametrize("several", [True, False])
-def test_sigterm_ends_a_worker_in_order(
+def test_sigterm_stops_a_worker_gracefully(
     workspace: Workspace, start_worker: StartWorker, several: bool
 ) -> None:
     Collector(workspace.certs)
@@ -135,7 +135,7 @@ def test_sigterm_ends_a_worker_in_order(
     assert worker.terminate() == 0
     log = worker.process.log.read_text()
     assert "Traceback" not in log
-    # Whether it can depends on the machine; asked not to, it does not look.
+    # If the setting is false, the worker does not check whether the machine supports multi-buffer RSA.
     assert ("decrypting one reading at a time: ingest.multibuffer is false" in log) is not several
     assert log.count(": decrypting ") == 1
 
@@ -143,7 +143,7 @@ def test_sigterm_ends_a_worker_in_order(
 @pytest.mark.parametrize(
     ("command", "names"), [("agents", ("ingest-", "aggregate-Temperature")), ("tables", ("PU_Workload-60s",))]
 )
-def test_agents_and_tables_have_names_that_a_person_understands(
+def test_agents_and_tables_have_readable_names(
     broker: Broker, workspace: Workspace, database_url: str, command: str, names: tuple[str, ...]
 ) -> None:
     listed = run_command(workspace.environment(broker.bootstrap, database_url), command)

@@ -1,4 +1,4 @@
-"""What the database aggregates is what counting one by one gives; many rows at once are stored as one by one."""
+"""Aggregation in SQL equals that in Python, and bulk statements store what ordinary ones store."""
 
 import math
 import random
@@ -43,14 +43,14 @@ class Fast(Plugin):
 
 
 class Plain(Fast):
-    """Something replaced, so that it counts one by one."""
+    """Overrides a method, so that aggregates are computed in Python."""
 
     def numeric_value(self, reading: StoredReading) -> float | None:
         return super().numeric_value(reading)
 
 
 @pytest.mark.parametrize("resolution", [1, 60, 3600])
-def test_the_database_aggregates_as_counting_does(database_url: str, resolution: int) -> None:
+def test_aggregation_in_sql_equals_aggregation_in_python(database_url: str, resolution: int) -> None:
     chance = random.Random(resolution)
     engine = make_engine(make_url(database_url))
     Base.metadata.create_all(engine, tables=[Readings.__table__])
@@ -62,7 +62,7 @@ def test_the_database_aggregates_as_counting_does(database_url: str, resolution:
             plugin="Fast",
             key=f"k{number % 2}",
             value=chance.choice((-1.5, 0.0, 20.25, 1e9)),
-            # Some at one instant, and some at the very edge of a bucket.
+            # Some have the same event time, and some are at the bounds of a bucket.
             observed_at=START
             + chance.choice((0, 59_999_999, 60_000_000, 3_599_999_999, chance.randrange(2 * HOUR))),
             received_at=START,
@@ -97,7 +97,7 @@ def repr_of(row: AggregateRow) -> str:
 
 
 def rounded(row: AggregateRow) -> str:
-    # The order in which floating-point numbers are added is not promised.
+    # The order in which floating-point numbers are added is not defined.
     return str(row).replace(str(row.statistics.sum), f"{row.statistics.sum:.3f}")
 
 
@@ -116,7 +116,7 @@ TEXTS = (
 )
 NUMBERS = (0.1, 0.0, 1e-308, 1.7976931348623157e308, 0.1 + 0.2, 1 / 3, 36.6, math.inf, -math.inf)
 TIMES = (0, 1, -1, 1_764_000_000_123_456, -62_135_596_800_000_000, 253_402_300_799_999_999)
-"""The epoch, its neighbours, a common one; the first and the last that a datetime takes."""
+"""The epoch, a microsecond after and before it, a common time, and the bounds of datetime."""
 
 
 def odd_readings(number: int) -> list[Reading]:
@@ -149,10 +149,10 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def stored(
-    engine: Engine, table: Any, monkeypatch: pytest.MonkeyPatch, at_once: bool, store: Any
+    engine: Engine, table: Any, monkeypatch: pytest.MonkeyPatch, in_bulk: bool, store: Any
 ) -> list[Any]:
-    """What a new table holds, as the database's own text, after ``store``; and what that returned."""
-    if not at_once:
+    """The result of ``store``, and the rows of the table after it: as text from the database, and as Python values."""
+    if not in_bulk:
         monkeypatch.setattr(bulk, "supports", lambda *_: False)
     with engine.begin() as connection:
         connection.execute(table.delete())
@@ -165,7 +165,9 @@ def stored(
     return [*found, *exact]
 
 
-def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_and_ordinary_inserts_of_readings_store_the_same_rows(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = Readings.__table__
     readings = odd_readings(300)
     assert bulk.supports(engine.dialect.name, table)
@@ -174,13 +176,15 @@ def test_readings_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: 
         first = insert_new(connection, table, readings[:200])
         return first, insert_new(connection, table, readings[100:])
 
-    at_once = stored(engine, table, monkeypatch, True, store)
-    assert at_once == stored(engine, table, monkeypatch, False, store)
-    assert at_once[0] == ({each.id for each in readings[:200]}, {each.id for each in readings[200:]})
-    assert len(at_once) == 1 + 2 * len(readings)
+    in_bulk = stored(engine, table, monkeypatch, True, store)
+    assert in_bulk == stored(engine, table, monkeypatch, False, store)
+    assert in_bulk[0] == ({each.id for each in readings[:200]}, {each.id for each in readings[200:]})
+    assert len(in_bulk) == 1 + 2 * len(readings)
 
 
-def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bulk_and_ordinary_upserts_of_aggregates_store_the_same_rows(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = Aggregates.__table__
     chance = random.Random(8)
 
@@ -202,13 +206,13 @@ def test_aggregates_are_stored_at_once_as_one_by_one(engine: Engine, monkeypatch
         for some in (first, fewer, more[:20]):
             upsert_growing(connection, table, some)
 
-    at_once = stored(engine, table, monkeypatch, True, store)
-    assert at_once == stored(engine, table, monkeypatch, False, store)
-    assert len(at_once) == 1 + 2 * len(first)
-    assert sum(row.count for row in at_once[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
+    in_bulk = stored(engine, table, monkeypatch, True, store)
+    assert in_bulk == stored(engine, table, monkeypatch, False, store)
+    assert len(in_bulk) == 1 + 2 * len(first)
+    assert sum(row.count for row in in_bulk[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
 
 
-def test_of_many_aggregates_those_that_are_named_are_deleted(engine: Engine) -> None:
+def test_only_the_given_aggregates_are_deleted(engine: Engine) -> None:
     table = Aggregates.__table__
     statistics = Statistics(1, 2.0, 2.0, 2.0, 2.0, 0)
     keys = [(host, at, metric) for host in TEXTS for at in (0, 60_000_000) for metric in TEXTS]
@@ -227,9 +231,9 @@ def test_of_many_aggregates_those_that_are_named_are_deleted(engine: Engine) -> 
         assert sorted(one) == sorted(each for each in counts if each[0] == TEXTS[2])
 
 
-def test_a_row_that_the_database_refuses_is_refused_at_once_too(engine: Engine) -> None:
+def test_a_bulk_insert_raises_the_error_of_a_rejected_row(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
-        pytest.skip("SQLite takes texts of any length")
+        pytest.skip("SQLite does not limit the length of strings")
     (reading,) = odd_readings(1)
     with pytest.raises(DBAPIError, match="too long"), engine.begin() as connection:
         insert_new(connection, Readings.__table__, [_with_key(reading, "k" * 256)])
@@ -239,7 +243,7 @@ def _with_key(reading: Reading, key: str) -> Reading:
     return msgspec.structs.replace(reading, key=key)
 
 
-def test_tables_with_columns_of_their_own_are_stored_one_by_one() -> None:
+def test_tables_with_additional_columns_do_not_use_bulk_statements() -> None:
     plain = Readings.__table__
     for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
         table = plain.to_metadata(MetaData(), name=f"other_{column.name}")

@@ -1,4 +1,4 @@
-"""Three brokers, of which one is killed while a worker takes what waits: nothing is lost, nothing is there twice."""
+"""One of three brokers is killed while a worker processes a backlog: no reading is lost or duplicated."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ REPLICATED = {
     "share.coordinator.state.topic.replication.factor": "3",
     "share.coordinator.state.topic.min.isr": "2",
     "min.insync.replicas": "2",
-    # Who the brokers are to each other; otherwise none may ask another before all have the rules of access.
+    # The principal of the brokers. Otherwise their requests to each other are denied until the ACLs are loaded.
     "super.users": "User:ANONYMOUS;User:admin",
 }
-"""What docs/operations.md says of three brokers."""
+"""The properties in docs/operations.md, section Three brokers."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def leaders(bootstrap: str, topic: str) -> Counter[int]:
     return Counter(partition.leader for partition in found.partitions.values())
 
 
-def test_a_broker_that_is_killed_takes_nothing_with_it(
+def test_no_reading_is_lost_or_duplicated_when_one_of_three_brokers_is_killed(
     brokers: list[KafkaBroker], workspace: Workspace, postgres: PostgresServer
 ) -> None:
     url = postgres.create_database(workspace.app_id)
@@ -62,14 +62,14 @@ def test_a_broker_that_is_killed_takes_nothing_with_it(
     collector = Collector(workspace.certs)
     values = [collector.record(f"host-{n % 30}", "Temperature", f"k/{n}", 20.0) for n in range(BACKLOG)]
     try:
-        # It makes the topics, with their replicas, and leaves.
+        # The first run creates the topics with their replicas.
         worker.start()
         worker.wait_ready()
         assert worker.terminate() == 0
         produce(servers, workspace.topic, values)
         worker.start()
         eventually(lambda: count(url, "temperature_readings"), bool)
-        # The one that leads most has most to lose.
+        # Kill the broker that is the leader of the most partitions.
         [(victim, _)] = leaders(servers, workspace.topic).most_common(1)
         brokers[victim - 1].kill()
         assert count(url, "temperature_readings") < BACKLOG, "nothing was left to do"

@@ -112,7 +112,9 @@ def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> No
     assert rebuilt.stdout == "Temperature: 1 reading, 1 aggregate recomputed\n", rebuilt.stderr
 
 
-def test_a_database_error_is_reported_in_the_databases_words(database_url: str, workspace: Workspace) -> None:
+def test_a_database_error_is_reported_with_the_message_of_the_database(
+    database_url: str, workspace: Workspace
+) -> None:
     done = run_command(workspace.environment(NOWHERE, database_url), "verify")
     assert done.returncode == 1
     place, _, found = done.stderr.partition(", found ")

@@ -1,4 +1,4 @@
-"""The wheel, installed where there is nothing else and used in an empty folder: `make test-wheel`."""
+"""`make test-wheel`: the wheel, installed in a new virtual environment and run in an empty folder."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.wheel
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's own without what could bring the checkout in, or settings."""
+    """The environment of this process, without variables that select settings or could import from the checkout."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -33,10 +33,10 @@ def environment(**settings: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of a virtual environment that holds the wheel, with all that it asks for."""
+    """The folder bin/ of a virtual environment in which the wheel and its requirements are installed."""
     wheel = Path(request.config.getoption("wheel")).resolve(strict=True)
     folder = tmp_path_factory.mktemp("installed")
-    # The wheel says which packages it needs, and requirements.txt their versions.
+    # The wheel declares its requirements, and requirements.txt pins their versions.
     versions = folder / "versions.txt"
     versions.write_text(
         "\n".join(line.partition("--hash")[0] for line in packages(PROJECT / "requirements.txt"))
@@ -52,7 +52,7 @@ def programs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty one, where all that follows runs."""
+    """The empty working directory of all commands."""
     empty = tmp_path / "anywhere"
     empty.mkdir()
     return empty
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def broker(make_broker: Callable[[Path], Broker], tmp_path: Path) -> Iterator[Broker]:
-    """One for each test: by default all handlers have the same topics."""
+    """A broker for each test: with default settings, the names of topics would be the same."""
     own = make_broker(tmp_path)
     try:
         own.start()
@@ -71,7 +71,7 @@ def broker(make_broker: Callable[[Path], Broker], tmp_path: Path) -> Iterator[Br
 
 @pytest.fixture
 def run(programs: Path, folder: Path) -> Run:
-    """Runs an installed program in the folder, and waits."""
+    """A function that runs an installed program in ``folder``, and waits until it ends."""
 
     def run(program: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -87,7 +87,7 @@ def run(programs: Path, folder: Path) -> Run:
 def start(
     request: pytest.FixtureRequest, programs: Path, folder: Path, tmp_path: Path
 ) -> Iterator[Callable[[dict[str, str]], Worker]]:
-    """Starts a worker in the folder, and waits until it is ready."""
+    """A function that starts a worker in ``folder``, and waits until it is ready."""
     program, *arguments = request.param.split()
     started: list[Worker] = []
 
@@ -104,7 +104,7 @@ def start(
         worker.kill()
 
 
-def test_it_is_the_wheel_that_runs(run: Run, programs: Path, folder: Path) -> None:
+def test_the_installed_wheel_is_used(run: Run, programs: Path, folder: Path) -> None:
     where = run(
         "python", "-c", "import sparkle_app, sparkleM_core as c; print(sparkle_app.__file__, c.__file__)"
     )

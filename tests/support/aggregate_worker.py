@@ -1,4 +1,4 @@
-"""The aggregate half of a worker over a broker in memory and real SQL, with points at which a test can interfere."""
+"""The aggregate agent of a worker, with an in-memory broker, real SQL, and points at which a test can intervene."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Executor, Future
@@ -31,8 +31,8 @@ CHANGELOG = changelog_topic(GROUP, NAME, BUCKET_SECONDS)
 CIPHER = Cipher(bytes(32))
 METRICS = Metrics()
 POINTS = ("fetched", "count", "counted", "flush", "send", "flushed", "store", "stored", "ack", "commit")
-"""Before and after each step: a batch is fetched, counted, written to the table, to the changelog (``send`` is one of
-its partitions) and to SQL, acknowledged and committed."""
+"""Before and after each step: a batch is fetched, counted, written to the table, the changelog topic (``send``: one
+partition of it) and SQL, acknowledged and committed."""
 Reached = Callable[["AggregateWorker", str], Awaitable[None]]
 
 
@@ -45,7 +45,7 @@ class Aggregates(AggregatesTable):
 
 
 class Plain(Plugin):
-    """All defaults."""
+    """A plugin that overrides no method."""
 
     DataFrame = DataFrame
     Aggregates = Aggregates
@@ -55,7 +55,7 @@ PLUGIN = Plain()
 
 
 def plain_reading(number: int, hostname: str, metric: str, at: int, value: float) -> Reading:
-    """A reading; its id follows from the number."""
+    """A reading whose id is derived from ``number``."""
     return Reading(
         id=number.to_bytes(8) + bytes(8),
         config_id=1,
@@ -73,10 +73,10 @@ def plain_reading(number: int, hostname: str, metric: str, at: int, value: float
 
 
 class InlineExecutor(Executor):
-    """Runs what it is given at once, in the caller's thread."""
+    """Runs each function immediately, in the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As Executor's."""
+        """As in Executor."""
         done: Future[Any] = Future()
         try:
             done.set_result(fn(*args, **kwargs))
@@ -86,7 +86,7 @@ class InlineExecutor(Executor):
 
 
 def sqlite_engine(folder: Path) -> Engine:
-    """A database with the plugin's tables; what it writes need not outlive the machine's power."""
+    """A database with the plugin's tables, without synchronous writes: it need not survive a power failure."""
     engine = make_engine(make_url(f"sqlite:///{folder}/readings.sqlite3"))
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     Base.metadata.create_all(engine, [DataFrame.__table__, Aggregates.__table__])
@@ -94,25 +94,25 @@ def sqlite_engine(folder: Path) -> Engine:
 
 
 async def create_topics(broker: MemoryBroker) -> None:
-    """The topics of the worker, empty."""
+    """Create the topics of the worker."""
     for topic in (SAMPLES, CHANGELOG):
         await broker.create_topic(topic, PARTITIONS)
 
 
 def forwarder(app: MemoryApp) -> Forwarder:
-    """Sends samples to the worker."""
+    """A forwarder that produces samples for the worker."""
     return Forwarder({NAME: app.publisher(SAMPLES)}, {NAME: PLUGIN}, CIPHER, PARTITIONS)
 
 
 async def _nothing(worker: "AggregateWorker", point: str) -> None:
-    """Interferes nowhere."""
+    """The default of ``reached``: does nothing."""
 
 
 class AggregateWorker:
-    """A worker; when nothing refers to it any more its memory is lost.
+    """The aggregate agent and the bucket table of one worker.
 
     Arguments:
-        reached: awaited at each of :data:`POINTS`; what it raises, the worker meets there.
+        reached: awaited at each of :data:`POINTS`; an exception that it raises is raised in the worker there.
     """
 
     def __init__(
@@ -140,19 +140,19 @@ class AggregateWorker:
         self.stream.worker = self
 
     async def at(self, point: str) -> None:
-        """The worker has reached a point."""
+        """Called when the worker reaches a point."""
         await self.reached(self, point)
 
     async def start(self) -> None:
-        """Join the group, recover the table, restore it."""
+        """Join the group, then recover and restore the table."""
         await self.app.join()
 
     async def work(self) -> None:
-        """Handle all messages that are there."""
+        """Process all messages that have been produced."""
         await self.pipeline.run(self.stream.stream)
 
     def buckets(self) -> dict[tuple[str, int], Bucket]:
-        """What the table holds."""
+        """The buckets in the table."""
         return {key: Bucket.unpack(packed) for key, packed in self.table.data.items()}
 
 
@@ -190,7 +190,7 @@ class _Stream(MemoryStream):
     async def ack(self, event: Any) -> bool:
         await self.worker.at("ack")
         acked = await super().ack(event)
-        # Faust commits every second: it may be at once.
+        # Faust commits every second, so possibly immediately after the acknowledgement.
         await self.worker.at("commit")
         await self.worker.app.batching.commit()
         return acked

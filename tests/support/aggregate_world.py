@@ -1,4 +1,4 @@
-"""Workers of one plugin, one after the other, and what they share."""
+"""Consecutive workers of one plugin, and the broker, database and clock that they share."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,17 +24,17 @@ from tests.support.memory_faust import MemoryApp
 
 MINUTE = 60_000_000
 NOW = 1_699_999_980
-"""The start of a bucket, seconds since the epoch."""
+"""The start of a bucket, in seconds since the epoch."""
 AT = NOW * 1_000_000
-"""The same in microseconds."""
+"""The same time in microseconds."""
 Do = Callable[[], Awaitable[None]]
 
 
 class World:
-    """Broker, database, clock, and the worker of now.
+    """Broker, database, clock, and the current worker.
 
     Arguments:
-        folder: of the database.
+        folder: the folder of the database file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,28 +42,28 @@ class World:
         self.engine = sqlite_engine(folder)
         self.clock = FakeClock(NOW + 30)
         self.points: dict[str, Do] = {}
-        """What happens, once, when a worker reaches a point."""
+        """Functions that are called once, when a worker reaches the point of this name."""
         self._stored = 0
 
     async def start(self) -> None:
-        """Create the topics, start a worker."""
+        """Create the topics, and start a worker."""
         await create_topics(self.broker)
         self.forwarder = forwarder(MemoryApp(self.broker, "ingest"))
         self.worker = await self.start_worker()
 
     async def start_worker(self) -> AggregateWorker:
-        """Another worker, beside the one of now."""
+        """Start another worker in addition to the current one."""
         worker = AggregateWorker(self.broker, self.engine, self.clock, self._reached)
         await worker.start()
         return worker
 
     async def restart(self) -> None:
-        """The worker's process ends, and another one takes its place."""
+        """Replace the current worker, as if its process had been killed."""
         await self.broker.evict(self.worker.app.connection)
         self.worker = await self.start_worker()
 
     def store(self, *values: float, hostname: str = "a", at: int = AT) -> list[StoredReading]:
-        """Commit raw readings."""
+        """Store readings in SQL."""
         first, self._stored = self._stored, self._stored + len(values)
         readings = [
             plain_reading(number, hostname, "k", at, value) for number, value in enumerate(values, first)
@@ -73,16 +73,16 @@ class World:
         return [reading.as_stored() for reading in readings]
 
     async def forward(self, *readings: StoredReading) -> None:
-        """Send their samples."""
+        """Produce the samples of stored readings."""
         await self.forwarder.forward({NAME: readings})
 
     async def count(self, *values: float, **where: Any) -> None:
-        """Store, forward and handle readings."""
+        """Store and forward readings, and process their samples."""
         await self.forward(*self.store(*values, **where))
         await self.worker.work()
 
     def in_sql(self) -> dict[tuple[str, int], tuple[int, float]]:
-        """Count and sum of each bucket, by hostname and minutes since the beginning."""
+        """Count and sum of each aggregate in SQL, by hostname and by minutes since AT."""
         with read_transaction(self.engine) as connection:
             rows = list(PLUGIN.load_aggregates(connection, ("a", "b", "c"), None, 60, 0, 2 * AT))
         return {
@@ -91,18 +91,18 @@ class World:
         }
 
     def in_table(self) -> dict[tuple[str, int], int]:
-        """How many readings each bucket has counted."""
+        """Number of readings that each bucket in the table has counted, by hostname and by minutes since AT."""
         return {
             (hostname, (start - AT) // MINUTE): len(bucket.ids)
             for (hostname, start), bucket in self.worker.buckets().items()
         }
 
     def acked(self) -> list[Any]:
-        """Partition and offset of each acknowledgement of the worker of now."""
+        """Partition and offset of each acknowledgement by the current worker."""
         return self.worker.stream.acked
 
     async def append_to_changelog(self, record: Any) -> None:
-        """A record of the changelog once more, as a worker that was suspended writes it."""
+        """Append a copy of a changelog record, as a late write of a suspended worker does."""
         fields = {"key": record.key, "partition": record.partition}
         await self.broker.producer().send_and_wait(CHANGELOG, record.value, **fields)
 
@@ -116,6 +116,6 @@ class World:
             await do()
 
     async def rebalance(self) -> None:
-        """The worker's partitions are assigned to it anew."""
+        """Rebalance the group; the current worker is the only member."""
         self.broker.rebalance(GROUP)
         await self.worker.app.rebalance()

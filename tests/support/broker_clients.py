@@ -1,4 +1,4 @@
-"""A real broker's clients, as MemoryBroker gives its own; and what tests of both do with them."""
+"""Clients of a real broker with the interface of MemoryBroker, and helpers for tests that use either."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 SECONDS = 20
-"""How long tests wait."""
+"""Time limit of the helpers."""
 
 
 class RealBroker:
-    """aiokafka's clients of a running broker.
+    """Creates aiokafka clients of a running broker.
 
     Arguments:
         bootstrap: ``HOST:PORT``.
@@ -24,7 +24,7 @@ class RealBroker:
         self._bootstrap = bootstrap
 
     async def create_topic(self, name: str, partitions: int, *, log_append_time: bool = False) -> None:
-        """As MemoryBroker's."""
+        """As in MemoryBroker."""
         configs = {"message.timestamp.type": "LogAppendTime"} if log_append_time else {}
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
         await admin.start()
@@ -34,7 +34,7 @@ class RealBroker:
             await admin.close()
 
     async def delete_records(self, at: TopicPartition, before: int) -> None:
-        """As MemoryBroker's."""
+        """As in MemoryBroker."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
         await admin.start()
         try:
@@ -43,7 +43,7 @@ class RealBroker:
             await admin.close()
 
     async def transaction(self, at: TopicPartition, values: Iterable[bytes]) -> None:
-        """As MemoryBroker's."""
+        """As in MemoryBroker."""
         producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, transactional_id=f"{at.topic}-tests")
         await producer.start()
         try:
@@ -54,11 +54,11 @@ class RealBroker:
             await producer.stop()
 
     def producer(self) -> AIOKafkaProducer:
-        """As MemoryBroker's."""
+        """As in MemoryBroker."""
         return AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all")
 
     def consumer(self, *topics: str, group: str | None = None) -> AIOKafkaConsumer:
-        """As MemoryBroker's; a member notices a rebalance within 0.1 s."""
+        """As in MemoryBroker. A member detects a rebalance within 0.1 s."""
         membership: dict[str, Any] = {"group_id": group, "heartbeat_interval_ms": 100} if group else {}
         return AIOKafkaConsumer(
             *topics,
@@ -69,7 +69,7 @@ class RealBroker:
         )
 
     async def evict(self, consumer: AIOKafkaConsumer) -> None:
-        """As MemoryBroker's: the broker is told that it leaves, and it goes on as if nothing had happened."""
+        """As in MemoryBroker: the consumer leaves the group, and then continues as if it were still a member."""
         coordinator = consumer._coordinator
         known = coordinator.generation, coordinator.member_id
         await coordinator._maybe_leave_group()
@@ -99,14 +99,14 @@ async def consuming(clients: Any, *topics: str, group: str | None = None) -> Asy
 
 
 async def send(clients: Any, topic: str, partition: int, *values: bytes | None, **fields: Any) -> None:
-    """Send values, one after the other, each acknowledged."""
+    """Produce values one after the other, and wait for each acknowledgement."""
     async with producing(clients) as producer:
         for value in values:
             await producer.send_and_wait(topic, value, partition=partition, **fields)
 
 
 async def fetch(consumer: Any, number: int) -> list[Any]:
-    """The next records, exactly so many."""
+    """Fetch exactly ``number`` records."""
     records: list[Any] = []
     deadline = time.monotonic() + SECONDS
     while len(records) < number:
@@ -118,22 +118,22 @@ async def fetch(consumer: Any, number: int) -> list[Any]:
 
 
 async def nothing_more(consumer: Any) -> bool:
-    """Whether nothing comes for a while."""
+    """Whether there are no further records for 0.3 s."""
     return not any([await consumer.getmany(timeout_ms=100) for _ in range(3)])
 
 
-async def until(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    """Look until it is as wanted."""
+async def until(poll: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Poll until the result equals ``wanted``."""
     deadline = time.monotonic() + SECONDS
-    while (seen := await look()) != wanted:
+    while (seen := await poll()) != wanted:
         assert time.monotonic() < deadline, f"expected {wanted}, found {seen}"
         await asyncio.sleep(0.02)
 
 
 async def assigned(consumer: Any, number: int) -> None:
-    """Wait until so many partitions are a consumer's."""
+    """Wait until a consumer has been assigned ``number`` partitions."""
 
-    async def look() -> int:
+    async def poll() -> int:
         return len(consumer.assignment())
 
-    await until(look, number)
+    await until(poll, number)

@@ -1,4 +1,4 @@
-"""Several workers' web servers in this process: real tables and real HTTP, neither Kafka nor Faust's engine."""
+"""The web servers of several workers in this process: real tables and real HTTP, without Kafka and Faust workers."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ PLUGIN = "Temperature"
 
 @dataclass
 class Group:
-    """A worker's place in the consumer group, as the test says it is."""
+    """A worker's membership in the consumer group, as set by the test."""
 
     url: str = "http://127.0.0.1:6066"
     generation: int = 1
@@ -38,10 +38,10 @@ class Group:
     complete: bool = True
     in_session: bool = True
     urls: dict[int, str] = field(default_factory=dict)
-    """What this worker believes of the others: the address for each partition."""
+    """The URL of each partition's owner, as known to this worker."""
 
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
-        """The same for all tables."""
+        """The owners, which are the same for all tables."""
         return self.urls
 
 
@@ -49,7 +49,7 @@ class InProcessWorker:
     """One worker's web server.
 
     Arguments:
-        folder: an empty one.
+        folder: the worker's folder, which must not exist.
         settings: lines of its settings.yaml.
     """
 
@@ -61,7 +61,7 @@ class InProcessWorker:
         self.app = create_app(self.settings)
         self.group = Group()
         self.owned: set[int] = set()
-        """The partitions that it really holds."""
+        """The partitions that the worker really owns."""
         for table in self.app.buckets.values():
             table.owned = lambda: set(self.owned)  # type: ignore[method-assign]
         self.server: TestServer | None = None
@@ -73,7 +73,7 @@ class InProcessWorker:
 
     @property
     def url(self) -> str:
-        """Of its server."""
+        """The URL of the web server."""
         assert self.server
         return str(self.server.make_url("")).rstrip("/")
 
@@ -108,7 +108,7 @@ class InProcessWorker:
         self.group.url = self.url
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop the web server, and close its connections."""
         assert self.server
         await self.server.close()
         await self.http.close()
@@ -116,13 +116,13 @@ class InProcessWorker:
         self.engine.dispose()
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
-        """Status and JSON of a page."""
+        """Send a GET request; returns the status and the decoded JSON."""
         async with self.http.get(URL(f"{self.url}{path}", encoded=True), headers=headers) as response:
             return response.status, await response.json(content_type=None)
 
 
 def assign(workers: Sequence[InProcessWorker], *partitions: set[int]) -> None:
-    """A rebalance: each worker holds these partitions from now on, and all know it."""
+    """Rebalance: each worker owns these partitions from now on, and all workers know it."""
     urls = {
         partition: worker.url for worker, mine in zip(workers, partitions, strict=True) for partition in mine
     }
@@ -133,6 +133,6 @@ def assign(workers: Sequence[InProcessWorker], *partitions: set[int]) -> None:
 
 
 def holder(workers: Sequence[InProcessWorker], hostname: str) -> InProcessWorker:
-    """The worker that holds a host's partition."""
+    """The worker that owns the partition of a host."""
     partition = partition_of(hostname, PARTITIONS)
     return next(worker for worker in workers if partition in worker.owned)

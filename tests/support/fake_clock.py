@@ -1,4 +1,4 @@
-"""Time that passes only when a test says so, or when somebody sleeps."""
+"""A clock that advances only when a test sets it, or when code under test sleeps."""
 
 import asyncio
 from types import SimpleNamespace
@@ -9,10 +9,10 @@ from sparkle_app.runtime import retry
 
 
 class FakeClock:
-    """Seconds.
+    """Time in seconds.
 
     Arguments:
-        now: when it begins.
+        now: the initial time.
     """
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
@@ -20,15 +20,15 @@ class FakeClock:
         self.slept: list[float] = []
 
     def __call__(self) -> float:
-        """The time."""
+        """The current time."""
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        """Pass the time at once; other tasks run."""
+        """Advance the clock without waiting; other tasks run meanwhile."""
         self.slept.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
 
     def replace_sleep_of_retries(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Retries wait by this clock."""
+        """Make retries wait by this clock."""
         monkeypatch.setattr(retry, "asyncio", SimpleNamespace(sleep=self.sleep))

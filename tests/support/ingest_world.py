@@ -1,4 +1,4 @@
-"""The ingest half of a worker over a broker in memory and SQLite; decryption alone is replaced."""
+"""The ingest agent of a worker, with an in-memory broker and SQLite; only the decryption is replaced."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ BATCH, PER_MINUTE = 4, 20
 
 
 class Refusing(Plain):
-    """Its database refuses the value 13."""
+    """A plugin whose database rejects the value 13."""
 
     def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
         if any(each.value == 13 for each in readings):
@@ -51,14 +51,14 @@ class Refusing(Plain):
 
 
 class PlainPool:
-    """In place of the decryption pool: a record is a JSON array of values, or is nothing. null: an invalid value."""
+    """Replaces the decryption pool. A valid record is a JSON array of values, in which null is an invalid value."""
 
     def __init__(self) -> None:
         self.asked: list[list[Record]] = []
         self.raises: list[Exception] = []
 
     async def decrypt(self, records: Sequence[Record]) -> list[Outcome]:
-        """As DecryptionPool's."""
+        """As in DecryptionPool."""
         self.asked.append(list(records))
         await asyncio.sleep(0)
         if self.raises:
@@ -98,7 +98,7 @@ def _reading(record: Record, value: float, number: int, index: int | None) -> Re
 
 
 class IngestWorld:
-    """The ingest half of a worker."""
+    """Broker, database, clock, and the ingest agent of the current worker."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
@@ -108,13 +108,13 @@ class IngestWorld:
         self.pool = PlainPool()
 
     async def start(self) -> None:
-        """Create the topics, start a worker."""
+        """Create the topics, and start a worker."""
         for topic, partitions in ((TOPIC, 2), (SAMPLES, PARTITIONS), (LETTERS, 2)):
             await self.broker.create_topic(topic, partitions, log_append_time=topic == TOPIC)
         await self.start_worker()
 
     async def start_worker(self) -> None:
-        """Another worker takes the place of the one of now."""
+        """Start a worker, which replaces the current one."""
         self.app = MemoryApp(self.broker, "ingest", [TOPIC], [TOPIC], max_batch_records=BATCH)
         await self.app.join()
         self.stream = MemoryStream(self.app)
@@ -136,28 +136,28 @@ class IngestWorld:
         )
 
     async def produce(self, *values: Any, partition: int = 0, headers: Any = None) -> None:
-        """A record of each list of values."""
+        """Produce a record for each list of values; bytes are produced unchanged, None is a record without a value."""
         for each in values:
             value = each if isinstance(each, bytes | None) else json.dumps(each).encode()
             await self.broker.producer().send_and_wait(TOPIC, value, partition=partition, headers=headers)
 
     async def work(self) -> None:
-        """Handle all records that are there, and commit."""
+        """Process all records that have been produced, and commit."""
         others = asyncio.all_tasks()
         await self.pipeline.run(self.stream.stream)
-        # The pipeline finishes its last batch when the stream has ended.
+        # The pipeline finishes its last batch after the end of the stream.
         for result in await asyncio.gather(*(asyncio.all_tasks() - others), return_exceptions=True):
             if isinstance(result, ProcessExited):
                 raise result
         await self.app.batching.commit()
 
     async def replay(self, record: Record, value: bytes | None = None) -> None:
-        """A record that was a dead letter is sent back through; with another value, it is a forgery."""
+        """Replay a record that became a dead letter. With another ``value``, the replay token is not valid."""
         token = make_replay_token(record, CIPHER)
         await self.produce(value or record.value, headers=[(REPLAY_HEADER, token)])
 
     def fail_once(self, part: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A step raises once, after it has done its work: the worst moment."""
+        """Make a step raise an error once, after it has done its work, which is the worst moment."""
         of: Any
         of, method = {
             "store": (self.writer, "store"),
@@ -177,13 +177,13 @@ class IngestWorld:
         monkeypatch.setattr(of, method, fail)
 
     def rows(self) -> list[tuple[float, int]]:
-        """Value and offset of each row."""
+        """Value and offset of each stored reading."""
         with self.engine.connect() as connection:
             rows = connection.execute(text('SELECT value, "offset" FROM memory_readings ORDER BY 2, 1'))
             return [(value, offset) for value, offset in rows]
 
     def samples(self) -> list[float]:
-        """The values that were forwarded."""
+        """The values of all samples that were forwarded."""
         messages = [
             unpack_samples(CIPHER.decrypt(record.value, SAMPLES.encode()))
             for at in self.broker.partitions(SAMPLES)
@@ -192,7 +192,7 @@ class IngestWorld:
         return sorted(each.value for message in messages for of_host in message.values() for each in of_host)
 
     def letters(self) -> dict[str, str | None]:
-        """The reason of each dead letter; None where it is deleted."""
+        """The reason of each dead letter by key; None if a tombstone deleted it."""
         return {
             record.key.decode(): None
             if record.value is None
@@ -202,7 +202,7 @@ class IngestWorld:
         }
 
     def acked(self) -> list[int]:
-        """Offsets, in order."""
+        """Acknowledged offsets, in order."""
         return [offset for _, offset in self.stream.acked]
 
     async def committed(self) -> int | None:
@@ -210,5 +210,5 @@ class IngestWorld:
         return await self.app.connection.committed(TopicPartition(TOPIC, 0))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """Of one of the handler's counters."""
+        """The value of one of the handler's counters."""
         return self.metrics.registry.get_sample_value(f"sparkle_{name}_total", labels)

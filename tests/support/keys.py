@@ -1,4 +1,4 @@
-"""Private keys for tests: made once a process, since making one takes a tenth of a second or more."""
+"""Private keys for tests, generated once per process, because generating one takes a tenth of a second or more."""
 
 from functools import cache
 
@@ -8,6 +8,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 @cache
 def private_key_pem(number: int = 0, bits: int = 2048) -> bytes:
-    """One of several keys, PEM as collectors' configs have it."""
+    """A private key in PEM; each ``number`` stands for a different one."""
     key = generate_private_key(public_exponent=65537, key_size=bits)
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())

@@ -1,4 +1,4 @@
-"""A broker in memory, for tests without processes: what the handler and Faust use of aiokafka's clients.
+"""An in-memory broker for unit tests. Its clients implement the methods of aiokafka that the handler and Faust use.
 
 tests/integration/test_broker_contract.py runs the same tests on it and on a real broker.
 """
@@ -16,7 +16,7 @@ CREATE_TIME, LOG_APPEND_TIME = 0, 1
 
 
 class _Log:
-    """One partition."""
+    """The records of one partition."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -24,7 +24,7 @@ class _Log:
 
 
 class _Group:
-    """A consumer group: members in the order in which they joined."""
+    """A consumer group, with its members in the order in which they joined."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -33,10 +33,10 @@ class _Group:
 
 
 class MemoryBroker:
-    """Topics, and consumer groups. All clients run in one event loop.
+    """Topics and consumer groups. All clients run in one event loop.
 
     Arguments:
-        clock: seconds since the epoch.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -45,10 +45,10 @@ class MemoryBroker:
         self._timestamp_types: dict[str, int] = {}
         self._groups: dict[str, _Group] = {}
         self.before_append: Callable[[TopicPartition], Awaitable[None]] | None = None
-        """Awaited before records are appended; what it raises, the producer's future raises."""
+        """Awaited before records are appended. An exception that it raises is set on the producer's future."""
 
     async def create_topic(self, name: str, partitions: int, *, log_append_time: bool = False) -> None:
-        """Create a topic. ``log_append_time``: records get the broker's time, not the producer's."""
+        """Create a topic. With ``log_append_time``, records get the timestamp of the broker."""
         self._topics[name] = [_Log() for _ in range(partitions)]
         self._timestamp_types[name] = LOG_APPEND_TIME if log_append_time else CREATE_TIME
 
@@ -59,7 +59,7 @@ class MemoryBroker:
         log.records = [record for record in log.records if record.offset >= before]
 
     async def transaction(self, at: TopicPartition, values: Iterable[bytes]) -> None:
-        """Append records in a transaction: the marker that ends it takes one more offset, which no record has."""
+        """Append records in a transaction, whose marker occupies the next offset."""
         for value in values:
             await self.producer().send_and_wait(at.topic, value, partition=at.partition)
         self._log(at).end += 1
@@ -69,7 +69,7 @@ class MemoryBroker:
         return MemoryProducer(self)
 
     def consumer(self, *topics: str, group: str | None = None) -> MemoryConsumer:
-        """A consumer; of a group's topics if one is named, else of the partitions that it is told with ``assign``."""
+        """A consumer of ``topics`` in a group; without ``group``, of the partitions set with ``assign``."""
         return MemoryConsumer(self, topics, group)
 
     async def evict(self, consumer: MemoryConsumer) -> None:
@@ -85,7 +85,7 @@ class MemoryBroker:
         return list(self._log(at).records)
 
     def rebalance(self, group: str) -> None:
-        """Begin a new generation: partitions are assigned to members anew, in turn."""
+        """Begin a new generation, and assign the partitions to the members in turn."""
         state = self._groups[group]
         state.generation += 1
         for member in state.members:
@@ -96,7 +96,7 @@ class MemoryBroker:
             member._assigned(member.assignment() | {at}, state.generation)
 
     def _append(self, at: TopicPartition, records: Iterable[Any]) -> RecordMetadata:
-        """Append records of a batch; what the producer is told of the first."""
+        """Append the records of a batch; returns the metadata of the first."""
         log, kind, now = self._log(at), self._timestamp_types[at.topic], int(self._clock() * 1000)
         first = log.end
         for each in records:

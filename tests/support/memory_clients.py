@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from tests.support.memory_broker import MemoryBroker
 
 Record = Any
-"""A ConsumerRecord."""
+"""aiokafka's ConsumerRecord, with any types of key and value."""
 Partitions = set[TopicPartition]
 MAX_BATCH_BYTES = 16_384
-"""Of a batch that a producer makes; aiokafka's default."""
+"""Maximum size of a producer's batch, as by default in aiokafka."""
 
 
 class MemoryProducer:
-    """What the handler uses of AIOKafkaProducer."""
+    """The methods of AIOKafkaProducer that the handler uses."""
 
     def __init__(self, broker: "MemoryBroker") -> None:
         self._broker = broker
 
     async def start(self) -> None:
-        """Nothing has to be connected."""
+        """Does nothing: there is no connection."""
 
     async def stop(self) -> None:
-        """Nothing is buffered."""
+        """Does nothing: no records are buffered."""
 
     async def flush(self) -> None:
-        """Nothing is buffered."""
+        """Does nothing: no records are buffered."""
 
     def create_batch(self) -> BatchBuilder:
-        """An empty batch: aiokafka's own."""
+        """An empty batch of aiokafka."""
         return BatchBuilder(MAX_BATCH_BYTES, 0)
 
     async def send_batch(
         self, batch: BatchBuilder, topic: str, *, partition: int
     ) -> asyncio.Future[RecordMetadata]:
-        """Append a batch; the future is done when it has been appended."""
+        """Append a batch; the future completes when it has been appended."""
         records = MemoryRecords(bytes(batch._build())).next_batch()
         return await self._appended(TopicPartition(topic, partition), list(records or ()))
 
@@ -57,7 +57,7 @@ class MemoryProducer:
         timestamp_ms: int | None = None,
         headers: Iterable[tuple[str, bytes]] | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Append a record; without a partition, to the one that the key gives."""
+        """Append a record; without ``partition``, to the partition of its key."""
         if partition is None:
             numbers = sorted(at.partition for at in self._broker.partitions(topic))
             partition = DefaultPartitioner()(key, numbers, numbers)
@@ -65,7 +65,7 @@ class MemoryProducer:
         return await self._appended(TopicPartition(topic, partition), [record])
 
     async def send_and_wait(self, topic: str, value: bytes | None = None, **fields: Any) -> RecordMetadata:
-        """As :meth:`send`, and wait for the acknowledgement."""
+        """As :meth:`send`, but wait for the acknowledgement."""
         return await (await self.send(topic, value, **fields))
 
     async def _appended(self, at: TopicPartition, records: list[Any]) -> asyncio.Future[RecordMetadata]:
@@ -78,7 +78,7 @@ class MemoryProducer:
 
 
 class MemoryConsumer:
-    """What the handler, and Faust for it, use of AIOKafkaConsumer with ``auto_offset_reset="earliest"``."""
+    """The methods of AIOKafkaConsumer that the handler and Faust use, with ``auto_offset_reset="earliest"``."""
 
     _max_poll_records = None
 
@@ -90,12 +90,12 @@ class MemoryConsumer:
         self.topics = tuple(topics)
 
     async def start(self) -> None:
-        """Join the group, if there is one."""
+        """Join the group, if any."""
         if self._group:
             self._broker._join(self, self._group)
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group, if any."""
         self._broker._leave(self)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
@@ -103,21 +103,21 @@ class MemoryConsumer:
         self._positions = dict.fromkeys(partitions)
 
     def assignment(self) -> Partitions:
-        """The partitions of this consumer, as it knows."""
+        """The partitions that this consumer was assigned."""
         return set(self._positions)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Fetch from an offset on."""
+        """Fetch from this offset next."""
         self._check_assigned(partition)
         self._positions[partition] = offset
 
     async def seek_to_beginning(self, *partitions: TopicPartition) -> None:
-        """Fetch from the first record on."""
+        """Fetch from the first record next."""
         for at, offset in (await self.beginning_offsets(partitions)).items():
             self.seek(at, offset)
 
     async def seek_to_committed(self) -> Mapping[TopicPartition, int | None]:
-        """Go back to the committed offsets; partitions without one stay where they are."""
+        """Seek to the committed offsets. The position in partitions without one does not change."""
         committed = {at: await self.committed(at) for at in self._positions}
         for at, offset in committed.items():
             if offset:
@@ -125,7 +125,7 @@ class MemoryConsumer:
         return committed
 
     async def position(self, partition: TopicPartition) -> int:
-        """The offset that is fetched next."""
+        """The offset of the next record to fetch."""
         self._check_assigned(partition)
         position = self._positions[partition]
         if position is None and self._group:
@@ -133,14 +133,14 @@ class MemoryConsumer:
         return self._broker._log(partition).beginning if position is None else position
 
     def highwater(self, partition: TopicPartition) -> int:
-        """The end of a partition, as the last fetch told it."""
+        """The end offset of a partition, as of the last fetch."""
         self._check_assigned(partition)
         return self._broker._log(partition).end
 
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: int = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[Record]]:
-        """The next records of the assigned partitions, or of these; nothing if there are none."""
+        """The next records of the assigned partitions or of ``partitions``, without waiting."""
         await asyncio.sleep(0)
         found: dict[TopicPartition, list[Record]] = {}
         left = max_records
@@ -157,11 +157,11 @@ class MemoryConsumer:
         return found
 
     async def commit(self, offsets: Mapping[TopicPartition, int | OffsetAndMetadata]) -> None:
-        """Commit the offsets of records that are to be fetched next.
+        """Commit the offsets of the next records to process.
 
         Raises:
-            IllegalStateError: for a partition that is not assigned.
-            CommitFailedError: when the group has another generation.
+            IllegalStateError: if a partition is not assigned.
+            CommitFailedError: if the group has a newer generation.
         """
         for at in offsets:
             self._check_assigned(at)
@@ -172,21 +172,21 @@ class MemoryConsumer:
             group.committed[at] = offset.offset if isinstance(offset, OffsetAndMetadata) else offset
 
     async def committed(self, partition: TopicPartition) -> int | None:
-        """The group's offset; None if there is none."""
+        """The committed offset; None if there is none."""
         return self._broker._groups[self._group or ""].committed.get(partition)
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset of the first record that is kept."""
+        """The offset of the first retained record."""
         return {at: self._broker._log(at).beginning for at in partitions}
 
     async def end_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """The offset that the next record will get."""
+        """The end offset: that of the next record to be produced."""
         return {at: self._broker._log(at).end for at in partitions}
 
     async def offsets_for_times(
         self, times: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
-        """The first record of each partition that is not older than a time, in milliseconds since the epoch."""
+        """The first record of each partition at or after a timestamp, in milliseconds since the epoch."""
         found: dict[TopicPartition, OffsetAndTimestamp | None] = {}
         for at, when in times.items():
             later = (record for record in self._broker._log(at).records if record.timestamp >= when)

@@ -1,4 +1,4 @@
-"""Faust's application over a :class:`MemoryBroker`: its producer and consumer are the real ones, without their threads.
+"""A Faust application on a :class:`MemoryBroker`: its producer and consumer are the real ones, without their threads.
 
 Nothing is started: :meth:`MemoryApp.rebalance` does what Faust does when partitions are assigned, and a
 :class:`MemoryStream` delivers what the consumer fetches.
@@ -23,20 +23,20 @@ from sparkle_app.kafka.record_batches import RecordBatch
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_clients import MemoryConsumer
 
-# Faust misses the state of its sensors, of which there are none.
+# Faust would warn about missing sensor state at every rebalance, because this application has no sensors.
 logging.getLogger(__name__).setLevel(logging.ERROR)
-# Of each group: to make them takes longer than all the rest.
+# Cached by group: creating them takes longer than everything else.
 _settings: dict[str, Settings] = {}
 
 
 class MemoryApp(faust.App):
-    """A worker's application, as far as consumer, producer and tables need it.
+    """A worker's application, reduced to what consumer, producer and tables need.
 
     Arguments:
-        broker: that it is connected to.
-        group: its name.
-        topics: that it consumes.
-        batched: those of them whose records are delivered in record batches.
+        broker: the broker that it connects to.
+        group: the consumer group.
+        topics: the topics that it consumes.
+        batched: the topics whose records are delivered in record batches.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MemoryApp(faust.App):
         if group in _settings:
             self.conf = _settings[group]
         _settings[group] = self.conf
-        # All topics: Faust fills it when it subscribes.
+        # Faust adds the topics to this set when it subscribes to them.
         cast(Any, self.topics)._acking_topics.update(topics)
         self.assignor = cast(Any, SimpleNamespace(assigned_actives=self.assigned))
 
@@ -81,22 +81,22 @@ class MemoryApp(faust.App):
         return cast(BatchingConsumer, self.consumer)
 
     def publisher(self, topic: str) -> TopicPublisher:
-        """As SparkleApp's."""
+        """As in SparkleApp."""
         raw = {"key_type": bytes, "key_serializer": "raw", "value_type": bytes, "value_serializer": "raw"}
         return TopicPublisher(self.topic(topic, **cast(Any, raw)))
 
     def assigned(self) -> set[TP]:
-        """This worker's partitions: a host's changelog is where its topic is."""
+        """This worker's partitions of the changelog topics: the same numbers as of the topics that it consumes."""
         mine = {at.partition for at in self.connection.assignment()}
         return {TP(name, number) for name in self.tables.changelog_topics for number in mine}
 
     async def join(self) -> None:
-        """Become a member of the group."""
+        """Join the group."""
         await self.connection.start()
         await self.rebalance()
 
     async def rebalance(self) -> None:
-        """Partitions were assigned: recover the tables, and go back to what was committed."""
+        """After an assignment of partitions: recover the tables, and seek to the committed offsets."""
         self.on_rebalance_start()
         generation = self.connection._coordinator.generation
         self.consumer_generation_id = generation
@@ -113,7 +113,7 @@ class MemoryApp(faust.App):
         self.in_recovery = False
         for table in self.tables.values():
             await table.on_recovery_completed(self.assigned(), set())
-        # Another rebalance may have come meanwhile, as in a worker.
+        # Another rebalance may have occurred meanwhile, as in a worker.
         if generation == self.consumer_generation_id:
             cast(Any, self.tables).on_actives_ready()
             await self.batching.perform_seek()
@@ -128,10 +128,10 @@ class MemoryApp(faust.App):
 
 
 class MemoryStream:
-    """What the pipelines use of a Faust stream. It ends when there is nothing left to fetch.
+    """The methods of a Faust stream that the pipelines use. It ends when there are no more records to fetch.
 
     Arguments:
-        app: whose consumer it delivers from.
+        app: the application whose consumer fetches the records.
         on_fetched: awaited between the fetch of a batch and its delivery.
     """
 
@@ -139,15 +139,15 @@ class MemoryStream:
         self._app = app
         self._on_fetched = on_fetched
         self.acked: list[tuple[TP, int]] = []
-        """Partition and offset of what was acknowledged, in order."""
+        """Partition and offset of each acknowledged event, in order."""
 
     @property
     def stream(self) -> StreamT[Any]:
-        """Itself, as the pipelines declare it."""
+        """This object, with the type that the pipelines require."""
         return cast("StreamT[Any]", self)
 
     async def noack_take(self, max_: int, within: float) -> AsyncIterator[Sequence[Event]]:
-        """As Faust's: at most ``max_`` events at a time, none of them acknowledged."""
+        """As in Faust: at most ``max_`` events at a time, which are not acknowledged."""
         consumer = self._app.batching
         waiting: list[Event] = []
         while True:
@@ -161,7 +161,7 @@ class MemoryStream:
             yield events
 
     async def ack(self, event: EventT[Any]) -> bool:
-        """As Faust's."""
+        """As in Faust."""
         self.acked.append((event.message.tp, event.message.offset))
         return bool(event.ack())
 
@@ -169,12 +169,12 @@ class MemoryStream:
 class _Topic(faust.Topic):
     def _on_published(self, fut: Any, message: Any, *args: Any, **kwargs: Any) -> None:
         super()._on_published(fut, message, *args, **kwargs)
-        # Nobody asks for it, and asyncio would say so at some later time, in another test.
+        # Otherwise asyncio would log that the exception was never retrieved, possibly during another test.
         message.exception()
 
 
 class _MemoryThread(_Thread):
-    """The thread that talks to the broker: everything happens at once, in the caller's."""
+    """The thread of the Kafka client; here every call is executed immediately, in the caller's thread."""
 
     app: MemoryApp
 
@@ -206,7 +206,7 @@ class _Producer(driver.Producer):
     app: MemoryApp
 
     async def maybe_start(self) -> bool:
-        """Nothing has to be connected."""
+        """Does nothing: there is no connection."""
         return False
 
     def _ensure_producer(self) -> Any:
@@ -219,4 +219,4 @@ class _Transport(BatchingTransport):
 
 
 async def _nothing(*_: Any, **__: Any) -> None:
-    """What Faust's own services would do."""
+    """A callback that does nothing."""

@@ -1,4 +1,4 @@
-"""The end of the process, as an exception."""
+"""Turns the exit of the process into an exception."""
 
 from types import ModuleType
 from typing import NoReturn
@@ -7,11 +7,11 @@ import pytest
 
 
 class ProcessExited(BaseException):
-    """The process would have ended. No Exception: nothing may go on after it."""
+    """The process would have exited. It is not an Exception, so that no code catches it and continues."""
 
 
 def raise_instead_of_exit(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
-    """``exit_process`` of these modules raises :class:`ProcessExited`."""
+    """Make ``exit_process`` of these modules raise :class:`ProcessExited`."""
 
     def exit_process(message: str, code: int = 1) -> NoReturn:
         raise ProcessExited(message)

@@ -1,4 +1,4 @@
-"""What aggregates have to be, from the readings themselves: nothing here is shared with the handler."""
+"""Expected aggregates, computed from readings independently of the handler."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from sparkle_app.model.reading import StoredReading
 
 Statistics = tuple[int, float, float, float, float, int]
-"""Count, sum, minimum, maximum, last value and its time."""
+"""Count, sum, minimum, maximum, last value and its event time."""
 
 
 def recomputed(stored: Iterable[StoredReading], bucket: int) -> dict[tuple[str, int], dict[str, Statistics]]:
-    """Each metric's statistics, by hostname and start of the bucket; ``bucket`` is its length in microseconds."""
+    """The statistics of each metric, by hostname and start of the bucket; ``bucket``: bucket size in microseconds."""
     buckets: dict[tuple[str, int], dict[str, list[StoredReading]]] = {}
     for each in stored:
         start = each.observed_at // bucket * bucket
@@ -25,5 +25,5 @@ def _statistics(of_metric: list[StoredReading]) -> Statistics:
 
 
 def as_tuple(each: Any) -> Statistics:
-    """The handler's statistics in the same form."""
+    """The handler's statistics in the same format."""
     return each.count, each.sum, each.minimum, each.maximum, each.last, each.last_at

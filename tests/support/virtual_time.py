@@ -1,4 +1,4 @@
-"""Time that passes only when nothing else is left to do, so that a test of minutes takes milliseconds."""
+"""A clock that advances only when all tasks are waiting, so that a test of minutes takes milliseconds."""
 
 import asyncio
 import selectors
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 class VirtualClock:
-    """Stands in for the module ``time`` in the module under test."""
+    """Replaces the module ``time`` in the module under test."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
         self.sleeps: list[float] = []
 
     def monotonic(self) -> float:
-        """Seconds."""
+        """Monotonic seconds."""
         return self.now
 
     def time(self) -> float:
@@ -24,13 +24,13 @@ class VirtualClock:
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Return at once, that much later."""
+        """Advance the clock, and return immediately."""
         self.sleeps.append(seconds)
         self.now += seconds
 
 
 class _Selector(selectors.BaseSelector):
-    """Moves the clock where a real selector would wait."""
+    """Advances the clock where a real selector would wait."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._real = selectors.DefaultSelector()
@@ -69,6 +69,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T], clock: VirtualClock | None = None) -> T:
-    """Run ``main`` in an event loop whose time is ``clock``; nothing in it may wait for a thread or a socket."""
+    """Run ``main`` in an event loop with the time of ``clock``. It must not wait for threads or sockets."""
     with asyncio.Runner(loop_factory=lambda: _Loop(clock or VirtualClock())) as runner:
         return runner.run(main)
