@@ -95,6 +95,7 @@ All packages and modules; the docstring of each describes what it does:
       messages            its texts in English and Russian
     runtime/            infrastructure of every process
       metrics             Prometheus metrics
+      stages              the stages of pipelines in progress
       logging             logging configuration
       retry               retry with backoff
       process             exit

@@ -12,9 +12,10 @@ from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
-from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
+from sparkle_app.runtime.stages import Stage
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
 from sparkle_app.sealed.samples import unpack_samples
 
@@ -51,8 +52,7 @@ class AggregatePipeline:
     async def restore(self) -> None:
         """Called after the recovery of the table from its changelog topic, before the table is used."""
         try:
-            with self._metrics.stage_seconds.labels(Stage.RESTORE).time():
-                await retry(Stage.RESTORE, self._metrics, self._aggregator.restore)
+            await retry(Stage.RESTORE, self._metrics, self._aggregator.restore)
         except Exception:
             # Faust would continue with a table that may be incomplete.
             logger.exception("unexpected error; please report it")
@@ -79,15 +79,12 @@ class AggregatePipeline:
         # Messages fetched before the last rebalance are redelivered to the new owners of their partitions.
         events = [event for event in events if event.message.generation_id == generation]
         samples = [self._decrypt(event) for event in events]
-        with self._metrics.stage_seconds.labels(Stage.AGGREGATE).time():
-            changed, recomputed = await retry(
-                Stage.AGGREGATE, self._metrics, lambda: self._aggregator.count(samples)
-            )
-        with self._metrics.stage_seconds.labels(Stage.TABLE).time():
-            await retry(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
+        changed, recomputed = await retry(
+            Stage.AGGREGATE, self._metrics, lambda: self._aggregator.count(samples)
+        )
+        await retry(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
-        with self._metrics.stage_seconds.labels(Stage.SINK).time():
-            await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
+        await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
         self._check_generation(generation)
         for event in events:
             await stream.ack(event)

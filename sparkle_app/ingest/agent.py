@@ -17,9 +17,10 @@ from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_millis
-from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
+from sparkle_app.runtime.stages import Stage
 from sparkle_app.sealed.cipher import Cipher
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class IngestPipeline:
         number = sum(len(records_of(event)) for event in events)
         topic = events[0].message.topic
         try:
-            with self._metrics.stage_seconds.labels(Stage.OPEN).time():
+            with self._metrics.stage(Stage.OPEN):
                 outcomes = await decrypting
             for group in bounded_groups(outcomes, self._batch_size):
                 await self._make_durable(group)
@@ -98,8 +99,7 @@ class IngestPipeline:
     async def _make_durable(self, outcomes: Sequence[Outcome]) -> None:
         """Store and forward every reading, or produce a dead letter for it."""
         metrics = self._metrics
-        with metrics.stage_seconds.labels(Stage.STORE).time():
-            stored, refused = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
+        stored, refused = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
@@ -108,14 +108,12 @@ class IngestPipeline:
             self._dead_letters.check_circuit_breaker(
                 [each for outcome in new for each in outcome.rejections], len(new)
             )
-            with metrics.stage_seconds.labels(Stage.DEAD_LETTERS).time():
-                await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(rejections))
-        with metrics.stage_seconds.labels(Stage.FORWARD).time():
-            await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
+            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(rejections))
+        await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
         for plugin, readings in stored.items():
-            metrics.readings.labels(plugin).inc(len(readings))
+            metrics.stored(plugin, len(readings))
             if untrusted := sum(not each.clock_trusted for each in readings):
                 metrics.clocks_not_believed.labels(plugin).inc(untrusted)
 

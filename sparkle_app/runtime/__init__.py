@@ -1,1 +1,1 @@
-"""Infrastructure of every process: metrics, logging, retry, process (exit), folders."""
+"""Infrastructure of every process: metrics, stages, logging, retry, process (exit), folders."""

@@ -1,41 +1,31 @@
 """The handler's Prometheus metrics, all declared here; served at /metrics together with those of Faust."""
 
-from enum import StrEnum
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sparkle_app.model.errors import Reason
+from sparkle_app.runtime.stages import Stage, StageRun, Stages
 
 # In seconds: from a fast batch to one that waits for the database.
 _STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-class Stage(StrEnum):
-    """One step of a pipeline: the same word in the log and in the label ``stage`` of every metric."""
-
-    OPEN = "open"
-    """Parse, decrypt and validate a batch of records."""
-    STORE = "store"
-    """Insert readings into SQL."""
-    DEAD_LETTERS = "dead_letters"
-    """Produce dead letters and tombstones to the dead-letter topic."""
-    FORWARD = "forward"
-    """Produce samples to the samples topics."""
-    RESTORE = "restore"
-    """Recompute the buckets for which SQL has counted more readings than a recovered table."""
-    AGGREGATE = "aggregate"
-    """Count samples in buckets."""
-    TABLE = "table"
-    """Write buckets to the table and its changelog topic."""
-    SINK = "sink"
-    """Write aggregates to SQL."""
-
-
 class Metrics:
-    """The handler's metrics, in their own registry."""
+    """The handler's metrics, in their own registry, and the stages in progress.
 
-    def __init__(self) -> None:
+    Arguments:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
+        self.stages = Stages(clock)
+        self._clock = clock
+        self._stored_at = clock()
         self.records = Counter(
             "sparkle_records", "Records consumed from plugin topics", ["topic"], registry=self.registry
         )
@@ -70,8 +60,32 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
         )
+        in_progress = Gauge(
+            "sparkle_stage_in_progress_seconds",
+            "How long the oldest batch in a stage has been in it, in seconds; 0 if there is none",
+            ["stage"],
+            registry=self.registry,
+        )
+        since_stored = Gauge(
+            "sparkle_seconds_since_stored",
+            "Seconds since a reading was last stored in SQL, or since the worker started",
+            registry=self.registry,
+        )
+        since_stored.set_function(lambda: clock() - self._stored_at)
         for reason in Reason:
             self.dead_letters.labels(reason)
         for stage in Stage:
             self.retries.labels(stage)
             self.stage_seconds.labels(stage)
+            in_progress.labels(stage).set_function(partial(self.stages.seconds, stage))
+
+    @contextmanager
+    def stage(self, stage: Stage) -> Iterator[StageRun]:
+        """A stage is in progress until the end of the block; its time is observed."""
+        with self.stage_seconds.labels(stage).time(), self.stages.run(stage) as run:
+            yield run
+
+    def stored(self, plugin: str, number: int) -> None:
+        """Count readings that have been stored."""
+        self.readings.labels(plugin).inc(number)
+        self._stored_at = self._clock()

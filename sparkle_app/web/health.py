@@ -12,6 +12,8 @@ from sparkle_app.web.parts import WebParts
 
 _CACHE_SECONDS = 2.0
 _TIMEOUT_SECONDS = 2.0
+STAGE_SECONDS = 10.0
+"""A batch that has been in one stage for longer is not processed at this moment."""
 
 
 class Live(msgspec.Struct):
@@ -29,11 +31,12 @@ class Health(msgspec.Struct):
 
 
 class HealthChecker:
-    """Checks the worker's broker, tables and database."""
+    """Checks the worker's broker, tables, database and pipelines."""
 
     def __init__(self, parts: WebParts) -> None:
         self._group = parts.group
         self._engine = parts.engine
+        self._stages = parts.stages
         self._database = "not checked yet"
         self._checked_at = -_CACHE_SECONDS
         self._running: asyncio.Future[str] | None = None
@@ -48,6 +51,7 @@ class HealthChecker:
             "broker": joined if group.in_session else "no heartbeat within the session timeout",
             "tables": "ok" if group.complete else "rebalance or recovery in progress",
             "database": await self._check_database(),
+            "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",
         }
         return Health(all(state == "ok" for state in checks.values()), checks)
 

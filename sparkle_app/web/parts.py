@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
 from sparkle_app.plugin.discovery import InstalledPlugin
+from sparkle_app.runtime.stages import Stages
 
 
 class Group(Protocol):
@@ -51,6 +52,8 @@ class WebParts:
     """The bucket tables of the plugins, by NAME."""
     group: Group
     """This worker's place in the consumer group."""
+    stages: Stages
+    """The stages of this worker's pipelines that are in progress."""
     http: aiohttp.ClientSession
     """For requests to other workers."""
     engine: Engine

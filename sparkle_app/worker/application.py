@@ -130,6 +130,7 @@ class SparkleApp(faust.App):
             plugins=self.plugins.installed,
             tables=self.buckets,
             group=self.group,
+            stages=self.metrics.stages,
             http=self.http_client,
             engine=self._parts.engine,
             readers=self._parts.readers,

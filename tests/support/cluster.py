@@ -96,6 +96,7 @@ class InProcessWorker:
             plugins=self.app.plugins.installed,
             tables=self.app.buckets,
             group=self.group,
+            stages=self.app.metrics.stages,
             http=self.http,
             engine=self.engine,
             readers=self.readers,

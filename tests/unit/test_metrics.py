@@ -1,7 +1,8 @@
 """The handler's Prometheus metrics."""
 
 from sparkle_app.model.errors import Reason
-from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.runtime.stages import Stage
 
 
 def test_every_stage_and_reason_is_exposed_from_the_start() -> None:
@@ -14,5 +15,28 @@ def test_every_stage_and_reason_is_exposed_from_the_start() -> None:
     assert found == {
         "sparkle_retries": set(Stage),
         "sparkle_stage_seconds": set(Stage),
+        "sparkle_stage_in_progress_seconds": set(Stage),
         "sparkle_dead_letters": set(Reason),
     }
+
+
+def test_the_time_since_a_reading_was_stored_and_of_the_oldest_batch_in_a_stage_is_exposed() -> None:
+    now = 100.0
+    metrics = Metrics(lambda: now)
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    now += 7
+    assert value("sparkle_seconds_since_stored") == 7
+    metrics.stored("Temperature", 3)
+    with metrics.stage(Stage.STORE):
+        now += 2
+        with metrics.stage(Stage.STORE):
+            now += 3
+            assert value("sparkle_seconds_since_stored") == 5
+            assert value("sparkle_stage_in_progress_seconds", stage="store") == 5
+            assert value("sparkle_stage_in_progress_seconds", stage="sink") == 0
+    assert value("sparkle_stage_in_progress_seconds", stage="store") == 0
+    assert value("sparkle_readings_total", plugin="Temperature") == 3
+    assert value("sparkle_stage_seconds_count", stage="store") == 2

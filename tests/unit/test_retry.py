@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import re
 import time
 
 import pytest
 
 from sparkle_app.model.errors import ConfigurationError, TransientError
-from sparkle_app.runtime.metrics import Metrics, Stage
+from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.retry import FIRST_WAIT, MAX_WAIT, retry
+from sparkle_app.runtime.stages import Stage
 from tests.support.virtual_time import VirtualClock, run
 
 
@@ -53,14 +55,77 @@ def test_waits_double_up_to_a_maximum_and_vary_by_a_fifth() -> None:
     assert retries(metrics, Stage.STORE) == 0
 
 
-def test_each_failure_is_logged_with_its_stage_and_cause(caplog: pytest.LogCaptureFixture) -> None:
+class Away:
+    """Fails until a time, with one cause."""
+
+    def __init__(self, clock: VirtualClock, until: float) -> None:
+        self._clock = clock
+        self._until = until
+
+    async def attempt(self) -> None:
+        if self._clock.now < self._until:
+            raise TransientError("database: connection refused")
+
+
+def test_an_outage_is_logged_when_it_begins_every_minute_and_when_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = VirtualClock()
+    metrics = Metrics(clock.monotonic)
+    with caplog.at_level(logging.WARNING, "sparkle_app.runtime.retry"):
+        run(retry(Stage.STORE, metrics, Away(clock, 150).attempt), clock)
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "store: retrying for 0 s: database: connection refused"
+    assert [re.sub(r"6[0-9]|12[0-9]|15[0-9]\.[0-9]", "N", line) for line in lines[1:]] == [
+        "store: retrying for N s: database: connection refused",
+        "store: retrying for N s: database: connection refused",
+        "store: succeeded after N s",
+    ]
+
+
+def test_every_new_cause_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     clock = VirtualClock()
     with caplog.at_level(logging.WARNING, "sparkle_app.runtime.retry"):
-        run(retry(Stage.FORWARD, Metrics(), Flaky(2, clock).attempt), clock)
-    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
-    for number, record in enumerate(caplog.records, 1):
-        assert "forward" in record.getMessage()
-        assert f"database: failure {number}" in record.getMessage()
+        run(retry(Stage.FORWARD, Metrics(clock.monotonic), Flaky(2, clock).attempt), clock)
+    first, second, last = (record.getMessage() for record in caplog.records)
+    assert first.endswith("database: failure 1")
+    assert second.endswith("database: failure 2")
+    assert last.startswith("forward: succeeded after 0.")
+
+
+def test_without_a_failure_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+    with caplog.at_level(logging.DEBUG, "sparkle_app.runtime.retry"):
+        run(retry(Stage.FORWARD, Metrics(clock.monotonic), Flaky(0, clock).attempt), clock)
+    assert not caplog.records
+
+
+async def test_a_stage_that_takes_long_says_why() -> None:
+    now = 0.0
+    metrics = Metrics(lambda: now)
+    gate = asyncio.Event()
+
+    async def attempt() -> None:
+        if not gate.is_set():
+            raise TransientError("database: disk full")
+
+    async def hangs() -> None:
+        await gate.wait()
+
+    tasks = [
+        asyncio.create_task(retry(stage, metrics, action))
+        for stage, action in ((Stage.STORE, attempt), (Stage.STORE, hangs), (Stage.FORWARD, hangs))
+    ]
+    await asyncio.sleep(0)
+    assert metrics.stages.delayed(10) == ""
+    now = 11.0
+    assert metrics.stages.delayed(10) == (
+        "store in progress for 11 s: database: disk full; forward in progress for 11 s: no response yet"
+    )
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert metrics.stages.delayed(-1) == ""
 
 
 @pytest.mark.parametrize(
