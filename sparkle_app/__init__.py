@@ -8,10 +8,13 @@ All packages and modules; the docstring of each describes what it does:
       parts               the parts that agents and web server share
       startup             checks, waits for database and broker, creates tables and topics
       broker_watchdog     logs when the worker is ready and when the broker is unreachable
+      key_watchdog        has held records read again once a private key decrypts them
+      recovery_watchdog   has lost records of changelog topics read again
       shutdown            exit after the shutdown timeout
     ingest/             from a plugin topic to stored readings
       agent               pipeline: decrypt, store, forward, acknowledge
       decryption_pool     processes that decrypt and validate
+      key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins
       forwarder           produces samples
     envelope/           the collectors' records
@@ -22,7 +25,8 @@ All packages and modules; the docstring of each describes what it does:
       clock               event time
     dead_letters/       records that can never be stored
       message             contents of a dead letter
-      publisher           produces dead letters and tombstones; circuit breaker
+      publisher           produces dead letters and tombstones
+      copy_limit          limits dead letters of the same cause
       reader              reads the dead-letter topic
     sealed/             the handler's own encrypted messages
       cipher              AES-256-GCM

@@ -45,6 +45,11 @@ class InvalidValue(ValueError):
     """Raised by :meth:`Plugin.validate`. The message says what was expected, and must not quote the value."""
 
 
+_KINDS = {
+    bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null",
+}  # fmt: skip
+
+
 class Plugin:
     """The server half of a plugin. Times are integers: microseconds since 1970-01-01 UTC.
 
@@ -90,7 +95,7 @@ class Plugin:
             InvalidValue: if the value cannot be a measurement. The reading becomes a dead letter.
         """
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidValue("expected a number")
+            raise InvalidValue(f"expected a number, found {_KINDS.get(type(value), 'another type')}")
         if not self.minimum <= value <= self.maximum:
             raise InvalidValue(f"expected {self.minimum:g} to {self.maximum:g} {self.unit}".rstrip())
         try:

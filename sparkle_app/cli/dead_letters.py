@@ -11,10 +11,12 @@ from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
-from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key
+from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, open_dead_letters
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
 
 _MAX_VALUES = 20
 
@@ -39,7 +41,12 @@ class dead_letters(SparkleCommand):
         if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(/[0-9]+)?", show):
             self.error(f"--show: expected TOPIC/PARTITION/OFFSET, found {show!r}; --list shows the keys")
             return 2
-        async with self.broker_errors(), open_dead_letters(self.handler.settings) as reader:
+        settings = self.handler.settings
+        # Without the internal key the causes remain unreadable; this command creates none.
+        cipher = (
+            Cipher(internal_key(settings.certs)) if (settings.certs / INTERNAL_KEY_FILE).exists() else None
+        )
+        async with self.broker_errors(), open_dead_letters(settings, cipher) as reader:
             selected = Filter(**filters)
             if show:
                 return await self._show(reader, show, as_json)
@@ -54,8 +61,8 @@ class dead_letters(SparkleCommand):
             counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
             async for _, dead_letter in matching(reader, selected):
                 counters["reason"][dead_letter.reason.value] += 1
-                counters["config"][_printable(dead_letter.sender.config_id)] += 1
-                counters["host"][_printable(dead_letter.sender.hostname)] += 1
+                counters["config"][quoted(dead_letter.sender.config_id)] += 1
+                counters["host"][quoted(dead_letter.sender.hostname)] += 1
         total = counters["reason"].total()
         counts = {
             field: dict(sorted(numbers.items(), key=lambda each: (-each[1], each[0])))
@@ -107,6 +114,9 @@ def _fields(dead_letter: DeadLetter) -> dict[str, Any]:
         "received": moment(record.received_at).isoformat(),
         "config": dead_letter.sender.config_id,
         "host": dead_letter.sender.hostname,
+        "plugin": dead_letter.cause and dead_letter.cause.plugin,
+        "metric": dead_letter.cause and dead_letter.cause.metric,
+        "detail": dead_letter.cause and dead_letter.cause.detail,
         "record": value,
     }
 
@@ -122,10 +132,5 @@ def _json(dead_letter: DeadLetter) -> str:
 def _line(dead_letter: DeadLetter) -> str:
     fields = _fields(dead_letter)
     key = dead_letter_key(dead_letter.record, dead_letter.index).decode()
-    sender = f"config={_printable(fields['config'])} host={_printable(fields['host'])}"
-    return f"{key} {fields['received']} {fields['reason']} {sender}"
-
-
-def _printable(value: Any) -> str:
-    # The fields of an invalid record may have any type and length, and contain control characters.
-    return "-" if value is None else ascii(value)[:60] if not str(value).isprintable() else str(value)[:60]
+    names = " ".join(f"{name}={quoted(fields[name])}" for name in ("config", "host", "plugin", "metric"))
+    return f"{key} {fields['received']} {fields['reason']} {names} {quoted(fields['detail'])}"

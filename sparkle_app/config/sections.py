@@ -175,9 +175,12 @@ class AggregatesSettings(Section):
 
 
 class DeadLettersSettings(Section):
-    per_minute: int = Field(default=2500, ge=1)
-    """Maximum number of dead letters per minute; beyond it, the worker exits. It also exits, before it produces any \
-of them, if no private key decrypts nine tenths of a batch, and these are at least a tenth of this number."""
+    per_cause: int = Field(default=10, ge=1)
+    """Maximum number of dead letters per minute and worker with the same reason, host, plugin and metric; further \
+ones are only counted. Records that become readings once a key, a plugin or a table is repaired are not limited."""
+    hold_undecryptable: int = Field(default=250, ge=1)
+    """If no private key decrypts nine tenths of a batch, and these are at least this number of records, the records \
+of their configs are held back until a key decrypts them: they neither become dead letters nor are committed."""
 
 
 class WebSettings(Section):

@@ -7,13 +7,12 @@ other keys. docs/settings.md is generated from both. A violated rule is a Config
 from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
-    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -33,12 +32,12 @@ from sparkle_app.config.sections import (
     Section,
     WebSettings,
 )
-from sparkle_app.model.errors import ConfigurationError
 
 ENV_PREFIX = "SPARKLE_"
 RENAMED = {
     "aggregates.horizon_seconds": "aggregates.window_retention_seconds",
     "aggregates.flush_seconds": "aggregates.batch_wait_seconds",
+    "dead_letters.per_minute": "dead_letters.per_cause",
 }
 """Deprecated keys, which still work, and their new names."""
 _WILDCARD_ADDRESSES = {"0.0.0.0", "::"}
@@ -79,18 +78,6 @@ class Settings(BaseSettings):
     aggregates: AggregatesSettings = AggregatesSettings()
     dead_letters: DeadLettersSettings = DeadLettersSettings()
     web: WebSettings = WebSettings()
-
-    @model_validator(mode="after")
-    def _dead_letters_of_a_batch_are_allowed(self) -> Self:
-        # Otherwise a single batch of invalid records that decrypt would stop the worker after every restart.
-        if self.dead_letters.per_minute < self.ingest.batch_size:
-            raise ConfigurationError(
-                "dead_letters.per_minute",
-                expected=f"at least ingest.batch_size ({self.ingest.batch_size})",
-                found=str(self.dead_letters.per_minute),
-                hint="reduce ingest.batch_size, or increase dead_letters.per_minute",
-            )
-        return self
 
     @classmethod
     def settings_customise_sources(

@@ -1,1 +1,1 @@
-"""Records that can never become stored readings: message, publisher, reader."""
+"""Records that can never become stored readings: message, publisher, copy_limit, reader."""

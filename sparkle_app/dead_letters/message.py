@@ -1,9 +1,9 @@
 """The format of dead letters, and of the replay tokens of replayed records.
 
 The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
-topic, partition and offset; headers contain the reason. A value that is too large for the dead-letter topic is omitted
-(a compressed record can exceed the limit once it is decompressed): the record is then available only in its own topic,
-until that topic's retention deletes it.
+topic, partition and offset; headers contain the reason and, encrypted, the cause. A value that is too large for the
+dead-letter topic is omitted (a compressed record can exceed the limit once it is decompressed): the record is then
+available only in its own topic, until that topic's retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.
@@ -25,6 +25,7 @@ REPLAY_HEADER = "sparkle-replay"
 MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - 65_536
 """Bytes. Leaves room for key and headers."""
 _HEADER = "sparkle-{}"
+_CAUSE_HEADER = "sparkle-cause"
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -32,6 +33,14 @@ class Sender(msgspec.Struct, frozen=True):
 
     config_id: Any = None
     hostname: Any = None
+
+
+class Cause(msgspec.Struct, frozen=True, array_like=True):
+    """What a dead letter contains encrypted: the detail of its error, and what was decrypted of the record."""
+
+    detail: str
+    plugin: str | None = None
+    metric: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -44,6 +53,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """Bytes of the record's value, even if the dead letter does not contain it."""
     index: int | None = None
     """Which reading of the record; None: the whole record."""
+    cause: Cause | None = None
+    """None if it cannot be decrypted, or an earlier release produced the dead letter."""
 
     @property
     def whole(self) -> bool:
@@ -52,6 +63,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 _sender = msgspec.json.Decoder(Sender)
+_cause = msgspec.msgpack.Decoder(Cause)
 _origin = msgspec.msgpack.Decoder(tuple[str, int, int, int])
 
 
@@ -66,8 +78,8 @@ def dead_letter_value(record: Record) -> bytes:
     return record.value if len(record.value) <= MAX_VALUE_BYTES else b""
 
 
-def dead_letter_headers(record: Record, error: InvalidRecordError) -> dict[str, bytes]:
-    """The reason, and the origin of the record."""
+def dead_letter_headers(record: Record, error: InvalidRecordError, cipher: Cipher) -> dict[str, bytes]:
+    """The reason, the origin of the record, and the encrypted cause."""
     fields = {
         "reason": error.reason.value,
         "topic": record.topic,
@@ -78,11 +90,18 @@ def dead_letter_headers(record: Record, error: InvalidRecordError) -> dict[str, 
     }
     if error.index is not None:
         fields["index"] = error.index
-    return {_HEADER.format(name): str(field).encode() for name, field in fields.items()}
+    cause = msgspec.msgpack.encode(Cause(error.detail, error.plugin, error.metric))
+    return {
+        **{_HEADER.format(name): str(field).encode() for name, field in fields.items()},
+        _CAUSE_HEADER: cipher.encrypt(cause, _cause_data(record, error.index)),
+    }
 
 
-def parse_dead_letter(value: bytes, headers: Mapping[str, bytes]) -> DeadLetter:
+def parse_dead_letter(value: bytes, headers: Mapping[str, bytes], cipher: Cipher | None = None) -> DeadLetter:
     """A dead letter from its value and headers; the inverse of :func:`dead_letter_headers`.
+
+    Arguments:
+        cipher: decrypts the cause; None: it is not needed.
 
     Raises:
         ValueError: if it was not produced by the handler.
@@ -95,7 +114,8 @@ def parse_dead_letter(value: bytes, headers: Mapping[str, bytes]) -> DeadLetter:
         record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value)
         index = headers.get(_HEADER.format("index"))
         number = None if index is None else int(index)
-        return DeadLetter(record, Reason(reason), _sender_of(value), int(size), number)
+        cause = _decrypted_cause(record, number, headers.get(_CAUSE_HEADER), cipher)
+        return DeadLetter(record, Reason(reason), sender_of(value), int(size), number, cause)
     except KeyError as error:
         raise ValueError(f"expected the header {error.args[0]}, found none") from error
 
@@ -119,11 +139,33 @@ def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None
         return None
 
 
+def quoted(text: Any) -> str:
+    """A field of a record for the log or a terminal: at most 60 characters, no control characters."""
+    # The fields of an invalid record may have any type and length.
+    return "-" if text is None else ascii(text)[:60] if not str(text).isprintable() else str(text)[:60]
+
+
+def _decrypted_cause(
+    record: Record, index: int | None, sealed: bytes | None, cipher: Cipher | None
+) -> Cause | None:
+    if not sealed or not cipher:
+        return None
+    try:
+        return _cause.decode(cipher.decrypt(sealed, _cause_data(record, index)))
+    except DecryptionError:
+        return None
+
+
+def _cause_data(record: Record, index: int | None) -> bytes:
+    return b"sparkle dead letter " + dead_letter_key(record, index)
+
+
 def _associated_data(value: bytes) -> bytes:
     return b"sparkle replay " + hashlib.sha256(value).digest()
 
 
-def _sender_of(value: bytes) -> Sender:
+def sender_of(value: bytes) -> Sender:
+    """The plaintext fields of a record."""
     try:
         return _sender.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,7 +1,6 @@
 """Reads the dead-letter topic without joining a consumer group."""
 
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,7 +10,7 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import DeadLetter, parse_dead_letter
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, dead_letter_topic
-from sparkle_app.model.time import from_seconds, to_millis
+from sparkle_app.sealed.cipher import Cipher
 
 Position = tuple[int, int]
 """Partition and offset of a message in the dead-letter topic."""
@@ -20,45 +19,33 @@ Position = tuple[int, int]
 class DeadLetterReader:
     """Reads the dead-letter topic up to the end offsets at the time of :func:`open_dead_letters`."""
 
-    def __init__(self, name: str, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        consumer: AIOKafkaConsumer,
+        ends: dict[TopicPartition, int],
+        cipher: Cipher | None = None,
+    ) -> None:
         self.name = name
         self._consumer = consumer
         self._ends = ends
+        self._cipher = cipher
 
     def __len__(self) -> int:
         """Upper bound of the number of messages, including tombstones, replaced and compacted ones."""
         return sum(self._ends.values())
 
-    async def count_since(self, at: int) -> int:
-        """How many dead letters were produced since ``at`` (microseconds since the epoch).
-
-        Several with the same key count once; tombstones do not count.
-        """
-        found = await self._consumer.offsets_for_times(dict.fromkeys(self._ends, to_millis(at)))
-        starts = {tp: first.offset for tp, first in found.items() if first}
-        return len({key async for _, key, dead_letter in self.messages(starts) if dead_letter})
-
-    async def messages(
-        self, starts: Mapping[TopicPartition, int] | None = None
-    ) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
+    async def messages(self) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
         """The position, key and dead letter of each message; None instead of a dead letter for a tombstone.
 
         Messages that the handler did not produce are skipped.
-
-        Arguments:
-            starts: the first offset to read in each partition; partitions that are not in it are not read. All messages
-                if omitted.
         """
         consumer = self._consumer
-        unread = {tp for tp in (self._ends if starts is None else starts) if self._ends[tp]}
+        unread = {tp for tp, end in self._ends.items() if end}
         if not unread:
             return
         consumer.assign(list(unread))
         await consumer.seek_to_beginning(*unread)
-        for tp, offset in (starts or {}).items():
-            # A partition that was empty when the end offsets were fetched may have messages by now.
-            if tp in unread:
-                consumer.seek(tp, offset)
         while unread:
             for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
                 for record in records:
@@ -69,7 +56,7 @@ class DeadLetterReader:
                         yield (tp.partition, record.offset), key, None
                         continue
                     try:
-                        dead_letter = parse_dead_letter(record.value, dict(record.headers))
+                        dead_letter = parse_dead_letter(record.value, dict(record.headers), self._cipher)
                     except ValueError:
                         continue
                     yield (tp.partition, record.offset), key, dead_letter
@@ -90,8 +77,13 @@ class DeadLetterReader:
 
 
 @asynccontextmanager
-async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterReader]:
+async def open_dead_letters(
+    settings: Settings, cipher: Cipher | None = None
+) -> AsyncIterator[DeadLetterReader]:
     """A reader of the dead-letter topic; it reads nothing if the topic does not exist.
+
+    Arguments:
+        cipher: decrypts the causes of the dead letters; None: they are not needed.
 
     Raises:
         KafkaError: if the broker does not answer.
@@ -106,7 +98,8 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetterReade
     try:
         await consumer.start()
         partitions = [TopicPartition(name, number) for number in await _partitions(settings, name)]
-        yield DeadLetterReader(name, consumer, await consumer.end_offsets(partitions) if partitions else {})
+        ends = await consumer.end_offsets(partitions) if partitions else {}
+        yield DeadLetterReader(name, consumer, ends, cipher)
     finally:
         await consumer.stop()
 
@@ -122,9 +115,3 @@ async def _partitions(settings: Settings, topic: str) -> list[int]:
         return sorted(partition["partition"] for partition in described["partitions"])
     finally:
         await admin.close()
-
-
-async def count_recent_dead_letters(settings: Settings) -> int:
-    """How many dead letters all workers produced in the last minute."""
-    async with open_dead_letters(settings) as reader:
-        return await reader.count_since(from_seconds(time.time() - 60)) if len(reader) else 0

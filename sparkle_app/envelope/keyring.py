@@ -2,8 +2,6 @@
 
 import logging
 import re
-import threading
-import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -12,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 
 _KEY_FILE = re.compile(r"rsa_key_(\d+)")
-_RESCAN_SECONDS = 5.0
+_Stamp = tuple[int, int, int]
+"""Identifies the content of a file: inode, time of modification, size."""
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Keyring:
     """The private keys in ``certs/rsa_key_<id>`` (PEM).
 
-    They are loaded once. A key that is added later is loaded when a record needs it.
+    They are loaded once. A key that is added or replaced later is loaded when a record needs it.
 
     Raises:
         ConfigurationError: if there is no key in the folder, or one cannot be read.
@@ -28,9 +27,11 @@ class Keyring:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        self._scanned_at = time.monotonic()
-        self._keys = {config_id: _load(path) for config_id, path in _key_files(folder)}
+        self._keys: dict[int, RSAPrivateKey] = {}
+        self._stamps: dict[int, _Stamp | None] = {}
+        for config_id, path in _key_files(folder):
+            self._stamps[config_id] = _stamp(path)
+            self._keys[config_id] = _load(path)
         if not self._keys:
             raise ConfigurationError(
                 str(folder),
@@ -49,25 +50,38 @@ class Keyring:
             InvalidRecordError: with the reason unknown_config, if there is none.
         """
         key = self._keys.get(config_id)
-        if key is None:
-            self._rescan()
-            key = self._keys.get(config_id)
+        if key is None and self.reload(config_id):
+            key = self._keys[config_id]
         if key is None:
             detail = f"no private key {self._folder.name}/rsa_key_{config_id}"
             raise InvalidRecordError(Reason.UNKNOWN_CONFIG, detail)
         return key
 
-    def _rescan(self) -> None:
-        with self._lock:
-            if time.monotonic() - self._scanned_at < _RESCAN_SECONDS:
-                return
-            self._scanned_at = time.monotonic()
-            for config_id, path in _key_files(self._folder):
-                if config_id not in self._keys:
-                    try:
-                        self._keys[config_id] = _load(path)
-                    except ConfigurationError as error:
-                        logger.error("%s", error)
+    def reload(self, config_id: int) -> bool:
+        """Load a key again if its file has changed since it was last read. A damaged file is logged once.
+
+        Returns:
+            Whether there is another key now.
+        """
+        path = self._folder / f"rsa_key_{config_id}"
+        stamp = _stamp(path)
+        if stamp is None or stamp == self._stamps.get(config_id):
+            return False
+        self._stamps[config_id] = stamp
+        try:
+            self._keys[config_id] = _load(path)
+        except ConfigurationError as error:
+            logger.error("%s", error)
+            return False
+        return True
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _key_files(folder: Path) -> list[tuple[int, Path]]:

@@ -1,1 +1,1 @@
-"""From a plugin topic to stored readings: agent, decryption_pool, sql_writer, forwarder."""
+"""From a plugin topic to stored readings: agent, decryption_pool, key_breaker, sql_writer, forwarder."""

@@ -2,21 +2,24 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from faust.types import StreamT
+import msgspec
+from faust.types import TP, StreamT
 
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
-from sparkle_app.dead_letters.publisher import CircuitBreakerError, DeadLetterPublisher
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
-from sparkle_app.model.time import from_millis
+from sparkle_app.model.time import from_millis, from_seconds, is_plausible
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
@@ -43,6 +46,7 @@ class IngestPipeline:
         writer: SqlWriter,
         forwarder: Forwarder,
         dead_letters: DeadLetterPublisher,
+        breaker: KeyBreaker,
         cipher: Cipher,
         metrics: Metrics,
         batch_size: int,
@@ -52,21 +56,43 @@ class IngestPipeline:
         self._writer = writer
         self._forwarder = forwarder
         self._dead_letters = dead_letters
+        self._breaker = breaker
         self._cipher = cipher
         self._metrics = metrics
         self._batch_size = batch_size
         self._batch_wait = batch_wait
+        # Partitions with records that are held back, each with its generation: after a rebalance they are read again.
+        self._held: set[tuple[TP, int | None]] = set()
 
     async def run(self, stream: StreamT[Any]) -> None:
         """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch."""
         previous: asyncio.Task[None] | None = None
         async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
             records = self._records(events)
-            decrypting = asyncio.create_task(self._pool.decrypt(records))
+            decrypting = asyncio.create_task(self._decrypt(records))
             # At most two batches are in progress: acknowledgements stay in order, and memory stays bounded.
             if previous:
                 await previous
             previous = asyncio.create_task(self._finish(stream, events, decrypting))
+
+    async def _decrypt(self, records: Sequence[Record]) -> list[Outcome]:
+        with self._metrics.stage(Stage.OPEN):
+            return await self._pool.decrypt(records)
+
+    def _without_held(self, events: Events, outcomes: list[Outcome]) -> list[Outcome]:
+        """The outcomes to process now. The partitions of the others are not acknowledged any further."""
+        held = self._breaker.to_hold(outcomes)
+        if not held:
+            return outcomes
+        partitions = {outcome.record.partition for outcome in held}
+        self._held |= {
+            (event.message.tp, event.message.generation_id)
+            for event in events
+            if event.message.partition in partitions
+        }
+        self._metrics.held_back.labels(held[0].record.topic).inc(len(held))
+        identities = {id(outcome) for outcome in held}
+        return [outcome for outcome in outcomes if id(outcome) not in identities]
 
     async def _finish(
         self, stream: StreamT[Any], events: Events, decrypting: "asyncio.Task[list[Outcome]]"
@@ -74,17 +100,16 @@ class IngestPipeline:
         number = sum(len(records_of(event)) for event in events)
         topic = events[0].message.topic
         try:
-            with self._metrics.stage(Stage.OPEN):
-                outcomes = await decrypting
+            outcomes = self._without_held(events, await decrypting)
             for group in bounded_groups(outcomes, self._batch_size):
                 await self._make_durable(group)
             for event in events:
-                await stream.ack(event)
+                # Committing a later offset would skip what is held back.
+                if (event.message.tp, event.message.generation_id) not in self._held:
+                    await stream.ack(event)
             self._metrics.records.labels(topic).inc(number)
         except asyncio.CancelledError:
             raise
-        except CircuitBreakerError as error:
-            exit_process(str(error))
         except BrokenPoolError:
             exit_process(
                 "exiting: a process of the decryption pool was killed (out of memory?);"
@@ -103,12 +128,8 @@ class IngestPipeline:
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
-            # A replayed record already was a dead letter, so it does not count against the limit.
-            new = [outcome for outcome in outcomes if not outcome.record.replayed]
-            self._dead_letters.check_circuit_breaker(
-                [each for outcome in new for each in outcome.rejections], len(new)
-            )
-            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(rejections))
+            produced = self._dead_letters.within_limit(rejections)
+            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(produced))
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
@@ -128,6 +149,8 @@ class IngestPipeline:
             if not record:
                 at = from_millis(fetched.timestamp)
                 record = Record(fetched.topic, fetched.partition, fetched.offset, at, value)
+            if not is_plausible(record.received_at):
+                record = msgspec.structs.replace(record, received_at=from_seconds(time.time()))
             records.append(record)
         return records
 

@@ -113,7 +113,7 @@ def _validated(reading: Reading, plugins: PluginsByName) -> Reading:
     plugin = plugins.get(reading.plugin)
     if plugin is None:
         detail = "no installed plugin has the NAME in the payload"
-        raise InvalidRecordError(Reason.UNKNOWN_PLUGIN, detail, reading.index)
+        raise _invalid(Reason.UNKNOWN_PLUGIN, detail, reading)
     try:
         valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
         # Called here so that an exception rejects this reading only, not a batch that is already stored.
@@ -122,14 +122,18 @@ def _validated(reading: Reading, plugins: PluginsByName) -> Reading:
             raise InvalidValue("expected a finite numeric value")
         return _require_picklable(valid)
     except InvalidValue as error:
-        raise InvalidRecordError(Reason.INVALID_VALUE, str(error), reading.index) from error
+        raise _invalid(Reason.INVALID_VALUE, str(error), reading) from error
     except MemoryError:
         # Not caused by the reading.
         raise
     except Exception as error:
         # A defect of a plugin affects its own readings only. The exception's text is omitted: it may quote the value.
         detail = f"validate or numeric_value of {reading.plugin} raised {type(error).__name__}"
-        raise InvalidRecordError(Reason.INVALID_VALUE, detail, reading.index) from error
+        raise _invalid(Reason.INVALID_VALUE, detail, reading) from error
+
+
+def _invalid(reason: Reason, detail: str, reading: Reading) -> InvalidRecordError:
+    return InvalidRecordError(reason, detail, reading.index, reading.plugin, reading.key)
 
 
 def _require_picklable(reading: Reading) -> Reading:

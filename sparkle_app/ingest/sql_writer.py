@@ -67,7 +67,9 @@ class SqlWriter:
             if len(rows) == 1:
                 ((outcome, reading),) = rows
                 detail = f"{type(error).__name__} from the table of {reading.plugin}"
-                rejected = InvalidRecordError(Reason.REFUSED_BY_DATABASE, detail, reading.index)
+                rejected = InvalidRecordError(
+                    Reason.REFUSED_BY_DATABASE, detail, reading.index, reading.plugin, reading.key
+                )
                 refused.append(Refusal(outcome, reading, rejected))
                 return
         half = len(rows) // 2

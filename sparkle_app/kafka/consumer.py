@@ -37,6 +37,10 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = recorded
 
+    async def leave_group(self) -> None:
+        """Leave the consumer group. The client joins it again by itself."""
+        await self._ensure_consumer()._coordinator._maybe_leave_group()
+
 
 class BatchingConsumer(driver.Consumer):
     """Delivers record batches, and starts a partition without a committed offset at its first record."""
@@ -55,6 +59,10 @@ class BatchingConsumer(driver.Consumer):
     def in_session(self) -> bool:
         """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
         return time.monotonic() - self.last_heartbeat < SESSION_SECONDS
+
+    async def rejoin(self) -> None:
+        """Leave the consumer group and join it again as a new member, so that the generation changes."""
+        await self._thread.call_thread(self._thread.leave_group)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called when partitions have been assigned."""

@@ -1,9 +1,10 @@
-"""A worker's membership in the consumer group: generation, assigned partitions, last heartbeat."""
+"""A worker's membership in the consumer group, and the recovery of its tables."""
 
 from collections.abc import Mapping
 from typing import cast
 
-from faust.types import AppT
+from faust.tables.manager import TableManager
+from faust.types import TP, AppT
 
 from sparkle_app.kafka.consumer import SESSION_SECONDS, BatchingConsumer
 
@@ -56,12 +57,46 @@ class Membership:
         # The coordinator answers joining workers only when all members have joined.
         return SESSION_SECONDS + (self._app.conf.broker_rebalance_timeout if self.joining else 0)
 
+    async def rejoin(self) -> None:
+        """Leave the consumer group and join it again: consumption continues at the committed offsets."""
+        await self._consumer.rejoin()
+
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
         """The URL of the worker that owns each partition of a table, as of the last rebalance."""
         workers = self._app.assignor.tables_metadata()
         return {
             partition: url for url, topics in workers.items() for partition in topics.get(changelog_topic, ())
         }
+
+    @property
+    def _consumer(self) -> BatchingConsumer:
+        return cast(BatchingConsumer, self._app.consumer)
+
+
+class TableRecovery:
+    """The recovery of Faust's tables from their changelog topics."""
+
+    def __init__(self, app: AppT) -> None:
+        self._app = app
+
+    def remaining(self) -> Mapping[TP, int]:
+        """The last offset that was read of each changelog partition that is not read to its end; -1: none.
+
+        Empty unless tables are being recovered, the consumer fetches, and all that it has fetched has been processed.
+        """
+        tables = cast(TableManager, self._app.tables)
+        recovery = tables.recovery
+        if not (recovery.in_recovery and self._consumer.flow_active and tables.changelog_queue.empty()):
+            return {}
+        return {tp: stats.offset for tp, stats in recovery.active_stats().items()}
+
+    async def position(self, tp: TP) -> int | None:
+        """The offset that the consumer will fetch next."""
+        return await self._consumer.position(tp)
+
+    async def seek(self, offsets: Mapping[TP, int]) -> None:
+        """Continue at these offsets."""
+        await self._consumer.seek_wait(offsets)
 
     @property
     def _consumer(self) -> BatchingConsumer:

@@ -19,7 +19,7 @@ class Reason(StrEnum):
     BAD_HOSTNAME = "bad_hostname"
     """The hostname is empty, too long, or contains NUL or a lone surrogate."""
     BAD_DATETIME = "bad_datetime"
-    """The datetime is not ISO 8601, has a UTC offset, or is outside the years 2000 to 2100."""
+    """The datetime is not ISO 8601, or has a UTC offset."""
     BAD_BASE64 = "bad_base64"
     """The payload is not base64."""
     UNKNOWN_CONFIG = "unknown_config"
@@ -43,14 +43,25 @@ class InvalidRecordError(Exception):
         reason: for headers, logs and metrics.
         detail: one line for the log, without any decrypted value.
         index: index of the reading in the record; None: the record as a whole.
+        plugin: NAME of the plugin; None if the record was not decrypted.
+        metric: key of the reading; None if the record was not decrypted.
     """
 
-    def __init__(self, reason: Reason, detail: str, index: int | None = None) -> None:
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str,
+        index: int | None = None,
+        plugin: str | None = None,
+        metric: str | None = None,
+    ) -> None:
         # Exceptions are pickled with their arguments; this one is returned by processes of the decryption pool.
-        super().__init__(reason, detail, index)
+        super().__init__(reason, detail, index, plugin, metric)
         self.reason = reason
         self.detail = detail
         self.index = index
+        self.plugin = plugin
+        self.metric = metric
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"

@@ -41,6 +41,11 @@ def span(seconds: int) -> int:
     return seconds * 1_000_000
 
 
+def is_plausible(at: int) -> bool:
+    """Whether a time is within the years 2000 to 2099: Kafka's timestamp may be missing (-1), or any host's clock."""
+    return EARLIEST <= at < LATEST
+
+
 def rfc3339(at: int) -> str:
     """Microseconds since the epoch as text in UTC, RFC 3339."""
     return moment(at).isoformat().replace("+00:00", "Z")

@@ -44,6 +44,18 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.dead_letters_suppressed = Counter(
+            "sparkle_dead_letters_suppressed",
+            "Invalid readings without a dead letter, because dead_letters.per_cause was exceeded",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.held_back = Counter(
+            "sparkle_records_held_back",
+            "Records that no private key decrypts, and that are read again once one does",
+            ["topic"],
+            registry=self.registry,
+        )
         self.recomputed = Counter(
             "sparkle_buckets_recomputed",
             "Buckets recomputed from stored readings",
@@ -74,6 +86,7 @@ class Metrics:
         since_stored.set_function(lambda: clock() - self._stored_at)
         for reason in Reason:
             self.dead_letters.labels(reason)
+            self.dead_letters_suppressed.labels(reason)
         for stage in Stage:
             self.retries.labels(stage)
             self.stage_seconds.labels(stage)

@@ -31,12 +31,13 @@ class Health(msgspec.Struct):
 
 
 class HealthChecker:
-    """Checks the worker's broker, tables, database and pipelines."""
+    """Checks the worker's broker, tables, database, pipelines and private keys."""
 
     def __init__(self, parts: WebParts) -> None:
         self._group = parts.group
         self._engine = parts.engine
         self._stages = parts.stages
+        self._breaker = parts.breaker
         self._database = "not checked yet"
         self._checked_at = -_CACHE_SECONDS
         self._running: asyncio.Future[str] | None = None
@@ -52,6 +53,7 @@ class HealthChecker:
             "tables": "ok" if group.complete else "rebalance or recovery in progress",
             "database": await self._check_database(),
             "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",
+            "private keys": self._breaker.state or "ok",
         }
         return Health(all(state == "ok" for state in checks.values()), checks)
 

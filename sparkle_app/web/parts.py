@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
+from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.stages import Stages
 
@@ -54,6 +55,8 @@ class WebParts:
     """This worker's place in the consumer group."""
     stages: Stages
     """The stages of this worker's pipelines that are in progress."""
+    breaker: KeyBreaker
+    """Says whether records are held back for want of a private key."""
     http: aiohttp.ClientSession
     """For requests to other workers."""
     engine: Engine

@@ -1,1 +1,1 @@
-"""A worker: application (the composition root), faust_options, parts, startup, broker_watchdog, shutdown."""
+"""A worker: application (the composition root), faust_options, parts, startup, three watchdogs, shutdown."""

@@ -15,13 +15,15 @@ from sparkle_app.aggregate.agent import AggregatePipeline
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
+from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.consumer import BatchingTransport
-from sparkle_app.kafka.membership import Membership
+from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
 from sparkle_app.model.errors import ConfigurationError
@@ -33,7 +35,9 @@ from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.faust_options import faust_options
+from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
+from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
 
 logger = logging.getLogger(__name__)
@@ -54,6 +58,7 @@ class SparkleApp(faust.App):
         self.plugins = plugins
         self.metrics = Metrics()
         self.group = Membership(self)
+        self.breaker = KeyBreaker(settings.dead_letters.hold_undecryptable)
         self._parts: Parts | None = None
         self._dead_letters: DeadLetterPublisher | None = None
         setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
@@ -67,7 +72,7 @@ class SparkleApp(faust.App):
 
     @property
     def dead_letters(self) -> DeadLetterPublisher:
-        """The dead-letter publisher: one for all topics, since the circuit breaker limits the worker as a whole."""
+        """The dead-letter publisher, one for all topics."""
         assert self._dead_letters, "the worker has not been started"
         return self._dead_letters
 
@@ -115,14 +120,14 @@ class SparkleApp(faust.App):
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
-            recent = await startup.connect(settings, self.plugins, self._parts.engine)
+            await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
         self._dead_letters = DeadLetterPublisher(
             self.publisher(topology.dead_letter_topic(settings.app_id)),
-            settings.dead_letters.per_minute,
+            CopyLimit(settings.dead_letters.per_cause),
             self.metrics,
-            recent=recent,
+            self._parts.cipher,
         )
         # Faust starts the web server after the recovery of tables.
         web_parts = WebParts(
@@ -131,6 +136,7 @@ class SparkleApp(faust.App):
             tables=self.buckets,
             group=self.group,
             stages=self.metrics.stages,
+            breaker=self.breaker,
             http=self.http_client,
             engine=self._parts.engine,
             readers=self._parts.readers,
@@ -140,6 +146,8 @@ class SparkleApp(faust.App):
     async def on_started(self) -> None:
         """Start the watchdog, which runs during recovery as well."""
         self.add_future(watch(self.group, self.settings.broker.url))
+        self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
+        self.add_future(watch_recovery(TableRecovery(self)))
         await super().on_started()
 
     async def on_stop(self) -> None:
@@ -176,6 +184,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             SqlWriter(parts.engine, plugins, parts.writers),
             Forwarder(samples, plugins, parts.cipher, settings.broker.partitions),
             app.dead_letters,
+            app.breaker,
             parts.cipher,
             app.metrics,
             settings.ingest.batch_size,

@@ -7,14 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from aiokafka.errors import KafkaError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url, masked
-from sparkle_app.dead_letters.reader import count_recent_dead_letters
 from sparkle_app.kafka.admin import create_topics
-from sparkle_app.kafka.connection import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
@@ -56,11 +53,8 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     return parts
 
 
-async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> int:
+async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> None:
     """Wait for the database and the broker, and create missing tables and topics.
-
-    Returns:
-        The number of dead letters that all workers produced in the last minute.
 
     Raises:
         ConfigurationError: if one of them does not answer in time, or does not match the configuration.
@@ -72,11 +66,13 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
         settings.database.wait_seconds,
         lambda: _create_tables(engine),
     )
-    return await wait_for(
+    await wait_for(
         f"the broker at {settings.broker.url}",
         "broker.url",
         settings.broker.wait_seconds,
-        lambda: _create_topics(settings, plugins),
+        lambda: create_topics(
+            settings.broker, plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
+        ),
     )
 
 
@@ -145,13 +141,3 @@ async def _create_tables(engine: Engine) -> None:
         await asyncio.to_thread(create_tables, engine)
     except (SQLAlchemyError, OSError) as error:
         raise transient_error(error) from error
-
-
-async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> int:
-    """Returns the number of dead letters that all workers produced in the last minute."""
-    specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-    await create_topics(settings.broker, specs)
-    try:
-        return await count_recent_dead_letters(settings)
-    except (KafkaError, OSError) as error:
-        raise TransientError(await explain_failure(settings.broker, error)) from error

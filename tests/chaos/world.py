@@ -56,7 +56,7 @@ class World:
         )
         self.database_url = self.postgres.create_database("readings")
         self.environment = self.workspace.environment(
-            self.broker.bootstrap, self.database_url, dead_letters__per_minute=1_000_000
+            self.broker.bootstrap, self.database_url, dead_letters__per_cause=1_000_000
         )
         self.sender = Sender(
             self.broker.bootstrap, self.workspace.topic, Collector(self.workspace.certs), self.rng

@@ -1,22 +1,15 @@
 """Dead letters: listing, replay, and the circuit breaker."""
 
-import asyncio
 import json
+import re
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+import requests
 
-from sparkle_app.config.sections import BrokerSettings
-from sparkle_app.config.settings import Settings
-from sparkle_app.dead_letters.message import dead_letter_headers, dead_letter_key
-from sparkle_app.dead_letters.reader import count_recent_dead_letters
-from sparkle_app.kafka.topology import dead_letter_topic
-from sparkle_app.model.errors import InvalidRecordError, Reason
-from sparkle_app.model.record import Record as HandledRecord
 from tests.integration.conftest import StartWorker
 from tests.integration.test_commits import committed
 from tests.support.broker import Broker
@@ -150,7 +143,7 @@ def test_a_closed_pipe_is_not_reported_as_a_broker_error(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     Collector(workspace.certs)
-    start_worker(dead_letters__per_minute=10_000)
+    start_worker(dead_letters__per_cause=10_000)
     # More output than a pipe buffers.
     produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
     eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 2000)
@@ -176,87 +169,76 @@ def test_a_forged_replay_token_is_ignored(
 
 
 @ONLY_SQLITE
-def test_with_a_wrong_private_key_a_backlog_does_not_become_dead_letters(
+def test_records_that_no_key_decrypts_are_held_back_until_the_key_is_corrected(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     wrong = Collector(tmp_path / "elsewhere")
     right = Collector(workspace.certs)
     assert right.config_id == wrong.config_id
-    # A few undecryptable records become dead letters, and a valid record after them becomes a row.
-    worker = start_worker()
+    other = Collector(workspace.certs, config_id=2)
+    worker = start_worker(dead_letters__hold_undecryptable=100)
+    # A few become dead letters.
     some = [wrong.record("host-new", "Temperature", "k", 20.0) for _ in range(20)]
     produce(broker.bootstrap, workspace.topic, some)
     eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 20)
-    produce(broker.bootstrap, workspace.topic, [right.record("host-1", "Temperature", "k", 20.0)])
-    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
-    # Otherwise the last record would be redelivered to a worker with another key.
-    offsets = eventually(lambda: committed(broker, workspace), lambda found: sum(found.values()) == 21)
-    assert sum(offsets.values()) == 21
-    assert worker.terminate() == 0
     records = [wrong.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(2000)]
     produce(broker.bootstrap, workspace.topic, records)
-    # As a supervisor would, restart the worker every time it exits.
-    for _ in range(4):
-        worker = start_worker(ready=False)
-        assert worker.process.wait(60) == 1
-        said = worker.process.tail()
-        assert "certs: expected private keys that decrypt the records, found none for" in said
-        assert "undecryptable: does not decrypt with rsa_key_1" in said
-        assert "Traceback" not in said
-        assert handled(broker, workspace) == 20
-    # With the right key, all records become rows.
-    shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
-    start_worker()
-    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2001)
-    assert (
-        run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all").returncode == 0
+    _, health = eventually(lambda: worker.get("/health/ready"), lambda found: found[0] == 503)
+    assert "no private key decrypts the records of config 1" in health["checks"]["private keys"]
+    # Records of another config are stored.
+    produce(
+        broker.bootstrap,
+        workspace.topic,
+        [other.record(f"host-{n}", "Temperature", "k", 2.0) for n in range(50)],
     )
-    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2021)
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 50)
+    assert worker.process.running
+    assert handled(broker, workspace) == 20
+    # So it is after a restart: nothing was committed.
+    assert worker.terminate() == 0
+    worker = start_worker(ready=False, dead_letters__hold_undecryptable=100)
+    eventually(lambda: "expected private keys that decrypt the records" in worker.process.tail(), bool)
+    assert handled(broker, workspace) == 20
+    # Without another restart, the right key turns all of them into rows.
+    shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2050)
+    eventually(lambda: worker.get("/health/ready")[0], lambda status: status == 200)
+    offsets = eventually(lambda: committed(broker, workspace), lambda found: sum(found.values()) == 2070)
+    assert sum(offsets.values()) == 2070
+    assert handled(broker, workspace) == 20
+    environment = workspace.environment(broker.bootstrap, database_url)
+    assert run_command(environment, "replay", "--all").returncode == 0
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2070)
     eventually(lambda: dead_letters(broker, workspace), lambda found: not found)
 
 
 @ONLY_SQLITE
-def test_dead_letters_per_minute_are_limited_across_restarts(
-    broker: Broker, workspace: Workspace, start_worker: StartWorker
+def test_a_sensor_that_reports_nonsense_does_not_stop_the_others(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
-    Collector(workspace.certs)
-    limit = 300
-    settings = {"dead_letters__per_minute": limit, "ingest__batch_size": 100}
-    worker = start_worker(**settings)
-    produce(broker.bootstrap, workspace.topic, [b"junk"] * 2000)
-    for _ in range(3):
-        assert worker.process.wait(60) == 1
-        assert f"expected at most {limit} dead letters per minute" in worker.process.tail()
-        sent = handled(broker, workspace)
-        worker = start_worker(ready=False, **settings)
-    # Dead letters that the previous worker produced in the last minute count towards the limit.
-    assert 0 < sent <= limit
-    worker.kill()
-
-
-def test_recent_dead_letters_with_the_same_key_count_once_and_tombstones_do_not_count(
-    broker: Broker, workspace: Workspace
-) -> None:
-    settings = Settings(app_id=workspace.app_id, broker=BrokerSettings(url=broker.bootstrap))
-    topic = dead_letter_topic(workspace.app_id)
-    assert asyncio.run(count_recent_dead_letters(settings)) == 0
-    create_topic(broker.bootstrap, topic, 4, cleanup_policy="compact")
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
-    now = int(time.time() * 1000)
-
-    def send(number: int, at: int, value: bytes | None = b"junk") -> None:
-        record = HandledRecord("telemetry", 0, number, 0, b"junk")
-        headers = dead_letter_headers(record, InvalidRecordError(Reason.NOT_JSON, "expected an object"))
-        producer.produce(topic, value, dead_letter_key(record), headers=list(headers.items()), timestamp=at)
-
-    for number in range(10):
-        send(number, now - 120_000)
-    assert producer.flush(20) == 0
-    assert asyncio.run(count_recent_dead_letters(settings)) == 0
-    for number in range(10):
-        send(number, now, None)
-    for number in (20, 21, 22, 20, 21):
-        send(number, now)
-    assert producer.flush(20) == 0
-    assert asyncio.run(count_recent_dead_letters(settings)) == 3
+    collector = Collector(workspace.certs)
+    records = [
+        collector.record(f"host-{n % 4}", "Temperature", "disk", -273.15) if n % 5 else
+        collector.record(f"host-{n % 4}", "Temperature", "core", 20.0 + n % 7)
+        for n in range(10_000)
+    ]  # fmt: skip
+    produce(broker.bootstrap, workspace.topic, records)
+    worker = start_worker()
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 2000)
+    offsets = eventually(lambda: committed(broker, workspace), lambda found: sum(found.values()) == 10_000)
+    assert sum(offsets.values()) == 10_000
+    metrics = requests.get(f"{worker.url}/metrics", timeout=10).text
+    produced, suppressed = (
+        float(re.search(rf'^{name}_total{{reason="invalid_value"}} (.*)$', metrics, re.M)[1])  # type: ignore[index]
+        for name in ("sparkle_dead_letters", "sparkle_dead_letters_suppressed")
+    )
+    # Ten of each host in a minute, and it takes less than two.
+    assert 40 <= produced <= 80
+    assert produced + suppressed == 8000
+    assert handled(broker, workspace) == produced
+    assert worker.ready()
+    listed = run_command(
+        workspace.environment(broker.bootstrap, database_url), "dead-letters", "--list"
+    ).stdout
+    assert "config=1 host=host-1 plugin=Temperature metric=disk expected -100 to 250 °C" in listed

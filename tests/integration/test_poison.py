@@ -30,7 +30,7 @@ def test_each_record_becomes_one_row_or_one_dead_letter(
     poison = Poison(Collector(workspace.certs), random.Random(number))
     # One worker uses multi-buffer RSA if the machine supports it; the other decrypts one reading at a time.
     workers = [
-        start_worker(dead_letters__per_minute=10_000_000, ingest__multibuffer=several)
+        start_worker(dead_letters__per_cause=10_000_000, ingest__multibuffer=several)
         for several in (True, False)
     ]
     records = [poison.record() for _ in range(number)]

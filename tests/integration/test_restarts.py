@@ -1,6 +1,7 @@
 """Workers are killed while they process a backlog: each record becomes one row and is counted once."""
 
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -96,3 +97,25 @@ def test_a_table_is_restored_from_sql_when_its_changelog_topic_is_lost(
     produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
     assert eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total()) == sent
     assert eventually(lambda: answered(worker), lambda found: found.total() >= sent.total()) == sent
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_changelog_records_that_were_fetched_and_discarded_are_read_again(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    sent: Sent = Counter()
+    worker = start_worker()
+    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+    eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total())
+    assert worker.terminate() == 0
+    environment = workspace.environment(broker.bootstrap, database_url)
+    command = [sys.executable, "-m", "tests.support.discarding_worker", "-A", "sparkle_app", "worker"]
+    worker = Worker(environment, workspace.folder / "worker-discarding.log", command=command)
+    worker.start()
+    try:
+        worker.wait_ready()
+        assert "were fetched and discarded: reading them again" in worker.process.log.read_text()
+        assert answered(worker) == sent
+    finally:
+        worker.kill()

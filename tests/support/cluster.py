@@ -97,6 +97,7 @@ class InProcessWorker:
             tables=self.app.buckets,
             group=self.group,
             stages=self.app.metrics.stages,
+            breaker=self.app.breaker,
             http=self.http,
             engine=self.engine,
             readers=self.readers,

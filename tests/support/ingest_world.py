@@ -10,10 +10,12 @@ import pytest
 from aiokafka import TopicPartition
 from sqlalchemy import Connection, Engine, text
 
+from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.topology import dead_letter_topic
 from sparkle_app.model.errors import InvalidRecordError, Reason
@@ -51,9 +53,13 @@ class Refusing(Plain):
 
 
 class PlainPool:
-    """Replaces the decryption pool. A valid record is a JSON array of values, in which null is an invalid value."""
+    """Replaces the decryption pool. A record is a JSON array of values, or an object with ``config_id`` and ``values``.
+
+    null is an invalid value.
+    """
 
     def __init__(self) -> None:
+        self.keys: set[int] = set()
         self.asked: list[list[Record]] = []
         self.raises: list[Exception] = []
 
@@ -70,10 +76,11 @@ class PlainPool:
             values = json.loads(record.value)
         except ValueError:
             return Outcome(record, [], [InvalidRecordError(Reason.NOT_JSON, "expected an array")])
-        if values == "undecryptable":
-            return Outcome(
-                record, [], [InvalidRecordError(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_1")]
-            )
+        if isinstance(values, dict):
+            if values["config_id"] not in self.keys:
+                error = InvalidRecordError(Reason.UNDECRYPTABLE, "does not decrypt with rsa_key_9")
+                return Outcome(record, [], [error])
+            values = values["values"]
         several = len(values) > 1
         readings, errors = [], []
         for number, value in enumerate(values):
@@ -122,13 +129,15 @@ class IngestWorld:
         self.writer = SqlWriter(self.engine, plugins, InlineExecutor())
         self.forwarder = Forwarder({NAME: self.app.publisher(SAMPLES)}, plugins, CIPHER, PARTITIONS)
         self.dead_letters = DeadLetterPublisher(
-            self.app.publisher(LETTERS), PER_MINUTE, self.metrics, self.clock
+            self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
         )
+        self.breaker = KeyBreaker(BATCH)
         self.pipeline = IngestPipeline(
             self.pool,  # type: ignore[arg-type]
             self.writer,
             self.forwarder,
             self.dead_letters,
+            self.breaker,
             CIPHER,
             self.metrics,
             BATCH,

@@ -5,6 +5,7 @@ import pytest
 
 from sparkle_app.dead_letters.message import (
     MAX_VALUE_BYTES,
+    Cause,
     Sender,
     dead_letter_headers,
     dead_letter_key,
@@ -24,7 +25,7 @@ CIPHER = Cipher(b"k" * 32)
 
 
 def test_a_dead_letter_contains_the_record_as_received() -> None:
-    dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, ERROR))
+    dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, ERROR, CIPHER))
     assert dead_letter.record == RECORD
     assert dead_letter.reason is Reason.BAD_BASE64
     assert dead_letter.sender == Sender(7, "host-1")
@@ -34,20 +35,20 @@ def test_a_dead_letter_contains_the_record_as_received() -> None:
 
 def test_a_dead_letter_can_be_for_one_reading_of_a_record() -> None:
     error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", 3)
-    dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, error))
+    dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, error, CIPHER))
     assert (dead_letter.record, dead_letter.index) == (RECORD, 3)
     assert dead_letter_key(RECORD, dead_letter.index) == b"telemetry/3/1205/3"
 
 
 @pytest.mark.parametrize("value", [b"junk", b"[1]", b"\xff", b"", b"[" * 100_000])
 def test_fields_of_an_unreadable_record_are_none(value: bytes) -> None:
-    dead_letter = parse_dead_letter(value, dead_letter_headers(Record("t", 0, 0, 0, value), ERROR))
+    dead_letter = parse_dead_letter(value, dead_letter_headers(Record("t", 0, 0, 0, value), ERROR, CIPHER))
     assert dead_letter.sender == Sender(None, None)
 
 
 def test_the_value_of_a_too_large_record_is_omitted_and_its_size_kept() -> None:
     large = Record("t", 0, 0, 0, b"x" * (MAX_VALUE_BYTES + 1))
-    dead_letter = parse_dead_letter(dead_letter_value(large), dead_letter_headers(large, ERROR))
+    dead_letter = parse_dead_letter(dead_letter_value(large), dead_letter_headers(large, ERROR, CIPHER))
     assert (dead_letter.record.value, dead_letter.size, dead_letter.whole) == (
         b"",
         MAX_VALUE_BYTES + 1,
@@ -55,9 +56,28 @@ def test_the_value_of_a_too_large_record_is_omitted_and_its_size_kept() -> None:
     )
 
 
+def test_the_cause_is_readable_with_the_internal_key_and_for_its_record_only() -> None:
+    error = InvalidRecordError(
+        Reason.INVALID_VALUE, "expected a number, found a text", 3, "Temperature", "core/0"
+    )
+    headers = dead_letter_headers(RECORD, error, CIPHER)
+    # Whoever can read the topic must not learn what was encrypted.
+    assert b"core/0" not in b"".join(headers.values())
+    assert b"Temperature" not in b"".join(headers.values())
+    cause = parse_dead_letter(VALUE, headers, CIPHER).cause
+    assert cause == Cause("expected a number, found a text", "Temperature", "core/0")
+    assert parse_dead_letter(VALUE, headers).cause is None
+    assert parse_dead_letter(VALUE, headers, Cipher(b"x" * 32)).cause is None
+    other = headers | {"sparkle-offset": b"1206"}
+    assert parse_dead_letter(VALUE, other, CIPHER).cause is None
+    # Produced by an earlier release.
+    del headers["sparkle-cause"]
+    assert parse_dead_letter(VALUE, headers, CIPHER).cause is None
+
+
 @pytest.mark.parametrize("without", ["sparkle-reason", "sparkle-offset"])
 def test_a_message_without_a_required_header_is_not_a_dead_letter(without: str) -> None:
-    headers = dead_letter_headers(RECORD, ERROR)
+    headers = dead_letter_headers(RECORD, ERROR, CIPHER)
     del headers[without]
     with pytest.raises(ValueError, match=f"expected the header {without}, found none"):
         parse_dead_letter(b"", headers)

@@ -1,89 +1,134 @@
-"""The circuit breaker of the dead-letter publisher."""
+"""How many dead letters the publisher produces for one cause, and what it logs."""
 
+import logging
 from collections.abc import Iterable
 
 import pytest
 
-from sparkle_app.dead_letters.publisher import CircuitBreakerError, DeadLetterPublisher
+from sparkle_app.dead_letters import copy_limit
+from sparkle_app.dead_letters.copy_limit import CopyLimit
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
-
-RECORD = Record("telemetry", 3, 9, 0, b"")
-REJECTION = Rejection(RECORD, InvalidRecordError(Reason.NOT_JSON, "expected an object"))
-UNDECRYPTABLE = Rejection(RECORD, InvalidRecordError(Reason.UNDECRYPTABLE, "not encrypted for rsa_key_7"))
-UNKNOWN = Rejection(RECORD, InvalidRecordError(Reason.UNKNOWN_CONFIG, "no key rsa_key_8"))
+from sparkle_app.sealed.cipher import Cipher
 
 
-class Unused(TopicPublisher):
-    """Only the circuit breaker is tested: nothing is published."""
+class Published(TopicPublisher):
+    """Keeps what would be produced."""
 
     def __init__(self) -> None:
-        pass
+        self.messages: list[Message] = []
 
     async def publish(self, messages: Iterable[Message]) -> None:
-        raise AssertionError("published")
+        self.messages.extend(messages)
 
 
-def test_the_worker_exits_when_the_limit_per_minute_is_exceeded() -> None:
-    now = 1000.0
-    publisher = DeadLetterPublisher(Unused(), 10, Metrics(), lambda: now)
-    publisher.check_circuit_breaker([REJECTION] * 10, 10)
-    now += 59
-    with pytest.raises(CircuitBreakerError) as caught:
-        publisher.check_circuit_breaker([REJECTION], 1)
-    message = str(caught.value)
-    assert "dead_letters.per_minute: expected at most 10 dead letters per minute, found 11" in message
-    assert (
-        "the last one from topic telemetry, partition 3, offset 9 (not_json: expected an object)" in message
-    )
+def rejection(
+    offset: int,
+    reason: Reason = Reason.INVALID_VALUE,
+    host: str = "a",
+    metric: str | None = "disk",
+    replayed: bool = False,
+) -> Rejection:
+    value = b'{"config_id": 7, "hostname": "%s"}' % host.encode()
+    record = Record("telemetry", 3, offset, 0, value, replayed=replayed)
+    return Rejection(record, InvalidRecordError(reason, "expected -100 to 250", None, "Temperature", metric))
 
 
-def test_a_rate_within_the_limit_is_allowed_indefinitely() -> None:
-    now = 0.0
-    publisher = DeadLetterPublisher(Unused(), 10, Metrics(), lambda: now)
-    for _ in range(5):
-        publisher.check_circuit_breaker([REJECTION] * 10, 10)
-        now += 60
-    assert now == 300
+class World:
+    """A publisher with a limit of ten dead letters per cause."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.metrics = Metrics()
+        self.topic = Published()
+        limit = CopyLimit(10, lambda: self.now)
+        self.publisher = DeadLetterPublisher(self.topic, limit, self.metrics, Cipher(b"k" * 32))
+
+    def produced(self, *rejections: Rejection) -> list[int]:
+        return [record.offset for record, _ in self.publisher.within_limit(rejections)]
+
+    def suppressed(self, reason: Reason) -> float | None:
+        return self.metrics.registry.get_sample_value(
+            "sparkle_dead_letters_suppressed_total", {"reason": reason}
+        )
 
 
-def started_at(now: float) -> DeadLetterPublisher:
-    return DeadLetterPublisher(Unused(), 1000, Metrics(), lambda: now)
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
-def test_restarts_do_not_drain_a_topic_that_no_private_key_decrypts() -> None:
-    for start in range(20):
-        # The dead letters of the previous worker are more than a minute old.
-        publisher = started_at(61.0 * start)
-        with pytest.raises(
-            CircuitBreakerError, match="certs: expected private keys that decrypt the records"
-        ) as caught:
-            publisher.check_circuit_breaker([UNDECRYPTABLE] * 450 + [UNKNOWN] * 451, 1000)
-        assert "found none for 901 of 1000 records of a batch" in str(caught.value)
+def test_of_one_cause_only_the_first_of_a_minute_become_dead_letters_and_the_others_are_counted(
+    world: World,
+) -> None:
+    assert world.produced(*map(rejection, range(8000))) == list(range(10))
+    assert world.suppressed(Reason.INVALID_VALUE) == 7990
+    world.now += 59
+    assert world.produced(rejection(8000)) == []
+    world.now += 1
+    assert world.produced(rejection(8001)) == [8001]
+
+
+def test_other_hosts_metrics_and_reasons_are_not_affected(world: World) -> None:
+    world.produced(*map(rejection, range(100)))
+    others = [
+        rejection(1, host="b"), rejection(2, metric="core"), rejection(3, Reason.NOT_JSON), rejection(4, metric=None),
+    ]  # fmt: skip
+    assert world.produced(*others, rejection(5)) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("rejections", "records"),
-    [
-        # Few records, from a host with a wrong key; less than nine tenths; only invalid records, but for other reasons.
-        ([UNDECRYPTABLE] * 99, 99),
-        ([UNDECRYPTABLE] * 899, 1000),
-        ([REJECTION] * 1000, 1000),
-        ([], 1000),
-    ],
+    "reason",
+    [Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE, Reason.UNKNOWN_PLUGIN, Reason.REFUSED_BY_DATABASE],
 )
-def test_a_small_or_mostly_decryptable_batch_is_allowed(rejections: list[Rejection], records: int) -> None:
-    publisher = DeadLetterPublisher(Unused(), 1000, Metrics())
-    publisher.check_circuit_breaker(rejections, records)
-    # They were allowed, and counted.
-    with pytest.raises(CircuitBreakerError, match="at most 1000 dead letters per minute, found 1001"):
-        publisher.check_circuit_breaker([REJECTION] * (1001 - len(rejections)), 2000)
+def test_what_can_become_a_reading_later_is_always_a_dead_letter(world: World, reason: Reason) -> None:
+    assert world.produced(*(rejection(n, reason) for n in range(100))) == list(range(100))
+    assert world.suppressed(reason) == 0
 
 
-def test_undecryptable_records_are_allowed_when_the_limit_is_raised() -> None:
-    publisher = DeadLetterPublisher(Unused(), 10_001, Metrics())
-    publisher.check_circuit_breaker([UNDECRYPTABLE] * 1000, 1000)
-    with pytest.raises(CircuitBreakerError, match="at most 10001 dead letters per minute, found 10002"):
-        publisher.check_circuit_breaker([REJECTION] * 9002, 9002)
+def test_a_replayed_record_keeps_its_dead_letter(world: World) -> None:
+    assert world.produced(*(rejection(n, replayed=True) for n in range(100))) == list(range(100))
+
+
+def test_a_suppressed_dead_letter_is_logged_once_a_minute_with_its_host_and_metric(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        world.produced(*map(rejection, range(100)))
+    (line,) = caplog.messages
+    assert "dead_letters.per_cause" in line
+    assert (
+        "partition 3, offset 10, host a, plugin Temperature, metric disk: invalid_value: expected -100 to 250"
+        in line
+    )
+
+
+async def test_the_log_names_host_and_metric_without_control_characters(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await world.publisher.send([rejection(1, metric="\x1b[2J"), rejection(2)])
+    (line,) = caplog.messages
+    assert line.startswith("2 dead letters from topic telemetry, the first at partition 3, offset 1, host a,")
+    assert "\x1b" not in line
+    assert len(world.topic.messages) == 2
+
+
+def test_the_memory_of_causes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_limit, "_MAX_CAUSES", 100)
+    now = 0.0
+    limit = CopyLimit(1, lambda: now)
+    assert limit.allows("first")
+    now = 30.0
+    assert all(limit.allows(number) for number in range(99))
+    assert not limit.allows("first")
+    now = 61.0
+    # Only what is older than a minute is forgotten.
+    assert limit.allows("new")
+    assert not limit.allows(5)
+    assert limit.allows("first")
+    assert all(limit.allows(-number) for number in range(1, 500))
+    assert len(limit._counts) <= 100

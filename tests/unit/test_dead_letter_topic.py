@@ -4,18 +4,21 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
 
-from sparkle_app.dead_letters.message import dead_letter_key
+from sparkle_app.dead_letters.copy_limit import CopyLimit
+from sparkle_app.dead_letters.message import Cause, dead_letter_key
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.dead_letters.reader import DeadLetterReader
 from sparkle_app.model.errors import InvalidRecordError, Reason, TransientError
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.sealed.cipher import Cipher
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp
 
 TOPIC = "dead-letters"
+CIPHER = Cipher(b"k" * 32)
 SECOND = 1_000_000
 NOW = 1_700_000_000
 
@@ -28,11 +31,12 @@ class Letters:
         self.broker = MemoryBroker(self.clock)
         self.metrics = Metrics()
         publisher = MemoryApp(self.broker, "letters").publisher(TOPIC)
-        self.publisher = DeadLetterPublisher(publisher, 1000, self.metrics, self.clock)
+        self.publisher = DeadLetterPublisher(publisher, CopyLimit(1000), self.metrics, CIPHER)
 
     async def reader(self) -> DeadLetterReader:
         consumer = self.broker.consumer()
-        return DeadLetterReader(TOPIC, consumer, await consumer.end_offsets(self.broker.partitions(TOPIC)))
+        ends = await consumer.end_offsets(self.broker.partitions(TOPIC))
+        return DeadLetterReader(TOPIC, consumer, ends, CIPHER)
 
     async def send(self, *offsets: int, index: int | None = None, reason: Reason = Reason.NOT_JSON) -> None:
         bad = InvalidRecordError(reason, "expected something else", index)
@@ -75,6 +79,7 @@ async def test_what_was_sent_is_read_with_its_reason_and_place(letters: Letters)
     assert part
     assert (whole.record, whole.reason, whole.index, whole.whole) == (record(7), Reason.NOT_JSON, None, True)
     assert (part.record, part.reason, part.index) == (record(8), Reason.INVALID_VALUE, 2)
+    assert whole.cause == Cause("expected something else")
     assert (letters.counted(Reason.NOT_JSON), letters.counted(Reason.INVALID_VALUE)) == (1, 1)
 
 
@@ -101,29 +106,16 @@ async def test_a_resolved_letter_is_deleted_and_others_of_its_record_stay(letter
     assert dead_letter_key(record(7)) in deleted
 
 
-async def test_the_letters_since_a_time_are_counted_once_and_deletions_not(letters: Letters) -> None:
-    await letters.send(1, 2)
-    letters.clock.now += 60
-    await letters.send(2, 3)
-    await letters.send(3, 4)
-    await letters.publisher.delete_resolved([replayed(5, (None,))])
-    reader = await letters.reader()
-    assert await reader.count_since(NOW * SECOND) == 4
-    assert await reader.count_since((NOW + 1) * SECOND) == 3
-    assert await reader.count_since((NOW + 61) * SECOND) == 0
-
-
 async def test_what_comes_after_the_reader_was_opened_is_left_out(letters: Letters) -> None:
     await letters.send(*range(10))
     reader = await letters.reader()
     await letters.send(*range(10, 40))
     assert set(await reader.current()) == {dead_letter_key(record(offset)) for offset in range(10)}
-    assert await reader.count_since(0) == 10
 
 
 async def test_an_empty_topic_has_no_letters(letters: Letters) -> None:
     reader = await letters.reader()
-    assert (len(reader), await reader.current(), await reader.count_since(0)) == (0, {}, 0)
+    assert (len(reader), await reader.current()) == (0, {})
 
 
 async def test_a_partition_that_ends_with_an_offset_without_a_record_is_read_to_its_end(

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.runtime.stages import Stage, Stages
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.web import health
@@ -58,14 +59,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
 
 def checker(database: Database, group: Group | None = None, stages: Stages | None = None) -> HealthChecker:
     # It asks for nothing else.
-    parts = SimpleNamespace(group=group or Group(), engine=database.engine, stages=stages or Stages())
+    parts = SimpleNamespace(
+        group=group or Group(), engine=database.engine, stages=stages or Stages(), breaker=KeyBreaker(1)
+    )
     return HealthChecker(cast(WebParts, parts))
 
 
 async def test_a_worker_that_has_all_is_ready(clock: VirtualClock, database: Database) -> None:
     found = await checker(database).check()
     assert found.ready
-    assert found.checks == {"broker": "ok", "tables": "ok", "database": "ok", "pipelines": "ok"}
+    assert found.checks == {
+        "broker": "ok",
+        "tables": "ok",
+        "database": "ok",
+        "pipelines": "ok",
+        "private keys": "ok",
+    }
 
 
 async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_says_which(
@@ -187,6 +196,6 @@ async def test_while_the_first_check_hangs_others_do_not_wait_for_it(
 
 async def test_the_engine_of_a_worker_is_checked(clock: VirtualClock, tmp_path: Path) -> None:
     engine = make_engine(cast(Any, create_engine(f"sqlite:///{tmp_path}/db.sqlite3").url))
-    parts = SimpleNamespace(group=Group(), engine=engine, stages=Stages())
+    parts = SimpleNamespace(group=Group(), engine=engine, stages=Stages(), breaker=KeyBreaker(1))
     assert (await HealthChecker(cast(WebParts, parts)).check()).ready
     engine.dispose()

@@ -1,18 +1,21 @@
 """The ingest pipeline over a broker in memory and SQLite: every reading is a row or a dead letter before it is done."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
 from faust.types import TP
 
 from sparkle_app.dead_letters.message import dead_letter_key
 from sparkle_app.ingest import agent
 from sparkle_app.ingest.decryption_pool import BrokenPoolError
+from sparkle_app.kafka.record_batches import RecordBatch
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.record import Outcome, Record
 from tests.support.aggregate_worker import (
@@ -169,31 +172,66 @@ async def test_a_process_of_the_pool_that_is_gone_ends_the_worker(world: IngestW
     assert (world.rows(), world.acked()) == ([], [])
 
 
-async def test_the_circuit_breaker_ends_the_process_before_any_dead_letter_is_sent(
-    world: IngestWorld,
-) -> None:
-    await world.produce(*([None] for _ in range(PER_MINUTE)))
+async def test_invalid_values_beyond_the_limit_are_counted_and_committed(world: IngestWorld) -> None:
+    await world.produce(*([None] for _ in range(3 * PER_MINUTE)), [1.0])
     await world.work()
     assert len(world.letters()) == PER_MINUTE
-    await world.produce([None], [1.0])
-    with pytest.raises(ProcessExited, match=r"dead_letters\.per_minute"):
-        await world.work()
-    assert len(world.letters()) == PER_MINUTE
-    assert await world.committed() == PER_MINUTE
+    assert world.value("dead_letters", reason="invalid_value") == PER_MINUTE
+    assert world.value("dead_letters_suppressed", reason="invalid_value") == 2 * PER_MINUTE
+    assert world.rows() == [(1.0, 3 * PER_MINUTE)]
+    assert await world.committed() == 3 * PER_MINUTE + 1
     world.clock.now += 61
-    await world.broker.evict(world.app.connection)
-    await world.start_worker()
+    await world.produce([None])
     await world.work()
     assert len(world.letters()) == PER_MINUTE + 1
-    # It was committed before the letters were counted, and is not stored twice.
-    assert world.rows() == [(1.0, PER_MINUTE + 1)]
 
 
-async def test_records_that_no_key_decrypts_end_the_process(world: IngestWorld) -> None:
-    await world.produce(*["undecryptable"] * BATCH)
-    with pytest.raises(ProcessExited, match="private keys"):
-        await world.work()
-    assert (world.letters(), world.acked()) == ({}, [])
+def of_config(*values: float) -> dict[str, object]:
+    """A record of config 9."""
+    return {"config_id": 9, "values": values}
+
+
+async def test_records_that_no_key_decrypts_are_held_back_while_others_are_stored(
+    world: IngestWorld,
+) -> None:
+    await world.produce([1.0], partition=1)
+    await world.work()
+    await world.produce(*[of_config(n) for n in range(2 * BATCH)], [20.0])
+    await world.produce([30.0], partition=1)
+    await world.work()
+    assert sorted(value for value, _ in world.rows()) == [1.0, 20.0, 30.0]
+    assert world.letters() == {}
+    assert world.value("records_held_back", topic=TOPIC) == 2 * BATCH
+    # Nothing in the partition of the held records is committed.
+    assert await world.committed() is None
+    assert world.breaker.held.keys() == {9}
+    # With the right key, they are read again after a rebalance.
+    world.pool.keys.add(9)
+    assert world.breaker.release(await world.pool.decrypt(list(world.breaker.held.values()))) == {9}
+    world.broker.rebalance("ingest")
+    await world.app.rebalance()
+    await world.work()
+    assert sorted(value for value, _ in world.rows()) == sorted([1.0, 20.0, 30.0, *range(2 * BATCH)])
+    assert world.letters() == {}
+    assert await world.committed() == 2 * BATCH + 1
+
+
+async def test_a_few_records_that_no_key_decrypts_are_dead_letters(world: IngestWorld) -> None:
+    await world.produce(*[of_config(n) for n in range(BATCH - 1)], [1.0])
+    await world.work()
+    assert len(world.letters()) == BATCH - 1
+    assert await world.committed() == BATCH
+
+
+@pytest.mark.parametrize("timestamp", [-1, 130_000, 4_200_000_000_000])
+async def test_a_record_without_a_plausible_timestamp_gets_the_time_of_its_arrival(
+    world: IngestWorld, timestamp: int
+) -> None:
+    fetched = ConsumerRecord(TOPIC, 0, 7, timestamp, 0, None, b"[1.0]", None, 0, 5, ())
+    event: Any = SimpleNamespace(message=RecordBatch(TP(TOPIC, 0), [fetched], 1))
+    before = time.time() * 1_000_000
+    (record,) = world.pipeline._records([event])
+    assert before - 1 <= record.received_at <= time.time() * 1_000_000
 
 
 async def test_a_rebalance_in_the_middle_of_a_batch_redelivers_it_and_stores_it_once(

@@ -17,7 +17,6 @@ from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Rea
 from sparkle_app.sealed.internal_key import internal_key
 from tests.support.keys import private_key_pem
 from tests.support.texts import is_complete, is_part_of_a_line
-from tests.support.virtual_time import VirtualClock
 
 PEM = private_key_pem()
 
@@ -32,7 +31,6 @@ def test_keys_are_found_by_their_config_id(tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_added_later_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyring, "_RESCAN_SECONDS", 0.0)
     (tmp_path / "rsa_key_1").write_bytes(PEM)
     keys = Keyring(tmp_path)
     with pytest.raises(InvalidRecordError) as caught:
@@ -77,36 +75,40 @@ def test_a_key_that_cannot_be_read_says_what_the_system_says(tmp_path: Path) -> 
     assert is_complete(caught.value)
 
 
-def test_a_missing_key_is_looked_for_every_five_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = VirtualClock(1000.0)
-    monkeypatch.setattr(keyring, "time", clock)
+def test_a_key_that_is_added_later_is_found_when_a_record_needs_it(tmp_path: Path) -> None:
     certs = tmp_path / "certs"
     certs.mkdir()
     (certs / "rsa_key_1").write_bytes(PEM)
     keys = Keyring(certs)
-    (certs / "rsa_key_22").write_bytes(PEM)
-    clock.now += 4.9
     with pytest.raises(InvalidRecordError) as caught:
         keys.private_key(22)
     assert caught.value.detail == "no private key certs/rsa_key_22"
-    clock.now += 0.1
+    (certs / "rsa_key_22").write_bytes(PEM)
     assert keys.private_key(22).key_size == 2048
-    # The folder was read a moment ago.
-    (certs / "rsa_key_3").write_bytes(PEM)
-    clock.now += 4.9
-    with pytest.raises(InvalidRecordError):
-        keys.private_key(3)
-    clock.now += 0.1
-    assert keys.private_key(3).key_size == 2048
-    assert len(keys) == 3
+    assert len(keys) == 2
 
 
-def test_a_damaged_key_that_is_added_later_is_logged_and_keeps_no_other_from_being_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_key_is_loaded_again_only_if_its_file_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "rsa_key_1"
+    path.write_bytes(PEM)
+    keys = Keyring(tmp_path)
+    first = keys.private_key(1)
+    assert not keys.reload(1)
+    assert keys.private_key(1) is first
+    path.write_bytes(private_key_pem(1))
+    # A record that the loaded key decrypts does not need the other one.
+    assert keys.private_key(1) is first
+    assert keys.reload(1)
+    second = keys.private_key(1)
+    assert second.private_numbers() != first.private_numbers()
+    path.unlink()
+    assert not keys.reload(1)
+    assert keys.private_key(1) is second
+
+
+def test_a_damaged_key_that_is_added_later_is_logged_once_and_keeps_no_other_from_being_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(keyring, "_RESCAN_SECONDS", 0.0)
     (tmp_path / "rsa_key_1").write_bytes(PEM)
     keys = Keyring(tmp_path)
     first = keys.private_key(1)
@@ -114,6 +116,8 @@ def test_a_damaged_key_that_is_added_later_is_logged_and_keeps_no_other_from_bei
     (tmp_path / "rsa_key_2").write_bytes(b"damaged")
     (tmp_path / "rsa_key_3").write_bytes(PEM)
     with caplog.at_level(logging.ERROR, keyring.__name__), pytest.raises(InvalidRecordError):
+        keys.private_key(2)
+    with pytest.raises(InvalidRecordError):
         keys.private_key(2)
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{tmp_path / 'rsa_key_2'}: expected an RSA private key")

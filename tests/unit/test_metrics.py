@@ -17,6 +17,7 @@ def test_every_stage_and_reason_is_exposed_from_the_start() -> None:
         "sparkle_stage_seconds": set(Stage),
         "sparkle_stage_in_progress_seconds": set(Stage),
         "sparkle_dead_letters": set(Reason),
+        "sparkle_dead_letters_suppressed": set(Reason),
     }
 
 

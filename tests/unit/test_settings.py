@@ -132,8 +132,8 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
             r"window_retention_seconds: expected a multiple of bucket_seconds \(70\), found 3600",
         ),
         (
-            "dead_letters: {per_minute: 100}",
-            r"dead_letters.per_minute: expected at least ingest.batch_size \(2500\), found 100",
+            "dead_letters: {per_cause: 0}",
+            r"dead_letters.per_cause: expected .*greater than or equal to 1, found 0",
         ),
         ("log_level: loud", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'"),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),

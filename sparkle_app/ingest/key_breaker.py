@@ -1,0 +1,65 @@
+"""The circuit breaker: holds back the records of a config whose private key is missing or wrong.
+
+They become neither readings nor dead letters, and are not committed, so that a wrong key does not turn a whole topic
+into dead letters. Records of other configs are processed meanwhile.
+"""
+
+from collections.abc import Sequence
+
+from sparkle_app.dead_letters.message import sender_of
+from sparkle_app.model.errors import Reason
+from sparkle_app.model.record import Outcome, Record
+
+KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
+"""A wrong or missing private key gives valid records these reasons."""
+
+
+class KeyBreaker:
+    """Decides which records are held back; one for all topics of a worker.
+
+    It opens for the configs of a batch if no private key decrypts nine tenths of the batch, and these are at least
+    ``threshold`` records, of configs of which this worker has not decrypted a record yet. So neither a few hosts with a
+    wrong key nor somebody who sends garbage can open it for a config that works.
+
+    Arguments:
+        threshold: number of records.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self._threshold = threshold
+        self._decrypted: set[int] = set()
+        self.held: dict[int, Record] = {}
+        """A record of each config whose records are held back, by config id."""
+
+    def to_hold(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The records of a batch that have to be held back."""
+        self._decrypted.update({reading.config_id for each in outcomes for reading in each.readings})
+        suspects: list[tuple[Outcome, int]] = []
+        for outcome in outcomes:
+            if outcome.errors and outcome.errors[0].reason in KEY_REASONS and not outcome.record.replayed:
+                config_id = sender_of(outcome.record.value).config_id
+                if config_id not in self._decrypted:
+                    suspects.append((outcome, config_id))
+        if len(suspects) >= self._threshold and len(suspects) * 10 >= 9 * len(outcomes):
+            self.held |= {config_id: outcome.record for outcome, config_id in suspects}
+        return [outcome for outcome, config_id in suspects if config_id in self.held]
+
+    def release(self, outcomes: Sequence[Outcome]) -> set[int]:
+        """Called with another attempt to decrypt the records in :attr:`held`.
+
+        Returns:
+            The configs whose records are held back no longer, because a record of theirs has been decrypted.
+        """
+        for outcome in outcomes:
+            if not any(error.reason in KEY_REASONS for error in outcome.errors):
+                self._decrypted.add(sender_of(outcome.record.value).config_id)
+        released = self.held.keys() & self._decrypted
+        for config_id in released:
+            del self.held[config_id]
+        return released
+
+    @property
+    def state(self) -> str:
+        """Why records are held back; empty if none are."""
+        configs = ", ".join(map(str, sorted(self.held)))
+        return configs and f"no private key decrypts the records of config {configs}; they are held back"

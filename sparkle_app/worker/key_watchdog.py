@@ -1,0 +1,51 @@
+"""The key watchdog: logs that records are held back, and has them read again once a private key decrypts them."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
+from sparkle_app.ingest.key_breaker import KeyBreaker
+
+POLL_SECONDS = 5.0
+REMINDER_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Group(Protocol):
+    """The consumer group, as far as it is needed here."""
+
+    async def rejoin(self) -> None:
+        """Leave the consumer group and join it again."""
+
+
+async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Group) -> None:
+    """Poll as long as the worker runs.
+
+    Held records are read again after a rebalance: consumption continues at the committed offsets.
+    """
+    logged_at: float | None = None
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        if not breaker.held:
+            logged_at = None
+            continue
+        if logged_at is None or loop.time() - logged_at >= REMINDER_SECONDS:
+            logged_at = loop.time()
+            some = next(iter(breaker.held.values()))
+            logger.error(
+                "certs: expected private keys that decrypt the records, but %s, such as topic %s, partition %d,"
+                " offset %d; add or correct the keys: no record is lost, and no restart is needed",
+                breaker.state, some.topic, some.partition, some.offset,
+            )  # fmt: skip
+        try:
+            released = breaker.release(await pool.decrypt(list(breaker.held.values())))
+        except BrokenPoolError:
+            # The next batch finds it, and the worker exits.
+            continue
+        if released:
+            configs = ", ".join(map(str, sorted(released)))
+            logger.warning("a private key decrypts the records of config %s: reading them again", configs)
+            await group.rejoin()

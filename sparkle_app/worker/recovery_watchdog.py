@@ -1,0 +1,80 @@
+"""The recovery watchdog: a recovery of tables never waits for records that will not come.
+
+Faust discards fetched records when a rebalance interrupts it. If records of a changelog topic are among them, the
+consumer has moved past them, and the recovery would wait for them without a limit.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from faust.types import TP
+
+from sparkle_app.runtime.process import exit_process
+
+POLL_SECONDS = 5.0
+EXIT_SECONDS = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery(Protocol):
+    """The recovery of tables, as far as it is needed here."""
+
+    def remaining(self) -> Mapping[TP, int]:
+        """The last offset that was read of each changelog partition that is not read to its end; -1: none."""
+
+    async def position(self, tp: TP) -> int | None:
+        """The offset that the consumer will fetch next."""
+
+    async def seek(self, offsets: Mapping[TP, int]) -> None:
+        """Continue at these offsets."""
+
+
+class RecoveryWatchdog:
+    """Seeks back in changelog partitions whose records were fetched and did not arrive.
+
+    Time is counted in polls, not by a clock: while a worker is suspended, no time passes for the watchdog.
+    """
+
+    def __init__(self, recovery: Recovery) -> None:
+        self._recovery = recovery
+        self._last: Mapping[TP, int] = {}
+        self._without_progress = 0.0
+
+    async def poll(self) -> str | None:
+        """Must be called every POLL_SECONDS.
+
+        Returns:
+            Why the worker has to exit: the recovery makes no progress; None: it need not.
+        """
+        remaining = dict(self._recovery.remaining())
+        if not remaining or remaining != self._last:
+            self._last, self._without_progress = remaining, 0.0
+            return None
+        self._without_progress += POLL_SECONDS
+        lost = {}
+        for tp, offset in remaining.items():
+            position = await self._recovery.position(tp)
+            if position is not None and position > offset + 1:
+                lost[tp] = offset
+        if lost:
+            names = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(lost))
+            logger.warning(
+                "table recovery: records of %s were fetched and discarded: reading them again", names
+            )
+            await self._recovery.seek({tp: offset + 1 for tp, offset in lost.items()})
+        if self._without_progress < EXIT_SECONDS:
+            return None
+        names = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(remaining))
+        return f"exiting: table recovery has read nothing of {names} for {self._without_progress:.0f} s"
+
+
+async def watch_recovery(recovery: Recovery) -> None:
+    """Poll as long as the worker runs."""
+    watchdog = RecoveryWatchdog(recovery)
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        if reason := await watchdog.poll():
+            exit_process(reason)

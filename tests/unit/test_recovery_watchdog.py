@@ -1,0 +1,80 @@
+"""The recovery watchdog, over a recovery and a consumer that a test moves."""
+
+from collections.abc import Mapping
+
+import pytest
+from faust.types import TP
+
+from sparkle_app.worker.recovery_watchdog import EXIT_SECONDS, POLL_SECONDS, RecoveryWatchdog
+
+ONE, TWO = TP("changelog", 1), TP("changelog", 2)
+
+
+class Recovery:
+    """A recovery in progress."""
+
+    def __init__(self) -> None:
+        self.read = {ONE: -1, TWO: 99}
+        self.positions: dict[TP, int | None] = {ONE: 0, TWO: 100}
+        self.sought: list[Mapping[TP, int]] = []
+
+    def remaining(self) -> Mapping[TP, int]:
+        return self.read
+
+    async def position(self, tp: TP) -> int | None:
+        return self.positions[tp]
+
+    async def seek(self, offsets: Mapping[TP, int]) -> None:
+        self.sought.append(offsets)
+        self.positions.update(offsets)
+
+
+@pytest.fixture
+def recovery() -> Recovery:
+    return Recovery()
+
+
+async def test_records_that_the_consumer_has_passed_and_that_did_not_arrive_are_read_again(
+    recovery: Recovery, caplog: pytest.LogCaptureFixture
+) -> None:
+    watchdog = RecoveryWatchdog(recovery)
+    recovery.positions = {ONE: 216, TWO: 100}
+    await watchdog.poll()
+    # They may just be on their way.
+    assert recovery.sought == []
+    await watchdog.poll()
+    assert recovery.sought == [{ONE: 0}]
+    assert caplog.messages == [
+        "table recovery: records of changelog/1 were fetched and discarded: reading them again"
+    ]
+    recovery.read = {TWO: 99}
+    recovery.positions[TWO] = 150
+    await watchdog.poll()
+    assert len(recovery.sought) == 1
+    await watchdog.poll()
+    assert recovery.sought[1] == {TWO: 100}
+
+
+async def test_a_slow_broker_is_given_time(recovery: Recovery) -> None:
+    watchdog = RecoveryWatchdog(recovery)
+    for read in range(100):
+        recovery.read = {ONE: read, TWO: 99}
+        recovery.positions[ONE] = read + 1
+        for _ in range(int(EXIT_SECONDS / POLL_SECONDS)):
+            assert await watchdog.poll() is None
+    assert recovery.sought == []
+
+
+async def test_a_recovery_that_makes_no_progress_ends_the_worker(recovery: Recovery) -> None:
+    watchdog = RecoveryWatchdog(recovery)
+    reasons = [await watchdog.poll() for _ in range(int(EXIT_SECONDS / POLL_SECONDS) + 1)]
+    assert reasons[:-1] == [None] * (len(reasons) - 1)
+    assert reasons[-1] == "exiting: table recovery has read nothing of changelog/1, changelog/2 for 120 s"
+
+
+async def test_without_a_recovery_nothing_happens(recovery: Recovery) -> None:
+    recovery.read = {}
+    recovery.positions = {ONE: 216}
+    watchdog = RecoveryWatchdog(recovery)
+    assert [await watchdog.poll() for _ in range(100)] == [None] * 100
+    assert recovery.sought == []
