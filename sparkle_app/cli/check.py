@@ -75,6 +75,7 @@ class check(SparkleCommand):
             self.handler.settings.web.require_token(self.handler.conf.web_bind, "--web-bind")
             return " ".join(f"{key}={value}" for key, value in masked(self.handler.settings))
 
+        yield CheckResult("settings file", True, self.handler.settings.source)
         yield _checked("settings", settings)
 
     def _plugins(self) -> Iterator[CheckResult]:

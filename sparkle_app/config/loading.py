@@ -17,6 +17,13 @@ ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER is for plugin packages, which import their server half if it is set.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
 logger = logging.getLogger(__name__)
+_YAML_ERRORS: dict[type[Exception], str] = {
+    yaml.reader.ReaderError: "a character that is not allowed",
+    yaml.scanner.ScannerError: "a syntax error",
+    yaml.parser.ParserError: "a syntax error",
+    yaml.composer.ComposerError: "an invalid anchor or alias",
+    yaml.constructor.ConstructorError: "an invalid tag or key",
+}
 _SECRETS = {"database.url", "web.token", "broker.sasl.password"}
 
 
@@ -42,17 +49,25 @@ def load_settings(path: Path | None = None) -> Settings:
         values = _read(path) if exists else {}
         _check_sections(path, Settings, values)
         settings = Settings(**_with_new_names(path, values))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(
-            str(path), expected="YAML", found=" ".join(str(error).split()), hint="correct the file"
-        ) from error
     except ValidationError as error:
-        raise _invalid(path, error, known) from error
+        # Not chained, here and below: a traceback would print the parser's message, which may quote a secret.
+        raise _invalid(path, error, known) from None
+    except OSError as error:
+        raise ConfigurationError(
+            str(path),
+            expected="a readable file",
+            found=error.strerror or "none",
+            hint="correct its permissions",
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise _not_yaml(path, error) from None
     except TypeError as error:
         raise ConfigurationError(
             str(path), expected="keys with values", found=str(error), hint="correct the file"
         ) from error
-    return _absolute(path.parent, settings)
+    settings = _absolute(path.parent, settings)
+    settings.set_source(str(path) if exists else f"defaults, in {path.parent}")
+    return settings
 
 
 def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:
@@ -65,10 +80,16 @@ def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], 
             raise ConfigurationError(
                 f"{path}, {prefix}{name}",
                 expected=f"keys such as {next(setting_names(model, prefix, only=name))}",
-                found=repr(value),
+                # Not the value, which may be a URL or a key with a password.
+                found=_type_name(value),
                 hint="see docs/settings.md",
             )
         _check_sections(path, cast(type[BaseModel], section.annotation), value, f"{prefix}{name}.")
+
+
+def _type_name(value: Any) -> str:
+    names = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list"}
+    return "nothing" if value is None else names.get(type(value), "a single value")
 
 
 def _with_new_names(path: Path, values: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +170,22 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
+def _not_yaml(path: Path, error: Exception) -> ConfigurationError:
+    """The kind of a YAML error and its place. PyYAML's own message quotes the value, which may be a secret."""
+    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+    found = next((text for kind, text in _YAML_ERRORS.items() if isinstance(error, kind)), "an invalid value")
+    return ConfigurationError(
+        f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path),
+        expected="YAML",
+        found=found,
+        hint="quote a value that contains special characters, such as * ! & % @ # or a colon",
+    )
+
+
 def _unknown(where: str, key: str, known: list[str]) -> ConfigurationError:
+    # Without the space after the colon, PyYAML takes `password:secret` as the key.
+    name, colon, _ = key.partition(":")
+    where, key = where.replace(key, name), f"{name}: without a space after the colon" if colon else name
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
     hint = f"did you mean {nearest[0]}?" if nearest else "see docs/settings.md"
     return ConfigurationError(where, expected="a known setting", found=key, hint=hint)

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    PrivateAttr,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -79,6 +80,8 @@ class Settings(BaseSettings):
     dead_letters: DeadLettersSettings = DeadLettersSettings()
     web: WebSettings = WebSettings()
 
+    _source: str = PrivateAttr("defaults")
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -94,6 +97,15 @@ class Settings(BaseSettings):
         old = {f"{ENV_PREFIX}{key}".lower().replace(".", "__") for key in RENAMED}
         source.env_vars = {name: value for name, value in source.env_vars.items() if name not in old}
         return source, init_settings
+
+    @property
+    def source(self) -> str:
+        """The settings file, or that there is none; environment variables override both."""
+        return self._source
+
+    def set_source(self, source: str) -> None:
+        """Set :attr:`source`; called once, when the settings are loaded."""
+        self._source = source
 
     @property
     def web_url(self) -> str:

@@ -15,7 +15,6 @@ from sparkle_app.kafka.admin import create_topics
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
-from sparkle_app.runtime.process import exit_process
 from sparkle_app.storage.engine import create_tables
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
@@ -37,7 +36,8 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     Raises:
         ConfigurationError: if the worker cannot work as it is configured.
     """
-    logger.info("settings: %s", " ".join(f"{key}={value}" for key, value in masked(settings)))
+    values = " ".join(f"{key}={value}" for key, value in masked(settings))
+    logger.info("settings (%s): %s", settings.source, values)
     settings.web.require_token(web_bind, "--web-bind")
     check_port(web_bind, web_port)
     for warning in [*plugins.warnings, *plugins.faults]:
@@ -89,11 +89,15 @@ def check_data_folder(folder: Path) -> None:
 
 
 def create_data_folder(folder: Path) -> None:
-    """Create the folder for the worker's own files, or exit with one line."""
+    """Create the folder for the worker's own files.
+
+    Raises:
+        ConfigurationError: if it cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        exit_process(str(_unusable_data_folder(f"{folder}: {error.strerror}")))
+        raise _unusable_data_folder(f"{folder}: {error.strerror}") from error
 
 
 def _unusable_data_folder(found: str) -> ConfigurationError:

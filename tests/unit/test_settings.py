@@ -36,7 +36,8 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_a_file_the_defaults_are_relative_to_the_working_directory(working_directory: Path) -> None:
     settings = load_settings()
-    assert (settings.app_id, settings.certs, settings.data) == (
+    assert (settings.source, settings.app_id, settings.certs, settings.data) == (
+        f"defaults, in {working_directory}",
         "sparkle",
         working_directory / "certs",
         working_directory / "data",
@@ -46,7 +47,8 @@ def test_without_a_file_the_defaults_are_relative_to_the_working_directory(worki
 
 def test_the_file_in_the_working_directory_is_read(working_directory: Path) -> None:
     (working_directory / "settings.yaml").write_text("app_id: here\n")
-    assert load_settings().app_id == "here"
+    settings = load_settings()
+    assert (settings.app_id, settings.source) == ("here", str(working_directory / "settings.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -157,14 +159,35 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ),
         ("web: {port: 1, port: 2}", r"line 1: expected each key once, found port, which is also in line 1"),
         ("web:\n  port: 1\n  port: 2\n", r"line 3: expected each key once, found port, .*line 2"),
-        ("a: [", r"settings.yaml: expected YAML"),
-        ("broker: 'kafka:9092'", r"broker: expected keys such as broker.url, found 'kafka:9092'"),
+        ("a: [", r"settings.yaml, line 1, column 5: expected YAML, found a syntax error"),
+        ("broker: 'kafka:9092'", r"broker: expected keys such as broker.url, found a string"),
+        ("web:", r"web: expected keys such as web.host, found nothing"),
+        (
+            "database: postgresql://me:secret@db/x",
+            r"database: expected keys such as database.url, found a string",
+        ),
+        (
+            "broker: {sasl: secret}",
+            r"broker.sasl: expected keys such as broker.sasl.mechanism, found a string",
+        ),
+        (
+            "broker:\n  sasl:\n    password: *secret\n",
+            r"settings.yaml, line 3, column 15: expected YAML, found an invalid anchor or alias; quote a value",
+        ),
+        (
+            "web:\n  token: !secret\n",
+            r"settings.yaml, line 2, column 10: expected YAML, found an invalid tag or key; quote a value",
+        ),
+        ("web: {token: %secret}", r"line 1, column 14: expected YAML, found a syntax error"),
+        ("web: {token: !!int secret}", r"settings.yaml: expected YAML, found an invalid value"),
+        ("web: {token: 'secret\a'}", r"settings.yaml: expected YAML, found a character that is not allowed"),
+        ("web: {token:secret}", r"web.token: expected .*, found web.token: without a space after the colon"),
         ("broker: {url: 'a:99999'}", r"broker.url: expected HOST:PORT.*found 'a:99999'"),
         (
             "database: {url: 'postgresql+asyncpg://a:secret@h/d'}",
             r"database.url: expected .*found postgresql\+asyncpg",
         ),
-        ("broker: {tls: true}", r"broker.tls: expected keys such as broker.tls.enabled, found True"),
+        ("broker: {tls: true}", r"broker.tls: expected keys such as broker.tls.enabled, found a boolean"),
         ("broker: {tls: {enabld: true}}", r"found broker.tls.enabld; did you mean broker.tls.enabled\?"),
         (
             "broker: {tls: {ca_file: a}}",
@@ -185,7 +208,8 @@ def test_an_invalid_setting_is_an_error_of_one_line(file: Path, text: str, messa
     with pytest.raises(ConfigurationError, match=message) as caught:
         load_settings(file)
     assert "\n" not in str(caught.value)
-    assert "secret" not in str(caught.value)
+    # Nor in the message of an exception that a traceback would show as the cause.
+    assert "secret" not in f"{caught.value} {caught.value.__cause__}"
 
 
 def test_the_error_for_an_unknown_variable_suggests_a_setting(

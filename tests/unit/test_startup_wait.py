@@ -1,19 +1,23 @@
-"""What a starting worker does while the database or the broker is not there."""
+"""Startup: the settings are logged; a database or broker that is not available is waited for."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
+from sparkle_app.config.loading import load_settings
 from sparkle_app.model.errors import ConfigurationError, TransientError
+from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.worker import startup
+from tests.support.processes import free_port
 from tests.support.virtual_time import VirtualClock, run
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
-    # Not 0: the first line of the log must not depend on how long the machine has been up.
+    # Not 0: the first line must be logged whatever the value of the monotonic clock is.
     clock = VirtualClock(1000.0)
     monkeypatch.setattr(startup, "time", clock)
     return clock
@@ -23,47 +27,67 @@ def wait(clock: VirtualClock, seconds: float, attempt: Callable[[], Awaitable[st
     return run(startup.wait_for("the database at db:5432", "database.url", seconds, attempt), clock)
 
 
-def test_what_is_there_is_not_waited_for(clock: VirtualClock) -> None:
-    async def attempt() -> str:
-        return "there"
+def test_the_settings_and_their_file_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("app_id: mine\nweb: {token: secret}\n")
+    with (
+        caplog.at_level(logging.INFO, "sparkle_app.worker.startup"),
+        pytest.raises(ConfigurationError, match="expected a plugin"),
+    ):
+        startup.build(load_settings(file), InstalledPlugins(), "127.0.0.1", free_port())
+    assert caplog.messages[0].startswith(f"settings ({file}): app_id=mine ")
+    assert "secret" not in caplog.text
 
-    assert wait(clock, 60, attempt) == "there"
+
+def test_a_data_folder_that_cannot_be_created_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ConfigurationError, match=f"data: expected a writable folder, found {tmp_path}/file/data: Not"
+    ):
+        startup.create_data_folder(tmp_path / "file" / "data")
+
+
+def test_an_available_service_is_used_without_waiting(clock: VirtualClock) -> None:
+    async def attempt() -> str:
+        return "available"
+
+    assert wait(clock, 60, attempt) == "available"
     assert clock.now == 1000
 
 
-def test_a_service_that_comes_up_in_time_is_used(
+def test_a_service_that_becomes_available_in_time_is_used(
     clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def attempt() -> str:
         if clock.now < 1020:
             raise TransientError("connection refused")
-        return "there"
+        return "available"
 
     with caplog.at_level(logging.WARNING, "sparkle_app.worker.startup"):
-        assert wait(clock, 60, attempt) == "there"
+        assert wait(clock, 60, attempt) == "available"
     assert 1020 <= clock.now < 1021
-    # A line every few seconds, not one for each attempt.
+    # One line every few seconds, not for each attempt.
     lines = [record.getMessage() for record in caplog.records]
     assert 6 <= len(lines) <= 7, lines
     assert all("the database at db:5432" in line and "connection refused" in line for line in lines)
 
 
-def test_a_service_that_stays_away_is_a_configuration_error(clock: VirtualClock) -> None:
+def test_a_service_that_stays_unavailable_is_a_configuration_error(clock: VirtualClock) -> None:
     async def attempt() -> str:
         raise TransientError("connection refused")
 
     with pytest.raises(ConfigurationError) as caught:
         wait(clock, 60, attempt)
-    fault = caught.value
-    assert fault.where == "database.url"
-    assert "the database at db:5432" in fault.expected
-    assert "60 s" in fault.expected
-    assert fault.found == "connection refused"
-    assert isinstance(fault.__cause__, TransientError)
+    error = caught.value
+    assert error.where == "database.url"
+    assert "the database at db:5432" in error.expected
+    assert "60 s" in error.expected
+    assert error.found == "connection refused"
+    assert isinstance(error.__cause__, TransientError)
     assert 1060 <= clock.now <= 1061
 
 
-def test_an_attempt_that_hangs_is_given_up_at_the_deadline(clock: VirtualClock) -> None:
+def test_an_attempt_that_hangs_is_cancelled_at_the_deadline(clock: VirtualClock) -> None:
     async def attempt() -> str:
         await asyncio.sleep(86_400)
         return "too late"
@@ -74,16 +98,16 @@ def test_an_attempt_that_hangs_is_given_up_at_the_deadline(clock: VirtualClock) 
     assert clock.now == pytest.approx(1060, abs=1)
 
 
-def test_an_attempt_gets_a_few_seconds_even_if_less_is_left(clock: VirtualClock) -> None:
+def test_an_attempt_has_a_few_seconds_even_if_the_deadline_is_earlier(clock: VirtualClock) -> None:
     async def attempt() -> str:
         await asyncio.sleep(2.5)
-        return "slow, but there"
+        return "available"
 
-    assert wait(clock, 0.5, attempt) == "slow, but there"
+    assert wait(clock, 0.5, attempt) == "available"
     assert clock.now == pytest.approx(1002.5)
 
 
-def test_an_unexpected_error_is_raised_at_once(clock: VirtualClock) -> None:
+def test_an_unexpected_error_is_raised_immediately(clock: VirtualClock) -> None:
     async def attempt() -> str:
         raise ZeroDivisionError
 
