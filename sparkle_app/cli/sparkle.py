@@ -14,19 +14,22 @@ from sparkle_app.config.loading import ENV_FILE_NAME
 from sparkle_app.runtime.version import __version__
 
 
-def _name_settings(_context: click.Context, _option: click.Parameter, file: str | None) -> None:
-    if file is not None:
-        # Relative to the current folder, also with --workdir.
-        os.environ[ENV_FILE_NAME] = os.path.abspath(file)
+def _settings_option(folder: str) -> click.Option:
+    """The option ``--settings``, relative to ``folder``."""
+
+    def name_settings(_context: click.Context, _option: click.Parameter, file: str | None) -> None:
+        if file is not None:
+            os.environ[ENV_FILE_NAME] = os.path.join(folder, file)
+
+    return click.Option(
+        ["--settings"],
+        metavar="FILE",
+        expose_value=False,
+        callback=name_settings,
+        help=f"settings file; default: ${ENV_FILE_NAME}, else ./settings.yaml if it exists",
+    )
 
 
-_SETTINGS = click.Option(
-    ["--settings"],
-    metavar="FILE",
-    expose_value=False,
-    callback=_name_settings,
-    help=f"settings file; default: ${ENV_FILE_NAME}, else ./settings.yaml if it exists",
-)
 _VERSION = click.version_option(__version__, prog_name="sparkle", message="%(prog)s %(version)s")
 
 
@@ -39,8 +42,9 @@ class _Sparkle(_Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, with the option ``--settings`` added."""
         command = super().get_command(ctx, cmd_name)
-        if command and _SETTINGS not in command.params:
-            command.params.append(_SETTINGS)
+        option = next(each for each in self.params if each.name == "settings")
+        if command and option not in command.params:
+            command.params.append(option)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -59,12 +63,14 @@ def main() -> None:
     """Run the command, and exit."""
     add_commands()
     faust_options = [each for each in faust.params if each.name not in ("app", "version")]
+    # Faust changes the working directory to --workdir before it parses the options of the command.
+    settings_option = _settings_option(os.getcwd())
     sparkle = _VERSION(
         _Sparkle(
             "sparkle",
             commands=faust.commands,
             callback=partial(cast(Callable[..., None], faust.callback), app="sparkle_app"),
-            params=[_SETTINGS, *faust_options],
+            params=[settings_option, *faust_options],
             help="The Sparkle-M handler. Run `sparkle COMMAND --help` for more about a command.",
         )
     )

@@ -32,9 +32,10 @@ def run(
 
 
 def settings_of(checked: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """The settings in the output of ``check --json``."""
+    """The settings, and the file that they come from as ``file``, in the output of ``check --json``."""
     results = {each["what"]: each["text"] for each in json.loads(checked.stdout)}
-    return dict(each.split("=", 1) for each in results["settings"].split(" "))
+    settings = dict(each.split("=", 1) for each in results["settings"].split(" "))
+    return {**settings, "file": results["settings file"]}
 
 
 def test_version_is_printed(tmp_path: Path) -> None:
@@ -60,6 +61,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
 @pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
 def test_defaults_apply_in_an_empty_folder(tmp_path: Path, command: list[str]) -> None:
     settings = settings_of(run(tmp_path, command, "check", "--json"))
+    assert settings["file"] == f"defaults, in {tmp_path}"
     assert settings["plugins"] == str(PROJECT / "plugins")
     assert settings["certs"] == str(tmp_path / "certs")
     assert settings["data"] == str(tmp_path / "data")
@@ -70,7 +72,8 @@ def test_defaults_apply_in_an_empty_folder(tmp_path: Path, command: list[str]) -
 @pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
 def test_settings_yaml_in_the_working_folder_is_read(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "settings.yaml").write_text("app_id: here\n")
-    assert settings_of(run(tmp_path, command, "check", "--json"))["app_id"] == "here"
+    settings = settings_of(run(tmp_path, command, "check", "--json"))
+    assert (settings["app_id"], settings["file"]) == ("here", str(tmp_path / "settings.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -97,8 +100,9 @@ def test_with_workdir_the_settings_option_is_relative_to_the_current_folder(tmp_
     (tmp_path / "work" / "settings.yaml").write_text("app_id: work\n")
     work = ["--workdir", "work"]
     assert settings_of(run(tmp_path, SPARKLE, *work, "check", "--json"))["app_id"] == "work"
-    named = run(tmp_path, SPARKLE, *work, "--settings", "mine.yaml", "check", "--json")
-    assert settings_of(named)["app_id"] == "mine"
+    file = ["--settings", "mine.yaml"]
+    for arguments in (["check", "--json", *file], [*file, "check", "--json"]):
+        assert settings_of(run(tmp_path, SPARKLE, *work, *arguments))["app_id"] == "mine"
 
 
 @pytest.mark.parametrize("name", ["check", "worker", "gen-config"])
