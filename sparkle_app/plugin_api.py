@@ -74,15 +74,18 @@ class Plugin:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        own = vars(cls)
-        found = {old: new for old, new in _RENAMED.items() if old in own and new not in own}
-        cls.deprecated = {**cls.deprecated, **found}
+        classes = [vars(each) for each in cls.__mro__]
+        deprecated = {old: new for own in classes for old, new in own.get("deprecated", {}).items()}
         for old, new in _RENAMED.items():
-            # In every class both names refer to the same method, whichever one it overrides.
-            if old in found:
-                setattr(cls, new, own[old])
-            elif new in own:
-                setattr(cls, old, own[new])
+            # In every class both names refer to the same method, whichever one it, or a mixin, overrides.
+            own = next(each for each in classes if old in each or new in each)
+            if new not in own:
+                deprecated[old] = new
+            if own.get(old) is not own.get(new):
+                method = own.get(new, own.get(old))
+                setattr(cls, old, method)
+                setattr(cls, new, method)
+        cls.deprecated = deprecated
 
     def validate(self, key: str, value: Any) -> Any:
         """Check a value, and return it as it will be stored.
@@ -234,17 +237,14 @@ class Plugin:
             self.store_aggregates(connection, missing)
         return len(missing)
 
-    # The old names, as in _RENAMED.
-    measure = numeric_value
+    measure = numeric_value  # the old names, as in _RENAMED
     stored_first = on_inserted
 
     @property
     def _aggregated_in_sql(self) -> bool:
         """Whether aggregates can be computed in SQL: numeric values and stored readings are the default ones."""
-        return (
-            type(self).numeric_value is Plugin.numeric_value
-            and type(self).load_readings is Plugin.load_readings
-        )
+        own = type(self)
+        return own.numeric_value is Plugin.numeric_value and own.load_readings is Plugin.load_readings
 
     @property
     def _readings(self) -> Table:

@@ -16,6 +16,10 @@ def plus(value: float | None, more: float) -> float:
     return value + more
 
 
+class Unchanged(Plugin):
+    pass
+
+
 class New(Plugin):
     def numeric_value(self, reading: StoredReading) -> float:
         return plus(super().numeric_value(reading), 1)
@@ -39,6 +43,39 @@ class NewOfOld(Old):
         return plus(super().numeric_value(reading), 8)
 
 
+class OldMixin:
+    """Not a subclass of Plugin."""
+
+    def measure(self, reading: StoredReading) -> float:
+        return plus(super().measure(reading), 16)  # type: ignore[misc]
+
+
+class NewMixin:
+    def numeric_value(self, reading: StoredReading) -> float:
+        return plus(super().numeric_value(reading), 32)  # type: ignore[misc]
+
+
+class WithOldMixin(OldMixin, Plugin):
+    pass
+
+
+class WithNewMixin(NewMixin, Plugin):
+    pass
+
+
+class NewMixinOverOld(NewMixin, Old):
+    pass
+
+
+class OfTwoPlugins(Unchanged, WithOldMixin):
+    pass
+
+
+class OverriddenMixin(WithOldMixin):
+    def numeric_value(self, reading: StoredReading) -> float:
+        return plus(super().numeric_value(reading), 64)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "deprecated"),
     [
@@ -47,6 +84,11 @@ class NewOfOld(Old):
         (Old, 22, {"measure", "stored_first"}),
         (OldOfNew, 25, {"measure"}),
         (NewOfOld, 30, {"measure", "stored_first"}),
+        (WithOldMixin, 36, {"measure"}),
+        (WithNewMixin, 52, set()),
+        (NewMixinOverOld, 54, {"measure", "stored_first"}),
+        (OfTwoPlugins, 36, {"measure"}),
+        (OverriddenMixin, 100, {"measure"}),
     ],
 )
 def test_both_names_refer_to_the_same_method(kind: type[Plugin], value: float, deprecated: set[str]) -> None:
