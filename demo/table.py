@@ -13,8 +13,10 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from demo.processes import Child
+from sparkle_app.runtime.terminal import printable
 
 WINDOW = "5m"
 REFRESH_SECONDS = 2
@@ -68,7 +70,7 @@ def show(averages: Averages, children: Sequence[Child]) -> None:
                 f"{time.strftime('%H:%M:%S')}, the last {WINDOW}: host, plugin, average, minimum, maximum, readings"
             )
             for row in rows:
-                print("\t".join(row))
+                print("\t".join(map(printable, row)))
             sys.stdout.flush()
 
 
@@ -88,7 +90,9 @@ def _table(rows: Sequence[Row], machine: str) -> Table:
     for title in ("average", "minimum", "maximum", "readings"):
         table.add_column(title, justify="right")
     for row in rows[:MAX_ROWS]:
-        table.add_row(*row, style="bold" if row[0] == machine else None)
+        # Not as markup.
+        cells = (Text(printable(each)) for each in row)
+        table.add_row(*cells, style="bold" if row[0] == machine else None)
     return table
 
 

@@ -103,6 +103,7 @@ All packages and modules; the docstring of each describes what it does:
       logging             logging configuration
       retry               retry with backoff
       process             exit
+      terminal            output of text from outside
       folders             checks for write access
       version             version of the package
     config/             settings

@@ -87,10 +87,10 @@ class AuditCommand(SparkleCommand):
                 yield result
                 progress.update(result.readings)
 
-    def say(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """Write a line to standard output. If the reader has closed it, the command still completes."""
+    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
+        # If the reader has closed standard output, the command still completes.
         with suppress(OutputClosedError):
-            super().say(message, *args, **kwargs)
+            super()._write(line, *args, **kwargs)
 
     def in_database(self, work: Callable[[], int]) -> int:
         """Run a function that uses the database, and return its exit code.

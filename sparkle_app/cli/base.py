@@ -15,6 +15,7 @@ from faust.cli.base import AppCommand, option
 from sparkle_app.kafka.connection import explain_failure
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import parse_instant
+from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.worker.application import SparkleApp
 
 
@@ -60,7 +61,7 @@ class SparkleCommand(AppCommand):
         try:
             code = asyncio.run(self.run(*self.args, **self.kwargs))
         except ConfigurationError as error:
-            print(error, file=sys.stderr)
+            self.error(str(error))
             code = 2 if isinstance(error, UsageError) else 1
         except OutputClosedError:
             code = 0
@@ -69,13 +70,24 @@ class SparkleCommand(AppCommand):
         sys.exit(code)
 
     def say(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """Write a line to standard output.
+        """Write a line of text to standard output.
 
         Raises:
             OutputClosedError: when the reader has closed it.
         """
+        self._write(printable(message), *args, **kwargs)
+
+    def say_json(self, value: Any) -> None:
+        """Write a value as a line of JSON to standard output.
+
+        Raises:
+            OutputClosedError: when the reader has closed it.
+        """
+        self._write(json_line(value))
+
+    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
         try:
-            super().say(message, *args, **kwargs)
+            super().say(line, *args, **kwargs)
         except BrokenPipeError as error:
             # Otherwise Python flushes standard output at exit and reports the same error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,12 +122,12 @@ class SparkleCommand(AppCommand):
     def note(text: str) -> None:
         """Write a line about progress to standard error if it is a terminal."""
         if sys.stderr.isatty():
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
     @staticmethod
     def error(text: str) -> None:
         """Write a line to standard error."""
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)
 
     @property
     def handler(self) -> SparkleApp:

@@ -64,7 +64,7 @@ class check(SparkleCommand):
             await self._broker(),
         ]
         if as_json or self.json:
-            self.say(msgspec.json.encode(results).decode())
+            self.say_json(results)
         else:
             for result in results:
                 self.say(f"{'ok   ' if result.ok else 'ERROR'} {result.what}: {result.text}")

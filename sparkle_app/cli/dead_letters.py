@@ -6,7 +6,6 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-import msgspec
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
@@ -15,6 +14,7 @@ from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, open_dead_letters
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
+from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
 
@@ -52,11 +52,14 @@ class dead_letters(SparkleCommand):
                 return await self._show(reader, show, as_json)
             if each:
                 lines = [
-                    (_order(dead_letter.record), _json(dead_letter) if as_json else _line(dead_letter))
+                    (
+                        _order(dead_letter.record),
+                        json_line(_fields(dead_letter)) if as_json else _line(dead_letter),
+                    )
                     async for _, dead_letter in matching(reader, selected)
                 ]
                 for _, line in sorted(lines):
-                    self.say(line)
+                    self._write(line)
                 return 0
             counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
             async for _, dead_letter in matching(reader, selected):
@@ -69,7 +72,7 @@ class dead_letters(SparkleCommand):
             for field, numbers in counters.items()
         }
         if as_json:
-            self.say(msgspec.json.encode({"topic": reader.name, "letters": total, **counts}).decode())
+            self.say_json({"topic": reader.name, "letters": total, **counts})
             return 0
         self.say(f"{counted(total, 'dead letter')} in {reader.name}")
         for field, numbers in counts.items():
@@ -90,7 +93,7 @@ class dead_letters(SparkleCommand):
             )
             return 1
         if as_json:
-            self.say(_json(found))
+            self.say_json(_fields(found))
             return 0
         for name, value in _fields(found).items():
             self.say(f"{name:10} {'-' if value is None else value}")
@@ -125,12 +128,8 @@ def _order(record: Record) -> tuple[int, str, int, int]:
     return record.received_at, record.topic, record.partition, record.offset
 
 
-def _json(dead_letter: DeadLetter) -> str:
-    return msgspec.json.encode(_fields(dead_letter)).decode()
-
-
 def _line(dead_letter: DeadLetter) -> str:
     fields = _fields(dead_letter)
     key = dead_letter_key(dead_letter.record, dead_letter.index).decode()
     names = " ".join(f"{name}={quoted(fields[name])}" for name in ("config", "host", "plugin", "metric"))
-    return f"{key} {fields['received']} {fields['reason']} {names} {quoted(fields['detail'])}"
+    return printable(f"{key} {fields['received']} {fields['reason']} {names} {quoted(fields['detail'])}")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from sparkle_app.cli.audit import SCOPE, AuditCommand
 from sparkle_app.cli.base import JSON, counted
 
@@ -42,5 +40,5 @@ class rebuild(AuditCommand):
                 f"{name}: {counted(readings, 'reading')}, {counted(repaired, 'aggregate')} recomputed{rest}"
             )
         if as_json:
-            self.say(msgspec.json.encode(report).decode())
+            self.say_json(report)
         return 0

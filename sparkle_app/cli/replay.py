@@ -3,16 +3,16 @@
 import asyncio
 from typing import Any
 
-import msgspec
 from aiokafka import AIOKafkaProducer
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
-from sparkle_app.dead_letters.message import REPLAY_HEADER, DeadLetter, make_replay_token
+from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
 from sparkle_app.dead_letters.reader import open_dead_letters
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
+from sparkle_app.model.record import Record
 from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
@@ -65,41 +65,48 @@ class replay(SparkleCommand):
                 acks="all",
                 max_request_size=MAX_MESSAGE_BYTES,
             )
+            replayed = 0
+            origins: set[tuple[str, int, int]] = set()
             try:
                 await producer.start()
-                sent = 0
                 with self.progress(number, "dead letters") as progress:
-                    batch: list[DeadLetter] = []
+                    batch: list[Record] = []
                     async for _, dead_letter in matching(reader, selected):
                         if not dead_letter.whole:
                             continue
-                        batch.append(dead_letter)
+                        replayed += 1
+                        progress.update(1)
+                        record = dead_letter.record
+                        origin = record.topic, record.partition, record.offset
+                        # A record has a dead letter for each reading that was rejected, and is produced once.
+                        if origin not in origins:
+                            origins.add(origin)
+                            batch.append(record)
                         if len(batch) == _BATCH_SIZE:
-                            sent += await self._send(producer, cipher, batch)
-                            progress.update(len(batch))
+                            await self._send(producer, cipher, batch)
                             batch = []
-                    sent += await self._send(producer, cipher, batch)
-                    progress.update(len(batch))
+                    await self._send(producer, cipher, batch)
             finally:
                 await producer.stop()
         hint = "once workers have processed them, `faust -A sparkle_app dead-letters` lists those that remain"
-        text = f"{counted(sent, 'dead letter')} replayed; {hint}"
-        self._report(as_json, text, replayable=number, empty=empty, sent=sent)
+        text = f"{counted(replayed, 'dead letter')} replayed; {hint}"
+        self._report(as_json, text, replayable=number, empty=empty, sent=len(origins))
         return 0
 
     def _report(self, as_json: bool, text: str, *, replayable: int, empty: int, sent: int) -> None:
-        fields = {"letters": replayable, "without_record": empty, "sent": sent}
-        self.say(msgspec.json.encode(fields).decode() if as_json else text)
+        if as_json:
+            self.say_json({"letters": replayable, "without_record": empty, "sent": sent})
+        else:
+            self.say(text)
 
-    async def _send(self, producer: AIOKafkaProducer, cipher: Cipher, batch: list[DeadLetter]) -> int:
+    async def _send(self, producer: AIOKafkaProducer, cipher: Cipher, records: list[Record]) -> None:
         futures = [
             await producer.send(
-                dead_letter.record.topic,
-                dead_letter.record.value,
-                timestamp_ms=to_millis(dead_letter.record.received_at),
-                headers=[(REPLAY_HEADER, make_replay_token(dead_letter.record, cipher))],
+                record.topic,
+                record.value,
+                timestamp_ms=to_millis(record.received_at),
+                headers=[(REPLAY_HEADER, make_replay_token(record, cipher))],
             )
-            for dead_letter in batch
+            for record in records
         ]
         await asyncio.gather(*futures)
-        return len(futures)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import msgspec
 from faust.cli.base import option
 
 from sparkle_app.audit.auditor import Difference
@@ -77,7 +76,7 @@ class verify(AuditCommand):
                 f" {counted(len(differences), 'difference')}"
             )
         if as_json:
-            self.say(msgspec.json.encode(report).decode())
+            self.say_json(report)
         elif total:
             self.say("run `faust -A sparkle_app rebuild` to repair them")
         return 1 if total else 0

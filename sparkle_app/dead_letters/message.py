@@ -19,6 +19,7 @@ from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_millis, to_millis
+from sparkle_app.runtime.terminal import printable
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
 REPLAY_HEADER = "sparkle-replay"
@@ -142,7 +143,7 @@ def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None
 def quoted(text: Any) -> str:
     """A field of a record for the log or a terminal: at most 60 characters, no control characters."""
     # The fields of an invalid record may have any type and length.
-    return "-" if text is None else ascii(text)[:60] if not str(text).isprintable() else str(text)[:60]
+    return "-" if text is None else printable(str(text))[:60]
 
 
 def _decrypted_cause(

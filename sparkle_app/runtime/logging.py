@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sparkle_app.runtime.terminal import LineFormatter
+
 REPEAT_SECONDS = 60.0
 """Interval at which a repeated message of the Kafka client is logged."""
 
@@ -45,7 +47,9 @@ def logging_config(level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "formatters": {
+            "line": {"()": LineFormatter, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
+        },
         "filters": {"repetitions": {"()": RepetitionFilter}},
         "handlers": {"stderr": handler, "libraries": {**handler, "filters": ["repetitions"]}},
         # Not the root logger's handler: Faust sets the level of that one to the level of its command line.

@@ -1,0 +1,32 @@
+"""Output that contains text from outside, such as hostnames: a terminal must not interpret it."""
+
+import logging
+import re
+from typing import Any
+
+import msgspec
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with characters that are not printable, such as those of escape sequences, as ``\x1b`` or ``\u202e``.
+
+    Arguments:
+        keep: characters to leave as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else ascii(each)[1:-1] for each in text)
+
+
+def json_line(value: Any) -> str:
+    """The value as JSON, in which control characters are escaped: it is exact and can be printed."""
+    # The encoder escapes the others.
+    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(value).decode())
+
+
+class LineFormatter(logging.Formatter):
+    """Escapes characters that are not printable, and indents continuation lines: no message can forge another."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Called for each message."""
+        return printable(super().format(record), keep="\n\t").replace("\n", "\n  ")
