@@ -1,4 +1,8 @@
-"""One object for each database, with everything that differs. A new database is a file here and a line in DIALECTS."""
+"""One object for each database, with everything that differs.
+
+A new database is a file here, a line in DIALECTS, and its drivers and the form of its URL in config/sections.py: the
+settings are checked without the rest of storage.
+"""
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL

@@ -30,6 +30,8 @@ from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
 
 _BUSY_SECONDS = 30
+_WAL = "sparkle_wal"
+"""Key of a connection's info: whether the file is known to be in WAL mode."""
 _TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
@@ -66,7 +68,6 @@ class Sqlite(Dialect):
         def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
             # Transactions are begun by on_begin, not by the driver.
             connection.isolation_level = None
-            connection.execute("PRAGMA journal_mode=WAL")
             # Every commit is flushed to disk: with NORMAL, a power failure could lose acknowledged readings.
             connection.execute("PRAGMA synchronous=FULL")
             # Ids are random, so a batch changes pages everywhere in the index. A larger page cache (32 MB per
@@ -78,8 +79,14 @@ class Sqlite(Dialect):
         def on_begin(connection: Connection) -> None:
             # Writers lock the database when they begin: a read transaction that starts to write can fail with
             # SQLITE_BUSY without waiting.
-            read_only = connection.get_execution_options().get(READ_ONLY)
-            connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+            if connection.get_execution_options().get(READ_ONLY):
+                connection.exec_driver_sql("BEGIN")
+                return
+            # Changes the file, in which the mode is stored. Reading must not: `check` and `verify` only read.
+            if not connection.info.get(_WAL):
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.info[_WAL] = True
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
 
