@@ -20,7 +20,7 @@ from itertools import chain
 import msgspec
 
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.envelope.rsa import Decrypt, decrypt_each
+from sparkle_app.envelope.rsa import Decrypt
 from sparkle_app.envelope.rsa_multibuffer import LANES
 from sparkle_app.envelope.v1 import decrypt_records
 from sparkle_app.model.errors import InvalidRecordError, Reason
@@ -55,9 +55,7 @@ class DecryptionPool:
         decrypt: the RSA private-key operation.
     """
 
-    def __init__(
-        self, keyring: Keyring, plugins: PluginsByName, processes: int, decrypt: Decrypt = decrypt_each
-    ) -> None:
+    def __init__(self, keyring: Keyring, plugins: PluginsByName, processes: int, decrypt: Decrypt) -> None:
         self._processes = processes or _cores()
         self._pool = ProcessPoolExecutor(
             self._processes,
@@ -95,7 +93,7 @@ class DecryptionPool:
 
 
 def decrypt_readings(
-    records: Sequence[Record], keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt = decrypt_each
+    records: Sequence[Record], keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt
 ) -> list[Outcome]:
     """The outcome of each record, in order: its validated readings, or errors."""
     outcomes = decrypt_records(records, keyring, decrypt)

@@ -8,8 +8,8 @@ from typing import NoReturn
 logger = logging.getLogger(__name__)
 
 
-def exit_process(message: str, code: int = 1) -> NoReturn:
-    """Log one line and exit at once. Records that were not acknowledged are redelivered.
+def exit_process(message: str) -> NoReturn:
+    """Log one line and exit at once, with code 1. Records that were not acknowledged are redelivered.
 
     Raising an exception is not enough: Faust would acknowledge the current batch, or wait for it indefinitely.
     """
@@ -17,4 +17,4 @@ def exit_process(message: str, code: int = 1) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(1)

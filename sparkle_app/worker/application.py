@@ -129,7 +129,7 @@ class SparkleApp(faust.App):
             self.metrics,
             self._parts.cipher,
         )
-        # Faust starts the web server after the recovery of tables.
+        # Before Faust starts the web server, which then accepts no more routes.
         web_parts = WebParts(
             settings=settings,
             plugins=self.plugins.installed,

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 
 from demo.collector import make_record
 from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.ingest.decryption_pool import decrypt_readings
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.buckets import Bucket, bucket_start, rows_of
@@ -117,7 +118,7 @@ def test_a_reading_passes_all_stages(
     monkeypatch.setattr(plugin.plugin, "numeric_value", recording(plugin.plugin.numeric_value, arguments))
 
     async def process() -> tuple[list[Outcome], Any]:
-        outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin})
+        outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin}, decrypt_each)
         with ThreadPoolExecutor() as executor:
             writer = SqlWriter(engine, {name: plugin.plugin}, executor)
             first = await writer.store(outcomes)

@@ -1,4 +1,9 @@
-"""The in-memory broker of the unit tests behaves as a real one does."""
+"""The in-memory broker of the unit tests behaves as a real one does.
+
+Each test runs with both. `make test` uses the embedded broker as the real one; only `make test-kafka`, with Apache
+Kafka, compares consumer groups and their commits, deleted records, transactions, log append time and offsets by
+timestamp (the tests marked REAL_ON_KAFKA).
+"""
 
 import asyncio
 import time

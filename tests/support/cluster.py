@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
@@ -14,6 +14,7 @@ from yarl import URL
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import database_url
+from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Bucket, bucket_start
 from sparkle_app.model.sample import Sample
@@ -30,7 +31,7 @@ PLUGIN = "Temperature"
 
 @dataclass
 class Group:
-    """A worker's membership in the consumer group, as set by the test."""
+    """The properties of Membership that the web server uses, as set by the test."""
 
     url: str = "http://127.0.0.1:6066"
     generation: int = 1
@@ -95,7 +96,7 @@ class InProcessWorker:
             settings=self.settings,
             plugins=self.app.plugins.installed,
             tables=self.app.buckets,
-            group=self.group,
+            group=cast(Membership, self.group),
             stages=self.app.metrics.stages,
             breaker=self.app.breaker,
             http=self.http,

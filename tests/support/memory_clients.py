@@ -133,7 +133,7 @@ class MemoryConsumer:
         return self._broker._log(partition).beginning if position is None else position
 
     def highwater(self, partition: TopicPartition) -> int:
-        """The end offset of a partition, as of the last fetch."""
+        """The end offset of a partition, as of the last fetch; Faust calls it."""
         self._check_assigned(partition)
         return self._broker._log(partition).end
 

@@ -13,7 +13,7 @@ class ProcessExited(BaseException):
 def raise_instead_of_exit(monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
     """Make ``exit_process`` of these modules raise :class:`ProcessExited`."""
 
-    def exit_process(message: str, code: int = 1) -> NoReturn:
+    def exit_process(message: str) -> NoReturn:
         raise ProcessExited(message)
 
     for module in modules:

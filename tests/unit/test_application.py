@@ -1,8 +1,10 @@
 """The composition root. Nothing is connected or created before a worker starts."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
+from faust.transport.consumer import Consumer
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.worker.application import SparkleApp, create_app
@@ -44,6 +46,19 @@ def test_unsuitable_defaults_of_faust_are_overridden(tmp_path: Path) -> None:
     assert (conf.web_router_enabled, conf.web_tables_enabled) == (False, False)
     assert conf.web_bind == "127.0.0.1"
     assert conf.producer_acks == -1
+
+
+async def test_after_recovery_fetching_stops_until_faust_has_sought(tmp_path: Path) -> None:
+    app = new_app(tmp_path / "one")
+    consumer = cast(Consumer, app.consumer)
+    for active in (True, False):
+        if active:
+            consumer.resume_flow()
+        assert consumer.flow_active is active
+        await app.on_rebalance_complete.send()
+        assert consumer.flow_active is False
+    # Otherwise a fetch that waits would go on.
+    assert consumer.can_resume_flow.is_set() is False
 
 
 def test_the_app_is_created_on_first_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.envelope.rsa import Ciphertexts
+from sparkle_app.envelope.rsa import Ciphertexts, decrypt_each
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool, decrypt_readings
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Outcome, Record
@@ -62,7 +62,7 @@ def collector(tmp_path: Path) -> Collector:
 
 @pytest.fixture
 def pool(tmp_path: Path, collector: Collector) -> Iterator[DecryptionPool]:
-    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2)
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2, decrypt_each)
     yield pool
     pool.close()
 
@@ -95,7 +95,7 @@ async def test_the_pool_returns_the_same_outcomes_as_decrypt_readings(
     outcomes = await pool.decrypt(many)
     assert [outcome.record for outcome in outcomes] == many
     found = plain(outcomes)
-    assert found == plain(decrypt_readings(many, Keyring(tmp_path), PLUGINS))
+    assert found == plain(decrypt_readings(many, Keyring(tmp_path), PLUGINS, decrypt_each))
     assert [each.value for each in found if isinstance(each, Reading)] == values
     assert [each for each in found if isinstance(each, str)] == [
         str(InvalidRecordError(Reason.NOT_JSON, "JSON is malformed: invalid character (byte 0)")),
@@ -141,7 +141,7 @@ async def test_a_memory_error_does_not_reject_the_record(pool: DecryptionPool, c
 async def test_a_killed_process_raises_broken_pool_error(tmp_path: Path, collector: Collector) -> None:
     # Servers of other tests are children as well.
     others = set(psutil.Process().children())
-    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2)
+    pool = DecryptionPool(Keyring(tmp_path), PLUGINS, 2, decrypt_each)
     processes = set(psutil.Process().children()) - others
     assert len(processes) == 2
     # Both: a remaining one could decrypt the chunk before the pool notices.
@@ -158,8 +158,9 @@ def test_processes_ignore_signals_and_exit_with_their_parent(tmp_path: Path, col
         "from tests.unit.test_decryption_pool import PLUGINS, records; from tests.support.collector import Collector\n"
         "from sparkle_app.ingest.decryption_pool import DecryptionPool\n"
         "from sparkle_app.envelope.keyring import Keyring\n"
+        "from sparkle_app.envelope.rsa import decrypt_each\n"
         "collector = Collector(Path(sys.argv[1]), 2)\n"
-        "pool = DecryptionPool(Keyring(Path(sys.argv[1])), PLUGINS, 3); print('created', flush=True)\n"
+        "pool = DecryptionPool(Keyring(Path(sys.argv[1])), PLUGINS, 3, decrypt_each); print('created', flush=True)\n"
         "asyncio.run(pool.decrypt(records(collector, ['busy'])))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
