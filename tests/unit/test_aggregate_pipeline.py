@@ -1,4 +1,4 @@
-"""The aggregate pipeline over a broker in memory and SQLite: what is counted, written and acknowledged, and when."""
+"""The aggregate pipeline with the in-memory broker and SQLite: what it writes and acknowledges, in which order."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def changelog(world: World) -> list[Any]:
     return [each for at in sorted(world.broker.partitions(CHANGELOG)) for each in world.broker.records(at)]
 
 
-async def test_samples_are_counted_written_acknowledged_and_committed(world: World) -> None:
+async def test_samples_are_counted_then_written_acknowledged_and_committed(world: World) -> None:
     await world.count(1.0, 2.0)
     await world.count(4.0, hostname="b")
     assert world.in_sql() == {("a", 0): (2, 3.0), ("b", 0): (1, 4.0)}
@@ -37,17 +37,17 @@ async def test_samples_are_counted_written_acknowledged_and_committed(world: Wor
     assert await world.committed() == 2
 
 
-async def test_each_step_is_durable_before_the_next_begins(world: World) -> None:
-    seen = []
+async def test_each_step_is_complete_before_the_next_begins(world: World) -> None:
+    states = []
 
-    async def look() -> None:
-        seen.append((len(world.in_table()), len(changelog(world)), len(world.in_sql()), len(world.acked())))
+    async def record_state() -> None:
+        states.append((len(world.in_table()), len(changelog(world)), len(world.in_sql()), len(world.acked())))
 
     for point in (*WRITING, "ack"):
-        world.points[point] = look
+        world.points[point] = record_state
     await world.count(1.0)
-    # Table, changelog, SQL, acknowledgement.
-    assert seen == [
+    # Number of entries in the table, the changelog topic and SQL, and of acknowledgements.
+    assert states == [
         (0, 0, 0, 0),
         (0, 0, 0, 0),
         (1, 0, 0, 0),
@@ -60,7 +60,7 @@ async def test_each_step_is_durable_before_the_next_begins(world: World) -> None
 
 
 @pytest.mark.parametrize("point", WRITING)
-async def test_a_batch_is_redelivered_after_a_rebalance_at_any_point(world: World, point: str) -> None:
+async def test_after_a_rebalance_at_any_step_the_batch_is_redelivered(world: World, point: str) -> None:
     acked_at_redelivery: list[int] = []
 
     async def note() -> None:
@@ -79,12 +79,10 @@ async def test_a_batch_is_redelivered_after_a_rebalance_at_any_point(world: Worl
 
 
 @pytest.mark.parametrize("point", ["count", "counted"])
-async def test_a_batch_writes_nothing_after_a_rebalance_that_came_while_it_was_counted(
-    world: World, point: str
-) -> None:
+async def test_after_a_rebalance_while_it_is_counted_a_batch_writes_nothing(world: World, point: str) -> None:
     async def rebalance() -> None:
         await world.rebalance()
-        # Nothing is redelivered.
+        # As if another worker had committed the message, so that it is not redelivered.
         world.broker._groups[world.worker.app.conf.id].committed[only] = 1
         await world.worker.app.batching.perform_seek()
 
@@ -95,7 +93,7 @@ async def test_a_batch_writes_nothing_after_a_rebalance_that_came_while_it_was_c
 
 
 @pytest.mark.parametrize("state", ["rebalancing", "in_recovery"])
-async def test_a_batch_writes_nothing_while_the_table_is_not_the_workers(world: World, state: str) -> None:
+async def test_during_a_rebalance_or_recovery_a_batch_writes_nothing(world: World, state: str) -> None:
     async def change() -> None:
         setattr(world.worker.app, state, True)
 
@@ -104,33 +102,33 @@ async def test_a_batch_writes_nothing_while_the_table_is_not_the_workers(world: 
     assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
 
 
-async def test_messages_of_an_earlier_generation_are_left_to_their_redelivery(world: World) -> None:
+async def test_messages_of_an_earlier_generation_are_skipped_and_redelivered(world: World) -> None:
     world.points["fetched"] = world.rebalance
     await world.count(1.0)
     assert len(world.acked()) == 1
     assert world.in_sql() == {("a", 0): (1, 1.0)}
 
 
-@pytest.mark.parametrize("place", ["another key", "another topic", "no message at all"])
-async def test_a_message_that_cannot_be_decrypted_ends_the_process_before_anything_of_its_batch_counts(
+@pytest.mark.parametrize("place", ["another key", "another topic", "no value"])
+async def test_a_message_that_cannot_be_decrypted_ends_the_process_before_its_batch_is_counted(
     world: World, place: str
 ) -> None:
     packed = pack_samples({})
     value = {
         "another key": Cipher(b"x" * 32).encrypt(packed, SAMPLES.encode()),
         "another topic": Cipher(bytes(32)).encrypt(packed, CHANGELOG.encode()),
-        "no message at all": None,
+        "no value": None,
     }[place]
     await world.forward(*world.store(1.0))
-    place_of = await world.broker.producer().send_and_wait(SAMPLES, value, partition=1)
+    sent = await world.broker.producer().send_and_wait(SAMPLES, value, partition=1)
     with pytest.raises(ProcessExited) as exited:
         await world.worker.work()
-    assert f"topic {SAMPLES}, partition 1, offset {place_of.offset}" in str(exited.value)
+    assert f"topic {SAMPLES}, partition 1, offset {sent.offset}" in str(exited.value)
     assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
 
 
 @pytest.mark.parametrize("point", WRITING)
-async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowledged(
+async def test_an_unexpected_error_ends_the_process_before_the_batch_is_acknowledged(
     world: World, point: str
 ) -> None:
     world.points[point] = raising(ValueError("a defect"))
@@ -145,10 +143,10 @@ async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowled
 
 
 @pytest.mark.parametrize("point", [each for each in WRITING if each != "send"])
-async def test_what_fails_for_a_while_is_retried_until_it_is_done(world: World, point: str) -> None:
+async def test_a_step_is_retried_after_transient_errors(world: World, point: str) -> None:
     async def fail_again() -> None:
-        world.points[point] = raising(TransientError("still away"))
-        raise TransientError("away")
+        world.points[point] = raising(TransientError("still unavailable"))
+        raise TransientError("unavailable")
 
     world.points[point] = fail_again
     before = world.clock.now
@@ -159,7 +157,7 @@ async def test_what_fails_for_a_while_is_retried_until_it_is_done(world: World, 
     assert len(world.acked()) == 1
 
 
-async def test_a_partition_of_the_changelog_that_was_not_acknowledged_is_written_again(world: World) -> None:
+async def test_a_write_to_the_changelog_that_was_not_acknowledged_is_retried(world: World) -> None:
     world.points["send"] = raising(NotEnoughReplicasError())
     await world.forward(*world.store(1.0), *world.store(2.0, hostname="b"), *world.store(3.0, hostname="c"))
     await world.worker.work()
@@ -168,7 +166,7 @@ async def test_a_partition_of_the_changelog_that_was_not_acknowledged_is_written
     assert world.in_table() == {("a", 0): 1, ("b", 0): 1, ("c", 0): 1}
 
 
-async def test_a_bucket_that_was_written_to_the_changelog_only_reaches_sql_with_the_redelivery(
+async def test_a_bucket_that_only_the_changelog_contains_is_written_to_sql_after_redelivery(
     world: World,
 ) -> None:
     await world.count(1.0)
@@ -182,7 +180,9 @@ async def test_a_bucket_that_was_written_to_the_changelog_only_reaches_sql_with_
     assert world.in_sql() == {("a", 0): (2, 3.0)}
 
 
-async def test_a_lost_changelog_is_restored_from_sql_before_samples_are_counted(world: World) -> None:
+async def test_if_the_changelog_is_lost_the_table_is_restored_from_sql_before_samples_are_counted(
+    world: World,
+) -> None:
     await world.count(1.0, 2.0)
     await world.broker.create_topic(CHANGELOG, PARTITIONS)
     await world.restart()
@@ -192,7 +192,7 @@ async def test_a_lost_changelog_is_restored_from_sql_before_samples_are_counted(
     assert world.in_sql() == {("a", 0): (3, 7.0)}
 
 
-async def test_a_stale_bucket_in_the_changelog_is_recomputed(world: World) -> None:
+async def test_an_outdated_bucket_in_the_changelog_is_recomputed(world: World) -> None:
     await world.count(1.0)
     stale = changelog(world)[-1]
     await world.count(2.0)
@@ -201,7 +201,9 @@ async def test_a_stale_bucket_in_the_changelog_is_recomputed(world: World) -> No
     assert world.in_table() == {("a", 0): 2}
 
 
-async def test_a_stale_bucket_beyond_the_retention_hides_no_reading_from_sql(world: World) -> None:
+async def test_sql_counts_every_reading_after_an_outdated_bucket_beyond_the_window_retention_is_recovered(
+    world: World,
+) -> None:
     await world.count(1.0)
     stale = changelog(world)[-1]
     await world.count(2.0)
@@ -212,12 +214,12 @@ async def test_a_stale_bucket_beyond_the_retention_hides_no_reading_from_sql(wor
     assert world.in_sql() == {("a", 0): (3, 7.0)}
 
 
-async def test_a_bucket_that_a_rebalance_brings_back_beyond_the_retention_hides_no_reading_from_sql(
+async def test_sql_counts_every_reading_after_a_rebalance_recovers_a_bucket_beyond_the_window_retention(
     world: World,
 ) -> None:
     await world.count(1.0)
     world.clock.now += RETENTION_SECONDS + 120
-    # The table has forgotten the bucket, and the changelog has not yet.
+    # The bucket has been removed from the table, but not yet from the changelog topic.
     world.points["flush"] = world.rebalance
     await world.count(0.0, hostname="b")
     await world.count(2.0)
@@ -227,9 +229,9 @@ async def test_a_bucket_that_a_rebalance_brings_back_beyond_the_retention_hides_
 
 @pytest.mark.parametrize(
     ("error", "waits"),
-    [(TransientError("away"), 1), (NotEnoughReplicasError(), 1), (ValueError("a defect"), 0)],
+    [(TransientError("unavailable"), 1), (NotEnoughReplicasError(), 1), (ValueError("a defect"), 0)],
 )
-async def test_a_table_that_cannot_be_restored_is_retried_or_ends_the_process(
+async def test_restoring_the_table_is_retried_after_a_transient_error_and_otherwise_ends_the_process(
     world: World, error: Exception, waits: int
 ) -> None:
     await world.count(1.0)
@@ -246,7 +248,7 @@ async def test_a_table_that_cannot_be_restored_is_retried_or_ends_the_process(
     assert len(world.clock.slept) == waits
 
 
-async def test_a_late_commit_of_a_worker_that_was_replaced_is_refused(world: World) -> None:
+async def test_a_worker_that_was_replaced_cannot_commit(world: World) -> None:
     suspended = world.worker
     world.points["commit"] = world.restart
     await world.forward(*world.store(1.0))

@@ -1,6 +1,7 @@
-"""Aggregates are those of the stored readings: whatever the order, however often, wherever a worker dies or is late.
+"""Aggregates equal a recomputation from the stored readings, for random sequences of samples and faults.
 
-More than `make test` tries: ``pytest --hypothesis-profile=thorough tests/unit/test_aggregates_stay_exact.py``.
+Samples are reordered, repeated and delayed; workers crash, are suspended and are replaced. To test more sequences than
+`make test`: ``pytest --hypothesis-profile=thorough tests/unit/test_aggregates_stay_exact.py``.
 """
 
 import asyncio
@@ -44,19 +45,19 @@ from tests.support.recomputation import Statistics, as_tuple, recomputed
 
 SECOND = 1_000_000
 BUCKET = BUCKET_SECONDS * SECOND
-BEGIN = 1_699_999_980 * SECOND  # a bucket's start
-HOSTS = ("a", "b", "c")  # of both partitions
+BEGIN = 1_699_999_980 * SECOND  # the start of a bucket
+HOSTS = ("a", "b", "c")  # in both partitions
 
 Drawn = tuple[str, str, float, int, int | None]
-"""Hostname, metric, value, microseconds before the present bucket's start; and which earlier reading it is late for, to
-be of its host, metric and time instead."""
+"""Hostname, metric, value, and microseconds before the start of the current bucket. The last field is the index of an
+earlier reading, whose hostname, metric and time are used instead, so that the samples belong to the same bucket."""
 
 readings: st.SearchStrategy[Drawn] = st.tuples(
     st.sampled_from(HOSTS),
     st.sampled_from(("core", "disk")),
-    # Quarters: their sums are exact in any order.
+    # Multiples of 1/4: the sums are exact in any order.
     st.integers(-8, 8).map(lambda quarters: quarters / 4),
-    # The table reaches five buckets back.
+    # Up to seven buckets back; the table keeps five.
     st.builds(
         lambda buckets, at: buckets * BUCKET - at, st.integers(-1, 7), st.sampled_from((0, 1, 30 * SECOND))
     ),
@@ -69,11 +70,11 @@ faults = st.tuples(
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process has been killed."""
 
 
 class Aggregation(RuleBasedStateMachine):
-    """One worker at a time, and perhaps one that was suspended and does not know that it was replaced."""
+    """One worker at a time, and at most one suspended worker that has been replaced."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ class Aggregation(RuleBasedStateMachine):
         self.broker = MemoryBroker()
         self.now = BEGIN / SECOND
         self.stored: list[StoredReading] = []
-        self.owed: list[StoredReading] = []
+        self.pending: list[StoredReading] = []
         self.fault: tuple[str, str] | None = None
         self.suspended = asyncio.Event()
         self.stale: tuple[asyncio.Future[None], asyncio.Event] | None = None
@@ -105,11 +106,11 @@ class Aggregation(RuleBasedStateMachine):
         forwarded=st.booleans(),
     )
     def ingest(self, new: list[Drawn], again: list[int], forwarded: bool) -> None:
-        """Readings are stored, and forwarded at once or later."""
+        """Store readings, and forward them immediately or later."""
         self._store(new, again, forwarded=forwarded)
 
     def _store(self, new: list[Drawn], again: list[int], *, forwarded: bool) -> None:
-        """Raw readings are committed; some of them once more, as their replay would be, with another time."""
+        """Store new readings, and some known ones again with another time, as a duplicate would be."""
         present = int(self.now) * SECOND // BUCKET * BUCKET
         rows = []
         for number, (hostname, metric, value, before, late_for) in enumerate(new, len(self.stored)):
@@ -124,31 +125,31 @@ class Aggregation(RuleBasedStateMachine):
         with self.engine.begin() as connection:
             returned = PLUGIN.store_readings(connection, rows)
         self.stored += [row.as_stored() for row in rows[: len(new)]]
-        self.owed += returned
+        self.pending += returned
         if forwarded:
-            self._settle()
+            self._forward_pending()
 
-    def _settle(self) -> None:
-        """Forward what was not yet."""
-        self.run(self.forwarder.forward({NAME: self.owed}))
-        self.owed = []
+    def _forward_pending(self) -> None:
+        """Forward the readings that have not been forwarded."""
+        self.run(self.forwarder.forward({NAME: self.pending}))
+        self.pending = []
 
     @precondition(lambda self: self.stored)
     @rule(chosen=indexes)
     def forward(self, chosen: list[int]) -> None:
-        """Samples of any stored readings, in any order, any number of times."""
+        """Forward any stored readings, in any order and any number of times."""
         some = [self.stored[index % len(self.stored)] for index in chosen]
         self.run(self.forwarder.forward({NAME: some}))
-        self.owed = [each for each in self.owed if each not in some]
+        self.pending = [each for each in self.pending if each not in some]
 
     @rule()
     def work(self) -> None:
-        """The worker handles what there is."""
+        """The worker processes all messages."""
         self._work(None)
 
     @rule(reading=readings, fault=faults)
     def disturb(self, reading: Drawn, fault: tuple[str, str]) -> None:
-        """Something happens to the worker while it handles a reading and whatever else there is."""
+        """A fault occurs while the worker processes a new reading and all other messages."""
         self._store([reading], [], forwarded=True)
         self._work(fault)
 
@@ -158,19 +159,19 @@ class Aggregation(RuleBasedStateMachine):
 
     @rule(fault=st.none() | faults, changelog_lost=st.booleans())
     def restart(self, fault: tuple[str, str] | None, changelog_lost: bool) -> None:
-        """The worker dies and another one starts, perhaps without the changelog."""
+        """Replace the worker, with or without loss of the changelog topic."""
         self.fault = fault
         self.run(self._replace(changelog_lost))
 
     @rule(buckets=st.integers(1, 4))
     def pass_time(self, buckets: int) -> None:
-        """Buckets leave the table."""
+        """Advance the clock, so that buckets leave the table."""
         self.now += buckets * BUCKET_SECONDS
 
     @precondition(lambda self: not self.stale)
     @rule(reading=readings, point=st.sampled_from(POINTS))
     def overtake(self, reading: Drawn, point: str) -> None:
-        """The worker is suspended in a batch, another one counts one reading more, and the first goes on."""
+        """Suspend the worker in a batch, let another one count one more reading, then resume the first."""
         self._store([reading], [], forwarded=True)
         self._work((point, "suspend"))
         self._store([reading], [], forwarded=True)
@@ -181,16 +182,16 @@ class Aggregation(RuleBasedStateMachine):
     @precondition(lambda self: self.stale)
     @rule()
     def resume(self) -> None:
-        """The suspended worker goes on where it was, and writes late."""
+        """The suspended worker continues where it stopped."""
         self.run(self._resume())
 
     def teardown(self) -> None:
-        """All samples arrive in the end. Then SQL and the table are right, and stay so when the worker starts again."""
+        """Deliver all samples. Then SQL and the table must be exact, and remain so after restarts of the worker."""
         try:
             self.fault = None
             if self.stale:
                 self.run(self._resume())
-            self._settle()
+            self._forward_pending()
             self._work(None)
             self._check()
             for changelog_lost in (False, True):
@@ -237,14 +238,14 @@ class Aggregation(RuleBasedStateMachine):
         elif action == "fail" and point == "send":
             raise KafkaError
         elif action == "fail" and point not in ("fetched", "ack", "commit"):
-            raise TransientError("away")
+            raise TransientError("unavailable")
 
     async def _start_worker(self) -> None:
         self.worker = AggregateWorker(self.broker, self.engine, lambda: self.now, self._reached)
         await self._step(self.worker.start)
 
     async def _step(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Let the worker work until it is done, dies or is suspended; then another one takes its place."""
+        """Run the worker until it has finished or is suspended. If it crashes or is suspended, replace it."""
         self.suspended.clear()
         task = asyncio.ensure_future(work())
         suspended = asyncio.ensure_future(self.suspended.wait())
@@ -273,7 +274,7 @@ class Aggregation(RuleBasedStateMachine):
         await task
 
 
-def test_aggregates_equal_a_recomputation_whatever_happens(
+def test_aggregates_equal_a_recomputation_after_any_sequence_of_faults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raise_instead_of_exit(monkeypatch, agent, table)

@@ -1,4 +1,4 @@
-"""Who is let in: with a token only those who have it, without one only those who mean this machine."""
+"""Authentication: requests need the token if one is set, otherwise a Host header that names this machine."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,23 +18,23 @@ from sparkle_app.web.routing import middlewares
 from tests.support.cluster import InProcessWorker, assign
 
 TOKEN = "s3cret-токен"
-Ask = Callable[..., Awaitable[tuple[int, dict[str, str], str]]]
+Send = Callable[..., Awaitable[tuple[int, dict[str, str], str]]]
 
 
 @asynccontextmanager
-async def server(folder: Path, *lines: str) -> AsyncIterator[Ask]:
-    """A page that answers whoever is let in; yields what sends a request with exactly these header lines."""
+async def server(folder: Path, *lines: str) -> AsyncIterator[Send]:
+    """A server with one page; yields a function that sends a request with exactly these header lines."""
     (folder / "settings.yaml").write_text("\n".join(lines))
 
     async def page(_request: web.Request) -> web.Response:
-        return web.Response(text="let in")
+        return web.Response(text="protected content")
 
     application = web.Application(middlewares=middlewares(load_settings(folder / "settings.yaml")))
     for path in (*PUBLIC, "/page"):
         application.router.add_get(path, page)
     async with TestServer(application) as running:
 
-        async def ask(
+        async def request(
             *headers: str | bytes, path: str = "/page", version: str = "1.1"
         ) -> tuple[int, dict[str, str], str]:
             reader, writer = await asyncio.open_connection(running.host, running.port)
@@ -42,23 +42,23 @@ async def server(folder: Path, *lines: str) -> AsyncIterator[Ask]:
             writer.write(
                 b"\r\n".join([f"GET {path} HTTP/{version}".encode(), *head, b"Connection: close", b"", b""])
             )
-            answer = (await reader.read()).decode()
+            response = (await reader.read()).decode()
             writer.close()
-            status_line, *rest = answer.partition("\r\n\r\n")[0].split("\r\n")
+            status_line, *rest = response.partition("\r\n\r\n")[0].split("\r\n")
             found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
-            return int(status_line.split()[1]), found, answer.partition("\r\n\r\n")[2]
+            return int(status_line.split()[1]), found, response.partition("\r\n\r\n")[2]
 
-        yield ask
+        yield request
 
 
 @pytest.mark.parametrize(
     "authorization",
     [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER   {TOKEN}  "],
 )
-async def test_the_token_lets_in_whatever_the_host_header(tmp_path: Path, authorization: str) -> None:
-    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
-        status, _, body = await ask("Host: monitoring.example", f"Authorization: {authorization}")
-        assert (status, body) == (200, "let in")
+async def test_with_the_token_any_host_header_is_accepted(tmp_path: Path, authorization: str) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as request:
+        status, _, body = await request("Host: monitoring.example", f"Authorization: {authorization}")
+        assert (status, body) == (200, "protected content")
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,24 @@ async def test_the_token_lets_in_whatever_the_host_header(tmp_path: Path, author
         [f"Cookie: token={TOKEN}"],
     ],
 )
-async def test_anything_else_is_refused_and_told_how(tmp_path: Path, headers: list[str | bytes]) -> None:
-    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
-        # The address of this machine is no excuse.
-        status, found, body = await ask("Host: 127.0.0.1", *headers)
+async def test_a_request_without_the_token_is_rejected_with_a_challenge(
+    tmp_path: Path, headers: list[str | bytes]
+) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as request:
+        # Even if the Host header names this machine.
+        status, found, body = await request("Host: 127.0.0.1", *headers)
         assert status == 401
         assert found["www-authenticate"] == "Bearer"
         assert found["content-type"].startswith("application/problem+json")
-        assert "let in" not in body
+        assert "protected content" not in body
         assert TOKEN not in body
 
 
-async def test_a_header_that_is_not_http_is_refused(tmp_path: Path) -> None:
-    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as ask:
-        status, _, body = await ask("Host: 127.0.0.1", f"Authorization : Bearer {TOKEN}")
+async def test_a_malformed_header_is_rejected(tmp_path: Path) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as request:
+        status, _, body = await request("Host: 127.0.0.1", f"Authorization : Bearer {TOKEN}")
         assert status == 400
-        assert "let in" not in body
+        assert "protected content" not in body
 
 
 @pytest.mark.parametrize("token", ["null", "''"])
@@ -104,13 +106,13 @@ async def test_a_header_that_is_not_http_is_refused(tmp_path: Path) -> None:
     "host",
     ["localhost", "LOCALHOST:6066", "127.0.0.1", "127.0.0.1:1", "[::1]:6066", "worker-7.example:6066"],
 )
-async def test_without_a_token_those_who_mean_this_machine_are_let_in(
+async def test_without_a_token_a_host_header_of_this_machine_is_accepted(
     tmp_path: Path, host: str, token: str
 ) -> None:
     line = f"web: {{token: {token}, public_url: 'http://worker-7.example:80'}}"
-    async with server(tmp_path, line) as ask:
-        status, _, body = await ask(f"Host: {host}")
-        assert (status, body) == (200, "let in")
+    async with server(tmp_path, line) as request:
+        status, _, body = await request(f"Host: {host}")
+        assert (status, body) == (200, "protected content")
 
 
 @pytest.mark.parametrize(
@@ -128,13 +130,13 @@ async def test_without_a_token_those_who_mean_this_machine_are_let_in(
         "localhost:99999",
     ],
 )
-async def test_without_a_token_a_page_of_another_site_is_refused(tmp_path: Path, host: str) -> None:
-    async with server(tmp_path) as ask:
-        # As a browser sends it, even if it had a token.
-        status, found, body = await ask(f"Host: {host}", f"Authorization: Bearer {TOKEN}")
+async def test_without_a_token_a_host_header_of_another_site_is_rejected(tmp_path: Path, host: str) -> None:
+    async with server(tmp_path) as request:
+        # As a browser sends it after DNS rebinding, even with a token.
+        status, found, body = await request(f"Host: {host}", f"Authorization: Bearer {TOKEN}")
         assert status == 403
         assert found["content-type"].startswith("application/problem+json")
-        assert "let in" not in body
+        assert "protected content" not in body
 
 
 @pytest.mark.parametrize("line", ["", f"web: {{token: {TOKEN}}}"])
@@ -153,10 +155,12 @@ async def test_without_a_token_a_page_of_another_site_is_refused(tmp_path: Path,
         ("/nothing", False),
     ],
 )
-async def test_only_a_public_path_is_open_to_all(tmp_path: Path, line: str, path: str, public: bool) -> None:
-    async with server(tmp_path, line) as ask:
-        status, _, _ = await ask("Host: attacker.example", path=path)
-        # Strangers do not learn which pages there are, either.
+async def test_only_a_public_path_needs_no_authentication(
+    tmp_path: Path, line: str, path: str, public: bool
+) -> None:
+    async with server(tmp_path, line) as request:
+        status, _, _ = await request("Host: attacker.example", path=path)
+        # The status does not reveal which paths exist, either.
         assert status == (200 if public else 403 if not line else 401)
 
 
@@ -170,11 +174,11 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await worker.stop()
 
 
-async def test_each_route_is_open_or_not_as_it_says(worker: InProcessWorker) -> None:
-    """The table of routes, the OpenAPI document and the middleware tell the same."""
+async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker) -> None:
+    """The table of routes, the OpenAPI document and the middleware agree."""
     table = routes(worker.parts)
     document = openapi.document(table, token=True)
-    open_paths = set()
+    public_paths = set()
     for route in table:
         path = route.path.format(plugin="Temperature", host="host")
         status, _ = await worker.get(path)
@@ -183,11 +187,11 @@ async def test_each_route_is_open_or_not_as_it_says(worker: InProcessWorker) -> 
         assert status not in (401, 403), path
         assert ("security" in document["paths"][route.path]["get"]) is not route.public
         if route.public:
-            open_paths.add(route.path)
-    assert open_paths == PUBLIC == {"/health/live"}
+            public_paths.add(route.path)
+    assert public_paths == PUBLIC == {"/health/live"}
 
 
-async def test_pages_outside_the_table_of_routes_need_the_token(worker: InProcessWorker) -> None:
+async def test_paths_outside_the_table_of_routes_need_the_token(worker: InProcessWorker) -> None:
     assert (await worker.get(openapi.PATH))[0] == 401
     status, document = await worker.get(openapi.PATH, Authorization="Bearer secret")
     assert (status, document["openapi"]) == (200, "3.1.0")

@@ -1,4 +1,4 @@
-"""The batching consumer: what it delivers as one message, what it commits, and where it goes back to."""
+"""The batching consumer: the record batches it delivers, the offsets it commits, and its positions after a seek."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ FIRST, SECOND = TP(TOPIC, 0), TP(TOPIC, 1)
 
 @pytest.fixture
 async def broker() -> MemoryBroker:
-    """A topic that is delivered in batches, and one that is not."""
+    """A topic that is delivered in record batches, and one that is not."""
     broker = MemoryBroker()
     await broker.create_topic(TOPIC, 2)
     await broker.create_topic(SINGLE, 1)
@@ -37,7 +37,7 @@ async def produce(broker: MemoryBroker, number: int, at: TP = FIRST) -> None:
 
 
 async def fetch(app: MemoryApp) -> list[tuple[TP, list[int]]]:
-    """All messages that are there now: partition, and offsets of the records."""
+    """The partition, and the offsets of the records, of each record batch that can be fetched now."""
     return [
         (message.tp, [record.offset for record in message.records])
         for message in [message async for _, message in app.batching.getmany(timeout=0)]
@@ -53,7 +53,7 @@ async def committed(broker: MemoryBroker, at: TP = FIRST) -> int | None:
     return broker._groups[GROUP].committed.get(TopicPartition(*at))
 
 
-async def test_records_of_a_partition_are_delivered_in_batches_in_their_order(broker: MemoryBroker) -> None:
+async def test_records_of_a_partition_are_delivered_in_order_in_record_batches(broker: MemoryBroker) -> None:
     await produce(broker, 7)
     await produce(broker, 2, SECOND)
     found = await fetch(await joined(broker))
@@ -61,7 +61,7 @@ async def test_records_of_a_partition_are_delivered_in_batches_in_their_order(br
     assert [offsets for tp, offsets in found if tp == SECOND] == [[0, 1]]
 
 
-async def test_records_of_other_topics_are_delivered_one_by_one(broker: MemoryBroker) -> None:
+async def test_records_of_other_topics_are_delivered_individually(broker: MemoryBroker) -> None:
     await produce(broker, 2, TP(SINGLE, 0))
     app = await joined(broker, SINGLE)
     assert [(each.offset, each.value) for each in await messages(app)] == [(0, b"0"), (1, b"1")]
@@ -81,7 +81,7 @@ async def test_the_offset_after_the_last_acknowledged_record_is_committed(broker
     assert await committed(broker, SECOND) is None
 
 
-async def test_nothing_is_committed_that_was_not_acknowledged(broker: MemoryBroker) -> None:
+async def test_records_that_were_not_acknowledged_are_not_committed(broker: MemoryBroker) -> None:
     await produce(broker, 7)
     app = await joined(broker)
     await fetch(app)
@@ -89,7 +89,7 @@ async def test_nothing_is_committed_that_was_not_acknowledged(broker: MemoryBrok
     assert await committed(broker) is None
 
 
-async def test_offsets_that_no_record_has_do_not_hold_up_the_commit(broker: MemoryBroker) -> None:
+async def test_offsets_of_transaction_markers_do_not_delay_the_commit(broker: MemoryBroker) -> None:
     for _ in range(3):
         await broker.transaction(TopicPartition(*FIRST), [b"0"])
     app = await joined(broker)
@@ -101,7 +101,7 @@ async def test_offsets_that_no_record_has_do_not_hold_up_the_commit(broker: Memo
 
 
 @pytest.mark.parametrize(("deleted", "again"), [(0, [[0, 1, 2], [3]]), (2, [[2, 3]])])
-async def test_a_partition_without_a_commit_starts_again_at_its_first_record_after_a_rebalance(
+async def test_after_a_rebalance_a_partition_without_a_committed_offset_is_read_from_its_beginning(
     broker: MemoryBroker, deleted: int, again: list[list[int]]
 ) -> None:
     await produce(broker, 4)
@@ -116,8 +116,8 @@ async def test_a_partition_without_a_commit_starts_again_at_its_first_record_aft
     assert await fetch(app) == [(FIRST, offsets) for offsets in again]
 
 
-async def test_what_was_fetched_and_thrown_away_is_fetched_again(broker: MemoryBroker) -> None:
-    """Faust goes back to the committed offsets when tables are recovered, without a rebalance too."""
+async def test_after_a_seek_uncommitted_records_are_fetched_again(broker: MemoryBroker) -> None:
+    """Faust seeks to the committed offsets after the recovery of tables, even without a rebalance."""
     await produce(broker, 3)
     app = await joined(broker)
     assert await fetch(app) == [(FIRST, [0, 1, 2])]
@@ -134,11 +134,11 @@ async def test_what_was_fetched_and_thrown_away_is_fetched_again(broker: MemoryB
 async def test_an_acknowledgement_of_an_earlier_generation_commits_nothing(broker: MemoryBroker) -> None:
     await produce(broker, 6)
     app = await joined(broker)
-    early, late = await messages(app)
-    early.ack(app.consumer)
+    acknowledged, late = await messages(app)
+    acknowledged.ack(app.consumer)
     broker.rebalance(GROUP)
     await app.rebalance()
-    # Neither the one from before the rebalance, which was not committed yet, nor one that comes after it.
+    # Neither the acknowledgement before the rebalance, which was not committed yet, nor a later one.
     assert not late.ack(app.consumer)
     await app.batching.commit()
     assert await committed(broker) is None
@@ -148,7 +148,7 @@ async def test_an_acknowledgement_of_an_earlier_generation_commits_nothing(broke
     assert await committed(broker) == 3
 
 
-async def test_what_one_worker_did_not_commit_the_next_one_gets(broker: MemoryBroker) -> None:
+async def test_records_that_one_worker_did_not_commit_are_delivered_to_the_next(broker: MemoryBroker) -> None:
     await produce(broker, 6)
     app = await joined(broker)
     (await messages(app))[0].ack(app.consumer)
@@ -157,7 +157,7 @@ async def test_what_one_worker_did_not_commit_the_next_one_gets(broker: MemoryBr
     assert await fetch(await joined(broker)) == [(FIRST, [3, 4, 5])]
 
 
-async def test_a_stream_of_batches_is_bounded_in_records(broker: MemoryBroker) -> None:
+async def test_a_batch_of_a_stream_has_a_maximum_number_of_records(broker: MemoryBroker) -> None:
     await produce(broker, 11)
     app = await joined(broker)
     stream = MemoryStream(app)
@@ -171,7 +171,7 @@ async def test_a_stream_of_batches_is_bounded_in_records(broker: MemoryBroker) -
     assert await committed(broker) == 11
 
 
-async def test_a_message_that_is_no_batch_is_not_taken_for_one(broker: MemoryBroker) -> None:
+async def test_a_message_that_is_not_a_record_batch_is_an_error(broker: MemoryBroker) -> None:
     await produce(broker, 1, TP(SINGLE, 0))
     stream = MemoryStream(await joined(broker, SINGLE))
     async for events in stream.noack_take(10, 0.0):
@@ -179,7 +179,7 @@ async def test_a_message_that_is_no_batch_is_not_taken_for_one(broker: MemoryBro
             list(in_batches(events, 10))
 
 
-async def test_the_partitions_are_the_workers_for_a_session_after_the_last_heartbeat(
+async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(
     broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0

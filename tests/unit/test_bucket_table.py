@@ -1,4 +1,4 @@
-"""The table of buckets: its changelog, its recovery, its index of hosts."""
+"""The bucket table: changelog topic, recovery, and index by host."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -22,13 +22,13 @@ AD = CHANGELOG.encode()
 
 @pytest.fixture
 def world(world: World) -> World:
-    """At a time at which the table keeps buckets from 1970 on."""
+    """With the clock at a time at which the table keeps buckets since the epoch."""
     world.clock.now = RETENTION_SECONDS
     return world
 
 
 def changelog(world: World) -> dict[int, list[tuple[Any, bytes | None]]]:
-    """The changelog, decrypted, by partition."""
+    """The decrypted messages of the changelog topic, by partition."""
     return {
         at.partition: [
             (msgspec.json.decode(each.key), each.value and CIPHER.decrypt(each.value, AD))
@@ -39,7 +39,7 @@ def changelog(world: World) -> dict[int, list[tuple[Any, bytes | None]]]:
 
 
 async def append(world: World, key: Any, value: bytes | None, partition: int = 1) -> None:
-    """Write to the changelog as another worker does."""
+    """Produce to the changelog topic, as another worker would."""
     encrypted = None if value is None else CIPHER.encrypt(value, AD)
     where = {"key": msgspec.json.encode(key), "partition": partition}
     await world.broker.producer().send_and_wait(CHANGELOG, encrypted, **where)
@@ -59,7 +59,7 @@ async def test_a_flush_writes_the_last_value_of_each_bucket_to_the_partition_of_
     assert sum(map(len, changelog(world).values())) == 2
 
 
-async def test_the_broker_never_has_a_bucket_in_plaintext(world: World) -> None:
+async def test_buckets_are_encrypted_in_the_changelog_topic(world: World) -> None:
     world.worker.table["d", 60] = SECRET
     await world.worker.table.flush()
     (record,) = world.broker.records(TopicPartition(CHANGELOG, 0))
@@ -67,7 +67,7 @@ async def test_the_broker_never_has_a_bucket_in_plaintext(world: World) -> None:
     assert record.key == b'["d",60]'
 
 
-async def test_a_bucket_that_is_removed_leaves_a_tombstone(world: World) -> None:
+async def test_a_tombstone_is_written_for_a_removed_bucket(world: World) -> None:
     table = world.worker.table
     table["a", 60] = b"bucket"
     table.pop(("a", 60))
@@ -75,11 +75,11 @@ async def test_a_bucket_that_is_removed_leaves_a_tombstone(world: World) -> None
     assert changelog(world)[1] == [(["a", 60], None)]
 
 
-async def test_many_buckets_travel_in_batches_none_of_them_lost(world: World) -> None:
+async def test_more_buckets_than_fit_into_a_producer_batch_are_all_written(world: World) -> None:
     table = world.worker.table
     for start in range(200):
         table["a", start] = start.to_bytes(2) * 200
-    # Larger than a batch.
+    # Larger than a producer batch.
     table["a", 999] = bytes(40_000)
     await table.flush()
     written = changelog(world)[1]
@@ -89,7 +89,7 @@ async def test_many_buckets_travel_in_batches_none_of_them_lost(world: World) ->
     assert len(world.worker.table.data) == 201
 
 
-async def test_a_broker_that_does_not_acknowledge_is_a_transient_error(world: World) -> None:
+async def test_a_missing_acknowledgement_is_a_transient_error(world: World) -> None:
     async def refuse(at: TopicPartition) -> None:
         raise NotEnoughReplicasError
 
@@ -115,15 +115,15 @@ async def test_the_table_is_recovered_from_its_changelog(world: World) -> None:
     assert sorted(table.hostnames()) == ["a", "c"]
 
 
-async def test_a_recovered_table_writes_nothing_by_itself(world: World) -> None:
+async def test_recovery_writes_nothing_to_the_changelog_topic(world: World) -> None:
     await append(world, ["a", 60], b"1")
     await world.restart()
     await world.worker.table.flush()
     assert changelog(world)[1] == [(["a", 60], b"1")]
 
 
-@pytest.mark.parametrize("key", [b"no JSON", b"null", b'["a"]', b'[1, "a"]', None])
-async def test_a_key_that_is_no_buckets_ends_the_process_with_its_place(
+@pytest.mark.parametrize("key", [b"not JSON", b"null", b'["a"]', b'[1, "a"]', None])
+async def test_an_invalid_key_ends_the_process_and_its_offset_is_named(
     world: World, key: bytes | None
 ) -> None:
     await append(world, ["a", 60], b"1")
@@ -144,7 +144,7 @@ async def test_a_value_that_cannot_be_decrypted_ends_the_process(world: World, e
         await world.restart()
 
 
-async def test_the_buckets_of_a_time_are_found_by_their_host(world: World) -> None:
+async def test_the_buckets_of_a_host_in_a_time_range_are_found(world: World) -> None:
     table = world.worker.table
     for start in (0, 60, 120, 180):
         table["a", start] = str(start).encode()
@@ -156,14 +156,14 @@ async def test_the_buckets_of_a_time_are_found_by_their_host(world: World) -> No
     assert (table.has("b"), table.hostnames()) == (False, ["a"])
 
 
-async def test_a_bucket_that_is_written_again_is_found_once(world: World) -> None:
+async def test_a_bucket_that_is_overwritten_is_found_once(world: World) -> None:
     table = world.worker.table
     table["a", 60] = b"1"
     table["a", 60] = b"2"
     assert list(table.packed_buckets("a", 0, 100)) == [b"2"]
 
 
-async def test_pruning_removes_what_begins_before_an_instant(world: World) -> None:
+async def test_prune_removes_buckets_that_start_before_a_time(world: World) -> None:
     table = world.worker.table
     for key in (("a", 0), ("a", 60), ("a", 120), ("b", 0)):
         table[key] = b"bucket"
@@ -175,7 +175,7 @@ async def test_pruning_removes_what_begins_before_an_instant(world: World) -> No
     assert {tuple(key) for key, value in changelog(world)[1] if value is None} == {("a", 0), ("b", 0)}
 
 
-async def test_a_rebalance_leaves_each_worker_its_own_hosts(world: World) -> None:
+async def test_after_a_rebalance_each_table_contains_only_the_hosts_of_its_partitions(world: World) -> None:
     table = world.worker.table
     table["a", 60] = table["d", 60] = b"bucket"
     await table.flush()
@@ -190,7 +190,7 @@ async def test_a_rebalance_leaves_each_worker_its_own_hosts(world: World) -> Non
         assert each.assigned() == {partition_of(hostname, PARTITIONS) for hostname in each.hostnames()}
 
 
-async def test_a_worker_owns_its_partitions_once_they_are_complete_and_while_the_broker_answers(
+async def test_partitions_are_owned_after_recovery_and_within_the_session_timeout(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, table = world.worker.app, world.worker.table

@@ -1,4 +1,4 @@
-"""What a record may hold at its bounds; decryption is the test's own."""
+"""Records at the limits of what is valid. Payloads are not encrypted: the test replaces the RSA decryption."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def keyring(tmp_path_factory: pytest.TempPathFactory) -> Keyring:
 
 
 def plain(ciphertexts: Ciphertexts) -> list[bytes | None]:
-    """Nothing is encrypted; but what begins with "other" is for another key."""
+    """Returns the payloads as they are, and None for those that begin with "other", as for another key."""
     return [None if text.startswith(b"other") else text for _, text in ciphertexts]
 
 
@@ -53,14 +53,14 @@ def decrypted(keyring: Keyring, *records: Record) -> Sequence[Outcome]:
     return decrypt_records(records, keyring, plain)
 
 
-def fate(keyring: Keyring, record: Record) -> Reason | None:
-    """Why a record is rejected; None: it is not."""
+def reason_of(keyring: Keyring, record: Record) -> Reason | None:
+    """Why a record is rejected; None if it is valid."""
     (outcome,) = decrypted(keyring, record)
     assert len(outcome.readings) + len(outcome.errors) == 1
     return outcome.errors[0].reason if outcome.errors else None
 
 
-def test_a_reading_holds_all_that_its_record_does(keyring: Keyring) -> None:
+def test_a_reading_has_all_fields_of_its_record(keyring: Keyring) -> None:
     sent = record(received_at=micros(SENT_AT) + 1_500_000, datetime="2026-11-23T15:00:00.000250")
     (outcome,) = decrypted(keyring, sent)
     raw = json.dumps(INNER).encode()
@@ -88,7 +88,7 @@ def test_a_reading_holds_all_that_its_record_does(keyring: Keyring) -> None:
     )
 
 
-def test_each_outcome_is_that_of_its_record_whatever_its_neighbours_are(keyring: Keyring) -> None:
+def test_each_outcome_belongs_to_its_record_among_invalid_ones(keyring: Keyring) -> None:
     given: list[list[tuple[int, bytes]]] = []
 
     def decrypt(ciphertexts: Ciphertexts) -> list[bytes | None]:
@@ -114,7 +114,7 @@ def test_each_outcome_is_that_of_its_record_whatever_its_neighbours_are(keyring:
     assert [[error.reason for error in outcome.errors] for outcome in outcomes] == [
         [Reason.BAD_BASE64], [], [Reason.UNDECRYPTABLE], [Reason.UNKNOWN_CONFIG], [], [Reason.BAD_PAYLOAD], [],
     ]  # fmt: skip
-    # All at once, each with its own key; nothing that is rejected before.
+    # In one call, each with its own key, without the records that were rejected before decryption.
     assert given == [[(7, inner[0]), (7, b"other key"), (8, inner[1]), (7, b"[]"), (7, inner[2])]]
     assert decrypt_records([], keyring, decrypt) == []
 
@@ -135,7 +135,7 @@ def test_each_outcome_is_that_of_its_record_whatever_its_neighbours_are(keyring:
 def test_a_hostname_has_1_to_1024_bytes_and_no_nul(
     keyring: Keyring, hostname: str, reason: Reason | None
 ) -> None:
-    assert fate(keyring, record(hostname=hostname)) == reason
+    assert reason_of(keyring, record(hostname=hostname)) == reason
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_hostname_has_1_to_1024_bytes_and_no_nul(
     ],
 )
 def test_a_key_has_1_to_255_bytes_and_no_nul(keyring: Keyring, key: str, reason: Reason | None) -> None:
-    assert fate(keyring, record(INNER | {"key": key})) == reason
+    assert reason_of(keyring, record(INNER | {"key": key})) == reason
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,7 @@ def test_a_key_has_1_to_255_bytes_and_no_nul(keyring: Keyring, key: str, reason:
     ["1970-01-01T00:02:10", "1970-01-01", "1999-12-31T23:59:59.999999", "2100-01-01T00:00:00", "0001-01-01T00:00:00",
      "9999-12-31T23:59:59.999999", "2038-01-19T03:14:07"],
 )  # fmt: skip
-def test_any_time_that_is_not_the_present_is_replaced_by_the_timestamp_of_the_record(
-    keyring: Keyring, local: str
-) -> None:
+def test_a_wrong_time_is_replaced_by_the_timestamp_of_the_record(keyring: Keyring, local: str) -> None:
     (outcome,) = decrypted(keyring, record(datetime=local))
     (reading,) = outcome.readings
     assert (reading.observed_at, reading.clock_trusted) == (reading.received_at, False)
@@ -180,19 +178,21 @@ def test_any_time_that_is_not_the_present_is_replaced_by_the_timestamp_of_the_re
         (b"other", Reason.UNDECRYPTABLE),
     ],
 )
-def test_what_a_payload_may_be(keyring: Keyring, inner: bytes, reason: Reason | None) -> None:
-    assert fate(keyring, record(inner)) == reason
+def test_a_payload_has_a_plugin_a_key_and_any_value(
+    keyring: Keyring, inner: bytes, reason: Reason | None
+) -> None:
+    assert reason_of(keyring, record(inner)) == reason
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "text", [1, "a"], {"a": None}, 10**30])
-def test_a_value_is_what_the_plugin_makes_of_it(keyring: Keyring, value: Any) -> None:
+def test_any_json_value_is_passed_on_unchanged(keyring: Keyring, value: Any) -> None:
     (outcome,) = decrypted(keyring, record(INNER | {"value": value}))
     assert outcome.readings[0].value == value
 
 
 @pytest.mark.parametrize("payload", ["A", "AA", "AAA", "AA=A", " AAAA", "AAAA\n", "AA-_", "аааа"])
 def test_base64_is_strict(keyring: Keyring, payload: str) -> None:
-    assert fate(keyring, record(payload=payload)) == Reason.BAD_BASE64
+    assert reason_of(keyring, record(payload=payload)) == Reason.BAD_BASE64
 
 
 def test_a_wrong_number_of_plaintexts_raises(keyring: Keyring) -> None:
@@ -220,7 +220,7 @@ def detail(keyring: Keyring, bad: Record) -> str:
         ({"inner": b"[]"}, ("plugin", "key", "value")),
     ],
 )
-def test_an_error_says_what_was_expected(
+def test_an_error_names_what_was_expected(
     keyring: Keyring, changes: dict[str, Any], named: tuple[str, ...]
 ) -> None:
     found = detail(keyring, record(**changes))
@@ -228,25 +228,25 @@ def test_an_error_says_what_was_expected(
     assert [each for each in named if each not in found] == []
 
 
-def test_an_error_says_where_the_parser_stopped(keyring: Keyring) -> None:
+def test_an_error_names_where_the_parser_stopped(keyring: Keyring) -> None:
     assert "`$.config_id`" in detail(keyring, record(config_id="7"))
     assert "byte 1" in detail(keyring, Record("telemetry", 0, 0, 0, b"{1:}"))
     assert "base64" in detail(keyring, record(payload="A")).lower()
 
 
 @pytest.mark.parametrize("inner", [b'{"plugin":"T","key":98765,"value":1}', b"98765 is not JSON"])
-def test_an_error_never_quotes_what_was_encrypted(keyring: Keyring, inner: bytes) -> None:
+def test_an_error_never_quotes_the_decrypted_payload(keyring: Keyring, inner: bytes) -> None:
     assert "98765" not in detail(keyring, record(inner))
 
 
-def test_half_a_surrogate_pair_is_rejected_should_the_parser_let_one_through(
+def test_a_lone_surrogate_is_rejected_even_if_the_parser_accepts_it(
     keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lenient(value: bytes) -> Any:
         return SimpleNamespace(**json.loads(value))
 
     sent = Record("telemetry", 3, 9, micros(SENT_AT), record().value.replace(b"web-1", b"\\ud800"))
-    assert fate(keyring, sent) == Reason.NOT_JSON
+    assert reason_of(keyring, sent) == Reason.NOT_JSON
     monkeypatch.setattr(v1, "_envelope", SimpleNamespace(decode=lenient))
-    assert fate(keyring, sent) == Reason.BAD_HOSTNAME
+    assert reason_of(keyring, sent) == Reason.BAD_HOSTNAME
     assert is_part_of_a_line(detail(keyring, sent))

@@ -1,4 +1,4 @@
-"""What the ingest half tells the aggregate half of stored readings."""
+"""The forwarder: produces the samples of stored readings."""
 
 import pytest
 from aiokafka import TopicPartition
@@ -56,7 +56,7 @@ def sent(broker: MemoryBroker, topic: str) -> dict[int, list[Samples]]:
     }
 
 
-async def test_each_partition_gets_the_samples_of_its_hosts_in_one_message(broker: MemoryBroker) -> None:
+async def test_each_partition_receives_the_samples_of_its_hosts_in_one_message(broker: MemoryBroker) -> None:
     hosts = [f"host-{number}" for number in range(20)]
     readings = [reading(number, host, float(number)) for number, host in enumerate(hosts * 2)]
     await forwarder(broker).forward({"one": readings})
@@ -72,20 +72,20 @@ async def test_each_partition_gets_the_samples_of_its_hosts_in_one_message(broke
     }
 
 
-async def test_the_plugin_says_what_of_a_reading_is_aggregated(broker: MemoryBroker) -> None:
+async def test_samples_have_the_numeric_values_of_the_plugin(broker: MemoryBroker) -> None:
     await forwarder(broker).forward({"two": [reading(1, "host", 3.0), reading(2, "host", -3.0)]})
     ((samples,),) = sent(broker, "two").values()
     assert [(each.metric, each.value) for each in samples["host"]] == [("k1", 6.0)]
 
 
-async def test_each_plugin_has_its_own_topic_and_nothing_to_tell_is_not_told(broker: MemoryBroker) -> None:
+async def test_each_plugin_has_its_own_topic_and_no_empty_messages_are_produced(broker: MemoryBroker) -> None:
     await forwarder(broker).forward({"one": [reading(1, "host", 1.0)], "two": [reading(2, "host", -1.0)]})
     assert len(sent(broker, "one")) == 1
     assert sent(broker, "two") == {}
     await forwarder(broker).forward({})
 
 
-async def test_a_broker_that_does_not_acknowledge_is_a_transient_error(broker: MemoryBroker) -> None:
+async def test_a_missing_acknowledgement_is_a_transient_error(broker: MemoryBroker) -> None:
     async def refuse(at: TopicPartition) -> None:
         raise NotEnoughReplicasError
 

@@ -1,4 +1,4 @@
-"""Whether a worker is at work, as a supervisor is told."""
+"""The health checker: whether a worker is ready, and which check fails."""
 
 import asyncio
 import sqlite3
@@ -24,20 +24,20 @@ from tests.support.virtual_time import VirtualClock
 
 
 class Database:
-    """SQLite that can be away, or hang; counts how often it was connected to."""
+    """SQLite that can fail or hang, and counts its connections."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()
         self.answers.set()
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.connected = 0
         self.engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
 
     def _connect(self) -> sqlite3.Connection:
         self.connected += 1
         assert self.answers.wait(10)
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         return sqlite3.connect(":memory:", check_same_thread=False)
 
 
@@ -58,14 +58,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
 
 
 def checker(database: Database, group: Group | None = None, stages: Stages | None = None) -> HealthChecker:
-    # It asks for nothing else.
+    # The health checker uses no other parts.
     parts = SimpleNamespace(
         group=group or Group(), engine=database.engine, stages=stages or Stages(), breaker=KeyBreaker(1)
     )
     return HealthChecker(cast(WebParts, parts))
 
 
-async def test_a_worker_that_has_all_is_ready(clock: VirtualClock, database: Database) -> None:
+async def test_a_worker_is_ready_if_all_checks_succeed(clock: VirtualClock, database: Database) -> None:
     found = await checker(database).check()
     assert found.ready
     assert found.checks == {
@@ -77,7 +77,7 @@ async def test_a_worker_that_has_all_is_ready(clock: VirtualClock, database: Dat
     }
 
 
-async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_says_which(
+async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_names_it(
     clock: VirtualClock, database: Database
 ) -> None:
     stages = Stages(clock.monotonic)
@@ -103,7 +103,7 @@ async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_says_which
         ({"in_session": False, "joined": False, "complete": False}, {"broker", "tables"}),
     ],
 )
-async def test_a_worker_that_lacks_something_is_not_ready_and_says_what(
+async def test_a_worker_is_not_ready_and_names_the_failed_checks(
     clock: VirtualClock, database: Database, changes: dict[str, bool], wrong: set[str]
 ) -> None:
     found = await checker(database, replace(Group(), **cast(Any, changes))).check()
@@ -111,17 +111,17 @@ async def test_a_worker_that_lacks_something_is_not_ready_and_says_what(
     assert {name for name, text in found.checks.items() if text != "ok"} == wrong
 
 
-async def test_a_lost_broker_is_told_as_lost_and_not_as_a_rebalance(
+async def test_an_unreachable_broker_and_a_rebalance_have_different_texts(
     clock: VirtualClock, database: Database
 ) -> None:
     group = Group(in_session=False, joined=False)
-    lost = (await checker(database, group).check()).checks["broker"]
+    unreachable = (await checker(database, group).check()).checks["broker"]
     group.in_session = True
     joining = (await checker(database, group).check()).checks["broker"]
-    assert len({lost, joining, "ok"}) == 3
+    assert len({unreachable, joining, "ok"}) == 3
 
 
-async def test_a_worker_is_ready_again_as_soon_as_the_group_is(
+async def test_a_worker_is_ready_as_soon_as_it_is_in_the_group_again(
     clock: VirtualClock, database: Database
 ) -> None:
     group = Group(in_session=False)
@@ -131,22 +131,22 @@ async def test_a_worker_is_ready_again_as_soon_as_the_group_is(
     assert (await checking.check()).ready
 
 
-async def test_a_database_that_is_away_is_named_by_its_error_and_noticed_when_it_is_back(
+async def test_an_unavailable_database_is_reported_by_type_of_error_until_it_is_available_again(
     clock: VirtualClock, database: Database
 ) -> None:
-    database.fault = sqlite3.OperationalError("password of db.example refused")
+    database.error = sqlite3.OperationalError("password of db.example refused")
     checking = checker(database)
     found = await checking.check()
     assert not found.ready
     assert "OperationalError" in found.checks["database"]
-    # Whoever may see this page need not know more.
+    # The response must not contain the text of the error.
     assert "password" not in found.checks["database"]
-    database.fault = None
+    database.error = None
     clock.now += 2
     assert (await checking.check()).ready
 
 
-async def test_the_database_is_asked_at_most_every_two_seconds(
+async def test_the_database_is_checked_at_most_every_two_seconds(
     clock: VirtualClock, database: Database
 ) -> None:
     checking = checker(database)
@@ -156,7 +156,7 @@ async def test_the_database_is_asked_at_most_every_two_seconds(
     assert database.connected == 4
 
 
-async def test_a_database_that_hangs_is_told_in_time_and_holds_one_thread(
+async def test_a_database_that_hangs_is_reported_in_time_and_occupies_one_thread(
     clock: VirtualClock, database: Database
 ) -> None:
     checking = checker(database)
@@ -169,7 +169,7 @@ async def test_a_database_that_hangs_is_told_in_time_and_holds_one_thread(
             found = await checking.check()
         assert not found.ready
         assert found.checks["database"] != "ok"
-    # The one that hangs is not asked again and again.
+    # No further check starts while one hangs.
     assert database.connected == connected + 1
     database.answers.set()
     checks, ready = 0, False
@@ -178,11 +178,11 @@ async def test_a_database_that_hangs_is_told_in_time_and_holds_one_thread(
         checks += 1
         ready = (await checking.check()).ready
     assert ready
-    # No checks have queued up behind the one that hung.
+    # No checks were queued while one hung.
     assert database.connected <= connected + 1 + checks
 
 
-async def test_while_the_first_check_hangs_others_do_not_wait_for_it(
+async def test_while_the_first_check_hangs_others_do_not_wait(
     clock: VirtualClock, database: Database
 ) -> None:
     database.answers.clear()

@@ -1,4 +1,4 @@
-"""A worker that is asked by another, and does not answer as it should."""
+"""The partition router: queries to other workers, and their failures."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from sparkle_app.web.problems import Problem
 from tests.support.cluster import PLUGIN, InProcessWorker, assign
 
 QUERY = WindowQuery(PLUGIN, 0, 60_000_000, host="a", limit=3)
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @pytest.fixture
@@ -30,99 +30,101 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await worker.stop()
 
 
-async def asked(worker: InProcessWorker, answer: Answer) -> PartialResult:
-    """What the router makes of another worker that answers like this."""
+async def query(worker: InProcessWorker, respond: Handler) -> PartialResult:
+    """The result of a query to another worker with this response."""
     other = web.Application()
-    other.router.add_post(INTERNAL_PATH, answer)
+    other.router.add_post(INTERNAL_PATH, respond)
     async with TestServer(other) as running:
         return await PartitionRouter(worker.parts).query(str(running.make_url("")), QUERY)
 
 
-async def refusal(worker: InProcessWorker, answer: Answer) -> Problem:
+async def failed_query(worker: InProcessWorker, respond: Handler) -> Problem:
     with pytest.raises(Problem) as caught:
-        await asked(worker, answer)
+        await query(worker, respond)
     assert "secret" not in caught.value.detail
     return caught.value
 
 
-async def test_the_query_arrives_whole_and_with_the_token(worker: InProcessWorker) -> None:
+async def test_the_query_is_sent_with_all_fields_and_the_token(worker: InProcessWorker) -> None:
     partial = PartialResult([1, 3], 2, True, {}, [])
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "Bearer secret"
         assert msgspec.json.decode(await request.read(), type=WindowQuery) == QUERY
         return web.Response(body=msgspec.json.encode(partial))
 
-    assert await asked(worker, answer) == partial
+    assert await query(worker, respond) == partial
 
 
-async def test_without_a_token_none_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
+async def test_without_a_token_no_authorization_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
     without = InProcessWorker(tmp_path / "without")
     await without.start()
 
-    async def answer(request: web.Request) -> web.Response:
+    async def respond(request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers
         return web.Response(body=msgspec.json.encode(PartialResult([], 0, False, {}, [])))
 
-    assert (await asked(without, answer)).partitions == []
+    assert (await query(without, respond)).partitions == []
     await without.stop()
 
 
 async def test_a_worker_that_hangs_is_503_after_the_timeout(worker: InProcessWorker) -> None:
-    async def answer(_request: web.Request) -> web.Response:
+    async def respond(_request: web.Request) -> web.Response:
         await asyncio.sleep(1.5)
         return web.Response()
 
     began = time.monotonic()
-    problem = await refusal(worker, answer)
+    problem = await failed_query(worker, respond)
     assert (problem.status, bool(problem.headers["Retry-After"])) == (503, True)
     assert time.monotonic() - began >= 0.2
 
 
-async def test_a_worker_that_hangs_in_the_middle_of_its_answer_is_503(worker: InProcessWorker) -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
+async def test_a_worker_that_hangs_during_its_response_is_503(worker: InProcessWorker) -> None:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b'{"partitions":[0')
         await asyncio.sleep(1.5)
         return response
 
-    assert (await refusal(worker, answer)).status == 503
+    assert (await failed_query(worker, respond)).status == 503
 
 
-async def test_a_worker_that_breaks_off_is_503(worker: InProcessWorker) -> None:
-    async def answer(request: web.Request) -> web.Response:
+async def test_a_worker_that_closes_the_connection_is_503(worker: InProcessWorker) -> None:
+    async def respond(request: web.Request) -> web.Response:
         assert request.transport
         request.transport.abort()
         return web.Response()
 
-    assert (await refusal(worker, answer)).status == 503
+    assert (await failed_query(worker, respond)).status == 503
 
 
-async def test_a_worker_that_is_gone_is_503_and_named(worker: InProcessWorker) -> None:
-    async with TestServer(web.Application()) as gone:
-        url = str(gone.make_url(""))
+async def test_an_unreachable_worker_is_503_and_named(worker: InProcessWorker) -> None:
+    async with TestServer(web.Application()) as stopped:
+        url = str(stopped.make_url(""))
     with pytest.raises(Problem) as caught:
         await PartitionRouter(worker.parts).query(url, QUERY)
     assert (caught.value.status, bool(caught.value.headers["Retry-After"])) == (503, True)
     assert url in caught.value.detail
 
 
-@pytest.mark.parametrize(("status", "told"), [(503, 503), (401, 502), (403, 502), (404, 502), (500, 502)])
-async def test_what_another_worker_refuses(worker: InProcessWorker, status: int, told: int) -> None:
-    async def answer(_request: web.Request) -> web.Response:
+@pytest.mark.parametrize(("status", "expected"), [(503, 503), (401, 502), (403, 502), (404, 502), (500, 502)])
+async def test_an_error_of_another_worker_is_503_if_transient_and_502_otherwise(
+    worker: InProcessWorker, status: int, expected: int
+) -> None:
+    async def respond(_request: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    problem = await refusal(worker, answer)
-    assert problem.status == told
-    # Only what time can heal is to be tried again.
-    assert ("Retry-After" in problem.headers) is (told == 503)
-    if told == 502:
+    problem = await failed_query(worker, respond)
+    assert problem.status == expected
+    # Only a transient error is worth a retry.
+    assert ("Retry-After" in problem.headers) is (expected == 503)
+    if expected == 502:
         assert str(status) in problem.detail
         assert "web.token" in problem.detail
 
 
-async def test_own_address_is_recognised_however_it_is_written(worker: InProcessWorker) -> None:
+async def test_the_own_address_is_recognized_in_equivalent_forms(worker: InProcessWorker) -> None:
     router = PartitionRouter(worker.parts)
     assert router.is_local(worker.url)
     assert router.is_local(f"{worker.url}/")
@@ -132,13 +134,13 @@ async def test_own_address_is_recognised_however_it_is_written(worker: InProcess
     assert not router.is_local("http://127.0.0.1:1")
 
 
-async def test_one_worker_that_times_out_is_503_for_all_that_it_holds(worker: InProcessWorker) -> None:
-    async def answer(_request: web.Request) -> web.Response:
+async def test_one_worker_that_times_out_makes_the_response_503(worker: InProcessWorker) -> None:
+    async def respond(_request: web.Request) -> web.Response:
         await asyncio.sleep(1.5)
         return web.Response()
 
     other = web.Application()
-    other.router.add_post(INTERNAL_PATH, answer)
+    other.router.add_post(INTERNAL_PATH, respond)
     async with TestServer(other) as running:
         worker.owned = {0, 1, 2}
         worker.group.urls = dict.fromkeys((0, 1, 2), worker.url) | {3: str(running.make_url(""))}
@@ -154,12 +156,12 @@ async def test_one_worker_that_times_out_is_503_for_all_that_it_holds(worker: In
         (b'{"plugin":"Temperature"}', 400),
         (b'{"plugin":"Temperature","start":"a","end":1}', 400),
         (b"\xff", 400),
-        # Another worker has it installed: this one may hold the host, but does not know.
+        # Installed in another worker only: this one cannot say whether it owns the host.
         (b'{"plugin":"Humidity","start":0,"end":1}', 503),
         (b'{"plugin":"Temperature","start":0,"end":1}', 200),
     ],
 )
-async def test_a_query_of_another_worker_is_checked(
+async def test_a_query_from_another_worker_is_validated(
     worker: InProcessWorker, body: bytes, status: int
 ) -> None:
     headers = {"Authorization": "Bearer secret"}

@@ -1,4 +1,4 @@
-"""Whatever goes wrong is answered with a problem document (RFC 9457)."""
+"""The response to every error is a problem document (RFC 9457)."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ async def test_an_error_is_a_problem_document(client: Client, path: str, status:
     assert document["detail"]
 
 
-async def test_a_problem_brings_its_headers(client: Client) -> None:
+async def test_a_problem_has_its_own_headers(client: Client) -> None:
     async with client.get("/problem") as response:
         assert response.headers["X-More"] == "1"
         assert (await response.json(content_type=None))["detail"] == "no such host"
@@ -70,14 +70,14 @@ async def test_a_problem_brings_its_headers(client: Client) -> None:
         assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_a_method_that_is_not_allowed_says_which_are(client: Client) -> None:
+async def test_the_response_to_a_wrong_method_lists_the_allowed_ones(client: Client) -> None:
     async with client.post("/fine") as response:
         assert response.status == 405
         assert set(response.headers["Allow"].split(",")) == {"GET", "HEAD"}
         assert response.content_type == "application/problem+json"
 
 
-async def test_an_unexpected_error_is_logged_and_not_shown(
+async def test_an_unexpected_error_is_logged_and_not_part_of_the_response(
     client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "sparkle_app.web.problems"):
@@ -91,7 +91,7 @@ async def test_an_unexpected_error_is_logged_and_not_shown(
 
 
 @pytest.mark.parametrize("path", ["/problem", "/unavailable", "/gone", "/not/here"])
-async def test_what_a_client_does_wrong_is_not_logged_as_an_error(
+async def test_an_error_of_the_client_is_not_logged_as_an_error(
     client: Client, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     async with client.get(path) as response:
@@ -99,12 +99,12 @@ async def test_what_a_client_does_wrong_is_not_logged_as_an_error(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_what_is_no_error_stays_as_it_is(client: Client) -> None:
+async def test_other_responses_are_unchanged(client: Client) -> None:
     async with client.get("/redirect", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (302, "/elsewhere")
     async with client.get("/fine") as response:
         assert (response.status, await response.text()) == (200, "fine")
-        # Averages are out of date a moment later.
+        # Averages must not be cached.
         assert response.headers["Cache-Control"] == "no-store"
     async with client.get("/cached") as response:
         assert response.headers["Cache-Control"] == "max-age=60"
@@ -119,9 +119,9 @@ async def test_what_is_no_error_stays_as_it_is(client: Client) -> None:
         b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 10_000 + b"\r\n\r\n",
     ],
-    ids=["nonsense", "not ASCII", "a length that is none", "a space before a colon", "too long"],
+    ids=["nonsense", "not ASCII", "invalid length", "space before the colon", "too long"],
 )
-async def test_what_is_not_http_is_a_problem_document_and_ends_the_connection(
+async def test_a_malformed_request_gets_a_problem_document_and_the_connection_is_closed(
     client: Client, caplog: pytest.LogCaptureFixture, request_: bytes
 ) -> None:
     reader, writer = await asyncio.open_connection(client.host, client.port)
@@ -134,13 +134,13 @@ async def test_what_is_not_http_is_a_problem_document_and_ends_the_connection(
     assert b"application/problem+json" in head
     document = json.loads(body)
     assert document["status"] == status
-    # Nothing of the request, and one line.
+    # One line, without text of the request.
     assert "\n" not in document["detail"]
     assert "many" not in document["detail"]
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_defect_outside_of_every_page_is_left_to_aiohttp(
+async def test_an_unexpected_error_outside_of_the_middleware_is_handled_by_aiohttp(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(web.RequestHandler, "handle_error", malformed_request)
