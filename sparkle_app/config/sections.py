@@ -179,7 +179,7 @@ class DeadLettersSettings(Section):
     """Maximum number of dead letters per minute and worker with the same reason, host, plugin and metric; further \
 ones are only counted. Records that become readings once a key, a plugin or a table is repaired are not limited."""
     hold_undecryptable: int = Field(default=250, ge=1)
-    """If no private key decrypts nine tenths of a batch, and these are at least this number of records, the records \
+    """If no private key decrypts nine tenths of the records of ten seconds, and these are at least this number, those \
 of their configs are held back until a key decrypts them: they neither become dead letters nor are committed."""
 
 

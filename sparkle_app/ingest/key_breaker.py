@@ -4,12 +4,15 @@ They become neither readings nor dead letters, and are not committed, so that a 
 into dead letters. Records of other configs are processed meanwhile.
 """
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from sparkle_app.dead_letters.message import sender_of
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Record
 
+_WINDOW_SECONDS = 10.0
 KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 """A wrong or missing private key gives valid records these reasons."""
 
@@ -17,17 +20,21 @@ KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 class KeyBreaker:
     """Decides which records are held back; one for all topics of a worker.
 
-    It opens for the configs of a batch if no private key decrypts nine tenths of the batch, and these are at least
+    It opens for a config if no private key decrypts nine tenths of the records of ten seconds, and these are at least
     ``threshold`` records, of configs of which this worker has not decrypted a record yet. So neither a few hosts with a
     wrong key nor somebody who sends garbage can open it for a config that works.
 
     Arguments:
         threshold: number of records.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, threshold: int) -> None:
+    def __init__(self, threshold: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._threshold = threshold
+        self._clock = clock
         self._decrypted: set[int] = set()
+        # Time, number of records, and number of those that no key decrypts, of the batches of the last seconds.
+        self._batches: deque[tuple[float, int, int]] = deque()
         self.held: dict[int, Record] = {}
         """A record of each config whose records are held back, by config id."""
 
@@ -40,9 +47,19 @@ class KeyBreaker:
                 config_id = sender_of(outcome.record.value).config_id
                 if config_id not in self._decrypted:
                     suspects.append((outcome, config_id))
-        if len(suspects) >= self._threshold and len(suspects) * 10 >= 9 * len(outcomes):
-            self.held |= {config_id: outcome.record for outcome, config_id in suspects}
+        new = [(outcome, config_id) for outcome, config_id in suspects if config_id not in self.held]
+        if self._is_most(len(new), len(outcomes) - len(suspects) + len(new)):
+            self.held |= {config_id: outcome.record for outcome, config_id in new}
+            self._batches.clear()
         return [outcome for outcome, config_id in suspects if config_id in self.held]
+
+    def _is_most(self, suspects: int, records: int) -> bool:
+        now = self._clock()
+        self._batches.append((now, records, suspects))
+        while self._batches[0][0] <= now - _WINDOW_SECONDS:
+            self._batches.popleft()
+        suspects = sum(each[2] for each in self._batches)
+        return suspects >= self._threshold and suspects * 10 >= 9 * sum(each[1] for each in self._batches)
 
     def release(self, outcomes: Sequence[Outcome]) -> set[int]:
         """Called with another attempt to decrypt the records in :attr:`held`.

@@ -131,7 +131,7 @@ class IngestWorld:
         self.dead_letters = DeadLetterPublisher(
             self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
         )
-        self.breaker = KeyBreaker(BATCH)
+        self.breaker = KeyBreaker(BATCH, self.clock)
         self.pipeline = IngestPipeline(
             self.pool,  # type: ignore[arg-type]
             self.writer,

@@ -196,6 +196,7 @@ async def test_records_that_no_key_decrypts_are_held_back_while_others_are_store
 ) -> None:
     await world.produce([1.0], partition=1)
     await world.work()
+    world.clock.now += 10
     await world.produce(*[of_config(n) for n in range(2 * BATCH)], [20.0])
     await world.produce([30.0], partition=1)
     await world.work()

@@ -54,6 +54,19 @@ def test_a_config_that_this_worker_has_decrypted_is_never_held_back() -> None:
     assert held(breaker, [outcome(1)] * 1000) == 0
 
 
+def test_small_batches_of_ten_seconds_count_together() -> None:
+    now = 0.0
+    breaker = KeyBreaker(100, lambda: now)
+    assert held(breaker, [outcome(1)] * 60) == 0
+    now = 9.9
+    assert held(breaker, [outcome(1)] * 60) == 60
+    # A host with a wrong key sends a few records every five minutes.
+    breaker = KeyBreaker(100, lambda: now)
+    for _ in range(100):
+        now += 300
+        assert held(breaker, [outcome(1)] * 16) == 0
+
+
 def test_replayed_records_are_dead_letters_already() -> None:
     breaker = KeyBreaker(100)
     assert held(breaker, [outcome(1, replayed=True)] * 1000) == 0
