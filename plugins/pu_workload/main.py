@@ -1,54 +1,30 @@
 """The collecting half: load of the processor and of GPUs."""
 
-import logging
+from __future__ import annotations
 
-import psutil
+from typing import Any
 
-try:
-    import pynvml
-except ImportError:
-    pynvml = None
+from .collecting import Problems, collect
+from .manifest import NAME
+from .nvidia import read_gpus
+from .processor import Processor
 
-KEY_LENGTH = 60
-"""Maximum length of a key: RSA-2048 encrypts at most 214 bytes, including plugin name and value."""
-FIRST_INTERVAL = 0.1
-"""Seconds that the first call takes. Load is measured since the previous call, and the first one has none."""
-
-logger = logging.getLogger(__name__)
-_measured = False
+problems = Problems(NAME)
+processor = Processor()
 
 
 def get_payload() -> dict[str, float]:
-    """Load of the processor, of each core and of each GPU since the previous call, in %."""
-    global _measured  # noqa: PLW0603
-    cores = psutil.cpu_percent(interval=None if _measured else FIRST_INTERVAL, percpu=True)
-    _measured = True
-    readings = {"CPU/total": round(sum(cores) / len(cores), 2)} if cores else {}
-    readings.update({f"CPU/core {number}": float(load) for number, load in enumerate(cores)})
-    return {**readings, **_gpus()}
+    """Load of the processor and of each core since the previous call, and of each GPU, in %. What fails is left out."""
+    return collect(
+        problems,
+        {"processor": processor.load, "GPUs": _gpus},
+        expected="a load of 0 to 100 %",
+        is_valid=lambda load: 0 <= load <= 100,
+    )
 
 
-def _gpus() -> dict[str, float]:
-    if pynvml is None:
-        return {}
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    readings: dict[str, float] = {}
-    try:
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            # An error of one GPU does not affect the others.
-            try:
-                device = pynvml.nvmlDeviceGetHandleByIndex(index)
-                name = f"GPU/{index} {pynvml.nvmlDeviceGetName(device)}"[:KEY_LENGTH]
-                readings[name] = float(pynvml.nvmlDeviceGetUtilizationRates(device).gpu)
-            except pynvml.NVMLError_NotSupported:
-                continue
-            except pynvml.NVMLError as error:
-                logger.warning("PU_Workload: cannot read GPU %d: %s", index, error)
-    except pynvml.NVMLError as error:
-        logger.warning("PU_Workload: cannot list GPUs: %s", error)
-    finally:
-        pynvml.nvmlShutdown()
-    return readings
+def _gpus() -> dict[str, float | None]:
+    def load(pynvml: Any, device: Any) -> Any:
+        return pynvml.nvmlDeviceGetUtilizationRates(device).gpu
+
+    return read_gpus(problems, load)

@@ -54,7 +54,7 @@ def test_readings_of_the_deployed_collector_are_stored(
         key: value for key, value in os.environ.items() if key not in ("SPARKLE_M_SERVER", "PYTHONPATH")
     }
     done = subprocess.run(
-        [sys.executable, "-I", deployed_collector.__file__, str(host), broker.bootstrap],
+        [sys.executable, "-I", deployed_collector.__file__, str(host), broker.bootstrap, "2"],
         capture_output=True, text=True, check=False, cwd=host, env=environment, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

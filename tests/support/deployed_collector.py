@@ -1,9 +1,10 @@
 """A stand-in for the deployed collector, written from docs/wire-format.md. It uses no code of the project.
 
-    python deployed_collector.py FOLDER SERVER
+    python deployed_collector.py FOLDER SERVER [COLLECTIONS]
 
 It reads config.tar.xz in FOLDER, produces one record for each item of each required plugin, and prints the items as
-lines of JSON. It requires confluent-kafka, pycryptodome and PyYAML.
+lines of JSON: once, or as often as COLLECTIONS says, a second apart. It requires confluent-kafka,
+pycryptodome and PyYAML.
 """
 
 import base64
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -64,26 +66,32 @@ def installed(folder: Path) -> dict[str, ModuleType]:
     return found
 
 
+def collect(plugin: ModuleType, config_id: int, key: RSA.RsaKey, producer: Producer) -> None:
+    """Produce and print the items of a plugin."""
+    for item, value in plugin.get_payload().items():
+        inner = json.dumps({"plugin": plugin.NAME, "key": item, "value": value}).encode("utf-8")
+        record = {
+            "config_id": config_id,
+            "hostname": socket.gethostname(),
+            "datetime": datetime.now().isoformat(),
+            "payload": base64.b64encode(PKCS1_OAEP.new(key).encrypt(inner)).decode("ascii"),
+        }
+        producer.produce(plugin.TOPIC, json.dumps(record).encode("utf-8"))
+        print(json.dumps({"plugin": plugin.NAME, "key": item, "value": value, "topic": plugin.TOPIC}))
+
+
 def main() -> None:
-    """Collect and produce once."""
+    """Collect and produce."""
     folder, server = Path(sys.argv[1]), sys.argv[2]
     sys.path.insert(0, str(folder))
     config, key = unpack(folder)
     importlib.invalidate_caches()
     plugins = installed(folder)
     producer = Producer({"bootstrap.servers": server, "acks": "all"})
-    for name in config["required_plugins"]:
-        plugin = plugins[name]
-        for item, value in plugin.get_payload().items():
-            inner = json.dumps({"plugin": name, "key": item, "value": value}).encode("utf-8")
-            record = {
-                "config_id": config["id"],
-                "hostname": socket.gethostname(),
-                "datetime": datetime.now().isoformat(),
-                "payload": base64.b64encode(PKCS1_OAEP.new(key).encrypt(inner)).decode("ascii"),
-            }
-            producer.produce(plugin.TOPIC, json.dumps(record).encode("utf-8"))
-            print(json.dumps({"plugin": name, "key": item, "value": value, "topic": plugin.TOPIC}))
+    for collection in range(int(sys.argv[3]) if len(sys.argv) > 3 else 1):
+        time.sleep(1 if collection else 0)
+        for name in config["required_plugins"]:
+            collect(plugins[name], config["id"], key, producer)
     unacknowledged = producer.flush(30)
     sys.exit(f"{unacknowledged} records were not acknowledged" if unacknowledged else 0)
 

@@ -1,5 +1,6 @@
 """What unit tests share."""
 
+import importlib
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from sparkle_app.aggregate import agent, table
 from tests.support.aggregate_world import World
+from tests.support.fake_sys import FakeSys
 from tests.support.process_exit import raise_instead_of_exit
 
 
@@ -28,6 +30,20 @@ def collector_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def _plugins() -> dict[str, ModuleType]:
     return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "plugins"}
+
+
+@pytest.fixture
+def temperature(collector_imports: None, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The collecting half of Temperature, newly imported, on a machine without GPUs."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    return importlib.import_module("plugins.temperature.main")
+
+
+@pytest.fixture
+def tree(temperature: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSys:
+    """The folder /sys that it reads."""
+    monkeypatch.setattr("plugins.temperature.hwmon.SYS", str(tmp_path / "sys"))
+    return FakeSys(tmp_path / "sys")
 
 
 @pytest.fixture

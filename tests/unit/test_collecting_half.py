@@ -1,24 +1,43 @@
 """The collecting half of every package in plugins/ runs without the handler and its dependencies."""
 
-import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from importlib.metadata import files
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+
+from tests.support.fake_sys import FakeSys, one
+from tests.support.old_python import annotation_faults
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 PACKAGES = sorted(path.parent.name for path in PLUGINS.glob("[!._]*/__init__.py"))
 
+
+def pythons() -> list[Path]:
+    """This Python, and the others from 3.8 on that are on the PATH or that pyenv has installed."""
+    found = {sys.version_info[:2]: Path(sys.executable)}
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in range(8, 20):
+        on_path = shutil.which(f"python3.{minor}")
+        for python in ([Path(on_path)] if on_path else []) + sorted(root.glob(f"3.{minor}.*/bin/python")):
+            # A shim of pyenv is on the PATH whether its version is chosen or not.
+            probe = subprocess.run([python, "-c", ""], check=False, capture_output=True)
+            if probe.returncode == 0:
+                found.setdefault((3, minor), python)
+    return [found[version] for version in sorted(found)]
+
+
+PYTHONS = pythons()
+
 pytestmark = pytest.mark.usefixtures("collector_imports")
 
 COLLECT = """
-import importlib, json, sys
+import importlib, json, sys, time
 sys.path = [path for path in sys.path if "site-packages" not in path] + sys.argv[1:3]
 for module in ("faust", "sqlalchemy", "sparkle_app", "msgspec", "cryptography"):
     try:
@@ -28,11 +47,28 @@ for module in ("faust", "sqlalchemy", "sparkle_app", "msgspec", "cryptography"):
     sys.exit(f"{module} can be imported, so this test is not valid")
 package = importlib.import_module(f"plugins.{sys.argv[3]}")
 payload = package.get_payload()
+time.sleep(0.6)
 second = package.get_payload()
 print(json.dumps({
     "name": package.NAME, "version": package.VERSION, "author": package.AUTHOR, "topic": package.TOPIC,
     "payload": payload, "second": second,
 }))
+"""
+
+RUN_ON_OLD_PYTHON = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import plugins.pu_workload.processor as processor
+import plugins.temperature.hwmon as hwmon
+from plugins import pu_workload, temperature
+hwmon.SYS = sys.argv[2] + "/sys"
+processor.PROC_STAT = sys.argv[2] + "/stat"
+processor.SHORTEST_INTERVAL = 0
+for ticks in ("0 0 0 0", "25 0 0 75"):
+    with open(processor.PROC_STAT, "w") as file:
+        file.write("cpu0 " + ticks)
+    found = {package.NAME: package.get_payload() for package in (temperature, pu_workload)}
+print(json.dumps(found))
 """
 
 
@@ -74,81 +110,61 @@ def test_the_collecting_half_needs_only_its_requirements(package: str, host: Pat
             assert len(inner.encode()) <= 214, inner
 
 
-def test_the_load_is_that_of_this_machine(host: Path) -> None:
-    sys.path.insert(0, str(host / "collector"))
-    try:
-        from plugins.pu_workload.main import get_payload
-    finally:
-        sys.path.pop(0)
-    load = get_payload()
-    import psutil
-
-    cores = psutil.cpu_count()
-    assert cores
-    assert set(load) >= {"CPU/total"} | {f"CPU/core {number}" for number in range(cores)}
-    assert all(0 <= value <= 100 for value in load.values())
-
-
-def test_a_machine_without_sensors_sends_nothing_and_warns_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    import psutil
-
-    from plugins.temperature import main
-
-    monkeypatch.setattr(psutil, "sensors_temperatures", dict, raising=False)
-    monkeypatch.setattr(main, "_gpus", dict)
-    monkeypatch.setattr(main, "_warned", False)
-    assert main.get_payload() == {}
-    assert main.get_payload() == {}
-    assert [record.message for record in caplog.records] == [
-        "Temperature: no sensors found on this machine, no readings will be sent"
-    ]
-
-
-def test_sensors_with_the_same_name_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
-    import psutil
-
-    from plugins.temperature import main
-
-    def sensor(label: str, current: float) -> SimpleNamespace:
-        return SimpleNamespace(label=label, current=current)
-
-    chips = {"nvme": [sensor("Composite", 30.0), sensor("Composite", 31.0)], "acpitz": [sensor("", 27)]}
-    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: chips, raising=False)
-    assert main._sensors() == {"acpitz": 27.0, "nvme/Composite": 30.0, "nvme/Composite #2": 31.0}
-
-
 @pytest.mark.parametrize("package", PACKAGES)
-def test_an_error_of_one_gpu_does_not_affect_the_others(
-    package: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The driver is simulated, because test machines have no GPUs."""
-    main = importlib.import_module(f"plugins.{package}.main")
-    if not hasattr(main, "pynvml"):
-        return
-    import pynvml
+def test_the_collecting_half_is_in_the_syntax_of_python_3_8(package: str) -> None:
+    checked = [path for path in sorted((PLUGINS / package).rglob("*.py")) if path.name != "server.py"]
+    assert {path.name for path in checked} >= {"__init__.py", "manifest.py", "main.py"}
+    for path in checked:
+        assert annotation_faults(path.read_text("utf-8")) == [], path
 
-    errors = {1: pynvml.NVML_ERROR_NOT_SUPPORTED, 2: pynvml.NVML_ERROR_GPU_IS_LOST}
 
-    def reading(device: int, *_: object) -> int:
-        if device in errors:
-            raise pynvml.NVMLError(errors[device])
-        return 50 + device
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        ("def f() -> dict[str, float]: ...", ["line 1: dict[str, float]"]),
+        ("x: int | None = 1", ["line 1: int | None"]),
+        ("def f(a, *b: list[int], c: 'int', **d: int): ...", ["line 1: list[int]"]),
+        ("from __future__ import annotations\ndef f() -> dict[str, float]: ...", []),
+    ],
+)
+def test_annotations_that_python_3_8_cannot_evaluate_are_found(code: str, faults: list[str]) -> None:
+    assert annotation_faults(code) == faults
 
-    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 4)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetName", lambda _: "NVIDIA " + "X" * 100)
-    monkeypatch.setattr(pynvml, "nvmlDeviceGetTemperature", reading)
-    monkeypatch.setattr(
-        pynvml, "nvmlDeviceGetUtilizationRates", lambda device: SimpleNamespace(gpu=reading(device))
-    )
-    found = main._gpus()
-    assert {key[:6]: value for key, value in found.items()} == {"GPU/0 ": 50.0, "GPU/3 ": 53.0}
-    assert all(len(key) <= 60 for key in found)
-    # A GPU that does not support the reading is skipped silently; one that is lost is logged.
-    assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        "cannot read GPU 2: GPU is lost"
+
+def test_newer_syntax_is_found() -> None:
+    with pytest.raises(SyntaxError):
+        annotation_faults("match 1:\n    case 1: pass")
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: python.parents[1].name)
+def test_the_collecting_halves_run_on_this_python(python: Path, host: Path) -> None:
+    """Every Python from 3.8 on that is found here, with nothing installed."""
+    sensors = FakeSys(host / "sys")
+    sensors.add(0, "platform/coretemp.0", "coretemp", one(45, "Core 0"))
+    sensors.add(1, "pci0000:00/0000:01:00.0/nvme/nvme0", "nvme", one(30, "Composite"))
+    sensors.add(2, "pci0000:00/0000:02:00.0/nvme/nvme1", "nvme", one(-273.15, "Composite"))
+    command = [
+        str(python),
+        "-I",
+        "-B",
+        "-W",
+        "error",
+        "-c",
+        RUN_ON_OLD_PYTHON,
+        str(host / "collector"),
+        str(host),
     ]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=host, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == {
+        "Temperature": {"coretemp/Core 0": 45.0, "nvme@0000:01:00.0/Composite": 30.0},
+        "PU_Workload": {"CPU/total": 25.0, "CPU/core 0": 25.0},
+    }
+    (line,) = run.stderr.splitlines()
+    assert "found -273.15" in line
+
+
+def test_packages_share_identical_copies() -> None:
+    for name in ("collecting.py", "nvidia.py"):
+        copies = {path.read_bytes() for path in PLUGINS.glob(f"*/{name}")}
+        assert len(copies) == 1, f"the copies of plugins/*/{name} differ"

@@ -169,7 +169,7 @@ def test_characters_that_the_terminal_cannot_encode_are_replaced(environment: di
     del environment["PYTHONUTF8"]
     done = run({**environment, "PYTHONIOENCODING": "ascii", "LANG": "ru_RU"}, "--list")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Temperature 1.0.0  Temperatures of the machine's sensors and GPUs, in ?C" in done.stdout
+    assert "Temperature 1.1.0  Temperatures of the machine's sensors and GPUs, in ?C" in done.stdout
 
 
 def test_with_any_option_there_is_only_the_confirmation(environment: dict[str, str], tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_without_options_it_prompts_for_each_value(environment: dict[str, str], 
     terminal = pexpect.spawn(
         COMMAND[0], COMMAND[1:], env=environment, encoding="utf-8", timeout=20, cwd=tmp_path
     )
-    terminal.expect(r"1\. PU_Workload 1\.0\.0  Load")
+    terminal.expect(r"1\. PU_Workload 1\.1\.0  Load")
     terminal.expect(r"Plugins, by number or name.*\[PU_Workload,Temperature\]: ")
     terminal.sendline(",")
     terminal.expect("expected the number or name of an installed plugin, found ','")

@@ -5,9 +5,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.old_python import annotation_faults
+
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
 FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
+
+COLLECT_WITHOUT = """
+import psutil
+
+def sensors_fans():
+    {failing}
+
+psutil.sensors_fans = sensors_fans
+from plugins.fan_speed import get_payload
+print(get_payload())
+"""
 
 STORE_AND_LOAD = """
 import sys
@@ -48,6 +61,9 @@ def test_the_example_plugin_works_and_is_short(tmp_path: Path) -> None:
         "from plugins.fan_speed import get_payload; print(type(get_payload()).__name__)", tmp_path
     )
     assert collected == "dict\n"
+    assert annotation_faults(FILES["main.py"]) == []
+    for failing in ("raise OSError(5, 'I/O error')", "raise AttributeError"):
+        assert _python(COLLECT_WITHOUT.format(failing=failing), tmp_path) == "{}\n"
     assert _python(STORE_AND_LOAD, tmp_path) == "rejected\nhost thinkpad/fan1 2900.0\n"
 
 
