@@ -32,9 +32,12 @@ from confluent_kafka import KafkaError, Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
+from demo.payloads import Problems, describe, printable, read_plugins, reading_json
 from demo.unpacking import unpack
 
 FLUSH_SECONDS = 2
+OAEP_BYTES = 42
+"""How much shorter than the key the plaintext has to be."""
 Reading = tuple[str, ModuleType, str, Any]
 """Hostname, plugin, key and value."""
 
@@ -52,10 +55,10 @@ class Archive:
 
 
 def load_archive(archive: Path, folder: Path) -> Archive:
-    """Extract a config archive into ``folder`` and import the required plugins.
+    """Extract a config archive into ``folder`` and import the required plugins. One that fails is left out.
 
     Raises:
-        SystemExit: when a required plugin is not in the archive.
+        SystemExit: when a required plugin is not in the archive, or when none of them can be imported.
     """
     # The handler sets this variable, which makes plugins import their server half.
     os.environ.pop("SPARKLE_M_SERVER", None)
@@ -64,16 +67,29 @@ def load_archive(archive: Path, folder: Path) -> Archive:
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     sys.path.insert(0, str(folder))
     packages = sorted(path.parent.name for path in (folder / "plugins").glob("*/__init__.py"))
-    found = {
-        module.NAME: module for module in (importlib.import_module(f"plugins.{name}") for name in packages)
-    }
-    missing = [name for name in config["required_plugins"] if name not in found]
+    found: dict[str, ModuleType] = {}
+    broken = []
+    for package in packages:
+        try:
+            module = importlib.import_module(f"plugins.{package}")
+            if not all(isinstance(text, str) for text in (module.NAME, module.TOPIC)):
+                raise TypeError("expected NAME and TOPIC as strings")
+            found[module.NAME] = module
+        # A plugin may raise any exception, and even call sys.exit().
+        except (Exception, SystemExit) as error:
+            broken.append(f"plugin package {package}: cannot be imported, found {describe(error)}")
+    required = config["required_plugins"]
+    missing = [name for name in required if name not in found]
+    for line in broken:
+        logger.warning("%s", printable(line))
+    if missing and (not broken or len(missing) == len(required)):
+        sys.exit(f"{archive}: expected the plugins {', '.join(missing)}, found {', '.join(found) or 'none'}")
     if missing:
-        sys.exit(f"{archive}: expected the plugins {', '.join(missing)}, found only {', '.join(found)}")
+        logger.warning("running without the plugins %s", ", ".join(missing))
     return Archive(
         config,
         RSA.import_key((folder / "rsa_key.pub").read_bytes()),
-        [found[name] for name in config["required_plugins"]],
+        [found[name] for name in required if name in found],
     )
 
 
@@ -87,19 +103,13 @@ def make_record(
         value: any JSON value.
 
     Raises:
-        ValueError: when the payload is too long for the key: more than 214 bytes of JSON with RSA-2048.
+        TypeError: when JSON cannot express the value.
+        ValueError: also when the payload is too long for the key: more than 214 bytes of JSON with RSA-2048.
     """
-    inner = json.dumps({"plugin": plugin, "key": key, "value": value}).encode()
+    inner = reading_json(plugin, key, value)
     payload = base64.b64encode(PKCS1_OAEP.new(public_key).encrypt(inner)).decode()
     fields = {"config_id": config_id, "hostname": hostname, "datetime": when.isoformat(), "payload": payload}
     return json.dumps(fields).encode()
-
-
-def collected_readings(plugins: list[ModuleType], hostname: str) -> Iterator[Reading]:
-    """Readings of this machine."""
-    for plugin in plugins:
-        for key, value in plugin.get_payload().items():
-            yield hostname, plugin, key, value
 
 
 def simulated_readings(plugins: list[ModuleType], hosts: int, rng: random.Random) -> Iterator[Reading]:
@@ -136,15 +146,19 @@ def main() -> None:
     interval = options.interval or config["send_data_interval"]
     server = options.server or f"{config['mq_server_address']}:{config['mq_server_port']}"
     rng = random.Random(options.seed)
+    problems = Problems()
+    max_bytes = archive.public_key.size_in_bytes() - OAEP_BYTES
 
     def readings() -> Iterator[Reading]:
         if options.hosts:
-            return simulated_readings(archive.plugins, options.hosts, rng)
-        return collected_readings(archive.plugins, options.hostname)
+            yield from simulated_readings(archive.plugins, options.hosts, rng)
+        else:
+            for reading in read_plugins(archive.plugins, max_bytes, problems):
+                yield options.hostname, *reading
 
     source = f"{options.hosts} simulated hosts" if options.hosts else options.hostname
     logger.info("config %d: %s, every %s s to %s", config["id"], source, interval, server)
-    _send(archive, readings, server, interval, stop)
+    _send(archive, readings, server, interval, problems, stop)
 
 
 def _send(
@@ -152,6 +166,7 @@ def _send(
     readings: Callable[[], Iterator[Reading]],
     server: str,
     interval: float,
+    problems: Problems,
     stop: threading.Event,
 ) -> None:
     producer = Producer(
@@ -173,11 +188,25 @@ def _send(
                 archive.public_key, archive.config["id"], hostname, datetime.now(), plugin.NAME, key, value
             )
             produce(producer, plugin.TOPIC, record, stop)
-        due += interval
+        due, skipped = next_collection(due, interval, time.monotonic())
+        if skipped:
+            problems.report(
+                "collection",
+                f"took longer than the interval of {interval} s; {skipped} collections are skipped",
+            )
         while not stop.is_set() and time.monotonic() < due:
             producer.poll(0)
             stop.wait(min(0.5, max(0.0, due - time.monotonic())))
     producer.flush(FLUSH_SECONDS)
+
+
+def next_collection(due: float, interval: float, now: float) -> tuple[float, int]:
+    """When the next collection is due, after the one that was due at ``due``, and how many before it are skipped.
+
+    Those that were missed while a plugin was slow are not made up for: in a burst they would measure nothing.
+    """
+    skipped = max(0, math.floor((now - due) / interval))
+    return due + (skipped + 1) * interval, skipped
 
 
 def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event) -> None:
