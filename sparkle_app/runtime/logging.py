@@ -8,11 +8,16 @@ from typing import Any
 from sparkle_app.runtime.terminal import LineFormatter
 
 REPEAT_SECONDS = 60.0
-"""Interval at which a repeated message of the Kafka client is logged."""
+"""Interval at which a repeated message of the libraries below is logged."""
+_REPETITIVE = ("aiokafka", "aiohttp", "asyncio")
+_MAX_MESSAGES = 1000
 
 
 class RepetitionFilter(logging.Filter):
-    """Suppresses repeated messages of the Kafka client, which logs 80 lines per second while there is no broker.
+    """Suppresses repeated messages of some libraries.
+
+    The Kafka client logs 80 lines per second while there is no broker, and asyncio thousands, with tracebacks, while
+    the limit of open files keeps it from accepting connections.
 
     Arguments:
         clock: seconds, monotonic.
@@ -25,15 +30,19 @@ class RepetitionFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called for each message; returns whether to log it."""
-        if not record.name.startswith("aiokafka"):
+        if record.name.partition(".")[0] not in _REPETITIVE:
             return True
-        # The format string, since the arguments differ.
-        key = record.name, str(record.msg)
+        # The format string, since the arguments differ; of asyncio's messages the first line, since the others show
+        # its objects. Another exception makes it another message.
+        first_line = str(record.msg).partition("\n")[0]
+        key = record.name, f"{first_line} {record.exc_info[0] if record.exc_info else None}"
         now = self._clock()
         at, suppressed = self._logged.get(key, (now - REPEAT_SECONDS, 0))
         if now - at < REPEAT_SECONDS:
             self._logged[key] = at, suppressed + 1
             return False
+        if len(self._logged) >= _MAX_MESSAGES:
+            self._logged.clear()
         self._logged[key] = now, 0
         if suppressed:
             note = f"similar messages suppressed in the last {now - at:.0f} s: {suppressed}"

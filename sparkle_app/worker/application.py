@@ -9,7 +9,6 @@ import faust
 from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.transport.consumer import Consumer
 from faust.types import StreamT
-from faust.web.drivers.aiohttp import Web
 
 from sparkle_app.aggregate.agent import AggregatePipeline
 from sparkle_app.aggregate.aggregator import Aggregator
@@ -39,6 +38,7 @@ from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
 from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
+from sparkle_app.worker.web_driver import LimitedWeb
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +113,9 @@ class SparkleApp(faust.App):
             max_batch_records=min(MAX_BATCH_RECORDS, self.settings.ingest.batch_size),
         )
 
+    def _new_web(self) -> LimitedWeb:
+        return LimitedWeb(self)
+
     async def on_first_start(self) -> None:
         """Build the parts, wait for database and broker, create tables and topics; exit with one line if this fails."""
         settings = self.settings
@@ -141,7 +144,7 @@ class SparkleApp(faust.App):
             engine=self._parts.engine,
             readers=self._parts.readers,
         )
-        add_routes(cast(Web, self.web).web_app.router, web_parts)
+        add_routes(cast(LimitedWeb, self.web).web_app.router, web_parts)
 
     async def on_started(self) -> None:
         """Start the watchdog, which runs during recovery as well."""

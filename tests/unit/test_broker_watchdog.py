@@ -55,6 +55,25 @@ def test_a_repeated_message_of_the_kafka_client_is_logged_once_a_minute() -> Non
     )
 
 
+@pytest.mark.parametrize("name", ["asyncio", "aiohttp.server"])
+def test_a_repeated_message_of_the_event_loop_and_the_web_server_too_unless_its_exception_differs(
+    name: str,
+) -> None:
+    repetitions = RepetitionFilter(lambda: 1000.0)
+
+    def is_logged(message: str, error: Exception) -> bool:
+        line = logging.LogRecord(name, logging.ERROR, "", 0, message, (), (type(error), error, None))
+        return repetitions.filter(line)
+
+    message = "socket.accept() out of system resource\nsocket: <object at {}>"
+    assert is_logged(message.format(1), OSError("Too many open files"))
+    assert not any(is_logged(message.format(at), OSError("Too many open files")) for at in range(200))
+    assert is_logged(message.format(1), ValueError("another"))
+    # What it remembers is bounded.
+    assert all(is_logged(f"message {number}", OSError()) for number in range(3000))
+    assert len(repetitions._logged) <= 1000
+
+
 def test_messages_of_other_libraries_are_never_suppressed() -> None:
     repetitions = RepetitionFilter()
     assert [repetitions.filter(record("faust", "crashed")) for _ in range(3)] == [True] * 3

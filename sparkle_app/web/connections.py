@@ -1,0 +1,107 @@
+"""The connections of the web server: how many there are, and how long a client may keep one waiting."""
+
+import asyncio
+import logging
+import resource
+import time
+from typing import Any
+
+from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 30.0
+"""How long a connection may be without a request, or with half of its headers. Longer than the 15 s for which other
+workers, and many clients, keep an idle connection: one that closes while a request is on its way loses it."""
+RESPONSE_SECONDS = 120.0
+"""How long a request may take, from its headers to the last byte that the client has taken of the response."""
+MAX_CONNECTIONS = 500
+LOG_SECONDS = 60.0
+
+
+def max_connections() -> int:
+    """The limit: at most half of the open files that the process may have, since Kafka and the database need some."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
+
+
+class LimitedServer(web.Server):
+    """Closes connections beyond a limit, first those that have been idle for the longest time.
+
+    Arguments:
+        app_handle: what returns the response to a request.
+        limit: maximum number of connections.
+    """
+
+    def __init__(self, app_handle: Any, limit: int, **options: Any) -> None:
+        super().__init__(self._respond, **options)
+        self._app_handle = app_handle
+        self._limit = limit
+        self._open: dict[web.RequestHandler, asyncio.Transport] = {}
+        # Without a request in progress, the one that has been idle for the longest time first.
+        self._idle: dict[web.RequestHandler, None] = {}
+        self._closed = 0
+        self._log_at = 0.0
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Called by a new connection."""
+        super().connection_made(handler, transport)
+        self._open[handler] = transport
+        self._idle[handler] = None
+        if len(self._open) > self._limit:
+            self._close(next(iter(self._idle)))
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """Called by a connection that has ended."""
+        super().connection_lost(handler, exc)
+        self._open.pop(handler, None)
+        self._idle.pop(handler, None)
+
+    def _close(self, handler: web.RequestHandler) -> None:
+        transport = self._open.pop(handler)
+        del self._idle[handler]
+        self._closed += 1
+        if time.monotonic() >= self._log_at:
+            logger.warning(
+                "web server: more than %d connections; %d without a request in progress closed, the last one from %s",
+                self._limit,
+                self._closed,
+                transport.get_extra_info("peername"),
+            )
+            self._closed, self._log_at = 0, time.monotonic() + LOG_SECONDS
+        transport.abort()
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        handler = request.protocol
+        self._idle.pop(handler, None)
+        response: web.StreamResponse = web.Response(status=504)
+        try:
+            async with asyncio.timeout(RESPONSE_SECONDS):
+                response = await self._app_handle(request)
+                # Here rather than in aiohttp, which waits without a limit for a client that does not read.
+                await response.prepare(request)
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            # aiohttp finds the connection closed, and ends its task.
+            if handler in self._open:
+                self._open[handler].abort()
+        finally:
+            if handler in self._open:
+                self._idle[handler] = None
+        return response
+
+
+class LimitedRunner(web.AppRunner):
+    """Serves an application with a :class:`LimitedServer`."""
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(app, access_log=None, keepalive_timeout=IDLE_SECONDS)
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return LimitedServer(
+            server.request_handler,
+            max_connections(),
+            request_factory=server.request_factory,
+            **server._kwargs,
+        )

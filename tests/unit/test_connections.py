@@ -1,0 +1,191 @@
+"""Clients that send half a request, or read half a response, do not keep others from being served."""
+
+import asyncio
+import logging
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from sparkle_app.web import connections
+from sparkle_app.web.connections import LimitedRunner
+
+HALF = b"GET /quick HTTP/1.1\r\nHost: loc"
+WHOLE = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LARGE = 32 * 1024 * 1024
+Connect = Callable[[bytes], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+@asynccontextmanager
+async def server(may_end: asyncio.Event | None = None) -> AsyncIterator[Connect]:
+    """Yields what opens a connection and sends these bytes."""
+
+    async def quick(_request: web.Request) -> web.Response:
+        return web.Response(text="served")
+
+    async def slow(_request: web.Request) -> web.Response:
+        assert may_end
+        await may_end.wait()
+        return web.Response(text="served late")
+
+    async def large(_request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * LARGE)
+
+    async def body(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    application = web.Application()
+    application.router.add_get("/quick", quick)
+    application.router.add_get("/slow", slow)
+    application.router.add_get("/large", large)
+    application.router.add_post("/body", body)
+    runner = LimitedRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    writers = []
+
+    async def connect(sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0])
+        writers.append(writer)
+        writer.write(sent)
+        await writer.drain()
+        return reader, writer
+
+    try:
+        async with asyncio.timeout(30):
+            yield connect
+    finally:
+        for writer in writers:
+            writer.close()
+        await runner.cleanup()
+
+
+async def served(reader: asyncio.StreamReader, text: bytes = b"served") -> bool:
+    """Whether a whole response has arrived."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    return head.startswith(b"HTTP/1.1 200 ") and await reader.readexactly(len(text)) == text
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    """Waits until the server has closed the connection; whether it sent nothing."""
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET", HALF], ids=["nothing", "half a line", "half of the headers"])
+async def test_a_half_sent_request_is_closed_in_time(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2)
+    async with server() as connect:
+        first, _ = await connect(sent)
+        assert await closed(first)
+        # Also the second request of a connection.
+        second, writer = await connect(WHOLE)
+        assert await served(second)
+        writer.write(sent)
+        assert await closed(second)
+
+
+async def test_bytes_that_trickle_in_do_not_keep_a_half_sent_request_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.3)
+    async with server() as connect:
+        reader, writer = await connect(HALF)
+        waiting = asyncio.create_task(closed(reader))
+        while not waiting.done():
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+        assert await waiting
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx",
+    ],
+    ids=["a response that is not read", "half of a body"],
+)
+async def test_a_request_that_its_client_does_not_finish_is_closed_in_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "RESPONSE_SECONDS", 0.3)
+    async with server() as connect:
+        reader, _ = await connect(sent)
+        await asyncio.sleep(0.6)
+        received = 0
+        try:
+            while some := await reader.read(1 << 20):
+                received += len(some)
+        except ConnectionError:
+            pass
+        assert received < LARGE
+        reader, _ = await connect(WHOLE)
+        assert await served(reader)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_beyond_the_limit_those_that_have_been_idle_for_the_longest_time_are_closed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
+    may_end = asyncio.Event()
+    async with server(may_end) as connect:
+        working, _ = await connect(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        half = [(await connect(HALF))[0] for _ in range(4)]
+        for number in range(20):
+            # Each is served, and is the most recent one afterwards.
+            reader, _ = await connect(WHOLE)
+            assert await served(reader)
+            if number < 4:
+                assert await closed(half[number])
+        may_end.set()
+        # The one with a request in progress was not closed.
+        assert await served(working, b"served late")
+    lines = [record.getMessage() for record in caplog.records if record.name == connections.__name__]
+    (line,) = lines
+    assert "more than 5 connections" in line
+    assert "127.0.0.1" in line
+
+
+async def test_while_all_are_busy_a_new_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    may_end = asyncio.Event()
+    async with server(may_end) as connect:
+        busy = [(await connect(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"))[0] for _ in range(3)]
+        await asyncio.sleep(0.1)
+        late, _ = await connect(b"")
+        assert await closed(late)
+        may_end.set()
+        for reader in busy:
+            assert await served(reader, b"served late")
+        reader, _ = await connect(WHOLE)
+        assert await served(reader)
+
+
+async def test_a_client_that_leaves_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    may_end = asyncio.Event()
+    async with server(may_end) as connect:
+        for request in (b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"):
+            _, writer = await connect(request)
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+        may_end.set()
+        reader, _ = await connect(WHOLE)
+        assert await served(reader)
+        await asyncio.sleep(0.1)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("soft", "limit"), [(1024, 500), (256, 128), (1_000_000, 500), (resource.RLIM_INFINITY, 500)]
+)
+def test_half_of_the_open_files_are_left_to_kafka_and_the_database(
+    monkeypatch: pytest.MonkeyPatch, soft: int, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
+    assert connections.max_connections() == limit
