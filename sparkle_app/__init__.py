@@ -11,6 +11,7 @@ All packages and modules; the docstring of each describes what it does:
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
       shutdown            exit after the shutdown timeout
+      web_driver          Faust's web server, with limits on its connections
     ingest/             from a plugin topic to stored readings
       agent               pipeline: decrypt, store, forward, acknowledge
       decryption_pool     processes that decrypt and validate
@@ -48,6 +49,10 @@ All packages and modules; the docstring of each describes what it does:
       partition_router    finds the worker that owns a host
       problems            errors as RFC 9457 problem details
       port                checks that the port is free
+      connections         limits of connections and of the time of a request
+      slices              long computations, without blocking the event loop
+      single_flight       one computation for equal, concurrent queries
+      encoding            JSON of long responses
       api/              /api/v1
         routes              table of all routes
         parameters          query parameters
@@ -60,6 +65,7 @@ All packages and modules; the docstring of each describes what it does:
       manifest            reads manifests without importing the package
       discovery           finds packages and imports their server halves
       legacy              packages written for the earlier handler
+      history             series and pages of readings, bounded in rows
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors

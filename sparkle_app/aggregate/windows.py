@@ -1,7 +1,7 @@
 """Windows: computed from buckets when they are queried."""
 
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.model.buckets import Statistics, bucket_start, merged, metrics_of
+from sparkle_app.model.buckets import Statistics, bucket_start, merge_packed
 from sparkle_app.model.time import span
 
 
@@ -17,4 +17,7 @@ def window_bounds(now: int, seconds: int, bucket_size: int) -> tuple[int, int]:
 
 def host_window(table: BucketTable, hostname: str, start: int, end: int) -> dict[str, Statistics]:
     """Statistics of a host's metrics in a window; empty if it has no buckets there."""
-    return merged(metrics_of(packed) for packed in table.packed_buckets(hostname, start, end))
+    metrics: dict[str, Statistics] = {}
+    for packed in table.packed_buckets(hostname, start, end):
+        merge_packed(metrics, packed)
+    return metrics

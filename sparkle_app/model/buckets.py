@@ -30,14 +30,28 @@ class Statistics(msgspec.Struct, array_like=True, gc=False):
         """The statistics of a single reading."""
         return cls(1, value, value, value, value, at)
 
+    def add(self, value: float, at: int) -> None:
+        """Add a single reading, as :meth:`merge` does with that of :meth:`of`, in less time."""
+        self.count += 1
+        self.sum += value
+        if value < self.minimum:
+            self.minimum = value
+        if value > self.maximum:
+            self.maximum = value
+        if at > self.last_at or (at == self.last_at and value > self.last):
+            self.last_at, self.last = at, value
+
     def merge(self, other: "Statistics") -> None:
         """Add the statistics of other readings; no reading may be in both."""
         self.count += other.count
         self.sum += other.sum
-        self.minimum = min(self.minimum, other.minimum)
-        self.maximum = max(self.maximum, other.maximum)
+        if other.minimum < self.minimum:
+            self.minimum = other.minimum
+        if other.maximum > self.maximum:
+            self.maximum = other.maximum
         # Of two readings with the same event time the larger is the last, so that the order of arrival does not matter.
-        self.last_at, self.last = max((self.last_at, self.last), (other.last_at, other.last))
+        if other.last_at > self.last_at or (other.last_at == self.last_at and other.last > self.last):
+            self.last_at, self.last = other.last_at, other.last
 
 
 class Bucket(msgspec.Struct, array_like=True):
@@ -99,18 +113,29 @@ def count_of(packed: bytes) -> int:
     return len(_decoder_of_ids.decode(packed)[0]) // _ID
 
 
-def metrics_of(packed: bytes) -> dict[str, Statistics]:
-    """The statistics of a packed bucket, without its ids."""
-    _, first, metrics = _decoder.decode(packed)
-    return _unpacked(first, metrics)
+def merge_packed(metrics: dict[str, Statistics], packed: bytes) -> None:
+    """Merge the statistics of a packed bucket into those of a longer window."""
+    _, first, found = _decoder.decode(packed)
+    for name, values in found.items():
+        known = metrics.get(name)
+        if known is None:
+            metrics[name] = _unpacked_one(first, values)
+        elif len(values) == 2:
+            known.add(values[1], first + values[0])
+        else:
+            known.merge(_unpacked_one(first, values))
 
 
 def _unpacked(first: int, metrics: dict[str, list[Any]]) -> dict[str, Statistics]:
-    found = {}
-    for name, (at, last, *more) in metrics.items():
-        count, total, minimum, maximum = more or (1, last, last, last)
-        found[name] = Statistics(count, total, minimum, maximum, last, first + at)
-    return found
+    return {name: _unpacked_one(first, values) for name, values in metrics.items()}
+
+
+def _unpacked_one(first: int, values: list[Any]) -> Statistics:
+    if len(values) == 2:
+        at, last = values
+        return Statistics(1, last, last, last, last, first + at)
+    at, last, count, total, minimum, maximum = values
+    return Statistics(count, total, minimum, maximum, last, first + at)
 
 
 def bucket_start(at: int, bucket_size: int) -> int:

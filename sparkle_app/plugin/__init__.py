@@ -1,1 +1,1 @@
-"""Loads plugins: manifest (read without importing a package), discovery (imports server halves), legacy."""
+"""Loads plugins: manifest (read without importing a package), discovery (imports server halves), legacy, history."""

@@ -1,5 +1,6 @@
 """Statements for an :class:`AggregatesTable`, used by the default methods of plugins."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.dialects import dialect_of
@@ -24,6 +25,9 @@ from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import chunks
 
 _COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
+# A billion sums below the first are in the range of a double. The second is a power of two: scaling is exact.
+_LARGE = 1e290
+_SCALE = 2.0**-64
 
 
 def upsert_growing(connection: Connection, table: Table, rows: Sequence[AggregateRow]) -> None:
@@ -85,6 +89,67 @@ def select_aggregates(
             statement = statement.where(table.c.metric == metric)
         for row in connection.execute(statement):
             yield _aggregate_of(row, resolution)
+
+
+def select_steps(
+    connection: Connection,
+    table: Table,
+    hostname: str,
+    metric: str | None,
+    resolution: int,
+    start: int,
+    end: int,
+    step: int,
+    limit: int,
+) -> Iterator[AggregateRow]:
+    """Aggregates of a host with ``start <= bucket_start < end``, merged into steps of ``step`` seconds by the database.
+
+    Buckets do not overlap: the last reading of a step is that of its newest bucket.
+
+    Arguments:
+        step: a multiple of ``resolution``.
+        limit: maximum number of rows returned, in order of time.
+    """
+    row, newest = table.c, table.alias()
+    # Separate sums, since PostgreSQL refuses a sum that exceeds the range, where SQLite returns an infinite one.
+    is_large = func.abs(row.sum) >= _LARGE
+    steps = (
+        select(
+            row.metric,
+            func.sum(row["count"]).label("count"),
+            func.sum(case((is_large, 0.0), else_=row.sum)).label("sum"),
+            func.sum(case((is_large, row.sum * _SCALE), else_=0.0)).label("large"),
+            func.min(row.minimum).label("minimum"),
+            func.max(row.maximum).label("maximum"),
+            func.max(row.bucket_start).label("newest"),
+        )
+        .where(row.hostname == hostname, row.resolution == resolution)
+        .where(row.bucket_start >= moment(start), row.bucket_start < moment(end))
+        .group_by(row.metric, dialect_of(connection).bucket_number(row.bucket_start, step))
+    )
+    if metric is not None:
+        steps = steps.where(row.metric == metric)
+    found = steps.subquery()
+    statement = (
+        select(*found.c, newest.c.last, newest.c.last_at)
+        .join(newest, (newest.c.metric == found.c.metric) & (newest.c.bucket_start == found.c.newest))
+        .where(newest.c.hostname == hostname, newest.c.resolution == resolution)
+        .order_by(found.c.newest, found.c.metric)
+        .limit(limit)
+    )
+    for each in connection.execute(statement).mappings():
+        # NULL is what SQLite has for the sum of infinities of both signs.
+        large = math.nan if each["large"] is None else each["large"]
+        statistics = Statistics(
+            int(each["count"]),
+            each["sum"] + large / _SCALE,
+            each["minimum"],
+            each["maximum"],
+            each["last"],
+            micros(each["last_at"]),
+        )
+        at = bucket_start(micros(each["newest"]), step)
+        yield AggregateRow(hostname, each["metric"], step, at, statistics)
 
 
 def delete_aggregates(

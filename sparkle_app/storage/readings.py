@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
 
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.time import micros, moment
@@ -66,6 +66,31 @@ def select_span(
         )
         for row in connection.execute(statement).mappings():
             yield _reading_of(row)
+
+
+def select_page(
+    connection: Connection,
+    table: Table,
+    hostname: str,
+    start: int,
+    end: int,
+    limit: int,
+    after: tuple[int, bytes] | None,
+) -> Iterator[StoredReading]:
+    """The first readings of a host with ``start <= observed_at < end``, ordered by event time and id.
+
+    Arguments:
+        after: only readings after the one with this event time and id.
+    """
+    time, id_ = table.c.observed_at, table.c.id
+    statement = select(table).where(table.c.hostname == hostname, *within(table, start, end))
+    if after:
+        # The first condition is for the index on event time.
+        statement = statement.where(
+            time >= moment(after[0]), or_(time > moment(after[0]), id_ > literal(after[1], id_.type))
+        )
+    for row in connection.execute(statement.order_by(time, id_).limit(limit)).mappings():
+        yield _reading_of(row)
 
 
 def select_counts(

@@ -9,8 +9,11 @@ from sparkle_app.config.sections import LOCALHOST
 from sparkle_app.config.settings import Settings
 from sparkle_app.web.problems import Handler, Problem
 
-PUBLIC = frozenset({"/health/live"})
-"""The paths that need no token: liveness probes may have none, and the response reveals nothing else."""
+PUBLIC = frozenset({"/health/live", "/health/ready"})
+"""The paths that need neither a token nor a certain Host header: probes and load balancers send none. The response to
+an unauthorized request reveals nothing else."""
+AUTHORIZED = web.RequestKey("authorized", bool)
+"""The key of a request under which the middleware notes whether it is authorized."""
 
 
 def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
@@ -18,10 +21,7 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
     token = settings.web.token.get_secret_value().encode() if settings.web.token else None
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in PUBLIC:
-            return await handler(request)
+    def verify(request: web.Request) -> None:
         if token:
             scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
             secret = credentials.strip().encode("utf-8", "surrogateescape")
@@ -35,6 +35,16 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
             # DNS rebinding: a web page of another site can resolve its own hostname to this address, and a browser
             # on this machine then sends its requests here.
             raise Problem(403, "Host: expected a name of this machine; set web.token to accept other names")
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[AUTHORIZED] = True
+        try:
+            verify(request)
+        except Problem:
+            if request.path not in PUBLIC:
+                raise
+            request[AUTHORIZED] = False
         return await handler(request)
 
     return check

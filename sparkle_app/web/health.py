@@ -22,12 +22,12 @@ class Live(msgspec.Struct):
     live: bool
 
 
-class Health(msgspec.Struct):
+class Health(msgspec.Struct, omit_defaults=True):
     """The response of /health/ready."""
 
     ready: bool
-    checks: dict[str, str]
-    """By component: ok, or the reason why it is not."""
+    checks: dict[str, str] = {}
+    """By component: ok, or the reason why it is not. Absent in the response to an unauthorized request."""
 
 
 class HealthChecker:

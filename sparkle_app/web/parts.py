@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from sqlalchemy import Engine
@@ -13,6 +13,7 @@ from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.stages import Stages
+from sparkle_app.web.slices import Slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,3 +37,5 @@ class WebParts:
     """The database."""
     readers: Executor
     """The threads in which requests query the database."""
+    slices: Slices = field(default_factory=Slices)
+    """For what would block the event loop."""

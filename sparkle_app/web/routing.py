@@ -12,7 +12,8 @@ from sparkle_app.web.api import openapi
 from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.authentication import authentication
+from sparkle_app.web.authentication import AUTHORIZED, authentication
+from sparkle_app.web.encoding import encode
 from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, malformed_request, problems
@@ -28,7 +29,8 @@ def middlewares(settings: Settings) -> list[Any]:
 def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     """Add all endpoints to a web server."""
     web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
-    table = routes(parts)
+    windows = WindowQueries(parts)
+    table = routes(parts, windows)
     for route in table:
         # A name may contain any character; a slash arrives percent-encoded.
         router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
@@ -38,7 +40,7 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
-    router.add_post(INTERNAL_PATH, _internal(WindowQueries(parts), parts))
+    router.add_post(INTERNAL_PATH, _internal(windows, parts))
 
 
 def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -50,7 +52,8 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
                 404, f"plugin {names['plugin'][:100]!r} is not installed; installed plugins: {installed}"
             )
         response = await route.handle(**names, **read(request.query, route.parameters))
-        return _json(response, route.status(response))
+        status = route.status(response)
+        return await _json(parts, response if request[AUTHORIZED] else route.public_part(response), status)
 
     return endpoint
 
@@ -63,10 +66,10 @@ def _internal(queries: WindowQueries, parts: WebParts) -> Callable[[web.Request]
             raise Problem(400, f"expected a window query of another worker, found {error}") from error
         if query.plugin not in parts.tables:
             raise Problem(503, f"plugin {query.plugin!r} is not installed on this worker")
-        return _json(await queries.local(query), 200)
+        return await _json(parts, await queries.local(query), 200)
 
     return internal
 
 
-def _json(body: msgspec.Struct, status: int) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+async def _json(parts: WebParts, body: msgspec.Struct, status: int) -> web.Response:
+    return web.Response(body=await encode(body, parts.slices), status=status, content_type="application/json")

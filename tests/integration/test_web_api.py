@@ -178,11 +178,12 @@ def test_a_token_is_required_beyond_localhost(start_worker: StartWorker) -> None
 
     worker = start_worker(web__host="0.0.0.0", web__token="hush")
     assert request(worker, "/health/live")[0] == 200
+    status, _, ready = request(worker, "/health/ready", Host="balancer.example")
+    assert (status, ready) == (200, {"ready": True})
     for path in (
         "/api/v1/plugins",
         "/api/v1/openapi.json",
         "/metrics",
-        "/health/ready",
         "/internal/v1/windows",
         "/x",
     ):

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from sparkle_app.config.loading import load_settings
 from sparkle_app.web.api import openapi
 from sparkle_app.web.api.routes import routes
+from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.partition_router import INTERNAL_PATH
 from sparkle_app.web.routing import middlewares
@@ -146,6 +147,10 @@ async def test_without_a_token_a_host_header_of_another_site_is_rejected(tmp_pat
         ("/health/live", True),
         ("/health/live?x=1", True),
         ("/health/%6Cive", True),
+        ("/health/ready", True),
+        ("/health/ready?x=1", True),
+        ("/health/ready/", False),
+        ("/health/", False),
         ("/health/live/", False),
         ("/health//live", False),
         ("/HEALTH/LIVE", False),
@@ -176,7 +181,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker) -> None:
     """The table of routes, the OpenAPI document and the middleware agree."""
-    table = routes(worker.parts)
+    table = routes(worker.parts, WindowQueries(worker.parts))
     document = openapi.document(table, token=True)
     public_paths = set()
     for route in table:
@@ -188,7 +193,37 @@ async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker
         assert ("security" in document["paths"][route.path]["get"]) is not route.public
         if route.public:
             public_paths.add(route.path)
-    assert public_paths == PUBLIC == {"/health/live"}
+    assert public_paths == PUBLIC == {"/health/live", "/health/ready"}
+
+
+READY = {"ready": True, "checks": {"broker": "ok", "tables": "ok", "database": "ok", "pipelines": "ok", "private keys": "ok"}}
+
+
+async def test_a_probe_without_the_token_learns_whether_the_worker_is_ready_and_no_more(
+    worker: InProcessWorker,
+) -> None:
+    path, token = "/health/ready", {"Authorization": "Bearer secret"}
+    for headers in ({}, {"Host": "balancer.example"}, {"Authorization": "Bearer wrong"}):
+        assert await worker.get(path, **headers) == (200, {"ready": True})
+    assert await worker.get(path, **token) == (200, READY)
+    worker.group.complete = False
+    assert await worker.get(path, Host="balancer.example") == (503, {"ready": False})
+    status, found = await worker.get(path, **token)
+    assert (status, found["ready"], found["checks"]["tables"] != "ok") == (503, False, True)
+    # It is no way around the validation of parameters either.
+    assert (await worker.get(f"{path}?x=1"))[0] == 400
+
+
+async def test_without_a_configured_token_the_host_header_decides_on_the_details(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    worker = InProcessWorker(tmp_path / "worker")
+    await worker.start()
+    assign([worker], {0, 1, 2, 3})
+    assert await worker.get("/health/ready") == (200, READY)
+    assert await worker.get("/health/ready", Host="balancer.example") == (200, {"ready": True})
+    await worker.stop()
 
 
 async def test_paths_outside_the_table_of_routes_need_the_token(worker: InProcessWorker) -> None:

@@ -11,8 +11,8 @@ from sparkle_app.model.buckets import (
     Statistics,
     bucket_start,
     count_of,
+    merge_packed,
     merged,
-    metrics_of,
     rows_of,
 )
 from sparkle_app.model.sample import Sample
@@ -79,7 +79,9 @@ def test_a_sample_is_counted_once() -> None:
 def test_unpacking_is_the_inverse_of_packing(many: list[Sample]) -> None:
     bucket = bucket_of(many)
     assert Bucket.unpack(bucket.pack()) == bucket
-    assert metrics_of(bucket.pack()) == bucket.metrics
+    metrics: dict[str, Statistics] = {}
+    merge_packed(metrics, bucket.pack())
+    assert metrics == bucket.metrics
     assert repr(count_of(bucket.pack())) == str(len(many))
 
 
@@ -99,6 +101,22 @@ def test_merged_buckets_equal_one_bucket_of_all_samples(many: list[Sample], cut:
         assert parts[metric].count == statistics.count
         assert (parts[metric].last_at, parts[metric].last) == (statistics.last_at, statistics.last)
         assert math.isclose(parts[metric].sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
+
+
+@given(distinct, st.integers(0, 30), st.integers(0, 30))
+def test_merged_packed_buckets_equal_one_bucket_of_all_samples(
+    many: list[Sample], first: int, second: int
+) -> None:
+    metrics: dict[str, Statistics] = {}
+    for part in (many[:first], many[first : first + second], many[first + second :]):
+        merge_packed(metrics, bucket_of(part).pack())
+    whole = bucket_of(many).metrics
+    assert set(metrics) == set(whole)
+    for metric, statistics in whole.items():
+        found = metrics[metric]
+        assert math.isclose(found.sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
+        found.sum = statistics.sum
+        assert found == statistics
 
 
 def test_merging_does_not_modify_the_buckets() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from sparkle_app.model.time import LATEST
-from sparkle_app.web.api.parameters import cursor, duration, instant, integer, read, text
+from sparkle_app.web.api.parameters import cursor, cursor_of, duration, instant, integer, read, text
 from sparkle_app.web.problems import Problem
 
 ALL = (
@@ -58,7 +58,9 @@ def test_a_text_may_contain_any_characters() -> None:
 
 
 def test_a_cursor_is_parsed() -> None:
-    assert parsed(("after", "1700000000000000-3")) == {"after": (1_700_000_000_000_000, 3)}
+    position = 1_700_000_000_000_000, bytes(range(16))
+    assert cursor_of(*position) == "1700000000000000-000102030405060708090a0b0c0d0e0f"
+    assert parsed(("after", cursor_of(*position))) == {"after": position}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,13 @@ def test_a_cursor_is_parsed() -> None:
         ([("limit", "1e3")], "limit: expected an integer"),
         ([("metric", "a\0b")], "metric: expected a text without NUL characters"),
         ([("after", "x")], "after: expected the `next` value of the previous page"),
-        ([("after", "9999999999999999-1")], "after: expected the `next` value of the previous page"),
+        (
+            [("after", f"9999999999999999-{'0' * 32}")],
+            "after: expected the `next` value of the previous page",
+        ),
+        ([("after", "1700000000000000-999999")], "after: expected the `next` value of the previous page"),
+        ([("after", f"1-{'0' * 31}")], "after: expected the `next` value of the previous page"),
+        ([("after", f"1-{'A' * 32}")], "after: expected the `next` value of the previous page"),
     ],
 )
 def test_an_invalid_parameter_is_one_clear_line(pairs: list[tuple[str, str]], detail: str) -> None:

@@ -71,6 +71,10 @@ class Dialect(ABC):
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
         """The start of the bucket of ``bucket_size`` seconds that contains ``at``."""
 
+    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
+        """What is equal for all times in the same bucket of ``bucket_size`` seconds."""
+        return self.bucket_start(at, bucket_size)
+
     @abstractmethod
     def native_time(self, at: int) -> Any:
         """Convert microseconds since the epoch to the value that :meth:`insert_rows` requires."""

@@ -5,26 +5,45 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import from_seconds, rfc3339, span
+from sparkle_app.plugin.history import Position, load_page, load_steps
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.api import responses
+from sparkle_app.web.api.parameters import cursor_of
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.single_flight import SingleFlight
 
 MAX_POINTS = 10_000
+"""Of one metric in a response."""
+MAX_POINTS_OF_ALL = 50_000
+"""Of all metrics together."""
 HOUR = span(3600)
 T = TypeVar("T")
 
 
+class SeriesQuery(msgspec.Struct, frozen=True):
+    """A query of :func:`load_steps`."""
+
+    plugin: str
+    host: str
+    metric: str | None
+    bucket_size: int
+    start: int
+    end: int
+    step: int
+
+
 class HistoryQueries:
-    """Queries stored aggregates and stored readings."""
+    """Queries stored aggregates and stored readings. Equal queries of aggregates at one time are executed once."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
+        self._series: SingleFlight[responses.SeriesResponse] = SingleFlight()
 
     async def series(
         self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
@@ -48,26 +67,41 @@ class HistoryQueries:
         # Whole steps, so that no point covers only a part of its step.
         width = span(step)
         start, end = start - start % width, -(-end // width) * width
-        server_half = self._parts.plugins[plugin].plugin
+        query = SeriesQuery(plugin, host, metric, bucket_size, start, end, step)
+        return await self._series.run(query, lambda: self._merged(query))
+
+    async def _merged(self, query: SeriesQuery) -> responses.SeriesResponse:
         rows = await self._query(
-            host,
+            query.host,
             lambda connection: list(
-                server_half.load_aggregates(connection, [host], metric, bucket_size, start, end)
+                load_steps(
+                    self._parts.plugins[query.plugin].plugin,
+                    connection,
+                    query.host,
+                    query.metric,
+                    query.bucket_size,
+                    query.start,
+                    query.end,
+                    query.step,
+                    limit=MAX_POINTS_OF_ALL + 1,
+                )
             ),
         )
-        steps: dict[str, dict[int, Statistics]] = {}
-        for row in rows:
-            by_metric = steps.setdefault(row.metric, {})
-            merged = {row.metric: known} if (known := by_metric.get(row.bucket_start // width)) else {}
-            merge_into(merged, row.metric, row.statistics)
-            by_metric[row.bucket_start // width] = merged[row.metric]
+        if len(rows) > MAX_POINTS_OF_ALL:
+            raise Problem(
+                400,
+                f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
+                " use a longer step, a shorter time range, or metric",
+            )
+        series: dict[str, list[responses.Point]] = {}
+        async with self._parts.slices.computation() as computation:
+            for row in rows:
+                series.setdefault(row.metric, []).append(responses.point(row.bucket_start, row.statistics))
+                await computation.pause()
         return responses.SeriesResponse(
-            **self._header(plugin, host, start, end),
-            step_seconds=step,
-            series={
-                name: [responses.point(at * width, statistics) for at, statistics in sorted(points.items())]
-                for name, points in sorted(steps.items())
-            },
+            **self._header(query.plugin, query.host, query.start, query.end),
+            step_seconds=query.step,
+            series=dict(sorted(series.items())),
         )
 
     async def readings(
@@ -77,33 +111,27 @@ class HistoryQueries:
         start: int | None,
         end: int | None,
         limit: int,
-        after: tuple[int, int] | None,
+        after: Position | None,
     ) -> responses.ReadingsResponse:
         """One page of the readings of one host.
 
         Arguments:
-            after: event time of the previous page's last reading, and how many readings of that time were returned.
+            after: event time and id of the previous page's last reading.
 
         Raises:
             Problem: as :meth:`series`.
         """
         start, end = _time_range(start, end)
-        first, seen = after if after and after[0] >= start else (start, 0)
         server_half = self._parts.plugins[plugin].plugin
         found = await self._query(
             host,
-            lambda connection: list(
-                server_half.load_readings(connection, [host], first, end, limit=seen + limit + 1)
-            ),
+            lambda connection: list(load_page(server_half, connection, host, start, end, limit + 1, after)),
         )
-        page = found[seen : seen + limit]
-        last = page[-1].observed_at if page else 0
-        # Readings with the same event time may be on two pages: the cursor counts those that were returned.
-        same = sum(each.observed_at == last for each in found[: seen + limit])
+        page = found[:limit]
         return responses.ReadingsResponse(
             **self._header(plugin, host, start, end),
             readings=[responses.reading(each, server_half.numeric_value(each)) for each in page],
-            next=f"{last}-{same}" if len(found) > seen + limit else None,
+            next=cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None,
         )
 
     async def _query(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:

@@ -13,7 +13,7 @@ from sparkle_app.web.problems import Problem
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _DURATION = r"^([1-9][0-9]{0,5})([smh]?)$"
-_CURSOR = r"^[0-9]{1,16}-[0-9]{1,6}$"
+_CURSOR = r"^([0-9]{1,16})-([0-9a-f]{32})$"
 
 
 class InvalidParameterError(ValueError):
@@ -104,14 +104,17 @@ def text(name: str, description: str) -> Parameter:
 
 
 def cursor(name: str, description: str) -> Parameter:
-    """Where a page of readings ended: an event time, and how many readings of that time were returned."""
+    """Where a page of readings ended: event time (microseconds since the epoch) and id of its last reading."""
 
-    def parse(given: str) -> tuple[int, int]:
-        if not re.fullmatch(_CURSOR, given, re.ASCII):
+    def parse(given: str) -> tuple[int, bytes]:
+        match = re.fullmatch(_CURSOR, given, re.ASCII)
+        if not match or int(match[1]) > LATEST:
             raise InvalidParameterError("the `next` value of the previous page")
-        at, seen = map(int, given.split("-"))
-        if at > LATEST:
-            raise InvalidParameterError("the `next` value of the previous page")
-        return at, seen
+        return int(match[1]), bytes.fromhex(match[2])
 
     return Parameter(name, description, parse, {"type": "string", "pattern": _CURSOR})
+
+
+def cursor_of(at: int, id_: bytes) -> str:
+    """The value of a parameter of the kind :func:`cursor`."""
+    return f"{at}-{id_.hex()}"

@@ -12,7 +12,7 @@ from sparkle_app.model.time import rfc3339
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
-class MetricStatistics(msgspec.Struct):
+class MetricStatistics(msgspec.Struct, gc=False):
     """Statistics of one metric over a time range."""
 
     count: int
@@ -64,7 +64,7 @@ class HostResponse(Window, kw_only=True):
     metrics: dict[str, MetricStatistics]
 
 
-class HostStatistics(MetricStatistics, kw_only=True):
+class HostStatistics(MetricStatistics, kw_only=True, gc=False):
     """Statistics of one host over all its metrics, or over the requested one."""
 
     host: str
@@ -88,7 +88,7 @@ class TimeRange(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     end: Time
 
 
-class Point(MetricStatistics, kw_only=True):
+class Point(MetricStatistics, kw_only=True, gc=False):
     """Statistics of the step that starts at `at`."""
 
     at: Time

@@ -44,15 +44,18 @@ class Route:
     statuses: tuple[int, ...] = (200,)
     """All statuses whose body has the response type."""
 
+    public_part: Callable[[Any], msgspec.Struct] = lambda response: response
+    """What an unauthorized request gets of the response, if the path is public."""
+
     @property
     def public(self) -> bool:
         """Whether requests need no token."""
         return self.path in PUBLIC
 
 
-def routes(parts: WebParts) -> list[Route]:
+def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
     """All public routes."""
-    windows, history, health = WindowQueries(parts), HistoryQueries(parts), HealthChecker(parts)
+    history, health = HistoryQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
         installed = [
@@ -86,7 +89,11 @@ def routes(parts: WebParts) -> list[Route]:
     api, one = "/api/v1/plugins", "/api/v1/plugins/{plugin}"
     after = text("after", "Only hosts after this one: the `next` value of the previous page.")
     page = cursor("after", "The `next` value of the previous page.")
-    step = duration("step", "Length of a step: a multiple of the bucket size. Default: one bucket.")
+    step = duration(
+        "step",
+        "Length of a step: a multiple of the bucket size. Default: one bucket. At most 10000 steps, and 50000 points of"
+        " all metrics together.",
+    )
     return [
         Route(api, "Installed plugins", responses.PluginsResponse, plugins),
         Route(one, "Window statistics of all hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
@@ -117,10 +124,12 @@ def routes(parts: WebParts) -> list[Route]:
         Route("/health/live", "Liveness: the process is running", Live, live),
         Route(
             "/health/ready",
-            "Readiness: partitions assigned, tables recovered, broker and database available",
+            "Readiness: partitions assigned, tables recovered, broker and database available. Without a valid token"
+            " (or, if none is configured, without a Host header that names this machine) `checks` is absent",
             Health,
             health.check,
             status=lambda health: 200 if health.ready else 503,
             statuses=(200, 503),
+            public_part=lambda health: Health(health.ready),
         ),
     ]

@@ -12,27 +12,40 @@ from sparkle_app.web.api import responses
 from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
-
-# The event loop runs other tasks after this many hosts.
-_HOSTS_PER_SLICE = 100
+from sparkle_app.web.single_flight import SingleFlight
 
 
 class WindowQueries:
-    """Merges results of this worker's tables and of the other workers."""
+    """Merges results of this worker's tables and of the other workers. Equal queries at one time are computed once."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._router = PartitionRouter(parts)
+        self._local: SingleFlight[PartialResult] = SingleFlight()
+        self._fleet: SingleFlight[responses.FleetResponse] = SingleFlight()
 
     async def fleet(self, plugin: str, window: int) -> responses.FleetResponse:
         """Statistics of all hosts together."""
         start, end = self._bounds(window)
-        partials = await self._all_workers(WindowQuery(plugin, start, end))
-        metrics = merged(partial.metrics for partial in partials)
+        query = WindowQuery(plugin, start, end)
+        return await self._fleet.run((query, window), lambda: self._merged(query, window))
+
+    async def _merged(self, query: WindowQuery, window: int) -> responses.FleetResponse:
+        partials = await self._all_workers(query)
+        metrics: dict[str, Statistics] = {}
+        async with self._parts.slices.computation() as computation:
+            for partial in partials:
+                for name, statistics in partial.metrics.items():
+                    merge_into(metrics, name, statistics)
+                    await computation.pause()
+            by_name = {}
+            async for name in computation.sorted(metrics):
+                by_name[name] = responses.metric(metrics[name])
+                await computation.pause()
         return responses.FleetResponse(
-            **self._window(plugin, window, start, end),
+            **self._window(query.plugin, window, query.start, query.end),
             hosts=sum(partial.hosts for partial in partials),
-            metrics={name: responses.metric(metrics[name]) for name in sorted(metrics)},
+            metrics=by_name,
         )
 
     async def hosts(
@@ -86,28 +99,30 @@ class WindowQueries:
         Raises:
             Problem: 503, when partitions were reassigned during the query.
         """
+        return await self._local.run(query, lambda: self._compute(query))
+
+    async def _compute(self, query: WindowQuery) -> PartialResult:
         table = self._parts.tables[query.plugin]
         generation, owned = self._parts.group.generation, table.owned()
         partial = PartialResult(sorted(owned), 0, False, {}, [])
-        hostnames = sorted(table.hostnames()) if query.host is None else [query.host]
-        for number, hostname in enumerate(hostnames):
-            if number % _HOSTS_PER_SLICE == _HOSTS_PER_SLICE - 1:
-                await asyncio.sleep(0)
-            if query.limit and hostname <= query.after:
-                continue
-            metrics = host_window(table, hostname, query.start, query.end)
-            if query.metric is not None:
-                metrics = {name: metrics[name] for name in (query.metric,) if name in metrics}
-            if not metrics:
-                continue
-            partial.hosts += 1
-            if not query.limit:
-                for name, statistics in metrics.items():
+        hostnames = table.hostnames() if query.host is None else [query.host]
+        if query.limit:
+            hostnames = [hostname for hostname in hostnames if hostname > query.after]
+        async with self._parts.slices.computation() as computation:
+            async for hostname in computation.sorted(hostnames):
+                await computation.pause()
+                metrics = host_window(table, hostname, query.start, query.end)
+                if query.metric is not None:
+                    metrics = {name: metrics[name] for name in (query.metric,) if name in metrics}
+                if not metrics:
+                    continue
+                partial.hosts += 1
+                if query.limit:
+                    partial.lines.append((hostname, _merged_metrics(metrics)))
+                    if len(partial.lines) == query.limit:
+                        break
+                for name, statistics in metrics.items() if not query.limit else ():
                     merge_into(partial.metrics, name, statistics)
-            else:
-                partial.lines.append((hostname, _merged_metrics(metrics)))
-                if len(partial.lines) == query.limit:
-                    break
         partial.known = query.host is not None and table.has(query.host)
         if table.owned() != owned or self._parts.group.generation != generation:
             raise unavailable("partitions were reassigned during the query")
