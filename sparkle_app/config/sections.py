@@ -189,7 +189,8 @@ class WebSettings(Section):
     port: Port = 6066
     """Port to listen on. Workers on one machine need different ports."""
     token: SecretStr | None = None
-    """Bearer token that every request must contain; the same for all workers."""
+    """Bearer token that every request must contain, except those for `/health/live` and `/health/ready`; the same for \
+all workers."""
     public_url: str | None = None
     """URL at which other workers reach this one; by default `http://HOST:PORT` of this section."""
 

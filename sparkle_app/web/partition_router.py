@@ -12,7 +12,8 @@ from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 
 INTERNAL_PATH = "/internal/v1/windows"
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 5.0
+"""More than the windows of all hosts of a worker take, while it computes them in slices."""
 
 
 class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):

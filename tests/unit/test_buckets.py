@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,6 +118,21 @@ def test_merged_packed_buckets_equal_one_bucket_of_all_samples(
         assert math.isclose(found.sum, statistics.sum, rel_tol=1e-9, abs_tol=1e-3)
         found.sum = statistics.sum
         assert found == statistics
+
+
+@pytest.mark.parametrize(
+    ("value", "at", "last"), [(1.0, 6, (6, 1.0)), (1.0, 5, (5, 2.0)), (3.0, 5, (5, 3.0)), (3.0, 4, (5, 2.0))]
+)
+def test_of_two_readings_at_one_time_the_larger_is_the_last(
+    value: float, at: int, last: tuple[int, float]
+) -> None:
+    added, merging = Statistics.of(2.0, 5), Statistics.of(2.0, 5)
+    added.add(value, at)
+    merging.merge(Statistics.of(value, at))
+    assert added == merging
+    assert (added.last_at, added.last) == last
+    assert (added.count, added.sum) == (2, 2.0 + value)
+    assert (added.minimum, added.maximum) == (min(2.0, value), max(2.0, value))
 
 
 def test_merging_does_not_modify_the_buckets() -> None:
