@@ -1,1 +1,1 @@
-"""A worker: application (the composition root), faust_options, web_driver, parts, startup, three watchdogs, shutdown."""
+"""A worker: application (the composition root), faust_options, web_driver, parts, startup, watchdogs, shutdown."""

@@ -196,7 +196,10 @@ async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker
     assert public_paths == PUBLIC == {"/health/live", "/health/ready"}
 
 
-READY = {"ready": True, "checks": {"broker": "ok", "tables": "ok", "database": "ok", "pipelines": "ok", "private keys": "ok"}}
+READY = {
+    "ready": True,
+    "checks": {"broker": "ok", "tables": "ok", "database": "ok", "pipelines": "ok", "private keys": "ok"},
+}
 
 
 async def test_a_probe_without_the_token_learns_whether_the_worker_is_ready_and_no_more(
