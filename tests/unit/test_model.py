@@ -52,10 +52,16 @@ def test_a_sample_is_what_an_aggregate_needs_of_a_reading() -> None:
 @pytest.mark.parametrize("index", [None, 3])
 def test_an_invalid_record_can_be_told_to_another_process(index: int | None) -> None:
     error = InvalidRecordError(Reason.BAD_PAYLOAD, "expected an object", index)
-    assert error.args == (Reason.BAD_PAYLOAD, "expected an object", index)
+    assert error.args == (Reason.BAD_PAYLOAD, "expected an object", index, None, None)
     again = pickle.loads(pickle.dumps(error))
     assert (again.reason, again.detail, again.index) == (Reason.BAD_PAYLOAD, "expected an object", index)
     assert str(again) == "bad_payload: expected an object"
+
+
+def test_an_invalid_reading_keeps_its_plugin_and_metric_in_another_process() -> None:
+    error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", None, "Temperature", "core/0")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.plugin, again.metric) == ("Temperature", "core/0")
     assert InvalidRecordError(Reason.BAD_PAYLOAD, "x").index is None
 
 
