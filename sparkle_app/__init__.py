@@ -115,6 +115,7 @@ All packages and modules; the docstring of each describes what it does:
     config/             settings
       settings            top-level keys and rules
       sections            keys and rules of each section
+      urls                rules of URLs, and URLs without secrets
       loading             file and environment variables
       reference           generates docs/settings.md
     model/              types that all packages share

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sparkle_app.audit.auditor import Auditor, Difference, PageResult
 from sparkle_app.cli.base import Instant, OutputClosedError, SparkleCommand, UsageError
 from sparkle_app.config.settings import database_url
+from sparkle_app.config.urls import shown
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
@@ -106,7 +107,7 @@ class AuditCommand(SparkleCommand):
         try:
             return work()
         except SQLAlchemyError as error:
-            url = database_url(self.handler.settings).render_as_string()
+            url = shown(database_url(self.handler.settings))
             if message := server_message(error):
                 raise ConfigurationError(
                     "database",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.config.settings import database_url, masked
+from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.connection import explain_failure
@@ -130,18 +131,18 @@ class check(SparkleCommand):
         def connect() -> str:
             url = database_url(handler.settings)
             if can_be_created(url):
-                return f"{url} does not exist yet; the first worker will create it"
+                return f"{shown(url)} does not exist yet; the first worker will create it"
             try:
                 with read_transaction(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
             except (SQLAlchemyError, OSError) as error:
                 raise ConfigurationError(
                     "database.url",
-                    expected=f"a connection to {url.render_as_string(hide_password=True)}",
+                    expected=f"a connection to {shown(url)}",
                     found=str(transient_error(error)),
                     hint="start it, or correct the setting",
                 ) from error
-            return url.render_as_string(hide_password=True)
+            return shown(url)
 
         return await asyncio.to_thread(_checked, "database", connect)
 

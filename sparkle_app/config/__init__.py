@@ -1,1 +1,1 @@
-"""Settings: settings (keys and rules), loading, reference (docs/settings.md)."""
+"""Settings: settings (keys and rules), loading, urls, reference (docs/settings.md)."""

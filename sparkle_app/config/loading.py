@@ -3,6 +3,7 @@
 import difflib
 import logging
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,8 @@ from sparkle_app.model.errors import ConfigurationError
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER is for plugin packages, which import their server half if it is set.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
+_SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR))")
+_SERVICE_URL = re.compile(r"\w+_PORT(_\d+_[A-Z]+)?=[a-z]+://[\w.:\[\]]+:\d+")
 logger = logging.getLogger(__name__)
 _YAML_ERRORS: dict[type[Exception], str] = {
     yaml.reader.ReaderError: "a character that is not allowed",
@@ -43,7 +46,7 @@ def load_settings(path: Path | None = None) -> Settings:
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
             key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
-            if key not in known and key not in RENAMED:
+            if key not in known and key not in RENAMED and not _is_service_link(variable):
                 raise _unknown(f"environment variable {variable}", key, known)
     try:
         values = _read(path) if exists else {}
@@ -68,6 +71,13 @@ def load_settings(path: Path | None = None) -> Settings:
     settings = _absolute(path.parent, settings)
     settings.set_source(str(path) if exists else f"defaults, in {path.parent}")
     return settings
+
+
+def _is_service_link(variable: str) -> bool:
+    """Whether Kubernetes sets the variable in its pods, for a Service named ``sparkle`` or ``sparkle-…``."""
+    # By its value too: SPARKLE_WEB_PORT=7000 is a mistyped SPARKLE_WEB__PORT.
+    link = f"{variable}={os.environ[variable]}"
+    return bool(_SERVICE_LINK.fullmatch(variable) or _SERVICE_URL.fullmatch(link))
 
 
 def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:

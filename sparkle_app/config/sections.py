@@ -1,62 +1,16 @@
 """The sections of the settings: keys with their defaults, bounds and descriptions, and the rules of each section."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
+from sparkle_app.config.urls import bootstrap_servers, database_url, url_without_login
 from sparkle_app.model.errors import ConfigurationError
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
-_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
-
-
-def _servers(value: str) -> str:
-    for server in value.split(","):
-        match = _SERVER.fullmatch(server.strip())
-        if not match or not 1 <= int(match[2]) <= 65535:
-            raise ConfigurationError(
-                "broker.url",
-                expected="HOST:PORT, several separated by commas",
-                found=repr(server),
-                hint="correct the setting",
-            )
-    return value
-
-
-def _database_url(value: SecretStr) -> SecretStr:
-    """The URL, with its driver."""
-    try:
-        url = make_url(value.get_secret_value())
-    except ArgumentError as error:
-        raise ConfigurationError(
-            "database.url",
-            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
-            found="an invalid URL",
-            hint="see docs/settings.md",
-        ) from error
-    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
-        raise ConfigurationError(
-            "database.url",
-            expected="sqlite:///… or postgresql://…",
-            found=url.drivername,
-            hint="see docs/settings.md",
-        )
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            "database.url",
-            expected="a file, as in sqlite:///data/sparkle.sqlite3",
-            found="an in-memory database",
-            hint="set a file: connections do not share an in-memory database",
-        )
-    return SecretStr(url.render_as_string(hide_password=False))
 
 
 class Section(BaseModel):
@@ -124,8 +78,8 @@ class SaslSettings(Section):
 
 
 class BrokerSettings(Section):
-    url: Annotated[str, AfterValidator(_servers)] = "127.0.0.1:9092"
-    """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas."""
+    url: Annotated[str, AfterValidator(bootstrap_servers)] = "127.0.0.1:9092"
+    """Kafka's bootstrap servers: `HOST:PORT`, several separated by commas, each with or without `kafka://`."""
     partitions: int = Field(default=8, ge=1, le=1000)
     """Partitions of every topic that the handler creates; also the maximum number of workers that share aggregates."""
     replication: int = Field(default=1, ge=1, le=15)
@@ -137,8 +91,8 @@ class BrokerSettings(Section):
 
 
 class DatabaseSettings(Section):
-    url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
-    """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported."""
+    url: Annotated[SecretStr, AfterValidator(database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
+    """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported. Write `@` in a password as `%40`."""
     wait_seconds: Seconds = 60
     """How long a worker waits for the database at startup before it exits."""
 
@@ -191,7 +145,7 @@ class WebSettings(Section):
     token: SecretStr | None = None
     """Bearer token that every request must contain, except those for `/health/live` and `/health/ready`; the same for \
 all workers."""
-    public_url: str | None = None
+    public_url: Annotated[str | None, AfterValidator(url_without_login)] = None
     """URL at which other workers reach this one; by default `http://HOST:PORT` of this section."""
 
     @model_validator(mode="after")

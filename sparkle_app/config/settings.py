@@ -33,6 +33,7 @@ from sparkle_app.config.sections import (
     Section,
     WebSettings,
 )
+from sparkle_app.config.urls import shown
 
 ENV_PREFIX = "SPARKLE_"
 RENAMED = {
@@ -123,7 +124,7 @@ def masked(settings: Settings) -> Iterator[tuple[str, str]]:
         for part in key.split("."):
             value = getattr(value, part)
         if key == "database.url":
-            value = database_url(settings).render_as_string(hide_password=True)
+            value = shown(database_url(settings))
         yield key, str(value)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url, masked
+from sparkle_app.config.urls import shown
 from sparkle_app.kafka.admin import create_topics
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
@@ -59,7 +60,7 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
     Raises:
         ConfigurationError: if one of them does not answer in time, or does not match the configuration.
     """
-    url = database_url(settings).render_as_string(hide_password=True)
+    url = shown(database_url(settings))
     await wait_for(
         f"the database at {url}",
         "database.url",

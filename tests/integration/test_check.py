@@ -104,3 +104,19 @@ def test_check_compares_the_number_of_brokers_with_the_replication_factor(
     checked = run_command(workspace.environment(broker.bootstrap, url, broker__replication=3), "check")
     assert checked.returncode == 1
     assert "found 1 of the 3 brokers that broker.replication requires" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("postgresql://sparkle:S3cr@tPassw0rd@127.0.0.1/db", []),
+        ("postgresql://sparkle:S3cr%40tPassw0rd@127.0.0.1:1/db?sslpassword=S3crtPassw0rd", ["--json"]),
+        ("postgresql://sparkle@127.0.0.1:1/db?password=S3crtPassw0rd", []),
+    ],
+)
+def test_check_shows_nothing_of_a_password(workspace: Workspace, url: str, options: list[str]) -> None:
+    checked = run_command(workspace.environment(f"127.0.0.1:{free_port()}", url), "check", *options)
+    assert checked.returncode == 1
+    output = checked.stdout + checked.stderr
+    assert "database.url" in output
+    assert not [piece for piece in ("S3cr", "Passw0rd") if piece in output], output

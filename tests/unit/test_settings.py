@@ -224,6 +224,56 @@ def test_the_error_for_an_unknown_variable_suggests_a_setting(
         load_settings(file)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SPARKLE_PORT", "tcp://10.0.0.1:6066"),
+        ("SPARKLE_PORT", "tcp://[fd00::1]:6066"),
+        ("SPARKLE_SERVICE_HOST", "10.0.0.1"),
+        ("SPARKLE_SERVICE_PORT", "6066"),
+        ("SPARKLE_SERVICE_PORT_HTTP", "6066"),
+        ("SPARKLE_PORT_6066_TCP", "tcp://10.0.0.1:6066"),
+        ("SPARKLE_PORT_6066_TCP_ADDR", "10.0.0.1"),
+        ("SPARKLE_PORT_6066_TCP_PORT", "6066"),
+        ("SPARKLE_PORT_6066_UDP_PROTO", "udp"),
+        ("SPARKLE_WEB_PORT", "tcp://10.0.0.1:6066"),
+        ("SPARKLE_WEB_SERVICE_HOST", "10.0.0.1"),
+        ("SPARKLE_WEB_SERVICE_PORT", "6066"),
+        ("SPARKLE_WEB_PORT_6066_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_service_links_of_kubernetes_are_ignored(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv(variable, value)
+    assert load_settings(file).web.port == 6066
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "nearest"),
+    [
+        ("SPARKLE_WEB_PORT", "7000", "web.port"),
+        ("SPARKLE_WEB__PRT", "tcp://10.0.0.1:6066", "web.port"),
+        ("SPARKLE_BROKER_URL", "tcp://10.0.0.1:9092", "broker.url"),
+    ],
+)
+def test_a_mistyped_variable_is_not_taken_for_a_service_link(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, nearest: str
+) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"{variable}: expected .*did you mean {nearest}"):
+        load_settings(file)
+
+
+def test_a_setting_is_never_taken_for_a_service_link(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv("SPARKLE_WEB__PORT", "tcp://10.0.0.1:6066")
+    with pytest.raises(ConfigurationError, match="SPARKLE_WEB__PORT: expected .*integer"):
+        load_settings(file)
+
+
 def test_the_error_names_the_invalid_variable(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_WEB__PORT", "http")

@@ -1,0 +1,136 @@
+"""The settings that are URLs: how they are checked and, without secrets, shown."""
+
+import re
+
+from pydantic import SecretStr
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from sparkle_app.model.errors import ConfigurationError
+
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
+_SCHEME = "kafka://"
+# As SQLAlchemy parses them.
+_LOGIN = re.compile(r"[^:/]*(:[^@]*)?@")
+# Parameters of a connection to PostgreSQL, or to an SQLite file, that are no secrets. The values of others are masked.
+_SHOWN_PARAMETERS = {
+    "application_name", "channel_binding", "connect_timeout", "gssencmode", "host", "hostaddr", "mode", "options",
+    "port", "service", "sslcert", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "uri", "user",
+}  # fmt: skip
+_PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "password", "sslpassword"}
+
+
+def bootstrap_servers(value: str) -> str:
+    """``HOST:PORT``, several separated by commas. ``kafka://`` and semicolons, as Faust's users write, are accepted.
+
+    Raises:
+        ConfigurationError: for anything else.
+    """
+    servers = [server.strip().removeprefix(_SCHEME) for server in re.split("[,;]", value)]
+    for server in servers:
+        match = _SERVER.fullmatch(server)
+        if match and 1 <= int(match[2]) <= 65535:
+            continue
+        # What precedes an @ would be a login.
+        login = "@" in value
+        raise ConfigurationError(
+            "broker.url",
+            expected="HOST:PORT, several separated by commas",
+            found="a user name or password" if login else repr(server),
+            hint="set broker.sasl instead" if login else "correct the setting",
+        )
+    return ",".join(servers)
+
+
+def database_url(value: SecretStr) -> SecretStr:
+    """The URL, with its driver.
+
+    Raises:
+        ConfigurationError: if it is invalid; nothing of it is quoted that could be part of a password.
+    """
+    text = value.get_secret_value()
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError) as error:
+        # SQLAlchemy converts the port, which is part of a password that contains @ and a colon.
+        _refuse_at_sign(text)
+        invalid_port = isinstance(error, ValueError)
+        raise ConfigurationError(
+            "database.url",
+            expected="a SQLAlchemy URL such as sqlite:///data/sparkle.sqlite3",
+            found="a port that is not a number" if invalid_port else "an invalid URL",
+            hint="see docs/settings.md",
+        ) from error
+    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+        raise ConfigurationError(
+            "database.url",
+            expected="sqlite:///… or postgresql://…",
+            found=url.drivername,
+            hint="see docs/settings.md",
+        )
+    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite(url)
+    else:
+        _refuse_at_sign(text)
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+def shown(url: URL) -> str:
+    """The URL for logs and messages: without its password, and without values that could be secrets."""
+    text = url.set(query={}).render_as_string(hide_password=True)
+    parameters = [
+        f"{name}={value if name in _SHOWN_PARAMETERS else '***'}"
+        for name, values in url.query.items()
+        for value in ([values] if isinstance(values, str) else values)
+    ]
+    return f"{text}?{'&'.join(parameters)}" if parameters else text
+
+
+def url_without_login(value: str | None) -> str | None:
+    """The URL, which must not contain a login: workers log it.
+
+    Raises:
+        ConfigurationError: if it does.
+    """
+    if value and "@" in value:
+        raise ConfigurationError(
+            "web.public_url",
+            expected="a URL such as http://worker-1:6066",
+            found="one with a user name or password",
+            hint="remove it; workers authenticate with web.token",
+        )
+    return value
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.username:
+        raise ConfigurationError(
+            "database.url",
+            expected="three slashes before a relative path and four before an absolute one",
+            found="two",
+            hint="write sqlite:///folder/file.sqlite3",
+        )
+    if url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "database.url",
+            expected="a file, as in sqlite:///data/sparkle.sqlite3",
+            found="an in-memory database",
+            hint="set a file: connections do not share an in-memory database",
+        )
+
+
+def _refuse_at_sign(text: str) -> None:
+    """Raise ConfigurationError if an @ of the user name or the password is in what is taken for the rest of the URL."""
+    _, _, rest = text.partition("://")
+    login = _LOGIN.match(rest)
+    place, _, query = rest[login.end() if login else 0 :].partition("?")
+    parameters = [piece for piece in query.split("&") if piece.partition("=")[0] not in _PARAMETERS]
+    if "@" in place or any("@" in piece for piece in parameters):
+        raise ConfigurationError(
+            "database.url",
+            expected="one @, between the password and the host",
+            found="another",
+            hint="percent-encode the user name and the password: write @ as %40, / as %2F",
+        )

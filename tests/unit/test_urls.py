@@ -1,0 +1,136 @@
+"""Settings that are URLs: nothing of a password is shown, and what other tools write is accepted or explained."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from sparkle_app.config.loading import load_settings
+from sparkle_app.config.settings import database_url, masked
+from sparkle_app.config.urls import bootstrap_servers, shown
+from sparkle_app.model.errors import ConfigurationError
+
+# No piece of it may appear in an output.
+PIECES = ("S3cr", "tPassw0rd", "0rd")
+
+
+def assert_hidden(text: str) -> None:
+    assert not [piece for piece in PIECES if piece in text], text
+
+
+def load(folder: Path, section: str, **values: str) -> ConfigurationError | None:
+    file = folder / "settings.yaml"
+    lines = [f"  {name}: '{value}'\n" for name, value in values.items()]
+    file.write_text(f"{section}:\n{''.join(lines)}")
+    try:
+        load_settings(file)
+    except ConfigurationError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "sparkle:S3cr@tPassw0rd@host/db",
+        "sparkle:S3cr@t:Passw0rd@host:5432/db",
+        "sparkle:S3cr@t/Passw0rd@host/db",
+        "sparkle:S3cr@1:2/tPassw0rd@host/db",
+        "sparkle:S3cr@t?Passw0rd@host/db",
+        "sparkle:S3cr@t?x=Passw0rd@host/db",
+        "sparkle:S3cr@@tPassw0rd@host/db",
+        "spar/kle:S3crtPassw0rd@host/db",
+        "user@server:S3cr@tPassw0rd@host/db",
+        "sparkle:S3cr@tPassw0rd@[::1]:5432/db",
+    ],
+)
+def test_an_at_sign_in_a_password_gets_a_hint(tmp_path: Path, scheme: str, rest: str) -> None:
+    error = load(tmp_path, "database", url=f"{scheme}://{rest}")
+    assert error
+    assert str(error) == (
+        "database.url: expected one @, between the password and the host, found another;"
+        " percent-encode the user name and the password: write @ as %40, / as %2F"
+    )
+
+
+def test_a_port_that_is_not_a_number_is_not_shown(tmp_path: Path) -> None:
+    error = load(tmp_path, "database", url="postgresql://sparkle:x@host:tPassw0rd/db")
+    assert error
+    assert "found a port that is not a number" in str(error)
+    assert_hidden(str(error))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (
+            "postgresql://sparkle:S3cr%40tPassw0rd@host:5432/db",
+            "postgresql+psycopg2://sparkle:***@host:5432/db",
+        ),
+        ("postgresql://user@server:S3crtPassw0rd@host/db", "postgresql+psycopg2://user%40server:***@host/db"),
+        ("postgresql://host/db?password=S3cr@tPassw0rd", "postgresql+psycopg2://host/db?password=***"),
+        (
+            "postgresql://me@host/db?sslmode=verify-full&sslpassword=S3cr&sslkey=/k.pem",
+            "postgresql+psycopg2://me@host/db?sslkey=/k.pem&sslmode=verify-full&sslpassword=***",
+        ),
+        ("postgresql:///db?host=a&host=b", "postgresql+psycopg2:///db?host=a&host=b"),
+        # An unknown parameter can be a mistyped one.
+        ("postgresql://host/db?passwrod=S3cr", "postgresql+psycopg2://host/db?passwrod=***"),
+    ],
+)
+def test_secrets_of_a_database_url_are_masked(tmp_path: Path, url: str, expected: str) -> None:
+    assert load(tmp_path, "database", url=url) is None
+    settings = load_settings(tmp_path / "settings.yaml")
+    assert dict(masked(settings))["database.url"] == expected
+    # The driver still gets them.
+    loaded, given = database_url(settings), make_url(url)
+    assert (loaded.username, loaded.password, loaded.query) == (given.username, given.password, given.query)
+    assert shown(loaded) == expected
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("broker", {"url": "kafka://sparkle:S3cr@tPassw0rd@host:9092"}),
+        ("broker", {"url": "a:9092,sparkle:S3crtPassw0rd@host:9092"}),
+        ("broker", {"url": "sparkle:S3cr,tPassw0rd@host:9092"}),
+        ("web", {"public_url": "http://me:S3crtPassw0rd@host:6066"}),
+    ],
+)
+def test_a_login_in_another_url_is_rejected_without_being_shown(
+    tmp_path: Path, section: str, values: dict[str, str]
+) -> None:
+    error = load(tmp_path, section, **values)
+    assert error
+    assert "user name or password" in str(error)
+    assert_hidden(str(error))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("kafka://host:9092", "host:9092"),
+        ("kafka://a:1,kafka://b:2", "a:1,b:2"),
+        ("kafka://a:1;b:2", "a:1,b:2"),
+        ("a:1, kafka://[::1]:2", "a:1,[::1]:2"),
+        ("a:1,b:2", "a:1,b:2"),
+    ],
+)
+def test_servers_with_the_scheme_of_faust_are_accepted(value: str, expected: str) -> None:
+    assert bootstrap_servers(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["kafka://", "kafka://host", "kafka:host:9092", "http://b:2", "a:1,,b:2", ""]
+)
+def test_other_servers_are_rejected(value: str) -> None:
+    with pytest.raises(ConfigurationError, match="broker.url: expected HOST:PORT"):
+        bootstrap_servers(value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://folder/x", "sqlite://x", "sqlite://folder/y/x.sqlite3"])
+def test_two_slashes_before_an_sqlite_file_are_explained(tmp_path: Path, url: str) -> None:
+    error = load(tmp_path, "database", url=url)
+    assert error
+    assert "database.url: expected three slashes before a relative path" in str(error)
