@@ -110,6 +110,7 @@ All packages and modules; the docstring of each describes what it does:
       retry               retry with backoff
       process             exit
       terminal            output of text from outside
+      cores               cores that may be used
       folders             checks for write access
       version             version of the package
     config/             settings

@@ -19,8 +19,8 @@ upper case, with `__` for each dot. Relative paths, including that of an SQLite 
 settings file, or to the working directory if there is no file. If `plugins` is not set and its default folder does not
 exist, the shipped plugins are used.
 
-Unknown keys are rejected; the error suggests the most similar key. Variables that Kubernetes sets for a Service, such as
-`SPARKLE_SERVICE_HOST`, are ignored. A worker logs its effective settings at startup, with secrets masked.
+Unknown keys are rejected; the error suggests the most similar key. Variables that Kubernetes sets for Services, such
+as `SPARKLE_SERVICE_HOST`, are ignored. A worker logs its effective settings at startup, with secrets masked.
 `faust -A sparkle_app check` shows them as well.
 
 This page is generated: `python -m sparkle_app.config.reference > docs/settings.md`.

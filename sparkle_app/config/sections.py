@@ -103,7 +103,8 @@ class IngestSettings(Section):
     batch_wait_seconds: Seconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
-    """Processes of the decryption pool, in addition to the worker's main process; 0: one per processor core."""
+    """Processes of the decryption pool, in addition to the worker's main process; 0: one per processor core that \
+the worker may use (affinity, or the CPU quota of its container)."""
     multibuffer: bool = True
     """Decrypt eight readings at once, if `requirements-multibuffer.txt` is installed and the processor supports it."""
 

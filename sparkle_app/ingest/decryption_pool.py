@@ -27,16 +27,12 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin_api import InvalidValue, Plugin
+from sparkle_app.runtime.cores import usable_cores
 
 PluginsByName = Mapping[str, Plugin]
 _PLAIN = {float, int, str, bool, type(None)}
 # An RSA decryption takes 0.125 ms or more. The overhead of a task is small for 16 of them, negligible for 240.
 _MIN_CHUNK, _MAX_CHUNK = 16, 240
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class BrokenPoolError(Exception):
@@ -51,12 +47,12 @@ class DecryptionPool:
     Arguments:
         keyring: the private keys.
         plugins: the server halves of the installed plugins, by NAME.
-        processes: number of processes; 0: one for each core.
+        processes: number of processes; 0: one for each core that this process may use.
         decrypt: the RSA private-key operation.
     """
 
     def __init__(self, keyring: Keyring, plugins: PluginsByName, processes: int, decrypt: Decrypt) -> None:
-        self._processes = processes or _cores()
+        self._processes = processes or usable_cores()
         self._pool = ProcessPoolExecutor(
             self._processes,
             mp_context=multiprocessing.get_context("fork"),

@@ -1,1 +1,1 @@
-"""Infrastructure of every process: metrics, stages, logging, retry, process (exit), folders."""
+"""Infrastructure of every process: metrics, stages, logging, retry, process (exit), cores, folders."""

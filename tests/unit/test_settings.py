@@ -270,7 +270,7 @@ def test_a_mistyped_variable_is_not_taken_for_a_service_link(
 def test_a_setting_is_never_taken_for_a_service_link(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("{}")
     monkeypatch.setenv("SPARKLE_WEB__PORT", "tcp://10.0.0.1:6066")
-    with pytest.raises(ConfigurationError, match="SPARKLE_WEB__PORT: expected .*integer"):
+    with pytest.raises(ConfigurationError, match=r"SPARKLE_WEB__PORT: expected .*integer"):
         load_settings(file)
 
 

@@ -125,7 +125,7 @@ def test_servers_with_the_scheme_of_faust_are_accepted(value: str, expected: str
     "value", ["kafka://", "kafka://host", "kafka:host:9092", "http://b:2", "a:1,,b:2", ""]
 )
 def test_other_servers_are_rejected(value: str) -> None:
-    with pytest.raises(ConfigurationError, match="broker.url: expected HOST:PORT"):
+    with pytest.raises(ConfigurationError, match=r"broker.url: expected HOST:PORT"):
         bootstrap_servers(value)
 
 
