@@ -79,7 +79,8 @@ All packages and modules; the docstring of each describes what it does:
       bulk                many rows in one statement
       statements          common parts of statements
     kafka/              Kafka
-      connection          TLS, SASL, diagnosis of failures
+      connection          TLS, SASL
+      diagnosis           why the broker cannot be used
       admin               creates and checks topics
       topology            topic names, partitions of hosts
       consumer            batching consumer

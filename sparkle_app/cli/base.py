@@ -12,7 +12,7 @@ import click
 from aiokafka.errors import KafkaError
 from faust.cli.base import AppCommand, option
 
-from sparkle_app.kafka.connection import explain_failure
+from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import parse_instant
 from sparkle_app.runtime.terminal import json_line, printable
@@ -58,6 +58,9 @@ class SparkleCommand(AppCommand):
         """Run the command without starting a Faust worker, then exit."""
         # The command itself reports errors of the broker, in one line.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        if "as_json" in self.kwargs:
+            # `faust --json NAME` is the same as `faust NAME --json`.
+            self.kwargs["as_json"] = self.kwargs["as_json"] or self.json
         try:
             code = asyncio.run(self.run(*self.args, **self.kwargs))
         except ConfigurationError as error:

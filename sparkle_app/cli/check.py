@@ -13,7 +13,7 @@ from sparkle_app.config.settings import database_url, masked
 from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics
-from sparkle_app.kafka.connection import explain_failure
+from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
@@ -64,7 +64,7 @@ class check(SparkleCommand):
             await self._database(),
             await self._broker(),
         ]
-        if as_json or self.json:
+        if as_json:
             self.say_json(results)
         else:
             for result in results:

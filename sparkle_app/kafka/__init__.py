@@ -1,1 +1,2 @@
-"""Kafka: connection, admin, topology (topic names), consumer, membership, record_batches, streams, publisher."""
+"""Kafka: connection, diagnosis, admin, topology (topic names), consumer, membership, record_batches, streams,
+publisher."""

@@ -8,7 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from sparkle_app.config.sections import BrokerSettings
-from sparkle_app.kafka.connection import explain_failure, security_arguments
+from sparkle_app.kafka.connection import security_arguments
+from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.kafka.topology import TopicSpec
 from sparkle_app.model.errors import ConfigurationError, TransientError
 

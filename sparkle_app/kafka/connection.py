@@ -1,18 +1,13 @@
-"""Connections to Kafka: TLS, SASL, and the diagnosis of failures."""
+"""Connections to Kafka: TLS and SASL."""
 
-import os
 import ssl
 from typing import Any
 
-from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, SaslAuthenticationFailed, UnsupportedSaslMechanismError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from sparkle_app.config.sections import BrokerSettings, TlsSettings
 from sparkle_app.model.errors import ConfigurationError
-
-_PROBE_SECONDS = 3
 
 
 def credentials(broker: BrokerSettings) -> SSLCredentials | SASLCredentials | None:
@@ -41,67 +36,6 @@ def security_arguments(broker: BrokerSettings) -> dict[str, Any]:
         ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     return dict(credentials_to_aiokafka_auth(credentials(broker)))
-
-
-async def explain_failure(broker: BrokerSettings, error: Exception) -> str:
-    """Connect to the broker once more to find out why it failed.
-
-    Returns:
-        The cause, as the operating system states it if no connection can be established.
-
-    Raises:
-        ConfigurationError: if the broker rejects the certificate or the login, so that a retry would not help.
-    """
-    server = broker.url.split(",", maxsplit=1)[0].strip()
-    host, _, port = server.rpartition(":")
-    try:
-        connection = await create_conn(
-            host.strip("[]"),
-            int(port),
-            request_timeout_ms=_PROBE_SECONDS * 1000,
-            **security_arguments(broker),
-        )
-        connection.close()
-    except TimeoutError:
-        return f"no answer within {_PROBE_SECONDS} s"
-    except ssl.SSLCertVerificationError as refused:
-        raise ConfigurationError(
-            "broker.tls.ca_file",
-            expected=f"a certificate of {server} that is trusted by {broker.tls.ca_file or 'the system'}",
-            found=refused.verify_message,
-            hint="set ca_file to the authority that signed it, and broker.url to a host name in the certificate",
-        ) from refused
-    except ssl.SSLError as refused:
-        raise ConfigurationError(
-            "broker.tls",
-            expected=f"TLS at {server}",
-            found=(refused.reason or str(refused)).replace("_", " ").lower(),
-            hint="correct broker.url or broker.tls",
-        ) from refused
-    except SaslAuthenticationFailed as refused:
-        raise ConfigurationError(
-            "broker.sasl",
-            expected=f"{server} to authenticate user {broker.sasl.username}",
-            found=str(refused),
-            hint="correct the user name or the password, or create the user in Kafka",
-        ) from refused
-    except UnsupportedSaslMechanismError as refused:
-        raise ConfigurationError(
-            "broker.sasl.mechanism",
-            expected=f"a mechanism that {server} supports",
-            found=str(broker.sasl.mechanism),
-            hint="see sasl.enabled.mechanisms of the broker",
-        ) from refused
-    except OSError as refused:
-        # asyncio's message repeats the address.
-        return (
-            os.strerror(refused.errno)
-            if refused.errno and refused.errno > 0
-            else str(refused.strerror or refused)
-        )
-    except KafkaError:
-        return f"{server} closes the connection: not ready yet, or broker.tls or broker.sasl does not match"
-    return str(error)
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:

@@ -55,13 +55,14 @@ def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
         fields, _, kind = line.partition(" - ")
         mounted, place = fields.split()[3:5]
         if kind.startswith("cgroup2 "):
-            path = paths.get("")
+            controller = ""
         elif kind.startswith("cgroup ") and "cpu" in kind.split()[-1].split(","):
-            path = paths.get("cpu")
+            controller = "cpu"
         else:
             continue
-        if path is None:
+        if controller not in paths:
             continue
+        path = paths[controller]
         # A container may see its own group only, mounted at the place of the root.
         inside = Path(path).relative_to(mounted) if Path(path).is_relative_to(mounted) else Path()
         mount = root / place.lstrip("/")

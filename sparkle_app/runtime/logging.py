@@ -50,9 +50,26 @@ class RepetitionFilter(logging.Filter):
         return True
 
 
-def logging_config(level: str) -> dict[str, Any]:
-    """The argument of logging.config.dictConfig: ``level`` for the handler's own messages, WARNING for libraries."""
-    handler = {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}
+def logging_config(level: str, *, libraries: str = "WARNING", file: str | None = None) -> dict[str, Any]:
+    """The argument of logging.config.dictConfig.
+
+    Arguments:
+        level: level of the handler's own messages.
+        libraries: level of the messages of libraries.
+        file: the file to append to, which may be rotated; by default standard error.
+    """
+    handler: dict[str, Any] = {
+        "class": "logging.StreamHandler",
+        "formatter": "line",
+        "stream": "ext://sys.stderr",
+    }
+    if file:
+        handler = {
+            "class": "logging.handlers.WatchedFileHandler",
+            "formatter": "line",
+            "filename": file,
+            "encoding": "utf-8",
+        }
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -60,8 +77,12 @@ def logging_config(level: str) -> dict[str, Any]:
             "line": {"()": LineFormatter, "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
         },
         "filters": {"repetitions": {"()": RepetitionFilter}},
-        "handlers": {"stderr": handler, "libraries": {**handler, "filters": ["repetitions"]}},
+        "handlers": {"own": handler, "libraries": {**handler, "filters": ["repetitions"]}},
         # Not the root logger's handler: Faust sets the level of that one to the level of its command line.
-        "loggers": {"sparkle_app": {"level": level, "handlers": ["stderr"], "propagate": False}},
-        "root": {"level": "WARNING", "handlers": ["libraries"]},
+        "loggers": {
+            "sparkle_app": {"level": level, "handlers": ["own"], "propagate": False},
+            # At DEBUG it logs the requests that authenticate, with the password.
+            "aiokafka.conn": {"level": "INFO" if libraries == "DEBUG" else libraries},
+        },
+        "root": {"level": libraries, "handlers": ["libraries"]},
     }

@@ -44,6 +44,13 @@ def server_message(error: SQLAlchemyError) -> str | None:
     return dialect.server_message(cause) if dialect else None
 
 
+def is_refused_login(error: Exception) -> bool:
+    """Whether the database rejected the user name or the password."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    dialect = _dialect_of(cause)
+    return bool(dialect and dialect.is_refused_login(cause))
+
+
 def is_lock_conflict(error: DBAPIError) -> bool:
     """Whether the error is a lock conflict with another transaction, to be retried immediately."""
     dialect = _dialect_of(error.orig)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 import faust
@@ -22,6 +22,7 @@ from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.consumer import BatchingTransport
+from sparkle_app.kafka.diagnosis import describe_failure
 from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
@@ -148,7 +149,8 @@ class SparkleApp(faust.App):
 
     async def on_started(self) -> None:
         """Start the watchdog, which runs during recovery as well."""
-        self.add_future(watch(self.group, self.settings.broker.url))
+        broker = self.settings.broker
+        self.add_future(watch(self.group, broker.url, partial(describe_failure, broker)))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
         await super().on_started()

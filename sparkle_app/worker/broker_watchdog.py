@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from sparkle_app.kafka.membership import Membership
 
@@ -25,6 +26,11 @@ class BrokerWatchdog:
         self._last_heartbeat = 0.0
         self._unanswered = 0.0
         self._reported_at: float | None = None
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether it has been reported that the broker does not answer."""
+        return self._reported_at is not None
 
     def poll(self, last_heartbeat: float, grace_period: float) -> str | None:
         """Compare the last heartbeat with that of the previous poll. Must be called every POLL_SECONDS.
@@ -50,11 +56,12 @@ class BrokerWatchdog:
         return f"the broker at {self._broker} has not answered for {self._unanswered:.0f} s; waiting for it"
 
 
-async def watch(group: Membership, broker: str) -> None:
+async def watch(group: Membership, broker: str, explain: Callable[[], Awaitable[str]]) -> None:
     """Poll the consumer as long as the worker runs, and log changes.
 
     Arguments:
         broker: its address, for the log.
+        explain: returns why the broker cannot be used, or an empty string.
     """
     ready = False
     watchdog = BrokerWatchdog(broker)
@@ -63,5 +70,6 @@ async def watch(group: Membership, broker: str) -> None:
             ready = True
             logger.info("ready; serving HTTP at %s", group.url)
         if line := watchdog.poll(group.last_heartbeat, group.grace_period):
-            logger.warning("%s", line)
+            cause = await explain() if watchdog.unreachable else ""
+            logger.warning("%s", f"{line}: {cause}" if cause else line)
         await asyncio.sleep(POLL_SECONDS)

@@ -1,28 +1,70 @@
 """The options of the Faust application."""
 
+import sys
 from typing import Any
 
+import click
 import faust
+from click.core import ParameterSource
 
 from sparkle_app.config.settings import Settings
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.connection import credentials
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.record_batches import MAX_BUFFERED_BATCHES
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.logging import logging_config
 from sparkle_app.web.routing import middlewares
 
 _HEARTBEAT_SECONDS = 5
 # Interval for detecting new partitions of a topic; with the default, their records would wait up to five minutes.
 _NEW_PARTITIONS_SECONDS = 20
+# Short names of levels that Faust's command line accepts.
+_LEVELS = {"CRIT": "CRITICAL", "WARN": "WARNING"}
 
 
-class QuietWorker(faust.Worker):
-    """A worker without Faust's spinner, which writes control characters to the log."""
+class SparkleWorker(faust.Worker):
+    """A worker with the handler's logging, and without Faust's spinner, which writes control characters to the log.
+
+    Exits with one line if the file of ``--logfile`` cannot be written to.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.spinner = None
+        file = str(self.logfile) if self.logfile else None
+        if file:
+            _check_log_file(file)
+        name = str(self.loglevel).upper()
+        level = _LEVELS.get(name, name) if _given("loglevel") else None
+        config: dict[str, Any] = self.logging_config or {}
+        if level or file:
+            configured = config["loggers"]["sparkle_app"]["level"]
+            self.logging_config = logging_config(level or configured, libraries=level or "WARNING", file=file)
+
+
+def _given(option: str) -> bool:
+    """Whether an option was given on the command line: Faust's default, WARN, would hide what ``log_level`` shows."""
+    context = click.get_current_context(silent=True)
+    while context:
+        if context.get_parameter_source(option) is ParameterSource.COMMANDLINE:
+            return True
+        context = context.parent
+    return False
+
+
+def _check_log_file(file: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        fault = ConfigurationError(
+            "--logfile",
+            expected="a file to write to",
+            found=f"{file}: {error.strerror}",
+            hint="choose another file, or omit the option to log to standard error",
+        )
+        sys.exit(str(fault))
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:
@@ -64,6 +106,6 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         web_tables_enabled=False,
         web_metrics_enabled=False,
         worker_redirect_stdouts=False,
-        Worker=QuietWorker,
+        Worker=SparkleWorker,
         logging_config=logging_config(settings.log_level),
     )

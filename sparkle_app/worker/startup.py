@@ -17,7 +17,7 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.storage.engine import create_tables
-from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.errors import is_refused_login, transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
@@ -65,7 +65,7 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
         f"the database at {url}",
         "database.url",
         settings.database.wait_seconds,
-        lambda: _create_tables(engine),
+        lambda: _create_tables(engine, url),
     )
     await wait_for(
         f"the broker at {settings.broker.url}",
@@ -141,8 +141,15 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
         await asyncio.sleep(0.5)
 
 
-async def _create_tables(engine: Engine) -> None:
+async def _create_tables(engine: Engine, url: str) -> None:
     try:
         await asyncio.to_thread(create_tables, engine)
     except (SQLAlchemyError, OSError) as error:
+        if is_refused_login(error):
+            raise ConfigurationError(
+                "database.url",
+                expected=f"{url} to accept the user name and the password",
+                found=str(transient_error(error)),
+                hint="correct them, or create the user in the database",
+            ) from error
         raise transient_error(error) from error

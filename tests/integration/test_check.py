@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.processes import free_port
-from tests.support.worker import Workspace, run_command
+from tests.support.worker import PROJECT, Workspace, run_command
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -50,6 +52,12 @@ def test_check_reports_what_would_stop_a_worker(
     (error,) = (
         each for each in json.loads(run_command(no_broker, "check", "--json").stdout) if not each["ok"]
     )
+    # Faust's global option does the same.
+    everywhere = subprocess.run(
+        [sys.executable, "-m", "faust", "--json", "-A", "sparkle_app", "check"],
+        capture_output=True, text=True, check=False, env=no_broker, cwd=PROJECT,
+    )  # fmt: skip
+    assert error in json.loads(everywhere.stdout)
     assert (error["what"], error["where"]) == ("broker", "broker.url")
     assert error["expected"] == f"a broker at {no_broker['SPARKLE_BROKER__URL']}"
     assert (error["found"], error["hint"]) == ("Connection refused", "start it, or correct the setting")

@@ -10,6 +10,7 @@ from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.eventually import eventually
+from tests.support.postgres import GUEST, PostgresServer
 from tests.support.processes import free_port
 from tests.support.worker import Worker, Workspace, run_command
 
@@ -50,6 +51,52 @@ def test_a_worker_waits_for_broker_and_database_for_a_limited_time(
     assert f"{what}.url: expected the {what} at {url} within 4 s, found" in last
     assert "start it, or correct the setting" in last
     assert "secret" not in log
+
+
+def test_a_wrong_database_password_ends_a_worker_at_once(
+    workspace: Workspace, start_worker: StartWorker, postgres: PostgresServer
+) -> None:
+    Collector(workspace.certs)
+    url = postgres.url("postgres").replace("postgres@", f"{GUEST}:hunter2@")
+    log = log_of(start_worker(ready=False, database__url=url))
+    assert "waiting for the database" not in log
+    last = log.strip().splitlines()[-1]
+    shown = url.replace("hunter2", "***")
+    assert f"database.url: expected {shown} to accept the user name and the password, found" in last
+    assert 'password authentication failed for user "guest"' in last
+    assert "hunter2" not in log
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "libraries"),
+    [(["-l", "debug"], True, True), (["-l", "error"], False, False), ([], True, False)],
+)
+def test_the_options_of_the_worker_for_logging(
+    workspace: Workspace, database_url: str, options: list[str], own: bool, libraries: bool
+) -> None:
+    Collector(workspace.certs)
+    file = workspace.folder / "worker.log"
+    environment = workspace.environment(f"127.0.0.1:{free_port()}", database_url, broker__wait_seconds=0.1)
+    environment["SPARKLE_WEB__PORT"] = str(free_port())
+    ended = run_command(environment, "worker", "-f", str(file), *options)
+    log = file.read_text("utf-8")
+    assert ended.returncode == 1
+    assert ("INFO sparkle_app" in log) is own
+    assert ("DEBUG asyncio" in log) is libraries
+    assert "broker.url: expected the broker" in log.strip().splitlines()[-1]
+    assert ended.stderr == ""
+
+
+def test_a_log_file_that_cannot_be_written_to_is_an_error_of_one_line(
+    workspace: Workspace, database_url: str
+) -> None:
+    environment = workspace.environment("127.0.0.1:1", database_url)
+    ended = run_command(environment, "worker", "-f", "/nowhere/worker.log")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(
+        "--logfile: expected a file to write to, found /nowhere/worker.log: No such"
+    )
+    assert ended.stderr.count("\n") == 1
 
 
 def damaged(certs: Path) -> None:

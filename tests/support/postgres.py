@@ -15,6 +15,8 @@ import psycopg2
 from tests.support.processes import Process, free_port
 
 _SUPERUSER = "postgres"
+GUEST = "guest"
+"""A user that the server asks for a password; it does not exist yet. All others are trusted."""
 
 
 class PostgresServer:
@@ -121,6 +123,8 @@ class PostgresServer:
             user=self._user,
         )
         assert done.returncode == 0, f"initdb failed: {done.stdout}{done.stderr}"
+        rules = self._data / "pg_hba.conf"
+        rules.write_text(f"host all {GUEST} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
 
 
 def _packages() -> Path:

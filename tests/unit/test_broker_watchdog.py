@@ -102,13 +102,17 @@ class Group:
         return min(self._clock.now, first) if self._clock.now < end else self._clock.now
 
 
+async def refused() -> str:
+    return "the login is refused"
+
+
 def test_a_worker_is_ready_once_and_a_lost_broker_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = VirtualClock(1.0)
     group = Group(clock, ready_at=5.0, lost=(100.0, 140.0))
 
     async def main() -> None:
         async with asyncio.timeout(300):
-            await watch(cast(Membership, group), "kafka:9092")
+            await watch(cast(Membership, group), "kafka:9092", refused)
 
     with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
         run(main(), clock)
@@ -117,8 +121,9 @@ def test_a_worker_is_ready_once_and_a_lost_broker_is_told_once(caplog: pytest.Lo
     ready, lost, back = (record.getMessage() for record in caplog.records)
     assert "ready" in ready
     assert group.url in ready
-    assert "kafka:9092 has not answered for 15 s" in lost
+    assert "kafka:9092 has not answered for 15 s; waiting for it: the login is refused" in lost
     assert "kafka:9092 answers again" in back
+    assert "refused" not in back
 
 
 def test_a_worker_without_a_broker_is_never_ready(caplog: pytest.LogCaptureFixture) -> None:
@@ -127,7 +132,7 @@ def test_a_worker_without_a_broker_is_never_ready(caplog: pytest.LogCaptureFixtu
 
     async def main() -> None:
         async with asyncio.timeout(60):
-            await watch(cast(Membership, group), "kafka:9092")
+            await watch(cast(Membership, group), "kafka:9092", refused)
 
     with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
         run(main(), clock)

@@ -59,6 +59,10 @@ class Dialect(ABC):
     def server_message(self, error: Any) -> str | None:
         """The database's error message for a rejected statement; None if the database cannot be reached."""
 
+    def is_refused_login(self, error: Any) -> bool:
+        """Whether the database rejected the user name or the password, so that a retry would not help."""
+        return False
+
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
         return False

@@ -69,6 +69,11 @@ _TRANSIENT_STATES = (
     # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
+# In the language of the server, of which two are known here; with others, a worker waits as for an unreachable server.
+_REFUSED_LOGINS = (
+    "authentication failed for user", "no password supplied", "no pg_hba.conf entry for host",
+    "не прошёл проверку подлинности", "в pg_hba.conf нет записи",
+)  # fmt: skip
 # Types that the driver raises without an SQLSTATE for a lost connection; its other types concern a value.
 _CONNECTION_ERRORS = {
     psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
@@ -111,6 +116,10 @@ class PostgreSql(Dialect):
     def server_message(self, error: Any) -> str | None:
         """The server's primary message; None if no server answered."""
         return str(error.diag.message_primary) if error.pgcode else None
+
+    def is_refused_login(self, error: Any) -> bool:
+        """Decide by the message: the driver does not pass the SQLSTATE of a failed connection."""
+        return not error.pgcode and any(words in str(error) for words in _REFUSED_LOGINS)
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
