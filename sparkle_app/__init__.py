@@ -112,7 +112,7 @@ All packages and modules; the docstring of each describes what it does:
       process             exit
       terminal            output of text from outside
       cores               cores that may be used
-      folders             checks for write access
+      folders             write access, publication of files
       version             version of the package
     config/             settings
       settings            top-level keys and rules

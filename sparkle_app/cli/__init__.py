@@ -3,9 +3,16 @@
 
 def add_commands() -> None:
     """Add the handler's commands to Faust's command line."""
+    import sys
+    from io import TextIOWrapper
+
     from faust.cli.base import cli
 
     # Faust registers a command when its class is defined.
     from sparkle_app.cli import check, dead_letters, gen_config, rebuild, replay, verify  # noqa: F401
 
     cli.add_command(gen_config.command)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # In a locale such as KOI8-R or Latin-1, Faust's banner and names in other scripts cannot be encoded.
+            stream.reconfigure(errors="backslashreplace")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 from sqlalchemy import text
@@ -12,11 +13,11 @@ from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.config.settings import database_url, masked
 from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.kafka.admin import check_topics
+from sparkle_app.kafka.admin import check_topics, topics_with_messages
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
-from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
+from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, existing_internal_key, lost_internal_key
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
@@ -59,6 +60,7 @@ class check(SparkleCommand):
             *self._settings(),
             *self._plugins(),
             *self._keys(),
+            await self._internal_key(),
             _checked("data", self._data),
             self._web(),
             await self._database(),
@@ -101,13 +103,26 @@ class check(SparkleCommand):
                 f" in {self.handler.settings.certs}"
             ),
         )
-        path = self.handler.settings.certs / INTERNAL_KEY_FILE
-        if path.exists():
-            yield _checked("internal key", lambda: f"{path}, {len(internal_key(path.parent))} bytes")
-        else:
-            yield CheckResult(
-                "internal key", True, f"{path} does not exist yet; the first worker will create it"
-            )
+
+    async def _internal_key(self) -> CheckResult:
+        settings = self.handler.settings
+        path = settings.certs / INTERNAL_KEY_FILE
+        try:
+            key = existing_internal_key(settings.certs)
+        except ConfigurationError as error:
+            return CheckResult.of("internal key", error)
+        if key:
+            return CheckResult("internal key", True, f"{path}, {len(key)} bytes")
+        specs = self.handler.plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
+        sealed: list[str] = []
+        # An unusable broker is the result of another check.
+        with suppress(TransientError, ConfigurationError, TimeoutError):
+            sealed = await asyncio.wait_for(topics_with_messages(settings.broker, specs), _TIMEOUT_SECONDS)
+        if sealed:
+            return CheckResult.of("internal key", lost_internal_key(settings.certs, sealed[0]))
+        return CheckResult(
+            "internal key", True, f"{path} does not exist yet; the first worker will create it"
+        )
 
     def _data(self) -> str:
         check_data_folder(self.handler.settings.data)

@@ -17,6 +17,7 @@ from Crypto.PublicKey import RSA
 from sparkle_app.collector_config.archive import write_archive
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest
+from sparkle_app.runtime.folders import publish
 
 ARCHIVE = "config.tar.xz"
 KEY_BITS = (2048, 3072, 4096)
@@ -163,7 +164,9 @@ def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, mode)
+        with suppress(PermissionError):
+            # A file system without modes (vfat) refuses it; mkstemp has created the file for its owner only.
+            os.chmod(name, mode)
         yield Path(name)
     finally:
         os.unlink(name)
@@ -177,11 +180,11 @@ def _publish(files: ConfigFiles, key: Path, archive: Path) -> bool:
     """
     with _signals_blocked():
         try:
-            os.link(key, files.key)
+            publish(key, files.key)
         except FileExistsError:
             return False
         try:
-            os.link(archive, files.archive)
+            publish(archive, files.archive)
         except OSError as error:
             # A key without an archive is useless, and would occupy its id.
             files.key.unlink()

@@ -22,7 +22,7 @@ class Keyring:
     They are loaded once. A key that is added or replaced later is loaded when a record needs it.
 
     Raises:
-        ConfigurationError: if there is no key in the folder, or one cannot be read.
+        ConfigurationError: if there is no key in the folder, or the folder or a key cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,11 +85,18 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 def _key_files(folder: Path) -> list[tuple[int, Path]]:
-    if not folder.is_dir():
+    try:
+        files = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(
-        (int(match[1]), path) for path in folder.iterdir() if (match := _KEY_FILE.fullmatch(path.name))
-    )
+    except OSError as error:
+        raise ConfigurationError(
+            str(folder),
+            expected="a readable folder of private keys",
+            found=error.strerror or str(error),
+            hint="make it readable for the user of the worker",
+        ) from error
+    return sorted((int(match[1]), path) for path in files if (match := _KEY_FILE.fullmatch(path.name)))
 
 
 def _load(path: Path) -> RSAPrivateKey:
@@ -97,12 +104,15 @@ def _load(path: Path) -> RSAPrivateKey:
         # Validation includes primality tests of 10 to 30 ms per key. A damaged file fails to parse even without it.
         key = load_pem_private_key(path.read_bytes(), password=None, unsafe_skip_rsa_key_validation=True)
     except (OSError, ValueError, TypeError) as error:
+        refused = isinstance(error, PermissionError)
         found = error.strerror if isinstance(error, OSError) else "other content"
         raise ConfigurationError(
             str(path),
             expected="an RSA private key in PEM",
             found=str(found),
-            hint="restore it from the backup of certs/",
+            hint="make it readable for the user of the worker"
+            if refused
+            else "restore it from the backup of certs/",
         ) from error
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationError(

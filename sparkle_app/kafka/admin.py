@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -46,6 +47,35 @@ async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tu
         by_host = [spec.name for spec in specs if spec.by_host and spec.name in existing]
         await _check_partitions(admin, broker, by_host)
         return len(existing), [spec.name for spec in await _missing(admin, broker, existing, specs)]
+
+
+async def topics_with_messages(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> list[str]:
+    """The topics by host to which messages have been produced, even if they are not retained any more.
+
+    Raises:
+        TransientError, ConfigurationError: as :func:`create_topics`.
+    """
+    async with _admin(broker) as admin:
+        existing = set(await admin.list_topics())
+        names = [spec.name for spec in specs if spec.by_host and spec.name in existing]
+        described = await admin.describe_topics(names) if names else []
+    if not described:
+        return []
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.url, **security_arguments(broker))
+    try:
+        await consumer.start()
+        ends = await consumer.end_offsets(
+            [
+                TopicPartition(each["topic"], partition["partition"])
+                for each in described
+                for partition in each["partitions"]
+            ]
+        )
+    except (KafkaError, OSError) as error:
+        raise TransientError(await explain_failure(broker, error)) from error
+    finally:
+        await consumer.stop()
+    return sorted({at.topic for at, offset in ends.items() if offset})
 
 
 @asynccontextmanager

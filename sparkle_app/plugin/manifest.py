@@ -48,22 +48,28 @@ def find_packages(folder: Path) -> Packages:
         ConfigurationError: if the folder cannot be read.
     """
     try:
-        folders = sorted(path.parent for path in folder.glob("[!._]*/__init__.py"))
-        if not folder.is_dir():
-            raise FileNotFoundError("no such folder")
+        folders = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
         raise ConfigurationError(
             str(folder),
             expected="a folder of plugins",
-            found=error.strerror or str(error),
-            hint="correct the setting `plugins`, or remove it to use the shipped plugins",
+            found="no such folder" if missing else error.strerror or str(error),
+            hint="make it readable for the user of the worker"
+            if isinstance(error, PermissionError)
+            else "correct the setting `plugins`, or remove it to use the shipped plugins",
         ) from error
     best: dict[str, Manifest] = {}
     faults: list[ConfigurationError] = []
     warnings: list[str] = []
     for package in folders:
         try:
+            if not (package / "__init__.py").exists():
+                continue
             manifest = read_manifest(package)
+        except PermissionError as error:
+            faults.append(_unreadable(package, error))
+            continue
         except ConfigurationError as fault:
             faults.append(fault)
             continue
@@ -94,6 +100,8 @@ def read_manifest(package: Path) -> Manifest:
     where = f"plugin {package.name} ({file})"
     try:
         names = runpy.run_path(str(file)) if has_manifest else _constants(file)
+    except PermissionError as error:
+        raise _unreadable(package, error) from error
     # A manifest may raise any exception, and even call sys.exit().
     except (Exception, SystemExit) as error:
         found = f"{type(error).__name__}: {error}"
@@ -135,6 +143,15 @@ def read_manifest(package: Path) -> Manifest:
             where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="correct it"
         ) from error
     return manifest
+
+
+def _unreadable(package: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"plugin {package.name} ({error.filename or package})",
+        expected="a readable package",
+        found=error.strerror or str(error),
+        hint="make it readable for the user of the worker",
+    )
 
 
 def _constants(file: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugin, InstalledPlugins, load_plugins
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
@@ -61,6 +62,7 @@ class SparkleApp(faust.App):
         self.group = Membership(self)
         self.breaker = KeyBreaker(settings.dead_letters.hold_undecryptable)
         self._parts: Parts | None = None
+        self._cipher: Cipher | None = None
         self._dead_letters: DeadLetterPublisher | None = None
         setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
         self.on_rebalance_complete.connect(self.pause_flow, weak=False)
@@ -70,6 +72,12 @@ class SparkleApp(faust.App):
         """The parts of the worker, which exist once it has started."""
         assert self._parts, "the worker has not been started"
         return self._parts
+
+    @property
+    def cipher(self) -> Cipher:
+        """Encrypts and decrypts sealed messages."""
+        assert self._cipher, "the worker has not been started"
+        return self._cipher
 
     @property
     def dead_letters(self) -> DeadLetterPublisher:
@@ -124,14 +132,14 @@ class SparkleApp(faust.App):
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
-            await startup.connect(settings, self.plugins, self._parts.engine)
+            self._cipher = await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
         self._dead_letters = DeadLetterPublisher(
             self.publisher(topology.dead_letter_topic(settings.app_id)),
             CopyLimit(settings.dead_letters.per_cause),
             self.metrics,
-            self._parts.cipher,
+            self._cipher,
         )
         # Before Faust starts the web server, which then accepts no more routes.
         web_parts = WebParts(
@@ -187,10 +195,10 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         pipeline = IngestPipeline(
             parts.pool,
             SqlWriter(parts.engine, plugins, parts.writers),
-            Forwarder(samples, plugins, parts.cipher, settings.broker.partitions),
+            Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
             app.dead_letters,
             app.breaker,
-            parts.cipher,
+            app.cipher,
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,
@@ -208,7 +216,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
         app,
         name=topology.table_name(name, settings.aggregates.bucket_seconds),
         help=f"Buckets of {name}, from which windows are merged.",
-        cipher=lambda: app.parts.cipher,
+        cipher=lambda: app.cipher,
         host_partitions=settings.broker.partitions,
     )
     app.tables.add(table)
@@ -228,7 +236,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             name,
             table,
             aggregator,
-            app.parts.cipher,
+            app.cipher,
             app.metrics,
             settings.aggregates.batch_wait_seconds,
         )

@@ -12,8 +12,7 @@ from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.envelope.rsa_multibuffer import fastest_decrypt
 from sparkle_app.ingest.decryption_pool import DecryptionPool, PluginsByName
-from sparkle_app.sealed.cipher import Cipher
-from sparkle_app.sealed.internal_key import internal_key
+from sparkle_app.sealed.internal_key import existing_internal_key
 from sparkle_app.storage.engine import make_engine, max_writers
 
 # Several, so that one slow statement does not block the others.
@@ -28,8 +27,6 @@ class Parts:
 
     keyring: Keyring
     """The private keys."""
-    cipher: Cipher
-    """Encrypts and decrypts sealed messages."""
     pool: DecryptionPool
     """The processes that decrypt the records of all plugin topics."""
     engine: Engine
@@ -50,7 +47,9 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
         ConfigurationError: if a key is missing or cannot be read, or the folder of an SQLite file cannot be created.
     """
     keyring = Keyring(settings.certs)
-    cipher = Cipher(internal_key(settings.certs))
+    # A key that cannot be used is reported before the broker is waited for. If there is none, the topics tell whether
+    # it may be created.
+    existing_internal_key(settings.certs)
     # Imported modules are never freed. If every full collection scanned them, it would block the event loop for 60 ms.
     gc.collect()
     gc.freeze()
@@ -63,7 +62,6 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
     engine = make_engine(database_url(settings))
     return Parts(
         keyring=keyring,
-        cipher=cipher,
         pool=pool,
         engine=engine,
         readers=ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database"),

@@ -12,10 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url, masked
 from sparkle_app.config.urls import shown
-from sparkle_app.kafka.admin import create_topics
+from sparkle_app.kafka.admin import create_topics, topics_with_messages
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.sealed.internal_key import existing_internal_key, internal_key, lost_internal_key
 from sparkle_app.storage.engine import create_tables
 from sparkle_app.storage.errors import is_refused_login, transient_error
 from sparkle_app.web.port import check_port
@@ -54,8 +56,11 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     return parts
 
 
-async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> None:
-    """Wait for the database and the broker, and create missing tables and topics.
+async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> Cipher:
+    """Wait for the database and the broker, and create missing tables, topics and the internal key.
+
+    Returns:
+        The cipher of sealed messages.
 
     Raises:
         ConfigurationError: if one of them does not answer in time, or does not match the configuration.
@@ -67,13 +72,11 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
         settings.database.wait_seconds,
         lambda: _create_tables(engine, url),
     )
-    await wait_for(
+    return await wait_for(
         f"the broker at {settings.broker.url}",
         "broker.url",
         settings.broker.wait_seconds,
-        lambda: create_topics(
-            settings.broker, plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-        ),
+        lambda: _create_topics(settings, plugins),
     )
 
 
@@ -153,3 +156,14 @@ async def _create_tables(engine: Engine, url: str) -> None:
                 hint="correct them, or create the user in the database",
             ) from error
         raise transient_error(error) from error
+
+
+async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> Cipher:
+    specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
+    # Not before the topics are known: a new key would replace one that was lost, and can be restored.
+    if existing_internal_key(settings.certs) is None and (
+        sealed := await topics_with_messages(settings.broker, specs)
+    ):
+        raise lost_internal_key(settings.certs, sealed[0])
+    await create_topics(settings.broker, specs)
+    return Cipher(internal_key(settings.certs))

@@ -1,6 +1,7 @@
 """A worker that cannot start exits with one line."""
 
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
+from tests.support.database import count
 from tests.support.eventually import eventually
 from tests.support.postgres import GUEST, PostgresServer
 from tests.support.processes import free_port
+from tests.support.produce import produce
 from tests.support.worker import Worker, Workspace, run_command
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -97,6 +100,31 @@ def test_a_log_file_that_cannot_be_written_to_is_an_error_of_one_line(
         "--logfile: expected a file to write to, found /nowhere/worker.log: No such"
     )
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_lost_internal_key_is_not_replaced(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    start_worker().kill()
+    key = workspace.certs / "internal_key"
+    backup = workspace.folder / "internal_key"
+    # Without messages in the topics, another key does no harm.
+    key.rename(backup)
+    worker = start_worker()
+    assert key.exists()
+    produce(broker.bootstrap, workspace.topic, [collector.record("host", "Temperature", "k", 20.0)])
+    eventually(lambda: count(database_url, "temperature_aggregates"), lambda found: found == 1)
+    worker.kill()
+    key.replace(backup)
+    says = f"{key}: expected the key of the messages in topic {workspace.app_id}-"
+    assert says in log_of(start_worker(ready=False)).strip().splitlines()[-1]
+    environment = workspace.environment(broker.bootstrap, database_url)
+    assert f"ERROR internal key: {says}" in run_command(environment, "check").stdout
+    assert f"`cp -n BACKUP/internal_key {workspace.certs}/`" in run_command(environment, "check").stdout
+    assert not key.exists()
+    subprocess.run(["cp", "-n", str(backup), str(workspace.certs)], check=True)
+    start_worker()
 
 
 def damaged(certs: Path) -> None:

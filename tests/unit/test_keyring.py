@@ -199,13 +199,13 @@ def test_an_internal_key_that_cannot_be_made_is_named_and_leaves_nothing(
 
     def refused(draft: Path, path: Path) -> None:
         modes.append(draft.stat().st_mode & 0o777)
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "link", refused)
     with pytest.raises(ConfigurationError) as caught:
         internal_key(tmp_path)
     assert caught.value.where == str(tmp_path / "internal_key")
-    assert os.strerror(errno.EPERM) in caught.value.found
+    assert os.strerror(errno.EIO) in caught.value.found
     assert os.listdir(tmp_path) == []
     # It was secret from its first moment.
     assert modes == [0o600]

@@ -46,7 +46,7 @@ def test_processes_are_forked_before_threads_start(tmp_path: Path, options: tupl
         cwd=Path(__file__).parents[2],
     )
     assert built.returncode == 0, built.stderr
-    assert built.stdout.splitlines() == ["fork with ['MainThread']"] * 2 + ["2 True"]
+    assert built.stdout.splitlines() == ["fork with ['MainThread']"] * 2 + ["2 False"]
 
 
 def test_missing_private_keys_are_an_error(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Sqlite(Dialect):
     def can_be_created(self, url: URL) -> bool:
         """Whether the file does not exist and can be created."""
         file = Path(url.database or "")
-        if file.exists():
+        if os.path.exists(file):
             return False
         if blocking := blocking_path(file.parent):
             code = errno.EACCES if blocking.is_dir() else errno.ENOTDIR
