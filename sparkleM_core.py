@@ -4,9 +4,12 @@ import uuid
 from datetime import datetime
 
 from sqlalchemy import DateTime, Integer, String, Uuid
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from sparkle_app.plugin.legacy import create_session, current_config_id
 from sparkle_app.storage.models import Base
+
+__all__ = ["BaseDataFrame", "Session", "SqlAlchemyBase", "create_session"]
 
 
 class SqlAlchemyBase(DeclarativeBase):
@@ -20,7 +23,8 @@ class BaseDataFrame:
     """Columns of the tables of these packages."""
 
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid.uuid4)
-    config_id: Mapped[int] = mapped_column(Integer)
+    # Some packages do not set it.
+    config_id: Mapped[int] = mapped_column(Integer, default=current_config_id)
     date: Mapped[datetime] = mapped_column(DateTime)
     hostname: Mapped[str] = mapped_column(String)
     metric_root: Mapped[str] = mapped_column(String)

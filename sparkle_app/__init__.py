@@ -63,6 +63,7 @@ All packages and modules; the docstring of each describes what it does:
     plugin_api          the public API for plugin authors
     plugin/             loading of plugins
       manifest            reads manifests without importing the package
+      table_names         packages that declare the tables of another one
       discovery           finds packages and imports their server halves
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows

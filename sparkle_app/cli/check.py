@@ -18,7 +18,7 @@ from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, existing_internal_key, lost_internal_key
-from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
+from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.startup import check_data_folder
@@ -150,6 +150,7 @@ class check(SparkleCommand):
             try:
                 with read_transaction(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
+                    damaged = damage(connection, _TIMEOUT_SECONDS)
             except (SQLAlchemyError, OSError) as error:
                 raise ConfigurationError(
                     "database.url",
@@ -157,6 +158,13 @@ class check(SparkleCommand):
                     found=str(transient_error(error)),
                     hint="start it, or correct the setting",
                 ) from error
+            if damaged:
+                raise ConfigurationError(
+                    "database.url",
+                    expected=f"an undamaged database at {shown(url)}",
+                    found=damaged,
+                    hint="restore it from a backup",
+                )
             return shown(url)
 
         return await asyncio.to_thread(_checked, "database", connect)

@@ -1,5 +1,6 @@
 """Names of the handler's own topics, and the partition of a host."""
 
+import hashlib
 import re
 import zlib
 from collections.abc import Iterable
@@ -10,11 +11,24 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 the samples of a batch with long names exceed Kafka's default of 1 MB."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 """What Kafka accepts as the name of a topic."""
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
+_SLUG_CHARACTERS = 20
+
+
+def legal_name(plugin: str) -> str:
+    """The NAME of a plugin as a part of the names of topics and tables.
+
+    A NAME with other characters than these names may have, or a long one, gets a hash, so that the result is unique.
+    """
+    if _LEGAL_NAME.fullmatch(plugin):
+        return plugin
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", plugin).strip("_")[:_SLUG_CHARACTERS] or "plugin"
+    return f"{slug}_{hashlib.sha256(plugin.encode()).hexdigest()[:8]}"
 
 
 def samples_topic(app_id: str, plugin: str) -> str:
     """The topic of the samples from ingest agents to the aggregate agent of a plugin."""
-    return f"{app_id}-{plugin}-samples"
+    return f"{app_id}-{legal_name(plugin)}-samples"
 
 
 def dead_letter_topic(app_id: str) -> str:
@@ -24,7 +38,7 @@ def dead_letter_topic(app_id: str) -> str:
 
 def table_name(plugin: str, bucket_size: int) -> str:
     """The bucket table of a plugin. Its name contains the bucket size: buckets of two sizes must never mix."""
-    return f"{plugin}-{bucket_size}s"
+    return f"{legal_name(plugin)}-{bucket_size}s"
 
 
 def changelog_topic(app_id: str, plugin: str, bucket_size: int) -> str:

@@ -1,1 +1,2 @@
-"""Loads plugins: manifest (read without importing a package), discovery (imports server halves), legacy, history."""
+"""Loads plugins: manifest (read without importing a package), table_names, discovery (imports server halves),
+legacy, history."""

@@ -11,6 +11,7 @@ from sparkle_app.kafka.topology import TopicSpec, topic_specs
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
+from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin_api import Plugin
 
 # If it is set, packages import their server half instead of their collecting half.
@@ -68,7 +69,11 @@ def load_plugins(folder: Path) -> InstalledPlugins:
     parent.__path__ = [str(folder)]
     found = find_packages(folder)
     plugins = InstalledPlugins(faults=list(found.faults), warnings=list(found.warnings))
+    copied = copies(found.manifests)
+    plugins.faults.extend(copied.values())
     for manifest in found.manifests:
+        if manifest.name in copied:
+            continue
         try:
             plugins.installed[manifest.name] = InstalledPlugin(manifest, _import(manifest))
             for old, new in plugins.installed[manifest.name].plugin.deprecated.items():

@@ -5,16 +5,40 @@ stores readings in a table of its own as well, and passes a reading to the packa
 the same transaction.
 """
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import JSON, Connection
 from sqlalchemy.orm import Session, mapped_column
 
+from sparkle_app.kafka.topology import legal_name
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
+
+_connection: ContextVar[Connection] = ContextVar("connection")
+_config_id: ContextVar[int] = ContextVar("config_id")
+
+
+def create_session() -> Session:
+    """A session in the transaction in which ``add_dataframe`` is called. Its commit ends a savepoint.
+
+    Raises:
+        LookupError: outside of ``add_dataframe``.
+    """
+    return Session(_connection.get(), join_transaction_mode="create_savepoint")
+
+
+def current_config_id() -> int:
+    """The config id of the reading that is being stored.
+
+    Raises:
+        LookupError: outside of ``add_dataframe``.
+    """
+    return _config_id.get()
 
 
 def adapt_legacy(module: ModuleType, name: str) -> Plugin | None:
@@ -33,11 +57,12 @@ class LegacyPlugin(Plugin):
     """
 
     def __init__(self, name: str, add: Callable[..., Any]) -> None:
-        prefix = re.sub(r"\W+", "_", name).lower()
-        if f"{prefix}_readings" in Base.metadata.tables:
-            # The package already uses that name.
-            prefix += "_handler"
+        prefix = _free_prefix(re.sub(r"\W+", "_", legal_name(name)).lower())
         self._add = add
+        parameters = inspect.signature(add).parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        # Some packages open their own sessions, or have no use for the config id.
+        self._options = {name for name in ("session", "config_id") if takes_any or name in parameters}
         self.DataFrame = type(
             f"{name} readings",
             (ReadingsTable,),
@@ -64,14 +89,25 @@ class LegacyPlugin(Plugin):
 
     def on_inserted(self, connection: Connection, readings: Sequence[Reading]) -> None:
         """Pass the readings to the package. A commit in the package ends a savepoint, not the transaction."""
-        with Session(connection, join_transaction_mode="create_savepoint") as session:
-            for reading in readings:
-                self._add(
-                    reading.local_time,
-                    reading.hostname,
-                    reading.key,
-                    reading.value,
-                    session=session,
-                    config_id=reading.config_id,
-                )
-            session.commit()
+        token = _connection.set(connection)
+        try:
+            with create_session() as session:
+                for reading in readings:
+                    _config_id.set(reading.config_id)
+                    options = {"session": session, "config_id": reading.config_id}
+                    self._add(
+                        reading.local_time,
+                        reading.hostname,
+                        reading.key,
+                        reading.value,
+                        **{name: value for name, value in options.items() if name in self._options},
+                    )
+                session.commit()
+        finally:
+            _connection.reset(token)
+
+
+def _free_prefix(prefix: str) -> str:
+    """The prefix of the handler's tables; another one if the package uses these names itself."""
+    names = (f"{prefix}_readings", f"{prefix}_aggregates")
+    return f"{prefix}_handler" if any(name in Base.metadata.tables for name in names) else prefix

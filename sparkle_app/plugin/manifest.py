@@ -1,7 +1,6 @@
 """Reads the manifests of plugin packages without importing the packages, whose requirements may be missing."""
 
 import ast
-import re
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from packaging.version import InvalidVersion, Version
 from sparkle_app.kafka.topology import LEGAL_TOPIC
 from sparkle_app.model.errors import ConfigurationError
 
-# Names of topics and tables contain it.
-_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
+# Collectors send it, so any script is valid. It is a part of URLs.
+_MAX_NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,9 @@ def read_manifest(package: Path) -> Manifest:
 
     def text(name: str, default: str | None = None) -> str:
         value: Any = names.get(name, default)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # VERSION = 1.0
+            value = str(value)
         if not isinstance(value, str) or (default is None and not value):
             raise ConfigurationError(
                 where, expected=f"{name} as a string", found=repr(value), hint="see docs/plugins.md"
@@ -125,16 +127,26 @@ def read_manifest(package: Path) -> Manifest:
         text("TOPIC", "telemetry"),
         text("DESCRIPTION", ""),
     )
-    for name, value, pattern in (
-        ("NAME", manifest.name, _LEGAL_NAME),
-        ("TOPIC", manifest.topic, LEGAL_TOPIC),
+    valid = (
+        manifest.name.isprintable() and "/" not in manifest.name and manifest.name.strip() == manifest.name
+    )
+    for name, value, matches, expected in (
+        (
+            "NAME",
+            manifest.name,
+            valid and len(manifest.name) <= _MAX_NAME_CHARACTERS,
+            f"1 to {_MAX_NAME_CHARACTERS} printable characters without '/'",
+        ),
+        (
+            "TOPIC",
+            manifest.topic,
+            LEGAL_TOPIC.fullmatch(manifest.topic),
+            "letters, digits, '.', '_' and '-' only",
+        ),
     ):
-        if not pattern.fullmatch(value):
+        if not matches:
             raise ConfigurationError(
-                where,
-                expected=f"{name} with letters, digits, '.', '_' and '-' only",
-                found=repr(value),
-                hint="correct it",
+                where, expected=f"{name} with {expected}", found=repr(value), hint="correct it"
             )
     try:
         Version(manifest.version)

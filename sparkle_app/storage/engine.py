@@ -39,6 +39,11 @@ def can_be_created(url: URL) -> bool:
     return dialect_of(url).can_be_created(url)
 
 
+def damage(connection: Connection, seconds: float) -> str | None:
+    """What is wrong with the database's files; None if nothing was found within ``seconds``."""
+    return dialect_of(connection).damage(connection, seconds)
+
+
 def create_tables(engine: Engine) -> None:
     """Create the plugins' tables that do not exist.
 

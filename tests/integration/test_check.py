@@ -2,8 +2,10 @@
 
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,24 @@ def test_check_shows_nothing_of_a_password(workspace: Workspace, url: str, optio
     output = checked.stdout + checked.stderr
     assert "database.url" in output
     assert not [piece for piece in ("S3cr", "Passw0rd") if piece in output], output
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_check_reports_a_damaged_sqlite_file(
+    broker: Broker, workspace: Workspace, tmp_path: Path, at: int
+) -> None:
+    Collector(workspace.certs)
+    file = tmp_path / "x.sqlite3"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE t (x)")
+        database.executemany("INSERT INTO t VALUES (?)", [("x" * 100,)] * 1000)
+        database.commit()
+    environment = workspace.environment(broker.bootstrap, f"sqlite:///{file}")
+    assert f"ok    database: sqlite:///{file}" in run_command(environment, "check").stdout
+    content = bytearray(file.read_bytes())
+    content[at * 4096 : at * 4096 + 100] = b"?" * 100
+    file.write_bytes(content)
+    checked = run_command(environment, "check")
+    assert checked.returncode == 1
+    assert "ERROR database: database.url: expected" in checked.stdout
+    assert "Traceback" not in checked.stdout + checked.stderr

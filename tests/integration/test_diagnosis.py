@@ -1,5 +1,6 @@
 """Why a broker cannot be used: settings that do not match its listeners, refused logins, unreachable addresses."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,16 @@ def test_an_advertised_address_that_nobody_can_reach_is_named(workspace: Workspa
     nowhere = f"127.0.0.1:{free_port()}"
     advertised = broker.properties["advertised.listeners"].replace(broker.bootstrap, nowhere)
     broker.properties["advertised.listeners"] = advertised
+    says = f"{nowhere}, which the broker advertises: Connection refused"
     try:
         broker.launch()
+        settings = BrokerSettings(url=broker.bootstrap)
+        eventually(
+            lambda: asyncio.run(explain_failure(settings, ValueError())), lambda found: found == says, 120
+        )
         environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
-        says = f"found {nowhere}, which the broker advertises: Connection refused"
-        eventually(lambda: run_command(environment, "check").stdout, lambda found: says in found)
+        checked = run_command(environment, "check")
+        assert f"expected a broker at {broker.bootstrap}, found {says};" in checked.stdout
     finally:
         broker.kill()
 
@@ -180,7 +186,7 @@ def test_a_worker_says_that_its_changed_password_is_refused(
             f"the broker at {address} has not answered for 15 s; waiting for it:"
             f" broker.sasl: expected {address} to authenticate user worker, found"
         )
-        eventually(worker.process.log.read_text, lambda log: says in log)
+        eventually(worker.process.log.read_text, lambda log: says in log, 120)
         assert "hunter2" not in worker.process.log.read_text()
         set_password(LOGIN["password"])
         eventually(worker.process.log.read_text, lambda log: "answers again" in log)

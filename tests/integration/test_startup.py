@@ -102,6 +102,7 @@ def test_a_log_file_that_cannot_be_written_to_is_an_error_of_one_line(
     assert ended.stderr.count("\n") == 1
 
 
+@pytest.mark.kafka
 def test_a_lost_internal_key_is_not_replaced(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:

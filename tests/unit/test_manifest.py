@@ -47,11 +47,15 @@ def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tupl
         ("import sys; sys.exit(3)", "SystemExit"),
         ("1 / 0", "ZeroDivisionError"),
         ("", "expected NAME as a string, found None"),
-        ('NAME = "a"\nVERSION = 1.0', "expected VERSION as a string, found 1.0"),
+        ('NAME = "a"\nVERSION = [1]', "expected VERSION as a string, found [1]"),
+        ('NAME = "a"\nVERSION = True', "expected VERSION as a string, found True"),
         (
-            VALID.format(name="a b", version="1"),
-            "expected NAME with letters, digits, '.', '_' and '-' only, found 'a b'",
+            VALID.format(name="a/b", version="1"),
+            "expected NAME with 1 to 100 printable characters without '/'",
         ),
+        (VALID.format(name="a\\nb", version="1"), "expected NAME with 1 to 100 printable characters"),
+        (VALID.format(name=" a", version="1"), "expected NAME with 1 to 100 printable characters"),
+        (VALID.format(name="a" * 101, version="1"), "expected NAME with 1 to 100 printable characters"),
         (VALID.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
         (
             VALID.format(name="a", version="1").replace("telemetry", "tele/metry"),
@@ -91,3 +95,18 @@ def test_an_error_without_a_manifest_names_the_init_file(tmp_path: Path, init: s
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nowhere: expected a folder of plugins"):
         find_packages(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["Температура", "Fan speed", "温度", "a" * 100, "Größe №1"])
+def test_a_name_may_have_any_printable_characters(tmp_path: Path, name: str) -> None:
+    package(tmp_path / "fans", VALID.format(name=name, version="1.0"))
+    (manifest,) = find_packages(tmp_path).manifests
+    assert manifest.name == name
+
+
+@pytest.mark.parametrize(("version", "expected"), [("1.0", "1.0"), ("2", "2")])
+def test_a_version_may_be_a_number(tmp_path: Path, version: str, expected: str) -> None:
+    package(tmp_path / "fans", f'NAME = "Fans"\nVERSION = {version}\nAUTHOR = "me"\n')
+    package(tmp_path / "init", None, f'NAME = "Init"\nVERSION = {version}\nAUTHOR = "me"\n')
+    found = find_packages(tmp_path)
+    assert [manifest.version for manifest in found.manifests] == [expected, expected]

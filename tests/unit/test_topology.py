@@ -13,6 +13,7 @@ from sparkle_app.kafka.topology import (
     TopicSpec,
     changelog_topic,
     dead_letter_topic,
+    legal_name,
     partition_of,
     samples_topic,
     table_name,
@@ -25,6 +26,26 @@ def test_names_stay_what_they_are() -> None:
     assert dead_letter_topic("sparkle") == "sparkle-dead-letters"
     assert table_name("Temperature", 60) == "Temperature-60s"
     assert changelog_topic("sparkle", "Temperature", 60) == "sparkle-Temperature-60s-changelog"
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [
+        ("Temperature", "Temperature"),
+        ("Температура", "plugin_8aa1d054"),
+        ("Fan speed", "Fan_speed_1e3c403a"),
+        ("Fan  speed", "Fan_speed_cd7dfb18"),
+        ("a" * 61, "a" * 20 + "_35d5fc17"),
+    ],
+)
+def test_names_in_other_scripts_have_legal_names_that_stay_what_they_are(name: str, legal: str) -> None:
+    assert legal_name(name) == legal
+
+
+@given(st.text(min_size=1, max_size=100), st.text(min_size=1, max_size=100))
+def test_legal_names_are_legal_and_unique(one: str, other: str) -> None:
+    assert LEGAL_TOPIC.fullmatch(changelog_topic("a" * 60, one, 86400))
+    assert (legal_name(one) == legal_name(other)) is (one == other)
 
 
 def test_a_worker_needs_these_topics() -> None:

@@ -43,6 +43,10 @@ class Dialect(ABC):
         """
         return False
 
+    def damage(self, connection: Connection, seconds: float) -> str | None:
+        """What is wrong with the database's files; None if nothing was found within ``seconds``."""
+        return None
+
     @abstractmethod
     def lock_schema(self, connection: Connection) -> None:
         """Prevent other transactions from creating tables until this one ends."""

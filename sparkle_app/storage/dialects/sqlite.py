@@ -1,8 +1,10 @@
 """SQLite: a file on one machine, with one writer at a time."""
 
 import errno
+import logging
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import utc_text
@@ -32,6 +35,9 @@ from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Ro
 _BUSY_SECONDS = 30
 _WAL = "sparkle_wal"
 """Key of a connection's info: whether the file is known to be in WAL mode."""
+_MAX_WAL_BYTES = 64 * 1024 * 1024
+# How many instructions of SQLite between two looks at the clock: some milliseconds.
+_PROGRESS_INSTRUCTIONS = 100_000
 _TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
@@ -44,6 +50,8 @@ _SCHEMA_MESSAGES = (
     "has no column named",
     "ON CONFLICT clause does not match",
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Sqlite(Dialect):
@@ -64,10 +72,14 @@ class Sqlite(Dialect):
             url, connect_args={"timeout": _BUSY_SECONDS}, pool_use_lifo=True, hide_parameters=True
         )
 
+        unusual: list[str] = []
+
         @event.listens_for(engine, "connect")
         def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
             # Transactions are begun by on_begin, not by the driver.
             connection.isolation_level = None
+            # After a long read transaction, during which the WAL grew, its file is truncated.
+            connection.execute(f"PRAGMA journal_size_limit={_MAX_WAL_BYTES}")
             # Every commit is flushed to disk: with NORMAL, a power failure could lose acknowledged readings.
             connection.execute("PRAGMA synchronous=FULL")
             # Ids are random, so a batch changes pages everywhere in the index. A larger page cache (32 MB per
@@ -84,8 +96,16 @@ class Sqlite(Dialect):
                 return
             # Changes the file, in which the mode is stored. Reading must not: `check` and `verify` only read.
             if not connection.info.get(_WAL):
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
                 connection.info[_WAL] = True
+                if mode != "wal" and not unusual:
+                    unusual.append(mode)
+                    logger.warning(
+                        "%s: expected the journal mode wal, found %s: readers and the writer block each other;"
+                        " move it to a local file system",
+                        url.database,
+                        mode,
+                    )
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
@@ -99,6 +119,21 @@ class Sqlite(Dialect):
             code = errno.EACCES if blocking.is_dir() else errno.ENOTDIR
             raise _folder_error(file.parent, os.strerror(code))
         return True
+
+    def damage(self, connection: Connection, seconds: float) -> str | None:
+        """The result of PRAGMA quick_check, which reads the whole file."""
+        driver: Any = connection.connection.driver_connection
+        deadline = time.monotonic() + seconds
+        driver.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_INSTRUCTIONS)
+        try:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                return None
+            return str(error.orig)
+        finally:
+            driver.set_progress_handler(None, 0)
+        return None if found == "ok" else " ".join(str(found).split())
 
     def lock_schema(self, connection: Connection) -> None:
         """Does nothing: BEGIN IMMEDIATE has locked the database already."""

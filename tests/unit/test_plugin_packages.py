@@ -1,0 +1,145 @@
+"""Packages for the earlier handler in other styles, and copied packages: they load and store, or are explained."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.worker import PROJECT
+
+# In a process of its own: an imported package, and its tables, stay.
+STORE = """
+import json, sys
+from datetime import datetime
+from pathlib import Path
+from sqlalchemy.engine import make_url
+from sparkle_app.model.reading import Reading
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.engine import create_tables, make_engine
+
+plugins = load_plugins(Path(sys.argv[1]))
+engine = make_engine(make_url("sqlite:///" + sys.argv[2]))
+create_tables(engine)
+with engine.begin() as connection:
+    for number, (name, plugin) in enumerate(plugins.by_name.items()):
+        for config in (7, 8):
+            row = Reading(bytes([number, config]) * 8, config, "host", name, "gpu/fan", 1.5, 0, 0, True, "t", 0, config,
+                          datetime(2026, 1, 1))
+            plugin.store_readings(connection, [row])
+with engine.connect() as connection:
+    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+    rows = {
+        name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"').mappings()]
+        for name in names
+    }
+print(json.dumps({"installed": list(plugins.installed), "faults": list(map(str, plugins.faults)), "rows": rows},
+                 default=str))
+"""
+INIT = """
+import os
+NAME = "{name}"
+VERSION = 1.0
+AUTHOR = "somebody"
+if os.environ.get("SPARKLE_M_SERVER"):
+    from . import server
+    from .server import DataFrame
+"""
+MODEL = """
+class DataFrame(sparkleM_core.SqlAlchemyBase, sparkleM_core.BaseDataFrame):
+    __tablename__ = "fans"
+    value = Column(Float)
+"""
+COLUMNS = "date=dt, hostname=hostname, metric_root=key, metric_main=key, value=value"
+SERVERS = {
+    "annotation": f"""
+import sparkleM_core
+from sqlalchemy import Column, Float
+{MODEL}
+def add_dataframe(dt, hostname: str, key, value, session: sparkleM_core.Session, config_id: int):
+    session.add(DataFrame(config_id=config_id, {COLUMNS}))
+""",
+    "create_session": f"""
+import sparkleM_core
+from sparkleM_core import create_session
+from sqlalchemy import Column, Float
+{MODEL}
+def add_dataframe(dt, hostname, key, value, session=None, config_id=-1):
+    with create_session() as own:
+        own.add(DataFrame(config_id=config_id, {COLUMNS}))
+        own.commit()
+""",
+    "no session, default config_id": f"""
+import sparkleM_core
+from sqlalchemy import Column, Float
+{MODEL}
+def add_dataframe(dt, hostname, key, value):
+    session = sparkleM_core.create_session()
+    session.add(DataFrame({COLUMNS}))
+    session.commit()
+    session.close()
+""",
+    "default config_id": f"""
+import sparkleM_core
+from sqlalchemy import Column, Float
+{MODEL}
+def add_dataframe(dt, hostname, key, value, session, **options):
+    session.add(DataFrame({COLUMNS}))
+""",
+}
+
+
+def store(folder: Path) -> dict[str, Any]:
+    """Load the packages of a folder, store two readings with each, and return what happened."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")}
+    done = subprocess.run(
+        [sys.executable, "-c", STORE, str(folder), str(folder / "x.sqlite3")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def package(folder: Path, name: str, server: str) -> None:
+    folder.mkdir()
+    (folder / "__init__.py").write_text(INIT.replace("{name}", name), "utf-8")
+    (folder / "server.py").write_text(server, "utf-8")
+
+
+@pytest.mark.parametrize("name", ["Fans", "Вентиляторы зала"])
+@pytest.mark.parametrize("style", SERVERS)
+def test_earlier_packages_load_and_store_as_they_are(tmp_path: Path, style: str, name: str) -> None:
+    package(tmp_path / "fans", name, SERVERS[style])
+    found = store(tmp_path)
+    assert (found["installed"], found["faults"]) == ([name], [])
+    assert [(row["config_id"], row["hostname"], row["value"]) for row in found["rows"]["fans"]] == [
+        (7, "host", 1.5),
+        (8, "host", 1.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("aaa", "AAA"), ("temp", "Temp"), ("temperature_2", "Temperature2"), ("zzz", "Zzz")]
+)
+def test_of_a_plugin_and_its_copy_only_the_copy_is_refused(tmp_path: Path, folder: str, name: str) -> None:
+    shutil.copytree(PROJECT / "plugins" / "temperature", tmp_path / "temperature")
+    shutil.copytree(PROJECT / "plugins" / "temperature", tmp_path / folder)
+    manifest = tmp_path / folder / "manifest.py"
+    manifest.write_text(manifest.read_text("utf-8").replace('"Temperature"', f'"{name}"'), "utf-8")
+    found = store(tmp_path)
+    assert found["installed"] == ["Temperature"]
+    (fault,) = found["faults"]
+    assert fault.startswith(
+        f"plugin {name} ({tmp_path}/{folder}): expected a __tablename__ that no other plugin has"
+    )
+    assert f"which plugin Temperature ({tmp_path}/temperature) has; rename the tables of this plugin" in fault
+    assert len(found["rows"]["temperature_readings"]) == 2

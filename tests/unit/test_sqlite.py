@@ -1,0 +1,59 @@
+"""The settings of SQLite: the size of the WAL, the journal mode, and damaged files."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from sparkle_app.storage.engine import damage, make_engine, read_transaction
+
+MEGABYTE = 1024 * 1024
+
+
+def test_the_wal_shrinks_after_a_long_read(tmp_path: Path) -> None:
+    file = tmp_path / "x.sqlite3"
+    engine = make_engine(make_url(f"sqlite:///{file}"))
+    wal = tmp_path / "x.sqlite3-wal"
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+    with read_transaction(engine) as reader:
+        reader.exec_driver_sql("SELECT * FROM t").all()
+        for _ in range(10):
+            with engine.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO t VALUES (randomblob(10485760))")
+        assert wal.stat().st_size > 100 * MEGABYTE
+    # The first commit after a checkpoint that the reader does not block begins the WAL anew.
+    for _ in range(2):
+        with engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    assert wal.stat().st_size <= 64 * MEGABYTE
+
+
+def test_another_journal_mode_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    # A database that cannot have a WAL.
+    engine = make_engine(make_url("sqlite:///file::memory:?uri=true"))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SELECT 1")
+            engine.dispose()
+    (record,) = caplog.records
+    assert "expected the journal mode wal, found memory" in record.getMessage()
+
+
+def test_damage_is_found_within_the_time_that_is_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "x.sqlite3"
+    engine = make_engine(make_url(f"sqlite:///{file}"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        for number in range(20):
+            connection.exec_driver_sql(f"INSERT INTO t VALUES (zeroblob({number + 1}00000))")
+    with read_transaction(engine) as connection:
+        assert damage(connection, 10) is None
+    engine.dispose()
+    content = bytearray(file.read_bytes())
+    content[4096:4196] = b"?" * 100
+    file.write_bytes(content)
+    with read_transaction(engine) as connection:
+        assert damage(connection, 10)
