@@ -1,6 +1,8 @@
 """A plugin that overrides the defaults: another table layout, another validation, another topic."""
 
 import json
+import shutil
+from urllib.parse import quote
 
 import pytest
 
@@ -10,7 +12,7 @@ from tests.support.collector import Collector
 from tests.support.database import query
 from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
-from tests.support.worker import Workspace
+from tests.support.worker import Workspace, run_command
 
 MANIFEST = 'NAME, VERSION, AUTHOR, TOPIC = "Disk", "2.0", "me", "{topic}"\n'
 INIT = "from .manifest import AUTHOR, NAME, TOPIC, VERSION\nfrom .server import plugin\n"
@@ -100,3 +102,29 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
         lambda n: (n or 0) >= 3,
     )
     assert counted == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_name_in_another_script_works_everywhere(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    name = "Вентиляторы зала"
+    shutil.copytree(workspace.plugins / "temperature", workspace.plugins / "fans")
+    for file, old, new in [
+        ("manifest.py", '"Temperature"', f'"{name}"'),
+        ("server.py", "temperature_", "fans_"),
+    ]:
+        path = workspace.plugins / "fans" / file
+        text = path.read_text("utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), "utf-8")
+    collector = Collector(workspace.certs)
+    worker = start_worker()
+    produce(broker.bootstrap, workspace.topic, [collector.record("web-1", name, "rear", 20.0)])
+    _, answer = eventually(
+        lambda: worker.get(f"/api/v1/plugins/{quote(name)}/hosts/web-1"), lambda found: found[0] == 200
+    )
+    assert answer["metrics"]["rear"]["count"] == 1
+    assert [row["value"] for row in query(database_url, "SELECT value FROM fans_readings")] == [20.0]
+    verified = run_command(workspace.environment(broker.bootstrap, database_url), "verify")
+    assert f"{name}: 1 reading, 1 aggregate, 0 differences" in verified.stdout
