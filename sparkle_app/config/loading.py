@@ -74,10 +74,11 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def _is_service_link(variable: str) -> bool:
-    """Whether Kubernetes sets the variable in its pods, for a Service named ``sparkle`` or ``sparkle-…``."""
+    """Whether Kubernetes sets the variable, for a Service named ``sparkle`` or ``sparkle-…``."""
     # By its value too: SPARKLE_WEB_PORT=7000 is a mistyped SPARKLE_WEB__PORT.
-    link = f"{variable}={os.environ[variable]}"
-    return bool(_SERVICE_LINK.fullmatch(variable) or _SERVICE_URL.fullmatch(link))
+    return bool(
+        _SERVICE_LINK.fullmatch(variable) or _SERVICE_URL.fullmatch(f"{variable}={os.environ[variable]}")
+    )
 
 
 def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:

@@ -157,8 +157,8 @@ class SparkleApp(faust.App):
 
     async def on_started(self) -> None:
         """Start the watchdog, which runs during recovery as well."""
-        broker = self.settings.broker
-        self.add_future(watch(self.group, broker.url, partial(describe_failure, broker)))
+        explain = partial(describe_failure, self.settings.broker)
+        self.add_future(watch(self.group, self.settings.broker.url, explain))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
         await super().on_started()
