@@ -83,6 +83,7 @@ All packages and modules; the docstring of each describes what it does:
       connection          TLS, SASL
       diagnosis           why the broker cannot be used
       admin               creates and checks topics
+      topic_configs       configuration of existing topics
       topology            topic names, partitions of hosts
       consumer            batching consumer
       membership          generation, assigned partitions, last heartbeat

@@ -16,7 +16,7 @@ from faust.types import TP, EventT
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.publisher import BROKER_ERRORS
 from sparkle_app.kafka.record_batches import records_of
-from sparkle_app.kafka.topology import partition_of
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, partition_of
 from sparkle_app.model.errors import TransientError
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
@@ -28,6 +28,8 @@ ChangelogRecords = list[tuple[bytes, bytes | None]]
 _key = msgspec.json.Decoder(BucketKey)
 # Number of record batches that recovery applies to the table at once.
 _RECOVERY_BATCHES = 4
+# Of the key, and of a record batch.
+_OVERHEAD_BYTES = 2048
 
 
 class BucketTable(Table):  # type: ignore[type-arg]
@@ -46,6 +48,8 @@ class BucketTable(Table):  # type: ignore[type-arg]
         # Lists, not sets: a host has about 60 buckets, and a set of them takes eight times the memory.
         self._starts: dict[str, list[int]] = defaultdict(list)
         self._times: dict[int, int] = {}
+        self.max_message_bytes = MAX_MESSAGE_BYTES
+        """The changelog topic's ``max.message.bytes``."""
 
     def partition_for_key(self, key: BucketKey) -> int:
         """The partition of the host. Faust would use that of the current event."""
@@ -97,6 +101,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
         for key, value in changed.items():
             # Not by a codec: Faust does not pass bytes to codecs, because it considers them serialized.
             encrypted = None if value is None else self._cipher().encrypt(value, self._associated_data)
+            if encrypted and len(encrypted) > self.max_message_bytes - _OVERHEAD_BYTES:
+                # Left out: after a recovery, the bucket is restored from stored readings.
+                continue
             by_partition[self.partition_for_key(key)].append((msgspec.json.encode(key), encrypted))
         try:
             await asyncio.gather(*(self._send(*item) for item in by_partition.items()))

@@ -64,7 +64,7 @@ class check(SparkleCommand):
             _checked("data", self._data),
             self._web(),
             await self._database(),
-            await self._broker(),
+            *await self._broker(),
         ]
         if as_json:
             self.say_json(results)
@@ -169,13 +169,13 @@ class check(SparkleCommand):
 
         return await asyncio.to_thread(_checked, "database", connect)
 
-    async def _broker(self) -> CheckResult:
+    async def _broker(self) -> list[CheckResult]:
         settings = self.handler.settings
         try:
             try:
                 bucket_size = settings.aggregates.bucket_seconds
                 specs = self.handler.plugins.topic_specs(settings.app_id, bucket_size)
-                number, missing = await asyncio.wait_for(
+                number, missing, topics = await asyncio.wait_for(
                     check_topics(settings.broker, specs), _TIMEOUT_SECONDS
                 )
             except TimeoutError as error:
@@ -191,11 +191,14 @@ class check(SparkleCommand):
                 found=str(error),
                 hint="start it, or correct the setting",
             )
-            return CheckResult.of("broker", unavailable)
+            return [CheckResult.of("broker", unavailable)]
         except ConfigurationError as error:
-            return CheckResult.of("broker", error)
+            return [CheckResult.of("broker", error)]
         to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
-        return CheckResult("broker", True, f"{settings.broker.url}, {counted(number, 'topic')}{to_create}")
+        return [
+            CheckResult("broker", True, f"{settings.broker.url}, {counted(number, 'topic')}{to_create}"),
+            *(CheckResult("broker", True, f"warning: {warning}") for warning in topics.warnings),
+        ]
 
 
 def _checked(what: str, check: Callable[[], str]) -> CheckResult:

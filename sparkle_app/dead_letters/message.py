@@ -23,8 +23,10 @@ from sparkle_app.runtime.terminal import printable
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
 REPLAY_HEADER = "sparkle-replay"
-MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - 65_536
-"""Bytes. Leaves room for key and headers."""
+_HEADROOM_BYTES = 65_536
+"""For key and headers."""
+MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - _HEADROOM_BYTES
+"""Bytes, if the dead-letter topic has the ``max.message.bytes`` with which it is created."""
 _HEADER = "sparkle-{}"
 _CAUSE_HEADER = "sparkle-cause"
 
@@ -74,9 +76,9 @@ def dead_letter_key(record: Record, index: int | None = None) -> bytes:
     return f"{record.topic}/{record.partition}/{record.offset}{suffix}".encode()
 
 
-def dead_letter_value(record: Record) -> bytes:
-    """The record's value; empty if it is larger than :data:`MAX_VALUE_BYTES`."""
-    return record.value if len(record.value) <= MAX_VALUE_BYTES else b""
+def dead_letter_value(record: Record, max_message_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
+    """The record's value; empty if it is too large for a topic with this ``max.message.bytes``."""
+    return record.value if len(record.value) <= max_message_bytes - _HEADROOM_BYTES else b""
 
 
 def dead_letter_headers(record: Record, error: InvalidRecordError, cipher: Cipher) -> dict[str, bytes]:

@@ -73,7 +73,7 @@ class DeadLetterPublisher:
         """
         await self._publisher.publish(
             Message(
-                dead_letter_value(record),
+                dead_letter_value(record, self._publisher.max_message_bytes),
                 dead_letter_key(record, error.index),
                 dead_letter_headers(record, error, self._cipher),
             )

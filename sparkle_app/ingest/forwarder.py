@@ -8,7 +8,10 @@ from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.plugin_api import Plugin, StoredReading
 from sparkle_app.sealed.cipher import Cipher
-from sparkle_app.sealed.samples import pack_samples
+from sparkle_app.sealed.samples import pack_within
+
+# Of encryption, and of a record batch.
+_OVERHEAD_BYTES = 1024
 
 
 class Forwarder:
@@ -53,6 +56,7 @@ class Forwarder:
                 samples.setdefault(reading.hostname, []).append(Sample.of(reading, value))
         topic = publisher.name.encode()
         await publisher.publish(
-            Message(self._cipher.encrypt(pack_samples(samples), topic), partition=partition)
+            Message(self._cipher.encrypt(packed, topic), partition=partition)
             for partition, samples in by_partition.items()
+            for packed in pack_within(samples, publisher.max_message_bytes - _OVERHEAD_BYTES)
         )

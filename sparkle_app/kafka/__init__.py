@@ -1,2 +1,2 @@
-"""Kafka: connection, diagnosis, admin, topology (topic names), consumer, membership, record_batches, streams,
-publisher."""
+"""Kafka: connection, diagnosis, admin, topic_configs, topology (topic names), consumer, membership, record_batches,
+streams, publisher."""

@@ -6,22 +6,39 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidConfigurationError,
+    KafkaError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.diagnosis import explain_failure
+from sparkle_app.kafka.topic_configs import TopicState, read_state
 from sparkle_app.kafka.topology import TopicSpec
 from sparkle_app.model.errors import ConfigurationError, TransientError
 
+# Reasons to refuse a topic that a retry does not change.
+_REFUSALS = (
+    PolicyViolationError,
+    InvalidConfigurationError,
+    TopicAuthorizationFailedError,
+    ClusterAuthorizationFailedError,
+)
 
-async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> None:
-    """Create the topics that do not exist, and check the number of partitions of those that do.
+
+async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> TopicState:
+    """Create the topics that do not exist, and check partitions and configuration of those that do.
 
     Raises:
         TransientError: if the broker does not answer.
-        ConfigurationError: if one of the handler's own topics has another number of partitions, or the broker
-            rejects the worker's certificate or login.
+        ConfigurationError: if one of the handler's own topics has another number of partitions or a configuration that
+            a worker cannot work with, or the broker refuses a topic, or the worker's certificate or login.
     """
     # The caller logs an error once; aiokafka would log it many times.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -29,15 +46,16 @@ async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> N
         async with _admin(broker) as admin:
             await _create(admin, broker, specs)
             await _check_partitions(admin, broker, [spec.name for spec in specs if spec.by_host])
+            return await read_state(admin, specs)
     finally:
         logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
-async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tuple[int, list[str]]:
+async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tuple[int, list[str], TopicState]:
     """Check topics as :func:`create_topics` does, without creating any.
 
     Returns:
-        The number of topics on the broker, and the names of the missing ones.
+        The number of topics on the broker, the names of the missing ones, and the state of the others.
 
     Raises:
         TransientError, ConfigurationError: as :func:`create_topics`.
@@ -46,7 +64,9 @@ async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tu
         existing = set(await admin.list_topics())
         by_host = [spec.name for spec in specs if spec.by_host and spec.name in existing]
         await _check_partitions(admin, broker, by_host)
-        return len(existing), [spec.name for spec in await _missing(admin, broker, existing, specs)]
+        missing = [spec.name for spec in await _missing(admin, broker, existing, specs)]
+        state = await read_state(admin, [spec for spec in specs if spec.name in existing])
+        return len(existing), missing, state
 
 
 async def topics_with_messages(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> list[str]:
@@ -130,8 +150,19 @@ async def _create(admin: AIOKafkaAdminClient, broker: BrokerSettings, specs: Seq
     if not new:
         return
     response = await admin.create_topics(new)
-    for name, code, *_ in response.topic_errors:
+    configs = {spec.name: spec.configs for spec in specs}
+    for name, code, *message in response.topic_errors:
         error = for_code(code)
         # Another worker may have created it in the meantime.
-        if code and error is not TopicAlreadyExistsError:
-            raise TransientError(f"topic {name}: {error.__name__}")
+        if not code or error is TopicAlreadyExistsError:
+            continue
+        reason = ": ".join([error.__name__, *filter(None, message)])
+        if issubclass(error, _REFUSALS):
+            wanted = " ".join(f"{key}={value}" for key, value in configs[name].items())
+            raise ConfigurationError(
+                f"topic {name}",
+                expected=f"the broker to create it with {broker.partitions} partitions and {wanted}",
+                found=reason,
+                hint="permit it, or create the topic with a configuration that the cluster permits",
+            )
+        raise TransientError(f"topic {name}: {reason}")

@@ -8,12 +8,14 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from aiokafka.errors import UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
+from sparkle_app.runtime.process import exit_process
 
 SESSION_SECONDS = 15
 """The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
@@ -86,7 +88,10 @@ class BatchingConsumer(driver.Consumer):
         return committed
 
     async def _getmany(self, *args: Any, **kwargs: Any) -> Any:
-        fetched = await super()._getmany(*args, **kwargs)
+        try:
+            fetched = await super()._getmany(*args, **kwargs)
+        except UnsupportedCodecError as error:
+            exit_process(f"a record cannot be read: {error}; install the package cramjam: no record is lost")
         return {
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import TransientError
+from sparkle_app.runtime.process import exit_process
 
 BROKER_ERRORS = (KafkaError, ProducerSendError)
 """Exceptions that sending can raise: those of aiokafka, and the one in which Faust wraps those raised immediately."""
@@ -26,10 +28,15 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class TopicPublisher:
-    """Produces to one topic, and waits until the broker has acknowledged."""
+    """Produces to one topic, and waits until the broker has acknowledged.
 
-    def __init__(self, topic: TopicT) -> None:
+    Arguments:
+        max_message_bytes: the topic's ``max.message.bytes``, as of the start of the worker.
+    """
+
+    def __init__(self, topic: TopicT, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._topic = topic
+        self.max_message_bytes = max_message_bytes
 
     @property
     def name(self) -> str:
@@ -54,5 +61,11 @@ class TopicPublisher:
                 for message in messages
             ]
             await asyncio.gather(*sent)
+        except MessageSizeTooLargeError:
+            exit_process(
+                f"topic {self.name}: expected max.message.bytes={self.max_message_bytes}, as when the worker started,"
+                " but the broker refuses a message of this size; restart the worker to split messages further: nothing"
+                " is lost"
+            )
         except BROKER_ERRORS as error:
             raise TransientError(f"broker: {error!r}") from error

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Maximum size of a message in the handler's own topics. A dead letter is slightly larger than the largest record, and
 the samples of a batch with long names exceed Kafka's default of 1 MB."""
+MIN_MESSAGE_BYTES = 128 * 1024
+"""The smallest maximum size with which the handler works. It splits samples, and leaves records out of dead letters."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 """What Kafka accepts as the name of a topic."""
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")

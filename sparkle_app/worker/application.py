@@ -26,6 +26,7 @@ from sparkle_app.kafka.diagnosis import describe_failure
 from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
+from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugin, InstalledPlugins, load_plugins
 from sparkle_app.runtime.metrics import Metrics
@@ -64,6 +65,7 @@ class SparkleApp(faust.App):
         self._parts: Parts | None = None
         self._cipher: Cipher | None = None
         self._dead_letters: DeadLetterPublisher | None = None
+        self._topics = TopicState()
         setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
         self.on_rebalance_complete.connect(self.pause_flow, weak=False)
 
@@ -100,7 +102,7 @@ class SparkleApp(faust.App):
 
     def publisher(self, topic: str) -> TopicPublisher:
         """A publisher for one of the handler's own topics."""
-        return TopicPublisher(self.own_topic(topic))
+        return TopicPublisher(self.own_topic(topic), self._topics.max_message_bytes[topic])
 
     async def pause_flow(self, *_: Any, **__: Any) -> None:
         """Called after recovery: stop fetching until Faust has sought to the committed offsets.
@@ -132,9 +134,11 @@ class SparkleApp(faust.App):
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
-            self._cipher = await startup.connect(settings, self.plugins, self._parts.engine)
+            self._cipher, self._topics = await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
+        for table in self.buckets.values():
+            table.max_message_bytes = self._topics.max_message_bytes[table.changelog_topic_name]
         self._dead_letters = DeadLetterPublisher(
             self.publisher(topology.dead_letter_topic(settings.app_id)),
             CopyLimit(settings.dead_letters.per_cause),

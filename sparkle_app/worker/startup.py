@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sparkle_app.config.settings import Settings, database_url, masked
 from sparkle_app.config.urls import shown
 from sparkle_app.kafka.admin import create_topics, topics_with_messages
+from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
@@ -56,11 +57,13 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     return parts
 
 
-async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> Cipher:
+async def connect(
+    settings: Settings, plugins: InstalledPlugins, engine: Engine
+) -> tuple[Cipher, TopicState]:
     """Wait for the database and the broker, and create missing tables, topics and the internal key.
 
     Returns:
-        The cipher of sealed messages.
+        The cipher of sealed messages, and the state of the topics.
 
     Raises:
         ConfigurationError: if one of them does not answer in time, or does not match the configuration.
@@ -72,12 +75,15 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
         settings.database.wait_seconds,
         lambda: _create_tables(engine, url),
     )
-    return await wait_for(
+    cipher, topics = await wait_for(
         f"the broker at {settings.broker.url}",
         "broker.url",
         settings.broker.wait_seconds,
         lambda: _create_topics(settings, plugins),
     )
+    for warning in topics.warnings:
+        logger.warning("%s", warning)
+    return cipher, topics
 
 
 def check_data_folder(folder: Path) -> None:
@@ -158,12 +164,12 @@ async def _create_tables(engine: Engine, url: str) -> None:
         raise transient_error(error) from error
 
 
-async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> Cipher:
+async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> tuple[Cipher, TopicState]:
     specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
     # Not before the topics are known: a new key would replace one that was lost, and can be restored.
     if existing_internal_key(settings.certs) is None and (
         sealed := await topics_with_messages(settings.broker, specs)
     ):
         raise lost_internal_key(settings.certs, sealed[0])
-    await create_topics(settings.broker, specs)
-    return Cipher(internal_key(settings.certs))
+    topics = await create_topics(settings.broker, specs)
+    return Cipher(internal_key(settings.certs)), topics

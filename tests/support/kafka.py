@@ -32,6 +32,7 @@ class KafkaBroker:
         service: which service of the file.
         secrets: the folder that is mounted for certificates.
         memory: size of the Java heap.
+        classpath: a folder of further Java classes.
     """
 
     durable = True
@@ -44,6 +45,7 @@ class KafkaBroker:
         service: str = "kafka",
         secrets: Path | None = None,
         memory: str = "512m",
+        classpath: Path | None = None,
     ) -> None:
         environment = kafka_environment(service)
         self.properties = kafka_properties(environment)
@@ -79,7 +81,7 @@ class KafkaBroker:
             "java.rmi.server.hostname": environment["KAFKA_JMX_HOSTNAME"],
         }
         options = [f"-Xmx{memory}", *(f"-D{name}={value}" for name, value in jmx.items())]
-        command = [*java(*options), "kafka.Kafka", str(self._config)]
+        command = [*java(*options, classpath=classpath), "kafka.Kafka", str(self._config)]
         self.process = Process("Kafka", command, folder / "kafka.log", folder=folder)
 
     def start(self) -> None:
@@ -140,9 +142,9 @@ def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[Kafk
     return brokers
 
 
-def java(*options: str) -> list[str]:
+def java(*options: str, classpath: Path | None = None) -> list[str]:
     """The first arguments of a command that runs a program of Kafka."""
-    return ["java", *options, "-cp", f"{LIBS}/*"]
+    return ["java", *options, "-cp", f"{LIBS}/*" + (f":{classpath}" if classpath else "")]
 
 
 def consumer_groups(script: str) -> str:

@@ -89,6 +89,15 @@ async def test_more_buckets_than_fit_into_a_producer_batch_are_all_written(world
     assert len(world.worker.table.data) == 201
 
 
+async def test_a_bucket_that_the_topic_does_not_take_is_kept_in_memory_only(world: World) -> None:
+    table = world.worker.table
+    table.max_message_bytes = 131_072
+    table["a", 60], table["a", 120] = bytes(140_000), b"bucket"
+    await table.flush()
+    assert [key for key, _ in changelog(world)[1]] == [["a", 120]]
+    assert table.data["a", 60] == bytes(140_000)
+
+
 async def test_a_missing_acknowledgement_is_a_transient_error(world: World) -> None:
     async def refuse(at: TopicPartition) -> None:
         raise NotEnoughReplicasError

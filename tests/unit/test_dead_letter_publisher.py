@@ -9,6 +9,7 @@ from sparkle_app.dead_letters import copy_limit
 from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.kafka.publisher import Message, TopicPublisher
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record, Rejection
 from sparkle_app.runtime.metrics import Metrics
@@ -20,6 +21,7 @@ class Published(TopicPublisher):
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.max_message_bytes = MAX_MESSAGE_BYTES
 
     async def publish(self, messages: Iterable[Message]) -> None:
         self.messages.extend(messages)
