@@ -10,7 +10,7 @@ from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
-from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, quoted
+from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, open_dead_letters
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
@@ -32,13 +32,13 @@ class dead_letters(SparkleCommand):
     options = [  # noqa: RUF012 - as Faust declares it
         *FILTERS,
         option("--list", "each", is_flag=True, help="list the dead letters instead of counting them"),
-        option("--show", metavar="TOPIC/PARTITION/OFFSET", help="show all fields of one dead letter"),
+        option("--show", metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]", help="show all fields of one dead letter"),
         JSON,
     ]
 
     async def run(self, each: bool, show: str | None, as_json: bool, **filters: Any) -> int:
         """Print counts, a list, or one dead letter."""
-        if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(/[0-9]+)?", show):
+        if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(@-?[0-9]+)?(/[0-9]+)?", show):
             self.error(f"--show: expected TOPIC/PARTITION/OFFSET, found {show!r}; --list shows the keys")
             return 2
         settings = self.handler.settings
@@ -83,20 +83,23 @@ class dead_letters(SparkleCommand):
         return 0
 
     async def _show(self, reader: DeadLetterReader, key: str, as_json: bool) -> int:
-        found = None
-        async for other, dead_letter in matching(reader, Filter()):
-            if other.decode() == key:
-                found = dead_letter
-        if found is None:
+        # Without a timestamp, several match if the topic was deleted and created again.
+        found = {
+            other: dead_letter
+            async for other, dead_letter in matching(reader, Filter())
+            if key.encode() in (other, key_without_timestamp(other))
+        }
+        if not found:
             self.error(
                 f"--show: expected the key of a dead letter in {reader.name}, found {key}; --list shows the keys"
             )
             return 1
-        if as_json:
-            self.say_json(_fields(found))
-            return 0
-        for name, value in _fields(found).items():
-            self.say(f"{name:10} {'-' if value is None else value}")
+        for dead_letter in found.values():
+            if as_json:
+                self.say_json(_fields(dead_letter))
+                continue
+            for name, value in _fields(dead_letter).items():
+                self.say(f"{name:10} {'-' if value is None else value}")
         return 0
 
 

@@ -1,15 +1,17 @@
 """The format of dead letters, and of the replay tokens of replayed records.
 
 The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
-topic, partition and offset; headers contain the reason and, encrypted, the cause. A value that is too large for the
-dead-letter topic is omitted (a compressed record can exceed the limit once it is decompressed): the record is then
-available only in its own topic, until that topic's retention deletes it.
+topic, partition, offset and timestamp: in a topic that was deleted and created again, offsets begin again at 0. Headers
+contain the reason and, encrypted, the cause. A value that is too large for the dead-letter topic is omitted (a
+compressed record can exceed the limit once it is decompressed): the record is then available only in its own topic,
+until that topic's retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,13 +69,35 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 _sender = msgspec.json.Decoder(Sender)
 _cause = msgspec.msgpack.Decoder(Cause)
-_origin = msgspec.msgpack.Decoder(tuple[str, int, int, int])
+
+
+class _Origin(msgspec.Struct, array_like=True):
+    """The content of a replay token."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    # Tokens of earlier versions end with the timestamp.
+    legacy: bool = True
+
+
+_origin = msgspec.msgpack.Decoder(_Origin)
 
 
 def dead_letter_key(record: Record, index: int | None = None) -> bytes:
-    """``TOPIC/PARTITION/OFFSET`` of the record, followed by ``/INDEX`` for one of its readings."""
+    """``TOPIC/PARTITION/OFFSET@TIMESTAMP`` of the record, followed by ``/INDEX`` for one of its readings.
+
+    The timestamp is in milliseconds since the epoch. The keys of earlier versions have none.
+    """
+    timestamp = "" if record.legacy else f"@{to_millis(record.received_at)}"
     suffix = "" if index is None else f"/{index}"
-    return f"{record.topic}/{record.partition}/{record.offset}{suffix}".encode()
+    return f"{record.topic}/{record.partition}/{record.offset}{timestamp}{suffix}".encode()
+
+
+def key_without_timestamp(key: bytes) -> bytes:
+    """``TOPIC/PARTITION/OFFSET``, or ``TOPIC/PARTITION/OFFSET/INDEX``, of the key of a dead letter."""
+    return re.sub(rb"@-?\d+", b"", key)
 
 
 def dead_letter_value(record: Record, max_message_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
@@ -100,8 +124,10 @@ def dead_letter_headers(record: Record, error: InvalidRecordError, cipher: Ciphe
     }
 
 
-def parse_dead_letter(value: bytes, headers: Mapping[str, bytes], cipher: Cipher | None = None) -> DeadLetter:
-    """A dead letter from its value and headers; the inverse of :func:`dead_letter_headers`.
+def parse_dead_letter(
+    value: bytes, headers: Mapping[str, bytes], cipher: Cipher | None = None, key: bytes = b""
+) -> DeadLetter:
+    """A dead letter from its value, headers and key; the inverse of :func:`dead_letter_headers`.
 
     Arguments:
         cipher: decrypts the cause; None: it is not needed.
@@ -117,6 +143,8 @@ def parse_dead_letter(value: bytes, headers: Mapping[str, bytes], cipher: Cipher
         record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value)
         index = headers.get(_HEADER.format("index"))
         number = None if index is None else int(index)
+        if key == key_without_timestamp(dead_letter_key(record, number)):
+            record = msgspec.structs.replace(record, legacy=True)
         cause = _decrypted_cause(record, number, headers.get(_CAUSE_HEADER), cipher)
         return DeadLetter(record, Reason(reason), sender_of(value), int(size), number, cause)
     except KeyError as error:
@@ -129,15 +157,19 @@ def make_replay_token(record: Record, cipher: Cipher) -> bytes:
     The token is encrypted, and valid for this value only. So somebody who can only write to the topic can neither
     change the timestamp of a record nor cause a tombstone for another dead letter.
     """
-    origin = (record.topic, record.partition, record.offset, to_millis(record.received_at))
+    at = to_millis(record.received_at)
+    origin = _Origin(record.topic, record.partition, record.offset, at, record.legacy)
     return cipher.encrypt(msgspec.msgpack.encode(origin), _associated_data(record.value))
 
 
 def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None:
     """The record with its original position and timestamp; None if the token is not valid for ``value``."""
     try:
-        topic, partition, offset, timestamp = _origin.decode(cipher.decrypt(token, _associated_data(value)))
-        return Record(topic, partition, offset, from_millis(timestamp), value, replayed=True)
+        origin = _origin.decode(cipher.decrypt(token, _associated_data(value)))
+        at = from_millis(origin.timestamp)
+        return Record(
+            origin.topic, origin.partition, origin.offset, at, value, replayed=True, legacy=origin.legacy
+        )
     except DecryptionError:
         return None
 

@@ -56,7 +56,7 @@ class DeadLetterReader:
                         yield (tp.partition, record.offset), key, None
                         continue
                     try:
-                        dead_letter = parse_dead_letter(record.value, dict(record.headers), self._cipher)
+                        dead_letter = parse_dead_letter(record.value, dict(record.headers), self._cipher, key)
                     except ValueError:
                         continue
                     yield (tp.partition, record.offset), key, dead_letter

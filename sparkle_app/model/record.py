@@ -19,6 +19,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     value: bytes
     replayed: bool = False
     """Whether the record is a replayed dead letter."""
+    legacy: bool = False
+    """Whether its dead letter has a key of the earlier format, without a timestamp."""
 
 
 class Rejection(NamedTuple):

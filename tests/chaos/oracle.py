@@ -14,7 +14,7 @@ import requests
 
 from tests.chaos.sending import HOSTS
 from tests.chaos.world import READINGS, World
-from tests.support.produce import Record, consume_all
+from tests.support.produce import Record, consume_all, place_of
 
 PLUGIN_OF = {"temperature_readings": "Temperature", "pu_workload_readings": "PU_Workload"}
 BUCKET = 60_000_000
@@ -120,7 +120,7 @@ def dead_letters(world: World) -> dict[str, list[Record]]:
     """All messages of the dead-letter topic by key, in order."""
     found: dict[str, list[Record]] = defaultdict(list)
     for message in consume_all(world.broker.bootstrap, f"{world.workspace.app_id}-dead-letters"):
-        found[(message.key or b"").decode()].append(message)
+        found[place_of(message.key)].append(message)
     return found
 
 

@@ -16,7 +16,7 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
-from tests.support.produce import Record, consume_all, create_topic, produce
+from tests.support.produce import Record, consume_all, create_topic, place_of, produce
 from tests.support.worker import Workspace, read_one_line, run_command
 
 # The embedded broker reports neither offsets by timestamp nor the end offsets of a topic.
@@ -94,8 +94,8 @@ def test_replay_stores_dead_letters_after_the_private_key_is_restored(
     # Position and timestamp are those of the original records, not of the replayed ones.
     assert {row["received_at"] for row in rows} == {rows[0]["received_at"]}
     assert {bool(row["clock_trusted"]) for row in rows} == {True}
-    assert {f"{workspace.topic}/{row['partition']}/{row['offset']}".encode() for row in rows} == {
-        key for key, letter in before.items() if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
+    assert {f"{workspace.topic}/{row['partition']}/{row['offset']}" for row in rows} == {
+        place_of(key) for key, letter in before.items() if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
     }
     total = 'SELECT sum("count") AS n FROM temperature_aggregates'
     eventually(lambda: query(database_url, total)[0]["n"], lambda n: n == 60)
@@ -119,9 +119,9 @@ def test_dead_letters_are_listed_in_order_of_their_timestamps(
     environment = workspace.environment(broker.bootstrap, database_url)
 
     in_order = sorted((time, partition, at) for at, time in enumerate(times) for partition in range(4))
-    places = [f"{workspace.topic}/{partition}/{at}" for _, partition, at in in_order]
+    places = [f"{workspace.topic}/{partition}/{at}@{time}" for time, partition, at in in_order]
     lines = run_command(environment, "dead-letters", "--list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == [*places, f"{workspace.topic}/0/6"]
+    assert [line.split()[0] for line in lines] == [*places, f"{workspace.topic}/0/6@1700000009000"]
     counts = run_command(environment, "dead-letters").stdout.splitlines()
     hosts = [line.split()[1] for line in counts if line.startswith("  host ")]
     assert hosts == [f"host-{n}" for n in range(6)] + ["-"]
@@ -165,7 +165,7 @@ def test_a_forged_replay_token_is_ignored(
     forged = json.dumps([workspace.topic, partition, offset, 0]).encode()
     produce(broker.bootstrap, workspace.topic, [record], headers=[("sparkle-replay", forged)])
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
-    assert dead_letters(broker, workspace).keys() == {f"{workspace.topic}/{partition}/{offset}".encode()}
+    assert [*map(place_of, dead_letters(broker, workspace))] == [f"{workspace.topic}/{partition}/{offset}"]
 
 
 @ONLY_SQLITE

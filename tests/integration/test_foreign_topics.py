@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
@@ -28,6 +28,16 @@ def own_topics(workspace: Workspace) -> dict[str, str]:
         "changelog": f"{workspace.app_id}-Temperature-60s-changelog",
         "dead letters": f"{workspace.app_id}-dead-letters",
     }
+
+
+def set_limit(bootstrap: str, topic: str, size: str) -> None:
+    """Set max.message.bytes of a topic."""
+    entry = ConfigEntry("max.message.bytes", size, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    # Keep a reference until the response arrives.
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    (altered,) = admin.incremental_alter_configs([resource]).values()
+    altered.result(20)
 
 
 def counted(worker: Worker, host: str) -> int:
@@ -109,9 +119,7 @@ def test_a_limit_that_is_lowered_meanwhile_takes_one_restart(
     collector = Collector(workspace.certs)
     worker = start_worker()
     topic = own_topics(workspace)["samples"]
-    config = ConfigResource(ConfigResource.Type.TOPIC, topic, {"max.message.bytes": "131072"})
-    (altered,) = AdminClient({"bootstrap.servers": broker.bootstrap}).alter_configs([config]).values()
-    altered.result(20)
+    set_limit(broker.bootstrap, topic, "131072")
     names = [f"{n:04}".ljust(150, "x") for n in range(1500)]
     values = [collector.record("host-1", "Temperature", name, 20.0) for name in names]
     produce(broker.bootstrap, workspace.topic, values, partition=1)
@@ -140,9 +148,7 @@ def test_a_topic_with_which_a_worker_cannot_work_is_named(
     worker.start()
     assert worker.process.wait(60) == 1
     assert line in worker.process.tail(1)
-    config = ConfigResource(ConfigResource.Type.TOPIC, topics["samples"], {"max.message.bytes": "16777216"})
-    (altered,) = AdminClient({"bootstrap.servers": broker.bootstrap}).alter_configs([config]).values()
-    altered.result(20)
+    set_limit(broker.bootstrap, topics["samples"], "16777216")
     checked = run_command(environment, "check")
     assert checked.returncode == 0
     policy = f"warning: topic {topics['dead letters']}: expected cleanup.policy=compact, found delete"

@@ -11,7 +11,7 @@ from tests.support.collector import Collector
 from tests.support.database import query
 from tests.support.eventually import eventually
 from tests.support.poison import Poison
-from tests.support.produce import consume_all, produce
+from tests.support.produce import consume_all, place_of, produce
 from tests.support.worker import Workspace
 
 TABLES = ("temperature_readings", "pu_workload_readings")
@@ -49,7 +49,7 @@ def test_each_record_becomes_one_row_or_one_dead_letter(
 
     def bad() -> Counter[tuple[int, int]]:
         keys = {letter.key or b"" for letter in consume_all(broker.bootstrap, letters, 120)}
-        places = (key.decode().rsplit("/", 2) for key in keys)
+        places = (place_of(key).rsplit("/", 2) for key in keys)
         return Counter((int(partition), int(offset)) for _, partition, offset in places)
 
     handled = eventually(lambda: rows() + bad(), lambda found: found.total() >= number, 600)

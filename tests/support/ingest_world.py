@@ -36,6 +36,7 @@ from tests.support.aggregate_worker import (
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp, MemoryStream
+from tests.support.produce import place_of
 from tests.support.process_exit import ProcessExited
 
 TOPIC = "telemetry"
@@ -201,9 +202,9 @@ class IngestWorld:
         return sorted(each.value for message in messages for of_host in message.values() for each in of_host)
 
     def letters(self) -> dict[str, str | None]:
-        """The reason of each dead letter by key; None if a tombstone deleted it."""
+        """The reason of each dead letter by its key without timestamp; None if a tombstone deleted it."""
         return {
-            record.key.decode(): None
+            place_of(record.key): None
             if record.value is None
             else dict(record.headers)["sparkle-reason"].decode()
             for at in self.broker.partitions(LETTERS)

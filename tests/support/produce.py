@@ -1,5 +1,6 @@
 """Producing to and consuming from topics, without any code of the handler."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,6 +132,11 @@ def consume_all(bootstrap: str, topic: str, seconds: float = 30) -> list[Record]
         return records
     finally:
         consumer.close()
+
+
+def place_of(key: bytes | None) -> str:
+    """TOPIC/PARTITION/OFFSET, and /INDEX if there is one, of the key of a dead letter, without the timestamp."""
+    return re.sub(r"@-?\d+", "", (key or b"").decode())
 
 
 def _record(message: Message) -> Record:

@@ -1,5 +1,7 @@
 """Dead letters: round trip of value and headers, records without a value, and replay tokens."""
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from sparkle_app.dead_letters.message import (
     dead_letter_headers,
     dead_letter_key,
     dead_letter_value,
+    key_without_timestamp,
     make_replay_token,
     parse_dead_letter,
     replayed_record,
@@ -30,14 +33,15 @@ def test_a_dead_letter_contains_the_record_as_received() -> None:
     assert dead_letter.reason is Reason.BAD_BASE64
     assert dead_letter.sender == Sender(7, "host-1")
     assert dead_letter.whole
-    assert dead_letter_key(RECORD) == b"telemetry/3/1205"
+    assert dead_letter_key(RECORD) == b"telemetry/3/1205@1700000000123"
+    assert key_without_timestamp(dead_letter_key(RECORD)) == b"telemetry/3/1205"
 
 
 def test_a_dead_letter_can_be_for_one_reading_of_a_record() -> None:
     error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", 3)
     dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, error, CIPHER))
     assert (dead_letter.record, dead_letter.index) == (RECORD, 3)
-    assert dead_letter_key(RECORD, dead_letter.index) == b"telemetry/3/1205/3"
+    assert dead_letter_key(RECORD, dead_letter.index) == b"telemetry/3/1205@1700000000123/3"
 
 
 @pytest.mark.parametrize("value", [b"junk", b"[1]", b"\xff", b"", b"[" * 100_000])
@@ -89,3 +93,30 @@ def test_a_replay_token_is_valid_for_its_record_only() -> None:
     assert replayed_record(RECORD.value + b" ", token, CIPHER) is None
     assert replayed_record(RECORD.value, token, Cipher(b"x" * 32)) is None
     assert replayed_record(RECORD.value, b"telemetry/3/1205", CIPHER) is None
+
+
+def test_records_at_one_offset_of_two_incarnations_of_a_topic_have_two_keys() -> None:
+    again = msgspec.structs.replace(RECORD, received_at=RECORD.received_at + 1000)
+    assert dead_letter_key(again) != dead_letter_key(RECORD)
+
+
+@pytest.mark.parametrize("index", [None, 3])
+def test_the_key_of_an_earlier_version_survives_a_replay(index: int | None) -> None:
+    error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", index)
+    key = b"telemetry/3/1205" + (b"" if index is None else b"/3")
+    headers = dead_letter_headers(msgspec.structs.replace(RECORD, legacy=True), error, CIPHER)
+    dead_letter = parse_dead_letter(VALUE, headers, CIPHER, key)
+    assert dead_letter_key(dead_letter.record, index) == key
+    assert dead_letter.cause
+    record = replayed_record(VALUE, make_replay_token(dead_letter.record, CIPHER), CIPHER)
+    # So its tombstone deletes the dead letter, and one for it replaces it.
+    assert record
+    assert dead_letter_key(record, index) == key
+
+
+def test_a_replay_token_of_an_earlier_version_leads_to_a_key_of_that_version() -> None:
+    origin = msgspec.msgpack.encode(("telemetry", 3, 1205, 1_700_000_000_123))
+    associated = b"sparkle replay " + hashlib.sha256(VALUE).digest()
+    record = replayed_record(VALUE, CIPHER.encrypt(origin, associated), CIPHER)
+    assert record == msgspec.structs.replace(RECORD, replayed=True, legacy=True)
+    assert dead_letter_key(record) == b"telemetry/3/1205"

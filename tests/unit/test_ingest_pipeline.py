@@ -12,7 +12,6 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
 from faust.types import TP
 
-from sparkle_app.dead_letters.message import dead_letter_key
 from sparkle_app.ingest import agent
 from sparkle_app.ingest.decryption_pool import BrokenPoolError
 from sparkle_app.kafka.record_batches import RecordBatch
@@ -268,7 +267,7 @@ async def test_a_replayed_record_is_stored_as_it_was_first_and_its_letter_is_del
     await world.replay(first)
     await world.work()
     assert world.rows() == [(1.0, 77)]
-    assert world.letters() == {dead_letter_key(first).decode(): None}
+    assert world.letters() == {f"{TOPIC}/1/77": None}
     assert world.pool.asked[0][0].received_at == first.received_at
     assert await world.committed() == 1
 
