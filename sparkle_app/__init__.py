@@ -10,6 +10,7 @@ All packages and modules; the docstring of each describes what it does:
       broker_watchdog     logs when the worker is ready and when the broker is unreachable
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
+      topic_watch         notices topics that are deleted, created again or restored
       shutdown            exit after the shutdown timeout
       web_driver          Faust's web server, with limits on its connections
     ingest/             from a plugin topic to stored readings
@@ -84,6 +85,8 @@ All packages and modules; the docstring of each describes what it does:
       diagnosis           why the broker cannot be used
       admin               creates and checks topics
       topic_configs       configuration of existing topics
+      topic_ids           ids of topics
+      consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts
       consumer            batching consumer
       membership          generation, assigned partitions, last heartbeat

@@ -32,7 +32,9 @@ class dead_letters(SparkleCommand):
     options = [  # noqa: RUF012 - as Faust declares it
         *FILTERS,
         option("--list", "each", is_flag=True, help="list the dead letters instead of counting them"),
-        option("--show", metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]", help="show all fields of one dead letter"),
+        option(
+            "--show", metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]", help="show all fields of one dead letter"
+        ),
         JSON,
     ]
 

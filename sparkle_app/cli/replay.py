@@ -8,7 +8,7 @@ from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
-from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
+from sparkle_app.dead_letters.message import REPLAY_HEADER, dead_letter_key, make_replay_token
 from sparkle_app.dead_letters.reader import open_dead_letters
 from sparkle_app.kafka.admin import topics_with_messages
 from sparkle_app.kafka.connection import security_arguments
@@ -67,7 +67,7 @@ class replay(SparkleCommand):
                 max_request_size=MAX_MESSAGE_BYTES,
             )
             replayed = 0
-            origins: set[tuple[str, int, int]] = set()
+            origins: set[bytes] = set()
             try:
                 await producer.start()
                 with self.progress(number, "dead letters") as progress:
@@ -78,7 +78,7 @@ class replay(SparkleCommand):
                         replayed += 1
                         progress.update(1)
                         record = dead_letter.record
-                        origin = record.topic, record.partition, record.offset
+                        origin = dead_letter_key(record)
                         # A record has a dead letter for each reading that was rejected, and is produced once.
                         if origin not in origins:
                             origins.add(origin)

@@ -1,2 +1,2 @@
-"""Kafka: connection, diagnosis, admin, topic_configs, topology (topic names), consumer, membership, record_batches,
-streams, publisher."""
+"""Kafka: connection, diagnosis, admin, topics (topology, topic_configs, topic_ids), consumer (consumed_logs, membership),
+record_batches, streams, publisher."""

@@ -51,7 +51,9 @@ async def create_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> T
         logging.getLogger("aiokafka").setLevel(logging.NOTSET)
 
 
-async def check_topics(broker: BrokerSettings, specs: Sequence[TopicSpec]) -> tuple[int, list[str], TopicState]:
+async def check_topics(
+    broker: BrokerSettings, specs: Sequence[TopicSpec]
+) -> tuple[int, list[str], TopicState]:
     """Check topics as :func:`create_topics` does, without creating any.
 
     Returns:

@@ -6,14 +6,17 @@ the last heartbeat.
 
 import time
 from collections.abc import Collection, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
+from aiokafka.conn import CloseReason
 from aiokafka.errors import UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
+from sparkle_app.kafka.consumed_logs import ConsumedLogs
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
 from sparkle_app.runtime.process import exit_process
 
@@ -38,6 +41,21 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return bool(answered)
 
         coordinator._do_heartbeat = recorded
+        client = self._ensure_consumer()._client
+        closed = client._on_connection_closed
+
+        def on_closed(connection: Any, reason: CloseReason | None) -> None:
+            if reason is not CloseReason.IDLE_DROP:
+                cast(BatchingConsumer, self.consumer).logs.lost_connections += 1
+            closed(connection, reason)
+
+        client._on_connection_closed = on_closed
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Called every few minutes to log partitions that do not progress."""
+        # While aiokafka resets an offset that the log does not have, there is no position; Faust would crash.
+        with suppress(AssertionError):
+            super().verify_event_path(now, tp)
 
     async def leave_group(self) -> None:
         """Leave the consumer group. The client joins it again by itself."""
@@ -49,6 +67,11 @@ class BatchingConsumer(driver.Consumer):
 
     _thread: _Thread
     transport: "BatchingTransport"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logs = ConsumedLogs()
+        self._rewound = False
 
     def _new_consumer_thread(self) -> _Thread:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -72,6 +95,7 @@ class BatchingConsumer(driver.Consumer):
         for tp in filter(self._is_batched, assigned):
             # An acknowledgement from before the rebalance must not be committed now.
             self._acked.pop(tp, None)
+        self.logs.clear()
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -87,11 +111,25 @@ class BatchingConsumer(driver.Consumer):
             await self.seek_wait({tp: offset or 0 for tp, offset in earliest.items()})
         return committed
 
+    async def rewind(self, partitions: Collection[TP]) -> None:
+        """Commit the first offsets of these partitions, and nothing else from then on: the worker is about to exit."""
+        self._rewound = True
+        await self.maybe_wait_for_commit_to_finish()
+        earliest = await self.earliest_offsets(*partitions) if partitions else {}
+        if earliest:
+            await super()._commit({ensure_TP(tp): offset or 0 for tp, offset in earliest.items()})
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return not self._rewound and await super()._commit(offsets)
+
     async def _getmany(self, *args: Any, **kwargs: Any) -> Any:
         try:
             fetched = await super()._getmany(*args, **kwargs)
         except UnsupportedCodecError as error:
             exit_process(f"a record cannot be read: {error}; install the package cramjam: no record is lost")
+        for tp, records in fetched.items():
+            if records and not self._is_changelog_tp(tp):
+                self.logs.consumed(tp, records)
         return {
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()

@@ -14,6 +14,8 @@ class Membership:
 
     def __init__(self, app: AppT) -> None:
         self._app = app
+        self.problem = ""
+        """Why the worker cannot work although it is a member; empty if it can."""
 
     @property
     def url(self) -> str:
@@ -44,12 +46,12 @@ class Membership:
     @property
     def last_heartbeat(self) -> float:
         """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
-        return self._consumer.last_heartbeat
+        return self.consumer.last_heartbeat
 
     @property
     def in_session(self) -> bool:
         """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
-        return self._consumer.in_session()
+        return self.consumer.in_session()
 
     @property
     def grace_period(self) -> float:
@@ -59,7 +61,7 @@ class Membership:
 
     async def rejoin(self) -> None:
         """Leave the consumer group and join it again: consumption continues at the committed offsets."""
-        await self._consumer.rejoin()
+        await self.consumer.rejoin()
 
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
         """The URL of the worker that owns each partition of a table, as of the last rebalance."""
@@ -69,7 +71,8 @@ class Membership:
         }
 
     @property
-    def _consumer(self) -> BatchingConsumer:
+    def consumer(self) -> BatchingConsumer:
+        """The consumer."""
         return cast(BatchingConsumer, self._app.consumer)
 
 

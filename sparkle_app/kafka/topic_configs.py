@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 class TopicState:
     """What a worker has to know of the topics on the broker."""
 
+    names: Sequence[str] = ()
+    """The topics."""
     max_message_bytes: Mapping[str, int] = field(default_factory=dict)
     """The maximum size of a message in each of the handler's own topics."""
     warnings: Sequence[str] = ()
@@ -70,7 +72,7 @@ async def read_state(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> 
                 f"topic {spec.name}: expected {_POLICY}={expected}, found {found[_POLICY]}: retention deletes messages"
                 " that are still needed; change it with kafka-configs.sh"
             )
-    return TopicState(limits, warnings)
+    return TopicState([spec.name for spec in specs], limits, warnings)
 
 
 def _limit(topic: str, found: int) -> int:
@@ -86,8 +88,8 @@ def _limit(topic: str, found: int) -> int:
 
 async def _describe(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """The configuration of each topic that exists and that this user may describe."""
-    wanted = dict.fromkeys((_SIZE, _POLICY, _COMPRESSION))
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
+    # All settings: the embedded broker does not answer requests for some of them.
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     try:
         responses = await admin.describe_configs(resources) if resources else []
     except (IncompatibleBrokerVersion, NotImplementedError):

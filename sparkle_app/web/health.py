@@ -49,7 +49,9 @@ class HealthChecker:
         group = self._group
         joined = "ok" if group.joined else "joining the consumer group"
         checks = {
-            "broker": joined if group.in_session else "no heartbeat within the session timeout",
+            "broker": group.problem or joined
+            if group.in_session
+            else "no heartbeat within the session timeout",
             "tables": "ok" if group.complete else "rebalance or recovery in progress",
             "database": await self._check_database(),
             "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",

@@ -41,6 +41,7 @@ from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
 from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
+from sparkle_app.worker.topic_watch import watch_topics
 from sparkle_app.worker.web_driver import LimitedWeb
 
 logger = logging.getLogger(__name__)
@@ -160,11 +161,12 @@ class SparkleApp(faust.App):
         add_routes(cast(LimitedWeb, self.web).web_app.router, web_parts)
 
     async def on_started(self) -> None:
-        """Start the watchdog, which runs during recovery as well."""
+        """Start the watchdogs, which run during recovery as well."""
         explain = partial(describe_failure, self.settings.broker)
         self.add_future(watch(self.group, self.settings.broker.url, explain))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
+        self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
 
     async def on_stop(self) -> None:

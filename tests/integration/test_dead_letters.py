@@ -95,7 +95,9 @@ def test_replay_stores_dead_letters_after_the_private_key_is_restored(
     assert {row["received_at"] for row in rows} == {rows[0]["received_at"]}
     assert {bool(row["clock_trusted"]) for row in rows} == {True}
     assert {f"{workspace.topic}/{row['partition']}/{row['offset']}" for row in rows} == {
-        place_of(key) for key, letter in before.items() if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
+        place_of(key)
+        for key, letter in before.items()
+        if dict(letter.headers)["sparkle-reason"] == b"unknown_config"
     }
     total = 'SELECT sum("count") AS n FROM temperature_aggregates'
     eventually(lambda: query(database_url, total)[0]["n"], lambda n: n == 60)

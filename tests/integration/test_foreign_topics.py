@@ -51,7 +51,9 @@ def test_every_compression_codec_is_read(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
     for topic, codec in zip(own_topics(workspace).values(), ["lz4", "zstd", "snappy"], strict=True):
-        create_topic(broker.bootstrap, topic, PARTITIONS, compression_type=codec, max_message_bytes="16777216")
+        create_topic(
+            broker.bootstrap, topic, PARTITIONS, compression_type=codec, max_message_bytes="16777216"
+        )
     collector = Collector(workspace.certs)
     worker = start_worker()
     codecs = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -94,8 +96,10 @@ def test_messages_are_split_to_what_the_topics_take(
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1500)
     eventually(lambda: counted(worker, "host-1"), lambda found: found == 1500)
     messages = consume_all(broker.bootstrap, own_topics(workspace)["samples"])
-    assert max(len(message.value or b"") for message in messages) < 131072 < sum(
-        len(message.value or b"") for message in messages
+    assert (
+        max(len(message.value or b"") for message in messages)
+        < 131072
+        < sum(len(message.value or b"") for message in messages)
     )
     (letter,) = consume_all(broker.bootstrap, own_topics(workspace)["dead letters"])
     assert (letter.value, dict(letter.headers)["sparkle-size"]) == (b"", b"100000")

@@ -38,6 +38,7 @@ class Group:
     joined: bool = True
     complete: bool = True
     in_session: bool = True
+    problem: str = ""
     urls: dict[int, str] = field(default_factory=dict)
     """The URL of each partition's owner, as known to this worker."""
 

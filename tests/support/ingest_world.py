@@ -36,8 +36,8 @@ from tests.support.aggregate_worker import (
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp, MemoryStream
-from tests.support.produce import place_of
 from tests.support.process_exit import ProcessExited
+from tests.support.produce import place_of
 
 TOPIC = "telemetry"
 LETTERS = dead_letter_topic(GROUP)

@@ -27,7 +27,7 @@ class KafkaBroker:
     """A Kafka broker, on ports that do not change between restarts. It stores its records in ``folder``.
 
     Arguments:
-        folder: an empty folder.
+        folder: an empty folder, or that of a broker that has been stopped, whose records this one then has.
         properties: added to those of docker-compose.yaml, or override them.
         service: which service of the file.
         secrets: the folder that is mounted for certificates.
@@ -70,6 +70,7 @@ class KafkaBroker:
             **(properties or {}),
         }
         self._cluster = environment["CLUSTER_ID"]
+        self._classpath = classpath
         self._config = folder / "server.properties"
         self._data = folder / "data"
         # The options that the image derives from KAFKA_JMX_PORT and KAFKA_JMX_HOSTNAME.
@@ -91,6 +92,7 @@ class KafkaBroker:
 
     def launch(self) -> None:
         """Start the broker without waiting."""
+        self._config.write_text("".join(f"{key}={value}\n" for key, value in self.properties.items()))
         if not self._data.exists():
             self._format()
         self.process.start()
@@ -111,9 +113,8 @@ class KafkaBroker:
         return ",".join(f"{name}://{self.addresses[name]}" for name in names)
 
     def _format(self) -> None:
-        self._config.write_text("".join(f"{key}={value}\n" for key, value in self.properties.items()))
         tool = [
-            *java("-Xmx128m"),
+            *java("-Xmx128m", classpath=self._classpath),
             "kafka.tools.StorageTool",
             "format",
             f"--cluster-id={self._cluster}",

@@ -99,12 +99,13 @@ async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_names_it(
     [
         ({"in_session": False}, {"broker"}),
         ({"joined": False}, {"broker"}),
+        ({"problem": "missing topics: telemetry"}, {"broker"}),
         ({"complete": False}, {"tables"}),
         ({"in_session": False, "joined": False, "complete": False}, {"broker", "tables"}),
     ],
 )
 async def test_a_worker_is_not_ready_and_names_the_failed_checks(
-    clock: VirtualClock, database: Database, changes: dict[str, bool], wrong: set[str]
+    clock: VirtualClock, database: Database, changes: dict[str, Any], wrong: set[str]
 ) -> None:
     found = await checker(database, replace(Group(), **cast(Any, changes))).check()
     assert not found.ready
