@@ -85,6 +85,7 @@ All packages and modules; the docstring of each describes what it does:
       diagnosis           why the broker cannot be used
       admin               creates and checks topics
       topic_configs       configuration of existing topics
+      rebootstrap         finds brokers that come back under other addresses
       topic_ids           ids of topics
       consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts

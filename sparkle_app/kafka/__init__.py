@@ -1,2 +1,2 @@
-"""Kafka: connection, diagnosis, admin, topics (topology, topic_configs, topic_ids), consumer (consumed_logs, membership),
-record_batches, streams, publisher."""
+"""Kafka: connection, rebootstrap, diagnosis, admin, topics (topology, topic_configs, topic_ids), consumer (consumed_logs,
+membership), record_batches, streams, publisher."""

@@ -17,6 +17,7 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
+from sparkle_app.kafka.rebootstrap import rebootstrap
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
 from sparkle_app.runtime.process import exit_process
 
@@ -42,6 +43,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
         coordinator._do_heartbeat = recorded
         client = self._ensure_consumer()._client
+        rebootstrap(client)
         closed = client._on_connection_closed
 
         def on_closed(connection: Any, reason: CloseReason | None) -> None:
@@ -172,6 +174,15 @@ class BatchingConsumer(driver.Consumer):
         return tp.topic in self.transport.batched_topics
 
 
+class ReconnectingProducer(driver.Producer):
+    """Faust's producer, which finds brokers that come back under other addresses."""
+
+    async def on_start(self) -> None:
+        """Called when the producer starts."""
+        await super().on_start()
+        rebootstrap(self._ensure_producer().client)
+
+
 class BatchingTransport(driver.Transport):
     """Kafka, consumed by :class:`BatchingConsumer`.
 
@@ -181,6 +192,7 @@ class BatchingTransport(driver.Transport):
     """
 
     Consumer = BatchingConsumer
+    Producer = ReconnectingProducer
 
     def __init__(self, *args: Any, batched_topics: Collection[str], max_batch_records: int) -> None:
         super().__init__(*args)

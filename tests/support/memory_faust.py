@@ -12,12 +12,11 @@ from typing import Any, cast
 import faust
 from aiokafka import TopicPartition
 from faust.events import Event
-from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, EventT, StreamT
 from faust.types.settings import Settings
 
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.kafka.consumer import BatchingConsumer, BatchingTransport, _Thread
+from sparkle_app.kafka.consumer import BatchingConsumer, BatchingTransport, ReconnectingProducer, _Thread
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import RecordBatch
 from tests.support.memory_broker import MemoryBroker
@@ -202,7 +201,7 @@ class _Consumer(BatchingConsumer):
         return _MemoryThread(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
 
 
-class _Producer(driver.Producer):
+class _Producer(ReconnectingProducer):
     app: MemoryApp
 
     async def maybe_start(self) -> bool:
