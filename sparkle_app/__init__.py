@@ -86,6 +86,7 @@ All packages and modules; the docstring of each describes what it does:
       admin               creates and checks topics
       topic_configs       configuration of existing topics
       rebootstrap         finds brokers that come back under other addresses
+      expired_records     records that retention deleted before they were consumed
       topic_ids           ids of topics
       consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts

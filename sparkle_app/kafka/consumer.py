@@ -5,18 +5,19 @@ the last heartbeat.
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka.conn import CloseReason
-from aiokafka.errors import UnsupportedCodecError
+from aiokafka.errors import KafkaError, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
+from sparkle_app.kafka.expired_records import ExpiredRecords
 from sparkle_app.kafka.rebootstrap import rebootstrap
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
 from sparkle_app.runtime.process import exit_process
@@ -73,6 +74,7 @@ class BatchingConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logs = ConsumedLogs()
+        self._expired = ExpiredRecords(self.transport.count_expired)
         self._rewound = False
 
     def _new_consumer_thread(self) -> _Thread:
@@ -111,7 +113,22 @@ class BatchingConsumer(driver.Consumer):
         if uncommitted := {tp for tp in uncommitted if not self._is_changelog_tp(tp)}:
             earliest = await self.earliest_offsets(*uncommitted)
             await self.seek_wait({tp: offset or 0 for tp, offset in earliest.items()})
+        await self._compare_committed({ensure_TP(tp): offset for tp, offset in committed.items() if offset})
         return committed
+
+    async def _compare_committed(self, committed: Mapping[TP, int]) -> None:
+        """Report records between the committed offsets and the start of the log."""
+        offsets = {tp: offset for tp, offset in committed.items() if not self._is_changelog_tp(tp)}
+        for tp, offset in offsets.items():
+            self._expired.seek(tp, offset)
+        # If the broker does not tell now, the first record that is fetched shows the gap.
+        with suppress(KafkaError):
+            await self._compare_with_logs(*offsets)
+
+    async def _compare_with_logs(self, *partitions: TP) -> None:
+        earliest = await self.earliest_offsets(*partitions) if partitions else {}
+        for tp, start in earliest.items():
+            self._expired.compare(ensure_TP(tp), start or 0)
 
     async def rewind(self, partitions: Collection[TP]) -> None:
         """Commit the first offsets of these partitions, and nothing else from then on: the worker is about to exit."""
@@ -132,6 +149,10 @@ class BatchingConsumer(driver.Consumer):
         for tp, records in fetched.items():
             if records and not self._is_changelog_tp(tp):
                 self.logs.consumed(tp, records)
+                if self._expired.is_gap(tp, records[0].offset):
+                    with suppress(KafkaError):
+                        await self._compare_with_logs(tp)
+                self._expired.seek(tp, records[-1].offset + 1)
         return {
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()
@@ -189,12 +210,20 @@ class BatchingTransport(driver.Transport):
     Arguments:
         batched_topics: topics whose records are delivered in record batches.
         max_batch_records: maximum number of records in a record batch.
+        count_expired: called with a topic and the number of its records that retention deleted before they were read.
     """
 
     Consumer = BatchingConsumer
     Producer = ReconnectingProducer
 
-    def __init__(self, *args: Any, batched_topics: Collection[str], max_batch_records: int) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        batched_topics: Collection[str],
+        max_batch_records: int,
+        count_expired: Callable[[str, int], None],
+    ) -> None:
         super().__init__(*args)
+        self.count_expired = count_expired
         self.batched_topics = frozenset(batched_topics)
         self.max_batch_records = max_batch_records

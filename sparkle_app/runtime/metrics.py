@@ -56,6 +56,12 @@ class Metrics:
             ["topic"],
             registry=self.registry,
         )
+        self.expired = Counter(
+            "sparkle_records_expired",
+            "Records that retention deleted before they were consumed",
+            ["topic"],
+            registry=self.registry,
+        )
         self.recomputed = Counter(
             "sparkle_buckets_recomputed",
             "Buckets recomputed from stored readings",

@@ -123,6 +123,7 @@ class SparkleApp(faust.App):
             self,
             batched_topics=[*self.plugins.topics, *changelogs],
             max_batch_records=min(MAX_BATCH_RECORDS, self.settings.ingest.batch_size),
+            count_expired=lambda topic, number: self.metrics.expired.labels(topic).inc(number),
         )
 
     def _new_web(self) -> LimitedWeb:

@@ -5,6 +5,7 @@ Nothing is started: :meth:`MemoryApp.rebalance` does what Faust does when partit
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -49,6 +50,8 @@ class MemoryApp(faust.App):
         self.broker = broker
         self.connection = broker.consumer(*topics, group=group)
         self._batched, self._max_batch_records = batched, max_batch_records
+        self.expired: Counter[str] = Counter()
+        """The number of expired records of each topic."""
         options = {"broker": "kafka://memory", "store": "memory://", "autodiscover": False, "Topic": _Topic}
         super().__init__(group, **cast(Any, options))
         if group in _settings:
@@ -64,6 +67,7 @@ class MemoryApp(faust.App):
             self,
             batched_topics=self._batched,
             max_batch_records=self._max_batch_records,
+            count_expired=lambda topic, number: self.expired.update({topic: number}),
         )
 
     def _new_producer_transport(self) -> BatchingTransport:

@@ -194,3 +194,35 @@ async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(
     assert not app.batching.in_session()
     await app.rebalance()
     assert app.batching.in_session()
+
+
+async def test_records_that_retention_deleted_before_they_were_read_are_counted_once(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await produce(broker, 4)
+    app = await joined(broker)
+    (first, _) = await messages(app)
+    first.ack(app.consumer)
+    await app.batching.commit()
+    await app.connection.stop()
+    await produce(broker, 6)
+    # A worker that comes back late: offset 3 is committed.
+    await broker.delete_records(TopicPartition(*FIRST), 5)
+    again = await joined(broker)
+    await again.batching.perform_seek()
+    assert again.expired == {TOPIC: 2}
+    assert "partition 0: retention deleted 2 records (offsets 3 to 4) before they were read" in caplog.text
+    assert [offsets for _, offsets in await fetch(again)] == [[5, 6, 7], [8, 9]]
+    # While it runs.
+    await produce(broker, 5)
+    await broker.delete_records(TopicPartition(*FIRST), 12)
+    assert [offsets for _, offsets in await fetch(again)] == [[12, 13, 14]]
+    assert again.expired == {TOPIC: 4}
+
+
+async def test_offsets_of_transactions_are_no_expired_records(broker: MemoryBroker) -> None:
+    app = await joined(broker)
+    for _ in range(3):
+        await broker.transaction(TopicPartition(*FIRST), [b"0"])
+        assert await fetch(app)
+    assert app.expired == {}
