@@ -1,5 +1,6 @@
 """Topics that somebody else created, with other settings than the handler would choose."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,9 +31,9 @@ def own_topics(workspace: Workspace) -> dict[str, str]:
     }
 
 
-def set_limit(bootstrap: str, topic: str, size: str) -> None:
-    """Set max.message.bytes of a topic."""
-    entry = ConfigEntry("max.message.bytes", size, incremental_operation=AlterConfigOpType.SET)
+def set_config(bootstrap: str, topic: str, name: str, value: str) -> None:
+    """Change the configuration of a topic."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     # Keep a reference until the response arrives.
     admin = AdminClient({"bootstrap.servers": bootstrap})
@@ -72,6 +73,43 @@ def test_every_compression_codec_is_read(
     assert "5 dead letters" in run_command(environment, "dead-letters").stdout
     log = (workspace.folder / "worker-2.log").read_text()
     assert "restored from stored readings" not in log
+
+
+@SQLITE
+def test_a_codec_that_cannot_be_read_is_named(
+    broker: Broker, workspace: Workspace, database_url: str, tmp_path: Path
+) -> None:
+    # An environment without cramjam, which has no wheel for some processors.
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "cramjam.py").write_text("raise ImportError")
+    inherited = workspace.environment(broker.bootstrap, database_url)
+    folders = [str(tmp_path / "without"), *filter(None, [inherited.get("PYTHONPATH")])]
+    environment = inherited | {"PYTHONPATH": os.pathsep.join(folders)}
+    create_topic(broker.bootstrap, workspace.topic, PARTITIONS)
+    collector = Collector(workspace.certs)
+    checked = run_command(environment, "check")
+    assert checked.returncode == 0
+    warning = "the package cramjam is not installed: records compressed with snappy, lz4, zstd cannot be read"
+    assert f"broker: warning: {warning}" in checked.stdout
+    worker = Worker(environment, workspace.folder / "worker-1.log")
+    worker.start()
+    worker.wait_ready()
+    assert warning in worker.process.log.read_text()
+    values = [collector.record("host-1", "Temperature", f"core {n}", 20.0) for n in range(100)]
+    produce(broker.bootstrap, workspace.topic, values, compression="zstd")
+    assert worker.process.wait(60) == 1
+    assert "a record cannot be read: UnsupportedCodecError" in worker.process.tail(1)
+    samples = own_topics(workspace)["samples"]
+    set_config(broker.bootstrap, samples, "compression.type", "lz4")
+    line = (
+        f"topic {samples}: expected the package cramjam, since compression.type is lz4, found none;"
+        " pip install cramjam"
+    )
+    assert f"ERROR broker: {line}" in run_command(environment, "check").stdout
+    worker.start()
+    assert worker.process.wait(60) == 1
+    assert line in worker.process.tail(1)
+    assert count(database_url, "temperature_readings") == 0
 
 
 @SQLITE
@@ -123,7 +161,7 @@ def test_a_limit_that_is_lowered_meanwhile_takes_one_restart(
     collector = Collector(workspace.certs)
     worker = start_worker()
     topic = own_topics(workspace)["samples"]
-    set_limit(broker.bootstrap, topic, "131072")
+    set_config(broker.bootstrap, topic, "max.message.bytes", "131072")
     names = [f"{n:04}".ljust(150, "x") for n in range(1500)]
     values = [collector.record("host-1", "Temperature", name, 20.0) for name in names]
     produce(broker.bootstrap, workspace.topic, values, partition=1)
@@ -152,7 +190,7 @@ def test_a_topic_with_which_a_worker_cannot_work_is_named(
     worker.start()
     assert worker.process.wait(60) == 1
     assert line in worker.process.tail(1)
-    set_limit(broker.bootstrap, topics["samples"], "16777216")
+    set_config(broker.bootstrap, topics["samples"], "max.message.bytes", "16777216")
     checked = run_command(environment, "check")
     assert checked.returncode == 0
     policy = f"warning: topic {topics['dead letters']}: expected cleanup.policy=compact, found delete"
