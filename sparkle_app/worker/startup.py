@@ -57,9 +57,7 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     return parts
 
 
-async def connect(
-    settings: Settings, plugins: InstalledPlugins, engine: Engine
-) -> tuple[Cipher, TopicState]:
+async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> tuple[Cipher, TopicState]:
     """Wait for the database and the broker, and create missing tables, topics and the internal key.
 
     Returns:
