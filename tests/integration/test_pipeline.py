@@ -137,7 +137,7 @@ def test_a_thousand_records_become_900_rows_and_100_dead_letters(
     assert len(letters) == 100
     assert Counter(dict(letter.headers)["sparkle-reason"].decode() for letter in letters) == reasons
     for letter in letters:
-        headers = {name: value.decode() for name, value in letter.headers}
+        headers = {name: value.decode() for name, value in letter.headers if name != "sparkle-cause"}
         assert letter.value in bad
         assert headers["sparkle-topic"] == workspace.topic
         assert (int(headers["sparkle-partition"]), int(headers["sparkle-offset"])) == placed[letter.value]
