@@ -50,8 +50,8 @@ def test_a_record_with_several_rejected_readings_is_replayed_once(
     )
     environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
     listed = run_command(environment, "dead-letters", "--list").stdout.splitlines()
-    keys = [f"{workspace.topic}/0/0/{index}" for index in range(3)]
-    assert sorted(line.split()[0] for line in listed) == [*keys, f"{workspace.topic}/0/1"]
+    keys = [f"{workspace.topic}/0/0@1700000000000/{index}" for index in range(3)]
+    assert sorted(line.split()[0] for line in listed) == [*keys, f"{workspace.topic}/0/1@1700000000000"]
     shown = json.loads(run_command(environment, "dead-letters", "--show", keys[1], "--json").stdout)
     assert (shown["offset"], shown["index"]) == (0, 1)
     replayed = run_command(environment, "replay", "--all", "--json")

@@ -94,7 +94,8 @@ def test_a_value_rejected_by_a_column_is_one_dead_letter_and_the_next_record_is_
     placed = produce(broker.bootstrap, workspace.topic, [*good[::2], *records, *good[1::2]], partition=0)
     eventually(lambda: (count(database_url, "pumps"), count(database_url, "doors")), lambda n: n == (20, 20))
     letters = consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters")
-    assert {letter.key for letter in letters} == {
+    # A key ends with the timestamp of the record.
+    assert {(letter.key or b"").partition(b"@")[0] for letter in letters} == {
         f"{workspace.topic}/{partition}/{offset}".encode() for partition, offset in placed[20:-20]
     }
     assert {dict(letter.headers)["sparkle-reason"] for letter in letters} == {b"refused_by_database"}
