@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,3 +179,16 @@ def test_an_error_never_quotes_decrypted_text(keyring: Keyring) -> None:
 def test_arbitrary_values_are_invalid_records(keyring: Keyring, value: bytes, received_at: int) -> None:
     with pytest.raises(InvalidRecordError):
         decrypt_one(Record("t", 0, 0, received_at, value), keyring)
+
+
+def test_records_are_decrypted_with_a_key_that_was_replaced_after_it_had_been_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "rsa_key_7"
+    path.write_bytes(private_key_pem(1))
+    keys = Keyring(tmp_path)
+    sent = [record(), record()]
+    assert [outcome.errors[0].reason for outcome in decrypt_records(sent, keys, decrypt_each)] == [
+        Reason.UNDECRYPTABLE,
+        Reason.UNDECRYPTABLE,
+    ]
+    path.write_bytes(private_key_pem(0))
+    assert [len(outcome.readings) for outcome in decrypt_records(sent, keys, decrypt_each)] == [1, 1]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sparkle_app.envelope import keyring
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
-from sparkle_app.sealed.internal_key import internal_key
+from sparkle_app.sealed.internal_key import internal_key, lost_internal_key
 from tests.support.keys import private_key_pem
 from tests.support.texts import is_complete, is_part_of_a_line
 
@@ -190,6 +190,23 @@ def test_of_two_workers_that_start_together_the_first_ones_key_stays(
     monkeypatch.setattr(os, "link", late)
     assert internal_key(tmp_path) == b"\xab" * 32
     assert os.listdir(tmp_path) == ["internal_key"]
+
+
+def test_an_internal_key_that_is_deleted_at_once_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", lambda draft, path: None)
+    with pytest.raises(ConfigurationError, match="internal_key: expected the key, found none") as caught:
+        internal_key(tmp_path)
+    assert is_complete(caught.value)
+
+
+def test_the_error_for_a_lost_internal_key_says_how_to_restore_it(tmp_path: Path) -> None:
+    fault = lost_internal_key(tmp_path, "sparkle-Temperature-samples")
+    assert fault.where == str(tmp_path / "internal_key")
+    assert "sparkle-Temperature-samples" in fault.expected
+    assert f"cp -n BACKUP/internal_key {tmp_path}/" in fault.hint
+    assert is_complete(fault)
 
 
 def test_an_internal_key_that_cannot_be_made_is_named_and_leaves_nothing(
