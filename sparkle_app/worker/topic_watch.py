@@ -76,13 +76,21 @@ async def watch_topics(broker: BrokerSettings, topics: Collection[str], group: M
                     f"topics were deleted and created again: {', '.join(sorted(again))}; {_AGAIN}",
                 )
             suspects = await _check_logs(broker, group.consumer, suspects)
-        except (KafkaError, OSError, TimeoutError, ConfigurationError):
+        except (KafkaError, OSError, TimeoutError, ConfigurationError, asyncio.CancelledError) as error:
+            # A client of aiokafka that is stopped may raise the cancellation of its own tasks.
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             # The watchdog logs that the broker does not answer.
             if admin:
                 with suppress(Exception):
                     await admin.close()
                 admin = None
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())
 
 
 async def _check_logs(

@@ -1,12 +1,19 @@
 """Topics and logs that are not those that were consumed."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
+from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka.consumed_logs import ConsumedLogs, Mark, compare, mark_of
+from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.topic_ids import MISSING
-from sparkle_app.worker.topic_watch import TopicWatch
+from sparkle_app.worker import topic_watch
+from sparkle_app.worker.topic_watch import TopicWatch, watch_topics
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 
@@ -90,3 +97,28 @@ async def test_records_consumed_since_a_connection_was_lost_are_noted_beside_the
     assert [mark.offset for mark in logs.marks()[AT]] == [3]
     logs.clear()
     assert logs.marks() == {}
+
+
+async def test_the_watch_goes_on_when_a_client_raises_the_cancellation_of_its_own_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = 0
+    polled = asyncio.Event()
+
+    async def connected(_: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise asyncio.CancelledError
+        polled.set()
+        raise TimeoutError
+
+    monkeypatch.setattr(topic_watch, "_connected", connected)
+    monkeypatch.setattr(topic_watch, "POLL_SECONDS", 0.0)
+    watch = asyncio.create_task(watch_topics(BrokerSettings(), [], cast(Membership, SimpleNamespace())))
+    async with asyncio.timeout(10):
+        await polled.wait()
+    # A cancellation of the watch itself ends it.
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
