@@ -88,7 +88,8 @@ def test_nothing_is_skipped_when_a_topic_is_deleted_and_created_again(site: Site
     junk = {letter.value: letter.key for letter in consume_all(bootstrap, letters)}
     assert junk.keys() == {b"junk", b"other junk"}
     listed = run_command(site.environment, "dead-letters", "--list").stdout.splitlines()
-    assert [line.split()[0].encode() for line in listed] == list(junk.values())
+    # Listed by time; the topic itself is partitioned by key.
+    assert [line.split()[0].encode() for line in listed] == [junk[b"junk"], junk[b"other junk"]]
     shown = run_command(site.environment, "dead-letters", "--show", f"{topic}/0/0").stdout
     assert ("record     junk" in shown, "record     other junk" in shown) == (True, True)
     assert "2 dead letters replayed" in run_command(site.environment, "replay", "--all").stdout
