@@ -16,7 +16,7 @@ from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
 from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.sealed.cipher import Cipher
-from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, internal_key
+from sparkle_app.sealed.internal_key import existing_internal_key
 
 _MAX_VALUES = 20
 
@@ -45,9 +45,8 @@ class dead_letters(SparkleCommand):
             return 2
         settings = self.handler.settings
         # Without the internal key the causes remain unreadable; this command creates none.
-        cipher = (
-            Cipher(internal_key(settings.certs)) if (settings.certs / INTERNAL_KEY_FILE).exists() else None
-        )
+        key = existing_internal_key(settings.certs)
+        cipher = Cipher(key) if key else None
         async with self.broker_errors(), open_dead_letters(settings, cipher) as reader:
             selected = Filter(**filters)
             if show:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from typing import Protocol
 
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.key_breaker import KeyBreaker
+from sparkle_app.kafka.membership import Membership
 
 POLL_SECONDS = 5.0
 REMINDER_SECONDS = 60.0
@@ -13,14 +13,7 @@ REMINDER_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Group(Protocol):
-    """The consumer group, as far as it is needed here."""
-
-    async def rejoin(self) -> None:
-        """Leave the consumer group and join it again."""
-
-
-async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Group) -> None:
+async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Membership) -> None:
     """Poll as long as the worker runs.
 
     Held records are read again after a rebalance: consumption continues at the committed offsets.

@@ -7,10 +7,10 @@ consumer has moved past them, and the recovery would wait for them without a lim
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Protocol
 
 from faust.types import TP
 
+from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.runtime.process import exit_process
 
 POLL_SECONDS = 5.0
@@ -19,26 +19,13 @@ EXIT_SECONDS = 120.0
 logger = logging.getLogger(__name__)
 
 
-class Recovery(Protocol):
-    """The recovery of tables, as far as it is needed here."""
-
-    def remaining(self) -> Mapping[TP, int]:
-        """The last offset that was read of each changelog partition that is not read to its end; -1: none."""
-
-    async def position(self, tp: TP) -> int | None:
-        """The offset that the consumer will fetch next."""
-
-    async def seek(self, offsets: Mapping[TP, int]) -> None:
-        """Continue at these offsets."""
-
-
 class RecoveryWatchdog:
     """Seeks back in changelog partitions whose records were fetched and did not arrive.
 
     Time is counted in polls, not by a clock: while a worker is suspended, no time passes for the watchdog.
     """
 
-    def __init__(self, recovery: Recovery) -> None:
+    def __init__(self, recovery: TableRecovery) -> None:
         self._recovery = recovery
         self._last: Mapping[TP, int] = {}
         self._without_progress = 0.0
@@ -71,7 +58,7 @@ class RecoveryWatchdog:
         return f"exiting: table recovery has read nothing of {names} for {self._without_progress:.0f} s"
 
 
-async def watch_recovery(recovery: Recovery) -> None:
+async def watch_recovery(recovery: TableRecovery) -> None:
     """Poll as long as the worker runs."""
     watchdog = RecoveryWatchdog(recovery)
     while True:

@@ -1,10 +1,12 @@
 """The recovery watchdog, over a recovery and a consumer that a test moves."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
 from faust.types import TP
 
+from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.worker.recovery_watchdog import EXIT_SECONDS, POLL_SECONDS, RecoveryWatchdog
 
 ONE, TWO = TP("changelog", 1), TP("changelog", 2)
@@ -29,6 +31,10 @@ class Recovery:
         self.positions.update(offsets)
 
 
+def watchdog_of(recovery: Recovery) -> RecoveryWatchdog:
+    return RecoveryWatchdog(cast(TableRecovery, recovery))
+
+
 @pytest.fixture
 def recovery() -> Recovery:
     return Recovery()
@@ -37,7 +43,7 @@ def recovery() -> Recovery:
 async def test_records_that_the_consumer_has_passed_and_that_did_not_arrive_are_read_again(
     recovery: Recovery, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watchdog = RecoveryWatchdog(recovery)
+    watchdog = watchdog_of(recovery)
     recovery.positions = {ONE: 216, TWO: 100}
     await watchdog.poll()
     # They may just be on their way.
@@ -56,7 +62,7 @@ async def test_records_that_the_consumer_has_passed_and_that_did_not_arrive_are_
 
 
 async def test_a_slow_broker_is_given_time(recovery: Recovery) -> None:
-    watchdog = RecoveryWatchdog(recovery)
+    watchdog = watchdog_of(recovery)
     for read in range(100):
         recovery.read = {ONE: read, TWO: 99}
         recovery.positions[ONE] = read + 1
@@ -66,7 +72,7 @@ async def test_a_slow_broker_is_given_time(recovery: Recovery) -> None:
 
 
 async def test_a_recovery_that_makes_no_progress_ends_the_worker(recovery: Recovery) -> None:
-    watchdog = RecoveryWatchdog(recovery)
+    watchdog = watchdog_of(recovery)
     reasons = [await watchdog.poll() for _ in range(int(EXIT_SECONDS / POLL_SECONDS) + 1)]
     assert reasons[:-1] == [None] * (len(reasons) - 1)
     assert reasons[-1] == "exiting: table recovery has read nothing of changelog/1, changelog/2 for 120 s"
@@ -75,6 +81,6 @@ async def test_a_recovery_that_makes_no_progress_ends_the_worker(recovery: Recov
 async def test_without_a_recovery_nothing_happens(recovery: Recovery) -> None:
     recovery.read = {}
     recovery.positions = {ONE: 216}
-    watchdog = RecoveryWatchdog(recovery)
+    watchdog = watchdog_of(recovery)
     assert [await watchdog.poll() for _ in range(100)] == [None] * 100
     assert recovery.sought == []
