@@ -16,7 +16,7 @@ QUIX := .cache/quix
 MUTATION := .cache/mutation
 # uv keeps versions that are in the output file already, so the other files start as copies of requirements-dev.txt.
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command 'make requirements' --quiet --no-progress
+	--no-strip-extras --no-emit-index-url --custom-compile-command 'make requirements' --quiet --no-progress
 # Every line and branch must be executed, except in rsa_multibuffer: whether it is used depends on the processor.
 CORE := sparkle_app/model sparkle_app/envelope sparkle_app/sealed
 CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/envelope/rsa_multibuffer.py \
