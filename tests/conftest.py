@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.preloaded import PreloadedServer
+from tests.support.processes import PRELOADED
+
 settings.register_profile("thorough", max_examples=2_000)
 
 
@@ -21,7 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers of the tests."""
+    """Register the markers of the tests, and have workers and commands start from a preloaded process."""
+    PRELOADED[:] = [PreloadedServer()]
     config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
     config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
 

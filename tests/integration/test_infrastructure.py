@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.support.broker import Broker
 from tests.support.postgres import PostgresServer
-from tests.support.processes import Process
+from tests.support.processes import PRELOADED, Process, run_program
 from tests.support.produce import consume_all, create_topic, produce
 from tests.support.worker import PROJECT
 
@@ -111,11 +111,15 @@ def test_postgres_keeps_committed_rows_when_it_is_killed(tmp_path: Path) -> None
         server.remove()
 
 
+@pytest.mark.parametrize("preloaded", [False, True])
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent")
-def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
+def test_child_processes_end_with_their_parent(tmp_path: Path, preloaded: bool) -> None:
     script = (
-        "import pathlib, time; from tests.support.processes import Process;"
-        "p = Process('sleeper', ['sleep', '600'], pathlib.Path('sleeper.log')); p.start();"
+        "import pathlib, sys, time; from tests.support.processes import PRELOADED, Process;"
+        "from tests.support.preloaded import PreloadedServer;"
+        f"PRELOADED[:] = [PreloadedServer()] * {preloaded};"
+        "command = [sys.executable, '-c', 'import time; time.sleep(600)'];"
+        "p = Process('sleeper', command, pathlib.Path('sleeper.log')); p.start();"
         "print(p.pid, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen(
@@ -134,6 +138,46 @@ def test_child_processes_end_with_their_parent(tmp_path: Path) -> None:
     while _alive(child):
         assert time.monotonic() < deadline, "the child outlived its parent"
         time.sleep(0.05)
+
+
+SHOW_ITSELF = """
+import json, os, signal, sys
+assert "sqlalchemy" not in globals()
+print("to standard error", file=sys.stderr)
+print(json.dumps({
+    "arguments": sys.argv, "folder": os.getcwd(), "path": sys.path, "environment": dict(os.environ),
+    "input": sys.stdin.read(), "tests": [name for name in sys.modules if name.startswith("tests")],
+    "leads a session": os.getsid(0) == os.getpid(), "signals": str(signal.getsignal(signal.SIGINT)),
+    "files": sorted(os.listdir("/proc/self/fd")), "blocked": sorted(map(int, signal.pthread_sigmask(0, []))),
+}))
+exec(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are not preloaded elsewhere")
+@pytest.mark.parametrize("end", ["pass", "sys.exit(3)", "raise ValueError('no')", "os.kill(os.getpid(), 9)"])
+def test_a_preloaded_process_is_like_any_other(tmp_path: Path, end: str) -> None:
+    environment = {**os.environ, "ONLY_HERE": "1"}
+    command = [sys.executable, "-c", SHOW_ITSELF, end]
+    assert PRELOADED[0].supports(command, environment)
+    forked = run_program(command, environment, tmp_path)
+    own = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    assert forked.returncode == own.returncode
+    assert forked.stdout == own.stdout
+    assert forked.stderr.splitlines()[:1] == own.stderr.splitlines()[:1]
+    assert forked.stderr.splitlines()[-1] == own.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["PYTHONUTF8", "LC_ALL", "LD_PRELOAD", "MALLOC_ARENA_MAX"])
+def test_a_process_with_another_interpreter_is_not_preloaded(name: str) -> None:
+    environment = dict(os.environ)
+    command = [sys.executable, "-m", "faust"]
+    assert PRELOADED[0].supports(command, environment) == (sys.platform == "linux")
+    assert not PRELOADED[0].supports(command, environment | {name: "1"})
+    assert not PRELOADED[0].supports(["faust"], environment)
 
 
 def test_an_unexpected_exit_is_reported_with_the_log(tmp_path: Path) -> None:

@@ -1,18 +1,22 @@
 """Child processes that end with the tests."""
 
 import contextlib
-import ctypes
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from tests.support.parent_death import die_with_parent
+from tests.support.preloaded import ForkedProcess, PreloadedServer
+
+PRELOADED: list[PreloadedServer] = []
+"""The server that forks processes, if the tests use one: pytest does; benchmarks and the chaos suite do not."""
 
 
 class Process:
@@ -45,12 +49,17 @@ class Process:
         self._environment = environment
         self._folder = folder
         self._user = user
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
     def start(self) -> None:
         """Start the process, which must not be running."""
         assert not self.running, f"{self.name} is already running"
         with self.log.open("ab") as output:
+            environment = os.environ if self._environment is None else self._environment
+            if not self._user and _preloaded(self._command, environment):
+                folder = self._folder or Path.cwd()
+                self._process = PRELOADED[0].start(self._command, environment, folder, output, output)
+                return
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -60,7 +69,7 @@ class Process:
                 cwd=self._folder,
                 # A new process group: Ctrl-C stops the tests only, and kill() reaches its child processes.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
                 user=self._user,
                 group=_group(self._user) if self._user else None,
                 extra_groups=[] if self._user else None,
@@ -136,6 +145,37 @@ class Process:
         return f"the end of {self.log}:\n" + "\n".join(text.splitlines()[-lines:])
 
 
+def run_program(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a program without input, and wait until it ends.
+
+    Raises:
+        subprocess.TimeoutExpired: after ``seconds``.
+    """
+    if not _preloaded(command, environment):
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=seconds, env=environment, cwd=folder,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = PRELOADED[0].start(command, environment, folder, output, errors)
+        try:
+            code = process.wait(seconds)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read().decode().replace("\r\n", "\n"))
+        return subprocess.CompletedProcess(command, code, *texts)
+
+
+def _preloaded(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    return any(server.supports(command, environment) for server in PRELOADED)
+
+
 def free_port() -> int:
     """A port of 127.0.0.1 on which no process listens.
 
@@ -156,11 +196,3 @@ def _group(user: str) -> str:
     import pwd
 
     return grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name
-
-
-# Loaded before the fork: after it, a child of a process with threads should do as little as possible.
-_LIBC = ctypes.CDLL(None)
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from tests.support.processes import Process, free_port
+from tests.support.processes import Process, free_port, run_program
 
 PROJECT = Path(__file__).parents[2]
 
@@ -141,16 +141,7 @@ def run_command(
     environment: Mapping[str, str], *arguments: str, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run ``faust -A sparkle_app ARGUMENTS``, and wait until it ends."""
-    return subprocess.run(
-        faust(*arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-        env=dict(environment),
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-    )
+    return run_program(faust(*arguments), environment, PROJECT, seconds)
 
 
 def command_process(environment: Mapping[str, str], log: Path, *arguments: str) -> Process:

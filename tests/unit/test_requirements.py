@@ -110,13 +110,17 @@ def test_extras_of_indirect_requirements_are_pinned(name: str, extra: str) -> No
         each = Requirement(line.partition("--hash")[0])
         pinned.setdefault(canonicalize_name(each.name), set()).update(each.extras)
     wanted = [each for each in with_all_they_need(direct(extra, environment)) if each.extras]
-    assert [str(each) for each in wanted if not each.extras <= pinned[canonicalize_name(each.name)]] == [], AGAIN
+    assert [str(each) for each in wanted if not each.extras <= pinned[canonicalize_name(each.name)]] == [], (
+        AGAIN
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_package_is_pinned_by_version_and_hash(name: str) -> None:
     for line in packages(PROJECT / name):
-        assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+", line), line
+        assert re.fullmatch(
+            r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==\S+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+", line
+        ), line
 
 
 def test_the_files_agree() -> None:

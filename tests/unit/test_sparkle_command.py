@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sparkle_app
+from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 
 SPARKLE = [sys.executable, "-c", "from sparkle_app.cli.sparkle import main; main()"]
@@ -19,16 +20,7 @@ def run(
     folder: Path, command: list[str], *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
-    return subprocess.run(
-        [*command, *arguments],
-        env={**kept, "PYTHONPATH": str(PROJECT), **settings},
-        cwd=folder,
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-    )
+    return run_program([*command, *arguments], {**kept, "PYTHONPATH": str(PROJECT), **settings}, folder)
 
 
 def settings_of(checked: subprocess.CompletedProcess[str]) -> dict[str, str]:
