@@ -61,11 +61,15 @@ All packages and modules; the docstring of each describes what it does:
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
         openapi             OpenAPI document
-    plugin_api          the public API for plugin authors
+    plugin_api/         the public API for plugin authors
+      plugin              base class of server halves
+      values              base classes for strings and JSON values
     plugin/             loading of plugins
       manifest            reads manifests without importing the package
       table_names         packages that declare the tables of another one
       discovery           finds packages and imports their server halves
+      value_types         whether a plugin's table can store its values
+      collecting_half     runs a collecting half on this machine
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows
     storage/            SQL
@@ -105,6 +109,7 @@ All packages and modules; the docstring of each describes what it does:
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
       audit               common parts of verify and rebuild
+      try_plugin          shows what becomes of a plugin's values
       dead_letters        lists dead letters
       replay              replays dead letters
       dead_letter_filters options that select dead letters

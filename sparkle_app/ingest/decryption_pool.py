@@ -97,13 +97,18 @@ def decrypt_readings(
         decrypted, outcome.readings = outcome.readings, []
         for reading in decrypted:
             try:
-                outcome.readings.append(_validated(reading, plugins))
+                outcome.readings.append(validated(reading, plugins))
             except InvalidRecordError as error:
                 outcome.errors.append(error)
     return outcomes
 
 
-def _validated(reading: Reading, plugins: PluginsByName) -> Reading:
+def validated(reading: Reading, plugins: PluginsByName) -> Reading:
+    """The reading with the value as its plugin will store it.
+
+    Raises:
+        InvalidRecordError: if there is no such plugin, or it rejects the value.
+    """
     plugin = plugins.get(reading.plugin)
     if plugin is None:
         detail = "no installed plugin has the NAME in the payload"

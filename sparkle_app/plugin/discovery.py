@@ -12,6 +12,7 @@ from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin.table_names import copies
+from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import Plugin
 
 # If it is set, packages import their server half instead of their collecting half.
@@ -111,4 +112,5 @@ def _import(manifest: Manifest) -> Plugin:
             found=type(plugin).__name__ if plugin is not None else "none",
             hint="see docs/plugins.md",
         )
+    check_value_type(plugin, where)
     return plugin

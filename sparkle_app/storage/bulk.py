@@ -7,13 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Double, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Connection, Double, Integer, String, Table, Text
 
 from sparkle_app.model.time import moment
 from sparkle_app.storage.dialects import DIALECTS, dialect_of
 from sparkle_app.storage.models import ReadingId, UtcDateTime
 
-_PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, UtcDateTime}
+_PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, Text, UtcDateTime}
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors
@@ -23,6 +24,11 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
     engine = dialect_of(url).create_engine(url, for_command=for_command)
     watch_errors(engine)
     return engine
+
+
+def scratch_engine(folder: Path) -> Engine:
+    """An engine for a new database in a folder, to try something out."""
+    return make_engine(make_url(f"sqlite:///{folder / 'scratch.sqlite3'}"))
 
 
 def max_writers(engine: Engine) -> int:

@@ -4,7 +4,20 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, Double, Index, Integer, String, Table, Uuid
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -78,6 +91,22 @@ class ReadingsTable(Base):
     def __table_args__(cls) -> tuple[Any, ...]:
         """Finds, and aggregates, the readings of one host and time range without reading other rows."""
         return (Index(f"ix_{cls.__tablename__}_hostname_observed_at", "hostname", "observed_at"),)
+
+
+class StringReadingsTable(ReadingsTable):
+    """Stored readings whose values are strings. Subclass it and set ``__tablename__``."""
+
+    __abstract__ = True
+
+    value: Mapped[str] = mapped_column(Text)  # type: ignore[assignment] # another type than in ReadingsTable
+
+
+class JsonReadingsTable(ReadingsTable):
+    """Stored readings whose values are any JSON. Subclass it and set ``__tablename__``."""
+
+    __abstract__ = True
+
+    value: Mapped[Any] = mapped_column(JSON, nullable=False)
 
 
 class AggregatesTable(Base):

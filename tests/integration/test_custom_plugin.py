@@ -104,6 +104,68 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
     assert counted == 3
 
 
+NOT_NUMBERS = """
+from sparkle_app.plugin_api import AggregatesTable, {kind}Plugin, {kind}ReadingsTable
+
+class Readings({kind}ReadingsTable):
+    __tablename__ = "{name}_readings"
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "{name}_aggregates"
+
+class Values({kind}Plugin):
+    DataFrame, Aggregates = Readings, Aggregates
+
+    def numeric_value(self, reading):
+        return reading.value["load"] if isinstance(reading.value, dict) else None
+
+plugin = Values()
+"""
+
+
+def test_values_that_are_not_numbers_are_stored_and_served_as_they_were_sent(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
+) -> None:
+    for kind, name in (("String", "States"), ("Json", "Documents")):
+        package = workspace.plugins / name.lower()
+        package.mkdir()
+        manifest = f'NAME, VERSION, AUTHOR, TOPIC = "{name}", "1.0", "me", "{workspace.topic}"\n'
+        server = NOT_NUMBERS.format(kind=kind, name=name.lower())
+        for file, text in {"__init__": INIT, "manifest": manifest, "server": server}.items():
+            (package / f"{file}.py").write_text(text)
+    collector = Collector(workspace.certs)
+    worker = start_worker()
+    strings = ["clean", "ж" * 20, "", 'it\'s \\ "quoted"']
+    documents = [{"load": 1.5, "of": ["a", None]}, [1, 2.5, "x"], None, True, "text", 10**15, {"load": 2}]
+    records = [collector.record("web-1", "States", f"s{n}", value) for n, value in enumerate(strings)]
+    records += [collector.record("web-1", "Documents", f"d{n}", value) for n, value in enumerate(documents)]
+    # A string plugin takes no numbers. Twice, as after a producer's retry.
+    produce(
+        broker.bootstrap, workspace.topic, [*records, collector.record("web-1", "States", "s", 1), *records]
+    )
+
+    def served(plugin: str) -> list[tuple[str, object]]:
+        _, page = worker.get(f"/api/v1/plugins/{plugin}/hosts/web-1/readings")
+        return sorted((each["metric"], each["value"]) for each in page.get("readings", []))
+
+    expected = [(f"s{n}", value) for n, value in enumerate(strings)]
+    assert eventually(lambda: served("States"), lambda found: len(found) >= len(strings)) == expected
+    expected_documents = [(f"d{n}", value) for n, value in enumerate(documents)]
+    assert (
+        eventually(lambda: served("Documents"), lambda found: len(found) >= len(documents))
+        == expected_documents
+    )
+    (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
+    assert dict(letter.headers)["sparkle-reason"] == b"invalid_value"
+    _, answer = eventually(
+        lambda: worker.get("/api/v1/plugins/Documents/hosts/web-1"), lambda found: found[0] == 200
+    )
+    assert {name: each["average"] for name, each in answer["metrics"].items()} == {"d0": 1.5, "d6": 2.0}
+    verified = run_command(workspace.environment(broker.bootstrap, database_url), "verify")
+    assert "Documents: 2 readings, 2 aggregates, 0 differences" in verified.stdout, verified.stdout
+    assert "States: 0 readings, 0 aggregates, 0 differences" in verified.stdout
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_name_in_another_script_works_everywhere(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str

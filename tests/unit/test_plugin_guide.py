@@ -1,5 +1,6 @@
 """The example plugin in docs/plugins.md works: it is extracted from the page, and stores a reading."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from tests.support.old_python import annotation_faults
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
+RAID_STATE = re.search(r"`plugins/raid_state/server.py`\n\n```python\n(.*?)```", GUIDE, re.DOTALL)
 FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
 
 COLLECT_WITHOUT = """
@@ -74,3 +76,22 @@ def _python(code: str, folder: Path) -> str:
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def test_the_example_of_strings_works(tmp_path: Path) -> None:
+    assert RAID_STATE
+    folder = tmp_path / "plugins" / "raid_state"
+    folder.mkdir(parents=True)
+    manifest = 'NAME, VERSION, AUTHOR, TOPIC = "Raid_State", "1.0.0", "me", "telemetry"\n'
+    (folder / "manifest.py").write_text(manifest)
+    (folder / "__init__.py").write_text(FILES["__init__.py"])
+    (folder / "server.py").write_text(RAID_STATE[1])
+    tried = subprocess.run(
+        [sys.executable, "-m", "faust", "-A", "sparkle_app", "try-plugin", "Raid_State", "md0=clean", "md1=odd"],
+        cwd=tmp_path, env={"PYTHONPATH": str(PROJECT), "PATH": os.environ["PATH"]},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert tried.returncode == 1, tried.stderr
+    shown = re.search(r"try-plugin Raid_State md0=clean md1=odd\n(.*?)```", GUIDE, re.DOTALL)
+    assert shown
+    assert tried.stdout.splitlines()[1:] == shown[1].splitlines()[1:]

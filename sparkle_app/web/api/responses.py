@@ -105,8 +105,10 @@ class ReadingInfo(msgspec.Struct):
     """One stored reading."""
 
     metric: str
-    value: float | None
-    """The numeric value; null if the plugin does not aggregate this reading."""
+    value: Any
+    """The value as stored: a number, or another JSON value if the plugin stores other values."""
+    numeric_value: float | None
+    """The number that is aggregated; null if the plugin does not aggregate this reading."""
     observed_at: Time
     received_at: Time
     clock_trusted: bool
@@ -121,11 +123,12 @@ class ReadingsResponse(TimeRange, kw_only=True):
     """The value of `after` for the next page; null on the last page."""
 
 
-def reading(stored: StoredReading, value: float | None) -> ReadingInfo:
-    """A stored reading; ``value`` is its numeric value."""
+def reading(stored: StoredReading, numeric_value: float | None) -> ReadingInfo:
+    """A stored reading, and the number that is aggregated."""
     return ReadingInfo(
         stored.key,
-        value,
+        stored.value,
+        numeric_value,
         rfc3339(stored.observed_at),
         rfc3339(stored.received_at),
         stored.clock_trusted,

@@ -1,8 +1,4 @@
-"""Everything that the server half of a plugin needs to import (docs/plugins.md).
-
-A plugin is a subclass of :class:`Plugin`, which overrides only what differs from the defaults: values are finite
-numbers, stored in two tables of the plugin.
-"""
+"""The base class of all server halves."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,21 +17,7 @@ from sparkle_app.storage.aggregates import (
     select_bucket_counts,
     upsert_growing,
 )
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, UtcDateTime
-
-__all__ = [
-    "AggregateRow",
-    "AggregatesTable",
-    "Base",
-    "InvalidValue",
-    "Plugin",
-    "Reading",
-    "ReadingsTable",
-    "Statistics",
-    "StoredReading",
-    "UtcDateTime",
-]
-
+from sparkle_app.storage.models import AggregatesTable, ReadingsTable
 
 # Deprecated names of methods: packages that override one continue to work.
 _RENAMED = {"measure": "numeric_value", "stored_first": "on_inserted"}
@@ -47,7 +29,13 @@ class InvalidValue(ValueError):
 
 _KINDS = {
     bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null",
+    int: "a number", float: "a number",
 }  # fmt: skip
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, for messages: ``a string``."""
+    return _KINDS.get(type(value), "another type")
 
 
 class Plugin:
@@ -98,7 +86,7 @@ class Plugin:
             InvalidValue: if the value cannot be a measurement. The reading becomes a dead letter.
         """
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidValue(f"expected a number, found {_KINDS.get(type(value), 'another type')}")
+            raise InvalidValue(f"expected a number, found {kind_of(value)}")
         if not self.minimum <= value <= self.maximum:
             raise InvalidValue(f"expected {self.minimum:g} to {self.maximum:g} {self.unit}".rstrip())
         try:

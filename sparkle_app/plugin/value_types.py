@@ -1,0 +1,55 @@
+"""Whether the table of a plugin can store the values that its `validate` accepts."""
+
+import math
+from typing import Any
+
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.plugin_api.plugin import kind_of
+
+_OTHERS: tuple[Any, ...] = ("text", {"a": 1}, [1], True)
+
+
+def check_value_type(plugin: Plugin, where: str) -> None:
+    """Validate a number and other values, and compare those that are accepted with the type of the column ``value``.
+
+    A plugin with its own ``store_readings`` may have any tables, so it is not checked.
+
+    Raises:
+        ConfigurationError: if the column cannot store an accepted value: the database would reject every such reading.
+    """
+    if type(plugin).store_readings is not Plugin.store_readings:
+        return
+    column = plugin.DataFrame.__table__.c.value
+    try:
+        expected = column.type.python_type
+    except NotImplementedError:
+        return
+    # JSON; its type for Python is dict, but it stores any value.
+    if expected is dict:
+        return
+    for value in (_number(plugin), *_OTHERS):
+        try:
+            valid = plugin.validate("key", value)
+        # A plugin may raise any exception for a value that it does not expect.
+        except Exception:
+            continue
+        if not _fits(valid, expected):
+            raise ConfigurationError(
+                where,
+                expected=f"validate() to return what the column value of {plugin.DataFrame.__tablename__}"
+                f" ({column.type}) can store",
+                found=f"{kind_of(valid)} for {value!r}",
+                hint="use StringPlugin or JsonPlugin for values that are not numbers: docs/plugins.md",
+            )
+
+
+def _number(plugin: Plugin) -> float:
+    """A number within the plugin's bounds."""
+    return next((bound for bound in (plugin.minimum, plugin.maximum) if math.isfinite(bound)), 0.0)
+
+
+def _fits(value: Any, expected: type) -> bool:
+    if expected in (float, int):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, expected)
