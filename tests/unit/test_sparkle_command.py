@@ -46,7 +46,16 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
     assert "--app" not in text
     ours, _, others = text.partition("\nCommands:\n")[2].partition("\nCommands of Faust:\n")
     names = [line.split()[0] for line in ours.splitlines() if line[2:3].strip()]
-    assert names == ["check", "dead-letters", "gen-config", "rebuild", "replay", "try-plugin", "verify", "worker"]
+    assert names == [
+        "check",
+        "dead-letters",
+        "gen-config",
+        "rebuild",
+        "replay",
+        "try-plugin",
+        "verify",
+        "worker",
+    ]
     assert "  tables " in others
 
 
