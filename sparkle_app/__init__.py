@@ -85,7 +85,7 @@ All packages and modules; the docstring of each describes what it does:
       bulk                many rows in one statement
       statements          common parts of statements
     kafka/              Kafka
-      connection          TLS, SASL
+      connection          TLS, SASL, producer of the commands
       diagnosis           why the broker cannot be used
       admin               creates and checks topics
       topic_configs       configuration of existing topics
@@ -110,11 +110,11 @@ All packages and modules; the docstring of each describes what it does:
       rebuild             recomputes aggregates that differ
       audit               common parts of verify and rebuild
       try_plugin          shows what becomes of a plugin's values
-      dead_letters        lists dead letters
+      dead_letters        lists and discards dead letters
       replay              replays dead letters
       dead_letter_filters options that select dead letters
       gen_config          creates a config for collectors; also gen_config.py
-      prompts             interactive questions of gen_config
+      prompts             interactive questions
       messages            its texts in English and Russian
     runtime/            infrastructure of every process
       metrics             Prometheus metrics

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import click
 from faust.cli.base import option
 
-from sparkle_app.cli.base import Instant
+from sparkle_app.cli.base import Instant, UsageError
 from sparkle_app.dead_letters.message import DeadLetter
-from sparkle_app.dead_letters.reader import DeadLetterReader
+from sparkle_app.dead_letters.reader import DeadLetterReader, Position
 from sparkle_app.model.errors import Reason
 
 FILTERS = [
@@ -23,6 +23,7 @@ FILTERS = [
     ),
     option("--until", type=Instant(), help="only records received before this time"),
 ]
+ALL = option("--all", "everything", is_flag=True, help="all dead letters")
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,27 @@ class Filter:
         )
 
 
-async def matching(reader: DeadLetterReader, selected: Filter) -> AsyncIterator[tuple[bytes, DeadLetter]]:
-    """The selected dead letters with their keys: each the latest of its key and not deleted by a tombstone."""
+def selection(command: str, everything: bool, selected: Filter) -> Filter:
+    """The filter of a command that changes dead letters, which must be told explicitly to change all of them.
+
+    Raises:
+        UsageError: if there are neither filters nor ``--all``, or both.
+    """
+    if everything == (selected != Filter()):
+        raise UsageError(
+            command,
+            expected="either --all or filters",
+            found="both" if everything else "neither",
+            hint="see --help",
+        )
+    return selected
+
+
+async def matching(
+    reader: DeadLetterReader, selected: Filter
+) -> AsyncIterator[tuple[Position, bytes, DeadLetter]]:
+    """The selected dead letters with position and key: each the latest of its key and not deleted by a tombstone."""
     current = await reader.current()
     async for position, key, dead_letter in reader.messages():
         if dead_letter and current.get(key) == position and selected.matches(dead_letter):
-            yield key, dead_letter
+            yield position, key, dead_letter

@@ -1,17 +1,24 @@
-"""``faust -A sparkle_app dead-letters``: lists dead letters."""
+"""``faust -A sparkle_app dead-letters``: lists and discards dead letters."""
 
+import asyncio
 import base64
 import re
+import signal
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand, counted
-from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
+from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
+from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, Filter, matching, selection
+from sparkle_app.cli.messages import ENGLISH
+from sparkle_app.cli.prompts import confirm
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
-from sparkle_app.dead_letters.reader import DeadLetterReader, open_dead_letters
+from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
+from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment
 from sparkle_app.runtime.terminal import json_line, printable
@@ -19,14 +26,19 @@ from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key
 
 _MAX_VALUES = 20
+_BATCH_SIZE = 500
+Target = tuple[Position, bytes]
+"""Where a dead letter is, and its key."""
 
 
 class dead_letters(SparkleCommand):
-    """Count dead letters by reason, config and host, or list them.
+    """Count dead letters by reason, config and host, list them, or discard them.
 
     Example: faust -A sparkle_app dead-letters --reason unknown_config --config 7
 
     All fields of one: faust -A sparkle_app dead-letters --show telemetry/3/1205
+
+    Delete those whose records nobody needs: faust -A sparkle_app dead-letters --discard --until 2026-11-01
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
@@ -35,20 +47,37 @@ class dead_letters(SparkleCommand):
         option(
             "--show", metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]", help="show all fields of one dead letter"
         ),
+        option(
+            "--discard", is_flag=True, help="delete the dead letters: their records can no longer be replayed"
+        ),
+        ALL,
+        option("--yes", is_flag=True, help="do not ask for confirmation"),
         JSON,
     ]
 
-    async def run(self, each: bool, show: str | None, as_json: bool, **filters: Any) -> int:
-        """Print counts, a list, or one dead letter."""
+    async def run(
+        self,
+        each: bool,
+        show: str | None,
+        discard: bool,
+        everything: bool,
+        yes: bool,
+        as_json: bool,
+        **filters: Any,
+    ) -> int:
+        """Print counts, a list, or one dead letter; or discard dead letters."""
         if show and not re.fullmatch(r".+/[0-9]+/[0-9]+(@-?[0-9]+)?(/[0-9]+)?", show):
             self.error(f"--show: expected TOPIC/PARTITION/OFFSET, found {show!r}; --list shows the keys")
             return 2
+        selected = Filter(**filters)
+        if discard:
+            _check_discard(each or show is not None, yes, as_json)
+            selection("dead-letters --discard", everything, selected)
         settings = self.handler.settings
         # Without the internal key the causes remain unreadable; this command creates none.
         key = existing_internal_key(settings.certs)
         cipher = Cipher(key) if key else None
         async with self.broker_errors(), open_dead_letters(settings, cipher) as reader:
-            selected = Filter(**filters)
             if show:
                 return await self._show(reader, show, as_json)
             if each:
@@ -57,13 +86,16 @@ class dead_letters(SparkleCommand):
                         _order(dead_letter.record),
                         json_line(_fields(dead_letter)) if as_json else _line(dead_letter),
                     )
-                    async for _, dead_letter in matching(reader, selected)
+                    async for _, _, dead_letter in matching(reader, selected)
                 ]
                 for _, line in sorted(lines):
                     self._write(line)
                 return 0
             counters: dict[str, Counter[str]] = {"reason": Counter(), "config": Counter(), "host": Counter()}
-            async for _, dead_letter in matching(reader, selected):
+            targets: list[Target] = []
+            async for position, key, dead_letter in matching(reader, selected):
+                if discard:
+                    targets.append((position, key))
                 counters["reason"][dead_letter.reason.value] += 1
                 counters["config"][quoted(dead_letter.sender.config_id)] += 1
                 counters["host"][quoted(dead_letter.sender.hostname)] += 1
@@ -73,7 +105,10 @@ class dead_letters(SparkleCommand):
             for field, numbers in counters.items()
         }
         if as_json:
-            self.say_json({"topic": reader.name, "letters": total, **counts})
+            if discard:
+                await self._discard(reader.name, targets)
+            discarded = {"discarded": total} if discard else {}
+            self.say_json({"topic": reader.name, "letters": total, **counts, **discarded})
             return 0
         self.say(f"{counted(total, 'dead letter')} in {reader.name}")
         for field, numbers in counts.items():
@@ -81,13 +116,36 @@ class dead_letters(SparkleCommand):
                 self.say(f"  {field:6} {value:40} {number:>9}")
             if len(numbers) > _MAX_VALUES:
                 self.say(f"  {field:6} {len(numbers) - _MAX_VALUES} more; use --json for all")
+        if not targets:
+            return 0
+        if not yes and not _confirmed(total):
+            self.say("Nothing was discarded.")
+            return 1
+        await self._discard(reader.name, targets)
+        self.say(f"{counted(total, 'dead letter')} discarded")
         return 0
+
+    async def _discard(self, topic: str, targets: Sequence[Target]) -> None:
+        """Produce a tombstone for each dead letter, to its partition: compaction works by partition."""
+        if not targets:
+            return
+        async with self.broker_errors(), open_producer(self.handler.settings.broker) as producer:
+            with self.progress(len(targets), "dead letters") as progress:
+                for start in range(0, len(targets), _BATCH_SIZE):
+                    batch = targets[start : start + _BATCH_SIZE]
+                    await asyncio.gather(
+                        *[
+                            await producer.send(topic, None, key=key, partition=partition)
+                            for (partition, _), key in batch
+                        ]
+                    )
+                    progress.update(len(batch))
 
     async def _show(self, reader: DeadLetterReader, key: str, as_json: bool) -> int:
         # Without a timestamp, several match if the topic was deleted and created again.
         found = {
             other: dead_letter
-            async for other, dead_letter in matching(reader, Filter())
+            async for _, other, dead_letter in matching(reader, Filter())
             if key.encode() in (other, key_without_timestamp(other))
         }
         if not found:
@@ -102,6 +160,32 @@ class dead_letters(SparkleCommand):
             for name, value in _fields(dead_letter).items():
                 self.say(f"{name:10} {'-' if value is None else value}")
         return 0
+
+
+def _check_discard(listing: bool, yes: bool, as_json: bool) -> None:
+    if listing:
+        raise UsageError(
+            "dead-letters --discard",
+            expected="filters only",
+            found="--list or --show",
+            hint="list them first, without --discard",
+        )
+    if not yes and as_json:
+        raise UsageError(
+            "dead-letters --discard --json", expected="--yes", found="none", hint="no question is asked"
+        )
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("standard input", expected="a terminal", found="none", hint="use --yes")
+
+
+def _confirmed(number: int) -> bool:
+    # The handler of asyncio would only notify the event loop, which the question blocks.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    question = f"Delete {counted(number, 'dead letter')}? The records cannot be replayed afterwards. [y/N]: "
+    try:
+        return confirm({**ENGLISH, "confirm": question}, default=False)
+    except EOFError:
+        return False
 
 
 def _fields(dead_letter: DeadLetter) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The prompts of ``gen-config``."""
+"""The prompts of ``gen-config``, and the confirmation of other commands."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -47,8 +47,12 @@ def prompt_all(
     )
 
 
-def confirm(texts: Messages) -> bool:
-    """Ask for confirmation."""
+def confirm(texts: Messages, *, default: bool = True) -> bool:
+    """Ask for confirmation.
+
+    Arguments:
+        default: the answer if it is empty.
+    """
 
     def parse(text: str) -> bool:
         word = text.casefold()
@@ -58,7 +62,7 @@ def confirm(texts: Messages) -> bool:
             return False
         raise InvalidAnswerError(texts["invalid_answer"].format(found=text))
 
-    return _prompt(texts["confirm"], texts["yes"].split()[0], parse)
+    return _prompt(texts["confirm"], texts["yes" if default else "no"].split()[0], parse)
 
 
 def choose_plugins(text: str, installed: Sequence[Manifest], texts: Messages) -> list[Manifest]:

@@ -7,12 +7,11 @@ from aiokafka import AIOKafkaProducer
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
-from sparkle_app.cli.dead_letter_filters import FILTERS, Filter, matching
+from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, Filter, matching, selection
 from sparkle_app.dead_letters.message import REPLAY_HEADER, dead_letter_key, make_replay_token
 from sparkle_app.dead_letters.reader import open_dead_letters
 from sparkle_app.kafka.admin import topics_with_messages
-from sparkle_app.kafka.connection import security_arguments
-from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
+from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Cipher
@@ -32,22 +31,18 @@ class replay(SparkleCommand):
 
     options = [  # noqa: RUF012 - as Faust declares it
         *FILTERS,
-        option("--all", "everything", is_flag=True, help="all dead letters"),
+        ALL,
         option("--dry-run", is_flag=True, help="only print how many dead letters would be replayed"),
         JSON,
     ]
 
     async def run(self, everything: bool, dry_run: bool, as_json: bool, **filters: Any) -> int:
         """Replay the selected dead letters."""
-        selected = Filter(**filters)
-        if everything == (selected != Filter()):
-            found = "both" if everything else "neither"
-            self.error(f"replay: expected either --all or filters, found {found}; see --help")
-            return 2
+        selected = selection("replay", everything, Filter(**filters))
         async with self.broker_errors(), open_dead_letters(self.handler.settings) as reader:
             number = 0
             empty = 0
-            async for _, dead_letter in matching(reader, selected):
+            async for _, _, dead_letter in matching(reader, selected):
                 number += dead_letter.whole
                 empty += not dead_letter.whole
             if empty and not as_json:
@@ -59,20 +54,12 @@ class replay(SparkleCommand):
                 self._report(as_json, text, replayable=number, empty=empty, sent=0)
                 return 0
             cipher = Cipher(await self._internal_key())
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self.handler.settings.broker.url,
-                **security_arguments(self.handler.settings.broker),
-                # Not idempotent, which a small broker may not support: workers recognize duplicates.
-                acks="all",
-                max_request_size=MAX_MESSAGE_BYTES,
-            )
             replayed = 0
             origins: set[bytes] = set()
-            try:
-                await producer.start()
+            async with open_producer(self.handler.settings.broker) as producer:
                 with self.progress(number, "dead letters") as progress:
                     batch: list[Record] = []
-                    async for _, dead_letter in matching(reader, selected):
+                    async for _, _, dead_letter in matching(reader, selected):
                         if not dead_letter.whole:
                             continue
                         replayed += 1
@@ -87,8 +74,6 @@ class replay(SparkleCommand):
                             await self._send(producer, cipher, batch)
                             batch = []
                     await self._send(producer, cipher, batch)
-            finally:
-                await producer.stop()
         hint = "once workers have processed them, `faust -A sparkle_app dead-letters` lists those that remain"
         text = f"{counted(replayed, 'dead letter')} replayed; {hint}"
         self._report(as_json, text, replayable=number, empty=empty, sent=len(origins))

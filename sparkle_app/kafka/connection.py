@@ -1,12 +1,16 @@
-"""Connections to Kafka: TLS and SASL."""
+"""Connections to Kafka: TLS and SASL, and the producer of the commands."""
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from sparkle_app.config.sections import BrokerSettings, TlsSettings
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import ConfigurationError
 
 
@@ -36,6 +40,27 @@ def security_arguments(broker: BrokerSettings) -> dict[str, Any]:
         ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     return dict(credentials_to_aiokafka_auth(credentials(broker)))
+
+
+@asynccontextmanager
+async def open_producer(broker: BrokerSettings) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that waits for the acknowledgement of all in-sync replicas.
+
+    Raises:
+        KafkaError: if the broker does not answer.
+    """
+    producer = AIOKafkaProducer(
+        bootstrap_servers=broker.url,
+        **security_arguments(broker),
+        # Not idempotent, which a small broker may not support: what commands produce may be repeated.
+        acks="all",
+        max_request_size=MAX_MESSAGE_BYTES,
+    )
+    try:
+        await producer.start()
+        yield producer
+    finally:
+        await producer.stop()
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:

@@ -1,6 +1,12 @@
 """The commands ``dead-letters`` and ``replay`` with dead letters that the test produces, without a worker."""
 
+import contextlib
+import fcntl
 import json
+import os
+import subprocess
+import termios
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,7 +21,7 @@ from sparkle_app.sealed.internal_key import internal_key
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.produce import consume_all, create_topic
-from tests.support.worker import Workspace, run_command
+from tests.support.worker import PROJECT, Workspace, faust, run_command
 
 # The embedded broker does not report the end offsets of a topic.
 pytestmark = pytest.mark.kafka
@@ -24,13 +30,16 @@ pytestmark = pytest.mark.kafka
 def produce_dead_letters(
     broker: Broker, workspace: Workspace, *dead_letters: tuple[int, bytes, InvalidRecordError]
 ) -> None:
-    """Produce dead letters of records of partition 0: the offset, the value and the error of each."""
+    """Produce dead letters of records of partition 0: the offset, the value and the error of each.
+
+    The record at offset 0 has the timestamp 2023-11-14T22:13:20Z, and each of the others is a second later.
+    """
     topic = dead_letter_topic(workspace.app_id)
     create_topic(broker.bootstrap, topic, 2, cleanup_policy="compact")
     cipher = Cipher(internal_key(workspace.certs))
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     for offset, value, error in dead_letters:
-        record = Record(workspace.topic, 0, offset, 1_700_000_000_000_000, value)
+        record = Record(workspace.topic, 0, offset, (1_700_000_000 + offset) * 1_000_000, value)
         headers = dead_letter_headers(record, error, cipher)
         producer.produce(topic, value, dead_letter_key(record, error.index), headers=list(headers.items()))
     assert producer.flush(20) == 0
@@ -51,7 +60,7 @@ def test_a_record_with_several_rejected_readings_is_replayed_once(
     environment = workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
     listed = run_command(environment, "dead-letters", "--list").stdout.splitlines()
     keys = [f"{workspace.topic}/0/0@1700000000000/{index}" for index in range(3)]
-    assert sorted(line.split()[0] for line in listed) == [*keys, f"{workspace.topic}/0/1@1700000000000"]
+    assert sorted(line.split()[0] for line in listed) == [*keys, f"{workspace.topic}/0/1@1700000001000"]
     shown = json.loads(run_command(environment, "dead-letters", "--show", keys[1], "--json").stdout)
     assert (shown["offset"], shown["index"]) == (0, 1)
     replayed = run_command(environment, "replay", "--all", "--json")
@@ -93,3 +102,117 @@ def test_control_characters_in_a_record_are_escaped(
     shown = json.loads(output("--show", first, "--json"))
     assert (shown["host"], shown["record"]) == (host, valid.decode())
     assert json.loads(output("--show", second, "--json"))["record"] == raw.decode()
+
+
+def remaining(environment: Mapping[str, str]) -> dict[str, int]:
+    """The number of dead letters by reason."""
+    counts: dict[str, int] = json.loads(run_command(environment, "dead-letters", "--json").stdout)["reason"]
+    return counts
+
+
+@pytest.fixture
+def mixed(broker: Broker, workspace: Workspace, tmp_path: Path) -> dict[str, str]:
+    """The environment of commands; there are dead letters of two reasons and two hosts, one second after another."""
+    Collector(workspace.certs)
+    field = InvalidRecordError(Reason.BAD_FIELD, "expected a payload")
+    produce_dead_letters(
+        broker,
+        workspace,
+        (0, b'{"hostname": "a"}', field),
+        (1, b'{"hostname": "a"}', field),
+        (2, b'{"hostname": "b"}', field),
+        (3, b"junk", InvalidRecordError(Reason.NOT_JSON, "expected an object")),
+        (4, b"junk", InvalidRecordError(Reason.NOT_JSON, "expected an object")),
+    )
+    return workspace.environment(broker.bootstrap, f"sqlite:///{tmp_path}/x.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        (["--reason", "not_json"], {"bad_field": 3}),
+        (["--host", "a"], {"not_json": 2, "bad_field": 1}),
+        (["--until", "2023-11-14T22:13:22Z"], {"not_json": 2, "bad_field": 1}),
+        (["--reason", "bad_field", "--host", "b"], {"bad_field": 2, "not_json": 2}),
+        (["--all"], {}),
+    ],
+)
+def test_the_selected_dead_letters_are_discarded(
+    broker: Broker, workspace: Workspace, mixed: dict[str, str], options: list[str], left: dict[str, int]
+) -> None:
+    done = run_command(mixed, "dead-letters", "--discard", *options, "--yes", "--json")
+    number = 5 - sum(left.values())
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["letters"], report["discarded"]) == (number, number)
+    assert remaining(mixed) == left
+    # The tombstones are where the dead letters are, so that compaction deletes both.
+    records = consume_all(broker.bootstrap, dead_letter_topic(workspace.app_id))
+    tombstones = [(each.partition, each.key) for each in records if each.value is None]
+    assert len(tombstones) == number
+    assert set(tombstones) <= {(each.partition, each.key) for each in records if each.value is not None}
+    if not left:
+        again = run_command(mixed, "dead-letters", "--discard", *options, "--yes")
+        assert (again.returncode, again.stdout) == (0, f"0 dead letters in {report['topic']}\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ([], "dead-letters --discard: expected either --all or filters, found neither; see --help"),
+        (
+            ["--all", "--host", "a"],
+            "dead-letters --discard: expected either --all or filters, found both; see --help",
+        ),
+        (["--all", "--list"], "dead-letters --discard: expected filters only, found --list or --show;"),
+    ],
+)
+def test_what_is_discarded_must_be_clear(mixed: dict[str, str], options: list[str], error: str) -> None:
+    done = run_command(mixed, "dead-letters", "--discard", *options, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(error)
+    assert remaining(mixed) == {"bad_field": 3, "not_json": 2}
+
+
+def test_discarding_asks_for_confirmation(mixed: dict[str, str]) -> None:
+    for json_option in ([], ["--json"]):
+        silent = run_command(mixed, "dead-letters", "--discard", "--host", "a", *json_option)
+        assert (silent.returncode, silent.stdout) == (2, "")
+        assert "--yes" in silent.stderr
+    for answer, code in (("", 1), ("n", 1), ("\x04", 1), ("\x03", 130), ("y", 0)):
+        if answer == "y":
+            assert remaining(mixed) == {"bad_field": 3, "not_json": 2}
+        found, output = answered(mixed, answer, "dead-letters", "--discard", "--host", "a")
+        assert "Delete 2 dead letters? The records cannot be replayed afterwards. [y/N]: " in output
+        assert found == code, output
+        assert ("Nothing was discarded." in output) == (code == 1)
+    assert "2 dead letters discarded" in output
+    assert remaining(mixed) == {"not_json": 2, "bad_field": 1}
+
+
+def answered(environment: Mapping[str, str], answer: str, *arguments: str) -> tuple[int, str]:
+    """Run a command in a terminal, and answer its question; returns the exit code and the output."""
+    controller, terminal = os.openpty()
+    output = b""
+    with os.fdopen(controller, "r+b", buffering=0) as screen:
+        process = subprocess.Popen(
+            faust(*arguments),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            env=dict(environment),
+            cwd=PROJECT,
+            # The terminal sends Ctrl-C to the processes of its session.
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+        )
+        os.close(terminal)
+        asked = False
+        # Reading fails when the process has closed the terminal.
+        with contextlib.suppress(OSError):
+            while data := screen.read(4096):
+                output += data
+                if not asked and output.endswith(b"]: "):
+                    asked = True
+                    screen.write(answer.encode() + (b"" if answer in ("\x03", "\x04") else b"\n"))
+        return process.wait(60), output.decode()
