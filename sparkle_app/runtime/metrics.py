@@ -1,7 +1,7 @@
 """The handler's Prometheus metrics, all declared here; served at /metrics together with those of Faust."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -84,6 +84,11 @@ class Metrics:
             ["stage"],
             registry=self.registry,
         )
+        self._consuming = Gauge(
+            "sparkle_consuming",
+            "1 if the worker has its partitions, their tables are recovered, and the broker answers; otherwise 0",
+            registry=self.registry,
+        )
         since_stored = Gauge(
             "sparkle_seconds_since_stored",
             "Seconds since a reading was last stored in SQL, or since the worker started",
@@ -97,6 +102,31 @@ class Metrics:
             self.retries.labels(stage)
             self.stage_seconds.labels(stage)
             in_progress.labels(stage).set_function(partial(self.stages.seconds, stage))
+
+    def expose(
+        self,
+        plugin_topics: Iterable[str],
+        samples_topics: Iterable[str],
+        plugins: Iterable[str],
+        consuming: Callable[[], bool],
+    ) -> None:
+        """Expose what depends on the installed plugins from the start: a counter that begins at 1 shows no increase.
+
+        Arguments:
+            plugins: their NAMEs.
+            consuming: whether the worker has its partitions and their tables, and the broker answers.
+        """
+        self._consuming.set_function(consuming)
+        topics = list(plugin_topics)
+        for topic in topics:
+            self.records.labels(topic)
+            self.held_back.labels(topic)
+        for topic in [*topics, *samples_topics]:
+            self.expired.labels(topic)
+        for plugin in plugins:
+            self.readings.labels(plugin)
+            self.clocks_not_believed.labels(plugin)
+            self.recomputed.labels(plugin)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[StageRun]:

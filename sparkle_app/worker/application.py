@@ -67,6 +67,13 @@ class SparkleApp(faust.App):
         self._cipher: Cipher | None = None
         self._dead_letters: DeadLetterPublisher | None = None
         self._topics = TopicState()
+        names = plugins.installed
+        self.metrics.expose(
+            plugins.topics,
+            [topology.samples_topic(settings.app_id, name) for name in names],
+            names,
+            lambda: self.group.complete and self.group.in_session,
+        )
         setup_prometheus_sensors(self, "/metrics", self.metrics.registry, name_prefix="faust")
         self.on_rebalance_complete.connect(self.pause_flow, weak=False)
 

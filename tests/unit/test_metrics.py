@@ -41,3 +41,25 @@ def test_the_time_since_a_reading_was_stored_and_of_the_oldest_batch_in_a_stage_
     assert value("sparkle_stage_in_progress_seconds", stage="store") == 0
     assert value("sparkle_readings_total", plugin="Temperature") == 3
     assert value("sparkle_stage_seconds_count", stage="store") == 2
+
+
+def test_what_depends_on_the_plugins_is_exposed_from_the_start() -> None:
+    metrics = Metrics()
+    ready = False
+    metrics.expose(["telemetry"], ["app-Temperature-samples"], ["Temperature"], lambda: ready)
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    for name in ("sparkle_records_total", "sparkle_records_held_back_total", "sparkle_records_expired_total"):
+        assert value(name, topic="telemetry") == 0
+    assert value("sparkle_records_expired_total", topic="app-Temperature-samples") == 0
+    for name in (
+        "sparkle_readings_total",
+        "sparkle_clocks_not_believed_total",
+        "sparkle_buckets_recomputed_total",
+    ):
+        assert value(name, plugin="Temperature") == 0
+    assert value("sparkle_consuming") == 0
+    ready = True
+    assert value("sparkle_consuming") == 1
