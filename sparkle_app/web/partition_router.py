@@ -32,6 +32,18 @@ class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """With ``limit``: only hosts whose names sort after this one."""
 
 
+class HostLine(msgspec.Struct, array_like=True, gc=False):
+    """One host in a list."""
+
+    host: str
+    total: Statistics
+    """Over the requested metrics together."""
+    metric: str
+    """The metric that stands for the host."""
+    headline: Statistics
+    """Of this metric."""
+
+
 class PartialResult(msgspec.Struct):
     """One worker's contribution to a window query."""
 
@@ -43,8 +55,8 @@ class PartialResult(msgspec.Struct):
     """Whether the requested host has any bucket in the table."""
     metrics: dict[str, Statistics]
     """The statistics of the requested hosts together, by metric; empty with ``limit``."""
-    lines: list[tuple[str, Statistics]]
-    """With ``limit``: hostnames, and their statistics over the requested metrics."""
+    lines: list[HostLine]
+    """With ``limit``: the hosts."""
 
 
 _decoder = msgspec.json.Decoder(PartialResult)

@@ -133,15 +133,34 @@ async def test_pages_hold_every_host_once_whoever_is_asked(
         assert page["next"] == page["hosts"][-1]["host"]
         after = page["next"]
     assert pages == -(-len(HOSTS) // limit)
+    lines = {hostname: expected(SENT[hostname], 3600)["core/0"] for hostname in sorted(HOSTS)}
     assert found == [
-        {"host": hostname} | expected(SENT[hostname], 3600)["core/0"] for hostname in sorted(HOSTS)
+        {"host": hostname} | line | {"headline": {"metric": "core/0"} | line}
+        for hostname, line in lines.items()
     ]
 
 
-async def test_a_line_without_a_metric_is_of_all_metrics_together(workers: list[InProcessWorker]) -> None:
+@pytest.mark.parametrize("headline", [None, "core/1"])
+async def test_a_line_without_a_metric_is_of_all_metrics_together_and_has_a_headline(
+    workers: list[InProcessWorker], headline: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for worker in workers:
+        monkeypatch.setattr(worker.parts.plugins[PLUGIN].plugin, "headline", headline)
     status, page = await workers[0].get(f"/api/v1/plugins/{PLUGIN}/hosts?window=1h&limit=1000")
     assert status == 200
-    assert page["hosts"] == [{"host": hostname} | line(SENT[hostname]) for hostname in sorted(HOSTS)]
+    expected_lines = []
+    for hostname in sorted(HOSTS):
+        metrics = expected(SENT[hostname], 3600)
+        name = max(metrics, key=lambda metric: metrics[metric]["average"])
+        if headline in metrics:
+            name = headline
+        expected_lines.append(
+            {"host": hostname} | line(SENT[hostname]) | {"headline": {"metric": name} | metrics[name]}
+        )
+    assert page["hosts"] == expected_lines
+    assert len({each["headline"]["metric"] for each in expected_lines}) > 1
+    _, found = await workers[0].get("/api/v1/plugins")
+    assert [each["headline"] for each in found["plugins"] if each["name"] == PLUGIN] == [headline]
 
 
 async def test_hosts_without_the_metric_have_no_line(workers: list[InProcessWorker]) -> None:

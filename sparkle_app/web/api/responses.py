@@ -10,6 +10,10 @@ from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import rfc3339
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+_MIXED = msgspec.Meta(
+    description="Over all metrics of the host together: use `headline`, or the parameter `metric`.",
+    extra_json_schema={"deprecated": True},
+)
 
 
 class MetricStatistics(msgspec.Struct, gc=False):
@@ -32,6 +36,8 @@ class PluginInfo(msgspec.Struct):
     topic: str
     unit: str
     description: str
+    headline: str | None
+    """The metric that stands for a host; null: the one with the highest average."""
 
 
 class PluginsResponse(msgspec.Struct):
@@ -64,10 +70,19 @@ class HostResponse(Window, kw_only=True):
     metrics: dict[str, MetricStatistics]
 
 
-class HostStatistics(MetricStatistics, kw_only=True, gc=False):
+class Headline(MetricStatistics, kw_only=True, gc=False):
+    """Statistics of the metric that stands for a host: the plugin's headline, or the one with the highest average."""
+
+    metric: str
+
+
+class HostStatistics(MetricStatistics, kw_only=True):
     """Statistics of one host over all its metrics, or over the requested one."""
 
     host: str
+    average: Annotated[float, _MIXED]
+    last: Annotated[float, _MIXED]
+    headline: Headline
 
 
 class HostsResponse(Window, kw_only=True):
@@ -141,9 +156,17 @@ def metric(statistics: Statistics) -> MetricStatistics:
     return MetricStatistics(**_numbers(statistics))
 
 
-def host(name: str, statistics: Statistics) -> HostStatistics:
-    """The statistics of a host."""
-    return HostStatistics(host=name, **_numbers(statistics))
+def host(name: str, total: Statistics, metric: str, statistics: Statistics) -> HostStatistics:
+    """The statistics of a host.
+
+    Arguments:
+        total: over the requested metrics together.
+        metric: the metric that stands for the host.
+        statistics: of this metric.
+    """
+    return HostStatistics(
+        host=name, headline=Headline(metric=metric, **_numbers(statistics)), **_numbers(total)
+    )
 
 
 def point(at: int, statistics: Statistics) -> Point:

@@ -59,9 +59,11 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
 
     async def plugins() -> responses.PluginsResponse:
         installed = [
-            responses.PluginInfo(m.name, m.version, m.author, m.topic, plugin.plugin.unit, m.description)
+            responses.PluginInfo(
+                m.name, m.version, m.author, m.topic, half.unit, m.description, half.headline
+            )
             for plugin in parts.plugins.values()
-            for m in (plugin.manifest,)
+            for m, half in ((plugin.manifest, plugin.plugin),)
         ]
         return responses.PluginsResponse(installed)
 

@@ -9,7 +9,7 @@ from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into, merged
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api import responses
-from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
+from sparkle_app.web.partition_router import HostLine, PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.single_flight import SingleFlight
@@ -56,12 +56,14 @@ class WindowQueries:
         query = WindowQuery(plugin, start, end, metric=metric, limit=limit + 1, after=after)
         lines = sorted(
             (line for partial in await self._all_workers(query) for line in partial.lines),
-            key=lambda line: line[0],
+            key=lambda line: line.host,
         )
         return responses.HostsResponse(
             **self._window(plugin, window, start, end),
-            hosts=[responses.host(host, statistics) for host, statistics in lines[:limit]],
-            next=lines[limit - 1][0] if len(lines) > limit else None,
+            hosts=[
+                responses.host(line.host, line.total, line.metric, line.headline) for line in lines[:limit]
+            ],
+            next=lines[limit - 1].host if len(lines) > limit else None,
         )
 
     async def host(self, plugin: str, host: str, window: int) -> responses.HostResponse:
@@ -103,6 +105,7 @@ class WindowQueries:
 
     async def _compute(self, query: WindowQuery) -> PartialResult:
         table = self._parts.tables[query.plugin]
+        headline = self._parts.plugins[query.plugin].plugin.headline
         generation, owned = self._parts.group.generation, table.owned()
         partial = PartialResult(sorted(owned), 0, False, {}, [])
         hostnames = table.hostnames() if query.host is None else [query.host]
@@ -118,7 +121,7 @@ class WindowQueries:
                     continue
                 partial.hosts += 1
                 if query.limit:
-                    partial.lines.append((hostname, _merged_metrics(metrics)))
+                    partial.lines.append(_line(hostname, metrics, headline))
                     if len(partial.lines) == query.limit:
                         break
                 for name, statistics in metrics.items() if not query.limit else ():
@@ -163,5 +166,8 @@ class WindowQueries:
         }
 
 
-def _merged_metrics(metrics: dict[str, Statistics]) -> Statistics:
-    return merged({"": statistics} for statistics in metrics.values())[""]
+def _line(hostname: str, metrics: dict[str, Statistics], headline: str | None) -> HostLine:
+    total = merged({"": statistics} for statistics in metrics.values())[""]
+    if headline is None or headline not in metrics:
+        headline = max(sorted(metrics), key=lambda name: metrics[name].sum / metrics[name].count)
+    return HostLine(hostname, total, headline, metrics[headline])
