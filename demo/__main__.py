@@ -44,8 +44,7 @@ def main() -> None:
         averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
         _start(options, children)
         _wait_until_ready(averages, children)
-        _announce(averages)
-        show(averages, children)
+        show(averages, children, _announcement(averages))
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
     except (ChildExitedError, ConfigurationError, TimeoutError) as error:
@@ -154,12 +153,15 @@ def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:
         time.sleep(0.5)
 
 
-def _announce(averages: "Averages") -> None:
-    database = FOLDER / "data" / "sparkle.sqlite3"
-    print(f"web address:    {averages.url}/api/v1/plugins")
-    print(f"this machine:   curl '{averages.machine_url}'")
-    print(f"SQLite file:    {database}")
-    print("Press Ctrl-C to stop.", flush=True)
+def _announcement(averages: "Averages") -> str:
+    return "\n".join(
+        [
+            f"web address:    {averages.url}/api/v1/plugins",
+            f"this machine:   curl '{averages.machine_url}'",
+            f"SQLite file:    {FOLDER / 'data' / 'sparkle.sqlite3'}",
+            "Press Ctrl-C to stop.",
+        ]
+    )
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -117,15 +117,20 @@ def simulated_readings(plugins: list[ModuleType], hosts: int, rng: random.Random
     minute = time.time() / 60
     for number in range(1, hosts + 1):
         mean = 45 + 40 * math.sin(minute / 3 + number)
-        for core in range(4):
-            load = min(100.0, max(0.0, mean + rng.gauss(0, 4)))
-            values = {
-                "PU_Workload": (f"CPU/core {core}", round(load, 1)),
-                "Temperature": (f"coretemp/Core {core}", round(35 + load * 0.4 + rng.gauss(0, 1), 1)),
-            }
-            for plugin in plugins:
-                if plugin.NAME in values:
-                    yield f"host-{number:03}", plugin, *values[plugin.NAME]
+        loads = [min(100.0, max(0.0, mean + rng.gauss(0, 4))) for _ in range(4)]
+        values = {
+            "PU_Workload": {
+                "CPU/total": round(sum(loads) / len(loads), 1),
+                **{f"CPU/core {core}": round(load, 1) for core, load in enumerate(loads)},
+            },
+            "Temperature": {
+                f"coretemp/Core {core}": round(35 + load * 0.4 + rng.gauss(0, 1), 1)
+                for core, load in enumerate(loads)
+            },
+        }
+        for plugin in plugins:
+            for key, value in values.get(plugin.NAME, {}).items():
+                yield f"host-{number:03}", plugin, key, value
 
 
 def main() -> None:

@@ -58,7 +58,9 @@ def test_an_archive_is_extracted_and_simulated_values_are_plausible(tmp_path: Pa
     assert [plugin.NAME for plugin in archive.plugins] == ["PU_Workload", "Temperature"]
     readings = list(simulated_readings(archive.plugins, 3, random.Random(1)))
     assert {reading[0] for reading in readings} == {"host-001", "host-002", "host-003"}
-    assert len(readings) == 3 * 4 * 2
+    assert len(readings) == 3 * (1 + 4 * 2), (
+        "the load of the processor, and load and temperature of each core"
+    )
     for _, plugin, _, value in readings:
         assert 0 <= value <= 100, plugin.NAME
 

@@ -64,7 +64,7 @@ def test_a_message_cannot_forge_another_or_control_the_terminal(name: str) -> No
 def test_the_table_of_the_demo_shows_hostnames_as_they_are() -> None:
     console = Console(file=io.StringIO(), width=200, force_terminal=False)
     row = ("[red]\x1b[2Jhost", "Temperature", "1.0 °C", "1.0 °C", "1.0 °C", "1")
-    console.print(table._table([row], "host-1"))
+    console.print(table.visible([row], "host-1", 20))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert r"[red]\x1b[2Jhost" in shown
     assert "\x1b" not in shown
