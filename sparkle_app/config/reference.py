@@ -20,8 +20,8 @@ settings file, or to the working directory if there is no file. If `plugins` is 
 exist, the shipped plugins are used.
 
 Unknown keys are rejected; the error suggests the most similar key. Variables that Kubernetes sets for Services, such
-as `SPARKLE_SERVICE_HOST`, are ignored. A worker logs its effective settings at startup, with secrets masked.
-`faust -A sparkle_app check` shows them as well.
+as `SPARKLE_SERVICE_HOST`, are ignored. A worker logs the most important settings at startup, and with
+`log_level: DEBUG` all of them, one per line. `faust -A sparkle_app check` shows them as well. Secrets are masked.
 
 This page is generated: `python -m sparkle_app.config.reference > docs/settings.md`.
 

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -25,7 +26,14 @@ def json_line(value: Any) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """Escapes characters that are not printable, and indents continuation lines: no message can forge another."""
+    """Escapes characters that are not printable, and indents continuation lines: no message can forge another.
+
+    Times are local, with their UTC offset: workers on several machines need not have the same time zone.
+    """
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Called for each message."""
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(" ", "milliseconds")
 
     def format(self, record: logging.LogRecord) -> str:
         """Called for each message."""

@@ -25,6 +25,16 @@ from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
 _LOG_SECONDS = 3.0
+_MAIN_SETTINGS = (
+    "app_id",
+    "broker.url",
+    "broker.partitions",
+    "database.url",
+    "certs",
+    "plugins",
+    "web.host",
+    "web.port",
+)
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -40,8 +50,7 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     Raises:
         ConfigurationError: if the worker cannot work as it is configured.
     """
-    values = " ".join(f"{key}={value}" for key, value in masked(settings))
-    logger.info("settings (%s): %s", settings.source, values)
+    _log_settings(settings)
     settings.web.require_token(web_bind, "--web-bind")
     check_port(web_bind, web_port)
     for warning in [*plugins.warnings, *plugins.faults]:
@@ -55,6 +64,14 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
         len(parts.keyring),
     )
     return parts
+
+
+def _log_settings(settings: Settings) -> None:
+    values = dict(masked(settings))
+    main = " ".join(f"{key}={values[key]}" for key in _MAIN_SETTINGS)
+    logger.info("settings (%s): %s; log_level DEBUG shows all", settings.source, main)
+    for key, value in values.items():
+        logger.debug("setting %s=%s", key, value)
 
 
 async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> tuple[Cipher, TopicState]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparkle_app.config.loading import load_settings
+from sparkle_app.config.settings import Settings, setting_names
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.worker import startup
@@ -27,16 +28,33 @@ def wait(clock: VirtualClock, seconds: float, attempt: Callable[[], Awaitable[st
     return run(startup.wait_for("the database at db:5432", "database.url", seconds, attempt), clock)
 
 
-def test_the_settings_and_their_file_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_the_settings_and_their_file_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, level: str
+) -> None:
     file = tmp_path / "settings.yaml"
-    file.write_text("app_id: mine\nweb: {token: secret}\n")
+    file.write_text(
+        "app_id: mine\nweb: {token: secret}\nbroker: {sasl: {mechanism: PLAIN, username: me, password: secret}}\n"
+        "database: {url: 'postgresql+psycopg2://me:secret@db/x'}\n"
+    )
     with (
-        caplog.at_level(logging.INFO, "sparkle_app.worker.startup"),
+        caplog.at_level(level, "sparkle_app.worker.startup"),
         pytest.raises(ConfigurationError, match="expected a plugin"),
     ):
         startup.build(load_settings(file), InstalledPlugins(), "127.0.0.1", free_port())
-    assert caplog.messages[0].startswith(f"settings ({file}): app_id=mine ")
+    main, *each = caplog.messages
+    assert main.startswith(f"settings ({file}): app_id=mine broker.url=127.0.0.1:9092 ")
+    assert " database.url=postgresql+psycopg2://me:***@db/x " in main
+    assert "batch_size" not in main
     assert "secret" not in caplog.text
+    if level == "INFO":
+        assert each == []
+    else:
+        assert [line.partition("=")[0] for line in each] == [
+            f"setting {name}" for name in setting_names(Settings)
+        ]
+        assert "setting broker.sasl.username=me" in each
+        assert "setting database.url=postgresql+psycopg2://me:***@db/x" in each
 
 
 def test_a_data_folder_that_cannot_be_created_is_a_configuration_error(tmp_path: Path) -> None:

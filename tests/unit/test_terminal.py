@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import logging.config
+import time
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -59,6 +61,24 @@ def test_a_message_cannot_forge_another_or_control_the_terminal(name: str) -> No
     assert more[0] == "  2026-01-01 00:00:00,000 CRITICAL forged"
     assert more[1] == "  Traceback (most recent call last):"
     assert more[-1] == r"  ValueError: \x1b[2J\x9b31m\x07\u202e\ud800\r"
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("UTC0", "12:00:00.250+00:00"), ("XXX-5:45", "17:45:00.250+05:45")]
+)
+def test_times_in_the_log_have_their_utc_offset(
+    monkeypatch: pytest.MonkeyPatch, zone: str, shown: str
+) -> None:
+    own = logging_config("INFO")["formatters"]["line"]
+    formatter = own["()"](fmt=own["fmt"])
+    record = logging.LogRecord("sparkle_app", logging.INFO, "", 0, "ready", None, None)
+    record.created = datetime(2026, 11, 23, 12, 0, 0, 250_000, UTC).timestamp()
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", zone)
+        time.tzset()
+        text = formatter.format(record)
+    time.tzset()
+    assert text == f"2026-11-23 {shown} INFO sparkle_app: ready"
 
 
 def test_the_table_of_the_demo_shows_hostnames_as_they_are() -> None:
