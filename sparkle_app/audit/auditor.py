@@ -36,6 +36,18 @@ class Difference:
         """Whether fewer readings are counted than stored: a worker may still be counting them."""
         return self.computed is not None and (self.stored is None or self.stored.count < self.computed.count)
 
+    @property
+    def without_readings(self) -> bool:
+        """Whether no stored readings are left: ``rebuild`` does not change the aggregate."""
+        return self.computed is None
+
+    @property
+    def shrinking(self) -> bool:
+        """Whether more readings are counted than stored: ``rebuild`` recomputes the aggregate from the rest."""
+        return (
+            self.computed is not None and self.stored is not None and self.stored.count > self.computed.count
+        )
+
     def unchanged_since(self, earlier: "Difference") -> bool:
         """Whether both aggregates, stored and computed, are the same as in an earlier comparison."""
         return statistics_equal(self.stored, earlier.stored) and statistics_equal(
@@ -129,7 +141,7 @@ class Auditor:
 
         An aggregate without stored readings is not changed, even if others of the same bucket are repaired.
         """
-        keys = [each.key for each in result.differences if each.computed]
+        keys = [each.key for each in result.differences if not each.without_readings]
         if not keys:
             return 0
         for _ in range(_MAX_ATTEMPTS - 1):

@@ -25,17 +25,19 @@ class rebuild(AuditCommand):
     def _rebuild(self, *, plugin: str | None, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
         for name, auditor in self.auditors(plugin, scope["host"]).items():
-            repaired = unchanged = readings = 0
+            repaired = unchanged = reduced = readings = 0
             for result in self.results(name, auditor, **scope):
                 readings += result.readings
                 repaired += auditor.repair(result)
-                unchanged += sum(each.computed is None for each in result.differences)
+                unchanged += sum(each.without_readings for each in result.differences)
+                reduced += sum(each.shrinking for each in result.differences)
             report.append(
                 {"plugin": name, "readings": readings, "made_anew": repaired, "without_raw_rows": unchanged}
             )
             if as_json:
                 continue
             rest = f"; {unchanged} without stored readings left unchanged" if unchanged else ""
+            rest += f"; {reduced} had counted more readings than are stored" if reduced else ""
             self.say(
                 f"{name}: {counted(readings, 'reading')}, {counted(repaired, 'aggregate')} recomputed{rest}"
             )

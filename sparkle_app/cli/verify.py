@@ -1,6 +1,6 @@
 """``faust -A sparkle_app verify``: compares the aggregates in SQL with the stored readings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -43,7 +43,7 @@ class verify(AuditCommand):
 
     def _verify(self, *, plugin: str | None, limit: int, as_json: bool, **scope: Any) -> int:
         report: list[dict[str, Any]] = []
-        total = 0
+        found: list[Difference] = []
         for name, auditor in self.auditors(plugin, scope["host"]).items():
             readings = aggregates = 0
             suspects: list[Sequence[Difference]] = []
@@ -56,7 +56,7 @@ class verify(AuditCommand):
                     f"{name}: checking {counted(number, 'difference')} again, in case workers are about to resolve them"
                 )
             differences = confirmed(auditor, suspects)
-            total += len(differences)
+            found += differences
             report.append(
                 {
                     "plugin": name,
@@ -77,6 +77,30 @@ class verify(AuditCommand):
             )
         if as_json:
             self.say_json(report)
-        elif total:
-            self.say("run `faust -A sparkle_app rebuild` to repair them")
-        return 1 if total else 0
+        else:
+            for hint in _hints(found):
+                self.say(hint)
+        return 1 if found else 0
+
+
+def _hints(differences: Sequence[Difference]) -> Iterator[str]:
+    """What ``rebuild`` would do about the differences."""
+    without = sum(each.without_readings for each in differences)
+    shrinking = [each for each in differences if each.shrinking]
+    if repairable := len(differences) - without - len(shrinking):
+        yield f"run `faust -A sparkle_app rebuild` to repair {counted(repairable, 'difference')}"
+    if without:
+        yield (
+            f"{counted(without, 'aggregate')} without stored readings: they were deleted;"
+            " `rebuild` leaves such aggregates unchanged"
+        )
+    if shrinking:
+        before, after = (
+            sum(each.count for each in statistics if each)
+            for statistics in zip(*((each.stored, each.computed) for each in shrinking), strict=True)
+        )
+        yield (
+            f"{counted(len(shrinking), 'aggregate')} with more readings than are stored, {before} instead of {after}:"
+            " some were deleted, or the aggregate is wrong; `rebuild` would recompute from those that are left, and the"
+            " others would no longer count"
+        )

@@ -77,6 +77,38 @@ def test_aggregates_without_stored_readings_are_left_unchanged(
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
 
 
+def test_verify_says_what_rebuild_would_do(database_url: str, workspace: Workspace) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(60) for metric in ("a", "b", "c")])
+    command(environment, "rebuild")
+    repair = "run `faust -A sparkle_app rebuild` to repair 1 difference"
+    deleted = (
+        "1 aggregate without stored readings: they were deleted; `rebuild` leaves such aggregates unchanged"
+    )
+    partly = (
+        "1 aggregate with more readings than are stored, 60 instead of 1: some were deleted, or the aggregate is wrong;"
+        " `rebuild` would recompute from those that are left, and the others would no longer count"
+    )
+
+    def hints() -> list[str]:
+        lines = command(environment, "verify", "--plugin", "Temperature", code=1).splitlines()
+        return lines[[line.startswith("Temperature: ") for line in lines].index(True) + 1 :]
+
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'a'")
+    assert hints() == [deleted]
+    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b' AND value > 20")
+    assert hints() == [deleted, partly]
+    change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'c'")
+    assert hints() == [repair, deleted, partly]
+    report = command(environment, "rebuild", "--plugin", "Temperature")
+    assert report == (
+        "Temperature: 61 readings, 2 aggregates recomputed; 1 without stored readings left unchanged;"
+        " 1 had counted more readings than are stored\n"
+    )
+    assert {row["metric"]: row["count"] for row in aggregates(database_url)} == {"a": 60, "b": 1, "c": 60}
+    assert hints() == [deleted]
+
+
 def test_a_closed_pipe_is_not_reported_as_a_database_error(database_url: str, workspace: Workspace) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     # More output than a pipe buffers.
