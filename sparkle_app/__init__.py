@@ -18,6 +18,7 @@ All packages and modules; the docstring of each describes what it does:
       decryption_pool     processes that decrypt and validate
       key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins
+      metric_limit        limits the distinct metrics of a host in a bucket
       forwarder           produces samples
     envelope/           the collectors' records
       v1                  parsing and decryption

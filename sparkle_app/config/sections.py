@@ -114,6 +114,9 @@ class AggregatesSettings(Section):
     """Bucket size. If it changes, aggregation starts over with the new size."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""
+    max_metrics_per_host: int = Field(default=2000, ge=1, le=25_000)
+    """Maximum number of distinct metrics of a host, plugin and bucket; readings of others become dead letters \
+(`too_many_metrics`)."""
     batch_wait_seconds: Seconds = 0.05
     """How long the first samples of a batch wait for others before they are counted."""
 

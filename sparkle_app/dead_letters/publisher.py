@@ -25,6 +25,8 @@ _REPAIRABLE = {
     Reason.REFUSED_BY_DATABASE,
 }
 """Such records become readings once the key, the plugin or the table has been repaired. They are not limited."""
+_OF_A_HOST = {Reason.TOO_MANY_METRICS}
+"""Causes that do not depend on the metric: there is a new one in every such record."""
 
 
 class DeadLetterPublisher:
@@ -52,7 +54,8 @@ class DeadLetterPublisher:
         for rejection in rejections:
             record, error = rejection
             sender = sender_of(record.value)
-            cause = (record.topic, error.reason, repr(sender), error.plugin, error.metric)
+            metric = None if error.reason in _OF_A_HOST else error.metric
+            cause = (record.topic, error.reason, repr(sender), error.plugin, metric)
             if error.reason in _REPAIRABLE or record.replayed or self._limit.allows(cause):
                 produced.append(rejection)
                 continue

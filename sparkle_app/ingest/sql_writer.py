@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine
 
+from sparkle_app.ingest.metric_limit import MetricLimit
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome
@@ -18,7 +19,7 @@ Stored = dict[str, list[StoredReading]]
 
 
 class Refusal(NamedTuple):
-    """A reading that the database rejects."""
+    """A reading that is not stored, because the database rejects it or its host has too many metrics."""
 
     outcome: Outcome
     reading: Reading
@@ -26,24 +27,35 @@ class Refusal(NamedTuple):
 
 
 class SqlWriter:
-    """Stores readings. If the database rejects a row, the others are stored without it.
+    """Stores readings. If the database rejects a row, or a host has too many metrics, the others are stored.
 
     Arguments:
         engine: the database.
         plugins: the server halves of the installed plugins, by NAME.
         executor: threads for database access.
+        max_metrics: maximum number of distinct metrics of a host, plugin and bucket.
+        bucket_size: in seconds.
     """
 
-    def __init__(self, engine: Engine, plugins: Mapping[str, Plugin], executor: Executor) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        plugins: Mapping[str, Plugin],
+        executor: Executor,
+        max_metrics: int,
+        bucket_size: int,
+    ) -> None:
         self._engine = engine
         self._plugins = plugins
         self._executor = executor
+        self._max_metrics = max_metrics
+        self._limit = MetricLimit(plugins, max_metrics, bucket_size)
 
     async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal]]:
         """Store the readings of ``outcomes``, which are not changed.
 
         Returns:
-            The stored readings, and those that the database rejects.
+            The stored readings, and those that are not stored.
 
         Raises:
             TransientError: if the database does not work at this moment. Some readings may have been stored.
@@ -58,8 +70,12 @@ class SqlWriter:
         if not rows:
             return
         try:
-            for plugin, readings in self._in_one_transaction([reading for _, reading in rows]).items():
+            by_plugin, excess = self._in_one_transaction([reading for _, reading in rows])
+            for plugin, readings in by_plugin.items():
                 stored.setdefault(plugin, []).extend(readings)
+            if excess:
+                over = {id(reading) for reading in excess}
+                refused += [self._over_limit(*row) for row in rows if id(row[1]) in over]
             return
         except Exception as error:
             if not is_row_error(error):
@@ -76,13 +92,24 @@ class SqlWriter:
         self._store(rows[:half], stored, refused)
         self._store(rows[half:], stored, refused)
 
-    def _in_one_transaction(self, readings: list[Reading]) -> Stored:
+    def _over_limit(self, outcome: Outcome, reading: Reading) -> Refusal:
+        detail = f"the host has more than {self._max_metrics} metrics in a bucket (aggregates.max_metrics_per_host)"
+        error = InvalidRecordError(
+            Reason.TOO_MANY_METRICS, detail, reading.index, reading.plugin, reading.key
+        )
+        return Refusal(outcome, reading, error)
+
+    def _in_one_transaction(self, readings: list[Reading]) -> tuple[Stored, list[Reading]]:
+        """Store readings; those of hosts with too many metrics are returned instead."""
         by_plugin: dict[str, list[Reading]] = {}
-        for reading in readings:
-            by_plugin.setdefault(reading.plugin, []).append(reading)
         stored: Stored = {}
         with self._engine.begin() as connection, reraise_swallowed():
+            excess = self._limit.excess(connection, readings)
+            over = {id(reading) for reading in excess}
+            for reading in readings:
+                if id(reading) not in over:
+                    by_plugin.setdefault(reading.plugin, []).append(reading)
             # In sorted order, so that two workers cannot deadlock.
             for name in sorted(by_plugin):
                 stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))
-        return stored
+        return stored, excess

@@ -32,6 +32,8 @@ class Reason(StrEnum):
     """No installed plugin has the payload's plugin NAME."""
     INVALID_VALUE = "invalid_value"
     """The plugin rejected the key or the value."""
+    TOO_MANY_METRICS = "too_many_metrics"
+    """The host has too many distinct metrics in the reading's bucket."""
     REFUSED_BY_DATABASE = "refused_by_database"
     """The database rejected this row."""
 

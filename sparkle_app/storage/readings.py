@@ -53,6 +53,21 @@ def select_known(
             yield _reading_of(row)
 
 
+def select_ids(connection: Connection, table: Table, ids: Sequence[bytes]) -> set[bytes]:
+    """Those of ``ids`` that are in the table."""
+    return {
+        id_
+        for some in chunks(ids)
+        for id_ in connection.execute(select(table.c.id).where(table.c.id.in_(some))).scalars()
+    }
+
+
+def select_metrics(connection: Connection, table: Table, hostname: str, start: int, end: int) -> set[str]:
+    """The metrics of a host's readings with ``start <= observed_at < end``."""
+    statement = select(table.c.metric).where(table.c.hostname == hostname, *within(table, start, end))
+    return set(connection.execute(statement.distinct()).scalars())
+
+
 def select_span(
     connection: Connection, table: Table, hostnames: Sequence[str], start: int, end: int, limit: int | None
 ) -> Iterator[StoredReading]:

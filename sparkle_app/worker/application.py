@@ -208,7 +208,13 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         parts = app.parts
         pipeline = IngestPipeline(
             parts.pool,
-            SqlWriter(parts.engine, plugins, parts.writers),
+            SqlWriter(
+                parts.engine,
+                plugins,
+                parts.writers,
+                settings.aggregates.max_metrics_per_host,
+                settings.aggregates.bucket_seconds,
+            ),
             Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
             app.dead_letters,
             app.breaker,

@@ -135,7 +135,7 @@ def test_a_reading_passes_all_stages(
     async def process() -> tuple[list[Outcome], Any]:
         outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin}, decrypt_each)
         with ThreadPoolExecutor() as executor:
-            writer = SqlWriter(engine, {name: plugin.plugin}, executor)
+            writer = SqlWriter(engine, {name: plugin.plugin}, executor, 2000, 60)
             first = await writer.store(outcomes)
             assert await writer.store(outcomes) == first
         return outcomes, first

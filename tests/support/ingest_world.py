@@ -24,6 +24,7 @@ from sparkle_app.model.record import Outcome, Record
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.sealed.samples import unpack_samples
 from tests.support.aggregate_worker import (
+    BUCKET_SECONDS,
     CIPHER,
     GROUP,
     NAME,
@@ -127,7 +128,7 @@ class IngestWorld:
         await self.app.join()
         self.stream = MemoryStream(self.app)
         plugins = {NAME: Refusing()}
-        self.writer = SqlWriter(self.engine, plugins, InlineExecutor())
+        self.writer = SqlWriter(self.engine, plugins, InlineExecutor(), 2000, BUCKET_SECONDS)
         self.forwarder = Forwarder({NAME: self.app.publisher(SAMPLES)}, plugins, CIPHER, PARTITIONS)
         self.dead_letters = DeadLetterPublisher(
             self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER

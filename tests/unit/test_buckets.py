@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparkle_app.config.sections import AggregatesSettings
+from sparkle_app.envelope.v1 import KEY_MAX
+from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.buckets import (
     AggregateRow,
     Bucket,
@@ -179,3 +182,14 @@ def test_a_packed_bucket_stays_readable() -> None:
 @given(st.dictionaries(st.text(min_size=1), st.lists(samples)))
 def test_unpacked_samples_equal_the_packed_ones(many: dict[str, list[Sample]]) -> None:
     assert unpack_samples(pack_samples(many)) == many
+
+
+def test_a_bucket_with_the_most_metrics_of_the_longest_keys_takes_half_of_a_changelog_message() -> None:
+    bound = AggregatesSettings.model_json_schema()["properties"]["max_metrics_per_host"]["maximum"]
+    bucket = Bucket()
+    for number in range(bound):
+        metric = f"{number:0{KEY_MAX}}"
+        bucket.metrics[metric] = Statistics(2**40, 0.1, 0.1, 0.2, 0.3, 2**40 * (number % 2))
+    size = len(bucket.pack())
+    assert size <= 321 * bound
+    assert size <= MAX_MESSAGE_BYTES // 2
