@@ -5,6 +5,7 @@ readings that were counted. Because of the ids, counting is idempotent and indep
 or in another order, gives the same bucket.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,27 +14,56 @@ import msgspec
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import span
 
+LARGE = 1e290
+"""A billion values below this have a sum in the range of a double."""
+SCALE = 2.0**-64
+"""A power of two: the scaling of large values is exact."""
+MAX_SCALED = 1.79e308 * SCALE
+"""A scaled sum above this stands for one beyond the range of a double."""
+
 
 class Statistics(msgspec.Struct, array_like=True, gc=False):
-    """The statistics of one metric. The average is ``sum / count``."""
+    """The statistics of one metric."""
 
     count: int
     sum: float
+    """Sum of the values; without those of at least :data:`LARGE`, while ``large_sum`` holds them."""
     minimum: float
     maximum: float
     last: float
     last_at: int
     """Event time of ``last``, microseconds since the epoch."""
+    large_sum: float = 0.0
+    """Sum of the values of at least :data:`LARGE`, times :data:`SCALE`; 0 in the rows of SQL."""
 
     @classmethod
     def of(cls, value: float, at: int) -> "Statistics":
         """The statistics of a single reading."""
-        return cls(1, value, value, value, value, at)
+        if -LARGE < value < LARGE:
+            return cls(1, value, value, value, value, at)
+        return cls(1, 0.0, value, value, value, at, value * SCALE)
+
+    @property
+    def average(self) -> float:
+        """The average; not finite if a row of SQL has an infinite sum of different values."""
+        average = self.sum / self.count + self.large_sum / self.count / SCALE
+        return self.minimum if self.minimum == self.maximum and not math.isfinite(average) else average
+
+    def as_row(self) -> "Statistics":
+        """The statistics as a row of SQL has them, with one sum: infinite if it exceeds the range of a double."""
+        if not self.large_sum:
+            return self
+        is_infinite = abs(self.large_sum) > MAX_SCALED
+        total = math.copysign(math.inf, self.large_sum) if is_infinite else self.sum + self.large_sum / SCALE
+        return msgspec.structs.replace(self, sum=total, large_sum=0.0)
 
     def add(self, value: float, at: int) -> None:
         """Add a single reading, as :meth:`merge` does with that of :meth:`of`, in less time."""
         self.count += 1
-        self.sum += value
+        if -LARGE < value < LARGE:
+            self.sum += value
+        else:
+            self.large_sum += value * SCALE
         if value < self.minimum:
             self.minimum = value
         if value > self.maximum:
@@ -45,6 +75,7 @@ class Statistics(msgspec.Struct, array_like=True, gc=False):
         """Add the statistics of other readings; no reading may be in both."""
         self.count += other.count
         self.sum += other.sum
+        self.large_sum += other.large_sum
         if other.minimum < self.minimum:
             self.minimum = other.minimum
         if other.maximum > self.maximum:
@@ -79,6 +110,7 @@ class Bucket(msgspec.Struct, array_like=True):
             name: (each.last_at - first, each.last)
             if each.count == 1
             else (each.last_at - first, each.last, each.count, each.sum, each.minimum, each.maximum)
+            + ((each.large_sum,) if each.large_sum else ())
             for name, each in self.metrics.items()
         }
         return _encoder.encode((b"".join(sorted(self.ids)), first, metrics))
@@ -133,9 +165,9 @@ def _unpacked(first: int, metrics: dict[str, list[Any]]) -> dict[str, Statistics
 def _unpacked_one(first: int, values: list[Any]) -> Statistics:
     if len(values) == 2:
         at, last = values
-        return Statistics(1, last, last, last, last, first + at)
-    at, last, count, total, minimum, maximum = values
-    return Statistics(count, total, minimum, maximum, last, first + at)
+        return Statistics.of(last, first + at)
+    at, last, count, total, minimum, maximum, *large_sum = values
+    return Statistics(count, total, minimum, maximum, last, first + at, *large_sum)
 
 
 def bucket_start(at: int, bucket_size: int) -> int:
@@ -164,6 +196,6 @@ def merged(many: Iterable[dict[str, Statistics]]) -> dict[str, Statistics]:
 def rows_of(hostname: str, start: int, bucket_size: int, bucket: Bucket) -> list[AggregateRow]:
     """The rows of a bucket in SQL."""
     return [
-        AggregateRow(hostname, metric, bucket_size, start, statistics)
+        AggregateRow(hostname, metric, bucket_size, start, statistics.as_row())
         for metric, statistics in bucket.metrics.items()
     ]

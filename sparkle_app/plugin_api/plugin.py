@@ -207,7 +207,7 @@ class Plugin:
                 merge_into(buckets.setdefault(at, {}), reading.key, statistics)
         for (hostname, bucket_at), metrics in buckets.items():
             for metric, statistics in metrics.items():
-                yield AggregateRow(hostname, metric, resolution, bucket_at, statistics)
+                yield AggregateRow(hostname, metric, resolution, bucket_at, statistics.as_row())
 
     def fill_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int

@@ -5,18 +5,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    Double,
     Integer,
     Select,
     Table,
     case,
+    cast,
     func,
     literal,
     select,
     type_coerce,
 )
 
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import LARGE, MAX_SCALED, SCALE, AggregateRow, Statistics, bucket_start
 from sparkle_app.model.time import micros, moment
 from sparkle_app.storage import bulk
 from sparkle_app.storage.dialects import dialect_of
@@ -25,9 +28,6 @@ from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import chunks
 
 _COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
-# A billion sums below the first are in the range of a double. The second is a power of two: scaling is exact.
-_LARGE = 1e290
-_SCALE = 2.0**-64
 
 
 def upsert_growing(connection: Connection, table: Table, rows: Sequence[AggregateRow]) -> None:
@@ -111,14 +111,13 @@ def select_steps(
         limit: maximum number of rows returned, in order of time.
     """
     row, newest = table.c, table.alias()
-    # Separate sums, since PostgreSQL refuses a sum that exceeds the range, where SQLite returns an infinite one.
-    is_large = func.abs(row.sum) >= _LARGE
+    total, large_sum = _split_sum(row.sum)
     steps = (
         select(
             row.metric,
             func.sum(row["count"]).label("count"),
-            func.sum(case((is_large, 0.0), else_=row.sum)).label("sum"),
-            func.sum(case((is_large, row.sum * _SCALE), else_=0.0)).label("large"),
+            total.label("sum"),
+            large_sum.label("large_sum"),
             func.min(row.minimum).label("minimum"),
             func.max(row.maximum).label("maximum"),
             func.max(row.bucket_start).label("newest"),
@@ -139,14 +138,15 @@ def select_steps(
     )
     for each in connection.execute(statement).mappings():
         # NULL is what SQLite has for the sum of infinities of both signs.
-        large = math.nan if each["large"] is None else each["large"]
+        large = math.nan if each["large_sum"] is None else each["large_sum"]
         statistics = Statistics(
             int(each["count"]),
-            each["sum"] + large / _SCALE,
+            each["sum"],
             each["minimum"],
             each["maximum"],
             each["last"],
             micros(each["last_at"]),
+            large,
         )
         at = bucket_start(micros(each["newest"]), step)
         yield AggregateRow(hostname, each["metric"], step, at, statistics)
@@ -229,15 +229,41 @@ def _aggregated(
         .subquery()
     )
     keys = (rows.c.hostname, rows.c.metric, rows.c.bucket_start)
-    return select(
+    total, large_sum = _split_sum(cast(rows.c.value, Double))
+    buckets = select(
         *keys,
         func.count().label("count"),
-        func.sum(rows.c.value).label("sum"),
+        total.label("sum"),
+        large_sum.label("large_sum"),
         func.min(rows.c.value).label("minimum"),
         func.max(rows.c.value).label("maximum"),
         func.max(case((rows.c.newest == 1, rows.c.value))).label("last"),
         func.max(rows.c.observed_at).label("last_at"),
-    ).group_by(*keys)
+    )
+    found = buckets.group_by(*keys).subquery().c
+    whole_sum = _whole_sum(found.sum, found.large_sum)
+    columns = (whole_sum if name == "sum" else found[name] for name in _COLUMNS)
+    # Always true; without WHERE, SQLite takes the ON of a following ON CONFLICT for that of a join.
+    return select(*columns).where(found["count"] > 0)
+
+
+def _split_sum(value: ColumnElement[Any]) -> tuple[ColumnElement[float], ColumnElement[float]]:
+    """``sum`` and ``large_sum`` of :class:`Statistics`: PostgreSQL refuses a sum beyond the range of a double."""
+    is_large = func.abs(value) >= LARGE
+    return (
+        func.sum(case((is_large, 0.0), else_=value)),
+        func.sum(case((is_large, value * SCALE), else_=0.0)),
+    )
+
+
+def _whole_sum(total: ColumnElement[float], large_sum: ColumnElement[float]) -> ColumnElement[float]:
+    """As ``Statistics.as_row``."""
+    infinite = literal(math.inf, Double)
+    return case(
+        (large_sum > MAX_SCALED, infinite),
+        (large_sum < -MAX_SCALED, -infinite),
+        else_=total + large_sum / SCALE,
+    ).label("sum")
 
 
 def _aggregate_of(row: Any, resolution: int) -> AggregateRow:

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,3 +194,34 @@ def test_a_bucket_with_the_most_metrics_of_the_longest_keys_takes_half_of_a_chan
     size = len(bucket.pack())
     assert size <= 321 * bound
     assert size <= MAX_MESSAGE_BYTES // 2
+
+
+def test_sums_of_large_values_are_packed_and_merged_without_overflow() -> None:
+    bucket = Bucket()
+    for number, (metric, value) in enumerate(
+        [("a", 1e308), ("a", 1.7e308), ("b", -1e308), ("b", 1.0), ("c", 1.2e308)]
+    ):
+        assert bucket.add(Sample(number.to_bytes(8), metric, value, number))
+    assert Bucket.unpack(bucket.pack()) == bucket
+    window: dict[str, Statistics] = {}
+    for _ in range(3):
+        merge_packed(window, bucket.pack())
+    averages = {metric: statistics.average for metric, statistics in window.items()}
+    assert averages == {"a": 1.35e308, "b": pytest.approx(-0.5e308), "c": pytest.approx(1.2e308)}
+    rows = {row.metric: row.statistics for row in rows_of("host", 0, 60, bucket)}
+    assert {metric: statistics.sum for metric, statistics in rows.items()} == {
+        "a": math.inf,
+        "b": -1e308,
+        "c": 1.2e308,
+    }
+    assert {statistics.large_sum for statistics in rows.values()} == {0.0}
+    assert math.isinf(rows["a"].average)
+    assert Statistics(3, math.inf, 1e308, 1e308, 1e308, 0).average == 1e308
+
+
+def test_a_bucket_of_an_earlier_version_is_unpacked() -> None:
+    packed = msgspec.msgpack.encode((bytes(8), 7, {"a": (0, 2.0), "b": (1, 2.0, 2, 3.0, 1.0, 2.0)}))
+    assert Bucket.unpack(packed).metrics == {
+        "a": Statistics(1, 2.0, 2.0, 2.0, 2.0, 7),
+        "b": Statistics(2, 3.0, 1.0, 2.0, 2.0, 8),
+    }

@@ -1,12 +1,13 @@
 """Confirmation: while workers run, `verify` reports only differences that last."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
 
 from sparkle_app.audit import confirmation
-from sparkle_app.audit.auditor import Auditor, Difference, Key
+from sparkle_app.audit.auditor import Auditor, Difference, Key, statistics_equal
 from sparkle_app.audit.confirmation import confirmed
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.model.buckets import Statistics
@@ -169,3 +170,24 @@ def test_only_pages_with_unconfirmed_differences_are_compared_again(clock: Virtu
     assert database.confirmed(["a"], ["b"]) == ["a", "b"]
     # Both pages at the first poll, then only the one with `b`.
     assert database.rechecks == len(clock.sleeps) + 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "largest", "equal"),
+    [
+        (1.0, 1.0 + 1e-10, 1.0, True),
+        (1.0, 1.0 + 1e-8, 1.0, False),
+        # 1e17 - 1e17 + 1 is 1, and 1 + 1e17 - 1e17 is 0.
+        (0.0, 1.0, 1e17, True),
+        (0.0, 1e9, 1e17, False),
+        (math.inf, math.inf, 1e308, True),
+        (math.inf, -math.inf, 1e308, False),
+        (math.inf, 1e308, 1e308, False),
+    ],
+)
+def test_sums_are_compared_with_the_precision_of_the_largest_value(
+    one: float, other: float, largest: float, equal: bool
+) -> None:
+    each, again = (Statistics(3, total, -largest, largest, 1.0, 0) for total in (one, other))
+    assert statistics_equal(each, again) is equal
+    assert statistics_equal(again, each) is equal

@@ -1,5 +1,6 @@
 """The response bodies; the OpenAPI document is generated from these types. Times are RFC 3339 in UTC."""
 
+import math
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,7 +21,8 @@ class MetricStatistics(msgspec.Struct, gc=False):
     """Statistics of one metric over a time range."""
 
     count: int
-    average: float
+    average: float | None
+    """null if the sum of different values exceeds the range of a double in a row of SQL."""
     minimum: float
     maximum: float
     last: float
@@ -177,7 +179,7 @@ def point(at: int, statistics: Statistics) -> Point:
 def _numbers(statistics: Statistics) -> dict[str, Any]:
     return {
         "count": statistics.count,
-        "average": statistics.sum / statistics.count,
+        "average": statistics.average if math.isfinite(statistics.average) else None,
         "minimum": statistics.minimum,
         "maximum": statistics.maximum,
         "last": statistics.last,
