@@ -31,6 +31,7 @@ from sqlalchemy import (
     cast,
     column,
     create_engine,
+    event,
     func,
     literal,
     select,
@@ -55,8 +56,11 @@ _CONNECT_ARGUMENTS = {
     "tcp_user_timeout": 30_000,
 }
 # The locks of a suspended worker are released by the time its partitions are assigned to another worker, and no
-# wait is unlimited.
-_LIMITS = "-c idle_in_transaction_session_timeout=15s -c lock_timeout=10s"
+# wait is unlimited. Set in each transaction: behind PgBouncer, the next one may use another connection to the server.
+_LIMITS = (
+    "SET LOCAL idle_in_transaction_session_timeout = '15s'; SET LOCAL lock_timeout = '10s';"
+    " SET LOCAL statement_timeout = '{}s'"
+)
 # Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
 _SCHEMA_LOCK = 7_275_339
 # SQLSTATEs of a deadlock, and of a wait for a lock that exceeded lock_timeout.
@@ -90,14 +94,20 @@ class PostgreSql(Dialect):
         """As in the base class."""
         if for_command:
             set_wait_callback(_wait_for_answer)
-        seconds = 0 if for_command else _STATEMENT_SECONDS
-        return create_engine(
+        engine = create_engine(
             url,
             executemany_mode="values_plus_batch",
             pool_pre_ping=True,
-            connect_args={**_CONNECT_ARGUMENTS, "options": f"{_LIMITS} -c statement_timeout={seconds}s"},
+            connect_args=_CONNECT_ARGUMENTS,
             hide_parameters=True,
         )
+        limits = _LIMITS.format(0 if for_command else _STATEMENT_SECONDS)
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            connection.exec_driver_sql(limits)
+
+        return engine
 
     def lock_schema(self, connection: Connection) -> None:
         """Take an advisory lock: two workers that start at the same time would both create the tables."""
