@@ -58,10 +58,14 @@ def is_lock_conflict(error: DBAPIError) -> bool:
 
 
 def watch_errors(engine: Engine) -> None:
-    """Record the errors of an engine's statements for :func:`reraise_swallowed`."""
+    """Close an engine's connections to a server that is read-only, and record errors for :func:`reraise_swallowed`."""
 
     @event.listens_for(engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
+        dialect = _dialect_of(context.original_exception)
+        if dialect and dialect.is_wrong_server(context.original_exception):
+            # Discards this connection, and the other ones of the pool before they are used again.
+            context.is_disconnect = True
         error, errors = context.sqlalchemy_exception, getattr(_seen, "errors", None)
         if error and errors is not None and not context.is_pre_ping and not is_row_error(error):
             errors.append(error)

@@ -67,6 +67,10 @@ class Dialect(ABC):
         """Whether the database rejected the user name or the password, so that a retry would not help."""
         return False
 
+    def is_wrong_server(self, error: Any) -> bool:
+        """Whether the server of this connection does not accept writes, and a new connection may lead to another."""
+        return False
+
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
         return False

@@ -61,15 +61,19 @@ _LIMITS = (
     "SET LOCAL idle_in_transaction_session_timeout = '15s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL statement_timeout = '{}s'"
 )
+# Connections to a server that has become a standby are replaced after this time even if they only read.
+_RECYCLE_SECONDS = 60
 # Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
 _SCHEMA_LOCK = 7_275_339
 # SQLSTATEs of a deadlock, and of a wait for a lock that exceeded lock_timeout.
 _LOCK_STATES = ("40P01", "55P03")
+# SQLSTATE of a statement that a standby, or a server that has been made read-only, rejects.
+_READ_ONLY_STATE = "25006"
 # SQLSTATE classes, and single SQLSTATEs, of errors that are transient and affect every row alike.
 _TRANSIENT_STATES = (
     "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
-    # Read-only transaction, as on a standby; session terminated while idle.
-    "25006", "25P03", "25P04",
+    # Session terminated while idle.
+    _READ_ONLY_STATE, "25P03", "25P04",
     # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
@@ -98,6 +102,7 @@ class PostgreSql(Dialect):
             url,
             executemany_mode="values_plus_batch",
             pool_pre_ping=True,
+            pool_recycle=_RECYCLE_SECONDS,
             connect_args=_CONNECT_ARGUMENTS,
             hide_parameters=True,
         )
@@ -130,6 +135,10 @@ class PostgreSql(Dialect):
     def is_refused_login(self, error: Any) -> bool:
         """Decide by the message: the driver does not pass the SQLSTATE of a failed connection."""
         return not error.pgcode and any(words in str(error) for words in _REFUSED_LOGINS)
+
+    def is_wrong_server(self, error: Any) -> bool:
+        """Whether the server is read-only: after a failover, new connections lead to another one."""
+        return bool(error.pgcode == _READ_ONLY_STATE)
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
