@@ -76,6 +76,8 @@ All packages and modules; the docstring of each describes what it does:
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors
+      deadlines           calls that wait for a database
+      psycopg2_connection connections with deadlines
       dialects/           one file for each database
         base                interface
         postgresql          PostgreSQL
@@ -87,6 +89,7 @@ All packages and modules; the docstring of each describes what it does:
       statements          common parts of statements
     kafka/              Kafka
       connection          TLS, SASL, producer of the commands
+      timeouts            time limits of connections to brokers
       diagnosis           why the broker cannot be used
       admin               creates and checks topics
       topic_configs       configuration of existing topics

@@ -1,4 +1,4 @@
-"""Connections to Kafka: TLS and SASL, and the producer of the commands."""
+"""Connections to Kafka: TLS, SASL and time limits, and the producer of the commands."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -10,8 +10,12 @@ from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from sparkle_app.config.sections import BrokerSettings, TlsSettings
+from sparkle_app.kafka.timeouts import limit_clients
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import ConfigurationError
+
+# Here, since every client is created with arguments of this module.
+limit_clients()
 
 
 def credentials(broker: BrokerSettings) -> SSLCredentials | SASLCredentials | None:

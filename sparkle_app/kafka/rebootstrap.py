@@ -8,8 +8,9 @@ from collections.abc import Collection
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
+
+from sparkle_app.kafka.timeouts import create_conn
 
 _BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 _SETTINGS = (

@@ -108,7 +108,7 @@ class _RequestStruct(RequestStruct):  # type: ignore[misc]
     )
 
 
-class _Request(Request[_RequestStruct]):  # type: ignore[misc]
+class _TopicIdsRequest(Request[_RequestStruct]):  # type: ignore[misc]
     API_KEY = 3
 
     def __init__(self, names: Collection[str]) -> None:
@@ -127,7 +127,7 @@ async def topic_ids(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[
         KafkaError: if the broker does not answer.
     """
     try:
-        response = await admin._send_request(_Request(names))
+        response = await admin._send_request(_TopicIdsRequest(names))
     except (IncompatibleBrokerVersion, NotImplementedError):
         existing = set(await admin.list_topics())
         return {name: None if name in existing else MISSING for name in names}

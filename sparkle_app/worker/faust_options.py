@@ -12,6 +12,7 @@ from sparkle_app.kafka import topology
 from sparkle_app.kafka.connection import credentials
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.record_batches import MAX_BUFFERED_BATCHES
+from sparkle_app.kafka.timeouts import REQUEST_SECONDS
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.logging import logging_config
 from sparkle_app.web.routing import middlewares
@@ -94,6 +95,8 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
+        # The producer would retry for 20 minutes, and log nothing. The stage retries, and logs that it does.
+        producer_request_timeout=REQUEST_SECONDS,
         producer_max_request_size=topology.MAX_MESSAGE_BYTES,
         web_bind=settings.web.host,
         web_host=settings.web.host,

@@ -1,8 +1,6 @@
 """All brokers come back under other addresses, behind the same bootstrap name."""
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,46 +11,11 @@ from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
 from tests.support.kafka import KafkaBroker
-from tests.support.processes import free_port
 from tests.support.produce import produce
+from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace
 
 pytestmark = pytest.mark.kafka
-
-
-class Name:
-    """A stable address that leads to wherever ``target`` is."""
-
-    def __init__(self, target: str) -> None:
-        self.target = target
-        self._server = socket.create_server(("127.0.0.1", free_port()))
-        self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._server.accept()
-                host, port = self.target.split(":")
-                try:
-                    server = socket.create_connection((host, int(port)))
-                except OSError:
-                    client.close()
-                    continue
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=_pass_on, args=pair, daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
 
 
 def test_brokers_with_other_addresses_behind_the_same_name_are_found(
@@ -67,7 +30,7 @@ def test_brokers_with_other_addresses_behind_the_same_name_are_found(
     with contextlib.ExitStack() as stack:
         stack.callback(first.kill)
         first.start()
-        name = Name(first.bootstrap)
+        name = Proxy(first.bootstrap)
         stack.callback(name.close)
         worker = Worker(workspace.environment(name.address, database), workspace.folder / "worker-1.log")
         stack.callback(worker.kill)

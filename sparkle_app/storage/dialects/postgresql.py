@@ -1,23 +1,14 @@
 """PostgreSQL, with the driver psycopg2."""
 
 import math
-import select as os_select
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import psycopg2
-from psycopg2.extensions import (
-    POLL_OK,
-    POLL_READ,
-    POLL_WRITE,
-    STATUS_BEGIN,
-    STATUS_READY,
-    set_wait_callback,
-)
+from psycopg2.extensions import set_wait_callback
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -42,14 +33,23 @@ from sqlalchemy.engine import URL
 
 from sparkle_app.model.time import utc_text
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
+from sparkle_app.storage.psycopg2_connection import (
+    CONNECT_SECONDS,
+    PING_SECONDS,
+    TimedConnection,
+    TimedCursor,
+    wait_for_answer,
+)
 from sparkle_app.storage.statements import chunks
 
-_CONNECT_SECONDS = 5
 _STATEMENT_SECONDS = 60
+# After statement_timeout, a server that is there has answered.
+_ANSWER_SECONDS = _STATEMENT_SECONDS + 5
 _CONNECT_ARGUMENTS = {
-    "connect_timeout": _CONNECT_SECONDS,
+    "connect_timeout": CONNECT_SECONDS,
     "application_name": "sparkle",
-    # A server that vanished without closing the connection is noticed within 30 s instead of hours.
+    # A server that vanished without closing the connection is noticed within 30 s instead of hours. The probes also
+    # keep the entry of a NAT. They do not notice that a proxy has forgotten the connection.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 4,
@@ -97,13 +97,17 @@ class PostgreSql(Dialect):
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
         if for_command:
-            set_wait_callback(_wait_for_answer)
+            set_wait_callback(wait_for_answer)
         engine = create_engine(
             url,
             executemany_mode="values_plus_batch",
             pool_pre_ping=True,
             pool_recycle=_RECYCLE_SECONDS,
-            connect_args=_CONNECT_ARGUMENTS,
+            connect_args={
+                **_CONNECT_ARGUMENTS,
+                "connection_factory": TimedConnection,
+                "cursor_factory": TimedCursor,
+            },
             hide_parameters=True,
         )
         limits = _LIMITS.format(0 if for_command else _STATEMENT_SECONDS)
@@ -111,6 +115,16 @@ class PostgreSql(Dialect):
         @event.listens_for(engine, "begin")
         def on_begin(connection: Connection) -> None:
             connection.exec_driver_sql(limits)
+
+        @event.listens_for(engine, "checkout")
+        def on_checkout(connection: TimedConnection, *_: Any) -> None:
+            connection.seconds = None if for_command else _ANSWER_SECONDS
+
+        @event.listens_for(engine, "checkin")
+        def on_checkin(connection: TimedConnection | None, *_: Any) -> None:
+            # None: it has been invalidated.
+            if connection:
+                connection.seconds = PING_SECONDS
 
         return engine
 
@@ -202,17 +216,3 @@ def _json(table: Table, rows: Sequence[Row]) -> str:
             if not math.isfinite(row[name]):
                 row[name] = str(row[name])
     return msgspec.json.encode(rows).decode()
-
-
-def _wait_for_answer(connection: Any) -> None:
-    """Wait for the server in Python, so that a signal interrupts it: libpq would continue to wait."""
-    connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
-    deadline = time.monotonic() + _CONNECT_SECONDS
-    while (state := connection.poll()) != POLL_OK:
-        # connect_timeout only applies when libpq waits.
-        left = max(deadline - time.monotonic(), 0) if connecting else None
-        ready = os_select.select(
-            [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left
-        )
-        if not any(ready):
-            raise psycopg2.OperationalError("timeout expired")

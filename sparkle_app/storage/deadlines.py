@@ -1,0 +1,65 @@
+"""Deadlines of calls that wait for a database: a proxy may forget a connection, and still answer the probes of TCP."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Call:
+    """A call that waits for an answer on a socket."""
+
+    def __init__(self, own: socket.socket, at: float) -> None:
+        self.socket = own
+        self.at = at
+        self.expired = False
+        """Whether the deadline has passed."""
+
+
+class Deadlines:
+    """Shuts down the socket of a call when its deadline passes: whatever library waits for an answer gets an error.
+
+    One thread serves all calls. It starts with the first of them.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._calls: set[Call] = set()
+        self._next = float("inf")
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def limit(self, descriptor: int, seconds: float) -> Iterator[Call]:
+        """A call on the socket of this descriptor, which may take ``seconds``."""
+        # A descriptor of its own: by the time of the shutdown, the library may have closed the other.
+        with socket.socket(fileno=os.dup(descriptor)) as own:
+            call = Call(own, time.monotonic() + seconds)
+            self._add(call)
+            try:
+                yield call
+            finally:
+                with self._changed:
+                    self._calls.discard(call)
+
+    def _add(self, call: Call) -> None:
+        with self._changed:
+            self._calls.add(call)
+            if not self._thread:
+                self._thread = threading.Thread(target=self._run, name="database-deadlines", daemon=True)
+                self._thread.start()
+            if call.at < self._next:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for call in [each for each in self._calls if each.at <= now]:
+                    self._calls.discard(call)
+                    call.expired = True
+                    with suppress(OSError):
+                        call.socket.shutdown(socket.SHUT_RDWR)
+                self._next = min((call.at for call in self._calls), default=float("inf"))
+                self._changed.wait(max(self._next - now, 0) if self._calls else None)

@@ -1,0 +1,88 @@
+"""Connections of psycopg2 whose calls have deadlines."""
+
+import logging
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, STATUS_BEGIN, STATUS_READY, connection, cursor
+
+from sparkle_app.storage.deadlines import Deadlines
+
+CONNECT_SECONDS = 5
+"""How long a server may take to accept a connection."""
+PING_SECONDS = 5
+"""For the ping of a connection from the pool, and for a rollback: a server that is there answers at once."""
+
+logger = logging.getLogger(__name__)
+_deadlines = Deadlines()
+
+
+class TimedConnection(connection):  # type: ignore[misc]
+    """A connection that is closed if the server does not answer a call in time."""
+
+    seconds: float | None = PING_SECONDS
+    """Time limit of statements and commits; None: none. PING_SECONDS as long as the connection is in the pool."""
+
+    @contextmanager
+    def in_time(self, seconds: float | None) -> Iterator[None]:
+        """A call that may take ``seconds``.
+
+        Raises:
+            psycopg2.OperationalError: if it takes longer.
+        """
+        if self.closed or seconds is None:
+            yield
+            return
+        server = f"{self.info.host}:{self.info.port}"
+        with _deadlines.limit(self.fileno(), seconds) as call:
+            try:
+                yield
+            except psycopg2.Error as error:
+                if not call.expired:
+                    raise
+                self.close()
+                if seconds == PING_SECONDS:
+                    # SQLAlchemy catches the error of a ping.
+                    logger.warning(
+                        "the database at %s has not answered a ping for %g s: connecting again",
+                        server,
+                        seconds,
+                    )
+                raise psycopg2.OperationalError(f"{server} has not answered for {seconds:g} s") from error
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        with self.in_time(self.seconds):
+            super().commit()
+
+    def rollback(self) -> None:
+        """Roll the transaction back."""
+        with self.in_time(PING_SECONDS):
+            super().rollback()
+
+
+class TimedCursor(cursor):  # type: ignore[misc]
+    """A cursor of such a connection. Other methods than ``execute`` do not wait for the server."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Execute a statement."""
+        with self.connection.in_time(self.connection.seconds):
+            super().execute(query, vars)
+
+
+def wait_for_answer(connection: Any) -> None:
+    """Wait for the server in Python, so that a signal interrupts it: libpq would continue to wait."""
+    connecting = connection.status not in (STATUS_READY, STATUS_BEGIN)
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while (state := connection.poll()) != POLL_OK:
+        # connect_timeout only applies when libpq waits.
+        left = max(deadline - time.monotonic(), 0) if connecting else None
+        ready = select.select(
+            [connection] * (state == POLL_READ), [connection] * (state == POLL_WRITE), [], left
+        )
+        if not any(ready):
+            raise psycopg2.OperationalError("timeout expired")

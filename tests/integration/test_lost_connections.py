@@ -1,0 +1,191 @@
+"""Connections that a proxy forgets without closing them: nothing waits for them longer than half a minute."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from psycopg2.extensions import set_wait_callback
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from sparkle_app.config.sections import BrokerSettings
+from sparkle_app.kafka.connection import security_arguments
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.errors import is_row_error
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.eventually import eventually
+from tests.support.kafka import KafkaBroker
+from tests.support.postgres import PostgresServer
+from tests.support.produce import produce
+from tests.support.proxy import Proxy
+from tests.support.worker import Worker, Workspace, run_command
+
+SECONDS = 30
+"""Until the next record is stored and counted."""
+NOT_READY_SECONDS = 10
+"""A worker that needs longer is not ready meanwhile."""
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+def counted(url: str) -> int:
+    return int(query(url, 'SELECT coalesce(sum("count"), 0) AS n FROM temperature_aggregates')[0]["n"])
+
+
+class Watched:
+    """A worker, the records sent to it, and when it was ready."""
+
+    def __init__(self, worker: Worker, bootstrap: str, workspace: Workspace, url: str) -> None:
+        self.worker = worker
+        self.bootstrap = bootstrap
+        self.workspace = workspace
+        self.url = url
+        self.collector = Collector(workspace.certs)
+        self.sent = 0
+
+    def send(self) -> None:
+        """Send a record, and wait until it is stored and counted."""
+        self.sent += 1
+        began = time.monotonic()
+        value = self.collector.record("host-1", "Temperature", f"k/{self.sent}", 20.0)
+        produce(self.bootstrap, self.workspace.topic, [value])
+        late: set[bool] = set()
+
+        def done() -> tuple[int, int]:
+            if time.monotonic() - began > NOT_READY_SECONDS + 2:
+                late.add(self.worker.ready())
+            return count(self.url, "temperature_readings"), counted(self.url)
+
+        eventually(done, lambda found: found == (self.sent, self.sent), SECONDS)
+        taken = time.monotonic() - began
+        # The last answer may belong to the moment when all was done.
+        assert not late or False in late, f"ready, although nothing was counted for {taken:.0f} s"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("pause", [2, 45])
+def test_connections_to_the_broker_that_are_forgotten_are_renewed(
+    proxy: Proxy,
+    make_broker: Callable[[Path], KafkaBroker],
+    workspace: Workspace,
+    postgres: PostgresServer,
+    tmp_path: Path,
+    pause: float,
+) -> None:
+    (tmp_path / "kafka").mkdir()
+    broker = make_broker(tmp_path / "kafka")
+    proxy.target = broker.bootstrap
+    listeners = broker.properties["advertised.listeners"]
+    broker.properties["advertised.listeners"] = listeners.replace(broker.bootstrap, proxy.address)
+    url = postgres.create_database(workspace.app_id)
+    environment = workspace.environment(proxy.address, url)
+    with ExitStack() as stack:
+        stack.callback(broker.kill)
+        broker.start()
+        worker = Worker(environment, workspace.folder / "worker-1.log")
+        stack.callback(worker.kill)
+        watched = Watched(worker, broker.bootstrap, workspace, url)
+        worker.start()
+        worker.wait_ready()
+        watched.send()
+        time.sleep(pause)
+        proxy.forget()
+        watched.send()
+        log = worker.process.log.read_text()
+        assert f"the broker at {proxy.address} has not answered" in log
+        worker.wait_ready(10)
+        proxy.forget()
+        done = run_command(environment, "check")
+        assert done.returncode == 0, done.stdout
+
+
+def test_connections_to_the_database_that_are_forgotten_are_renewed(
+    proxy: Proxy, broker: Broker, workspace: Workspace, postgres: PostgresServer
+) -> None:
+    url = postgres.create_database(workspace.app_id)
+    proxy.target = f"127.0.0.1:{postgres.port}"
+    environment = workspace.environment(
+        broker.bootstrap, url.replace(f":{postgres.port}/", f":{proxy.port}/")
+    )
+    worker = Worker(environment, workspace.folder / "worker-1.log")
+    watched = Watched(worker, broker.bootstrap, workspace, url)
+    with ExitStack() as stack:
+        stack.callback(worker.kill)
+        worker.start()
+        worker.wait_ready()
+        watched.send()
+        proxy.forget()
+        watched.send()
+        assert f"the database at {proxy.address} has not answered a ping" in worker.process.log.read_text()
+        worker.wait_ready(10)
+
+
+@pytest.fixture(params=[False, True], ids=["worker", "command"])
+def engine(request: pytest.FixtureRequest, proxy: Proxy, postgres: PostgresServer) -> Iterator[Engine]:
+    """A database behind the proxy, as workers and commands use it."""
+    proxy.target = f"127.0.0.1:{postgres.port}"
+    url = make_url(postgres.url("postgres")).set(port=proxy.port)
+    engine = make_engine(url, for_command=request.param)
+    yield engine
+    engine.dispose()
+    set_wait_callback(None)
+
+
+def test_a_pooled_connection_that_is_forgotten_is_replaced(engine: Engine, proxy: Proxy) -> None:
+    with engine.connect() as first, engine.connect() as second:
+        for connection in (first, second):
+            connection.execute(text("SELECT 1"))
+    proxy.forget()
+    began = time.monotonic()
+    with engine.connect() as first, engine.connect() as second:
+        for connection in (first, second):
+            connection.execute(text("SELECT 1"))
+    # One ping finds it, for all connections of the pool.
+    assert time.monotonic() - began < 8
+
+
+def test_a_statement_may_take_longer_than_a_ping(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_sleep(6)"))
+
+
+@pytest.mark.parametrize("commits", [False, True], ids=["statement", "commit"])
+def test_a_connection_that_is_forgotten_in_a_transaction_is_lost_after_the_limit(
+    engine: Engine, proxy: Proxy, commits: bool
+) -> None:
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        driver: Any = connection.connection.driver_connection
+        driver.seconds = 1
+        proxy.forget()
+        call = connection.commit if commits else partial(connection.execute, text("SELECT 1"))
+        with pytest.raises(DBAPIError, match=f"{proxy.address} has not answered for 1 s") as raised:
+            call()
+    assert raised.value.connection_invalidated
+    assert not is_row_error(raised.value)
+
+
+async def test_connections_to_brokers_are_probed(broker: Broker) -> None:
+    settings = BrokerSettings(url=broker.bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.url, **security_arguments(settings))
+    await admin.start()
+    try:
+        await admin.list_topics()
+        (connection,) = admin._client._conns.values()
+        assert connection._writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    finally:
+        await admin.close()
