@@ -13,6 +13,7 @@ import msgspec
 from faust.cli.base import argument
 
 from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
+from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.ingest.decryption_pool import validated
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError
@@ -67,7 +68,7 @@ class try_plugin(SparkleCommand):
             collect, installed.manifest.folder, SERVER_FLAG
         )
         trials = [_trial(installed, key, value) for key, value in payload.items()]
-        await _store(installed, trials)
+        await _store(installed, trials, self.handler.settings.aggregates)
         if as_json:
             self.say_json(trials)
         else:
@@ -138,7 +139,7 @@ def _trial(installed: InstalledPlugin, key: Any, value: Any) -> Trial:
     return trial
 
 
-async def _store(installed: InstalledPlugin, trials: list[Trial]) -> None:
+async def _store(installed: InstalledPlugin, trials: list[Trial], settings: AggregatesSettings) -> None:
     """Store what is valid twice, as after a redelivery, and load it."""
     plugins = {installed.name: installed.plugin}
     now = from_seconds(datetime.now().timestamp())
@@ -173,7 +174,9 @@ async def _store(installed: InstalledPlugin, trials: list[Trial]) -> None:
         engine = scratch_engine(Path(folder))
         try:
             create_tables(engine)
-            writer = SqlWriter(engine, plugins, executor)
+            writer = SqlWriter(
+                engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds
+            )
             await writer.store(outcomes)
             first, refused = await writer.store(outcomes)
             for refusal in refused:
