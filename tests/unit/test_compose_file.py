@@ -82,6 +82,24 @@ def test_every_service_has_a_health_check_and_is_restarted(services: dict[str, A
         assert service["healthcheck"]["test"]
 
 
+def test_no_service_fills_the_disk_or_the_memory(services: dict[str, Any]) -> None:
+    variables = {"postgres": "POSTGRES_MEMORY", "worker": "WORKER_MEMORY"}
+    for name, service in services.items():
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}}
+        assert service["mem_limit"] == "2g"
+        other = compose({**GIVEN, variables.get(name, "KAFKA_MEMORY"): "5g"})["services"]
+        assert other[name]["mem_limit"] == "5g"
+    assert services["postgres"]["shm_size"] == "256mb"
+    for name in (*KAFKA.values(), "worker"):
+        assert services[name]["extra_hosts"] == ["host.docker.internal:host-gateway"]
+
+
+def test_an_image_never_changes_the_collation_or_the_major_version(services: dict[str, Any]) -> None:
+    assert re.fullmatch(r"postgres:\d+-[a-z]+", services["postgres"]["image"])
+    for name in KAFKA.values():
+        assert re.fullmatch(r"apache/kafka:\d+\.\d+\.\d+", services[name]["image"])
+
+
 def test_the_workers_environment_contains_valid_settings(
     services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
