@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import Message, Producer
 
@@ -28,6 +28,15 @@ Reading = tuple[str, str, str, float]
 """Plugin, hostname, metric, value."""
 
 
+class Place(NamedTuple):
+    """Where the broker stored a record. The timestamp differs for records of a topic that was created again."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    """Milliseconds since 1970."""
+
+
 @dataclass(frozen=True)
 class Sent:
     """A produced record, and its expected outcome."""
@@ -41,6 +50,8 @@ class Sent:
     """The reason of the dead letter."""
     reading_with_key: Reading | None = None
     """The reading that a replay stores after the missing private key has been added."""
+    limited: bool = False
+    """Whether its dead letter may be left out, because there are many of the same cause."""
 
     @property
     def id(self) -> str:
@@ -66,21 +77,11 @@ class Sender:
         self._topic = topic
         self._collector = collector
         self._rng = rng
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                # Every written record is acknowledged in the end, so that the ledger is complete.
-                "enable.idempotence": True,
-                "message.timeout.ms": 600_000,
-                "queue.buffering.max.messages": 1_000_000,
-                "topic.metadata.refresh.interval.ms": 2_000,
-                "reconnect.backoff.max.ms": 1_000,
-                "linger.ms": 5,
-                "log_level": 0,
-            }
-        )
+        self._bootstrap = bootstrap
+        self._producer = self._connect()
         self._lock = threading.Lock()
-        self._ledger: dict[tuple[int, int], Sent] = {}
+        self._ledger: dict[Place, Sent] = {}
+        self._paused = False
         self._failed: list[str] = []
         self._queued = 0
         self._stop = threading.Event()
@@ -90,6 +91,18 @@ class Sender:
         """Produce ``rate`` records per second until :meth:`stop`."""
         self._thread = threading.Thread(target=self._run, args=(rate,), name="sender", daemon=True)
         self._thread.start()
+
+    def pause(self) -> None:
+        """Produce nothing until :meth:`resume`, and wait until all records are acknowledged."""
+        with self._lock:
+            self._paused = True
+            self.flush()
+
+    def resume(self) -> None:
+        """Go on, with a producer that knows nothing of topics that have been replaced."""
+        with self._lock:
+            self._producer = self._connect()
+            self._paused = False
 
     def stop(self) -> None:
         """Stop producing, and wait until the broker has acknowledged all records.
@@ -116,8 +129,8 @@ class Sender:
             for record in records:
                 self._send(record)
 
-    def acknowledged(self) -> dict[tuple[int, int], Sent]:
-        """All acknowledged records, by partition and offset."""
+    def acknowledged(self) -> dict[Place, Sent]:
+        """All acknowledged records."""
         return dict(self._ledger)
 
     def flush(self) -> None:
@@ -150,6 +163,11 @@ class Sender:
         record = self._collector.record(hostname, plugin, metric, value, when)
         return Sent(record, milliseconds, (plugin, hostname, metric, value))
 
+    def make_nonsense(self) -> Sent:
+        """A record whose value no plugin accepts, always of the same host and metric."""
+        record = self._collector.record("host-1", "Temperature", "disk", -273.15)
+        return Sent(record, int(time.time() * 1000), None, "invalid_value", limited=True)
+
     def _invalid(self) -> Sent:
         collector, junk = self._collector, self._rng.randbytes(256)
         unknown = json.loads(collector.record("host-1", "Temperature", "k", 20.0))
@@ -171,7 +189,7 @@ class Sender:
         due = time.monotonic()
         while not self._stop.is_set():
             with self._lock:
-                for _ in range(rate // 10):
+                for _ in range(0 if self._paused else rate // 10):
                     record = self.make()
                     self._send(record)
                     number += 1
@@ -181,13 +199,29 @@ class Sender:
             due += 0.1
             self._stop.wait(max(0.0, due - time.monotonic()))
 
+    def _connect(self) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                # Every written record is acknowledged in the end, so that the ledger is complete.
+                "enable.idempotence": True,
+                "message.timeout.ms": 600_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "topic.metadata.refresh.interval.ms": 2_000,
+                "reconnect.backoff.max.ms": 1_000,
+                "linger.ms": 5,
+                "log_level": 0,
+            }
+        )
+
     def _send(self, record: Sent) -> None:
         def note(error: Any, message: Message) -> None:
-            position = message.partition(), message.offset()
-            if error or position[0] is None or position[1] is None:
+            partition, offset = message.partition(), message.offset()
+            if error or partition is None or offset is None:
                 self._failed.append(str(error))
             else:
-                self._ledger[position[0], position[1]] = record
+                # With LogAppendTime it is the broker's.
+                self._ledger[Place(partition, offset, message.timestamp()[1])] = record
 
         self._producer.produce(
             self._topic,

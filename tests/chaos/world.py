@@ -2,20 +2,24 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 
-from tests.chaos.sending import Reading, Sender, Sent
+from tests.chaos.sending import Place, Reading, Sender, Sent
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
 from tests.support.produce import create_topic
+from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace
 
 PARTITIONS = 4
+STORM = 5_000
+_PER_CAUSE = 500
+"""Limit of dead letters of one cause and worker in a minute: fewer than a storm has, more than other causes have."""
 WORKERS = 3
 _RESTART_SECONDS = 1.0
 READINGS = ("temperature_readings", "pu_workload_readings")
@@ -36,6 +40,9 @@ class World:
         self.postgres = PostgresServer(folder / "postgres")
         self.workspace = Workspace(folder / "workspace")
         self.rng = rng
+        self.folder = folder
+        self.forgotten: Set[Place] = frozenset()
+        """Records whose dead letters the broker has lost."""
         self.should_run = [True] * WORKERS
         """For each worker, whether the supervisor restarts it."""
         self.restarts = 0
@@ -50,16 +57,21 @@ class World:
         self.broker.start()
         self.postgres.start()
         # The handler creates topics with LogAppendTime; CreateTime is supported as well.
-        timestamp_type = self.rng.choice(("CreateTime", "LogAppendTime"))
+        self.timestamp_type = self.rng.choice(("CreateTime", "LogAppendTime"))
         create_topic(
-            self.broker.bootstrap, self.workspace.topic, PARTITIONS, message_timestamp_type=timestamp_type
+            self.broker.bootstrap,
+            self.workspace.topic,
+            PARTITIONS,
+            message_timestamp_type=self.timestamp_type,
         )
         self.database_url = self.postgres.create_database("readings")
+        self.bootstrap = Proxy(self.broker.bootstrap)
+        """The address that stays when the broker moves."""
         self.environment = self.workspace.environment(
-            self.broker.bootstrap, self.database_url, dead_letters__per_cause=1_000_000
+            self.bootstrap.address, self.database_url, dead_letters__per_cause=_PER_CAUSE
         )
         self.sender = Sender(
-            self.broker.bootstrap, self.workspace.topic, Collector(self.workspace.certs), self.rng
+            self.bootstrap.address, self.workspace.topic, Collector(self.workspace.certs), self.rng
         )
         self.workers = [
             Worker(self.environment, self.workspace.folder / f"worker-{number}.log")

@@ -5,7 +5,7 @@ So one thread can interleave two faults and, meanwhile, restart workers that hav
 
 from collections.abc import Sequence
 
-from tests.chaos.faults import broker, commands, data, database, workers
+from tests.chaos.faults import broker, commands, data, database, logs, workers
 from tests.chaos.world import Fault
 
 FAULTS: dict[str, Fault] = {
@@ -21,6 +21,10 @@ FAULTS: dict[str, Fault] = {
     "broker killed": broker.kill_broker,
     "broker down 60 s": broker.stop_broker,
     "more partitions": broker.add_partitions,
+    "addresses changed": logs.move_broker,
+    "topic recreated": logs.recreate_topic,
+    "broker restored from a copy": logs.restore_broker,
+    "sensor storm": data.sensor_storm,
     "connections cut": database.cut_connections,
     "database down 60 s": database.stop_database,
     "database hangs 30 s": database.suspend_database,
@@ -33,7 +37,11 @@ FAULTS: dict[str, Fault] = {
     "replay while working": commands.replay,
 }
 
-_BROKER = {"broker restarted 5 times", "broker killed", "broker down 60 s", "more partitions"}
+_ALONE = {"topic recreated", "broker restored from a copy"}
+"""They begin when all records have been processed, which another fault could prevent."""
+_BROKER = {
+    "broker restarted 5 times", "broker killed", "broker down 60 s", "more partitions", "addresses changed",
+}  # fmt: skip
 _DATABASE = {
     "SIGTERM, database hangs", "connections cut", "database down 60 s", "database hangs 30 s", "table locked 20 s",
     "disk full", "a row refused",
@@ -47,4 +55,6 @@ _STARTING = {"state lost", "workers join and leave", *workers.CRASHES}
 
 def conflict(names: Sequence[str]) -> bool:
     """Whether two of the faults cannot be combined, such as locking a table of a database that is stopped."""
+    if len(names) > 1 and not _ALONE.isdisjoint(names):
+        return True
     return any(len(part & set(names)) > 1 for part in (_BROKER, _DATABASE, _LEAVING, _STARTING))

@@ -37,6 +37,6 @@ def add_partitions(world: World) -> Iterator[float]:
     admin.create_partitions([NewPartitions(topic, PARTITIONS + 3)])[topic].result(20)
     for _ in range(60):
         yield 1
-        if any(partition >= PARTITIONS for partition, _ in world.sender.acknowledged()):
+        if any(partition >= PARTITIONS for partition, *_ in world.sender.acknowledged()):
             return
     raise AssertionError("no record in the new partitions after 60 s")

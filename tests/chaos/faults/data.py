@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from confluent_kafka.admin import AdminClient
 
-from tests.chaos.world import WORKERS, World
+from tests.chaos.sending import Place
+from tests.chaos.world import STORM, WORKERS, World
 from tests.support.produce import consume_all
 
 
@@ -15,12 +16,18 @@ def duplicate_all_records(world: World) -> Iterator[float]:
     captured = consume_all(world.broker.bootstrap, world.workspace.topic)
     world.sender.send(
         *(
-            known[record.partition, record.offset]
+            known[place]
             for record in captured
-            if (record.partition, record.offset) in known
+            if (place := Place(record.partition, record.offset, record.timestamp)) in known
         )
     )
     yield 0
+
+
+def sensor_storm(world: World) -> Iterator[float]:
+    """Send the value of a missing sensor 5,000 times: more than are kept of one cause."""
+    world.sender.send(*(world.sender.make_nonsense() for _ in range(STORM)))
+    yield 5
 
 
 def delete_state(world: World) -> Iterator[float]:
