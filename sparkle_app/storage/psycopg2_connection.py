@@ -15,7 +15,8 @@ from sparkle_app.storage.deadlines import Deadlines
 CONNECT_SECONDS = 5
 """How long a server may take to accept a connection."""
 PING_SECONDS = 5
-"""For the ping of a connection from the pool, and for a rollback: a server that is there answers at once."""
+"""For the ping of a connection from the pool, a change of its mode, and a rollback: a server that is there answers at
+once."""
 
 logger = logging.getLogger(__name__)
 _deadlines = Deadlines()
@@ -53,6 +54,22 @@ class TimedConnection(connection):  # type: ignore[misc]
                         seconds,
                     )
                 raise psycopg2.OperationalError(f"{server} has not answered for {seconds:g} s") from error
+
+    # SQLAlchemy sets the following two; if the isolation level is not the default, each is a statement.
+    @property
+    def autocommit(self) -> bool:
+        """Whether each statement is a transaction."""
+        return bool(super().autocommit)
+
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        with self.in_time(PING_SECONDS):
+            connection.autocommit.__set__(self, value)
+
+    def set_isolation_level(self, level: int | str | None) -> None:
+        """Set the isolation level of the next transactions."""
+        with self.in_time(PING_SECONDS):
+            super().set_isolation_level(level)
 
     def commit(self) -> None:
         """Commit the transaction."""

@@ -31,13 +31,16 @@ class World:
     Arguments:
         folder: an empty folder.
         rng: source of all random decisions.
+        proxied: whether the workers reach the broker and the database through proxies. Everything else does not.
     """
 
-    def __init__(self, folder: Path, rng: random.Random) -> None:
+    def __init__(self, folder: Path, rng: random.Random, *, proxied: bool = False) -> None:
         for name in ("broker", "postgres", "workspace"):
             (folder / name).mkdir()
         self.broker = KafkaBroker(folder / "broker")
         self.postgres = PostgresServer(folder / "postgres")
+        self.bootstrap = Proxy(self.broker.bootstrap)
+        """The address that stays when the broker moves."""
         self.workspace = Workspace(folder / "workspace")
         self.rng = rng
         self.folder = folder
@@ -45,15 +48,24 @@ class World:
         """Records whose dead letters the broker has lost."""
         self.should_run = [True] * WORKERS
         """For each worker, whether the supervisor restarts it."""
+        self.proxies: list[Proxy] = []
+        """Of the broker and of the database; none without ``proxied``."""
         self.restarts = 0
         """How often the supervisor restarted a worker."""
         self.key_added = False
         """Whether the private key that some records need has been added."""
+        self._proxied = proxied
         self._exited_at: dict[int, float] = {}
         self._stored = 0
 
     def start(self) -> None:
         """Start all processes, and wait until all workers are ready."""
+        broker_url, database_port = self.bootstrap.address, self.postgres.port
+        if self._proxied:
+            listener = self.broker.addresses["EXTERNAL"]
+            self.proxies = [Proxy(listener), Proxy(f"127.0.0.1:{database_port}")]
+            broker_url, database_port = self.proxies[0].address, self.proxies[1].port
+            self.broker.advertise("EXTERNAL", broker_url)
         self.broker.start()
         self.postgres.start()
         # The handler creates topics with LogAppendTime; CreateTime is supported as well.
@@ -65,10 +77,10 @@ class World:
             message_timestamp_type=self.timestamp_type,
         )
         self.database_url = self.postgres.create_database("readings")
-        self.bootstrap = Proxy(self.broker.bootstrap)
-        """The address that stays when the broker moves."""
         self.environment = self.workspace.environment(
-            self.bootstrap.address, self.database_url, dead_letters__per_cause=_PER_CAUSE
+            broker_url,
+            self.database_url.replace(f":{self.postgres.port}/", f":{database_port}/"),
+            dead_letters__per_cause=_PER_CAUSE,
         )
         self.sender = Sender(
             self.bootstrap.address, self.workspace.topic, Collector(self.workspace.certs), self.rng
@@ -102,6 +114,8 @@ class World:
             worker.kill()
         self.broker.kill()
         self.postgres.remove()
+        for proxy in (*self.proxies, self.bootstrap):
+            proxy.close()
 
     def pause(self, seconds: float) -> None:
         """Wait, and meanwhile restart workers that have exited."""

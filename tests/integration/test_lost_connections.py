@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from psycopg2 import OperationalError
 from psycopg2.extensions import set_wait_callback
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
@@ -88,9 +89,8 @@ def test_connections_to_the_broker_that_are_forgotten_are_renewed(
 ) -> None:
     (tmp_path / "kafka").mkdir()
     broker = make_broker(tmp_path / "kafka")
-    proxy.target = broker.bootstrap
-    listeners = broker.properties["advertised.listeners"]
-    broker.properties["advertised.listeners"] = listeners.replace(broker.bootstrap, proxy.address)
+    proxy.target = broker.addresses["EXTERNAL"]
+    broker.advertise("EXTERNAL", proxy.address)
     url = postgres.create_database(workspace.app_id)
     environment = workspace.environment(proxy.address, url)
     with ExitStack() as stack:
@@ -156,6 +156,20 @@ def test_a_pooled_connection_that_is_forgotten_is_replaced(engine: Engine, proxy
             connection.execute(text("SELECT 1"))
     # One ping finds it, for all connections of the pool.
     assert time.monotonic() - began < 8
+
+
+def test_a_connection_that_is_forgotten_after_the_first_half_of_a_ping_is_lost(
+    engine: Engine, proxy: Proxy
+) -> None:
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        # As after a read transaction. Then the end of autocommit is a statement.
+        driver.set_isolation_level("REPEATABLE READ")
+        driver.autocommit = True
+        proxy.forget()
+        with pytest.raises(OperationalError, match=f"{proxy.address} has not answered for 5 s"):
+            driver.autocommit = False
+        assert driver.closed
 
 
 def test_a_statement_may_take_longer_than_a_ping(engine: Engine) -> None:

@@ -85,6 +85,13 @@ class KafkaBroker:
         command = [*java(*options, classpath=classpath), "kafka.Kafka", str(self._config)]
         self.process = Process("Kafka", command, folder / "kafka.log", folder=folder)
 
+    def advertise(self, listener: str, address: str) -> None:
+        """Let clients of a listener connect to another address, which leads to it: that of a proxy."""
+        advertised = self.properties["advertised.listeners"]
+        self.properties["advertised.listeners"] = advertised.replace(
+            f"{listener}://{self.addresses[listener]}", f"{listener}://{address}"
+        )
+
     def start(self) -> None:
         """Start the broker, with the records that it has stored, and wait until it answers."""
         self.launch()

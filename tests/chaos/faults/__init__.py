@@ -5,7 +5,7 @@ So one thread can interleave two faults and, meanwhile, restart workers that hav
 
 from collections.abc import Sequence
 
-from tests.chaos.faults import broker, commands, data, database, logs, workers
+from tests.chaos.faults import broker, commands, data, database, logs, network, workers
 from tests.chaos.world import Fault
 
 FAULTS: dict[str, Fault] = {
@@ -20,11 +20,13 @@ FAULTS: dict[str, Fault] = {
     "broker restarted 5 times": broker.restart_broker,
     "broker killed": broker.kill_broker,
     "broker down 60 s": broker.stop_broker,
+    "broker hangs 30 s": broker.suspend_broker,
     "more partitions": broker.add_partitions,
     "addresses changed": logs.move_broker,
     "topic recreated": logs.recreate_topic,
     "broker restored from a copy": logs.restore_broker,
     "sensor storm": data.sensor_storm,
+    "connections forgotten": network.forget_connections,
     "connections cut": database.cut_connections,
     "database down 60 s": database.stop_database,
     "database hangs 30 s": database.suspend_database,
@@ -37,12 +39,16 @@ FAULTS: dict[str, Fault] = {
     "replay while working": commands.replay,
 }
 
+NEED_PROXIES = {"connections forgotten"}
+"""The faults for which the workers reach the broker and the database through proxies."""
 _ALONE = {"topic recreated", "broker restored from a copy"}
 """They begin when all records have been processed, which another fault could prevent."""
 _BROKER = {
-    "broker restarted 5 times", "broker killed", "broker down 60 s", "more partitions", "addresses changed",
+    "broker restarted 5 times", "broker killed", "broker down 60 s", "broker hangs 30 s", "more partitions",
+    "addresses changed", "connections forgotten",
 }  # fmt: skip
 _DATABASE = {
+    "connections forgotten",
     "SIGTERM, database hangs", "connections cut", "database down 60 s", "database hangs 30 s", "table locked 20 s",
     "disk full", "a row refused",
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """Faults of the broker."""
 
+import signal
 from collections.abc import Iterator
 
 from confluent_kafka.admin import AdminClient, NewPartitions
@@ -28,6 +29,13 @@ def stop_broker(world: World) -> Iterator[float]:
     world.broker.stop()
     yield 60
     world.broker.start()
+
+
+def suspend_broker(world: World) -> Iterator[float]:
+    """Suspend the broker for 30 s: connections are accepted, but no request is answered."""
+    world.broker.process.send(signal.SIGSTOP)
+    yield 30
+    world.broker.process.send(signal.SIGCONT)
 
 
 def add_partitions(world: World) -> Iterator[float]:
