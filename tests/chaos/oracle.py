@@ -67,17 +67,20 @@ def check(world: World) -> Verdict:
 
 def _records(world: World, verdict: Verdict) -> None:
     """Each acknowledged record is one row or one dead letter, and there are no others."""
+    topic = {
+        Place(each.partition, each.offset, each.timestamp): each.value
+        for each in consume_all(world.broker.bootstrap, world.workspace.topic)
+    }
+    world.sender.locate(topic)
     ledger = world.sender.acknowledged()
+    unknown = topic.keys() - ledger.keys()
+    assert not unknown, f"the ledger of sent records lacks {len(unknown)} of the topic: {list(unknown)[:3]}"
     expected = {sent.id: reading for sent in ledger.values() if (reading := world.expected_reading(sent))}
     # A topic that was created again has had several records at an offset.
     sources: dict[tuple[int, int], dict[str, tuple[Sent, int]]] = defaultdict(dict)
     for place, sent in ledger.items():
         if world.expected_reading(sent):
             sources[place[:2]][sent.id] = sent, place.timestamp * 1000
-    topic = consume_all(world.broker.bootstrap, world.workspace.topic)
-    unknown = [Place(each.partition, each.offset, each.timestamp) for each in topic]
-    unknown = [place for place in unknown if place not in ledger]
-    assert not unknown, f"the ledger of sent records lacks {len(unknown)} records of the topic: {unknown[:3]}"
     found = set()
     for table in READINGS:
         statement = (

@@ -81,7 +81,7 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
         ]
         if world.key_added:
             replay_remaining(world, DRAIN_SECONDS)
-        problems += _drain(world)
+        problems += drain(world)
         new_record = _time_new_record(world)
         if new_record > NEW_RECORD_SECONDS:
             problems.append(f"a new record took {new_record:.0f} s")
@@ -139,7 +139,7 @@ def _next_stored_at(world: World) -> float:
     return time.monotonic()
 
 
-def _drain(world: World) -> list[str]:
+def drain(world: World) -> list[str]:
     """Wait until all readings are stored and counted; returns a problem if they are not."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline:
@@ -170,7 +170,7 @@ def _time_new_record(world: World) -> float:
         world.pause(0.05)
     taken = time.monotonic() - started
     # Wait until it is counted, so that aggregates can be compared.
-    _drain(world)
+    drain(world)
     return taken
 
 

@@ -6,7 +6,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -133,6 +133,13 @@ class Sender:
         """All acknowledged records."""
         return dict(self._ledger)
 
+    def locate(self, places: Mapping[Place, bytes | None]) -> None:
+        """Find the records whose offset the broker did not tell among all records of the topic."""
+        unknown = {sent.value: place for place, sent in self._ledger.items() if place.offset < 0}
+        for place, value in places.items():
+            if place not in self._ledger and value in unknown:
+                self._ledger[place] = self._ledger.pop(unknown.pop(value))
+
     def flush(self) -> None:
         """Wait until all queued records are acknowledged."""
         queued = self._queued
@@ -217,8 +224,11 @@ class Sender:
     def _send(self, record: Sent) -> None:
         def note(error: Any, message: Message) -> None:
             partition, offset = message.partition(), message.offset()
-            if error or partition is None or offset is None:
+            if error or partition is None:
                 self._failed.append(str(error))
+            elif offset is None or offset < 0:
+                # A retry of a batch that the broker has, but whose offsets it has forgotten.
+                self._ledger[Place(partition, -1 - len(self._ledger), 0)] = record
             else:
                 # With LogAppendTime it is the broker's.
                 self._ledger[Place(partition, offset, message.timestamp()[1])] = record

@@ -46,6 +46,8 @@ class World:
         self.folder = folder
         self.forgotten: Set[Place] = frozenset()
         """Records whose dead letters the broker has lost."""
+        self.settings: dict[str, object] = {"dead_letters__per_cause": _PER_CAUSE}
+        """Settings of the workers, in addition to those of the workspace."""
         self.should_run = [True] * WORKERS
         """For each worker, whether the supervisor restarts it."""
         self.proxies: list[Proxy] = []
@@ -80,7 +82,7 @@ class World:
         self.environment = self.workspace.environment(
             broker_url,
             self.database_url.replace(f":{self.postgres.port}/", f":{database_port}/"),
-            dead_letters__per_cause=_PER_CAUSE,
+            **self.settings,
         )
         self.sender = Sender(
             self.bootstrap.address, self.workspace.topic, Collector(self.workspace.certs), self.rng

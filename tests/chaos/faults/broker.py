@@ -11,10 +11,15 @@ from tests.chaos.world import PARTITIONS, World
 def restart_broker(world: World) -> Iterator[float]:
     """Restart the broker five times."""
     for _ in range(5):
-        world.broker.stop()
-        yield 1
-        world.broker.start()
+        yield from restart_once(world)
         yield 3
+
+
+def restart_once(world: World) -> Iterator[float]:
+    """Restart the broker."""
+    world.broker.stop()
+    yield 1
+    world.broker.start()
 
 
 def kill_broker(world: World) -> Iterator[float]:
