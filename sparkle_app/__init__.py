@@ -83,6 +83,7 @@ All packages and modules; the docstring of each describes what it does:
         postgresql          PostgreSQL
         sqlite              SQLite
       models              tables of a plugin
+      trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
       bulk                many rows in one statement

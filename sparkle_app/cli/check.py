@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -19,7 +19,8 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, existing_internal_key, lost_internal_key
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
-from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.errors import server_message, transient_error
+from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.startup import check_data_folder
 
@@ -151,12 +152,15 @@ class check(SparkleCommand):
                 with read_transaction(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
                     damaged = damage(connection, _TIMEOUT_SECONDS)
+                    missing = [] if damaged else try_writing(connection)
             except (SQLAlchemyError, OSError) as error:
+                cause = transient_error(error)
+                what = "to accept what a worker writes" if cause.hint else "to accept connections"
                 raise ConfigurationError(
                     "database.url",
-                    expected=f"a connection to {shown(url)}",
-                    found=str(transient_error(error)),
-                    hint="start it, or correct the setting",
+                    expected=f"{shown(url)} {what}",
+                    found=server_message(error) or str(cause),
+                    hint=cause.hint or "start it, or correct the setting",
                 ) from error
             if damaged:
                 raise ConfigurationError(
@@ -165,9 +169,25 @@ class check(SparkleCommand):
                     found=damaged,
                     hint="restore it from a backup",
                 )
-            return shown(url)
+            self._refuse_lost_table(missing)
+            to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
+            return f"{shown(url)}{to_create}"
 
         return await asyncio.to_thread(_checked, "database", connect)
+
+    def _refuse_lost_table(self, missing: Sequence[str]) -> None:
+        for name, installed in self.handler.plugins.installed.items():
+            models = (getattr(installed.plugin, each, None) for each in ("DataFrame", "Aggregates"))
+            tables = [model.__tablename__ for model in models if model]
+            lost = [table for table in tables if table in missing]
+            # A worker creates both at the same time.
+            if 0 < len(lost) < len(tables):
+                raise ConfigurationError(
+                    "database.url",
+                    expected=f"the tables {' and '.join(tables)} of the plugin {name}",
+                    found=f"no table {lost[0]}",
+                    hint="restore it from a backup, or start a worker, which creates it empty",
+                )
 
     async def _broker(self) -> list[CheckResult]:
         settings = self.handler.settings

@@ -70,7 +70,16 @@ class InvalidRecordError(Exception):
 
 
 class TransientError(Exception):
-    """The database or the broker does not work at this moment; a retry may succeed."""
+    """The database or the broker does not work at this moment; a retry may succeed.
+
+    Arguments:
+        message: one line.
+        hint: how to correct it; None if the cause is not known.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class ConfigurationError(Exception):

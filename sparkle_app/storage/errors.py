@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, StatementError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.model.errors import TransientError
@@ -34,10 +34,13 @@ def is_row_error(error: Exception) -> bool:
 def transient_error(error: Exception) -> TransientError:
     """The error as a TransientError, whose message is one line for the log."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return TransientError(f"database: {' '.join(str(cause).split())}")
+    dialect = _dialect_of(cause)
+    # If the database has not answered, the cause may be the setting, or anything between.
+    remedy = dialect.remedy(cause) if dialect and dialect.server_message(cause) else None
+    return TransientError(f"database: {' '.join(str(cause).split())}", remedy)
 
 
-def server_message(error: SQLAlchemyError) -> str | None:
+def server_message(error: Exception) -> str | None:
     """The database's error message for a rejected statement; None if it cannot be reached, or rejects the login."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     dialect = _dialect_of(cause)

@@ -150,14 +150,14 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
             # An attempt that hangs is abandoned; a call to the database then goes on in its thread.
             return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _LOG_SECONDS))
         except (TransientError, TimeoutError) as error:
-            cause = error if isinstance(error, TransientError) else "no answer"
+            cause = error if isinstance(error, TransientError) else TransientError("no answer")
             now = time.monotonic()
             if now >= deadline:
                 raise ConfigurationError(
                     setting,
                     expected=f"{what} within {seconds:g} s",
                     found=str(cause),
-                    hint="start it, or correct the setting",
+                    hint=cause.hint or "start it, or correct the setting",
                 ) from error
             if now - logged_at >= _LOG_SECONDS:
                 logged_at = now

@@ -1,14 +1,30 @@
-"""SQLite: which connections change the file."""
+"""SQLite: which connections change the file, and which can."""
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
+from sparkle_app.plugin_api import AggregatesTable, ReadingsTable
 from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.trial import try_writing
+
+
+class TrialReadings(ReadingsTable):
+    __tablename__ = "trial_readings"
+
+
+class TrialAggregates(AggregatesTable):
+    __tablename__ = "trial_aggregates"
+
+
+MODELS = (TrialReadings, TrialAggregates)
 
 
 @pytest.fixture
@@ -47,3 +63,51 @@ def test_a_transaction_that_writes_uses_wal_and_flushes_every_commit(file: Path,
             assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         with read_transaction(engine) as connection:
             assert connection.execute(text("SELECT n FROM t")).scalars().all() == expected
+
+
+@pytest.fixture
+def tables(file: Path) -> None:
+    """The tables of a plugin, in the same journal mode."""
+    engine = create_engine(f"sqlite:///{file}")
+    for model in MODELS:
+        model.__table__.create(engine)
+    engine.dispose()
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_trial_does_not_change_the_file(file: Path, engine: Engine) -> None:
+    before = file.read_bytes()
+    with read_transaction(engine) as connection:
+        missing = try_writing(connection)
+        assert not {model.__tablename__ for model in MODELS} & set(missing)
+    engine.dispose()
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_trial_names_the_tables_that_do_not_exist(file: Path, engine: Engine) -> None:
+    before = file.read_bytes()
+    with read_transaction(engine) as connection:
+        assert {model.__tablename__ for model in MODELS} <= set(try_writing(connection))
+    assert file.read_bytes() == before
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_trial_shows_that_a_file_is_read_only(file: Path) -> None:
+    engine = make_engine(make_url(f"sqlite:///file:{file}?mode=ro&uri=true"))
+    with read_transaction(engine) as connection, pytest.raises(OperationalError) as caught:
+        try_writing(connection)
+    engine.dispose()
+    error = transient_error(caught.value)
+    assert "readonly database" in str(error)
+    assert error.hint == "make the file and its folder writable"
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_trial_succeeds_while_another_process_writes(file: Path) -> None:
+    engine = make_engine(make_url(f"sqlite:///{file}"))
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with read_transaction(engine) as connection:
+            try_writing(connection)
+    engine.dispose()

@@ -51,6 +51,18 @@ class Dialect(ABC):
     def lock_schema(self, connection: Connection) -> None:
         """Prevent other transactions from creating tables until this one ends."""
 
+    def try_insert(self, connection: Connection, insert: Any) -> None:
+        """Execute an INSERT of no rows in a transaction that will be rolled back."""
+        connection.execute(insert)
+
+    @abstractmethod
+    def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Create tables in a transaction that will be rolled back."""
+
+    @abstractmethod
+    def try_disk_space(self, connection: Connection) -> None:
+        """Use some disk space in a transaction that will be rolled back."""
+
     @abstractmethod
     def is_own(self, error: BaseException) -> bool:
         """Whether an error comes from this database's driver."""
@@ -62,6 +74,10 @@ class Dialect(ABC):
     @abstractmethod
     def server_message(self, error: Any) -> str | None:
         """The database's error message for a rejected statement; None if the database cannot be reached."""
+
+    def remedy(self, error: Any) -> str:
+        """How to correct what :meth:`server_message` describes."""
+        return "correct this in the database"
 
     def is_refused_login(self, error: Any) -> bool:
         """Whether the database rejected the user name or the password, so that a retry would not help."""

@@ -77,6 +77,18 @@ _TRANSIENT_STATES = (
     # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
+# By SQLSTATE.
+_REMEDIES = {
+    _READ_ONLY_STATE: "set database.url to the primary, or make the server writable",
+    "3F000": "create the schema of the user's search_path",
+    "42501": "grant the privilege to the user of database.url",
+    "42P01": "start a worker, which creates missing tables",
+    "42703": "alter the table to the columns that the plugin declares",
+    "42P10": "create the primary key that the plugin declares",
+    "53100": "free disk space on the server",
+    "55P03": "end the session that holds the lock",
+}
+_TRIAL_ROWS = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000)"
 # In the language of the server, of which two are known here; with others, a worker waits as for an unreachable server.
 _REFUSED_LOGINS = (
     "authentication failed for user", "no password supplied", "no pg_hba.conf entry for host",
@@ -132,6 +144,17 @@ class PostgreSql(Dialect):
         """Take an advisory lock: two workers that start at the same time would both create the tables."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
 
+    def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Create them: the only way to learn about a missing privilege, or a missing schema, in the same words."""
+        if tables:
+            self.lock_schema(connection)
+            tables[0].metadata.create_all(connection, tables=list(tables))
+
+    def try_disk_space(self, connection: Connection) -> None:
+        """Create a temporary table of 1 MB, which leaves no dead rows in other tables."""
+        if connection.scalar(select(func.has_database_privilege(func.current_database(), "TEMPORARY"))):
+            connection.execute(text(f"CREATE TEMPORARY TABLE sparkle_trial AS {_TRIAL_ROWS}"))
+
     def is_own(self, error: BaseException) -> bool:
         """Whether the error comes from psycopg2."""
         return isinstance(error, psycopg2.Error)
@@ -145,6 +168,10 @@ class PostgreSql(Dialect):
     def server_message(self, error: Any) -> str | None:
         """The server's primary message; None if no server answered."""
         return str(error.diag.message_primary) if error.pgcode else None
+
+    def remedy(self, error: Any) -> str:
+        """Decide by SQLSTATE."""
+        return _REMEDIES.get(error.pgcode) or super().remedy(error)
 
     def is_refused_login(self, error: Any) -> bool:
         """Decide by the message: the driver does not pass the SQLSTATE of a failed connection."""

@@ -50,6 +50,12 @@ _SCHEMA_MESSAGES = (
     "has no column named",
     "ON CONFLICT clause does not match",
 )
+_REMEDIES = {
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable",
+    sqlite3.SQLITE_FULL: "free disk space",
+    sqlite3.SQLITE_NOTADB: "restore it from a backup, or correct database.url",
+    sqlite3.SQLITE_CORRUPT: "restore it from a backup",
+}
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +144,20 @@ class Sqlite(Dialect):
     def lock_schema(self, connection: Connection) -> None:
         """Does nothing: BEGIN IMMEDIATE has locked the database already."""
 
+    def try_insert(self, connection: Connection, insert: Any) -> None:
+        """Succeeds if another process writes to the file at this moment."""
+        try:
+            connection.execute(insert)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+
+    def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Does nothing: there are no privileges, and a journal would change the folder."""
+
+    def try_disk_space(self, connection: Connection) -> None:
+        """Does nothing, for the same reason."""
+
     def is_own(self, error: BaseException) -> bool:
         """Whether the error comes from the module sqlite3."""
         return isinstance(error, sqlite3.Error)
@@ -152,6 +172,10 @@ class Sqlite(Dialect):
     def server_message(self, error: Any) -> str | None:
         """SQLite's message; None if the file cannot be opened."""
         return None if getattr(error, "sqlite_errorname", None) == "SQLITE_CANTOPEN" else str(error)
+
+    def remedy(self, error: Any) -> str:
+        """Decide by SQLite's result code."""
+        return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF) or super().remedy(error)
 
     def insert(self, table: Table) -> Any:
         """INSERT … ON CONFLICT."""
