@@ -21,6 +21,7 @@ STORM = 5_000
 _PER_CAUSE = 500
 """Limit of dead letters of one cause and worker in a minute: fewer than a storm has, more than other causes have."""
 WORKERS = 3
+DATABASE = "readings"
 _RESTART_SECONDS = 1.0
 READINGS = ("temperature_readings", "pu_workload_readings")
 
@@ -31,16 +32,21 @@ class World:
     Arguments:
         folder: an empty folder.
         rng: source of all random decisions.
-        proxied: whether the workers reach the broker and the database through proxies. Everything else does not.
+        proxied: whether the workers reach the broker through a proxy. Everything else does not.
     """
 
     def __init__(self, folder: Path, rng: random.Random, *, proxied: bool = False) -> None:
-        for name in ("broker", "postgres", "workspace"):
+        for name in ("broker", "postgres", "standby", "workspace"):
             (folder / name).mkdir()
         self.broker = KafkaBroker(folder / "broker")
-        self.postgres = PostgresServer(folder / "postgres")
         self.bootstrap = Proxy(self.broker.bootstrap)
         """The address that stays when the broker moves."""
+        self.postgres = PostgresServer(folder / "postgres")
+        """The server to which new connections lead."""
+        self.standby = PostgresServer(folder / "standby")
+        """Not started."""
+        self.database = Proxy(f"127.0.0.1:{self.postgres.port}")
+        """The address that stays when another server takes over."""
         self.workspace = Workspace(folder / "workspace")
         self.rng = rng
         self.folder = folder
@@ -50,8 +56,8 @@ class World:
         """Settings of the workers, in addition to those of the workspace."""
         self.should_run = [True] * WORKERS
         """For each worker, whether the supervisor restarts it."""
-        self.proxies: list[Proxy] = []
-        """Of the broker and of the database; none without ``proxied``."""
+        self.listeners: list[Proxy] = []
+        """The address that the broker advertises to the workers, if ``proxied``."""
         self.restarts = 0
         """How often the supervisor restarted a worker."""
         self.key_added = False
@@ -62,11 +68,10 @@ class World:
 
     def start(self) -> None:
         """Start all processes, and wait until all workers are ready."""
-        broker_url, database_port = self.bootstrap.address, self.postgres.port
+        broker_url = self.bootstrap.address
         if self._proxied:
-            listener = self.broker.addresses["EXTERNAL"]
-            self.proxies = [Proxy(listener), Proxy(f"127.0.0.1:{database_port}")]
-            broker_url, database_port = self.proxies[0].address, self.proxies[1].port
+            self.listeners = [Proxy(self.broker.addresses["EXTERNAL"])]
+            broker_url = self.listeners[0].address
             self.broker.advertise("EXTERNAL", broker_url)
         self.broker.start()
         self.postgres.start()
@@ -78,10 +83,11 @@ class World:
             PARTITIONS,
             message_timestamp_type=self.timestamp_type,
         )
-        self.database_url = self.postgres.create_database("readings")
+        self.postgres.create_database(DATABASE)
+        self.database_url = self.postgres.url(DATABASE, self.database.port)
         self.environment = self.workspace.environment(
             broker_url,
-            self.database_url.replace(f":{self.postgres.port}/", f":{database_port}/"),
+            self.database_url,
             **self.settings,
         )
         self.sender = Sender(
@@ -116,7 +122,8 @@ class World:
             worker.kill()
         self.broker.kill()
         self.postgres.remove()
-        for proxy in (*self.proxies, self.bootstrap):
+        self.standby.remove()
+        for proxy in (self.bootstrap, self.database, *self.listeners):
             proxy.close()
 
     def pause(self, seconds: float) -> None:

@@ -2,10 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
-import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -18,7 +16,7 @@ from tests.support.database import count, query
 from tests.support.eventually import eventually
 from tests.support.postgres import PostgresServer
 from tests.support.produce import consume_all, produce
-from tests.support.switch import Switch
+from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace
 
 SECONDS = 60
@@ -43,19 +41,19 @@ def servers(tmp_path: Path) -> Iterator[list[PostgresServer]]:
 
 
 @pytest.fixture
-def switch(servers: list[PostgresServer]) -> Iterator[Switch]:
+def switch(servers: list[PostgresServer]) -> Iterator[Proxy]:
     """Leads to the old server first."""
-    switch = Switch(servers[0].port)
+    switch = Proxy(f"127.0.0.1:{servers[0].port}")
     yield switch
     switch.close()
 
 
-def by_switch(servers: list[PostgresServer], switch: Switch) -> str:
+def by_switch(servers: list[PostgresServer], switch: Proxy) -> str:
     """The address is moved to the new server."""
-    return servers[0].url("readings").replace(f":{servers[0].port}", f":{switch.port}")
+    return servers[0].url("readings", switch.port)
 
 
-def by_hosts(servers: list[PostgresServer], _switch: Switch) -> str:
+def by_hosts(servers: list[PostgresServer], _switch: Proxy) -> str:
     """The driver chooses the server that is writable."""
     hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in servers)
     return f"postgresql+psycopg2://postgres@/readings?{hosts}&target_session_attrs=read-write"
@@ -66,8 +64,8 @@ def test_all_rows_are_stored_within_a_minute_of_a_failover(
     broker: Broker,
     workspace: Workspace,
     servers: list[PostgresServer],
-    switch: Switch,
-    url: Callable[[list[PostgresServer], Switch], str],
+    switch: Proxy,
+    url: Callable[[list[PostgresServer], Proxy], str],
 ) -> None:
     old, new = servers
     collector = Collector(workspace.certs)
@@ -81,10 +79,10 @@ def test_all_rows_are_stored_within_a_minute_of_a_failover(
         worker.wait_ready()
         produce(broker.bootstrap, workspace.topic, records[:100])
         eventually(lambda: count(old.url("readings"), "temperature_aggregates"), lambda n: n >= 100)
-        make_read_only(old)
+        old.make_read_only()
         produce(broker.bootstrap, workspace.topic, records[100:200])
         eventually(lambda: "read-only transaction" in worker.process.log.read_text(), bool)
-        switch.target = new.port
+        switch.target = f"127.0.0.1:{new.port}"
         switched = time.monotonic()
         produce(broker.bootstrap, workspace.topic, records[200:])
         eventually(lambda: count(new.url("readings"), "temperature_readings"), lambda n: n >= 200, SECONDS)
@@ -103,7 +101,7 @@ def test_all_rows_are_stored_within_a_minute_of_a_failover(
 
 
 def test_connections_that_only_read_follow_a_failover(
-    servers: list[PostgresServer], switch: Switch, monkeypatch: pytest.MonkeyPatch
+    servers: list[PostgresServer], switch: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql, "_RECYCLE_SECONDS", 1)
     engine = make_engine(make_url(by_switch(servers, switch)))
@@ -119,13 +117,13 @@ def test_connections_that_only_read_follow_a_failover(
     engine.dispose()
 
 
-def test_one_refused_write_replaces_every_connection(servers: list[PostgresServer], switch: Switch) -> None:
+def test_one_refused_write_replaces_every_connection(servers: list[PostgresServer], switch: Proxy) -> None:
     engine = make_engine(make_url(by_switch(servers, switch)))
     with engine.connect() as one, engine.connect() as other:
         for connection in (one, other):
             connection.exec_driver_sql("SELECT 1")
     switch.target = servers[1].port
-    make_read_only(servers[0])
+    servers[0].make_read_only()
     with pytest.raises(DBAPIError, match="read-only"), engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x int)")
     with engine.connect() as one, engine.connect() as other:
@@ -143,14 +141,3 @@ def create_tables_with_a_worker(broker: Broker, workspace: Workspace, server: Po
     tables = "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'public'"
     eventually(lambda: query(url, tables)[0]["n"], lambda n: n == 4)
     worker.kill()
-
-
-def make_read_only(server: PostgresServer) -> None:
-    """Let the server, like a standby, refuse every write, also in the sessions that exist."""
-    with closing(psycopg2.connect(server.url("readings").replace("+psycopg2", ""))) as connection:
-        connection.autocommit = True
-        connection.cursor().execute("ALTER SYSTEM SET default_transaction_read_only = on")
-        connection.cursor().execute("SELECT pg_reload_conf()")
-    # When a new session has the new value, the server has notified all others.
-    name = "default_transaction_read_only"
-    eventually(lambda: query(server.url("readings"), f"SHOW {name}")[0][name], lambda value: value == "on")

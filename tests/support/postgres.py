@@ -56,9 +56,9 @@ class PostgresServer:
             "PostgreSQL", command, folder / "postgres.log", folder=self._home, user=self._user
         )
 
-    def url(self, database: str) -> str:
-        """The SQLAlchemy URL of a database."""
-        return f"postgresql+psycopg2://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: str, port: int | None = None) -> str:
+        """The SQLAlchemy URL of a database; ``port`` leads to this server."""
+        return f"postgresql+psycopg2://{_SUPERUSER}@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Start the server, with the data that it has stored, and wait until it answers."""
@@ -95,6 +95,39 @@ class PostgresServer:
         finally:
             connection.close()
         return self.url(name)
+
+    def copy_database(self, name: str, source: "PostgresServer") -> str:
+        """Create a database with the tables and rows of the one with this name on another server; return its URL."""
+        url = self.create_database(name)
+        dump, load = (
+            [str(self._bin / program), "-h", "127.0.0.1", "-p", str(port), "-U", _SUPERUSER, "-d", name]
+            for program, port in (("pg_dump", source.port), ("psql", self.port))
+        )
+        dumped = subprocess.run(dump, check=True, timeout=60, stdout=subprocess.PIPE)
+        load += ["-qX", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run(load, check=True, timeout=60, input=dumped.stdout, stdout=subprocess.DEVNULL)
+        return url
+
+    def make_read_only(self) -> None:
+        """Let the server, like a standby, refuse every write, also in the sessions that exist."""
+        connection = self._connect()
+        try:
+            connection.autocommit = True
+            connection.cursor().execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.cursor().execute("SELECT pg_reload_conf()")
+        finally:
+            connection.close()
+        # When a new session has the new value, the server has notified all others.
+        self.process.wait_until(self._read_only, "read-only session", 30)
+
+    def _read_only(self) -> bool:
+        connection = self._connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SHOW default_transaction_read_only")
+                return bool(cursor.fetchall() == [("on",)])
+        finally:
+            connection.close()
 
     def _connect(self) -> "psycopg2.extensions.connection":
         return psycopg2.connect(

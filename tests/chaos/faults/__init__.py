@@ -30,6 +30,7 @@ FAULTS: dict[str, Fault] = {
     "connections cut": database.cut_connections,
     "database down 60 s": database.stop_database,
     "database hangs 30 s": database.suspend_database,
+    "database failover": database.fail_over,
     "table locked 20 s": database.lock_table,
     "disk full": database.fill_disk,
     "a row refused": database.reject_one_row,
@@ -40,7 +41,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 NEED_PROXIES = {"connections forgotten"}
-"""The faults for which the workers reach the broker and the database through proxies."""
+"""The faults for which the workers reach the broker through a proxy."""
 _ALONE = {"topic recreated", "broker restored from a copy"}
 """They begin when all records have been processed, which another fault could prevent."""
 _BROKER = {
@@ -50,7 +51,7 @@ _BROKER = {
 _DATABASE = {
     "connections forgotten",
     "SIGTERM, database hangs", "connections cut", "database down 60 s", "database hangs 30 s", "table locked 20 s",
-    "disk full", "a row refused",
+    "database failover", "disk full", "a row refused",
 }  # fmt: skip
 _LEAVING = {
     "SIGTERM", "SIGTERM, database hangs", "workers join and leave", "a worker suspended 20 s",

@@ -8,7 +8,7 @@ import psutil
 import psycopg2
 
 from tests.chaos.sending import REJECTED_VALUE, Sent
-from tests.chaos.world import World
+from tests.chaos.world import DATABASE, World
 
 
 def cut_connections(world: World) -> Iterator[float]:
@@ -41,6 +41,26 @@ def signal_postgres(world: World, number: int) -> None:
     for process in [server, *server.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
+
+
+def fail_over(world: World) -> Iterator[float]:
+    """Make the server read-only, copy it to another one, and lead new connections there 20 s later."""
+    old, new = world.postgres, world.standby
+    old.make_read_only()
+    yield 1
+    # Transactions that had begun may still write.
+    while world.sql(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = %(name)s"
+        " AND now() - xact_start > interval '1 s'",
+        name="sparkle",
+    ):
+        yield 0.2
+    new.start()
+    new.copy_database(DATABASE, old)
+    yield 20
+    world.database.target = f"127.0.0.1:{new.port}"
+    world.postgres, world.standby = new, old
+    yield 0
 
 
 def lock_table(world: World) -> Iterator[float]:
