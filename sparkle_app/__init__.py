@@ -8,6 +8,7 @@ All packages and modules; the docstring of each describes what it does:
       parts               the parts that agents and web server share
       startup             checks, waits for database and broker, creates tables and topics
       broker_watchdog     logs when the worker is ready and when the broker is unreachable
+      clock_watchdog      has buckets restored that a clock that was ahead has pruned
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
       topic_watch         notices topics that are deleted, created again or restored
@@ -125,6 +126,7 @@ All packages and modules; the docstring of each describes what it does:
       metrics             Prometheus metrics
       stages              the stages of pipelines in progress
       logging             logging configuration
+      clock               the time of day, and steps of the clock
       retry               retry with backoff
       process             exit
       terminal            output of text from outside

@@ -7,7 +7,6 @@ recomputed from stored readings, which were committed before their samples were 
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 
@@ -23,6 +22,7 @@ from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 
 logger = logging.getLogger(__name__)
+_SKEW_SECONDS = 10
 Changed = dict[BucketKey, Bucket]
 
 
@@ -36,7 +36,7 @@ class Aggregator:
         executor: threads for database access.
         bucket_size: bucket size in seconds.
         retention: window retention in seconds.
-        clock: seconds since the epoch.
+        clock: seconds since the epoch; must not follow a step of the system's clock that is undone soon.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Aggregator:
         executor: Executor,
         bucket_size: int,
         retention: int,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._plugin = plugin
         self._table = table
@@ -56,7 +56,6 @@ class Aggregator:
         self._bucket_size = bucket_size
         self._retention = retention
         self._clock = clock
-        self._pruned_at = 0
 
     async def count(self, messages: Iterable[Samples]) -> tuple[Changed, int]:
         """Count samples in their buckets, without writing the buckets.
@@ -91,9 +90,8 @@ class Aggregator:
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
                 self._table[self._table.interned_key(hostname, start)] = bucket.pack()
-        if oldest > self._pruned_at:
+        if oldest > self._table.pruned_before:
             self._table.prune(oldest)
-            self._pruned_at = oldest
 
     async def store(self, changed: Changed) -> None:
         """Upsert the buckets into SQL, through the plugin.
@@ -150,8 +148,11 @@ class Aggregator:
         return self._recompute(keys) if keys else {}
 
     def _oldest(self) -> int:
-        # One bucket more than the retention: a window includes the whole bucket in which it begins.
-        return bucket_start(from_seconds(self._clock()) - span(self._retention), self._bucket_size)
+        # One bucket more than the retention: a window includes the whole bucket in which it begins. The clock of the
+        # worker that was asked may be behind this one.
+        return bucket_start(
+            from_seconds(self._clock()) - span(self._retention + _SKEW_SECONDS), self._bucket_size
+        )
 
     def _upsert(self, rows: list[AggregateRow]) -> None:
         try:

@@ -9,12 +9,13 @@ from itertools import chain
 from typing import Any, cast
 
 import msgspec
+from aiokafka.errors import InvalidTimestampError
 from faust import Table
 from faust.transport.drivers.aiokafka import Producer
 from faust.types import TP, EventT
 
 from sparkle_app.kafka.membership import Membership
-from sparkle_app.kafka.publisher import BROKER_ERRORS
+from sparkle_app.kafka.publisher import BROKER_ERRORS, without_timestamp
 from sparkle_app.kafka.record_batches import records_of
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, partition_of
 from sparkle_app.model.errors import TransientError
@@ -48,6 +49,8 @@ class BucketTable(Table):  # type: ignore[type-arg]
         # Lists, not sets: a host has about 60 buckets, and a set of them takes eight times the memory.
         self._starts: dict[str, list[int]] = defaultdict(list)
         self._times: dict[int, int] = {}
+        self.pruned_before = 0
+        """Buckets that start before this time are not in the table; microseconds since the epoch."""
         self.max_message_bytes = MAX_MESSAGE_BYTES
         """The changelog topic's ``max.message.bytes``."""
 
@@ -106,21 +109,25 @@ class BucketTable(Table):  # type: ignore[type-arg]
                 continue
             by_partition[self.partition_for_key(key)].append((msgspec.json.encode(key), encrypted))
         try:
-            await asyncio.gather(*(self._send(*item) for item in by_partition.items()))
+            try:
+                await asyncio.gather(*(self._send(*item) for item in by_partition.items()))
+            except InvalidTimestampError:
+                none = without_timestamp(self.changelog_topic_name)
+                await asyncio.gather(*(self._send(*item, none) for item in by_partition.items()))
         except BROKER_ERRORS as error:
             raise TransientError(f"broker: {error!r}") from error
 
-    async def _send(self, partition: int, records: ChangelogRecords) -> None:
+    async def _send(self, partition: int, records: ChangelogRecords, timestamp: int | None = None) -> None:
         """Produce records in batches: single messages would cost ten times as much."""
         producer = cast(Producer, self.app.producer)._ensure_producer()
         topic = self.changelog_topic_name
         batch, sent = producer.create_batch(), []
         for key, value in records:
             # append() returns None if the batch is full. An empty batch accepts a record of any size.
-            if batch.append(key=key, value=value, timestamp=None) is None:
+            if batch.append(key=key, value=value, timestamp=timestamp) is None:
                 sent.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
+                batch.append(key=key, value=value, timestamp=timestamp)
         sent.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*sent)
 
@@ -180,6 +187,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
             for start in [start for start in starts if start < before]:
                 self.pop((hostname, start))
         self._times = {start: start for start in self._times if start >= before}
+        self.pruned_before = before
 
     def _remove_from_index(self, key: BucketKey) -> None:
         starts = self._starts[key[0]]

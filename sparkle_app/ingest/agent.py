@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -38,6 +37,7 @@ class IngestPipeline:
     Arguments:
         batch_size: maximum number of readings in one transaction.
         batch_wait: seconds to wait for a batch to fill.
+        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class IngestPipeline:
         metrics: Metrics,
         batch_size: int,
         batch_wait: float,
+        clock: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._writer = writer
@@ -61,6 +62,7 @@ class IngestPipeline:
         self._metrics = metrics
         self._batch_size = batch_size
         self._batch_wait = batch_wait
+        self._clock = clock
         # Partitions with records that are held back, each with its generation: after a rebalance they are read again.
         self._held: set[tuple[TP, int | None]] = set()
 
@@ -150,7 +152,7 @@ class IngestPipeline:
                 at = from_millis(fetched.timestamp)
                 record = Record(fetched.topic, fetched.partition, fetched.offset, at, value)
             if not is_plausible(record.received_at):
-                record = msgspec.structs.replace(record, received_at=from_seconds(time.time()))
+                record = msgspec.structs.replace(record, received_at=from_seconds(self._clock()))
             records.append(record)
         return records
 

@@ -1,16 +1,20 @@
 """Producing to the handler's own topics."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import msgspec
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 from faust.types import TopicT
 
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import TransientError
 from sparkle_app.runtime.process import exit_process
+
+logger = logging.getLogger(__name__)
 
 BROKER_ERRORS = (KafkaError, ProducerSendError)
 """Exceptions that sending can raise: those of aiokafka, and the one in which Faust wraps those raised immediately."""
@@ -49,18 +53,12 @@ class TopicPublisher:
         Raises:
             TransientError: if it has not; some of them may have been written.
         """
+        all_messages = list(messages)
         try:
-            # send() only enqueues a message. The future that it returns completes with the acknowledgement.
-            sent = [
-                await self._topic.send(
-                    key=message.key,
-                    value=message.value,
-                    headers=dict(message.headers) if message.headers else None,
-                    partition=message.partition,
-                )
-                for message in messages
-            ]
-            await asyncio.gather(*sent)
+            try:
+                await self._send(all_messages)
+            except InvalidTimestampError:
+                await self._send(all_messages, without_timestamp(self.name) / 1000)
         except MessageSizeTooLargeError:
             exit_process(
                 f"topic {self.name}: expected max.message.bytes={self.max_message_bytes}, as when the worker started,"
@@ -69,3 +67,31 @@ class TopicPublisher:
             )
         except BROKER_ERRORS as error:
             raise TransientError(f"broker: {error!r}") from error
+
+    async def _send(self, messages: Iterable[Message], timestamp: float | None = None) -> None:
+        # send() only enqueues a message. The future that it returns completes with the acknowledgement.
+        sent = [
+            await self._topic.send(
+                key=message.key,
+                value=message.value,
+                headers=dict(message.headers) if message.headers else None,
+                partition=message.partition,
+                timestamp=timestamp,
+            )
+            for message in messages
+        ]
+        await asyncio.gather(*sent)
+
+
+@cache
+def without_timestamp(topic: str) -> int:
+    """The timestamp, in milliseconds, of a message without one, for a topic that refuses the time of this machine.
+
+    Logs a line, once for each topic.
+    """
+    logger.warning(
+        "topic %s: the broker refuses the timestamp of this machine's clock, so messages are sent without one; see the"
+        " time service, or set message.timestamp.type=LogAppendTime",
+        topic,
+    )
+    return -1

@@ -69,12 +69,13 @@ def topic_specs(
         plugins: the NAMEs of the installed plugins.
         bucket_size: in seconds.
     """
-    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    # The broker's timestamps depend neither on the clocks of hosts nor on those of workers.
+    timestamps = {"message.timestamp.type": "LogAppendTime"}
+    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES), **timestamps}
     compacted = {**large, "cleanup.policy": "compact"}
     names = list(plugins)
     return [
-        # The broker's timestamps do not depend on the clocks of hosts.
-        *(TopicSpec(name, {"message.timestamp.type": "LogAppendTime"}) for name in plugin_topics),
+        *(TopicSpec(name, timestamps) for name in plugin_topics),
         TopicSpec(dead_letter_topic(app_id), compacted),
         *(TopicSpec(samples_topic(app_id, name), large, by_host=True) for name in names),
         *(TopicSpec(changelog_topic(app_id, name, bucket_size), compacted, by_host=True) for name in names),

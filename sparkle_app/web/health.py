@@ -31,13 +31,14 @@ class Health(msgspec.Struct, omit_defaults=True):
 
 
 class HealthChecker:
-    """Checks the worker's broker, tables, database, pipelines and private keys."""
+    """Checks the worker's broker, tables, database, pipelines, private keys and clock."""
 
     def __init__(self, parts: WebParts) -> None:
         self._group = parts.group
         self._engine = parts.engine
         self._stages = parts.stages
         self._breaker = parts.breaker
+        self._clock = parts.clock
         self._database = "not checked yet"
         self._checked_at = -_CACHE_SECONDS
         self._running: asyncio.Future[str] | None = None
@@ -56,6 +57,7 @@ class HealthChecker:
             "database": await self._check_database(),
             "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",
             "private keys": self._breaker.state or "ok",
+            "clock": "the clock stepped; see the log" if self._clock.in_doubt else "ok",
         }
         return Health(all(state == "ok" for state in checks.values()), checks)
 

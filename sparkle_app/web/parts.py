@@ -12,6 +12,7 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.plugin.discovery import InstalledPlugin
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.stages import Stages
 from sparkle_app.web.slices import Slices
 
@@ -31,6 +32,8 @@ class WebParts:
     """The stages of this worker's pipelines that are in progress."""
     breaker: KeyBreaker
     """Says whether records are held back for want of a private key."""
+    clock: WallClock
+    """The time of day."""
     http: aiohttp.ClientSession
     """For requests to other workers."""
     engine: Engine

@@ -8,6 +8,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from sparkle_app.model.time import from_seconds
+from sparkle_app.runtime.clock import WallClock
+
 _aiohttp_handle_error = web.RequestHandler.handle_error
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,6 +46,17 @@ class Problem(Exception):
 def unavailable(detail: str) -> Problem:
     """Status 503: an exact result is temporarily unavailable; the client should retry."""
     return Problem(503, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+def current_time(clock: WallClock) -> int:
+    """The present, in microseconds since the epoch.
+
+    Raises:
+        Problem: 503, while it is not known.
+    """
+    if clock.in_doubt:
+        raise unavailable("the clock of this worker has stepped: the time is not known; see the log")
+    return from_seconds(clock.now())
 
 
 @web.middleware

@@ -29,6 +29,7 @@ from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
 from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugin, InstalledPlugins, load_plugins
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.sealed.cipher import Cipher
@@ -36,6 +37,7 @@ from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
+from sparkle_app.worker.clock_watchdog import watch_clock
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
@@ -62,6 +64,7 @@ class SparkleApp(faust.App):
         self.plugins = plugins
         self.metrics = Metrics()
         self.group = Membership(self)
+        self.clock = WallClock()
         self.breaker = KeyBreaker(settings.dead_letters.hold_undecryptable)
         self._parts: Parts | None = None
         self._cipher: Cipher | None = None
@@ -162,6 +165,7 @@ class SparkleApp(faust.App):
             group=self.group,
             stages=self.metrics.stages,
             breaker=self.breaker,
+            clock=self.clock,
             http=self.http_client,
             engine=self._parts.engine,
             readers=self._parts.readers,
@@ -173,6 +177,7 @@ class SparkleApp(faust.App):
         explain = partial(describe_failure, self.settings.broker)
         self.add_future(watch(self.group, self.settings.broker.url, explain))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
+        self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
         self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
@@ -222,6 +227,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,
+            app.clock.now,
         )
         await pipeline.run(stream)
 
@@ -250,6 +256,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             app.parts.writers,
             settings.aggregates.bucket_seconds,
             settings.aggregates.window_retention_seconds,
+            app.clock.now,
         )
         return AggregatePipeline(
             app,

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from tests.chaos.faults import FAULTS, NEED_PROXIES, conflict
+from tests.chaos.faults import FAULTS, NEED_CLOCKS, NEED_PROXIES, conflict
 from tests.chaos.faults.commands import replay_remaining
 from tests.chaos.oracle import Verdict, check, differences
 from tests.chaos.sending import PLUGINS
@@ -65,7 +65,9 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
     while not names or (conflict(names) and not chosen):
         names = rng.sample(sorted(FAULTS), rng.choice((1, 2)))
     folder = Path(tempfile.mkdtemp(prefix="sparkle-chaos-"))
-    world = World(folder, rng, proxied=not NEED_PROXIES.isdisjoint(names))
+    world = World(
+        folder, rng, proxied=not NEED_PROXIES.isdisjoint(names), stepping=not NEED_CLOCKS.isdisjoint(names)
+    )
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     started = time.monotonic()
     try:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg2
 
 from tests.chaos.sending import Place, Reading, Sender, Sent
+from tests.support import stepping_worker
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
@@ -33,9 +34,12 @@ class World:
         folder: an empty folder.
         rng: source of all random decisions.
         proxied: whether the workers reach the broker through a proxy. Everything else does not.
+        stepping: whether the clocks of the workers can be changed.
     """
 
-    def __init__(self, folder: Path, rng: random.Random, *, proxied: bool = False) -> None:
+    def __init__(
+        self, folder: Path, rng: random.Random, *, proxied: bool = False, stepping: bool = False
+    ) -> None:
         for name in ("broker", "postgres", "standby", "workspace"):
             (folder / name).mkdir()
         self.broker = KafkaBroker(folder / "broker")
@@ -63,6 +67,7 @@ class World:
         self.key_added = False
         """Whether the private key that some records need has been added."""
         self._proxied = proxied
+        self._stepping = stepping
         self._exited_at: dict[int, float] = {}
         self._stored = 0
 
@@ -94,13 +99,21 @@ class World:
             self.bootstrap.address, self.workspace.topic, Collector(self.workspace.certs), self.rng
         )
         self.workers = [
-            Worker(self.environment, self.workspace.folder / f"worker-{number}.log")
+            Worker(
+                {**self.environment, "CLOCK_OFFSET": str(self.clock_offset(number))},
+                self.workspace.folder / f"worker-{number}.log",
+                command=stepping_worker.command() if self._stepping else None,
+            )
             for number in range(WORKERS)
         ]
         for worker in self.workers:
             worker.start()
         for worker in self.workers:
             worker.wait_ready(90)
+
+    def clock_offset(self, number: int) -> Path:
+        """The file with the seconds by which the clock of a worker is wrong."""
+        return self.workspace.folder / f"clock-{number}"
 
     def stop(self) -> list[str]:
         """Stop all processes; returns the names of workers that did not exit within 15 s of SIGTERM."""

@@ -108,7 +108,7 @@ def test_connections_that_only_read_follow_a_failover(
     server_port = "SELECT inet_server_port()"
     with read_transaction(engine) as connection:
         assert connection.exec_driver_sql(server_port).scalar() == servers[0].port
-    switch.target = servers[1].port
+    switch.target = f"127.0.0.1:{servers[1].port}"
     with read_transaction(engine) as connection:
         assert connection.exec_driver_sql(server_port).scalar() == servers[0].port
     time.sleep(1.5)
@@ -122,7 +122,7 @@ def test_one_refused_write_replaces_every_connection(servers: list[PostgresServe
     with engine.connect() as one, engine.connect() as other:
         for connection in (one, other):
             connection.exec_driver_sql("SELECT 1")
-    switch.target = servers[1].port
+    switch.target = f"127.0.0.1:{servers[1].port}"
     servers[0].make_read_only()
     with pytest.raises(DBAPIError, match="read-only"), engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t (x int)")

@@ -164,9 +164,9 @@ class _Table(BucketTable):
         await super().flush()
         await self.worker.at("flushed")
 
-    async def _send(self, partition: int, records: Any) -> None:
+    async def _send(self, partition: int, records: Any, timestamp: int | None = None) -> None:
         await self.worker.at("send")
-        await super()._send(partition, records)
+        await super()._send(partition, records, timestamp)
 
 
 class _Aggregator(Aggregator):

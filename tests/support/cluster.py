@@ -100,6 +100,7 @@ class InProcessWorker:
             group=cast(Membership, self.group),
             stages=self.app.metrics.stages,
             breaker=self.app.breaker,
+            clock=self.app.clock,
             http=self.http,
             engine=self.engine,
             readers=self.readers,

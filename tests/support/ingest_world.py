@@ -144,6 +144,7 @@ class IngestWorld:
             self.metrics,
             BATCH,
             0.0,
+            self.clock,
         )
 
     async def produce(self, *values: Any, partition: int = 0, headers: Any = None) -> None:

@@ -10,8 +10,10 @@ from sparkle_app.model.buckets import AggregateRow, bucket_start
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.sample import Sample, Samples
+from sparkle_app.runtime.clock import WallClock
 from tests.support.aggregate_worker import BUCKET_SECONDS, RETENTION_SECONDS, AggregateWorker, Plain
 from tests.support.aggregate_world import AT, MINUTE, NOW, World
+from tests.support.fake_clock import FakeClock
 
 
 def samples_of(*readings: StoredReading) -> Samples:
@@ -130,15 +132,39 @@ async def test_the_table_keeps_the_retention_and_one_bucket_more_and_sql_keeps_a
 
 async def test_buckets_leave_the_table_as_time_passes(world: World) -> None:
     await keep(world, *world.store(1.0), *world.store(1.0, at=AT + MINUTE))
-    # The last moment at which a window of the whole retention touches the first bucket.
-    world.clock.now = NOW + RETENTION_SECONDS + 59.999
+    # The last moment at which a window of the whole retention touches the first bucket, by a clock that is 10 s behind.
+    world.clock.now = NOW + RETENTION_SECONDS + 69.999
     await keep(world, *world.store(1.0, hostname="b", at=AT + 5 * MINUTE))
     assert set(world.in_table()) == {("a", 0), ("a", 1), ("b", 5)}
-    world.clock.now = NOW + RETENTION_SECONDS + 60
+    world.clock.now = NOW + RETENTION_SECONDS + 70
     await keep(world, *world.store(1.0, hostname="b", at=AT + 5 * MINUTE))
     assert set(world.in_table()) == {("a", 1), ("b", 5)}
     await world.restart()
     assert set(world.in_table()) == {("a", 1), ("b", 5)}
+
+
+async def test_a_step_of_the_clock_prunes_nothing(world: World) -> None:
+    elapsed = FakeClock(0.0)
+    world.worker.aggregator._clock = WallClock(world.clock, elapsed).now
+    await keep(world, *world.store(1.0), *world.store(1.0, at=AT + MINUTE))
+    world.clock.now += 7200
+    await keep(world, *world.store(1.0, at=AT + MINUTE))
+    await world.worker.aggregator.restore()
+    world.clock.now -= 7200 - 5
+    elapsed.now += 5
+    await keep(world, *world.store(1.0))
+    assert world.in_table() == {("a", 0): 2, ("a", 1): 2}
+
+
+async def test_buckets_that_a_clock_ahead_has_pruned_are_restored(world: World) -> None:
+    await keep(world, *world.store(1.0), *world.store(1.0, at=AT + MINUTE))
+    world.clock.now += 7200
+    await keep(world, *world.store(1.0, at=AT + 120 * MINUTE))
+    assert set(world.in_table()) == {("a", 120)}
+    world.clock.now -= 7200
+    await world.worker.aggregator.restore()
+    assert set(world.in_table()) == {("a", 0), ("a", 1), ("a", 120)}
+    assert world.worker.table.pruned_before <= AT
 
 
 async def test_rows_are_upserted_in_the_order_of_host_and_time(

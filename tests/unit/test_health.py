@@ -14,6 +14,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from sparkle_app.ingest.key_breaker import KeyBreaker
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.stages import Stage, Stages
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.web import health
@@ -57,10 +58,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> VirtualClock:
     return clock
 
 
-def checker(database: Database, group: Group | None = None, stages: Stages | None = None) -> HealthChecker:
+def checker(
+    database: Database,
+    group: Group | None = None,
+    stages: Stages | None = None,
+    clock: WallClock | None = None,
+) -> HealthChecker:
     # The health checker uses no other parts.
     parts = SimpleNamespace(
-        group=group or Group(), engine=database.engine, stages=stages or Stages(), breaker=KeyBreaker(1)
+        group=group or Group(),
+        engine=database.engine,
+        stages=stages or Stages(),
+        breaker=KeyBreaker(1),
+        clock=clock or WallClock(),
     )
     return HealthChecker(cast(WebParts, parts))
 
@@ -74,6 +84,7 @@ async def test_a_worker_is_ready_if_all_checks_succeed(clock: VirtualClock, data
         "database": "ok",
         "pipelines": "ok",
         "private keys": "ok",
+        "clock": "ok",
     }
 
 
@@ -197,6 +208,8 @@ async def test_while_the_first_check_hangs_others_do_not_wait(
 
 async def test_the_engine_of_a_worker_is_checked(clock: VirtualClock, tmp_path: Path) -> None:
     engine = make_engine(cast(Any, create_engine(f"sqlite:///{tmp_path}/db.sqlite3").url))
-    parts = SimpleNamespace(group=Group(), engine=engine, stages=Stages(), breaker=KeyBreaker(1))
+    parts = SimpleNamespace(
+        group=Group(), engine=engine, stages=Stages(), breaker=KeyBreaker(1), clock=WallClock()
+    )
     assert (await HealthChecker(cast(WebParts, parts)).check()).ready
     engine.dispose()

@@ -49,9 +49,9 @@ def test_legal_names_are_legal_and_unique(one: str, other: str) -> None:
 
 
 def test_a_worker_needs_these_topics() -> None:
-    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    compacted = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "cleanup.policy": "compact"}
     appended = {"message.timestamp.type": "LogAppendTime"}
+    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES), **appended}
+    compacted = {**large, "cleanup.policy": "compact"}
     # Iterators: each is gone through once.
     assert topic_specs("app", iter(["telemetry", "power"]), iter(["A", "B"]), 300) == [
         TopicSpec("telemetry", appended, by_host=False),

@@ -13,13 +13,13 @@ from aiohttp import web
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import from_seconds, rfc3339, span
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
-from sparkle_app.web.api import window_queries
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.partition_router import WindowQuery
 from sparkle_app.web.problems import Problem
 from tests.support.cluster import BUCKET_SECONDS, PARTITIONS, PLUGIN, InProcessWorker, assign, holder
-from tests.support.virtual_time import VirtualClock
+from tests.support.fake_clock import FakeClock
 
 NOW = 1_800_000_030.0
 """Half a minute after a bucket has begun."""
@@ -76,9 +76,9 @@ def line(samples: list[Sample]) -> dict[str, Any]:
 async def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[InProcessWorker]]:
     """Three workers with all samples of their partitions: {0, 2}, {1} and {3}."""
     monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
-    monkeypatch.setattr(window_queries, "time", VirtualClock(NOW))
     workers = [InProcessWorker(tmp_path / str(number), "web: {token: secret}") for number in range(3)]
     for worker in workers:
+        worker.app.clock = WallClock(FakeClock(NOW), FakeClock(0.0))
         await worker.start()
         worker.http.headers["Authorization"] = "Bearer secret"
     assign(workers, {0, 2}, {1}, {3})
@@ -302,3 +302,35 @@ async def test_a_single_worker_that_takes_partitions_over_gets_no_such_hint(
     status, problem = await first.get(f"/api/v1/plugins/{PLUGIN}")
     assert status == 503
     assert "public_url" not in problem["detail"]
+
+
+async def test_a_worker_whose_clock_has_stepped_answers_others_only(workers: list[InProcessWorker]) -> None:
+    first, second, _ = workers
+    wall = FakeClock(NOW)
+    first.app.clock._wall = wall
+    wall.now += 7200
+    hostname = next(h for h in HOSTS[4:] if holder(workers, h) is first)
+    paths = [f"/api/v1/plugins/{PLUGIN}", f"/api/v1/plugins/{PLUGIN}/hosts/{hostname}?window=3600"]
+    for path in paths:
+        status, problem = await first.get(path)
+        assert (status, problem["detail"].partition(":")[0]) == (503, "the clock of this worker has stepped")
+        assert (await second.get(path))[0] == 200
+    assert (await first.get(f"/api/v1/plugins/{PLUGIN}/hosts/{hostname}/series?metric=core%2F0"))[0] == 503
+    status, ready = await first.get("/health/ready")
+    assert (status, ready["checks"]["clock"]) == (503, "the clock stepped; see the log")
+    wall.now -= 7200
+    for path in paths:
+        assert await first.get(path) == await second.get(path)
+
+
+async def test_a_window_that_begins_before_what_was_pruned_is_not_answered(
+    workers: list[InProcessWorker],
+) -> None:
+    first, second, _ = workers
+    # As after a long time in which its clock was ahead.
+    first.table.prune(from_seconds(NOW - 90))
+    for worker in (second, first):
+        status, problem = await worker.get(f"/api/v1/plugins/{PLUGIN}?window=3600")
+        assert status == 503
+        assert (await worker.get(f"/api/v1/plugins/{PLUGIN}?window=30"))[0] == 200
+    assert "the clock of the worker that has them is ahead" in problem["detail"]

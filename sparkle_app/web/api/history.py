@@ -1,21 +1,20 @@
 """Queries of the past, answered from SQL by any worker."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.time import from_seconds, rfc3339, span
+from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.history import Position, load_page, load_steps
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.parameters import cursor_of
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.problems import Problem, current_time, unavailable
 from sparkle_app.web.single_flight import SingleFlight
 
 MAX_POINTS = 10_000
@@ -57,7 +56,7 @@ class HistoryQueries:
         step = step or bucket_size
         if step % bucket_size:
             raise Problem(400, f"step: expected a multiple of {bucket_size} s, found {step}")
-        start, end = _time_range(start, end)
+        start, end = self._time_range(start, end)
         if (end - start) // span(step) > MAX_POINTS:
             raise Problem(
                 400,
@@ -121,7 +120,7 @@ class HistoryQueries:
         Raises:
             Problem: as :meth:`series`.
         """
-        start, end = _time_range(start, end)
+        start, end = self._time_range(start, end)
         server_half = self._parts.plugins[plugin].plugin
         found = await self._query(
             host,
@@ -157,10 +156,9 @@ class HistoryQueries:
             "end": rfc3339(end),
         }
 
-
-def _time_range(start: int | None, end: int | None) -> tuple[int, int]:
-    end = from_seconds(time.time()) if end is None else end
-    start = end - HOUR if start is None else start
-    if start >= end:
-        raise Problem(400, f"from: expected a time before {rfc3339(end)}, found {rfc3339(start)}")
-    return start, end
+    def _time_range(self, start: int | None, end: int | None) -> tuple[int, int]:
+        end = current_time(self._parts.clock) if end is None else end
+        start = end - HOUR if start is None else start
+        if start >= end:
+            raise Problem(400, f"from: expected a time before {rfc3339(end)}, found {rfc3339(start)}")
+        return start, end

@@ -1,17 +1,16 @@
 """Window queries over the bucket tables of all workers: the result is exact, or the status is 503."""
 
 import asyncio
-import time
 from typing import Any
 
 from sparkle_app.aggregate.windows import host_window, window_bounds
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into, merged
-from sparkle_app.model.time import from_seconds, rfc3339
+from sparkle_app.model.time import rfc3339
 from sparkle_app.web.api import responses
 from sparkle_app.web.partition_router import HostLine, PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.problems import Problem, current_time, unavailable
 from sparkle_app.web.single_flight import SingleFlight
 
 
@@ -107,6 +106,10 @@ class WindowQueries:
         table = self._parts.tables[query.plugin]
         headline = self._parts.plugins[query.plugin].plugin.headline
         generation, owned = self._parts.group.generation, table.owned()
+        if query.start < table.pruned_before:
+            raise unavailable(
+                "buckets of this window were pruned: the clock of the worker that has them is ahead"
+            )
         partial = PartialResult(sorted(owned), 0, False, {}, [])
         hostnames = table.hostnames() if query.host is None else [query.host]
         if query.limit:
@@ -154,7 +157,7 @@ class WindowQueries:
                 f"window: expected at most {aggregates.window_retention_seconds} s, found {window};"
                 " query /series for longer time ranges",
             )
-        return window_bounds(from_seconds(time.time()), window, aggregates.bucket_seconds)
+        return window_bounds(current_time(self._parts.clock), window, aggregates.bucket_seconds)
 
     def _window(self, plugin: str, window: int, start: int, end: int) -> dict[str, Any]:
         return {

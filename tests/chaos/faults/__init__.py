@@ -13,6 +13,7 @@ FAULTS: dict[str, Fault] = {
     "all workers killed": workers.kill_all,
     "a decrypting process killed": workers.kill_decrypting_process,
     "a worker suspended 20 s": workers.suspend,
+    "a clock two hours ahead for 5 s": workers.step_clock,
     "workers join and leave": workers.join_and_leave,
     "SIGTERM": workers.terminate,
     "SIGTERM, database hangs": workers.terminate_while_the_database_hangs,
@@ -42,6 +43,8 @@ FAULTS: dict[str, Fault] = {
 
 NEED_PROXIES = {"connections forgotten"}
 """The faults for which the workers reach the broker through a proxy."""
+NEED_CLOCKS = {"a clock two hours ahead for 5 s"}
+"""The faults for which the clocks of the workers can be changed."""
 _ALONE = {"topic recreated", "broker restored from a copy"}
 """They begin when all records have been processed, which another fault could prevent."""
 _BROKER = {

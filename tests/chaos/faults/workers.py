@@ -52,6 +52,15 @@ def suspend(world: World) -> Iterator[float]:
     yield 0
 
 
+def step_clock(world: World) -> Iterator[float]:
+    """Set the clock of a worker two hours ahead for 5 s."""
+    offset = world.clock_offset(world.rng.randrange(WORKERS))
+    offset.write_text("7200")
+    yield 5
+    offset.unlink()
+    yield 2
+
+
 def join_and_leave(world: World) -> Iterator[float]:
     """Stop and start a worker every 2 to 4 s."""
     for turn in range(8):
