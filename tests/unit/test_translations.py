@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-TRANSLATIONS = {"README.md": "README.ru.md", "docs/operations.md": "docs/ru/operations.md"}
+TRANSLATIONS = {
+    "README.md": "README.ru.md",
+    "docs/operations.md": "docs/ru/operations.md",
+    "docs/runbook.md": "docs/ru/runbook.md",
+}
 _ORIGINALS = {PROJECT / translation: PROJECT / page for page, translation in TRANSLATIONS.items()}
-_CODE = re.compile(r"^ *```\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -84,5 +88,5 @@ def _links(page: Path) -> set[Path]:
 
 
 def _targets(page: Path, text: str) -> set[Path]:
-    links = re.findall(r"\]\(([^)\s#]*)[^)\s]*\)", text)
+    links = re.findall(r"\]\((?!\w+://)([^)\s#]*)[^)\s]*\)", text)
     return {(page.parent / link).resolve() if link else page for link in links}
