@@ -32,18 +32,6 @@ class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     """With ``limit``: only hosts whose names sort after this one."""
 
 
-class HostLine(msgspec.Struct, array_like=True, gc=False):
-    """One host in a list."""
-
-    host: str
-    total: Statistics
-    """Over the requested metrics together."""
-    metric: str
-    """The metric that stands for the host."""
-    headline: Statistics
-    """Of this metric."""
-
-
 class PartialResult(msgspec.Struct):
     """One worker's contribution to a window query."""
 
@@ -55,8 +43,10 @@ class PartialResult(msgspec.Struct):
     """Whether the requested host has any bucket in the table."""
     metrics: dict[str, Statistics]
     """The statistics of the requested hosts together, by metric; empty with ``limit``."""
-    lines: list[HostLine]
-    """With ``limit``: the hosts."""
+    lines: list[tuple[str, Statistics]]
+    """With ``limit``: hostnames, and their statistics over the requested metrics."""
+    headlines: list[tuple[str, Statistics]] = []
+    """The metric that stands for the host of each line, and its statistics. Workers before 0.2 return none."""
 
 
 _decoder = msgspec.json.Decoder(PartialResult)
@@ -115,4 +105,7 @@ class PartitionRouter:
                 f"the worker at {url}: expected status 200, found {response.status};"
                 " set the same web.token on all workers",
             )
-        return _decoder.decode(body)
+        try:
+            return _decoder.decode(body)
+        except msgspec.DecodeError as error:
+            raise unavailable(f"the worker at {url} runs another version; upgrade all workers") from error

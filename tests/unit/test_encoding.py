@@ -10,7 +10,7 @@ from sparkle_app.web import encoding, slices
 from sparkle_app.web.api import responses
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.health import Health
-from sparkle_app.web.partition_router import HostLine, PartialResult
+from sparkle_app.web.partition_router import PartialResult
 from sparkle_app.web.slices import Slices
 
 STATISTICS = Statistics(2, 5.5, 2.0, 3.5, 3.5, 1_800_000_000_000_001)
@@ -43,7 +43,8 @@ def bodies(number: int) -> list[msgspec.Struct]:
             3,
             True,
             dict.fromkeys(names, STATISTICS),
-            [HostLine(name, STATISTICS, "m", STATISTICS) for name in names],
+            [(name, STATISTICS) for name in names],
+            [("m", STATISTICS) for _ in names],
         ),
         responses.PluginsResponse([]),
         Health(True),

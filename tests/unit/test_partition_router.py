@@ -56,6 +56,24 @@ async def test_the_query_is_sent_with_all_fields_and_the_token(worker: InProcess
     assert await query(worker, respond) == partial
 
 
+async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> None:
+    async def respond(_request: web.Request) -> web.Response:
+        return web.Response(body=b'{"partitions": "all"}')
+
+    problem = await failed_query(worker, respond)
+    assert problem.status == 503
+    assert "runs another version; upgrade all workers" in problem.detail
+
+
+async def test_the_response_of_an_earlier_version_is_read(worker: InProcessWorker) -> None:
+    earlier = b'{"partitions": [1], "hosts": 1, "known": false, "metrics": {}, "lines": []}'
+
+    async def respond(_request: web.Request) -> web.Response:
+        return web.Response(body=earlier)
+
+    assert (await query(worker, respond)) == PartialResult([1], 1, False, {}, [])
+
+
 async def test_without_a_token_no_authorization_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
     without = InProcessWorker(tmp_path / "without")
     await without.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
 from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.partition_router import WindowQuery
+from sparkle_app.web.partition_router import PartialResult, WindowQuery
 from sparkle_app.web.problems import Problem
 from tests.support.cluster import BUCKET_SECONDS, PARTITIONS, PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
@@ -161,6 +162,20 @@ async def test_a_line_without_a_metric_is_of_all_metrics_together_and_has_a_head
     assert len({each["headline"]["metric"] for each in expected_lines}) > 1
     _, found = await workers[0].get("/api/v1/plugins")
     assert [each["headline"] for each in found["plugins"] if each["name"] == PLUGIN] == [headline]
+
+
+async def test_lines_of_a_worker_without_headlines_are_503(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = WindowQueries.local
+
+    async def earlier(self: WindowQueries, query: WindowQuery) -> PartialResult:
+        return msgspec.structs.replace(await local(self, query), headlines=[])
+
+    monkeypatch.setattr(WindowQueries, "local", earlier)
+    status, problem = await workers[0].get(f"/api/v1/plugins/{PLUGIN}/hosts?window=1h")
+    assert (status, problem["detail"]) == (503, "a worker runs an earlier version; upgrade all workers")
+    assert (await workers[0].get(f"/api/v1/plugins/{PLUGIN}?window=1h"))[0] == 200
 
 
 async def test_hosts_without_the_metric_have_no_line(workers: list[InProcessWorker]) -> None:

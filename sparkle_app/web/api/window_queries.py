@@ -8,7 +8,7 @@ from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into, merged
 from sparkle_app.model.time import rfc3339
 from sparkle_app.web.api import responses
-from sparkle_app.web.partition_router import HostLine, PartialResult, PartitionRouter, WindowQuery
+from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time, unavailable
 from sparkle_app.web.single_flight import SingleFlight
@@ -53,16 +53,21 @@ class WindowQueries:
         """Statistics by host."""
         start, end = self._bounds(window)
         query = WindowQuery(plugin, start, end, metric=metric, limit=limit + 1, after=after)
+        partials = await self._all_workers(query)
+        if any(len(partial.headlines) != len(partial.lines) for partial in partials):
+            raise unavailable("a worker runs an earlier version; upgrade all workers")
         lines = sorted(
-            (line for partial in await self._all_workers(query) for line in partial.lines),
-            key=lambda line: line.host,
+            (
+                (host, total, *headline)
+                for partial in partials
+                for (host, total), headline in zip(partial.lines, partial.headlines, strict=True)
+            ),
+            key=lambda line: line[0],
         )
         return responses.HostsResponse(
             **self._window(plugin, window, start, end),
-            hosts=[
-                responses.host(line.host, line.total, line.metric, line.headline) for line in lines[:limit]
-            ],
-            next=lines[limit - 1].host if len(lines) > limit else None,
+            hosts=[responses.host(*line) for line in lines[:limit]],
+            next=lines[limit - 1][0] if len(lines) > limit else None,
         )
 
     async def host(self, plugin: str, host: str, window: int) -> responses.HostResponse:
@@ -124,7 +129,8 @@ class WindowQueries:
                     continue
                 partial.hosts += 1
                 if query.limit:
-                    partial.lines.append(_line(hostname, metrics, headline))
+                    partial.lines.append((hostname, _merged_metrics(metrics)))
+                    partial.headlines.append(_headline(metrics, headline))
                     if len(partial.lines) == query.limit:
                         break
                 for name, statistics in metrics.items() if not query.limit else ():
@@ -169,8 +175,11 @@ class WindowQueries:
         }
 
 
-def _line(hostname: str, metrics: dict[str, Statistics], headline: str | None) -> HostLine:
-    total = merged({"": statistics} for statistics in metrics.values())[""]
-    if headline is None or headline not in metrics:
-        headline = max(sorted(metrics), key=lambda name: metrics[name].sum / metrics[name].count)
-    return HostLine(hostname, total, headline, metrics[headline])
+def _merged_metrics(metrics: dict[str, Statistics]) -> Statistics:
+    return merged({"": statistics} for statistics in metrics.values())[""]
+
+
+def _headline(metrics: dict[str, Statistics], name: str | None) -> tuple[str, Statistics]:
+    if name is None or name not in metrics:
+        name = max(sorted(metrics), key=lambda each: metrics[each].sum / metrics[each].count)
+    return name, metrics[name]
