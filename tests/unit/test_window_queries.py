@@ -16,6 +16,7 @@ from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
+from sparkle_app.web.api import responses
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.partition_router import PartialResult, WindowQuery
 from sparkle_app.web.problems import Problem
@@ -349,3 +350,13 @@ async def test_a_window_that_begins_before_what_was_pruned_is_not_answered(
         assert status == 503
         assert (await worker.get(f"/api/v1/plugins/{PLUGIN}?window=30"))[0] == 200
     assert "the clock of the worker that has them is ahead" in problem["detail"]
+
+
+def test_the_schema_of_a_line_permits_an_average_beyond_the_range_of_a_double() -> None:
+    _, schemas = msgspec.json.schema_components([responses.HostsResponse])
+    for name in ("MetricStatistics", "HostStatistics", "Headline"):
+        types = msgspec.json.schema_components([getattr(responses, name)])[1][name]["properties"]["average"][
+            "anyOf"
+        ]
+        assert {"type": "null"} in types, name
+    assert schemas["HostStatistics"]["properties"]["average"]["deprecated"]

@@ -82,7 +82,7 @@ class HostStatistics(MetricStatistics, kw_only=True):
     """Statistics of one host over all its metrics, or over the requested one."""
 
     host: str
-    average: Annotated[float, _MIXED]
+    average: Annotated[float | None, _MIXED]
     last: Annotated[float, _MIXED]
     headline: Headline
 

@@ -181,5 +181,5 @@ def _merged_metrics(metrics: dict[str, Statistics]) -> Statistics:
 
 def _headline(metrics: dict[str, Statistics], name: str | None) -> tuple[str, Statistics]:
     if name is None or name not in metrics:
-        name = max(sorted(metrics), key=lambda each: metrics[each].sum / metrics[each].count)
+        name = max(sorted(metrics), key=lambda each: metrics[each].average)
     return name, metrics[name]
