@@ -35,6 +35,10 @@ _PLAIN = {float, int, str, bool, type(None)}
 _MIN_CHUNK, _MAX_CHUNK = 16, 240
 
 
+_IGNORED = (signal.SIGINT, signal.SIGTERM)
+"""Only the parent handles them."""
+
+
 class BrokenPoolError(Exception):
     """A process of the pool ended unexpectedly."""
 
@@ -59,8 +63,12 @@ class DecryptionPool:
             initializer=_initialize,
             initargs=(keyring, plugins, decrypt),
         )
-        # With fork, the first task starts all processes.
-        self._pool.submit(os.getpid).result()
+        # With fork, the first task starts all processes. Signals are blocked until a process ignores them.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+        try:
+            self._pool.submit(os.getpid).result()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     async def decrypt(self, records: Sequence[Record]) -> list[Outcome]:
         """The outcome of each record, in order: its readings, or an error.
@@ -158,10 +166,11 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def _initialize(keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt) -> None:
     global _arguments  # noqa: PLW0603
     _arguments = keyring, plugins, decrypt
-    # Only the parent handles signals. The wakeup descriptor is inherited from it: writes would wake its event loop.
+    # The wakeup descriptor is inherited from it: writes would wake its event loop.
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     if sys.platform == "linux":
         # Works even if a plugin never releases the GIL, which the thread below needs.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

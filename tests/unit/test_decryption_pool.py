@@ -1,5 +1,6 @@
 """The decryption pool gives the same outcomes as the function without a pool, and its processes end."""
 
+import contextlib
 import os
 import re
 import signal
@@ -164,7 +165,11 @@ def test_processes_ignore_signals_and_exit_with_their_parent(tmp_path: Path, col
         "asyncio.run(pool.decrypt(records(collector, ['busy'])))"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ}) as parent:
+    with contextlib.ExitStack() as stack:
+        parent = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, cwd=PROJECT, env={**os.environ})
+        )
+        stack.callback(parent.kill)
         assert parent.stdout
         assert parent.stdout.readline() == b"created\n"
         children = psutil.Process(parent.pid).children()
@@ -173,7 +178,6 @@ def test_processes_ignore_signals_and_exit_with_their_parent(tmp_path: Path, col
             child.send_signal(signal.SIGINT)
             child.send_signal(signal.SIGTERM)
         assert not psutil.wait_procs(children, timeout=0.5)[0]
-        parent.kill()
     # The process that inherits them may leave zombies.
     eventually(lambda: [each for each in children if running(each)], lambda left: not left, 10)
 
