@@ -198,7 +198,14 @@ async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker
 
 READY = {
     "ready": True,
-    "checks": {"broker": "ok", "tables": "ok", "database": "ok", "pipelines": "ok", "private keys": "ok"},
+    "checks": {
+        "broker": "ok",
+        "tables": "ok",
+        "database": "ok",
+        "pipelines": "ok",
+        "private keys": "ok",
+        "clock": "ok",
+    },
 }
 
 
