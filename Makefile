@@ -2,6 +2,7 @@ PYTHON ?= python3
 DEMO_HOSTS ?= 20
 RUNS ?= 5
 SEED ?= 1
+MINUTES ?= 75
 READINGS ?= 100000
 REPEAT ?= 3
 export DEMO_HOSTS
@@ -26,7 +27,7 @@ PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos poison bench lint wheel requirements clean
+.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos soak poison bench lint wheel requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +64,9 @@ mutation: $(DEV_STAMP)  ## run mutation tests of the core, and list the survivin
 
 chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
+
+soak: $(DEV_STAMP) $(KAFKA)/libs  ## run for long with usual troubles, and draw memory, open files and lag; MINUTES=75
+	@$(RUN) -m tests.chaos.soak --minutes $(MINUTES) --drawing docs/soak.svg
 
 poison: $(DEV_STAMP) $(KAFKA)/libs  ## process 100,000 records, with every kind of invalid one
 	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py

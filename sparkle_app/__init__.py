@@ -3,7 +3,8 @@
 All packages and modules; the docstring of each describes what it does:
 
     worker/             a worker process
-      application         composition root: declares agents and tables, builds the parts
+      agents              composition root: declares agents and tables
+      application         the Faust application, builds the parts
       faust_options       options of the Faust application
       parts               the parts that agents and web server share
       startup             checks, waits for database and broker, creates tables and topics
@@ -161,7 +162,7 @@ def __getattr__(name: str) -> Any:
     from sparkle_app.cli import add_commands
     from sparkle_app.config.loading import load_settings
     from sparkle_app.model.errors import ConfigurationError
-    from sparkle_app.worker.application import create_app
+    from sparkle_app.worker.agents import create_app
 
     try:
         app = create_app(load_settings())

@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 def _elapsed() -> float:
     """Seconds since the machine started, including those in which it was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # Outside of Linux, the monotonic clock counts them.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class WallClock:

@@ -21,7 +21,7 @@ from sparkle_app.model.sample import Sample
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes, middlewares
-from sparkle_app.worker.application import create_app
+from sparkle_app.worker.agents import create_app
 from tests.support.worker import PROJECT
 
 PARTITIONS = 4

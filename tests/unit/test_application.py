@@ -7,7 +7,8 @@ import pytest
 from faust.transport.consumer import Consumer
 
 from sparkle_app.config.loading import load_settings
-from sparkle_app.worker.application import SparkleApp, create_app
+from sparkle_app.worker.agents import create_app
+from sparkle_app.worker.application import SparkleApp
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 

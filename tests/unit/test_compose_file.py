@@ -128,8 +128,8 @@ def test_the_image_contains_everything_that_a_worker_and_its_plugins_import(tmp_
 
 
 _LOAD = """
-from sparkle_app.worker import application
+from sparkle_app.worker import agents
 from sparkle_app.config import loading as settings_loading
-app = application.create_app(settings_loading.load_settings())
+app = agents.create_app(settings_loading.load_settings())
 print(*sorted(app.plugins.installed))
 """

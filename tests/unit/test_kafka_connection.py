@@ -11,7 +11,7 @@ from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.config.settings import Settings
 from sparkle_app.kafka.connection import credentials, security_arguments
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.worker.application import create_app
+from sparkle_app.worker.agents import create_app
 from tests.support.certificates import Authority
 
 PLUGINS = Path(__file__).parents[2] / "plugins"

@@ -1,0 +1,109 @@
+"""Creates the application: :func:`create_app` declares its tables and agents."""
+
+from functools import cache
+from typing import Any
+
+from faust.types import StreamT
+
+from sparkle_app.aggregate.agent import AggregatePipeline
+from sparkle_app.aggregate.aggregator import Aggregator
+from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.config.settings import Settings
+from sparkle_app.ingest.agent import IngestPipeline
+from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.sql_writer import SqlWriter
+from sparkle_app.kafka import topology
+from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
+from sparkle_app.worker.application import SparkleApp
+
+
+def create_app(settings: Settings) -> SparkleApp:
+    """Create the Faust application: an agent for each plugin topic, a table and an agent for each plugin.
+
+    Raises:
+        ConfigurationError: if a file of ``broker.tls`` or the plugins folder cannot be used.
+    """
+    app = SparkleApp(settings, load_plugins(settings.plugins))
+    for plugin in app.plugins.installed.values():
+        _add_aggregate(app, plugin)
+    for topic in app.plugins.topics:
+        _add_ingest(app, topic)
+    return app
+
+
+def _add_ingest(app: SparkleApp, topic: str) -> None:
+    """Add the ingest agent of a plugin topic."""
+
+    async def ingest(stream: StreamT[Any]) -> None:
+        """Decrypts records, stores readings, and forwards samples."""
+        settings = app.settings
+        plugins = app.plugins.by_name
+        samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in plugins}
+        parts = app.parts
+        pipeline = IngestPipeline(
+            parts.pool,
+            SqlWriter(
+                parts.engine,
+                plugins,
+                parts.writers,
+                settings.aggregates.max_metrics_per_host,
+                settings.aggregates.bucket_seconds,
+            ),
+            Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
+            app.dead_letters,
+            app.breaker,
+            app.cipher,
+            app.metrics,
+            settings.ingest.batch_size,
+            settings.ingest.batch_wait_seconds,
+            app.clock.now,
+        )
+        await pipeline.run(stream)
+
+    app.agent(app.own_topic(topic), name=f"ingest-{topic}", concurrency=1)(ingest)
+
+
+def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
+    """Add the bucket table and the aggregate agent of a plugin."""
+    settings = app.settings
+    name = plugin.name
+    table = BucketTable(
+        app,
+        name=topology.table_name(name, settings.aggregates.bucket_seconds),
+        help=f"Buckets of {name}, from which windows are merged.",
+        cipher=lambda: app.cipher,
+        host_partitions=settings.broker.partitions,
+    )
+    app.tables.add(table)
+
+    @cache
+    def pipeline() -> AggregatePipeline:
+        aggregator = Aggregator(
+            plugin.plugin,
+            table,
+            app.parts.engine,
+            app.parts.writers,
+            settings.aggregates.bucket_seconds,
+            settings.aggregates.window_retention_seconds,
+            app.clock.now,
+        )
+        return AggregatePipeline(
+            app,
+            name,
+            table,
+            aggregator,
+            app.cipher,
+            app.metrics,
+            settings.aggregates.batch_wait_seconds,
+        )
+
+    async def restore() -> None:
+        await pipeline().restore()
+
+    async def aggregate(stream: StreamT[Any]) -> None:
+        """Counts samples in buckets, and writes the buckets to the table and to SQL."""
+        await pipeline().run(stream)
+
+    table.on_recover(restore)
+    samples = app.own_topic(topology.samples_topic(settings.app_id, name))
+    app.agent(samples, name=f"aggregate-{name}", concurrency=1)(aggregate)
