@@ -3,7 +3,6 @@
 import asyncio
 import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 import msgspec
 from sqlalchemy import text
@@ -13,16 +12,16 @@ from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.config.settings import database_url, masked
 from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
-from sparkle_app.kafka.admin import check_topics, topics_with_messages
+from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
-from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE, existing_internal_key, lost_internal_key
+from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
-from sparkle_app.worker.startup import check_data_folder
+from sparkle_app.worker.startup import check_data_folder, known_internal_key
 
 _TIMEOUT_SECONDS = 10
 
@@ -109,18 +108,15 @@ class check(SparkleCommand):
         settings = self.handler.settings
         path = settings.certs / INTERNAL_KEY_FILE
         try:
-            key = existing_internal_key(settings.certs)
-        except ConfigurationError as error:
-            return CheckResult.of("internal key", error)
+            known = known_internal_key(settings, self.handler.plugins)
+            key = await asyncio.wait_for(known, _TIMEOUT_SECONDS)
+        except (ConfigurationError, TransientError, TimeoutError) as error:
+            if isinstance(error, ConfigurationError) and error.where == str(path):
+                return CheckResult.of("internal key", error)
+            # An unusable broker is the result of another check.
+            key = None
         if key:
             return CheckResult("internal key", True, f"{path}, {len(key)} bytes")
-        specs = self.handler.plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-        sealed: list[str] = []
-        # An unusable broker is the result of another check.
-        with suppress(TransientError, ConfigurationError, TimeoutError):
-            sealed = await asyncio.wait_for(topics_with_messages(settings.broker, specs), _TIMEOUT_SECONDS)
-        if sealed:
-            return CheckResult.of("internal key", lost_internal_key(settings.certs, sealed[0]))
         return CheckResult(
             "internal key", True, f"{path} does not exist yet; the first worker will create it"
         )

@@ -10,12 +10,12 @@ from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, Filter, matching, selection
 from sparkle_app.dead_letters.message import REPLAY_HEADER, dead_letter_key, make_replay_token
 from sparkle_app.dead_letters.reader import open_dead_letters
-from sparkle_app.kafka.admin import topics_with_messages
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Cipher
-from sparkle_app.sealed.internal_key import existing_internal_key, internal_key, lost_internal_key
+from sparkle_app.sealed.internal_key import internal_key
+from sparkle_app.worker.startup import known_internal_key
 
 _BATCH_SIZE = 500
 
@@ -53,7 +53,8 @@ class replay(SparkleCommand):
                 text = f"{counted(number, 'dead letter')} would be replayed"
                 self._report(as_json, text, replayable=number, empty=empty, sent=0)
                 return 0
-            cipher = Cipher(await self._internal_key())
+            await known_internal_key(self.handler.settings, self.handler.plugins)
+            cipher = Cipher(internal_key(self.handler.settings.certs))
             replayed = 0
             origins: set[bytes] = set()
             async with open_producer(self.handler.settings.broker) as producer:
@@ -78,15 +79,6 @@ class replay(SparkleCommand):
         text = f"{counted(replayed, 'dead letter')} replayed; {hint}"
         self._report(as_json, text, replayable=number, empty=empty, sent=len(origins))
         return 0
-
-    async def _internal_key(self) -> bytes:
-        settings = self.handler.settings
-        specs = self.handler.plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-        if existing_internal_key(settings.certs) is None and (
-            sealed := await topics_with_messages(settings.broker, specs)
-        ):
-            raise lost_internal_key(settings.certs, sealed[0])
-        return internal_key(settings.certs)
 
     def _report(self, as_json: bool, text: str, *, replayable: int, empty: int, sent: int) -> None:
         if as_json:

@@ -179,12 +179,25 @@ async def _create_tables(engine: Engine, url: str) -> None:
         raise transient_error(error) from error
 
 
+async def known_internal_key(settings: Settings, plugins: InstalledPlugins) -> bytes | None:
+    """The internal key; None if there is none, nor a message that needs one.
+
+    Before a new key is created: it would replace one that was lost, and can be restored.
+
+    Raises:
+        ConfigurationError: when there are messages and no key, or when the file is invalid.
+        TransientError: when the broker cannot be used at this moment, and there is no key.
+    """
+    key = existing_internal_key(settings.certs)
+    if key is None:
+        specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
+        if sealed := await topics_with_messages(settings.broker, specs):
+            raise lost_internal_key(settings.certs, sealed[0])
+    return key
+
+
 async def _create_topics(settings: Settings, plugins: InstalledPlugins) -> tuple[Cipher, TopicState]:
+    await known_internal_key(settings, plugins)
     specs = plugins.topic_specs(settings.app_id, settings.aggregates.bucket_seconds)
-    # Not before the topics are known: a new key would replace one that was lost, and can be restored.
-    if existing_internal_key(settings.certs) is None and (
-        sealed := await topics_with_messages(settings.broker, specs)
-    ):
-        raise lost_internal_key(settings.certs, sealed[0])
     topics = await create_topics(settings.broker, specs)
     return Cipher(internal_key(settings.certs)), topics
