@@ -1,6 +1,5 @@
 """Base of ``verify`` and ``rebuild``: selection of aggregates, iteration and database errors."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -101,11 +100,9 @@ class AuditCommand(SparkleCommand):
         Raises:
             ConfigurationError: when the database does not respond or reports an error.
         """
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            # The handler of asyncio would only notify the event loop, which this function blocks.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return work()
+            with self.interruptible():
+                return work()
         except SQLAlchemyError as error:
             url = shown(database_url(self.handler.settings))
             if message := server_message(error):

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, NoReturn, cast
 
 import click
@@ -13,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.cli.base import AppCommand, option
 
 from sparkle_app.kafka.diagnosis import explain_failure
-from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.model.time import parse_instant
 from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.worker.application import SparkleApp
@@ -66,6 +67,9 @@ class SparkleCommand(AppCommand):
         except ConfigurationError as error:
             self.error(str(error))
             code = 2 if isinstance(error, UsageError) else 1
+        except TransientError as error:
+            self.error(f"{self.__class__.__name__.replace('_', '-')}: {error}; run the command again later")
+            code = 1
         except OutputClosedError:
             code = 0
         except KeyboardInterrupt:
@@ -113,6 +117,18 @@ class SparkleCommand(AppCommand):
                 found=await explain_failure(broker, error),
                 hint="start it, or correct the setting",
             ) from error
+
+    @staticmethod
+    @contextmanager
+    def interruptible() -> Iterator[None]:
+        """Let Ctrl-C interrupt what blocks the event loop, which asyncio's handler would only notify."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     @staticmethod
     def progress(length: int, label: str) -> Any:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import re
-import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -118,9 +117,12 @@ class dead_letters(SparkleCommand):
                 self.say(f"  {field:6} {len(numbers) - _MAX_VALUES} more; use --json for all")
         if not targets:
             return 0
-        if not yes and not _confirmed(total):
-            self.say("Nothing was discarded.")
-            return 1
+        if not yes:
+            with self.interruptible():
+                confirmed = _confirmed(total)
+            if not confirmed:
+                self.say("Nothing was discarded.")
+                return 1
         await self._discard(reader.name, targets)
         self.say(f"{counted(total, 'dead letter')} discarded")
         return 0
@@ -179,8 +181,6 @@ def _check_discard(listing: bool, yes: bool, as_json: bool) -> None:
 
 
 def _confirmed(number: int) -> bool:
-    # The handler of asyncio would only notify the event loop, which the question blocks.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     question = f"Delete {counted(number, 'dead letter')}? The records cannot be replayed afterwards. [y/N]: "
     try:
         return confirm({**ENGLISH, "confirm": question}, default=False)

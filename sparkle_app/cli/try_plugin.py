@@ -14,6 +14,7 @@ from faust.cli.base import argument
 
 from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
 from sparkle_app.config.sections import AggregatesSettings
+from sparkle_app.envelope.v1 import check_key
 from sparkle_app.ingest.decryption_pool import validated
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError
@@ -167,6 +168,7 @@ async def _store(installed: InstalledPlugin, trials: list[Trial], settings: Aggr
         )
         by_id[id_] = trial
         try:
+            check_key(trial.key)
             outcomes.append(Outcome(Record(topic, 0, number, now, b""), [validated(reading, plugins)], []))
         except InvalidRecordError as error:
             trial.error = _dead_letter(error)

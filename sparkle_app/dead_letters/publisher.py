@@ -23,10 +23,9 @@ _REPAIRABLE = {
     Reason.UNDECRYPTABLE,
     Reason.UNKNOWN_PLUGIN,
     Reason.REFUSED_BY_DATABASE,
+    Reason.TOO_MANY_METRICS,
 }
-"""Such records become readings once the key, the plugin or the table has been repaired. They are not limited."""
-_OF_A_HOST = {Reason.TOO_MANY_METRICS}
-"""Causes that do not depend on the metric: there is a new one in every such record."""
+"""Such records become readings once the key, the plugin, the table or the limit is corrected. They are not limited."""
 
 
 class DeadLetterPublisher:
@@ -54,8 +53,7 @@ class DeadLetterPublisher:
         for rejection in rejections:
             record, error = rejection
             sender = sender_of(record.value)
-            metric = None if error.reason in _OF_A_HOST else error.metric
-            cause = (record.topic, error.reason, repr(sender), error.plugin, metric)
+            cause = (record.topic, error.reason, repr(sender), error.plugin, error.metric)
             if error.reason in _REPAIRABLE or record.replayed or self._limit.allows(cause):
                 produced.append(rejection)
                 continue

@@ -89,9 +89,18 @@ def _parse_record(record: Record) -> _Encrypted:
     return _Encrypted(envelope.config_id, envelope.hostname, local_time, ciphertext)
 
 
+def check_key(key: str) -> None:
+    """Check a metric as a record's.
+
+    Raises:
+        InvalidRecordError: if it is empty, too long, or not valid UTF-8.
+    """
+    _check_name(key, KEY_MAX, Reason.BAD_PAYLOAD)
+
+
 def _reading_of(record: Record, encrypted: _Encrypted, plaintext: bytes | None) -> Reading:
     payload = _parse_payload(plaintext, encrypted.config_id)
-    _check_name(payload.key, KEY_MAX, Reason.BAD_PAYLOAD)
+    check_key(payload.key)
     observed_at, trusted = resolve(encrypted.local_time, record.received_at)
     return Reading(
         id=hashlib.sha256(encrypted.ciphertext).digest()[:ID_BYTES],

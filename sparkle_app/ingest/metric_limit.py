@@ -1,30 +1,33 @@
 """Limits the distinct metrics of a host in a bucket, before its readings are stored."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.reading import Reading
-from sparkle_app.model.time import EARLIEST, LATEST, span
+from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.readings import select_ids, select_metrics
 
-# A host is estimated to have at most this many metrics, or half of the limit, before the database is asked.
+# A host is estimated to have at most this many metrics in a bucket, or half of the limit, before they are compared.
 _FEW_METRICS = 256
 _BITS = 1024
-_MAX_HOSTS = 200_000
-_MAX_BUCKETS = 256
-_Bucket = tuple[str, str, int]
-"""NAME of the plugin, hostname, and start of the bucket in microseconds since the epoch."""
+_MAX_ESTIMATES = 50_000
+_MAX_NAMES = 100_000
+# Event times of the same record differ by a UTC offset at most, unless the host's clock was wrong.
+_DAY = span(86_400)
+_Bucket = tuple[str, int]
+"""NAME of the plugin, and start of the bucket in microseconds since the epoch."""
 
 
 class MetricLimit:
     """Finds the readings that would exceed the limit. Those that are stored already never do.
 
-    The stored readings decide, so that a reading is judged in the same way when it is redelivered, to whatever worker.
-    Several workers that store a host's readings at the same time may exceed the limit together, each by its own share.
+    The stored readings decide: they are asked about each host and bucket once, and again after :meth:`forget`. So a
+    reading is judged in the same way when it is redelivered, to whatever worker. Several workers that store a host's
+    readings at the same time may exceed the limit together, each by its own share.
 
     Arguments:
         plugins: the server halves of the installed plugins, by NAME.
@@ -37,9 +40,13 @@ class MetricLimit:
         self._max_metrics = max_metrics
         self._bucket_size = bucket_size
         self._few = min(max_metrics // 2, _FEW_METRICS)
-        # For each host a bitmap of the hashes of its metrics: the number of bits estimates that of the metrics.
-        self._bitmaps: dict[tuple[str, str], int] = {}
-        self._stored: OrderedDict[_Bucket, set[str]] = OrderedDict()
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask the database again: after a rebalance, or when a transaction was rolled back."""
+        # By hostname, a bitmap of the hashes of its metrics: the number of bits estimates that of the metrics.
+        self._estimates: OrderedDict[_Bucket, dict[str, int]] = OrderedDict()
+        self._names: OrderedDict[tuple[_Bucket, str], set[str]] = OrderedDict()
 
     def excess(self, connection: Connection, readings: Sequence[Reading]) -> list[Reading]:
         """The readings that must not be stored, because their host has too many metrics in their bucket.
@@ -47,67 +54,84 @@ class MetricLimit:
         Arguments:
             connection: in the transaction that stores the others.
         """
-        by_host: dict[tuple[str, str], list[Reading]] = {}
+        by_bucket: dict[_Bucket, dict[str, list[Reading]]] = {}
         for reading in readings:
-            by_host.setdefault((reading.plugin, reading.hostname), []).append(reading)
+            bucket = reading.plugin, bucket_start(reading.observed_at, self._bucket_size)
+            by_bucket.setdefault(bucket, {}).setdefault(reading.hostname, []).append(reading)
+        self._ask(connection, by_bucket)
         excess = []
-        for host, of_host in by_host.items():
-            if self._may_have_many(host, of_host):
-                by_bucket: dict[int, list[Reading]] = {}
+        for bucket, by_host in by_bucket.items():
+            estimates = self._estimates[bucket]
+            for hostname, of_host in by_host.items():
                 for reading in of_host:
-                    start = bucket_start(reading.observed_at, self._bucket_size)
-                    by_bucket.setdefault(start, []).append(reading)
-                for start, of_bucket in by_bucket.items():
-                    excess += self._excess(connection, (*host, start), of_bucket)
+                    estimates[hostname] |= _bit(reading.key)
+                if estimates[hostname].bit_count() > self._few:
+                    excess += self._excess(connection, bucket, hostname, of_host)
+        self._bound_memory()
         return excess
 
-    def _may_have_many(self, host: tuple[str, str], readings: Iterable[Reading]) -> bool:
-        bitmap = self._bitmaps.get(host, 0)
-        for reading in readings:
-            bitmap |= 1 << hash(reading.key) % _BITS
-        if len(self._bitmaps) >= _MAX_HOSTS and host not in self._bitmaps:
-            # Memory is bounded; the estimates start over.
-            self._bitmaps.clear()
-        self._bitmaps[host] = bitmap
-        return bitmap.bit_count() > self._few
+    def _ask(self, connection: Connection, hosts: Mapping[_Bucket, Collection[str]]) -> None:
+        """Begin the estimates of hosts and buckets that are not known, with the stored metrics."""
+        unknown: dict[str, dict[int, list[str]]] = {}
+        for bucket, hostnames in hosts.items():
+            estimates = self._estimates.setdefault(bucket, {})
+            if new := [hostname for hostname in hostnames if hostname not in estimates]:
+                estimates.update(dict.fromkeys(new, 0))
+                unknown.setdefault(bucket[0], {})[bucket[1]] = new
+        for name, by_start in unknown.items():
+            for hostname, at, metric in self._metrics(connection, name, by_start):
+                self._estimates[name, bucket_start(at, self._bucket_size)][hostname] |= _bit(metric)
 
-    def _excess(self, connection: Connection, bucket: _Bucket, readings: Sequence[Reading]) -> list[Reading]:
-        name, hostname, start = bucket
-        known = self._stored.get(bucket, set())
+    def _excess(
+        self, connection: Connection, bucket: _Bucket, hostname: str, readings: Sequence[Reading]
+    ) -> list[Reading]:
+        name, start = bucket
+        known = self._names.get((bucket, hostname), set())
         if any(reading.key not in known for reading in readings):
-            known = _metrics(
-                self._plugins[name], connection, hostname, start, start + span(self._bucket_size)
-            )
+            known = {metric for *_, metric in self._metrics(connection, name, {start: [hostname]})}
         over = []
         for reading in readings:
             if reading.key in known or len(known) < self._max_metrics:
                 known.add(reading.key)
             else:
                 over.append(reading)
-        self._remember(bucket, known)
+        self._names[bucket, hostname] = known
+        self._names.move_to_end((bucket, hostname))
         # A duplicate may have another event time, and so belong to another bucket than the stored reading.
         ids = _stored_ids(self._plugins[name], connection, hostname, over) if over else set()
         return [reading for reading in over if reading.id not in ids]
 
-    def _remember(self, bucket: _Bucket, metrics: set[str]) -> None:
-        self._stored[bucket] = metrics
-        self._stored.move_to_end(bucket)
-        if len(self._stored) > _MAX_BUCKETS:
-            self._stored.popitem(last=False)
+    def _metrics(
+        self, connection: Connection, name: str, hostnames: Mapping[int, Collection[str]]
+    ) -> Iterator[tuple[str, int, str]]:
+        """Hostname, event time and name of the stored metrics in buckets, of which the starts are given."""
+        plugin = self._plugins[name]
+        if type(plugin).load_readings is Plugin.load_readings:
+            yield from select_metrics(connection, plugin.DataFrame.__table__, hostnames, self._bucket_size)
+            return
+        for start, names in hostnames.items():
+            for reading in plugin.load_readings(
+                connection, list(names), start, start + span(self._bucket_size)
+            ):
+                yield reading.hostname, reading.observed_at, reading.key
+
+    def _bound_memory(self) -> None:
+        while sum(map(len, self._estimates.values())) > _MAX_ESTIMATES and len(self._estimates) > 1:
+            self._estimates.popitem(last=False)
+        while sum(map(len, self._names.values())) > _MAX_NAMES and len(self._names) > 1:
+            self._names.popitem(last=False)
 
 
-def _metrics(plugin: Plugin, connection: Connection, hostname: str, start: int, end: int) -> set[str]:
-    if type(plugin).load_readings is Plugin.load_readings:
-        return select_metrics(connection, plugin.DataFrame.__table__, hostname, start, end)
-    return {reading.key for reading in plugin.load_readings(connection, [hostname], start, end)}
+def _bit(metric: str) -> int:
+    return 1 << hash(metric) % _BITS
 
 
 def _stored_ids(
     plugin: Plugin, connection: Connection, hostname: str, readings: Sequence[Reading]
 ) -> set[bytes]:
-    ids = [reading.id for reading in readings]
+    wanted = {reading.id for reading in readings}
     if type(plugin).load_readings is Plugin.load_readings:
-        return select_ids(connection, plugin.DataFrame.__table__, ids)
-    wanted = set(ids)
-    stored = plugin.load_readings(connection, [hostname], EARLIEST, LATEST)
+        return select_ids(connection, plugin.DataFrame.__table__, list(wanted))
+    times = [reading.observed_at for reading in readings]
+    stored = plugin.load_readings(connection, [hostname], min(times) - _DAY, max(times) + _DAY)
     return {reading.id for reading in stored if reading.id in wanted}

@@ -51,6 +51,10 @@ class SqlWriter:
         self._max_metrics = max_metrics
         self._limit = MetricLimit(plugins, max_metrics, bucket_size)
 
+    def forget_metrics(self) -> None:
+        """Called after a rebalance: other workers may have stored metrics since."""
+        self._limit.forget()
+
     async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal]]:
         """Store the readings of ``outcomes``, which are not changed.
 
@@ -78,6 +82,8 @@ class SqlWriter:
                 refused += [self._over_limit(*row) for row in rows if id(row[1]) in over]
             return
         except Exception as error:
+            # Metrics of the transaction that was rolled back may not be stored.
+            self._limit.forget()
             if not is_row_error(error):
                 raise transient_error(error) from error
             if len(rows) == 1:

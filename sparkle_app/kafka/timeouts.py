@@ -67,9 +67,10 @@ class TimedConnection(AIOKafkaConnection):  # type: ignore[misc]
     def connected(self) -> bool:
         """Called by the client before each request: otherwise it connects again.
 
-        Where one connection was lost, the others may be lost as well: those that have not been heard from since.
+        Where one connection was lost, the others may be lost as well: those that have not been heard from since. One
+        with requests that wait for an answer has their time limits.
         """
-        if self._last_action < _unanswered.get((self.host, self.port), 0.0):
+        if not self._requests and self._last_action < _unanswered.get((self.host, self.port), 0.0):
             self.close(reason=CloseReason.CONNECTION_TIMEOUT)
         return bool(super().connected())
 

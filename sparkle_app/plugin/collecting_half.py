@@ -1,9 +1,10 @@
-"""Runs the collecting half of a plugin on this machine, as a collector would: in a process without the handler."""
+"""Runs the collecting half of a plugin on this machine, in a process that cannot import the handler, as on a host."""
 
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ SECONDS = 10
 # Values that are measured since the previous call are missing from the first one.
 _SCRIPT = """
 import importlib, json, sys, time, types
-folder, package = sys.argv[1:]
+folder, package, result = sys.argv[1:]
+for name in ("sparkle_app", "faust", "mode", "sqlalchemy"):
+    sys.modules[name] = None
 plugins = sys.modules["plugins"] = types.ModuleType("plugins")
 plugins.__path__ = [folder]
 get_payload = importlib.import_module("plugins." + package).get_payload
@@ -24,7 +27,11 @@ if payload == {}:
     payload = get_payload()
 if type(payload) is not dict:
     sys.exit("expected get_payload() to return a dict, found " + type(payload).__name__)
-print("\\n" + json.dumps(payload, allow_nan=False))
+for key in payload:
+    if type(key) is not str:
+        sys.exit("expected keys that are str, found " + repr(key))
+with open(result, "w") as file:
+    json.dump(payload, file, allow_nan=False)
 """
 
 
@@ -38,17 +45,27 @@ def collect(package: Path, server_flag: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: if it fails, takes too long, or returns what JSON cannot express.
     """
-    environment = {name: value for name, value in os.environ.items() if name != server_flag}
-    command = [sys.executable, "-c", _SCRIPT, str(package.parent), package.name]
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _failed(package, f"no result after {SECONDS} s") from error
-    if done.returncode:
-        raise _failed(package, (done.stderr.strip().splitlines() or ["no message"])[-1])
-    payload: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    environment = {
+        name: value for name, value in os.environ.items() if name not in (server_flag, "PYTHONPATH")
+    }
+    with tempfile.TemporaryDirectory(prefix="sparkle-") as empty:
+        result = Path(empty) / "payload.json"
+        command = [sys.executable, "-c", _SCRIPT, str(package.parent.absolute()), package.name, str(result)]
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+                cwd=empty,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _failed(package, f"no result after {SECONDS} s") from error
+        if done.returncode or not result.exists():
+            raise _failed(package, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+        payload: dict[str, Any] = json.loads(result.read_text())
     return payload
 
 

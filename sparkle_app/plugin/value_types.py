@@ -1,12 +1,14 @@
 """Whether the table of a plugin can store the values that its `validate` accepts."""
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.plugin_api.plugin import kind_of
 
+_NUMBERS = (float, int, Decimal)
 _OTHERS: tuple[Any, ...] = ("text", {"a": 1}, [1], True)
 
 
@@ -25,8 +27,8 @@ def check_value_type(plugin: Plugin, where: str) -> None:
         expected = column.type.python_type
     except NotImplementedError:
         return
-    # JSON; its type for Python is dict, but it stores any value.
-    if expected is dict:
+    # Other types, such as JSON, store what SQLAlchemy says.
+    if expected not in (*_NUMBERS, str):
         return
     for value in (_number(plugin), *_OTHERS):
         try:
@@ -50,6 +52,6 @@ def _number(plugin: Plugin) -> float:
 
 
 def _fits(value: Any, expected: type) -> bool:
-    if expected in (float, int):
-        return isinstance(value, int | float) and not isinstance(value, bool)
+    if expected in _NUMBERS:
+        return isinstance(value, _NUMBERS) and not isinstance(value, bool)
     return isinstance(value, expected)

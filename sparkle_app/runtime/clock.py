@@ -76,8 +76,8 @@ class WallClock:
                 self._stepped = None
         elif self._stepped is None or abs(offset - self._stepped[0]) > _TOLERANCE:
             logger.warning(
-                "the clock stepped by %+.0f s: window queries return 503 until it is right again, or has been steady"
-                " for %.0f s; see the time service of this machine",
+                "the clock stepped by %+.0f s: queries relative to now return 503 until it is right again, or has been"
+                " steady for %.0f s; see the time service of this machine",
                 step, STEADY_SECONDS,
             )  # fmt: skip
             self._stepped = offset, elapsed

@@ -29,8 +29,11 @@ class TimedConnection(connection):  # type: ignore[misc]
     """Time limit of statements and commits; None: none. PING_SECONDS as long as the connection is in the pool."""
 
     @contextmanager
-    def in_time(self, seconds: float | None) -> Iterator[None]:
+    def in_time(self, seconds: float | None, call_name: str = "ping") -> Iterator[None]:
         """A call that may take ``seconds``.
+
+        Arguments:
+            call_name: for the log.
 
         Raises:
             psycopg2.OperationalError: if it takes longer.
@@ -47,10 +50,11 @@ class TimedConnection(connection):  # type: ignore[misc]
                     raise
                 self.close()
                 if seconds == PING_SECONDS:
-                    # SQLAlchemy catches the error of a ping.
+                    # SQLAlchemy catches the error.
                     logger.warning(
-                        "the database at %s has not answered a ping for %g s: connecting again",
+                        "the database at %s has not answered a %s for %g s: connecting again",
                         server,
+                        call_name,
                         seconds,
                     )
                 raise psycopg2.OperationalError(f"{server} has not answered for {seconds:g} s") from error
@@ -78,17 +82,42 @@ class TimedConnection(connection):  # type: ignore[misc]
 
     def rollback(self) -> None:
         """Roll the transaction back."""
-        with self.in_time(PING_SECONDS):
+        with self.in_time(PING_SECONDS, "rollback"):
             super().rollback()
 
 
 class TimedCursor(cursor):  # type: ignore[misc]
-    """A cursor of such a connection. Other methods than ``execute`` do not wait for the server."""
+    """A cursor of such a connection, with its time limit for each method that waits for the server."""
 
     def execute(self, query: Any, vars: Any = None) -> None:
         """Execute a statement."""
         with self.connection.in_time(self.connection.seconds):
             super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        """Execute a statement for each element; the limit is that of all of them together."""
+        with self.connection.in_time(self.connection.seconds):
+            super().executemany(query, vars_list)
+
+    def callproc(self, *arguments: Any) -> Any:
+        """Call a stored procedure."""
+        with self.connection.in_time(self.connection.seconds):
+            return super().callproc(*arguments)
+
+    def copy_expert(self, *arguments: Any, **options: Any) -> None:
+        """Execute COPY."""
+        with self.connection.in_time(self.connection.seconds):
+            super().copy_expert(*arguments, **options)
+
+    def copy_from(self, *arguments: Any, **options: Any) -> None:
+        """Execute COPY … FROM."""
+        with self.connection.in_time(self.connection.seconds):
+            super().copy_from(*arguments, **options)
+
+    def copy_to(self, *arguments: Any, **options: Any) -> None:
+        """Execute COPY … TO."""
+        with self.connection.in_time(self.connection.seconds):
+            super().copy_to(*arguments, **options)
 
 
 def wait_for_answer(connection: Any) -> None:

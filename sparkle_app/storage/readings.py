@@ -1,15 +1,18 @@
 """Statements for a :class:`ReadingsTable`, used by the default methods of plugins."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, or_, select
 
 from sparkle_app.model.reading import Reading, StoredReading
-from sparkle_app.model.time import micros, moment
+from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage import bulk
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.statements import chunks
+
+# Of a statement: SQLite allows a depth of 1,000.
+_MAX_CONDITIONS = 50
 
 
 def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]) -> set[bytes]:
@@ -62,10 +65,29 @@ def select_ids(connection: Connection, table: Table, ids: Sequence[bytes]) -> se
     }
 
 
-def select_metrics(connection: Connection, table: Table, hostname: str, start: int, end: int) -> set[str]:
-    """The metrics of a host's readings with ``start <= observed_at < end``."""
-    statement = select(table.c.metric).where(table.c.hostname == hostname, *within(table, start, end))
-    return set(connection.execute(statement.distinct()).scalars())
+def select_metrics(
+    connection: Connection, table: Table, hostnames: Mapping[int, Collection[str]], bucket_size: int
+) -> Iterator[tuple[str, int, str]]:
+    """Hostname, event time of a reading, and name of each metric that hosts have in buckets.
+
+    Arguments:
+        hostnames: of some hosts, by the start of a bucket.
+        bucket_size: in seconds.
+    """
+    at = table.c.observed_at
+    bucket = dialect_of(connection).bucket_number(at, bucket_size)
+    for some in chunks(list(hostnames.items()), _MAX_CONDITIONS):
+        conditions = [
+            and_(table.c.hostname.in_(names), *within(table, start, start + span(bucket_size)))
+            for start, names in some
+        ]
+        statement = (
+            select(table.c.hostname, func.min(at), table.c.metric)
+            .where(or_(*conditions))
+            .group_by(table.c.hostname, table.c.metric, bucket)
+        )
+        for hostname, first, metric in connection.execute(statement):
+            yield hostname, micros(first), metric
 
 
 def select_span(

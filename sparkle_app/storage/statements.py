@@ -8,7 +8,7 @@ _MAX_VALUES = 10_000
 T = TypeVar("T")
 
 
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Split ``values`` into parts that fit into one statement each."""
-    for start in range(0, len(values), _MAX_VALUES):
-        yield values[start : start + _MAX_VALUES]
+def chunks(values: Sequence[T], size: int = _MAX_VALUES) -> Iterator[Sequence[T]]:
+    """Split ``values`` into parts of at most ``size``, which fit into one statement each."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, false, inspect, select
 
 from sparkle_app.storage.dialects import dialect_of
-from sparkle_app.storage.models import AggregatesTable, Base
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
 
 
 def try_writing(connection: Connection) -> list[str]:
@@ -34,11 +34,14 @@ def try_writing(connection: Connection) -> list[str]:
 
 
 def _insert_nothing(insert: Any, table: Table) -> Any:
-    # The database checks privileges, columns and constraints all the same.
+    # The database checks privileges, columns and the unique constraint of ON CONFLICT all the same.
     columns = [column for column in table.c if column.computed is None and column.identity is None]
     statement = insert.from_select(columns, select(*columns).where(false()))
     models = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
-    if not issubclass(models.get(table, Base), AggregatesTable):
+    model = models.get(table, Base)
+    if issubclass(model, ReadingsTable):
+        return statement.on_conflict_do_nothing(index_elements=[table.c.id]).returning(table.c.id)
+    if not issubclass(model, AggregatesTable):
         return statement
     keys = [column.name for column in table.primary_key]
     new = {column.name: insert.excluded[column.name] for column in columns if column.name not in keys}

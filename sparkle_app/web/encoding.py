@@ -8,6 +8,8 @@ import msgspec
 
 from sparkle_app.web.slices import Slices
 
+# A plugin may store values that JSON cannot express.
+_encode = msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode
 _ITEMS = 500
 """Encoded at once: less than a millisecond."""
 
@@ -16,7 +18,7 @@ async def encode(body: msgspec.Struct, slices: Slices) -> bytes:
     """The same bytes as ``msgspec.json.encode``, if no field of a long body is omitted."""
     fields = [(field.encode_name, getattr(body, field.name)) for field in msgspec.structs.fields(body)]
     if not any(map(_is_long, (value for _, value in fields))):
-        return msgspec.json.encode(body)
+        return _encode(body)
     pieces = []
     async with slices.computation() as computation:
         for piece in _object(fields):
@@ -36,7 +38,7 @@ def _holds_lists(value: Any) -> bool:
 def _object(items: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
     separator = b"{"
     for name, value in items:
-        yield separator + msgspec.json.encode(name) + b":"
+        yield separator + _encode(name) + b":"
         yield from _value(value)
         separator = b","
     yield b"}"
@@ -44,7 +46,7 @@ def _object(items: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
 
 def _value(value: Any) -> Iterator[bytes]:
     if not _is_long(value):
-        yield msgspec.json.encode(value)
+        yield _encode(value)
     elif _holds_lists(value):
         yield from _object(value.items())
     elif isinstance(value, dict):
@@ -57,7 +59,7 @@ def _joined(first: bytes, chunks: Iterable[Any], closing: bytes) -> Iterator[byt
     separator = first
     for chunk in chunks:
         yield separator
-        yield msgspec.json.encode(chunk)[1:-1]
+        yield _encode(chunk)[1:-1]
         separator = b","
     yield closing
 

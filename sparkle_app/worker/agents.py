@@ -40,15 +40,21 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         plugins = app.plugins.by_name
         samples = {name: app.publisher(topology.samples_topic(settings.app_id, name)) for name in plugins}
         parts = app.parts
+        writer = SqlWriter(
+            parts.engine,
+            plugins,
+            parts.writers,
+            settings.aggregates.max_metrics_per_host,
+            settings.aggregates.bucket_seconds,
+        )
+
+        async def forget_metrics(*_: Any, **__: Any) -> None:
+            writer.forget_metrics()
+
+        app.on_partitions_assigned.connect(forget_metrics, weak=False)
         pipeline = IngestPipeline(
             parts.pool,
-            SqlWriter(
-                parts.engine,
-                plugins,
-                parts.writers,
-                settings.aggregates.max_metrics_per_host,
-                settings.aggregates.bucket_seconds,
-            ),
+            writer,
             Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
             app.dead_letters,
             app.breaker,

@@ -116,6 +116,9 @@ def _dead_letters(world: World, verdict: Verdict) -> None:
     verdict.note("lost", len(lost), list(lost)[:2])
     limited = {key for key, sent in expected.items() if sent.limited}
     verdict.note("lost", int(bool(limited) and limited.isdisjoint(written)), "all dead letters of a storm")
+    verdict.note(
+        "wrong", int(bool(limited) and limited <= written.keys()), "no dead letter of a storm left out"
+    )
     for key, messages in written.items():
         sent, last = expected.get(key), messages[-1]
         if sent is None:

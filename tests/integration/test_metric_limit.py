@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import make_url
 
+from sparkle_app.ingest import metric_limit
 from sparkle_app.ingest.metric_limit import MetricLimit
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.errors import Reason
@@ -70,6 +71,10 @@ class World:
     def restart(self) -> None:
         """Another worker, which knows nothing."""
         self._writer = SqlWriter(self.engine, {"Plain": self._plugin}, InlineExecutor(), LIMIT, BUCKET)
+
+    def rebalance(self) -> None:
+        """Partitions are assigned to the worker."""
+        self._writer.forget_metrics()
 
     def store(self, *readings: Reading) -> list[int]:
         """Store readings; the offsets of those that are not stored."""
@@ -134,11 +139,36 @@ def test_redelivered_readings_have_the_same_fate_in_any_worker(world: World) -> 
     for first in range(0, 8, 2):
         world.store(*flood(2, first))
     stored = world.metrics()
-    for order in (flood(8), flood(8)[::-1], flood(4, 4)):
+    for order in (
+        flood(8),
+        flood(8)[::-1],
+        flood(4, 4),
+        flood(1, 5)[:1] + flood(2, 6),
+        flood(1, 7) + flood(2, 5),
+    ):
         world.restart()
         assert sorted(world.store(*order)) == [5, 6, 7]
         assert sorted(world.store(*order)) == [5, 6, 7]
     assert world.metrics() == stored
+
+
+@pytest.mark.parametrize("number", [5, 6, 7])
+def test_a_reading_that_was_refused_is_refused_again_even_alone(world: World, number: int) -> None:
+    world.store(*flood(8))
+    world.restart()
+    assert world.store(*flood(1, number)) == [number]
+    # A later bucket is not known yet.
+    assert world.store(*flood(LIMIT + 1, 300, at=START + MINUTE)) == [305]
+    world.restart()
+    assert world.store(*flood(1, 400, at=START + 2 * MINUTE), *flood(1, 305, at=START + MINUTE)) == [305]
+
+
+def test_after_a_rebalance_the_metrics_of_other_workers_count(engine: Engine) -> None:
+    one, other = World(engine, Plain()), World(engine, Plain())
+    other.store(*flood(1))
+    one.store(*flood(LIMIT, 10))
+    other.rebalance()
+    assert other.store(*flood(1, 20)) == [20]
 
 
 def test_a_duplicate_of_a_stored_reading_is_no_excess_in_another_bucket(world: World) -> None:
@@ -156,13 +186,30 @@ def test_several_workers_exceed_the_limit_at_most_by_their_share(engine: Engine)
     assert LIMIT <= len(one.metrics()) <= LIMIT + LIMIT // 2
 
 
-def test_hosts_with_few_metrics_cost_no_query() -> None:
+def test_hosts_with_few_metrics_cost_one_query_for_all_that_are_new(engine: Engine) -> None:
     limit = MetricLimit({"Plain": Plain()}, 2000, BUCKET)
-    unusable: Any = None
-    for minute in range(1000):
-        at = START + minute * MINUTE
-        few = [reading(n, f"k{n % 200}", at, f"host-{n % 5}") for n in range(1000)]
-        assert limit.excess(unusable, few) == []
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    with engine.connect() as connection:
+        for batch in range(10):
+            few = [
+                reading(n, f"k{n % 200}", START + n % 40 * MINUTE, f"host-{n % 5}-{batch // 5}")
+                for n in range(1000)
+            ]
+            assert limit.excess(connection, few) == []
+    assert sum("GROUP BY" in statement for statement in statements) == 2
+
+
+def test_memory_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metric_limit, "_MAX_ESTIMATES", 50)
+    monkeypatch.setattr(metric_limit, "_MAX_NAMES", 20)
+    limit = MetricLimit({"Plain": Plain()}, LIMIT, BUCKET)
+    with engine.connect() as connection:
+        for minute in range(100):
+            assert limit.excess(connection, flood(LIMIT, at=START + minute * MINUTE)) == []
+        assert [each.offset for each in limit.excess(connection, flood(LIMIT + 1, at=START))] == [LIMIT]
+    assert sum(map(len, limit._estimates.values())) <= 50
+    assert sum(map(len, limit._names.values())) <= 20
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -33,6 +33,7 @@ _LIBRARIES = (
     "cryptography.hazmat.primitives.ciphers.aead", "Crypto.PublicKey.RSA", "Crypto.Cipher.PKCS1_OAEP",
     "multiprocessing", "concurrent.futures.process",
 )  # fmt: skip
+_SERVERS = 2
 _MAX_REQUEST_BYTES = 200_000
 _PROJECT = Path(__file__).parents[2]
 # They change how an interpreter starts.
@@ -74,10 +75,13 @@ class ForkedProcess:
 
 
 class PreloadedServer:
-    """The client's side of the server, which starts with the first process and ends with the client."""
+    """The client's side of two servers, which start with the first processes and end with the client.
+
+    They take turns, so that workers do not all have the same hashes of strings.
+    """
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._owner = 0
 
     def supports(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -113,7 +117,9 @@ class PreloadedServer:
         return ForkedProcess(int(connection.recv(20)), read)
 
     def _connect(self) -> socket.socket:
-        if self._socket is None or self._owner != os.getpid():
+        if self._owner != os.getpid():
+            self._sockets, self._owner = [], os.getpid()
+        if len(self._sockets) < _SERVERS:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 subprocess.Popen(
@@ -121,8 +127,10 @@ class PreloadedServer:
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
                     cwd=_PROJECT, start_new_session=True,
                 )  # fmt: skip
-            self._socket, self._owner = ours, os.getpid()
-        return self._socket
+            self._sockets.insert(0, ours)
+        else:
+            self._sockets.append(self._sockets.pop(0))
+        return self._sockets[0]
 
 
 def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:

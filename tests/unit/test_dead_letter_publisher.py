@@ -82,15 +82,15 @@ def test_other_hosts_metrics_and_reasons_are_not_affected(world: World) -> None:
     assert world.produced(*others, rejection(5)) == [1, 2, 3, 4]
 
 
-def test_too_many_metrics_of_a_host_are_one_cause(world: World) -> None:
-    many = [rejection(n, Reason.TOO_MANY_METRICS, metric=f"disk {n}") for n in range(100)]
-    assert world.produced(*many) == list(range(10))
-    assert world.produced(rejection(100, Reason.TOO_MANY_METRICS, host="b")) == [100]
-
-
 @pytest.mark.parametrize(
     "reason",
-    [Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE, Reason.UNKNOWN_PLUGIN, Reason.REFUSED_BY_DATABASE],
+    [
+        Reason.UNKNOWN_CONFIG,
+        Reason.UNDECRYPTABLE,
+        Reason.UNKNOWN_PLUGIN,
+        Reason.REFUSED_BY_DATABASE,
+        Reason.TOO_MANY_METRICS,
+    ],
 )
 def test_what_can_become_a_reading_later_is_always_a_dead_letter(world: World, reason: Reason) -> None:
     assert world.produced(*(rejection(n, reason) for n in range(100))) == list(range(100))

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import Numeric
+from sqlalchemy.orm import mapped_column
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.value_types import check_value_type
@@ -28,6 +30,11 @@ class Strings(StringReadingsTable):
 
 class Documents(JsonReadingsTable):
     __tablename__ = "values_documents"
+
+
+class Decimals(ReadingsTable):
+    __tablename__ = "values_decimals"
+    value = mapped_column(Numeric(12, 3))
 
 
 class Raid(StringPlugin):
@@ -91,6 +98,7 @@ class OwnTables(Anything):
     ("base", "table"),
     [
         (Plugin, Numbers),
+        (Plugin, Decimals),
         (StringPlugin, Strings),
         (Raid, Strings),
         (JsonPlugin, Documents),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -149,3 +150,8 @@ def test_after_a_step_backwards_the_tables_are_restored(step: float, rejoins: in
 
     run(scenario(), virtual)
     assert len(group.rejoined) == rejoins
+
+
+def test_a_system_without_clock_boottime_has_a_clock_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    assert abs(WallClock().now() - time.time()) < 5

@@ -151,7 +151,7 @@ class PostgreSql(Dialect):
             tables[0].metadata.create_all(connection, tables=list(tables))
 
     def try_disk_space(self, connection: Connection) -> None:
-        """Create a temporary table of 1 MB, which leaves no dead rows in other tables."""
+        """Create a temporary table of 1 MB, in the tablespace of temporary tables, without WAL."""
         if connection.scalar(select(func.has_database_privilege(func.current_database(), "TEMPORARY"))):
             connection.execute(text(f"CREATE TEMPORARY TABLE sparkle_trial AS {_TRIAL_ROWS}"))
 

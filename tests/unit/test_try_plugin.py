@@ -1,0 +1,94 @@
+"""try-plugin: the collecting half runs as on a host, and each value is shown with what becomes of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.collecting_half import collect
+from sparkle_app.plugin.discovery import SERVER_FLAG
+from tests.support.processes import run_program
+from tests.support.worker import PROJECT
+
+
+def package(folder: Path, source: str) -> Path:
+    path = folder / "plugins" / "probe"
+    path.mkdir(parents=True)
+    (path / "__init__.py").write_text(source)
+    return path
+
+
+def test_the_result_of_the_collecting_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SERVER_FLAG, "1")
+    source = (
+        "import atexit, os\n"
+        "print('noise'); atexit.register(print, 'more noise')\n"
+        f"def get_payload(): return {{'a': 1.5, 'server': {SERVER_FLAG!r} in os.environ}}"
+    )
+    assert collect(package(tmp_path, source), SERVER_FLAG) == {"a": 1.5, "server": False}
+
+
+@pytest.mark.parametrize("name", ["sparkle_app", "faust", "sqlalchemy"])
+def test_it_cannot_import_what_a_host_does_not_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"ModuleNotFoundError: .*{name}"):
+        collect(package(tmp_path, f"import {name}\ndef get_payload(): return {{}}"), SERVER_FLAG)
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        ("[1]", "expected get_payload() to return a dict, found list"),
+        ("None", "expected get_payload() to return a dict, found NoneType"),
+        ("{0: 45.0}", "expected keys that are str, found 0"),
+        ("{'a': float('nan')}", "ValueError: Out of range float values are not JSON compliant"),
+        ("{'a': b'x'}", "TypeError: Object of type bytes is not JSON serializable"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("__import__('os')._exit(0)", "exit code 0"),
+    ],
+)
+def test_what_would_end_a_collector_is_an_error(tmp_path: Path, result: str, found: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        collect(package(tmp_path, f"def get_payload(): return {result}"), SERVER_FLAG)
+    assert found in str(caught.value.found)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
+    command = [sys.executable, "-m", "faust", "-A", "sparkle_app", "try-plugin", *arguments]
+    return run_program(command, environment, PROJECT)
+
+
+def test_each_value_is_shown_with_what_becomes_of_it() -> None:
+    done = run("temperature", "core=41.5", "hot=300", "=20", "text=abc", f"{'k' * 200}=20", "--json")
+    assert done.returncode == 1, done.stderr
+    found = {each["key"]: each for each in json.loads(done.stdout)}
+    assert (found["core"]["stored"], found["core"]["numeric_value"], found["core"]["error"]) == (
+        41.5,
+        41.5,
+        None,
+    )
+    errors = [found[key]["error"] for key in ("hot", "", "text", "k" * 200)]
+    assert errors == [
+        "becomes a dead letter (invalid_value): expected -100 to 250 °C",
+        "becomes a dead letter (bad_payload): expected 1 to 255 bytes of UTF-8, found 0",
+        "becomes a dead letter (invalid_value): expected a number, found a string",
+        "expected at most 214 bytes of JSON, found 249: the collector cannot send it",
+    ]
+
+
+def test_an_unknown_plugin_is_a_usage_error() -> None:
+    done = run("Nope")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("PLUGIN: expected one of PU_Workload, Temperature, found Nope; ")
+
+
+def test_values_need_a_key() -> None:
+    done = run("Temperature", "20")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "VALUES: expected KEY=VALUE, found 20; for example fan1=1200\n",
+    )
