@@ -223,6 +223,18 @@ def test_check_needs_no_more_privileges_than_a_worker(
     message = "permission denied for table temperature_aggregates"
     hint = "grant the privilege to the user of database.url"
     assert database.errors(environment) == database.rejects(message, hint)
+    database.run(
+        f"GRANT UPDATE ON temperature_aggregates TO {database.user}",
+        f"REVOKE SELECT ON {TABLE} FROM {database.user}",
+    )
+    # Which readings are new is returned by the statement of a worker.
+    assert database.errors(environment) == database.rejects(f"permission denied for table {TABLE}", hint)
+    database.run(
+        f"GRANT SELECT ON {TABLE} TO {database.user}", f"ALTER TABLE {TABLE} DROP CONSTRAINT {TABLE}_pkey"
+    )
+    message = "there is no unique or exclusion constraint matching the ON CONFLICT specification"
+    hint = "create the primary key that the plugin declares"
+    assert database.errors(environment) == database.rejects(message, hint)
 
 
 @pytest.fixture
