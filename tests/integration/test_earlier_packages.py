@@ -68,7 +68,7 @@ def test_readings_of_earlier_packages_are_stored_in_their_own_tables(
     )[1]
     assert {name: each["count"] for name, each in disks["metrics"].items()} == {"sda": 1}
     readings = worker.get("/api/v1/plugins/Disks/hosts/host-2/readings")[1]["readings"]
-    assert sorted(str(each["value"]) for each in readings) == ["7.0", "None", "None", "None"]
+    assert sorted(str(each["value"]) for each in readings) == ["7", "None", "[1]", "healthy"]
     verified = run_command(environment, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "Fans: 20 readings, 20 aggregates, 0 differences" in verified.stdout

@@ -29,7 +29,7 @@ def expired(worker: Worker) -> dict[str, float]:
     """The samples of the metric."""
     lines = requests.get(f"{worker.url}/metrics", timeout=10).text.splitlines()
     samples = (line.rsplit(" ", 1) for line in lines if line.startswith("sparkle_records_expired_total"))
-    return {labels.split('"')[1]: float(value) for labels, value in samples}
+    return {labels.split('"')[1]: float(value) for labels, value in samples if float(value)}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

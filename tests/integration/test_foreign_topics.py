@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -164,7 +165,10 @@ def test_a_limit_that_is_lowered_meanwhile_takes_one_restart(
     set_config(broker.bootstrap, topic, "max.message.bytes", "131072")
     names = [f"{n:04}".ljust(150, "x") for n in range(1500)]
     values = [collector.record("host-1", "Temperature", name, 20.0) for name in names]
+    # So that they are one batch.
+    worker.process.send(signal.SIGSTOP)
     produce(broker.bootstrap, workspace.topic, values, partition=1)
+    worker.process.send(signal.SIGCONT)
     assert worker.process.wait(60) == 1
     assert f"topic {topic}: expected max.message.bytes=16777216" in worker.process.tail(3)
     worker = start_worker()
