@@ -105,12 +105,12 @@ $(RUN):
 	@$(PYTHON) -m venv $(VENV)
 
 $(DEMO_STAMP): requirements-demo.txt | $(RUN)
-	@echo "installing requirements-demo.txt (takes a minute the first time)"
+	@echo "installing requirements-demo.txt (takes a few minutes the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.txt | $(RUN)
-	@echo "installing requirements-dev.txt (takes a minute the first time)"
+	@echo "installing requirements-dev.txt (takes a few minutes the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(DEMO_STAMP)
 
