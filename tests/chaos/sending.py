@@ -6,6 +6,7 @@ import json
 import random
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,10 +136,13 @@ class Sender:
 
     def locate(self, places: Mapping[Place, bytes | None]) -> None:
         """Find the records whose offset the broker did not tell among all records of the topic."""
-        unknown = {sent.value: place for place, sent in self._ledger.items() if place.offset < 0}
+        unknown: dict[bytes | None, list[Place]] = defaultdict(list)
+        for place, sent in self._ledger.items():
+            if place.offset < 0:
+                unknown[sent.value].append(place)
         for place, value in places.items():
-            if place not in self._ledger and value in unknown:
-                self._ledger[place] = self._ledger.pop(unknown.pop(value))
+            if place not in self._ledger and unknown[value]:
+                self._ledger[place] = self._ledger.pop(unknown[value].pop())
 
     def flush(self) -> None:
         """Wait until all queued records are acknowledged."""
