@@ -13,6 +13,7 @@ from sparkle_app.model.errors import ConfigurationError
 
 # Collectors send it, so any script is valid. It is a part of URLs.
 _MAX_NAME_CHARACTERS = 100
+_FILES_OF_A_PLUGIN = ("manifest.py", "server.py", "main.py")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Packages:
 
     manifests: list[Manifest]
     faults: list[ConfigurationError]
-    """One for each package whose manifest is invalid."""
+    """One for each package whose manifest is invalid, or that has no ``__init__.py``."""
     warnings: list[str]
     """One for each package that is not used because another has the same NAME and a higher VERSION."""
 
@@ -64,6 +65,8 @@ def find_packages(folder: Path) -> Packages:
     for package in folders:
         try:
             if not (package / "__init__.py").exists():
+                if any((package / name).exists() for name in _FILES_OF_A_PLUGIN):
+                    faults.append(_without_init(package))
                 continue
             manifest = read_manifest(package)
         except PermissionError as error:
@@ -155,6 +158,14 @@ def read_manifest(package: Path) -> Manifest:
             where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="correct it"
         ) from error
     return manifest
+
+
+def _without_init(package: Path) -> ConfigurationError:
+    # By its NAME, by which `try-plugin` looks for it.
+    name = read_manifest(package).name if (package / "manifest.py").exists() else package.name
+    return ConfigurationError(
+        f"plugin {name} ({package})", expected="__init__.py", found="none", hint="see docs/plugins.md"
+    )
 
 
 def _unreadable(package: Path, error: OSError) -> ConfigurationError:

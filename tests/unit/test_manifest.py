@@ -92,6 +92,22 @@ def test_an_error_without_a_manifest_names_the_init_file(tmp_path: Path, init: s
     assert "manifest.py" not in str(fault)
 
 
+@pytest.mark.parametrize("file", ["manifest.py", "server.py", "main.py"])
+def test_a_plugin_without_an_init_file_is_reported(tmp_path: Path, file: str) -> None:
+    package(tmp_path / "fans", None)
+    (tmp_path / "fans" / "__init__.py").unlink()
+    (tmp_path / "fans" / file).write_text(VALID.format(name="Fan_Speed", version="1"))
+    for folder in ("__pycache__", "docs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "notes.md").touch()
+    found = find_packages(tmp_path)
+    assert (found.manifests, found.warnings) == ([], [])
+    name = "Fan_Speed" if file == "manifest.py" else "fans"
+    assert [str(fault) for fault in found.faults] == [
+        f"plugin {name} ({tmp_path}/fans): expected __init__.py, found none; see docs/plugins.md"
+    ]
+
+
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nowhere: expected a folder of plugins"):
         find_packages(tmp_path / "nowhere")
