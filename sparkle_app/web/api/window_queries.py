@@ -74,7 +74,7 @@ class WindowQueries:
         """Statistics of one host.
 
         Raises:
-            Problem: 404, when the table has no readings of the host within the window retention.
+            Problem: 404, when the table has no buckets of the host within the window retention.
         """
         start, end = self._bounds(window)
         try:
@@ -92,7 +92,11 @@ class WindowQueries:
             )
         if not partial.known:
             retention = self._parts.settings.aggregates.window_retention_seconds
-            raise Problem(404, f"no readings of {plugin} from host {host[:100]!r} in the last {retention} s")
+            raise Problem(
+                404,
+                f"no aggregates of {plugin} from host {host[:100]!r} in the last {retention} s (window retention);"
+                " …/readings returns all stored values, also those that are not aggregated",
+            )
         return responses.HostResponse(
             **self._window(plugin, window, start, end),
             host=host,
