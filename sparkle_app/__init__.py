@@ -8,7 +8,8 @@ All packages and modules; the docstring of each describes what it does:
       faust_options       options of the Faust application
       parts               the parts that agents and web server share
       startup             checks, waits for database and broker, creates tables and topics
-      broker_watchdog     logs when the worker is ready and when the broker is unreachable
+      readiness           logs when the worker is ready
+      broker_watchdog     logs when the broker is unreachable
       clock_watchdog      has buckets restored that a clock that was ahead has pruned
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again

@@ -27,6 +27,7 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.web.health import HealthChecker
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
@@ -35,6 +36,7 @@ from sparkle_app.worker.clock_watchdog import watch_clock
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
+from sparkle_app.worker.readiness import log_ready
 from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
 from sparkle_app.worker.topic_watch import watch_topics
@@ -63,6 +65,7 @@ class SparkleApp(faust.App):
         self._parts: Parts | None = None
         self._cipher: Cipher | None = None
         self._dead_letters: DeadLetterPublisher | None = None
+        self._health: HealthChecker | None = None
         self._topics = TopicState()
         names = plugins.installed
         self.metrics.expose(
@@ -165,11 +168,14 @@ class SparkleApp(faust.App):
             readers=self._parts.readers,
         )
         add_routes(cast(LimitedWeb, self.web).web_app.router, web_parts)
+        self._health = HealthChecker(web_parts)
 
     async def on_started(self) -> None:
         """Start the watchdogs, which run during recovery as well."""
         explain = partial(describe_failure, self.settings.broker)
         self.add_future(watch(self.group, self.settings.broker.url, explain))
+        assert self._health, "built on first start"
+        self.add_future(log_ready(self.group, self._health.check))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))

@@ -1,4 +1,4 @@
-"""The watchdog: logs when the worker is ready, when the broker is unreachable, and when it answers again."""
+"""The watchdog: logs when the broker is unreachable, and when it answers again."""
 
 import asyncio
 import logging
@@ -63,12 +63,8 @@ async def watch(group: Membership, broker: str, explain: Callable[[], Awaitable[
         broker: its address, for the log.
         explain: returns why the broker cannot be used, or an empty string.
     """
-    ready = False
     watchdog = BrokerWatchdog(broker)
     while True:
-        if not ready and group.complete and group.in_session:
-            ready = True
-            logger.info("ready; serving HTTP at %s", group.url)
         if line := watchdog.poll(group.last_heartbeat, group.grace_period):
             cause = await explain() if watchdog.unreachable else ""
             logger.warning("%s", f"{line}: {cause}" if cause else line)

@@ -82,19 +82,10 @@ def test_messages_of_other_libraries_are_never_suppressed() -> None:
 class Group:
     """A worker's place in the group, as it changes over virtual time."""
 
-    url = "http://worker-1:6066"
     grace_period = 15.0
 
-    def __init__(self, clock: VirtualClock, *, ready_at: float, lost: tuple[float, float]) -> None:
-        self._clock, self._ready_at, self._lost = clock, ready_at, lost
-
-    @property
-    def complete(self) -> bool:
-        return self._clock.now >= self._ready_at
-
-    @property
-    def in_session(self) -> bool:
-        return not self._lost[0] + 15 <= self._clock.now < self._lost[1]
+    def __init__(self, clock: VirtualClock, *, lost: tuple[float, float]) -> None:
+        self._clock, self._lost = clock, lost
 
     @property
     def last_heartbeat(self) -> float:
@@ -106,9 +97,9 @@ async def refused() -> str:
     return "the login is refused"
 
 
-def test_a_worker_is_ready_once_and_a_lost_broker_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_broker_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     clock = VirtualClock(1.0)
-    group = Group(clock, ready_at=5.0, lost=(100.0, 140.0))
+    group = Group(clock, lost=(100.0, 140.0))
 
     async def main() -> None:
         async with asyncio.timeout(300):
@@ -117,23 +108,8 @@ def test_a_worker_is_ready_once_and_a_lost_broker_is_told_once(caplog: pytest.Lo
     with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
         run(main(), clock)
     levels = [record.levelname for record in caplog.records]
-    assert levels == ["INFO", "WARNING", "WARNING"]
-    ready, lost, back = (record.getMessage() for record in caplog.records)
-    assert "ready" in ready
-    assert group.url in ready
+    assert levels == ["WARNING", "WARNING"]
+    lost, back = (record.getMessage() for record in caplog.records)
     assert "kafka:9092 has not answered for 15 s; waiting for it: the login is refused" in lost
     assert "kafka:9092 answers again" in back
     assert "refused" not in back
-
-
-def test_a_worker_without_a_broker_is_never_ready(caplog: pytest.LogCaptureFixture) -> None:
-    clock = VirtualClock(1.0)
-    group = Group(clock, ready_at=0.0, lost=(-100.0, 1000.0))
-
-    async def main() -> None:
-        async with asyncio.timeout(60):
-            await watch(cast(Membership, group), "kafka:9092", refused)
-
-    with caplog.at_level(logging.INFO, "sparkle_app.worker.broker_watchdog"), pytest.raises(TimeoutError):
-        run(main(), clock)
-    assert not [record for record in caplog.records if record.levelname == "INFO"]
