@@ -43,6 +43,10 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def name(self, config_id: int) -> str:
+        """Folder and file of a private key, for errors."""
+        return f"{self._folder.name}/rsa_key_{config_id}"
+
     def private_key(self, config_id: int) -> RSAPrivateKey:
         """The private key of a config id.
 
@@ -53,7 +57,9 @@ class Keyring:
         if key is None and self.reload(config_id):
             key = self._keys[config_id]
         if key is None:
-            detail = f"no private key {self._folder.name}/rsa_key_{config_id}"
+            exists = _stamp(self._folder / f"rsa_key_{config_id}") is not None
+            problem = "cannot be used; the log says why" if exists else "does not exist"
+            detail = f"{self.name(config_id)} {problem}"
             raise InvalidRecordError(Reason.UNKNOWN_CONFIG, detail)
         return key
 

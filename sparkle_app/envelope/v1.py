@@ -72,6 +72,9 @@ def decrypt_records(records: Sequence[Record], keyring: Keyring, decrypt: Decryp
             if (replaced := keyring.private_key(each.config_id)) is not key:
                 (plaintext,) = decrypt([(replaced, each.ciphertext)])
         try:
+            if plaintext is None:
+                detail = f"{keyring.name(each.config_id)} does not decrypt the payload"
+                raise InvalidRecordError(Reason.UNDECRYPTABLE, detail)
             outcome.readings.append(_reading_of(outcome.record, each, plaintext))
         except InvalidRecordError as error:
             outcome.errors.append(error)
@@ -98,8 +101,8 @@ def check_key(key: str) -> None:
     _check_name(key, KEY_MAX, Reason.BAD_PAYLOAD)
 
 
-def _reading_of(record: Record, encrypted: _Encrypted, plaintext: bytes | None) -> Reading:
-    payload = _parse_payload(plaintext, encrypted.config_id)
+def _reading_of(record: Record, encrypted: _Encrypted, plaintext: bytes) -> Reading:
+    payload = _parse_payload(plaintext)
     check_key(payload.key)
     observed_at, trusted = resolve(encrypted.local_time, record.received_at)
     return Reading(
@@ -150,9 +153,7 @@ def _local_time(text: str) -> datetime:
     return local
 
 
-def _parse_payload(plaintext: bytes | None, config_id: int) -> _Payload:
-    if plaintext is None:
-        raise InvalidRecordError(Reason.UNDECRYPTABLE, f"does not decrypt with rsa_key_{config_id}")
+def _parse_payload(plaintext: bytes) -> _Payload:
     try:
         return _payload.decode(plaintext)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -13,6 +13,7 @@ from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Record
 
 _WINDOW_SECONDS = 10.0
+_MAX_CAUSES = 5
 KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 """A wrong or missing private key gives valid records these reasons."""
 
@@ -37,6 +38,8 @@ class KeyBreaker:
         self._batches: deque[tuple[float, int, int]] = deque()
         self.held: dict[int, Record] = {}
         """A record of each config whose records are held back, by config id."""
+        self._causes: dict[int, str] = {}
+        """Why that record is not decrypted, by config id."""
 
     def to_hold(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The records of a batch that have to be held back."""
@@ -50,6 +53,7 @@ class KeyBreaker:
         new = [(outcome, config_id) for outcome, config_id in suspects if config_id not in self.held]
         if self._is_most(len(new), len(outcomes) - len(suspects) + len(new)):
             self.held |= {config_id: outcome.record for outcome, config_id in new}
+            self._causes |= {config_id: outcome.errors[0].detail for outcome, config_id in new}
             self._batches.clear()
         return [outcome for outcome, config_id in suspects if config_id in self.held]
 
@@ -68,15 +72,26 @@ class KeyBreaker:
             The configs whose records are held back no longer, because a record of theirs has been decrypted.
         """
         for outcome in outcomes:
-            if not any(error.reason in KEY_REASONS for error in outcome.errors):
-                self._decrypted.add(sender_of(outcome.record.value).config_id)
+            config_id = sender_of(outcome.record.value).config_id
+            details = [error.detail for error in outcome.errors if error.reason in KEY_REASONS]
+            if details:
+                self._causes[config_id] = details[0]
+            else:
+                self._decrypted.add(config_id)
         released = self.held.keys() & self._decrypted
         for config_id in released:
             del self.held[config_id]
+            del self._causes[config_id]
         return released
 
     @property
     def state(self) -> str:
         """Why records are held back; empty if none are."""
-        configs = ", ".join(map(str, sorted(self.held)))
-        return configs and f"no private key decrypts the records of config {configs}; they are held back"
+        configs = sorted(self.held)
+        if not configs:
+            return ""
+        causes = ", ".join(self._causes[config_id] for config_id in configs[:_MAX_CAUSES])
+        return (
+            f"no private key decrypts the records of config {', '.join(map(str, configs))}"
+            f" ({causes}{', …' if len(configs) > _MAX_CAUSES else ''}); they are held back"
+        )

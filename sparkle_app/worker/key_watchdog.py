@@ -18,15 +18,16 @@ async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Membershi
 
     Held records are read again after a rebalance: consumption continues at the committed offsets.
     """
-    logged_at: float | None = None
+    logged, logged_at = "", 0.0
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(POLL_SECONDS)
         if not breaker.held:
-            logged_at = None
+            logged = ""
             continue
-        if logged_at is None or loop.time() - logged_at >= REMINDER_SECONDS:
-            logged_at = loop.time()
+        # Also at once after another key was restored that is wrong as well.
+        if breaker.state != logged or loop.time() - logged_at >= REMINDER_SECONDS:
+            logged, logged_at = breaker.state, loop.time()
             some = next(iter(breaker.held.values()))
             logger.error(
                 "certs: expected private keys that decrypt the records, but %s, such as topic %s, partition %d,"

@@ -187,7 +187,11 @@ def test_records_that_no_key_decrypts_are_held_back_until_the_key_is_corrected(
     records = [wrong.record(f"host-{n}", "Temperature", "k", 20.0) for n in range(2000)]
     produce(broker.bootstrap, workspace.topic, records)
     _, health = eventually(lambda: worker.get("/health/ready"), lambda found: found[0] == 503)
-    assert "no private key decrypts the records of config 1" in health["checks"]["private keys"]
+    assert (
+        health["checks"]["private keys"]
+        == f"no private key decrypts the records of config 1 ({workspace.certs.name}/rsa_key_1 does not decrypt the"
+        " payload); they are held back"
+    )
     # Records of another config are stored.
     produce(
         broker.bootstrap,
@@ -203,6 +207,8 @@ def test_records_that_no_key_decrypts_are_held_back_until_the_key_is_corrected(
     worker = start_worker(ready=False, dead_letters__hold_undecryptable=100)
     eventually(lambda: "expected private keys that decrypt the records" in worker.process.tail(), bool)
     assert handled(broker, workspace) < 20 + 200
+    log = worker.process.log.read_text()
+    assert log.rfind("ready; serving HTTP") < log.rfind("expected private keys that decrypt the records")
     # Without another restart, the right key turns all of them into rows.
     written = len(dead_letters(broker, workspace)) - 20
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)

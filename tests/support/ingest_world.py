@@ -80,7 +80,9 @@ class PlainPool:
             return Outcome(record, [], [InvalidRecordError(Reason.NOT_JSON, "expected an array")])
         if isinstance(values, dict):
             if values["config_id"] not in self.keys:
-                error = InvalidRecordError(Reason.UNDECRYPTABLE, "does not decrypt with rsa_key_9")
+                error = InvalidRecordError(
+                    Reason.UNDECRYPTABLE, "certs/rsa_key_9 does not decrypt the payload"
+                )
                 return Outcome(record, [], [error])
             values = values["values"]
         several = len(values) > 1

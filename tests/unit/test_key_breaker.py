@@ -9,11 +9,16 @@ from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record
 
 
-def outcome(config: int, reason: Reason | None = Reason.UNDECRYPTABLE, replayed: bool = False) -> Outcome:
+def outcome(
+    config: int,
+    reason: Reason | None = Reason.UNDECRYPTABLE,
+    replayed: bool = False,
+    detail: str = "detail",
+) -> Outcome:
     value = json.dumps({"config_id": config, "hostname": "h"}).encode()
     record = Record("telemetry", 0, 0, 0, value, replayed=replayed)
     if reason:
-        return Outcome(record, [], [InvalidRecordError(reason, "detail")])
+        return Outcome(record, [], [InvalidRecordError(reason, detail)])
     return Outcome(
         record, [Reading(bytes(16), config, "h", "P", "k", 1.0, 0, 0, True, "telemetry", 0, 0)], []
     )
@@ -30,7 +35,7 @@ def test_a_batch_that_no_key_decrypts_is_held_back() -> None:
         == 100
     )
     assert set(breaker.held) == {1}
-    assert breaker.state == "no private key decrypts the records of config 1; they are held back"
+    assert breaker.state == "no private key decrypts the records of config 1 (detail); they are held back"
 
 
 def test_records_of_other_configs_go_on_while_some_are_held_back() -> None:
@@ -65,6 +70,23 @@ def test_small_batches_of_ten_seconds_count_together() -> None:
     for _ in range(100):
         now += 300
         assert held(breaker, [outcome(1)] * 16) == 0
+
+
+def test_the_state_says_why_no_key_decrypts_also_after_another_attempt() -> None:
+    breaker = KeyBreaker(100)
+    held(breaker, [outcome(7, Reason.UNKNOWN_CONFIG, detail="certs/rsa_key_7 does not exist")] * 100)
+    assert breaker.state == (
+        "no private key decrypts the records of config 7 (certs/rsa_key_7 does not exist); they are held back"
+    )
+    breaker.release([outcome(7, detail="certs/rsa_key_7 does not decrypt the payload")])
+    assert "(certs/rsa_key_7 does not decrypt the payload)" in breaker.state
+    # One line, however many configs there are.
+    held(breaker, [outcome(config) for config in range(100, 200)])
+    assert breaker.state.count("detail") == 4
+    assert (
+        "199 (certs/rsa_key_7 does not decrypt the payload, detail, detail, detail, detail, …)"
+        in breaker.state
+    )
 
 
 def test_replayed_records_are_dead_letters_already() -> None:

@@ -82,7 +82,7 @@ def test_a_key_that_is_added_later_is_found_when_a_record_needs_it(tmp_path: Pat
     keys = Keyring(certs)
     with pytest.raises(InvalidRecordError) as caught:
         keys.private_key(22)
-    assert caught.value.detail == "no private key certs/rsa_key_22"
+    assert caught.value.detail == "certs/rsa_key_22 does not exist"
     (certs / "rsa_key_22").write_bytes(PEM)
     assert keys.private_key(22).key_size == 2048
     assert len(keys) == 2
@@ -117,8 +117,9 @@ def test_a_damaged_key_that_is_added_later_is_logged_once_and_keeps_no_other_fro
     (tmp_path / "rsa_key_3").write_bytes(PEM)
     with caplog.at_level(logging.ERROR, keyring.__name__), pytest.raises(InvalidRecordError):
         keys.private_key(2)
-    with pytest.raises(InvalidRecordError):
+    with pytest.raises(InvalidRecordError) as caught:
         keys.private_key(2)
+    assert caught.value.detail.endswith("/rsa_key_2 cannot be used; the log says why")
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{tmp_path / 'rsa_key_2'}: expected an RSA private key")
     assert keys.private_key(3).key_size == 2048
