@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
-from sparkle_app.config.settings import database_url, masked
+from sparkle_app.config.settings import changed, database_url, masked
 from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics
@@ -57,7 +57,7 @@ class check(SparkleCommand):
     async def run(self, as_json: bool) -> int:
         """Print the result of each check."""
         results = [
-            *self._settings(),
+            *self._settings(as_json),
             *self._plugins(),
             *self._keys(),
             await self._internal_key(),
@@ -71,12 +71,19 @@ class check(SparkleCommand):
         else:
             for result in results:
                 self.say(f"{'ok   ' if result.ok else 'ERROR'} {result.what}: {result.text}")
-        return 0 if all(result.ok for result in results) else 1
+        errors = sum(not result.ok for result in results)
+        if not as_json:
+            self.say(counted(errors, "error") if errors else "all checks passed")
+        return 1 if errors else 0
 
-    def _settings(self) -> Iterator[CheckResult]:
+    def _settings(self, every: bool) -> Iterator[CheckResult]:
         def settings() -> str:
             self.handler.settings.web.require_token(self.handler.conf.web_bind, "--web-bind")
-            return " ".join(f"{key}={value}" for key, value in masked(self.handler.settings))
+            shown = dict((masked if every else changed)(self.handler.settings))
+            values = " ".join(f"{key}={value}" for key, value in shown.items())
+            if every:
+                return values
+            return f"{values}; the others have their defaults" if values else "all have their defaults"
 
         yield CheckResult("settings file", True, self.handler.settings.source)
         yield _checked("settings", settings)

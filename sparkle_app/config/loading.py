@@ -69,7 +69,8 @@ def load_settings(path: Path | None = None) -> Settings:
             str(path), expected="keys with values", found=str(error), hint="correct the file"
         ) from error
     settings = _absolute(path.parent, settings)
-    settings.set_source(str(path) if exists else f"defaults, in {path.parent}")
+    defaults = _absolute(path.parent, Settings.model_construct())
+    settings.set_source(str(path) if exists else f"defaults, in {path.parent}", defaults)
     return settings
 
 

@@ -21,7 +21,8 @@ exist, the shipped plugins are used.
 
 Unknown keys are rejected; the error suggests the most similar key. Variables that Kubernetes sets for Services, such
 as `SPARKLE_SERVICE_HOST`, are ignored. A worker logs the most important settings at startup, and with
-`log_level: DEBUG` all of them, one per line. `faust -A sparkle_app check` shows them as well. Secrets are masked.
+`log_level: DEBUG` all of them, one per line. `faust -A sparkle_app check` shows those that differ from their defaults,
+with `--json` all. Secrets are masked.
 
 This page is generated: `python -m sparkle_app.config.reference > docs/settings.md`.
 

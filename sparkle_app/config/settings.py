@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
 
     _source: str = PrivateAttr("defaults")
+    _defaults: "Settings | None" = PrivateAttr(None)
 
     @classmethod
     def settings_customise_sources(
@@ -104,9 +105,14 @@ class Settings(BaseSettings):
         """The settings file, or that there is none; environment variables override both."""
         return self._source
 
-    def set_source(self, source: str) -> None:
-        """Set :attr:`source`; called once, when the settings are loaded."""
-        self._source = source
+    @property
+    def defaults(self) -> "Settings":
+        """What the settings are if neither the file nor the environment sets any."""
+        return self._defaults or Settings.model_construct()
+
+    def set_source(self, source: str, defaults: "Settings") -> None:
+        """Set :attr:`source` and :attr:`defaults`; called once, when the settings are loaded."""
+        self._source, self._defaults = source, defaults
 
     @property
     def web_url(self) -> str:
@@ -120,12 +126,21 @@ class Settings(BaseSettings):
 def masked(settings: Settings) -> Iterator[tuple[str, str]]:
     """Each key with its effective value, secrets masked, for the log at startup."""
     for key in setting_names(Settings):
-        value: Any = settings
-        for part in key.split("."):
-            value = getattr(value, part)
-        if key == "database.url":
-            value = shown(database_url(settings))
-        yield key, str(value)
+        yield key, str(shown(database_url(settings)) if key == "database.url" else _value(settings, key))
+
+
+def changed(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Those of :func:`masked` that differ from their defaults."""
+    for key, text in masked(settings):
+        if _value(settings, key) != _value(settings.defaults, key):
+            yield key, text
+
+
+def _value(settings: Settings, key: str) -> Any:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def database_url(settings: Settings) -> URL:

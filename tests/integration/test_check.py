@@ -25,10 +25,16 @@ def test_check_reports_what_would_stop_a_worker(
     without_key = run_command(environment, "check")
     assert without_key.returncode == 1
     assert "ERROR keys:" in without_key.stdout
+    assert without_key.stdout.splitlines()[-1] == "1 error"
     Collector(workspace.certs)
     valid = run_command(environment, "check")
     assert (valid.returncode, valid.stderr) == (0, "")
-    lines = valid.stdout.splitlines()
+    *lines, summary = valid.stdout.splitlines()
+    assert summary == "all checks passed"
+    (settings,) = (line for line in lines if line.startswith("ok    settings:"))
+    assert f"broker.url={broker.bootstrap}" in settings
+    assert "=None" not in settings
+    assert "web.host" not in settings
     assert all(line.startswith("ok ") for line in lines), valid.stdout
     assert {line.split()[1].rstrip(":") for line in lines} >= {
         "settings",
@@ -54,6 +60,12 @@ def test_check_reports_what_would_stop_a_worker(
     (error,) = (
         each for each in json.loads(run_command(no_broker, "check", "--json").stdout) if not each["ok"]
     )
+    (settings_of_json,) = (
+        each["text"]
+        for each in json.loads(run_command(no_broker, "check", "--json").stdout)
+        if each["what"] == "settings"
+    )
+    assert "web.host=127.0.0.1" in settings_of_json
     # Faust's global option does the same.
     everywhere = subprocess.run(
         [sys.executable, "-m", "faust", "--json", "-A", "sparkle_app", "check"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparkle_app.config.loading import load_settings
-from sparkle_app.config.settings import masked
+from sparkle_app.config.settings import changed, masked
 from sparkle_app.model.errors import ConfigurationError
 
 
@@ -303,6 +303,23 @@ def test_the_log_level_is_case_insensitive(file: Path, monkeypatch: pytest.Monke
 def test_with_an_empty_file_the_defaults_apply(file: Path) -> None:
     file.write_text("# empty\n")
     assert load_settings(file).web.port == 6066
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        # Set to its default, also a path.
+        ("web: {port: 6066}\ncerts: certs\ndatabase: {url: 'sqlite:///data/sparkle.sqlite3'}", {}),
+        ("web: {port: 7000, token: hush}", {"web.port": "7000", "web.token": "**********"}),
+        ("data: elsewhere", {"data": "FOLDER/elsewhere"}),
+        ("broker: {tls: {enabled: true}}", {"broker.tls.enabled": "True"}),
+    ],
+)
+def test_what_differs_from_the_defaults(file: Path, text: str, expected: dict[str, str]) -> None:
+    file.write_text(text)
+    found = dict(changed(load_settings(file)))
+    assert found == {key: value.replace("FOLDER", str(file.parent)) for key, value in expected.items()}
 
 
 def test_secrets_are_masked(file: Path) -> None:
