@@ -33,7 +33,7 @@ Target = tuple[Position, bytes]
 class dead_letters(SparkleCommand):
     """Count dead letters by reason, config and host, list them, or discard them.
 
-    Example: faust -A sparkle_app dead-letters --reason unknown_config --config 7
+    Example: faust -A sparkle_app dead-letters --reason not_json --host web-1
 
     All fields of one: faust -A sparkle_app dead-letters --show telemetry/3/1205
 
@@ -70,8 +70,15 @@ class dead_letters(SparkleCommand):
             return 2
         selected = Filter(**filters)
         if discard:
-            _check_discard(each or show is not None, yes, as_json)
+            if each or show is not None:
+                raise UsageError(
+                    "dead-letters --discard",
+                    expected="filters only",
+                    found="--list or --show",
+                    hint="list them first, without --discard",
+                )
             selection("dead-letters --discard", everything, selected)
+            _check_confirmation(yes, as_json)
         settings = self.handler.settings
         # Without the internal key the causes remain unreadable; this command creates none.
         key = existing_internal_key(settings.certs)
@@ -164,14 +171,7 @@ class dead_letters(SparkleCommand):
         return 0
 
 
-def _check_discard(listing: bool, yes: bool, as_json: bool) -> None:
-    if listing:
-        raise UsageError(
-            "dead-letters --discard",
-            expected="filters only",
-            found="--list or --show",
-            hint="list them first, without --discard",
-        )
+def _check_confirmation(yes: bool, as_json: bool) -> None:
     if not yes and as_json:
         raise UsageError(
             "dead-letters --discard --json", expected="--yes", found="none", hint="no question is asked"

@@ -168,9 +168,11 @@ def test_the_selected_dead_letters_are_discarded(
     ],
 )
 def test_what_is_discarded_must_be_clear(mixed: dict[str, str], options: list[str], error: str) -> None:
-    done = run_command(mixed, "dead-letters", "--discard", *options, "--yes")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(error)
+    # Without --yes as well: what is asked for first is what is missing first.
+    for confirmed in (["--yes"], []):
+        done = run_command(mixed, "dead-letters", "--discard", *options, *confirmed)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(error)
     assert remaining(mixed) == {"bad_field": 3, "not_json": 2}
 
 
