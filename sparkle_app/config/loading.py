@@ -4,6 +4,7 @@ import difflib
 import logging
 import os
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,15 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from sparkle_app.config.settings import ENV_PREFIX, RENAMED, Settings, database_url, is_section, setting_names
+from sparkle_app.config.settings import (
+    ENV_PREFIX,
+    RENAMED,
+    Settings,
+    database_url,
+    is_section,
+    number_bounds,
+    setting_names,
+)
 from sparkle_app.model.errors import ConfigurationError
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
@@ -47,7 +56,7 @@ def load_settings(path: Path | None = None) -> Settings:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:
             key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
             if key not in known and key not in RENAMED and not _is_service_link(variable):
-                raise _unknown(f"environment variable {variable}", key, known)
+                raise _unknown(f"environment variable {variable}", key, known, _variable)
     try:
         values = _read(path) if exists else {}
         _check_sections(path, Settings, values)
@@ -194,12 +203,14 @@ def _not_yaml(path: Path, error: Exception) -> ConfigurationError:
     )
 
 
-def _unknown(where: str, key: str, known: list[str]) -> ConfigurationError:
+def _unknown(
+    where: str, key: str, known: list[str], spelled: Callable[[str], str] = str
+) -> ConfigurationError:
     # Without the space after the colon, PyYAML takes `password:secret` as the key.
     name, colon, _ = key.partition(":")
     where, key = where.replace(key, name), f"{name}: without a space after the colon" if colon else name
     nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]}?" if nearest else "see docs/settings.md"
+    hint = f"did you mean {spelled(nearest[0])}?" if nearest else "see docs/settings.md"
     return ConfigurationError(where, expected="a known setting", found=key, hint=hint)
 
 
@@ -214,7 +225,7 @@ def _invalid(path: Path, error: ValidationError, known: list[str]) -> Configurat
     found = "a value of the wrong type" if key in _SECRETS else repr(first["input"])
     return ConfigurationError(
         where,
-        expected=first["msg"].removeprefix("Input should be "),
+        expected=number_bounds(key) or first["msg"].removeprefix("Input should be "),
         found=found,
         hint="see docs/settings.md",
     )

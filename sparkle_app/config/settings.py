@@ -162,3 +162,27 @@ def setting_names(model: type[BaseModel], prefix: str = "", only: str = "") -> I
             yield from setting_names(cast(type[BaseModel], field.annotation), f"{prefix}{name}.")
         else:
             yield prefix + name
+
+
+def number_bounds(key: str) -> str:
+    """What a number has to be, with its bounds; empty if the setting is not a number."""
+    *sections, name = key.split(".")
+    model: type[BaseModel] = Settings
+    for section in sections:
+        field = model.model_fields.get(section)
+        if field is None or not is_section(field):
+            return ""
+        model = cast(type[BaseModel], field.annotation)
+    field = model.model_fields.get(name)
+    kind = field and {int: "a whole number", float: "a number"}.get(cast(Any, field.annotation))
+    if not field or not kind:
+        return ""
+    bounds = {
+        bound: getattr(each, bound)
+        for each in field.metadata
+        for bound in ("ge", "gt", "le")
+        if hasattr(each, bound)
+    }
+    if "le" in bounds:
+        return f"{kind} from {bounds['ge']} to {bounds['le']}"
+    return f"{kind} of at least {bounds['ge']}" if "ge" in bounds else f"{kind} greater than {bounds['gt']}"

@@ -139,7 +139,7 @@ def damaged(certs: Path) -> None:
         (lambda _: None, {}, "certs: expected private keys named rsa_key_<id>, found none"),
         (damaged, {}, "rsa_key_2: expected an RSA private key in PEM, found other content"),
         (Collector, {"broker__partitons": 3}, "SPARKLE_BROKER__PARTITONS: expected a known setting"),
-        (Collector, {"web__port_": 3}, "did you mean web.port?"),
+        (Collector, {"web__port_": 3}, "did you mean SPARKLE_WEB__PORT?"),
         (Collector, {"database__url": "nonsense"}, "database.url: expected a SQLAlchemy URL"),
         (Collector, {"plugins": "/nowhere"}, "/nowhere: expected a folder of plugins, found no such folder"),
     ],
