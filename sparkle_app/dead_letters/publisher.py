@@ -86,9 +86,9 @@ class DeadLetterPublisher:
             self._metrics.dead_letters.labels(error.reason).inc()
             by_cause.setdefault((record.topic, str(error)), []).append(rejection)
         for (topic, _), same in by_cause.items():
-            logger.warning(
-                "%d dead letters from topic %s, the first %s", len(same), quoted(topic), _described(same[0])
-            )
+            number = "1 dead letter" if len(same) == 1 else f"{len(same)} dead letters"
+            first = "the first " if len(same) > 1 else ""
+            logger.warning("%s from topic %s, %s%s", number, quoted(topic), first, _described(same[0]))
 
     async def delete_resolved(self, outcomes: Sequence[Outcome]) -> None:
         """Produce tombstones for the dead letters of replayed records that are now stored.

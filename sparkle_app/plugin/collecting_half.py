@@ -64,7 +64,16 @@ def collect(package: Path, server_flag: str) -> dict[str, Any]:
         except subprocess.TimeoutExpired as error:
             raise _failed(package, f"no result after {SECONDS} s") from error
         if done.returncode or not result.exists():
-            raise _failed(package, (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+            last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            # Not if there is no such file: __init__.py may define get_payload itself.
+            if last_line == f"ModuleNotFoundError: No module named 'plugins.{package.name}.main'":
+                raise ConfigurationError(
+                    f"{package} (collecting half)",
+                    expected="main.py",
+                    found="none",
+                    hint="pass values: KEY=VALUE",
+                )
+            raise _failed(package, last_line)
         payload: dict[str, Any] = json.loads(result.read_text())
     return payload
 

@@ -125,6 +125,15 @@ async def test_the_log_names_host_and_metric_without_control_characters(
     assert len(world.topic.messages) == 2
 
 
+async def test_a_single_dead_letter_is_logged_in_the_singular(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await world.publisher.send([rejection(1)])
+    (line,) = caplog.messages
+    assert line.startswith("1 dead letter from topic telemetry, at partition 3, offset 1, host a,")
+
+
 def test_the_memory_of_causes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copy_limit, "_MAX_CAUSES", 100)
     now = 0.0

@@ -56,6 +56,14 @@ def test_what_would_end_a_collector_is_an_error(tmp_path: Path, result: str, fou
     assert found in str(caught.value.found)
 
 
+def test_a_package_without_a_collecting_half_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        collect(package(tmp_path, "from .main import get_payload"), SERVER_FLAG)
+    assert str(caught.value) == (
+        f"{tmp_path}/plugins/probe (collecting half): expected main.py, found none; pass values: KEY=VALUE"
+    )
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
     command = [sys.executable, "-m", "faust", "-A", "sparkle_app", "try-plugin", *arguments]
