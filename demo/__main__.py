@@ -157,8 +157,10 @@ def _announcement(averages: "Averages") -> str:
     return "\n".join(
         [
             f"web address:    {averages.url}/api/v1/plugins",
-            f"this machine:   curl '{averages.machine_url}'",
             f"SQLite file:    {FOLDER / 'data' / 'sparkle.sqlite3'}",
+            # On a line of its own: a URL that is wrapped at 80 columns cannot be copied.
+            "this machine:",
+            f"curl '{averages.machine_url}'",
             "Press Ctrl-C to stop.",
         ]
     )

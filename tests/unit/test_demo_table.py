@@ -8,8 +8,9 @@ from demo.table import Row, free_lines, visible
 ANNOUNCEMENT = "\n".join(
     [
         "web address:    http://127.0.0.1:6066/api/v1/plugins",
-        f"this machine:   curl 'http://127.0.0.1:6066/api/v1/plugins/PU_Workload/hosts/{'name' * 5}?window=5m'",
         "SQLite file:    /home/somebody/sparkle/.demo/data/sparkle.sqlite3",
+        "this machine:",
+        f"curl 'http://127.0.0.1:6066/api/v1/plugins/PU_Workload/hosts/{'name' * 5}?window=5m'",
         "Press Ctrl-C to stop.",
     ]
 )

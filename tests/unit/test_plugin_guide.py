@@ -10,7 +10,7 @@ from tests.support.old_python import annotation_faults
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
-RAID_STATE = re.search(r"`plugins/raid_state/server.py`\n\n```python\n(.*?)```", GUIDE, re.DOTALL)
+RAID_STATE = dict(re.findall(r"`plugins/raid_state/(\S+)`\n\n```python\n(.*?)```", GUIDE, re.DOTALL))
 FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
 
 COLLECT_WITHOUT = """
@@ -79,13 +79,19 @@ def _python(code: str, folder: Path) -> str:
 
 
 def test_the_example_of_strings_works(tmp_path: Path) -> None:
-    assert RAID_STATE
+    assert set(RAID_STATE) == {"main.py", "server.py"}
     folder = tmp_path / "plugins" / "raid_state"
     folder.mkdir(parents=True)
     manifest = 'NAME, VERSION, AUTHOR, TOPIC = "Raid_State", "1.0.0", "me", "telemetry"\n'
     (folder / "manifest.py").write_text(manifest)
     (folder / "__init__.py").write_text(FILES["__init__.py"])
-    (folder / "server.py").write_text(RAID_STATE[1])
+    for name, text in RAID_STATE.items():
+        (folder / name).write_text(text)
+    payload = _python(
+        "from plugins.raid_state import get_payload; print(type(get_payload()).__name__)", tmp_path
+    )
+    assert payload == "dict\n"
+    assert annotation_faults(RAID_STATE["main.py"]) == []
     tried = subprocess.run(
         [sys.executable, "-m", "faust", "-A", "sparkle_app", "try-plugin", "Raid_State", "md0=clean", "md1=odd"],
         cwd=tmp_path, env={"PYTHONPATH": str(PROJECT), "PATH": os.environ["PATH"]},
