@@ -93,7 +93,8 @@ def lost_internal_key(folder: Path, topic: str) -> ConfigurationError:
         str(path),
         expected=f"the key of the messages in topic {topic}",
         found="none",
-        hint=f"restore it with `cp -n BACKUP/{INTERNAL_KEY_FILE} {folder}/`, or copy it from another worker;"
+        hint=f"restore it with `cp -n BACKUP/{INTERNAL_KEY_FILE} {folder}/`, or copy it from another worker,"
+        " or set another app_id, if these topics belong to another installation;"
         ' if it is lost, see "A new internal key" in SECURITY.md',
     )
 

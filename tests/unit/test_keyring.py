@@ -207,6 +207,7 @@ def test_the_error_for_a_lost_internal_key_says_how_to_restore_it(tmp_path: Path
     assert fault.where == str(tmp_path / "internal_key")
     assert "sparkle-Temperature-samples" in fault.expected
     assert f"cp -n BACKUP/internal_key {tmp_path}/" in fault.hint
+    assert "or set another app_id, if these topics belong to another installation" in fault.hint
     assert is_complete(fault)
 
 
