@@ -21,6 +21,7 @@ BUCKET = 60_000_000
 WINDOW = 15 * BUCKET
 QUARTER = 15 * BUCKET
 _EXAMPLES = 3
+_REPLAY_HEADER = "sparkle-replay"
 _NUMBERS = ("count", "average", "minimum", "maximum", "last")
 Aggregate = tuple[int, float, float, float, float, int]
 """Count, sum, minimum, maximum, last, event time of last."""
@@ -70,6 +71,8 @@ def _records(world: World, verdict: Verdict) -> None:
     topic = {
         Place(each.partition, each.offset, each.timestamp): each.value
         for each in consume_all(world.broker.bootstrap, world.workspace.topic)
+        # Those that `replay` has produced are copies.
+        if not any(name == _REPLAY_HEADER for name, _ in each.headers)
     }
     world.sender.locate(topic)
     ledger = world.sender.acknowledged()
