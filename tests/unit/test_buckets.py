@@ -11,6 +11,8 @@ from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.envelope.v1 import KEY_MAX
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.buckets import (
+    LARGE,
+    SCALE,
     AggregateRow,
     Bucket,
     Statistics,
@@ -224,4 +226,43 @@ def test_a_bucket_of_an_earlier_version_is_unpacked() -> None:
     assert Bucket.unpack(packed).metrics == {
         "a": Statistics(1, 2.0, 2.0, 2.0, 2.0, 7),
         "b": Statistics(2, 3.0, 1.0, 2.0, 2.0, 8),
+    }
+
+
+@pytest.mark.parametrize("value", [0.5, 9.9e289, LARGE, 1e308, -0.5, -9.9e289, -LARGE, -1e308])
+def test_a_value_is_summed_by_its_size_however_it_is_added(value: float) -> None:
+    is_large = abs(value) >= 1e290
+    expected = (0.0, value * SCALE) if is_large else (value, 0.0)
+    one = Statistics.of(value, 7)
+    assert one == Statistics(1, expected[0], value, value, value, 7, expected[1])
+    added, merged_ = Statistics.of(2.0, 5), Statistics.of(2.0, 5)
+    added.add(value, 7)
+    merged_.merge(one)
+    assert added == merged_
+    assert (added.sum, added.large_sum) == (2.0 + expected[0], expected[1])
+    # A finite sum in SQL is exact; the row of a bucket without large values is the same object.
+    row = one.as_row()
+    assert (row.sum, row.large_sum) == (value, 0.0)
+    assert (row is one) == (not is_large)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_beyond_a_double_is_infinite_in_sql(sign: int) -> None:
+    total = Statistics.of(sign * 1.7e308, 0)
+    assert total.as_row().sum == sign * 1.7e308
+    total.add(sign * 1.7e308, 0)
+    assert total.as_row().sum == sign * math.inf
+
+
+def test_a_packed_reading_is_merged_at_its_own_time() -> None:
+    early, late = Bucket(), Bucket()
+    early.add(Sample(bytes(8), "a", 1.0, 100))
+    late.add(Sample(b"1" * 8, "b", 5.0, 200))
+    late.add(Sample(b"2" * 8, "a", 3.0, 250))
+    window: dict[str, Statistics] = {}
+    merge_packed(window, early.pack())
+    merge_packed(window, late.pack())
+    assert window == {
+        "a": Statistics(2, 4.0, 1.0, 3.0, 3.0, 250),
+        "b": Statistics(1, 5.0, 5.0, 5.0, 5.0, 200),
     }

@@ -74,3 +74,12 @@ def test_a_configuration_error_is_one_line_and_its_parts() -> None:
         "'x'",
         "correct it",
     )
+
+
+def test_an_error_of_a_reading_is_complete_when_another_process_returns_it() -> None:
+    error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", 3, "Temperature", "core/0")
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert vars(each) == {
+            "reason": Reason.INVALID_VALUE, "detail": "expected a number", "index": 3, "plugin": "Temperature",
+            "metric": "core/0",
+        }  # fmt: skip
