@@ -49,7 +49,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="sparkle-soak-"))
     world = World(folder, random.Random(options.seed), proxied=True)
     # Buckets fill a window, and nothing grows after that.
-    world.settings["aggregates__window_retention_seconds"] = 600
+    world.settings["aggregates__window_retention_seconds"] = 900
     _add_idle_plugin(world)
     try:
         world.start()
