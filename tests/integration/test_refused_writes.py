@@ -49,7 +49,7 @@ class Database:
     def errors(self, environment: dict[str, str]) -> list[str]:
         """What `check` reports as errors."""
         checked = run_command(environment, "check")
-        errors = [line for line in checked.stdout.splitlines() if not line.startswith("ok ")]
+        errors = [line for line in checked.stdout.splitlines() if line.startswith("ERROR ")]
         assert (checked.returncode, checked.stderr) == (1 if errors else 0, "")
         return errors
 
@@ -108,7 +108,9 @@ def another_column(database: Database) -> tuple[Repair, str, list[str]]:
     database.run(f"ALTER TABLE {TABLE} RENAME COLUMN metric TO name")
     message = f'column "metric" of relation "{TABLE}" does not exist'
     hint = "alter the table to the columns that the plugin declares"
-    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO metric",), message, database.rejects(message, hint)
+    # A worker reads the metrics of a host before it writes.
+    cause = f"column {TABLE}.metric does not exist"
+    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO metric",), cause, database.rejects(message, hint)
 
 
 def missing_privilege(database: Database) -> tuple[Repair, str, list[str]]:
