@@ -9,7 +9,7 @@ from sparkle_app.runtime.terminal import LineFormatter
 
 REPEAT_SECONDS = 60.0
 """Interval at which a repeated message of the libraries below is logged."""
-_REPETITIVE = ("aiokafka", "aiohttp", "asyncio")
+_REPETITIVE = ("aiokafka", "aiohttp", "asyncio", "faust")
 _MAX_MESSAGES = 1000
 
 
