@@ -166,7 +166,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 def _initialize(keyring: Keyring, plugins: PluginsByName, decrypt: Decrypt) -> None:
     global _arguments  # noqa: PLW0603
     _arguments = keyring, plugins, decrypt
-    # The wakeup descriptor is inherited from it: writes would wake its event loop.
+    # The wakeup descriptor is inherited from the parent: writes would wake its event loop.
     signal.set_wakeup_fd(-1)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)

@@ -40,13 +40,17 @@ class MetricLimit:
         self._max_metrics = max_metrics
         self._bucket_size = bucket_size
         self._few = min(max_metrics // 2, _FEW_METRICS)
-        self.forget()
-
-    def forget(self) -> None:
-        """Ask the database again: after a rebalance, or when a transaction was rolled back."""
         # By hostname, a bitmap of the hashes of its metrics: the number of bits estimates that of the metrics.
         self._estimates: OrderedDict[_Bucket, dict[str, int]] = OrderedDict()
         self._names: OrderedDict[tuple[_Bucket, str], set[str]] = OrderedDict()
+        self._outdated = False
+
+    def forget(self) -> None:
+        """Ask the database again: after a rebalance, or when a transaction was rolled back.
+
+        It takes effect with the next batch: the present one may be in :meth:`excess`, in another thread.
+        """
+        self._outdated = True
 
     def excess(self, connection: Connection, readings: Sequence[Reading]) -> list[Reading]:
         """The readings that must not be stored, because their host has too many metrics in their bucket.
@@ -54,6 +58,10 @@ class MetricLimit:
         Arguments:
             connection: in the transaction that stores the others.
         """
+        if self._outdated:
+            self._outdated = False
+            self._estimates.clear()
+            self._names.clear()
         by_bucket: dict[_Bucket, dict[str, list[Reading]]] = {}
         for reading in readings:
             bucket = reading.plugin, bucket_start(reading.observed_at, self._bucket_size)

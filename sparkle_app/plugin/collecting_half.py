@@ -67,21 +67,16 @@ def collect(package: Path, server_flag: str) -> dict[str, Any]:
             last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             # Not if there is no such file: __init__.py may define get_payload itself.
             if last_line == f"ModuleNotFoundError: No module named 'plugins.{package.name}.main'":
-                raise ConfigurationError(
-                    f"{package} (collecting half)",
-                    expected="main.py",
-                    found="none",
-                    hint="pass values: KEY=VALUE",
-                )
+                raise _failed(package, "none", expected="main.py", hint="pass values: KEY=VALUE")
             raise _failed(package, last_line)
         payload: dict[str, Any] = json.loads(result.read_text())
     return payload
 
 
-def _failed(package: Path, found: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{package} (collecting half)",
-        expected="get_payload() to return a dict of JSON values",
-        found=found,
-        hint="repair it, install its requirements.txt, or pass values: KEY=VALUE",
-    )
+def _failed(
+    package: Path,
+    found: str,
+    expected: str = "get_payload() to return a dict of JSON values",
+    hint: str = "repair it, install its requirements.txt, or pass values: KEY=VALUE",
+) -> ConfigurationError:
+    return ConfigurationError(f"{package} (collecting half)", expected=expected, found=found, hint=hint)

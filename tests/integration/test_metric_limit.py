@@ -171,6 +171,16 @@ def test_after_a_rebalance_the_metrics_of_other_workers_count(engine: Engine) ->
     assert other.store(*flood(1, 20)) == [20]
 
 
+def test_a_rebalance_during_a_batch_takes_effect_with_the_next_one(engine: Engine) -> None:
+    limit = MetricLimit({"Plain": Plain()}, LIMIT, BUCKET)
+    # As from the thread of the event loop, while the database answers.
+    event.listen(engine, "after_cursor_execute", lambda *_: limit.forget())
+    with engine.connect() as connection:
+        for _ in range(2):
+            over = limit.excess(connection, flood(LIMIT + 2))
+            assert [each.offset for each in over] == [LIMIT, LIMIT + 1]
+
+
 def test_a_duplicate_of_a_stored_reading_is_no_excess_in_another_bucket(world: World) -> None:
     world.store(*flood(1))
     world.store(*flood(LIMIT, 100, at=START + MINUTE))
