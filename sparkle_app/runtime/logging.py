@@ -9,8 +9,10 @@ from sparkle_app.runtime.terminal import LineFormatter
 
 REPEAT_SECONDS = 60.0
 """Interval at which a repeated message of the libraries below is logged."""
-_REPETITIVE = ("aiokafka", "aiohttp", "asyncio", "faust")
+_REPETITIVE = ("aiokafka", "aiohttp", "asyncio", "faust.topics")
+_REPETITIVE_PREFIXES = tuple(f"{name}." for name in _REPETITIVE)
 _MAX_MESSAGES = 1000
+_BEGINNING = 80
 
 
 class RepetitionFilter(logging.Filter):
@@ -30,11 +32,11 @@ class RepetitionFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called for each message; returns whether to log it."""
-        if record.name.partition(".")[0] not in _REPETITIVE:
+        if not f"{record.name}.".startswith(_REPETITIVE_PREFIXES):
             return True
-        # The format string, since the arguments differ; of asyncio's messages the first line, since the others show
-        # its objects. Another exception makes it another message.
-        first_line = str(record.msg).partition("\n")[0]
+        # The format string, since the arguments differ; its beginning, since asyncio appends its objects and Faust the
+        # message that was not sent. Another exception makes it another message.
+        first_line = str(record.msg).partition("\n")[0][:_BEGINNING]
         key = record.name, f"{first_line} {record.exc_info[0] if record.exc_info else None}"
         now = self._clock()
         at, suppressed = self._logged.get(key, (now - REPEAT_SECONDS, 0))

@@ -74,6 +74,13 @@ def test_a_repeated_message_of_the_event_loop_and_the_web_server_too_unless_its_
     assert len(repetitions._logged) <= 1000
 
 
+def test_a_repeated_message_about_a_failed_send_is_suppressed_whatever_message_it_was() -> None:
+    repetitions = RepetitionFilter(lambda: 1000.0)
+    text = "_on_published error for message topic sparkle-Temperature-samples error Timeout message <{}>"
+    failed = [record("faust.topics", text.format(number)) for number in range(3)]
+    assert [repetitions.filter(line) for line in failed] == [True, False, False]
+
+
 def test_messages_of_other_libraries_are_never_suppressed() -> None:
     repetitions = RepetitionFilter()
     assert [repetitions.filter(record("faust", "crashed")) for _ in range(3)] == [True] * 3
