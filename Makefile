@@ -22,8 +22,9 @@ COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --pyt
 CORE := sparkle_app/model sparkle_app/envelope sparkle_app/sealed
 CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/envelope/rsa_multibuffer.py \
 	--include='sparkle_app/model/*,sparkle_app/envelope/*,sparkle_app/sealed/*'
-# Integration tests mostly wait. So four files run at a time, each with its own servers, and unit tests come last.
-PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# Integration tests mostly wait. So several files run at a time, each with its own servers, and unit tests come last.
+FILES := 6
+PARALLEL = -n $(FILES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -39,6 +40,7 @@ test: $(DEV_STAMP)  ## run unit tests, and integration tests on the embedded bro
 	@$(RUN) -m pytest $(PARALLEL) $(CORE:%=--cov=%) --cov-report=
 	@$(CORE_COVERAGE)
 
+test-kafka: FILES := 4
 test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## run integration tests on Apache Kafka (requires Java 17 and Maven)
 	@$(RUN) -m pytest $(PARALLEL) --broker=kafka tests/integration
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.support.broker import Broker
 from tests.support.postgres import PostgresServer
-from tests.support.processes import PRELOADED, Process, run_program
+from tests.support.processes import PRELOADED, Process, free_port, run_program
 from tests.support.produce import consume_all, create_topic, produce
 from tests.support.worker import PROJECT
 
@@ -178,6 +178,12 @@ def test_a_process_with_another_interpreter_is_not_preloaded(name: str) -> None:
     assert PRELOADED[0].supports(command, environment) == (sys.platform == "linux")
     assert not PRELOADED[0].supports(command, environment | {name: "1"})
     assert not PRELOADED[0].supports(["faust"], environment)
+
+
+def test_no_port_is_given_out_twice() -> None:
+    # Among 2,000 random ones of 22,000 there are repetitions.
+    ports = [free_port() for _ in range(2000)]
+    assert len(set(ports)) == len(ports)
 
 
 def test_an_unexpected_exit_is_reported_with_the_log(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests.support.broker import answers
@@ -50,7 +50,7 @@ class KafkaBroker:
         environment = kafka_environment(service)
         self.properties = kafka_properties(environment)
         names = re.findall(r"(\w+)://", self.properties["listeners"])
-        self.addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, _ports(names), strict=True)}
+        self.addresses = {name: f"127.0.0.1:{free_port()}" for name in names}
         """HOST:PORT of each listener."""
         self.bootstrap = self.addresses["INTERNAL"]
         self.jmx = free_port()
@@ -152,7 +152,13 @@ def cluster(folder: Path, size: int, properties: Mapping[str, str]) -> list[Kafk
 
 def java(*options: str, classpath: Path | None = None) -> list[str]:
     """The first arguments of a command that runs a program of Kafka."""
-    return ["java", *options, "-cp", f"{LIBS}/*" + (f":{classpath}" if classpath else "")]
+    return [
+        "java",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+        *options,
+        "-cp",
+        f"{LIBS}/*" + (f":{classpath}" if classpath else ""),
+    ]
 
 
 def consumer_groups(script: str) -> str:
@@ -168,10 +174,3 @@ def consumer_groups(script: str) -> str:
     done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, f"{script}{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
-
-
-def _ports(names: Sequence[str]) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < len(names):
-        ports.add(free_port())
-    return list(ports)

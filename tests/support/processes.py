@@ -176,18 +176,26 @@ def _preloaded(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     return any(server.supports(command, environment) for server in PRELOADED)
 
 
+_given_out: set[int] = set()
+"""A server that is not started yet does not listen."""
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 on which no process listens.
+    """A port of 127.0.0.1 on which no process listens, another one at each call.
 
     It is below the range of ephemeral ports. Otherwise a client that retries while its server is down could be assigned
     the server's port for its own end, and connect to itself.
     """
     while True:
-        port = random.randrange(24_000, 32_000)
+        # Not the shared generator, which Hypothesis seeds with the same number in each process.
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        if port in _given_out:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _given_out.add(port)
                 return port
 
 
