@@ -82,14 +82,15 @@ All packages and modules; the docstring of each describes what it does:
       deadlines           calls that wait for a database
       psycopg2_connection connections with deadlines
       dialects/           one file for each database
-        base                interface
+        base                interface, and statements for any database
+        on_conflict         statements of databases with ON CONFLICT
         postgresql          PostgreSQL
         sqlite              SQLite
+      columns             types of columns
       models              tables of a plugin
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
-      bulk                many rows in one statement
       statements          common parts of statements
     kafka/              Kafka
       connection          TLS, SASL, producer of the commands

@@ -8,13 +8,13 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.plugin_api.plugin import InvalidValue, Plugin
 from sparkle_app.plugin_api.values import JsonPlugin, StringPlugin
+from sparkle_app.storage.columns import UtcDateTime
 from sparkle_app.storage.models import (
     AggregatesTable,
     Base,
     JsonReadingsTable,
     ReadingsTable,
     StringReadingsTable,
-    UtcDateTime,
 )
 
 __all__ = [

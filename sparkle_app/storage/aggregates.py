@@ -21,7 +21,6 @@ from sqlalchemy import (
 
 from sparkle_app.model.buckets import LARGE, MAX_SCALED, SCALE, AggregateRow, Statistics, bucket_start
 from sparkle_app.model.time import micros, moment
-from sparkle_app.storage import bulk
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.readings import within
@@ -38,7 +37,8 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     """
     if not rows:
         return
-    time, _ = bulk.converters(connection, table)
+    dialect = dialect_of(connection)
+    time, _ = dialect.converters(table)
     values = [
         {
             "hostname": row.hostname,
@@ -54,18 +54,7 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
         }
         for row in rows
     ]
-
-    def if_larger(insert: Any) -> Any:
-        keys = [column.name for column in table.primary_key]
-        new = {column.name: insert.excluded[column.name] for column in table.c if column.name not in keys}
-        larger = insert.excluded["count"] >= table.c["count"]
-        return insert.on_conflict_do_update(index_elements=keys, set_=new, where=larger)
-
-    dialect = dialect_of(connection)
-    if bulk.supports(connection.dialect.name, table):
-        dialect.insert_rows(connection, table, values, if_larger)
-    else:
-        connection.execute(if_larger(dialect.insert(table)), values)
+    dialect.upsert_growing(connection, table, values)
 
 
 def select_aggregates(
@@ -204,13 +193,10 @@ def insert_aggregated(
     """Insert the result of :func:`aggregate_readings` where no aggregate is stored; return the number inserted."""
     stored = 0
     for some in chunks(hostnames):
-        rows = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
-        insert = (
-            dialect_of(connection)
-            .insert(table)
-            .from_select([*_COLUMNS, "resolution"], rows.add_columns(literal(resolution, Integer)))
-        )
-        stored += connection.execute(insert.on_conflict_do_nothing()).rowcount
+        dialect = dialect_of(connection)
+        rows = _aggregated(dialect, readings, some, resolution, start, end)
+        rows = rows.add_columns(literal(resolution, Integer).label("resolution"))
+        stored += dialect.insert_missing(connection, table, [*_COLUMNS, "resolution"], rows)
     return stored
 
 

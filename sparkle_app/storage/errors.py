@@ -9,8 +9,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, Sta
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.model.errors import TransientError
-from sparkle_app.storage.dialects import DIALECTS
-from sparkle_app.storage.dialects.base import Dialect
+from sparkle_app.storage.dialects.base import DIALECTS, PORTABLE, Dialect
 
 _TRANSIENT_TYPES = (OSError, MemoryError, NoFreeConnection, DisconnectionError, NoSuchTableError)
 _seen = threading.local()
@@ -94,4 +93,4 @@ def reraise_swallowed() -> Iterator[None]:
 
 
 def _dialect_of(error: BaseException | None) -> Dialect | None:
-    return next((each for each in DIALECTS.values() if error and each.is_own(error)), None)
+    return next((each for each in (*DIALECTS.values(), PORTABLE) if error and each.is_own(error)), None)

@@ -1,25 +1,12 @@
 """The SQL tables of a plugin, stored readings and aggregates. A plugin subclasses both and sets their names."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    DateTime,
-    Dialect,
-    Double,
-    Index,
-    Integer,
-    String,
-    Table,
-    Text,
-    Uuid,
-)
+from sqlalchemy import JSON, BigInteger, Boolean, Double, Index, Integer, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
-from sqlalchemy.types import TypeDecorator
+
+from sparkle_app.storage.columns import ReadingId, UtcDateTime
 
 
 class Base(DeclarativeBase):
@@ -27,43 +14,6 @@ class Base(DeclarativeBase):
 
     # SQLAlchemy declares a FromClause, because a class may also be mapped to a query.
     __table__: ClassVar[Table]
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in UTC, even if the database does not store time zones (SQLite)."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Convert to UTC. A naive datetime is an error of the caller."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("expected an aware datetime, found a naive one")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to an aware datetime in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class ReadingId(TypeDecorator[bytes]):
-    """The 16 bytes of a reading's id, as a UUID (32 hexadecimal digits if the database has no such type)."""
-
-    impl = Uuid(as_uuid=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
-        """Convert bytes to a UUID."""
-        return None if value is None else UUID(bytes=value)
-
-    def process_result_value(self, value: UUID | None, dialect: Dialect) -> bytes | None:
-        """Convert a UUID to bytes."""
-        return None if value is None else value.bytes
 
 
 class ReadingsTable(Base):

@@ -7,7 +7,6 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, or
 
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.time import micros, moment, span
-from sparkle_app.storage import bulk
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.statements import chunks
 
@@ -19,7 +18,8 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
     """Insert the readings whose id is not in the table; return the ids of those inserted."""
     if not readings:
         return set()
-    time, native_id = bulk.converters(connection, table)
+    dialect = dialect_of(connection)
+    time, native_id = dialect.converters(table)
     rows = [
         {
             "id": native_id(reading.id),
@@ -36,15 +36,7 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
         }
         for reading in readings
     ]
-
-    def ignoring_known(insert: Any) -> Any:
-        return insert.on_conflict_do_nothing(index_elements=[table.c.id])
-
-    dialect = dialect_of(connection)
-    if bulk.supports(connection.dialect.name, table):
-        return dialect.insert_new_rows(connection, table, rows, ignoring_known)
-    statement = ignoring_known(dialect.insert(table)).returning(table.c.id)
-    return set(connection.execute(statement, rows).scalars())
+    return dialect.insert_new(connection, table, rows)
 
 
 def select_known(

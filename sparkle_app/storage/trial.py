@@ -1,10 +1,9 @@
 """Tries what a worker writes, in a transaction that is rolled back."""
 
-from typing import Any
-
-from sqlalchemy import Connection, Table, false, inspect, select
+from sqlalchemy import Connection, Table, inspect
 
 from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.dialects.base import TableKind
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
 
 
@@ -25,7 +24,7 @@ def try_writing(connection: Connection) -> list[str]:
     missing: list[Table] = []
     for table in Base.metadata.sorted_tables:
         if known.has_table(table.name, schema=table.schema):
-            dialect.try_insert(connection, _insert_nothing(dialect.insert(table), table))
+            dialect.try_insert(connection, table, _kind_of(table))
         else:
             missing.append(table)
     dialect.try_creating(connection, missing)
@@ -33,16 +32,9 @@ def try_writing(connection: Connection) -> list[str]:
     return [table.name for table in missing]
 
 
-def _insert_nothing(insert: Any, table: Table) -> Any:
-    # The database checks privileges, columns and the unique constraint of ON CONFLICT all the same.
-    columns = [column for column in table.c if column.computed is None and column.identity is None]
-    statement = insert.from_select(columns, select(*columns).where(false()))
+def _kind_of(table: Table) -> TableKind:
     models = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
     model = models.get(table, Base)
     if issubclass(model, ReadingsTable):
-        return statement.on_conflict_do_nothing(index_elements=[table.c.id]).returning(table.c.id)
-    if not issubclass(model, AggregatesTable):
-        return statement
-    keys = [column.name for column in table.primary_key]
-    new = {column.name: insert.excluded[column.name] for column in columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=new)
+        return TableKind.READINGS
+    return TableKind.AGGREGATES if issubclass(model, AggregatesTable) else TableKind.OTHER

@@ -15,13 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
-from sparkle_app.storage import bulk
-from sparkle_app.storage.aggregates import (
-    delete_aggregates,
-    select_aggregates,
-    select_bucket_counts,
-    upsert_growing,
-)
+from sparkle_app.storage import columns
+from sparkle_app.storage.aggregates import upsert_growing
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.readings import insert_new
 
@@ -153,12 +148,12 @@ def stored(
 ) -> list[Any]:
     """The result of ``store``, and the rows of the table after it: as text from the database, and as Python values."""
     if not in_bulk:
-        monkeypatch.setattr(bulk, "supports", lambda *_: False)
+        monkeypatch.setattr(columns, "are_plain", lambda _table: False)
     with engine.begin() as connection:
         connection.execute(table.delete())
         returned = store(connection)
-        columns = ", ".join(f'CAST("{column.name}" AS TEXT)' for column in table.c)
-        rows = connection.execute(text(f"SELECT {columns} FROM {table.name} ORDER BY 1, 2, 3, 4"))
+        texts = ", ".join(f'CAST("{column.name}" AS TEXT)' for column in table.c)
+        rows = connection.execute(text(f"SELECT {texts} FROM {table.name} ORDER BY 1, 2, 3, 4"))
         found = [returned, *map(tuple, rows)]
         exact = connection.execute(select(table).order_by(*table.primary_key)).all()
     monkeypatch.undo()
@@ -170,7 +165,7 @@ def test_bulk_and_ordinary_inserts_of_readings_store_the_same_rows(
 ) -> None:
     table = Readings.__table__
     readings = odd_readings(300)
-    assert bulk.supports(engine.dialect.name, table)
+    assert columns.are_plain(table)
 
     def store(connection: Any) -> Any:
         first = insert_new(connection, table, readings[:200])
@@ -212,25 +207,6 @@ def test_bulk_and_ordinary_upserts_of_aggregates_store_the_same_rows(
     assert sum(row.count for row in in_bulk[1 + len(first) :]) == 6 * 20 + 5 * (len(first) - 20)
 
 
-def test_only_the_given_aggregates_are_deleted(engine: Engine) -> None:
-    table = Aggregates.__table__
-    statistics = Statistics(1, 2.0, 2.0, 2.0, 2.0, 0)
-    keys = [(host, at, metric) for host in TEXTS for at in (0, 60_000_000) for metric in TEXTS]
-    with engine.begin() as connection:
-        for resolution in (60, 120):
-            rows = [AggregateRow(host, metric, resolution, at, statistics) for host, at, metric in keys]
-            upsert_growing(connection, table, rows)
-        delete_aggregates(connection, table, 60, [])
-        delete_aggregates(connection, table, 60, keys[::2])
-        of_60 = select_aggregates(connection, table, TEXTS, None, 60, 0, HOUR)
-        assert {(row.hostname, row.bucket_start, row.metric) for row in of_60} == set(keys[1::2])
-        assert len(list(select_aggregates(connection, table, TEXTS, None, 120, 0, HOUR))) == len(keys)
-        counts = list(select_bucket_counts(connection, table, 120, 0, HOUR, None))
-        assert set(counts) == {(host, at, len(TEXTS)) for host in TEXTS for at in (0, 60_000_000)}
-        one = select_bucket_counts(connection, table, 120, 0, HOUR, TEXTS[2])
-        assert sorted(one) == sorted(each for each in counts if each[0] == TEXTS[2])
-
-
 def test_a_bulk_insert_raises_the_error_of_a_rejected_row(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite does not limit the length of strings")
@@ -248,6 +224,5 @@ def test_tables_with_additional_columns_do_not_use_bulk_statements() -> None:
     for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
         table = plain.to_metadata(MetaData(), name=f"other_{column.name}")
         table.append_column(column)
-        assert not bulk.supports("sqlite", table)
-    assert bulk.supports("sqlite", plain)
-    assert not bulk.supports("mysql", plain)
+        assert not columns.are_plain(table)
+    assert columns.are_plain(plain)

@@ -12,6 +12,7 @@ from psycopg2.extensions import set_wait_callback
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    DateTime,
     Double,
     Engine,
     Select,
@@ -32,7 +33,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 
 from sparkle_app.model.time import utc_text
-from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
+from sparkle_app.storage.dialects.base import READ_ONLY, Row
+from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 from sparkle_app.storage.psycopg2_connection import (
     CONNECT_SECONDS,
     PING_SECONDS,
@@ -100,10 +102,11 @@ _CONNECTION_ERRORS = {
 }  # fmt: skip
 
 
-class PostgreSql(Dialect):
+class PostgreSql(OnConflictDialect):
     """PostgreSQL 14 and newer."""
 
     max_writers = sys.maxsize
+    time_type = DateTime(timezone=True)
     read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -184,6 +187,14 @@ class PostgreSql(Dialect):
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
         return error.pgcode in _LOCK_STATES
+
+    def time_value(self, at: datetime) -> datetime:
+        """The same."""
+        return at
+
+    def time_of(self, value: datetime) -> datetime:
+        """From the time zone of the session to UTC."""
+        return value.astimezone(UTC)
 
     def insert(self, table: Table) -> Any:
         """INSERT … ON CONFLICT."""

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    DateTime,
     Engine,
     Integer,
     Table,
@@ -30,7 +32,8 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import utc_text
 from sparkle_app.runtime.folders import blocking_path
-from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, OnConflict, Row
+from sparkle_app.storage.dialects.base import READ_ONLY, Row, TableKind
+from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 
 _BUSY_SECONDS = 30
 _WAL = "sparkle_wal"
@@ -60,11 +63,12 @@ _REMEDIES = {
 logger = logging.getLogger(__name__)
 
 
-class Sqlite(Dialect):
+class Sqlite(OnConflictDialect):
     """SQLite in WAL mode."""
 
     # A second writer would poll the lock, so rarely that it might never get it.
     max_writers = 1
+    time_type = DateTime()
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class; also creates the folder of the file."""
@@ -144,10 +148,10 @@ class Sqlite(Dialect):
     def lock_schema(self, connection: Connection) -> None:
         """Does nothing: BEGIN IMMEDIATE has locked the database already."""
 
-    def try_insert(self, connection: Connection, insert: Any) -> None:
+    def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """Succeeds if another process writes to the file at this moment."""
         try:
-            connection.execute(insert)
+            super().try_insert(connection, table, kind)
         except DBAPIError as error:
             if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
@@ -176,6 +180,14 @@ class Sqlite(Dialect):
     def remedy(self, error: Any) -> str:
         """Decide by SQLite's result code."""
         return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF) or super().remedy(error)
+
+    def time_value(self, at: datetime) -> datetime:
+        """Without the time zone, which SQLite does not store."""
+        return at.replace(tzinfo=None)
+
+    def time_of(self, value: datetime) -> datetime:
+        """With the time zone."""
+        return value.replace(tzinfo=UTC)
 
     def insert(self, table: Table) -> Any:
         """INSERT … ON CONFLICT."""
@@ -216,13 +228,6 @@ class Sqlite(Dialect):
         if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
             self.insert_rows(connection, table, new, on_conflict)
         return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
-
-    def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        """Executes one DELETE for each row."""
-        if rows:
-            same = [table.c[name] == bindparam(f"of_{name}") for name in rows[0]]
-            values = [{f"of_{name}": value for name, value in row.items()} for row in rows]
-            connection.execute(table.delete().where(*same), values)
 
 
 def _seconds(at: ColumnElement[Any]) -> ColumnElement[int]:

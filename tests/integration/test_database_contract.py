@@ -1,0 +1,304 @@
+"""What storage promises of every database, with its own statements, those of SQLAlchemy, and those for any database."""
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.reading import Reading
+from sparkle_app.plugin_api import AggregatesTable, Base, ReadingsTable
+from sparkle_app.storage import columns
+from sparkle_app.storage.aggregates import (
+    aggregate_readings,
+    delete_aggregates,
+    insert_aggregated,
+    select_aggregates,
+    select_bucket_counts,
+    select_steps,
+    upsert_growing,
+)
+from sparkle_app.storage.dialects.base import DIALECTS
+from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.errors import is_row_error
+from sparkle_app.storage.readings import (
+    insert_new,
+    select_counts,
+    select_ids,
+    select_known,
+    select_metrics,
+    select_nth_time,
+    select_page,
+    select_span,
+)
+from sparkle_app.storage.trial import try_writing
+from tests.support.statements import WithoutOwnStatements
+
+START = 1_764_000_000_000_000
+"""Start of an hour."""
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+TEXTS = (
+    "plain", "PLAIN", "plain ", " plain", "it's", 'a "quoted" one', "back\\slash", "line\nand\ttab", "{}", "NULL", "",
+    "температура", "e\u0301", "\u00e9", "🌡", "x" * 255,
+)  # fmt: skip
+"""Different texts, some of which collations consider equal."""
+
+
+class Readings(ReadingsTable):
+    __tablename__ = "contract_readings"
+
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "contract_aggregates"
+
+
+READINGS, AGGREGATES = Readings.__table__, Aggregates.__table__
+
+
+@pytest.fixture(params=["own statements", "SQLAlchemy's", "portable"])
+def engine(
+    request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    url = make_url(database_url)
+    name = url.get_backend_name()
+    if request.param == "SQLAlchemy's":
+        monkeypatch.setattr(columns, "are_plain", lambda _table: False)
+    elif request.param == "portable":
+        monkeypatch.setitem(DIALECTS, name, WithoutOwnStatements(DIALECTS[name]))
+    engine = make_engine(url)
+    Base.metadata.create_all(engine, tables=[READINGS, AGGREGATES])
+    yield engine
+    engine.dispose()
+
+
+def reading(number: int, **fields: Any) -> Reading:
+    given = Reading(
+        id=number.to_bytes(16),
+        config_id=1,
+        hostname="host",
+        plugin="Contract",
+        key="k",
+        value=float(number),
+        observed_at=START + number * SECOND,
+        received_at=START + number * SECOND + 1,
+        clock_trusted=True,
+        topic="t",
+        partition=3,
+        offset=2**40 + number,
+    )
+    return msgspec.structs.replace(given, **fields)
+
+
+def aggregate(count: int, hostname: str = "host", metric: str = "k", at: int = START) -> AggregateRow:
+    return AggregateRow(hostname, metric, 60, at, Statistics(count, 1.5, -1.0, 2.5, 0.1, at + 1))
+
+
+def store(engine: Engine, readings: Sequence[Reading]) -> set[bytes]:
+    with engine.begin() as connection:
+        return insert_new(connection, READINGS, readings)
+
+
+def test_a_reading_is_inserted_once_however_often_it_comes(engine: Engine) -> None:
+    readings = [reading(number) for number in range(700)]
+    assert store(engine, readings[:500]) == {each.id for each in readings[:500]}
+    assert store(engine, readings) == {each.id for each in readings[500:]}
+    assert store(engine, readings) == set()
+    moved = [msgspec.structs.replace(each, offset=1, value=0.0) for each in readings]
+    assert store(engine, moved) == set()
+    with read_transaction(engine) as connection:
+        assert list(select_counts(connection, READINGS, START, START + HOUR, None)) == [("host", 700)]
+        known = list(select_known(connection, READINGS, moved))
+        assert select_ids(connection, READINGS, [each.id for each in moved]) == {each.id for each in readings}
+    assert sorted(each.offset for each in known) == [each.offset for each in readings]
+
+
+def test_every_value_is_returned_as_it_was_stored(engine: Engine) -> None:
+    chance = random.Random(7)
+    times = (0, 1, -1, START + 123_456, 946_684_800_000_000, 4_102_444_799_999_999)
+    readings = [
+        reading(
+            number,
+            config_id=chance.choice((0, 1, 2**63 - 1, -(2**63))),
+            hostname=chance.choice((*TEXTS, "h" * 1024)),
+            key=chance.choice(TEXTS),
+            value=chance.choice((0.1, 0.0, -0.0, 1e-308, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, 1 / 3)),
+            observed_at=chance.choice(times),
+            received_at=chance.choice(times),
+            clock_trusted=chance.random() < 0.5,
+        )
+        for number in range(300)
+    ]
+    store(engine, readings)
+    with read_transaction(engine) as connection:
+        found = {each.id: each for each in select_known(connection, READINGS, readings)}
+    for each in readings:
+        stored = found[each.id]
+        for name in stored.__struct_fields__:
+            if name != "plugin":
+                assert getattr(stored, name) == getattr(each, name), name
+
+
+def test_texts_that_differ_only_in_case_spaces_or_composition_are_different(engine: Engine) -> None:
+    rows = [aggregate(1, hostname, metric) for hostname in TEXTS for metric in TEXTS]
+    with engine.begin() as connection:
+        upsert_growing(connection, AGGREGATES, rows)
+    with read_transaction(engine) as connection:
+        found = list(select_aggregates(connection, AGGREGATES, TEXTS, None, 60, START, START + HOUR))
+        (one,) = select_aggregates(connection, AGGREGATES, ["plain"], "plain ", 60, START, START + HOUR)
+    assert {(row.hostname, row.metric) for row in found} == {(row.hostname, row.metric) for row in rows}
+    assert (one.hostname, one.metric) == ("plain", "plain ")
+
+
+def test_an_aggregate_only_grows(engine: Engine) -> None:
+    counts = random.Random(3).choices(range(1, 20), k=12)
+    expected = 0
+    for count in counts:
+        rows = [aggregate(count, metric=f"k{number}") for number in range(120)]
+        with engine.begin() as connection:
+            upsert_growing(connection, AGGREGATES, rows)
+        expected = max(expected, count)
+        with read_transaction(engine) as connection:
+            stored = list(select_aggregates(connection, AGGREGATES, ["host"], None, 60, START, START + HOUR))
+        assert [row.statistics.count for row in stored] == [expected] * 120
+        assert stored[0].statistics == Statistics(expected, 1.5, -1.0, 2.5, 0.1, START + 1)
+
+
+def test_only_the_given_aggregates_are_deleted(engine: Engine) -> None:
+    keys = [(host, START + at, metric) for host in TEXTS for at in (0, 60 * SECOND) for metric in TEXTS[:5]]
+    with engine.begin() as connection:
+        upsert_growing(connection, AGGREGATES, [aggregate(1, host, metric, at) for host, at, metric in keys])
+        delete_aggregates(connection, AGGREGATES, 60, [])
+        delete_aggregates(connection, AGGREGATES, 120, keys)
+        delete_aggregates(connection, AGGREGATES, 60, keys[::2])
+    with read_transaction(engine) as connection:
+        found = select_aggregates(connection, AGGREGATES, TEXTS, None, 60, 0, START + HOUR)
+        assert {(row.hostname, row.bucket_start, row.metric) for row in found} == set(keys[1::2])
+
+
+def test_the_database_aggregates_readings(engine: Engine) -> None:
+    chance = random.Random(5)
+    readings = [
+        reading(
+            number,
+            hostname=f"host-{number % 3}",
+            key=f"k{number % 2}",
+            value=chance.choice((-1.5, 0.0, 20.25, 1e9)),
+            observed_at=START
+            + chance.choice((0, 60 * SECOND - 1, 60 * SECOND, HOUR - 1, chance.randrange(HOUR))),
+        )
+        for number in range(600)
+    ]
+    store(engine, readings)
+    hosts = ["host-0", "host-2"]
+    expected: dict[tuple[str, str, int], list[Reading]] = {}
+    for each in sorted(readings, key=lambda each: (each.observed_at, each.value)):
+        if each.hostname in hosts:
+            at = each.observed_at - each.observed_at % (60 * SECOND)
+            expected.setdefault((each.hostname, each.key, at), []).append(each)
+    with engine.begin() as connection:
+        upsert_growing(connection, AGGREGATES, [aggregate(99, "host-0", "k0", START)])
+        inserted = insert_aggregated(connection, AGGREGATES, READINGS, hosts, 60, START, START + HOUR)
+    assert inserted == len(expected) - 1
+    with read_transaction(engine) as connection:
+        computed = list(aggregate_readings(connection, READINGS, hosts, 60, START, START + HOUR))
+        stored = list(select_aggregates(connection, AGGREGATES, hosts, None, 60, START, START + HOUR))
+        counts = dict.fromkeys((name, at) for name, _, at in expected)
+        found = {
+            (name, at): n
+            for name, at, n in select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None)
+        }
+        steps = list(select_steps(connection, AGGREGATES, "host-2", "k0", 60, START, START + HOUR, 600, 99))
+    assert {(row.hostname, row.metric, row.bucket_start) for row in computed} == set(expected)
+    for row in computed:
+        group = expected[row.hostname, row.metric, row.bucket_start]
+        values = [each.value for each in group]
+        assert row.statistics == Statistics(
+            len(group), sum(values), min(values), max(values), values[-1], group[-1].observed_at
+        )
+    kept = [row for row in stored if (row.hostname, row.metric, row.bucket_start) != ("host-0", "k0", START)]
+    assert sorted(kept, key=repr) == sorted((r for r in computed if r not in _first(computed)), key=repr)
+    assert found.keys() == counts.keys()
+    of_one = [each for each in readings if each.hostname == "host-2" and each.key == "k0"]
+    assert sum(row.statistics.count for row in steps) == len(of_one)
+    assert [row.bucket_start for row in steps] == [START + n * 600 * SECOND for n in range(6)]
+    assert steps[0].statistics.last_at == max(
+        each.observed_at for each in of_one if each.observed_at < START + 600 * SECOND
+    )
+
+
+def _first(rows: Sequence[AggregateRow]) -> list[AggregateRow]:
+    return [row for row in rows if (row.hostname, row.metric, row.bucket_start) == ("host-0", "k0", START)]
+
+
+def test_pages_of_readings_follow_each_other(engine: Engine) -> None:
+    # Three have each event time.
+    readings = [reading(number, observed_at=START + number // 3 * SECOND) for number in range(100)]
+    store(engine, [*readings[::2], *readings[1::2]])
+    after, found = None, []
+    with read_transaction(engine) as connection:
+        while page := list(select_page(connection, READINGS, "host", START, START + HOUR, 7, after)):
+            found += [each.id for each in page]
+            after = page[-1].observed_at, page[-1].id
+        span = list(select_span(connection, READINGS, ["host"], START + SECOND, START + 3 * SECOND, None))
+        assert select_nth_time(connection, READINGS, "host", START, START + HOUR, 10) == START + 3 * SECOND
+        assert select_nth_time(connection, READINGS, "host", START, START + HOUR, 100) == START + HOUR
+        metrics = list(select_metrics(connection, READINGS, {START: ["host", "other"]}, 60))
+    assert found == [each.id for each in readings]
+    assert [each.id for each in span] == [each.id for each in readings[3:9]]
+    assert metrics == [("host", START, "k")]
+
+
+def test_writers_that_insert_the_same_readings_share_them(engine: Engine) -> None:
+    readings = [reading(number) for number in range(1500)]
+    inserted: list[set[bytes]] = []
+    at_once = threading.Barrier(4)
+
+    def write() -> None:
+        at_once.wait()
+        found: set[bytes] = set()
+        for start in range(0, len(readings), 300):
+            found |= store(engine, readings[start : start + 300])
+        inserted.append(found)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(inserted) == 4
+    assert sum(map(len, inserted)) == len(set().union(*inserted)) == len(readings)
+
+
+def test_a_refused_row_is_an_error_of_a_row_and_nothing_of_its_batch_is_stored(engine: Engine) -> None:
+    readings = [reading(number) for number in range(500)]
+    readings[250] = msgspec.structs.replace(readings[250], topic=None)
+    with pytest.raises(DBAPIError) as caught:
+        store(engine, readings)
+    assert is_row_error(caught.value)
+    with read_transaction(engine) as connection:
+        assert not list(select_counts(connection, READINGS, START, START + HOUR, None))
+    del readings[250]
+    assert len(store(engine, readings)) == 499
+
+
+def test_a_missing_table_is_no_error_of_a_row(engine: Engine) -> None:
+    Base.metadata.drop_all(engine, tables=[READINGS])
+    with pytest.raises(DBAPIError) as caught:
+        store(engine, [reading(1)])
+    assert not is_row_error(caught.value)
+
+
+def test_a_trial_changes_nothing(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin() as transaction:
+        missing = try_writing(connection)
+        transaction.rollback()
+    assert not {"contract_readings", "contract_aggregates"} & set(missing)
+    with read_transaction(engine) as connection:
+        assert not list(select_counts(connection, READINGS, START, START + HOUR, None))
