@@ -135,14 +135,19 @@ class Sender:
         return dict(self._ledger)
 
     def locate(self, places: Mapping[Place, bytes | None]) -> None:
-        """Find the records whose offset the broker did not tell among all records of the topic."""
+        """Find what the broker did not tell among all records of the topic: offsets, and copies written by retries."""
         unknown: dict[bytes | None, list[Place]] = defaultdict(list)
         for place, sent in self._ledger.items():
             if place.offset < 0:
                 unknown[sent.value].append(place)
+        by_value = {each.value: each for each in self._ledger.values()}
         for place, value in places.items():
-            if place not in self._ledger and unknown[value]:
+            if place in self._ledger:
+                continue
+            if unknown[value]:
                 self._ledger[place] = self._ledger.pop(unknown[value].pop())
+            elif value in by_value:
+                self._ledger[place] = by_value[value]
 
     def flush(self) -> None:
         """Wait until all queued records are acknowledged."""
@@ -214,8 +219,8 @@ class Sender:
         return Producer(
             {
                 "bootstrap.servers": self._bootstrap,
-                # Every written record is acknowledged in the end, so that the ledger is complete.
-                "enable.idempotence": True,
+                # As the deployed collector does, it may write a record twice when it retries.
+                "acks": "all",
                 "message.timeout.ms": 600_000,
                 "queue.buffering.max.messages": 1_000_000,
                 "topic.metadata.refresh.interval.ms": 2_000,
