@@ -21,6 +21,7 @@ All packages and modules; the docstring of each describes what it does:
       decryption_pool     processes that decrypt and validate
       key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins
+      host_recorder       records when hosts sent readings
       metric_limit        limits the distinct metrics of a host in a bucket
       forwarder           produces samples
     envelope/           the collectors' records
@@ -88,6 +89,7 @@ All packages and modules; the docstring of each describes what it does:
         sqlite              SQLite
       columns             types of columns
       models              tables of a plugin
+      hosts               tables of hosts, and their statements
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
@@ -117,7 +119,9 @@ All packages and modules; the docstring of each describes what it does:
       check               checks configuration, broker and database
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
+      database            database errors of commands
       audit               common parts of verify and rebuild
+      hosts               lists the hosts, and those that have fallen silent
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
       replay              replays dead letters
@@ -146,6 +150,7 @@ All packages and modules; the docstring of each describes what it does:
       errors              the three kinds of failure
       record              records and outcomes
       reading             readings, decrypted and stored
+      host_activity       when a host sent readings
       sample              samples
       buckets             buckets and statistics
       time                microseconds since 1970

@@ -1,21 +1,17 @@
 """Base of ``verify`` and ``rebuild``: selection of aggregates, iteration and database errors."""
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
 from faust.cli.base import option
-from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.audit.auditor import Auditor, Difference, PageResult
-from sparkle_app.cli.base import Instant, OutputClosedError, SparkleCommand, UsageError
+from sparkle_app.cli.base import Instant, UsageError
+from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.config.settings import database_url
-from sparkle_app.config.urls import shown
 from sparkle_app.model.buckets import Statistics
-from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.errors import server_message, transient_error
 
 SCOPE: list[Any] = [
     option("--plugin", help="only aggregates of this plugin"),
@@ -29,7 +25,7 @@ SCOPE: list[Any] = [
 ]
 
 
-class AuditCommand(SparkleCommand):
+class AuditCommand(DatabaseCommand):
     """A command that compares aggregates with stored readings."""
 
     abstract = True
@@ -86,38 +82,6 @@ class AuditCommand(SparkleCommand):
             for result in auditor.compare(hosts, start, end):
                 yield result
                 progress.update(result.readings)
-
-    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
-        # If the reader has closed standard output, the command still completes.
-        with suppress(OutputClosedError):
-            super()._write(line, *args, **kwargs)
-
-    def in_database(self, work: Callable[[], int]) -> int:
-        """Run a function that uses the database, and return its exit code.
-
-        It runs in the main thread, so that Ctrl-C interrupts it at once; the open transaction is rolled back.
-
-        Raises:
-            ConfigurationError: when the database does not respond or reports an error.
-        """
-        try:
-            with self.interruptible():
-                return work()
-        except SQLAlchemyError as error:
-            url = shown(database_url(self.handler.settings))
-            if message := server_message(error):
-                raise ConfigurationError(
-                    "database",
-                    expected=f"{url} to execute the statement",
-                    found=" ".join(message.split()),
-                    hint="fix this and run the command again; a worker creates missing tables",
-                ) from error
-            raise ConfigurationError(
-                "database.url",
-                expected=f"a response from {url}",
-                found=str(transient_error(error)),
-                hint="start it, or correct the setting",
-            ) from error
 
 
 def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.host_recorder import RecentActivity
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.record_batches import Events, records_of
@@ -47,6 +48,7 @@ class IngestPipeline:
         forwarder: Forwarder,
         dead_letters: DeadLetterPublisher,
         breaker: KeyBreaker,
+        hosts: RecentActivity,
         cipher: Cipher,
         metrics: Metrics,
         batch_size: int,
@@ -58,6 +60,7 @@ class IngestPipeline:
         self._forwarder = forwarder
         self._dead_letters = dead_letters
         self._breaker = breaker
+        self._hosts = hosts
         self._cipher = cipher
         self._metrics = metrics
         self._batch_size = batch_size
@@ -135,6 +138,7 @@ class IngestPipeline:
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
+        self._hosts.note(stored)
         for plugin, readings in stored.items():
             metrics.stored(plugin, len(readings))
             if untrusted := sum(not each.clock_trusted for each in readings):

@@ -58,6 +58,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
             app.dead_letters,
             app.breaker,
+            app.hosts.recent,
             app.cipher,
             app.metrics,
             settings.ingest.batch_size,

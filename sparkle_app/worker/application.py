@@ -13,6 +13,7 @@ from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
+from sparkle_app.ingest.host_recorder import HostRecorder
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.consumer import BatchingTransport
@@ -66,6 +67,7 @@ class SparkleApp(faust.App):
         self._cipher: Cipher | None = None
         self._dead_letters: DeadLetterPublisher | None = None
         self._health: HealthChecker | None = None
+        self._hosts: HostRecorder | None = None
         self._topics = TopicState()
         names = plugins.installed
         self.metrics.expose(
@@ -94,6 +96,12 @@ class SparkleApp(faust.App):
         """The dead-letter publisher, one for all topics."""
         assert self._dead_letters, "the worker has not been started"
         return self._dead_letters
+
+    @property
+    def hosts(self) -> HostRecorder:
+        """Records when hosts sent readings."""
+        assert self._hosts, "the worker has not been started"
+        return self._hosts
 
     @property
     def buckets(self) -> Mapping[str, BucketTable]:
@@ -154,6 +162,7 @@ class SparkleApp(faust.App):
             self.metrics,
             self._cipher,
         )
+        self._hosts = HostRecorder(self._parts.engine, self._parts.writers, self.metrics)
         # Before Faust starts the web server, which then accepts no more routes.
         web_parts = WebParts(
             settings=settings,
@@ -179,6 +188,7 @@ class SparkleApp(faust.App):
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
+        self.add_future(self.hosts.run())
         self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
 

@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
+from sparkle_app.storage import columns
+from sparkle_app.storage.dialects.base import DIALECTS
+from sparkle_app.storage.engine import make_engine
 from tests.support.broker import Broker, EmbeddedBroker
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.postgres import PostgresServer
+from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
@@ -60,6 +66,22 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.create_database(f"test_{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(params=["own statements", "SQLAlchemy's", "portable"])
+def any_statements(
+    request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """An empty database, used with its own statements, those of SQLAlchemy, and those that suit any database."""
+    url = make_url(database_url)
+    name = url.get_backend_name()
+    if request.param == "SQLAlchemy's":
+        monkeypatch.setattr(columns, "are_plain", lambda _table: False)
+    elif request.param == "portable":
+        monkeypatch.setitem(DIALECTS, name, WithoutOwnStatements(DIALECTS[name]))
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

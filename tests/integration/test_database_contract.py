@@ -2,19 +2,17 @@
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import Engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import AggregatesTable, Base, ReadingsTable
-from sparkle_app.storage import columns
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
     delete_aggregates,
@@ -24,8 +22,7 @@ from sparkle_app.storage.aggregates import (
     select_steps,
     upsert_growing,
 )
-from sparkle_app.storage.dialects.base import DIALECTS
-from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_row_error
 from sparkle_app.storage.readings import (
     insert_new,
@@ -38,7 +35,6 @@ from sparkle_app.storage.readings import (
     select_span,
 )
 from sparkle_app.storage.trial import try_writing
-from tests.support.statements import WithoutOwnStatements
 
 START = 1_764_000_000_000_000
 """Start of an hour."""
@@ -62,20 +58,10 @@ class Aggregates(AggregatesTable):
 READINGS, AGGREGATES = Readings.__table__, Aggregates.__table__
 
 
-@pytest.fixture(params=["own statements", "SQLAlchemy's", "portable"])
-def engine(
-    request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    url = make_url(database_url)
-    name = url.get_backend_name()
-    if request.param == "SQLAlchemy's":
-        monkeypatch.setattr(columns, "are_plain", lambda _table: False)
-    elif request.param == "portable":
-        monkeypatch.setitem(DIALECTS, name, WithoutOwnStatements(DIALECTS[name]))
-    engine = make_engine(url)
-    Base.metadata.create_all(engine, tables=[READINGS, AGGREGATES])
-    yield engine
-    engine.dispose()
+@pytest.fixture
+def engine(any_statements: Engine) -> Engine:
+    Base.metadata.create_all(any_statements, tables=[READINGS, AGGREGATES])
+    return any_statements
 
 
 def reading(number: int, **fields: Any) -> Reading:

@@ -15,6 +15,7 @@ from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.host_recorder import RecentActivity
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.topology import dead_letter_topic
@@ -135,6 +136,7 @@ class IngestWorld:
         self.dead_letters = DeadLetterPublisher(
             self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
         )
+        self.hosts = RecentActivity(self.clock)
         self.breaker = KeyBreaker(BATCH, self.clock)
         self.pipeline = IngestPipeline(
             self.pool,  # type: ignore[arg-type]
@@ -142,6 +144,7 @@ class IngestWorld:
             self.forwarder,
             self.dead_letters,
             self.breaker,
+            self.hosts,
             CIPHER,
             self.metrics,
             BATCH,

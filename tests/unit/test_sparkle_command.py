@@ -50,6 +50,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "check",
         "dead-letters",
         "gen-config",
+        "hosts",
         "rebuild",
         "replay",
         "try-plugin",

@@ -40,7 +40,8 @@ Row = dict[str, Any]
 # Of a statement: Oracle accepts 1,000 values in a list, SQLite a depth of 1,000.
 _MAX_VALUES = 500
 _MAX_CONDITIONS = 50
-_ATTEMPTS = 3
+# Each one fails because another transaction has succeeded.
+_ATTEMPTS = 10
 # Exceptions of PEP 249 that, in most drivers, concern every row alike.
 _TRANSIENT = {"OperationalError", "InterfaceError", "InternalError", "ProgrammingError"}
 _UNREACHABLE = {"OperationalError", "InterfaceError"}
@@ -169,7 +170,9 @@ class Dialect:
             return {row["id"] for row in new}
 
         return {
-            id_ for some in chunks(rows, _MAX_VALUES) for id_ in _retried(connection, partial(insert, some))
+            id_
+            for some in chunks(rows, _MAX_VALUES)
+            for id_ in retried_on_conflict(connection, partial(insert, some))
         }
 
     def upsert_growing(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -203,7 +206,7 @@ class Dialect:
                 connection.execute(update, old)
 
         for some in chunks(rows, _MAX_CONDITIONS):
-            _retried(connection, partial(upsert, some))
+            retried_on_conflict(connection, partial(upsert, some))
 
     def insert_missing(
         self, connection: Connection, table: Table, names: Sequence[str], rows: Select[Any]
@@ -218,7 +221,7 @@ class Dialect:
         keys, _ = key_names(table)
         stored = exists().where(*(table.c[name] == columns[name] for name in keys))
         insert = table.insert().from_select(list(names), select(*found.c).where(~stored))
-        return _retried(connection, lambda: connection.execute(insert).rowcount)
+        return retried_on_conflict(connection, lambda: connection.execute(insert).rowcount)
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Delete the rows whose columns have the values of one of ``rows``."""
@@ -251,7 +254,7 @@ def insert_nothing(insert: Any, table: Table) -> Any:
     return insert.from_select(columns, select(*columns).where(false()))
 
 
-def _retried(connection: Connection, statements: Callable[[], T]) -> T:
+def retried_on_conflict(connection: Connection, statements: Callable[[], T]) -> T:
     """Execute the statements again if another transaction has inserted one of their rows meanwhile."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

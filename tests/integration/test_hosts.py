@@ -1,0 +1,153 @@
+"""The tables of hosts, in every database, and the command that lists them."""
+
+import json
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import Engine
+
+from sparkle_app.ingest.host_recorder import HostRecorder, RecentActivity
+from sparkle_app.model.host_activity import HostActivity, merged
+from sparkle_app.model.reading import StoredReading
+from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.hosts import (
+    Host,
+    HostPlugin,
+    ReturnedHost,
+    record_activity,
+    remove_host,
+    select_hosts,
+)
+from sparkle_app.storage.models import Base
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.collector import Collector
+from tests.support.eventually import eventually
+from tests.support.fake_clock import FakeClock
+from tests.support.produce import produce
+from tests.support.worker import Workspace, run_command
+
+SECOND = 1_000_000
+START = 1_764_000_000 * SECOND
+
+
+@pytest.fixture
+def engine(any_statements: Engine) -> Engine:
+    Base.metadata.create_all(any_statements, tables=[Host.__table__, HostPlugin.__table__])
+    return any_statements
+
+
+def activity(hostname: str, at: int, plugin: str = "P", config_id: int = 1) -> HostActivity:
+    time = START + at * SECOND
+    return HostActivity(hostname, plugin, config_id, time, time, time, time)
+
+
+def record(engine: Engine, *activities: HostActivity) -> list[ReturnedHost]:
+    with engine.begin() as connection:
+        return record_activity(connection, activities)
+
+
+def listed(engine: Engine, plugin: str | None = None, config_id: int | None = None) -> list[HostActivity]:
+    with read_transaction(engine) as connection:
+        return list(select_hosts(connection, plugin, config_id))
+
+
+def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
+    names = ["host", "Host", "host ", "хост", "h" * 1024]
+    first = [activity(name, number, plugin) for number, name in enumerate(names) for plugin in ("P", "Q")]
+    second = [activity(name, 300 + number, "P", 2) for number, name in enumerate(names)]
+    assert record(engine, *first) == []
+    assert record(engine, *second) == []
+    expected = {(each.hostname, each.plugin): each for each in first}
+    expected |= {(each.hostname, "P"): merged(expected[each.hostname, "P"], each) for each in second}
+    found = listed(engine)
+    assert {(each.hostname, each.plugin): each for each in found} == expected
+    assert {each.interval for each in found if each.plugin == "P"} == {300 * SECOND}
+    assert {each.hostname for each in listed(engine, "Q")} == set(names)
+    assert {each.plugin for each in listed(engine, config_id=2)} == {"P"}
+
+
+def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
+    record(engine, activity("a", 0), activity("b", 0))
+    with engine.begin() as connection:
+        assert remove_host(connection, "a", START + SECOND)
+        assert not remove_host(connection, "a", START + SECOND)
+        assert not remove_host(connection, "unknown", START)
+    assert [each.hostname for each in listed(engine)] == ["b"]
+    assert record(engine, activity("a", 600), activity("b", 600)) == [ReturnedHost("a", START + SECOND)]
+    assert record(engine, activity("a", 900)) == []
+    again = listed(engine)[0]
+    assert (again.hostname, again.first_received_at, again.interval) == (
+        "a",
+        START + 600 * SECOND,
+        300 * SECOND,
+    )
+
+
+def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine) -> None:
+    names = [f"host-{number}" for number in range(300)]
+
+    def write(seed: int) -> None:
+        chance = random.Random(seed)
+        for at in range(4):
+            some = chance.sample(names, 200)
+            record(engine, *(activity(name, seed * 10 + at) for name in some))
+        record(engine, *(activity(name, seed * 10 + 5) for name in reversed(names)))
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = listed(engine)
+    assert sorted(each.hostname for each in found) == sorted(names)
+    assert {each.last_received_at for each in found} == {START + 35 * SECOND}
+
+
+async def test_a_removed_host_that_sends_readings_again_is_logged(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    with ThreadPoolExecutor(1) as executor:
+        recorder = HostRecorder(engine, executor, Metrics())
+        recorder.recent = RecentActivity(clock)
+        for at in (0, 300):
+            time = START + at * SECOND
+            reading = StoredReading(bytes(16), 1, "a\x1b[31m", "k", 1.0, time, time, True, "t", 0, 0)
+            recorder.recent.note({"P": [reading]})
+            await recorder.write_due()
+            clock.now += 60
+            with engine.begin() as connection:
+                remove_host(connection, reading.hostname, START)
+    (line,) = caplog.messages
+    assert line == "host a\x1b[31m, which was removed at 2025-11-24T16:00:00Z, sends readings again"
+
+
+def test_the_command_lists_hosts_by_the_config_they_use(
+    broker: Broker, workspace: Workspace, database_url: str, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    start_worker()
+    environment = workspace.environment(broker.bootstrap, database_url)
+
+    def command(*options: str, code: int = 0) -> str:
+        done = run_command(environment, "hosts", *options)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    send = [collector.record(f"web-{number}\x1b[31m", "Temperature", "k", 20.0) for number in range(3)]
+    produce(broker.bootstrap, workspace.topic, send)
+    found = eventually(lambda: json.loads(command("--json")), lambda rows: len(rows) == 3)
+    assert [row["host"] for row in found] == [f"web-{number}\x1b[31m" for number in range(3)]
+    assert {(row["plugin"], row["config_id"], row["silent"]) for row in found} == {("Temperature", 1, False)}
+    lines = command("--config", "1").splitlines()
+    assert lines[0].split() == ["host", "plugin", "config", "last", "received", "age", "every", "state"]
+    assert lines[1].startswith("web-0\\x1b[31m  Temperature  1       20")
+    assert lines[-1] == "3 hosts, 0 silent"
+    assert command("--silent").splitlines()[-1] == "0 hosts, 0 silent"
+    removed = found[0]["host"]
+    assert "listed again" in command("--remove", removed)
+    assert "expected a host of the list, found web-0\\x1b[31m" in command("--remove", removed, code=2)
