@@ -11,6 +11,7 @@ All packages and modules; the docstring of each describes what it does:
       readiness           logs when the worker is ready
       broker_watchdog     logs when the broker is unreachable
       clock_watchdog      has buckets restored that a clock that was ahead has pruned
+      host_watch          counts the hosts that have fallen silent
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
       topic_watch         notices topics that are deleted, created again or restored

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 
 from sqlalchemy import Engine
 
@@ -16,9 +17,12 @@ from sparkle_app.runtime.retry import retry
 from sparkle_app.runtime.stages import Stage
 from sparkle_app.storage.errors import is_row_error, transient_error
 from sparkle_app.storage.hosts import ReturnedHost, record_activity
+from sparkle_app.storage.statements import chunks
 
 POLL_SECONDS = 5.0
 INTERVAL_SECONDS = 60.0
+MAX_HOSTS = 250
+"""In one transaction, counted once for each plugin."""
 Key = tuple[str, str]
 """Hostname, and NAME of the plugin."""
 
@@ -80,13 +84,14 @@ class HostRecorder:
 
     async def write_due(self) -> None:
         """Write the activity that is due."""
-        due = self.recent.take_due()
-        if not due:
-            return
-        for host in await retry(Stage.HOSTS, self._metrics, lambda: self._write(due)):
-            logger.warning(
-                "host %s, which was removed at %s, sends readings again", host.name, rfc3339(host.removed_at)
-            )
+        # In short transactions: readings are stored between them.
+        for some in chunks(self.recent.take_due(), MAX_HOSTS):
+            for host in await retry(Stage.HOSTS, self._metrics, partial(self._write, some)):
+                logger.warning(
+                    "host %s, which was removed at %s, sends readings again",
+                    host.name,
+                    rfc3339(host.removed_at),
+                )
 
     async def _write(self, due: Sequence[HostActivity]) -> list[ReturnedHost]:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._record, due)

@@ -35,10 +35,15 @@ class HostActivity(msgspec.Struct):
         self.first_observed_at = min(self.first_observed_at, observed_at)
         self.last_observed_at = max(self.last_observed_at, observed_at)
 
-    def is_silent(self, now: int) -> bool:
-        """Whether nothing has been received for more than three intervals."""
+    @property
+    def silent_after(self) -> int:
+        """The host is silent after this time, three intervals after the last reading, unless it sends another one."""
         interval = DEFAULT_INTERVAL if self.interval is None else self.interval
-        return now - self.last_received_at > _SILENT_INTERVALS * interval
+        return self.last_received_at + _SILENT_INTERVALS * interval
+
+    def is_silent(self, now: int) -> bool:
+        """Whether it is later than :attr:`silent_after`."""
+        return now > self.silent_after
 
 
 def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:

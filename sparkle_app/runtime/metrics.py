@@ -89,6 +89,12 @@ class Metrics:
             "1 if the worker has its partitions, their tables are recovered, and the broker answers; otherwise 0",
             registry=self.registry,
         )
+        self.hosts = Gauge(
+            "sparkle_hosts",
+            "Hosts that have sent readings of a plugin, by state: ok or silent; the same on every worker",
+            ["plugin", "state"],
+            registry=self.registry,
+        )
         since_stored = Gauge(
             "sparkle_seconds_since_stored",
             "Seconds since a reading was last stored in SQL, or since the worker started",
@@ -127,6 +133,8 @@ class Metrics:
             self.readings.labels(plugin)
             self.clocks_not_believed.labels(plugin)
             self.recomputed.labels(plugin)
+            for state in ("ok", "silent"):
+                self.hosts.labels(plugin, state)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[StageRun]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, ForeignKey, Integer, String, bindparam, select
+from sqlalchemy import BigInteger, Connection, ForeignKey, Integer, String, bindparam, case, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sparkle_app.model.host_activity import HostActivity, merged
@@ -14,10 +14,6 @@ from sparkle_app.model.time import micros, moment
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 from sparkle_app.storage.dialects.base import retried_on_conflict
 from sparkle_app.storage.models import Base
-from sparkle_app.storage.statements import chunks
-
-# Hosts in a statement: a row lock each is held until the transaction ends.
-_MAX_HOSTS = 250
 
 
 class Host(Base):
@@ -47,6 +43,8 @@ class HostPlugin(Base):
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     interval_seconds: Mapped[int | None] = mapped_column(Integer)
     """Usual time between its readings, at least 60; NULL: it has sent readings only once."""
+    silent_after: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    """The host is silent after this time, unless it sends another reading."""
 
 
 _HOSTS, _PLUGINS = Host.__table__, HostPlugin.__table__
@@ -66,18 +64,15 @@ def record_activity(connection: Connection, activities: Sequence[HostActivity]) 
     """Add to what is known of these hosts; returns those that were removed before.
 
     Arguments:
-        activities: at most one for each host and plugin.
+        activities: at most one for each host and plugin, and some hundreds in all.
     """
-    returned: list[ReturnedHost] = []
     # In sorted order, so that two workers cannot deadlock.
     by_name: dict[str, list[HostActivity]] = {}
     for activity in sorted(activities, key=lambda each: (each.hostname, each.plugin)):
         by_name.setdefault(activity.hostname, []).append(activity)
-    for names in chunks(list(by_name), _MAX_HOSTS):
-        ids, some = retried_on_conflict(connection, partial(_host_ids, connection, names))
-        returned += some
-        keys = {(ids[name], each.plugin): each for name in names for each in by_name[name]}
-        retried_on_conflict(connection, partial(_record, connection, keys))
+    ids, returned = retried_on_conflict(connection, partial(_host_ids, connection, list(by_name)))
+    keys = {(ids[name], each.plugin): each for name in by_name for each in by_name[name]}
+    retried_on_conflict(connection, partial(_record, connection, keys))
     return returned
 
 
@@ -97,6 +92,21 @@ def select_hosts(
         statement = statement.where(_PLUGINS.c.config_id == config_id)
     for row in connection.execute(statement).mappings():
         yield _activity_of(row["name"], dict(row))
+
+
+def count_hosts(connection: Connection, now: int) -> Mapping[tuple[str, bool], int]:
+    """The number of hosts by NAME of the plugin, and by whether they are silent.
+
+    Arguments:
+        now: microseconds since the epoch.
+    """
+    silent = case((_PLUGINS.c.silent_after < moment(now), 1), else_=0)
+    statement = select(_PLUGINS.c.plugin, func.count(), func.sum(silent)).group_by(_PLUGINS.c.plugin)
+    counts: dict[tuple[str, bool], int] = {}
+    for plugin, number, silent_number in connection.execute(statement):
+        counts[plugin, True] = int(silent_number)
+        counts[plugin, False] = number - int(silent_number)
+    return counts
 
 
 def remove_host(connection: Connection, name: str, at: int) -> bool:
@@ -120,9 +130,7 @@ def remove_host(connection: Connection, name: str, at: int) -> bool:
     return True
 
 
-def _host_ids(
-    connection: Connection, names: Sequence[str]
-) -> tuple[Mapping[str, int], Sequence[ReturnedHost]]:
+def _host_ids(connection: Connection, names: Sequence[str]) -> tuple[Mapping[str, int], list[ReturnedHost]]:
     """The ids of hosts, which are inserted if they are new, and those that were removed before."""
     digests = {_digest(name): name for name in names}
     statement = select(_HOSTS.c.id, _HOSTS.c.digest, _HOSTS.c.removed_at).where(_HOSTS.c.digest.in_(digests))
@@ -171,6 +179,7 @@ def _columns(host_id: int, activity: HostActivity) -> dict[str, Any]:
         "config_id": activity.config_id,
         **{name: moment(getattr(activity, name)) for name in _TIMES},
         "interval_seconds": None if activity.interval is None else activity.interval // _SECOND,
+        "silent_after": moment(activity.silent_after),
     }
 
 

@@ -35,6 +35,7 @@ from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.clock_watchdog import watch_clock
 from sparkle_app.worker.faust_options import faust_options
+from sparkle_app.worker.host_watch import watch_hosts
 from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
 from sparkle_app.worker.readiness import log_ready
@@ -189,6 +190,7 @@ class SparkleApp(faust.App):
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
         self.add_future(self.hosts.run())
+        self.add_future(watch_hosts(self.parts.engine, self.parts.readers, self.clock, self.metrics))
         self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
 

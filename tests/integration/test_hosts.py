@@ -1,5 +1,6 @@
 """The tables of hosts, in every database, and the command that lists them."""
 
+import asyncio
 import json
 import random
 import threading
@@ -11,17 +12,21 @@ from sqlalchemy import Engine
 from sparkle_app.ingest.host_recorder import HostRecorder, RecentActivity
 from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import (
     Host,
     HostPlugin,
     ReturnedHost,
+    count_hosts,
     record_activity,
     remove_host,
     select_hosts,
 )
 from sparkle_app.storage.models import Base
+from sparkle_app.worker import host_watch
+from sparkle_app.worker.host_watch import watch_hosts
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
@@ -70,6 +75,24 @@ def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     assert {each.plugin for each in listed(engine, config_id=2)} == {"P"}
 
 
+def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
+    record(
+        engine,
+        *(activity(f"host-{number}", number * 100) for number in range(10)),
+        activity("host-0", 0, "Q"),
+    )
+    with read_transaction(engine) as connection:
+        # Silent after 15 minutes, as long as the interval is not known.
+        assert count_hosts(connection, START + 1000 * SECOND) == {
+            ("P", False): 9,
+            ("P", True): 1,
+            ("Q", False): 0,
+            ("Q", True): 1,
+        }
+        silent = [each.is_silent(START + 1000 * SECOND) for each in select_hosts(connection, "P")]
+    assert silent == [True] + [False] * 9
+
+
 def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
     record(engine, activity("a", 0), activity("b", 0))
     with engine.begin() as connection:
@@ -105,6 +128,28 @@ def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine)
     found = listed(engine)
     assert sorted(each.hostname for each in found) == sorted(names)
     assert {each.last_received_at for each in found} == {START + 35 * SECOND}
+
+
+async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_does_not_answer(
+    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_watch, "POLL_SECONDS", 0.01)
+    metrics = Metrics()
+    record(engine, activity("a", 0), activity("b", 950))
+
+    def value(state: str) -> float | None:
+        return metrics.registry.get_sample_value("sparkle_hosts", {"plugin": "P", "state": state})
+
+    with ThreadPoolExecutor(1) as executor:
+        clock = WallClock(lambda: START / SECOND + 1000)
+        watching = asyncio.create_task(watch_hosts(engine, executor, clock, metrics))
+        await asyncio.to_thread(eventually, lambda: value("ok"), lambda found: found is not None)
+        assert (value("silent"), value("ok")) == (1, 1)
+        Base.metadata.drop_all(engine, tables=[HostPlugin.__table__])
+        await asyncio.to_thread(eventually, lambda: caplog.messages, bool)
+        watching.cancel()
+    assert caplog.messages[0].startswith("hosts cannot be counted: database: ")
+    assert (value("silent"), value("ok")) == (1, 1)
 
 
 async def test_a_removed_host_that_sends_readings_again_is_logged(
