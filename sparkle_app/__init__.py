@@ -57,6 +57,7 @@ All packages and modules; the docstring of each describes what it does:
       problems            errors as RFC 9457 problem details
       port                checks that the port is free
       connections         limits of connections and of the time of a request
+      queries             reads from the database
       slices              long computations, without blocking the event loop
       single_flight       one computation for equal, concurrent queries
       encoding            JSON of long responses
@@ -66,6 +67,7 @@ All packages and modules; the docstring of each describes what it does:
         responses           response schemas
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
+        hosts               the hosts that have sent readings
         openapi             OpenAPI document
     plugin_api/         the public API for plugin authors
       plugin              base class of server halves

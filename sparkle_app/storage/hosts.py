@@ -94,6 +94,37 @@ def select_hosts(
         yield _activity_of(row["name"], dict(row))
 
 
+def select_page_of_hosts(
+    connection: Connection, plugin: str | None, silent_at: int | None, limit: int, after: str
+) -> list[list[HostActivity]]:
+    """The activity of each host of a page, by name and plugin.
+
+    Arguments:
+        plugin: only hosts that have sent readings of this plugin, and only this plugin.
+        silent_at: only hosts of which a plugin is silent at this time, microseconds since the epoch.
+        limit: maximum number of hosts.
+        after: only hosts after this one.
+    """
+    of_host = select(_PLUGINS.c.host_id).where(_PLUGINS.c.host_id == _HOSTS.c.id)
+    activity = select(_PLUGINS).order_by(_PLUGINS.c.plugin)
+    if plugin is not None:
+        of_host = of_host.where(_PLUGINS.c.plugin == plugin)
+        activity = activity.where(_PLUGINS.c.plugin == plugin)
+    if silent_at is not None:
+        of_host = of_host.where(_PLUGINS.c.silent_after < moment(silent_at))
+    statement = (
+        select(_HOSTS.c.id, _HOSTS.c.name)
+        .where(_HOSTS.c.removed_at.is_(None), _HOSTS.c.name > after, of_host.exists())
+        .order_by(_HOSTS.c.name)
+        .limit(limit)
+    )
+    names = {row.id: row.name for row in connection.execute(statement)}
+    page: dict[int, list[HostActivity]] = {id_: [] for id_ in names}
+    for row in connection.execute(activity.where(_PLUGINS.c.host_id.in_(names))).mappings():
+        page[row["host_id"]].append(_activity_of(names[row["host_id"]], dict(row)))
+    return list(page.values())
+
+
 def count_hosts(connection: Connection, now: int) -> Mapping[tuple[str, bool], int]:
     """The number of hosts by NAME of the plugin, and by whether they are silent.
 

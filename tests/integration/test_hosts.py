@@ -5,6 +5,7 @@ import json
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Engine
@@ -23,6 +24,7 @@ from sparkle_app.storage.hosts import (
     record_activity,
     remove_host,
     select_hosts,
+    select_page_of_hosts,
 )
 from sparkle_app.storage.models import Base
 from sparkle_app.worker import host_watch
@@ -33,6 +35,7 @@ from tests.support.collector import Collector
 from tests.support.eventually import eventually
 from tests.support.fake_clock import FakeClock
 from tests.support.produce import produce
+from tests.support.web import request
 from tests.support.worker import Workspace, run_command
 
 SECOND = 1_000_000
@@ -91,6 +94,38 @@ def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
         }
         silent = [each.is_silent(START + 1000 * SECOND) for each in select_hosts(connection, "P")]
     assert silent == [True] + [False] * 9
+
+
+def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
+    record(engine, *(activity(f"host-{number:02}", number * 100) for number in range(20)))
+    record(engine, activity("host-03", 0, "Q"), activity("host-17", 0, "Q"))
+    with engine.begin() as connection:
+        remove_host(connection, "host-05", START)
+
+    def pages(
+        plugin: str | None = None, silent_at: int | None = None, limit: int = 3
+    ) -> list[list[HostActivity]]:
+        after, found = "", []
+        with read_transaction(engine) as connection:
+            while page := select_page_of_hosts(connection, plugin, silent_at, limit, after):
+                assert len(page) <= limit
+                found += page
+                after = page[-1][0].hostname
+        return found
+
+    every = [f"host-{number:02}" for number in range(20) if number != 5]
+    assert [each[0].hostname for each in pages()] == every
+    assert [each[0].hostname for each in pages(limit=100)] == every
+    assert [[one.plugin for one in each] for each in pages() if len(each) > 1] == [["P", "Q"], ["P", "Q"]]
+    assert [(each[0].hostname, each[0].plugin) for each in pages("Q")] == [("host-03", "Q"), ("host-17", "Q")]
+    at = START + 1000 * SECOND
+    assert [each[0].hostname for each in pages("P", at)] == ["host-00"]
+    # Both plugins of a host are shown, even if one of them is not silent.
+    assert [[one.is_silent(at) for one in each] for each in pages(None, at)] == [
+        [True],
+        [False, True],
+        [False, True],
+    ]
 
 
 def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
@@ -175,7 +210,7 @@ def test_the_command_lists_hosts_by_the_config_they_use(
     broker: Broker, workspace: Workspace, database_url: str, start_worker: StartWorker
 ) -> None:
     collector = Collector(workspace.certs)
-    start_worker()
+    worker = start_worker()
     environment = workspace.environment(broker.bootstrap, database_url)
 
     def command(*options: str, code: int = 0) -> str:
@@ -188,6 +223,15 @@ def test_the_command_lists_hosts_by_the_config_they_use(
     found = eventually(lambda: json.loads(command("--json")), lambda rows: len(rows) == 3)
     assert [row["host"] for row in found] == [f"web-{number}\x1b[31m" for number in range(3)]
     assert {(row["plugin"], row["config_id"], row["silent"]) for row in found} == {("Temperature", 1, False)}
+    status, _, page = request(worker, "/api/v1/hosts?plugin=Temperature&limit=2")
+    assert (status, [each["host"] for each in page["hosts"]]) == (200, [row["host"] for row in found[:2]])
+    named = [{key: value for key, value in row.items() if key != "host"} for row in found[:2]]
+    assert [each["plugins"] for each in page["hosts"]] == [[row] for row in named]
+    status, _, page = request(worker, f"/api/v1/hosts?limit=2&after={quote(page['next'])}")
+    assert ([each["host"] for each in page["hosts"]], page["next"]) == ([found[2]["host"]], None)
+    assert request(worker, "/api/v1/hosts?state=silent")[2]["hosts"] == []
+    assert request(worker, "/api/v1/hosts?state=loud")[2]["detail"] == "state: expected silent, found 'loud'"
+    assert request(worker, "/api/v1/hosts?plugin=Fans")[0] == 400
     lines = command("--config", "1").splitlines()
     assert lines[0].split() == ["host", "plugin", "config", "last", "received", "age", "every", "state"]
     assert lines[1].startswith("web-0\\x1b[31m  Temperature  1       20")

@@ -137,6 +137,7 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
     _, document = worker.get("/api/v1/openapi.json")
     validate(document)
     assert set(document["paths"]) == {
+        "/api/v1/hosts",
         "/api/v1/plugins",
         "/api/v1/plugins/{plugin}",
         "/api/v1/plugins/{plugin}/hosts",

@@ -1,6 +1,5 @@
 """Queries of the past, answered from SQL by any worker."""
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,12 +8,11 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.history import Position, load_page, load_steps
-from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.parameters import cursor_of
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, current_time, unavailable
+from sparkle_app.web.problems import Problem, current_time
+from sparkle_app.web.queries import from_database
 from sparkle_app.web.single_flight import SingleFlight
 
 MAX_POINTS = 10_000
@@ -137,15 +135,7 @@ class HistoryQueries:
         if "\0" in host:
             # Records with such a hostname are rejected, and PostgreSQL does not accept NUL in a parameter.
             return []
-
-        def query() -> list[T]:
-            try:
-                with read_transaction(self._parts.engine) as connection:
-                    return load(connection)
-            except Exception as error:
-                raise unavailable(str(transient_error(error))) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._parts.readers, query)
+        return await from_database(self._parts, load)
 
     def _header(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
         return {

@@ -103,6 +103,17 @@ def text(name: str, description: str) -> Parameter:
     return Parameter(name, description, parse)
 
 
+def choice(name: str, description: str, values: Sequence[str]) -> Parameter:
+    """One of some words."""
+
+    def parse(given: str) -> str:
+        if given not in values:
+            raise InvalidParameterError(" or ".join(values))
+        return given
+
+    return Parameter(name, description, parse, {"type": "string", "enum": list(values)})
+
+
 def cursor(name: str, description: str) -> Parameter:
     """Where a page of readings ended: event time (microseconds since the epoch) and id of its last reading."""
 

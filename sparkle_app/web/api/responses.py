@@ -58,6 +58,36 @@ class Window(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}
     end: Time
 
 
+class HostActivity(msgspec.Struct):
+    """When a host sent readings of a plugin. Written once a minute."""
+
+    plugin: str
+    config_id: int
+    """Of the reading that was received last."""
+    first_received_at: Time
+    last_received_at: Time
+    first_observed_at: Time
+    last_observed_at: Time
+    interval_seconds: int | None
+    """Usual time between its readings, at least 60; null: it has sent readings only once."""
+    silent: bool
+    """Whether nothing was received for more than three of these intervals (15 minutes if there is none)."""
+
+
+class KnownHost(msgspec.Struct):
+    """A host, and when it sent readings of each plugin."""
+
+    host: str
+    plugins: list[HostActivity]
+
+
+class KnownHostsResponse(msgspec.Struct):
+    """A page of hosts, by name."""
+
+    hosts: list[KnownHost]
+    next: str | None
+
+
 class FleetResponse(Window, kw_only=True):
     """Window statistics of all hosts together, by metric."""
 

@@ -8,7 +8,8 @@ import msgspec
 
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.history import HistoryQueries
-from sparkle_app.web.api.parameters import Parameter, cursor, duration, instant, integer, text
+from sparkle_app.web.api.hosts import HostQueries
+from sparkle_app.web.api.parameters import Parameter, choice, cursor, duration, instant, integer, text
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.health import Health, HealthChecker, Live
@@ -55,7 +56,7 @@ class Route:
 
 def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
     """All public routes."""
-    history, health = HistoryQueries(parts), HealthChecker(parts)
+    history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
         installed = [
@@ -74,6 +75,11 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
         plugin: str, window: int | None, metric: str | None, limit: int | None, after: str | None
     ) -> responses.HostsResponse:
         return await windows.hosts(plugin, window or WINDOW_SECONDS, metric, limit or 100, after or "")
+
+    async def known_hosts(
+        plugin: str | None, state: str | None, limit: int | None, after: str | None
+    ) -> responses.KnownHostsResponse:
+        return await known.page(plugin, state, limit or 100, after or "")
 
     async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
         return await windows.host(plugin, host, window or WINDOW_SECONDS)
@@ -98,6 +104,18 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
     )
     return [
         Route(api, "Installed plugins", responses.PluginsResponse, plugins),
+        Route(
+            "/api/v1/hosts",
+            "Hosts that have sent readings, and when they last did, from SQL",
+            responses.KnownHostsResponse,
+            known_hosts,
+            (
+                text("plugin", "Only hosts that have sent readings of this plugin. Default: all plugins."),
+                choice("state", "Only hosts of which a plugin is silent. Default: all hosts.", ["silent"]),
+                _LIMIT,
+                after,
+            ),
+        ),
         Route(one, "Window statistics of all hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
         Route(
             f"{one}/hosts",
