@@ -2,6 +2,7 @@
 
 import math
 import random
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,16 +10,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import JSON, Column, Engine, MetaData, String, select, text
+from sqlalchemy import JSON, Column, Engine, MetaData, String, column, select, text, type_coerce, values
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.time import EARLIEST, LATEST, micros, moment
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 from sparkle_app.storage import columns
 from sparkle_app.storage.aggregates import upsert_growing
+from sparkle_app.storage.columns import UtcDateTime
+from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.readings import insert_new
+from tests.support.postgres import PostgresServer
 
 START = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) * 1_000_000
 HOUR = 3_600_000_000
@@ -221,8 +226,31 @@ def _with_key(reading: Reading, key: str) -> Reading:
 
 def test_tables_with_additional_columns_do_not_use_bulk_statements() -> None:
     plain = Readings.__table__
-    for column in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
-        table = plain.to_metadata(MetaData(), name=f"other_{column.name}")
-        table.append_column(column)
+    for extra in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
+        table = plain.to_metadata(MetaData(), name=f"other_{extra.name}")
+        table.append_column(extra)
         assert not columns.are_plain(table)
     assert columns.are_plain(plain)
+
+
+@pytest.mark.parametrize("version", [(13, 0), (14, 0)])
+@pytest.mark.parametrize("size", [1, 60, 3600, 86_400])
+def test_times_belong_to_the_same_bucket_in_each_version_of_postgresql(
+    postgres: PostgresServer, version: tuple[int, int], size: int
+) -> None:
+    engine = make_engine(make_url(postgres.create_database(f"test_{uuid.uuid4().hex[:8]}")))
+    chance = random.Random(size)
+    starts = [chance.randrange(EARLIEST // 1_000_000, LATEST // 1_000_000, 86_400) for _ in range(300)]
+    times = [
+        start * 1_000_000 + offset for start in starts for offset in (0, 1, -1, chance.randrange(10**12))
+    ]
+    given = values(column("at", UtcDateTime), name="given").data([(moment(at),) for at in times])
+    with engine.connect() as connection:
+        # The statement of an earlier version; there is none of its servers here.
+        engine.dialect.server_version_info = version
+        bucket = type_coerce(dialect_of(connection).bucket_start(given.c.at, size), UtcDateTime())
+        statement = select(given.c.at, bucket)
+        assert ("date_bin" in str(statement.compile(engine))) == (version >= (14,))
+        found = {micros(at): micros(start) for at, start in connection.execute(statement)}
+    engine.dispose()
+    assert found == {at: at - at % (size * 1_000_000) for at in times}

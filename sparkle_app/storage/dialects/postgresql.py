@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Engine,
+    Integer,
     Select,
     Table,
     TableValuedAlias,
@@ -30,7 +31,10 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.engine import URL
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from sparkle_app.model.time import utc_text
 from sparkle_app.storage.dialects.base import READ_ONLY, Row
@@ -103,7 +107,7 @@ _CONNECTION_ERRORS = {
 
 
 class PostgreSql(OnConflictDialect):
-    """PostgreSQL 14 and newer."""
+    """PostgreSQL 13 and newer."""
 
     max_writers = sys.maxsize
     time_type = DateTime(timezone=True)
@@ -201,9 +205,8 @@ class PostgreSql(OnConflictDialect):
         return postgresql.insert(table)
 
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """Uses date_bin()."""
-        epoch = literal(datetime.fromtimestamp(0, UTC), at.type)
-        return func.date_bin(func.make_interval(0, 0, 0, 0, 0, 0, bucket_size), at, epoch)
+        """Uses date_bin(), which PostgreSQL 13 does not have."""
+        return _BucketStart(at, literal(bucket_size, Integer))
 
     def native_time(self, at: int) -> str:
         """Text with the offset from UTC."""
@@ -233,6 +236,21 @@ class PostgreSql(OnConflictDialect):
             given = _rows_from_json(table, list(some[0]))
             same = [table.c[name] == given.c[name] for name in some[0]]
             connection.execute(table.delete().where(*same), {"rows": _json(table, some)})
+
+
+class _BucketStart(FunctionElement[Any]):
+    """The start of the bucket of a time; the second argument is the size in seconds."""
+
+    inherit_cache = True
+
+
+@compiles(_BucketStart, "postgresql")
+def _compile_bucket_start(element: _BucketStart, compiler: PGCompiler, **options: Any) -> str:
+    at, size = (compiler.process(each, **options) for each in element.clauses)
+    if (compiler.dialect.server_version_info or (14,)) >= (14,):
+        return f"date_bin(make_interval(secs => {size}), {at}, to_timestamp(0))"
+    # Until 2106, a double distinguishes microseconds.
+    return f"to_timestamp(floor(CAST(extract(epoch FROM {at}) AS double precision) / {size}) * {size})"
 
 
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
