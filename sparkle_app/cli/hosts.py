@@ -22,76 +22,89 @@ _HEADER = ("host", "plugin", "config", "last received", "age", "every", "state")
 class hosts(DatabaseCommand):
     """List the hosts that have sent readings: one line for each plugin of a host.
 
-    A host is silent if nothing was received from it for more than three of its usual intervals. The table is written
-    once a minute.
+    A host is silent if no reading of it has been stored for more than three of its usual intervals. Workers write the
+    table once a minute.
 
     Example: faust -A sparkle_app hosts --silent
 
-    Remove a host that no longer exists: faust -A sparkle_app hosts --remove web-1
+    Remove hosts that no longer exist: faust -A sparkle_app hosts --remove web-1 --remove web-2
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        option("--plugin", help="only hosts that send readings of this plugin"),
+        option("--plugin", help="only this plugin"),
         option("--config", "config_id", type=int, help="only hosts that use this config"),
         option("--silent", is_flag=True, help="only silent hosts; the exit code is 1 if there is any"),
         option(
             "--remove",
+            multiple=True,
             metavar="HOST",
-            help="remove a host from the list until it sends readings again; its readings stay",
+            help="remove a host, or with --plugin a plugin of it, until it sends readings again; its readings stay",
         ),
         JSON,
     ]
 
     async def run(
-        self, *, plugin: str | None, config_id: int | None, silent: bool, remove: str | None, as_json: bool
+        self, *, plugin: str | None, config_id: int | None, silent: bool, remove: Sequence[str], as_json: bool
     ) -> int:
-        """Print the hosts, or remove one."""
+        """Print the hosts, or remove some."""
         engine = make_engine(database_url(self.handler.settings), for_command=True)
         now = from_seconds(time.time())
-        if remove is not None:
-            if silent or plugin is not None or config_id is not None:
+        if remove:
+            if silent or config_id is not None:
                 raise UsageError(
                     "hosts --remove",
-                    expected="no other option",
-                    found="a filter",
-                    hint="remove one host at a time",
+                    expected="no other option than --plugin",
+                    found="--silent or --config",
+                    hint="name the hosts",
                 )
-            return self.in_database(lambda: self._remove(engine, remove, now, as_json))
+            return self.in_database(lambda: self._remove(engine, remove, plugin, now, as_json))
         return self.in_database(lambda: self._list(engine, plugin, config_id, silent, now, as_json))
 
     def _list(
         self, engine: Engine, plugin: str | None, config_id: int | None, silent: bool, now: int, as_json: bool
     ) -> int:
         with read_transaction(engine) as connection:
-            found = [
-                each
-                for each in select_hosts(connection, plugin, config_id)
-                if not silent or each.is_silent(now)
-            ]
-        if as_json:
-            self.say_json([_fields(each, now) for each in found])
-        else:
-            for line in _table([_HEADER, *(_row(each, now) for each in found)]):
-                self.say(line)
-            names = {each.hostname for each in found}
-            silent_names = {each.hostname for each in found if each.is_silent(now)}
-            self.say(f"{counted(len(names), 'host')}, {len(silent_names)} silent")
-        return 1 if silent and found else 0
-
-    def _remove(self, engine: Engine, name: str, now: int, as_json: bool) -> int:
-        with engine.begin() as connection:
-            removed = remove_host(connection, name, now)
-        if not removed:
+            known = list(select_hosts(connection, plugin, config_id))
+        installed = self.handler.plugins.installed
+        if plugin is not None and not known and plugin not in installed:
             raise UsageError(
-                "--remove",
-                expected="a host of the list",
-                found=printable(name),
+                "--plugin",
+                expected=f"one of {', '.join(installed)}",
+                found=printable(plugin),
                 hint="run hosts without options",
             )
+        silent_ones = [each for each in known if each.is_silent(now)]
+        shown = silent_ones if silent else known
         if as_json:
-            self.say_json({"removed": name})
+            self.say_json([_fields(each, now) for each in shown])
         else:
-            self.say(f"{printable(name)} removed; it is listed again as soon as it sends readings")
+            for line in _table([_HEADER, *(_row(each, now) for each in shown)]):
+                self.say(line)
+            names = [len({each.hostname for each in some}) for some in (known, silent_ones)]
+            self.say(f"{counted(names[0], 'host')}, {names[1]} silent")
+            if known and len(silent_ones) == len(known):
+                self.say(
+                    "All are silent: is a worker ready, has it read all records, and is this clock right?"
+                )
+        return 1 if silent and shown else 0
+
+    def _remove(
+        self, engine: Engine, names: Sequence[str], plugin: str | None, now: int, as_json: bool
+    ) -> int:
+        with engine.begin() as connection:
+            missing = [name for name in names if not remove_host(connection, name, plugin, now)]
+            if missing:
+                raise UsageError(
+                    "--remove",
+                    expected="a host of the list",
+                    found=printable(missing[0]),
+                    hint="nothing was removed; run hosts without options",
+                )
+        if as_json:
+            self.say_json({"removed": names})
+        else:
+            for name in names:
+                self.say(f"{printable(name)} removed; it is listed again as soon as it sends readings")
         return 0
 
 
@@ -132,6 +145,6 @@ def _duration(microseconds: int) -> str:
     """Such as ``42s``, ``5m``, ``3h`` or ``12d``."""
     seconds = microseconds // 1_000_000
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * size or (unit == "m" and seconds >= size):
+        if seconds >= 2 * size:
             return f"{seconds // size}{unit}"
     return f"{seconds}s"

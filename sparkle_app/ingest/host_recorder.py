@@ -5,16 +5,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
 
 from sqlalchemy import Engine
 
-from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.errors import TransientError
+from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.time import rfc3339
-from sparkle_app.runtime.metrics import Metrics
-from sparkle_app.runtime.retry import retry
-from sparkle_app.runtime.stages import Stage
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.storage.errors import is_row_error, transient_error
 from sparkle_app.storage.hosts import ReturnedHost, record_activity
 from sparkle_app.storage.statements import chunks
@@ -22,7 +19,7 @@ from sparkle_app.storage.statements import chunks
 POLL_SECONDS = 5.0
 INTERVAL_SECONDS = 60.0
 MAX_HOSTS = 250
-"""In one transaction, counted once for each plugin."""
+"""In one transaction, counted once for each plugin: readings are stored between the transactions."""
 Key = tuple[str, str]
 """Hostname, and NAME of the plugin."""
 
@@ -33,19 +30,23 @@ class RecentActivity:
     """The activity that is not recorded yet.
 
     Arguments:
+        wall: seconds since the epoch. No reading was received later: Kafka's timestamp may be that of a host.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, wall: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
         self._clock = clock
         self._pending: dict[Key, HostActivity] = {}
+        # In the order in which they were taken.
         self._taken: dict[Key, float] = {}
 
     def note(self, stored: Mapping[str, Sequence[StoredReading]]) -> None:
         """Take stored readings into account, by NAME of their plugin."""
+        now = from_seconds(self._wall())
         for plugin, readings in stored.items():
             for reading in readings:
-                received, observed = reading.received_at, reading.observed_at
+                received, observed = min(reading.received_at, now), min(reading.observed_at, now)
                 activity = self._pending.get((reading.hostname, plugin))
                 if activity:
                     activity.add(reading.config_id, received, observed)
@@ -57,10 +58,25 @@ class RecentActivity:
     def take_due(self) -> list[HostActivity]:
         """The activity of hosts of which nothing was taken in the last minute."""
         now = self._clock()
-        self._taken = {key: at for key, at in self._taken.items() if now - at < INTERVAL_SECONDS}
+        while self._taken and now - next(iter(self._taken.values())) >= INTERVAL_SECONDS:
+            del self._taken[next(iter(self._taken))]
         due = [key for key in self._pending if key not in self._taken]
         self._taken |= dict.fromkeys(due, now)
         return [self._pending.pop(key) for key in due]
+
+    def take_all(self) -> list[HostActivity]:
+        """All of it."""
+        taken, self._pending = list(self._pending.values()), {}
+        return taken
+
+    def put_back(self, activities: Sequence[HostActivity]) -> None:
+        """Activity that was taken and could not be recorded."""
+        for activity in activities:
+            key = activity.hostname, activity.plugin
+            later = self._pending.get(key)
+            self._pending[key] = merged(activity, later) if later else activity
+            self._pending[key].interval = None
+            self._taken.pop(key, None)
 
 
 class HostRecorder:
@@ -68,44 +84,56 @@ class HostRecorder:
 
     Arguments:
         executor: threads for database access.
+        wall: seconds since the epoch.
     """
 
-    def __init__(self, engine: Engine, executor: Executor, metrics: Metrics) -> None:
-        self.recent = RecentActivity()
+    def __init__(self, engine: Engine, executor: Executor, wall: Callable[[], float]) -> None:
+        self.recent = RecentActivity(wall)
         self._engine = engine
         self._executor = executor
-        self._metrics = metrics
+        self._failure = ""
 
     async def run(self) -> None:
         """Write as long as the worker runs."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self.write_due()
+            await self.write(self.recent.take_due())
 
-    async def write_due(self) -> None:
-        """Write the activity that is due."""
-        # In short transactions: readings are stored between them.
-        for some in chunks(self.recent.take_due(), MAX_HOSTS):
-            for host in await retry(Stage.HOSTS, self._metrics, partial(self._write, some)):
-                logger.warning(
-                    "host %s, which was removed at %s, sends readings again",
-                    host.name,
-                    rfc3339(host.removed_at),
-                )
+    async def write_all(self) -> None:
+        """Write the rest, before the worker ends."""
+        await self.write(self.recent.take_all())
 
-    async def _write(self, due: Sequence[HostActivity]) -> list[ReturnedHost]:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._record, due)
+    async def write(self, activities: Sequence[HostActivity]) -> None:
+        """Write activity; if the database does not work at this moment, it is put back. Never raises."""
+        loop = asyncio.get_running_loop()
+        groups = list(chunks(activities, MAX_HOSTS))
+        try:
+            while groups:
+                for host in await loop.run_in_executor(self._executor, self._record, groups[0]):
+                    logger.warning(
+                        "host %s, which was removed at %s, sends readings of %s again",
+                        host.name,
+                        rfc3339(host.removed_at),
+                        host.plugin,
+                    )
+                del groups[0]
+                self._failure = ""
+        except TransientError as error:
+            for group in groups:
+                self.recent.put_back(group)
+            if str(error) != self._failure:
+                self._failure = str(error)
+                logger.warning("hosts are not recorded at the moment: %s", error)
 
-    def _record(self, due: Sequence[HostActivity]) -> list[ReturnedHost]:
+    def _record(self, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
         """Raises TransientError if the database does not work at this moment."""
         try:
-            with self._engine.begin() as connection:
-                return record_activity(connection, due)
+            return record_activity(self._engine, activities)
         except Exception as error:
             if not is_row_error(error):
                 raise transient_error(error) from error
-            if len(due) == 1:
-                logger.error("host %s cannot be recorded: %s", due[0].hostname, error)
+            if len(activities) == 1:
+                logger.error("host %s cannot be recorded: %s", activities[0].hostname, error)
                 return []
-        half = len(due) // 2
-        return self._record(due[:half]) + self._record(due[half:])
+        half = len(activities) // 2
+        return self._record(activities[:half]) + self._record(activities[half:])

@@ -4,10 +4,11 @@ import msgspec
 
 _SECOND = 1_000_000
 DEFAULT_INTERVAL = 300 * _SECOND
-"""Assumed of a host that has sent readings only once: the collectors' default."""
+"""Assumed of a host whose interval is not known yet: the collectors' default."""
 _SHORTEST_INTERVAL = 60 * _SECOND
-# Readings of one interval are sent one after another, and may be recorded in two parts.
-_SHORTEST_GAP = 30 * _SECOND
+_LONGEST_INTERVAL = 7 * 86_400 * _SECOND
+# The readings of one interval are sent one after another; a shorter pause between them is none between intervals.
+_SHORTEST_PAUSE = 30 * _SECOND
 _SILENT_INTERVALS = 3
 
 
@@ -24,7 +25,7 @@ class HostActivity(msgspec.Struct):
     first_observed_at: int
     last_observed_at: int
     interval: int | None = None
-    """Usual time between its readings, microseconds, at least a minute; None: it has sent readings only once."""
+    """Usual time between its readings, microseconds, at least a minute; None: not known yet."""
 
     def add(self, config_id: int, received_at: int, observed_at: int) -> None:
         """Take another reading into account."""
@@ -49,15 +50,21 @@ class HostActivity(msgspec.Struct):
 def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     """The activity of both times; ``later`` has no interval of its own.
 
-    The interval approaches the time between the last readings of both, by a quarter each time; a long pause counts as
-    two intervals.
+    The interval is the longest of the recent pauses. It follows a longer pause at once, but at most fourfold: a host
+    that was off for a night has no interval of a night. It follows shorter ones by a tenth each: the readings of one
+    interval may be recorded in several parts.
     """
     both = msgspec.structs.replace(earlier)
     both.add(later.config_id, later.last_received_at, later.last_observed_at)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    gap = later.last_observed_at - earlier.last_observed_at
-    if gap >= _SHORTEST_GAP:
-        usual = gap if both.interval is None else both.interval
-        both.interval = max(usual + (min(gap, 2 * usual) - usual) // 4, _SHORTEST_INTERVAL)
+    pause = later.first_received_at - earlier.last_received_at
+    if pause < _SHORTEST_PAUSE:
+        if later.last_received_at - earlier.last_received_at < _SHORTEST_PAUSE:
+            return both
+        # It has sent readings all the time.
+        pause = 0
+    usual = DEFAULT_INTERVAL if earlier.interval is None else earlier.interval
+    longest = max(min(pause, 4 * usual), usual * 9 // 10)
+    both.interval = min(max(longest, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
     return both

@@ -91,7 +91,7 @@ class Metrics:
         )
         self.hosts = Gauge(
             "sparkle_hosts",
-            "Hosts that have sent readings of a plugin, by state: ok or silent; the same on every worker",
+            "Hosts by state: ok, or silent (for at most a week); every worker counts all hosts, once a minute",
             ["plugin", "state"],
             registry=self.registry,
         )

@@ -26,8 +26,6 @@ class Stage(StrEnum):
     """Write buckets to the table and its changelog topic."""
     SINK = "sink"
     """Write aggregates to SQL."""
-    HOSTS = "hosts"
-    """Write to SQL when hosts sent readings."""
 
 
 @dataclass(eq=False)

@@ -51,7 +51,7 @@ def damage(connection: Connection, seconds: float) -> str | None:
 
 
 def create_tables(engine: Engine) -> None:
-    """Create the plugins' tables that do not exist.
+    """Create the tables that do not exist: those of the plugins, and that of hosts.
 
     Raises:
         SQLAlchemyError: when the database cannot be reached, or rejects a statement.

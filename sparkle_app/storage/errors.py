@@ -26,14 +26,15 @@ def is_row_error(error: Exception) -> bool:
     cause = error.orig if isinstance(error, StatementError) and error.orig else error
     if isinstance(cause, _TRANSIENT_TYPES):
         return False
-    dialect = _dialect_of(cause)
+    # An exception of a plugin may have the name of one of a database's.
+    dialect = _dialect_of(cause, wrapped=isinstance(error, StatementError))
     return not (dialect and dialect.is_transient(cause))
 
 
 def transient_error(error: Exception) -> TransientError:
     """The error as a TransientError, whose message is one line for the log."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    dialect = _dialect_of(cause)
+    dialect = _dialect_of(cause, wrapped=isinstance(error, DBAPIError))
     # If the database has not answered, the cause may be the setting, or anything between.
     remedy = dialect.remedy(cause) if dialect and dialect.server_message(cause) else None
     return TransientError(f"database: {' '.join(str(cause).split())}", remedy)
@@ -92,5 +93,7 @@ def reraise_swallowed() -> Iterator[None]:
             raise errors[0]
 
 
-def _dialect_of(error: BaseException | None) -> Dialect | None:
-    return next((each for each in (*DIALECTS.values(), PORTABLE) if error and each.is_own(error)), None)
+def _dialect_of(error: BaseException | None, *, wrapped: bool = True) -> Dialect | None:
+    """The dialect whose driver raised an error; any driver's if SQLAlchemy has wrapped it."""
+    own = (each for each in DIALECTS.values() if error and each.is_own(error))
+    return next(own, PORTABLE if wrapped and error and PORTABLE.is_own(error) else None)

@@ -1,97 +1,100 @@
-"""The tables of hosts: who sends readings of which plugin, and since when."""
+"""The table of hosts: who sends readings of which plugin, and since when."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, ForeignKey, Integer, String, bindparam, case, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    String,
+    bindparam,
+    case,
+    func,
+    select,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sparkle_app.model.host_activity import HostActivity, merged
-from sparkle_app.model.time import micros, moment
+from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
-from sparkle_app.storage.dialects.base import retried_on_conflict
+from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import Base
+
+COUNTED_SECONDS = 7 * 86_400
+"""How long a silent host is counted: an alert about a host that no longer exists ends by itself."""
+# Another worker has just written the row.
+_FRESH = span(30)
 
 
 class Host(Base):
-    """A host that has sent readings."""
+    """When a host sent readings of a plugin. All of them are readings that were stored."""
 
     __tablename__ = "sparkle_hosts"
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    digest: Mapped[bytes] = mapped_column(ReadingId, unique=True)
-    """First 16 bytes of the SHA-256 hash of the name: names are longer than some databases can index."""
+    id: Mapped[bytes] = mapped_column(ReadingId, primary_key=True)
+    """First 16 bytes of the SHA-256 hash of name and plugin: names are longer than some databases can index."""
     name: Mapped[str] = mapped_column(String(1024))
-    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When it was removed; NULL again as soon as it sends readings."""
-
-
-class HostPlugin(Base):
-    """When a host sent readings of a plugin."""
-
-    __tablename__ = "sparkle_host_plugins"
-
-    host_id: Mapped[int] = mapped_column(ForeignKey(Host.id), primary_key=True, autoincrement=False)
-    plugin: Mapped[str] = mapped_column(String(255), primary_key=True)
+    plugin: Mapped[str] = mapped_column(String(255))
     config_id: Mapped[int] = mapped_column(BigInteger)
     first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     first_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     interval_seconds: Mapped[int | None] = mapped_column(Integer)
-    """Usual time between its readings, at least 60; NULL: it has sent readings only once."""
-    silent_after: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    """Usual time between its readings, at least 60; NULL: not known yet."""
+    silent_after: Mapped[datetime] = mapped_column(UtcDateTime)
     """The host is silent after this time, unless it sends another reading."""
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it was removed; NULL again as soon as it sends another reading."""
 
 
-_HOSTS, _PLUGINS = Host.__table__, HostPlugin.__table__
+_HOSTS = Host.__table__
 _TIMES = ("first_received_at", "last_received_at", "first_observed_at", "last_observed_at")
-_SECOND = 1_000_000
 
 
 class ReturnedHost(NamedTuple):
     """A host that sends readings although it was removed."""
 
     name: str
+    plugin: str
     removed_at: int
     """Microseconds since the epoch."""
 
 
-def record_activity(connection: Connection, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
+def record_activity(engine: Engine, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
     """Add to what is known of these hosts; returns those that were removed before.
 
     Arguments:
         activities: at most one for each host and plugin, and some hundreds in all.
     """
-    # In sorted order, so that two workers cannot deadlock.
-    by_name: dict[str, list[HostActivity]] = {}
-    for activity in sorted(activities, key=lambda each: (each.hostname, each.plugin)):
-        by_name.setdefault(activity.hostname, []).append(activity)
-    ids, returned = retried_on_conflict(connection, partial(_host_ids, connection, list(by_name)))
-    keys = {(ids[name], each.plugin): each for name in by_name for each in by_name[name]}
-    retried_on_conflict(connection, partial(_record, connection, keys))
-    return returned
+    # In the same order in all workers, and in two transactions: otherwise they could deadlock.
+    by_id = dict(sorted(((_id(each.hostname, each.plugin), each) for each in activities), key=itemgetter(0)))
+    with engine.begin() as connection:
+        inserted = _insert(connection, by_id)
+    known = {id_: each for id_, each in by_id.items() if id_ not in inserted}
+    if not known:
+        return []
+    with engine.begin() as connection:
+        return _update(connection, known)
 
 
 def select_hosts(
     connection: Connection, plugin: str | None = None, config_id: int | None = None
 ) -> Iterator[HostActivity]:
     """The hosts that have not been removed, by name; optionally of one plugin or config."""
-    statement = (
-        select(_HOSTS.c.name, _PLUGINS)
-        .join(_PLUGINS, _PLUGINS.c.host_id == _HOSTS.c.id)
-        .where(_HOSTS.c.removed_at.is_(None))
-        .order_by(_HOSTS.c.name, _PLUGINS.c.plugin)
-    )
+    statement = select(_HOSTS).where(_HOSTS.c.removed_at.is_(None)).order_by(_HOSTS.c.name, _HOSTS.c.plugin)
     if plugin is not None:
-        statement = statement.where(_PLUGINS.c.plugin == plugin)
+        statement = statement.where(_HOSTS.c.plugin == plugin)
     if config_id is not None:
-        statement = statement.where(_PLUGINS.c.config_id == config_id)
+        statement = statement.where(_HOSTS.c.config_id == config_id)
     for row in connection.execute(statement).mappings():
-        yield _activity_of(row["name"], dict(row))
+        yield _activity_of(row)
 
 
 def select_page_of_hosts(
@@ -105,121 +108,118 @@ def select_page_of_hosts(
         limit: maximum number of hosts.
         after: only hosts after this one.
     """
-    of_host = select(_PLUGINS.c.host_id).where(_PLUGINS.c.host_id == _HOSTS.c.id)
-    activity = select(_PLUGINS).order_by(_PLUGINS.c.plugin)
+    listed: list[ColumnElement[bool]] = [_HOSTS.c.removed_at.is_(None)]
     if plugin is not None:
-        of_host = of_host.where(_PLUGINS.c.plugin == plugin)
-        activity = activity.where(_PLUGINS.c.plugin == plugin)
+        listed.append(_HOSTS.c.plugin == plugin)
+    matching = select(_HOSTS.c.name).distinct().where(*listed, _HOSTS.c.name > after)
     if silent_at is not None:
-        of_host = of_host.where(_PLUGINS.c.silent_after < moment(silent_at))
-    statement = (
-        select(_HOSTS.c.id, _HOSTS.c.name)
-        .where(_HOSTS.c.removed_at.is_(None), _HOSTS.c.name > after, of_host.exists())
-        .order_by(_HOSTS.c.name)
-        .limit(limit)
-    )
-    names = {row.id: row.name for row in connection.execute(statement)}
-    page: dict[int, list[HostActivity]] = {id_: [] for id_ in names}
-    for row in connection.execute(activity.where(_PLUGINS.c.host_id.in_(names))).mappings():
-        page[row["host_id"]].append(_activity_of(names[row["host_id"]], dict(row)))
+        matching = matching.where(_HOSTS.c.silent_after < moment(silent_at))
+    names = connection.execute(matching.order_by(_HOSTS.c.name).limit(limit)).scalars().all()
+    page: dict[str, list[HostActivity]] = {name: [] for name in names}
+    rows = select(_HOSTS).where(*listed, _HOSTS.c.name.in_(names)).order_by(_HOSTS.c.plugin)
+    for row in connection.execute(rows).mappings():
+        page[row["name"]].append(_activity_of(row))
     return list(page.values())
 
 
-def count_hosts(connection: Connection, now: int) -> Mapping[tuple[str, bool], int]:
-    """The number of hosts by NAME of the plugin, and by whether they are silent.
+def count_hosts(connection: Connection, now: int) -> Mapping[str, tuple[int, int]]:
+    """The numbers of hosts that are not silent, and of those that have been for at most a week, by NAME of the plugin.
 
     Arguments:
         now: microseconds since the epoch.
     """
-    silent = case((_PLUGINS.c.silent_after < moment(now), 1), else_=0)
-    statement = select(_PLUGINS.c.plugin, func.count(), func.sum(silent)).group_by(_PLUGINS.c.plugin)
-    counts: dict[tuple[str, bool], int] = {}
-    for plugin, number, silent_number in connection.execute(statement):
-        counts[plugin, True] = int(silent_number)
-        counts[plugin, False] = number - int(silent_number)
-    return counts
+    silent = case((_HOSTS.c.silent_after < moment(now), 1), else_=0)
+    statement = (
+        select(_HOSTS.c.plugin, func.sum(1 - silent), func.sum(silent))
+        .where(_HOSTS.c.removed_at.is_(None), _HOSTS.c.silent_after >= moment(now - span(COUNTED_SECONDS)))
+        .group_by(_HOSTS.c.plugin)
+    )
+    return {plugin: (int(ok), int(number)) for plugin, ok, number in connection.execute(statement)}
 
 
-def remove_host(connection: Connection, name: str, at: int) -> bool:
-    """Forget a host until it sends readings again; its readings and aggregates stay.
+def remove_host(connection: Connection, name: str, plugin: str | None, at: int) -> bool:
+    """Forget a host until it sends another reading; its readings and aggregates stay.
 
     Arguments:
+        plugin: only this plugin of the host.
         at: microseconds since the epoch.
 
     Returns:
         Whether there was such a host.
     """
-    found = connection.execute(
-        _HOSTS.update()
-        .where(_HOSTS.c.digest == _digest(name), _HOSTS.c.removed_at.is_(None))
-        .values(removed_at=moment(at))
-    )
-    if not found.rowcount:
-        return False
-    of_host = select(_HOSTS.c.id).where(_HOSTS.c.digest == _digest(name)).scalar_subquery()
-    connection.execute(_PLUGINS.delete().where(_PLUGINS.c.host_id == of_host))
-    return True
+    statement = _HOSTS.update().where(_HOSTS.c.name == name, _HOSTS.c.removed_at.is_(None))
+    if plugin is not None:
+        statement = statement.where(_HOSTS.c.plugin == plugin)
+    return bool(connection.execute(statement.values(removed_at=moment(at))).rowcount)
 
 
-def _host_ids(connection: Connection, names: Sequence[str]) -> tuple[Mapping[str, int], list[ReturnedHost]]:
-    """The ids of hosts, which are inserted if they are new, and those that were removed before."""
-    digests = {_digest(name): name for name in names}
-    statement = select(_HOSTS.c.id, _HOSTS.c.digest, _HOSTS.c.removed_at).where(_HOSTS.c.digest.in_(digests))
-    found = {digests[row.digest]: row for row in connection.execute(statement)}
-    returned = [ReturnedHost(name, micros(row.removed_at)) for name, row in found.items() if row.removed_at]
-    for host in returned:
-        same = _HOSTS.c.digest == _digest(host.name)
-        connection.execute(_HOSTS.update().where(same).values(removed_at=None))
-    if new := [{"digest": digest, "name": name} for digest, name in digests.items() if name not in found]:
-        connection.execute(_HOSTS.insert(), new)
-        found = {digests[row.digest]: row for row in connection.execute(statement)}
-    return {name: row.id for name, row in found.items()}, returned
-
-
-def _record(connection: Connection, activities: Mapping[tuple[int, str], HostActivity]) -> None:
-    """Insert or update rows, by id of the host and NAME of the plugin."""
-    statement = (
-        select(_PLUGINS)
-        .where(_PLUGINS.c.host_id.in_({id_ for id_, _ in activities}))
-        .order_by(_PLUGINS.c.host_id, _PLUGINS.c.plugin)
-        .with_for_update()
-    )
-    new = dict(activities)
-    known = []
+def _update(connection: Connection, activities: Mapping[bytes, HostActivity]) -> list[ReturnedHost]:
+    """Update the rows of hosts that are known."""
+    returned: list[ReturnedHost] = []
+    changed: list[dict[str, Any]] = []
+    statement = select(_HOSTS).where(_HOSTS.c.id.in_(activities)).order_by(_HOSTS.c.id).with_for_update()
     for row in connection.execute(statement).mappings():
-        later = new.pop((row["host_id"], row["plugin"]), None)
-        if later:
-            both = merged(_activity_of(later.hostname, dict(row)), later)
-            known.append({f"new_{name}": value for name, value in _columns(row["host_id"], both).items()})
-    if known:
-        columns: dict[str, Any] = {column.name: bindparam(f"new_{column.name}") for column in _PLUGINS.c}
-        same = (_PLUGINS.c[name] == columns.pop(name) for name in ("host_id", "plugin"))
-        connection.execute(_PLUGINS.update().where(*same).values(columns), known)
-    if new:
-        connection.execute(_PLUGINS.insert(), [_columns(id_, each) for (id_, _), each in new.items()])
+        known, activity = _activity_of(row), activities[row["id"]]
+        if row["removed_at"]:
+            removed_at = micros(row["removed_at"])
+            if activity.last_received_at <= removed_at:
+                # Sent before it was removed.
+                continue
+            returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
+            changed.append(_columns(row["id"], activity))
+        elif activity.last_received_at - known.last_received_at >= _FRESH or _is_earlier(activity, known):
+            changed.append(_columns(row["id"], merged(known, activity)))
+    if changed:
+        columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in changed[0]}
+        same = _HOSTS.c.id == columns.pop("id")
+        rows = [{f"new_{name}": value for name, value in row.items()} for row in changed]
+        connection.execute(_HOSTS.update().where(same).values(columns), rows)
+    return returned
 
 
-def _digest(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()[:16]
+def _insert(connection: Connection, activities: Mapping[bytes, HostActivity]) -> set[bytes]:
+    """Insert the hosts that are new; returns their ids."""
+    dialect = dialect_of(connection)
+    time, native_id = dialect.converters(_HOSTS)
+    rows = [
+        _columns(id_, activity) | {name: time(getattr(activity, name)) for name in _TIMES}
+        | {"id": native_id(id_), "silent_after": time(activity.silent_after)}
+        for id_, activity in activities.items()
+    ]  # fmt: skip
+    return dialect.insert_new(connection, _HOSTS, rows)
 
 
-def _columns(host_id: int, activity: HostActivity) -> dict[str, Any]:
+def _is_earlier(activity: HostActivity, known: HostActivity) -> bool:
+    return (
+        activity.first_received_at < known.first_received_at
+        or activity.first_observed_at < known.first_observed_at
+    )
+
+
+def _id(name: str, plugin: str) -> bytes:
+    return hashlib.sha256(f"{name}\0{plugin}".encode()).digest()[:16]
+
+
+def _columns(id_: bytes, activity: HostActivity) -> dict[str, Any]:
     return {
-        "host_id": host_id,
+        "id": id_,
+        "name": activity.hostname,
         "plugin": activity.plugin,
         "config_id": activity.config_id,
         **{name: moment(getattr(activity, name)) for name in _TIMES},
-        "interval_seconds": None if activity.interval is None else activity.interval // _SECOND,
+        "interval_seconds": None if activity.interval is None else activity.interval // span(1),
         "silent_after": moment(activity.silent_after),
+        "removed_at": None,
     }
 
 
-def _activity_of(name: str, row: Mapping[str, Any]) -> HostActivity:
+def _activity_of(row: Any) -> HostActivity:
     interval = row["interval_seconds"]
+    times = {name: micros(row[name]) for name in _TIMES}
     return HostActivity(
-        hostname=name,
+        hostname=row["name"],
         plugin=row["plugin"],
         config_id=row["config_id"],
-        interval=None if interval is None else interval * _SECOND,
-        **{column: micros(row[column]) for column in _TIMES},
+        interval=None if interval is None else span(interval),
+        **times,
     )

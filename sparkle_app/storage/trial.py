@@ -4,6 +4,7 @@ from sqlalchemy import Connection, Table, inspect
 
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import TableKind
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
 
 
@@ -37,4 +38,6 @@ def _kind_of(table: Table) -> TableKind:
     model = models.get(table, Base)
     if issubclass(model, ReadingsTable):
         return TableKind.READINGS
-    return TableKind.AGGREGATES if issubclass(model, AggregatesTable) else TableKind.OTHER
+    if issubclass(model, AggregatesTable):
+        return TableKind.AGGREGATES
+    return TableKind.HOSTS if model is Host else TableKind.OTHER

@@ -1,7 +1,9 @@
 """The Faust application, which builds the parts of a worker when it starts."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -43,6 +45,9 @@ from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
 from sparkle_app.worker.topic_watch import watch_topics
 from sparkle_app.worker.web_driver import LimitedWeb
+
+HOSTS_SECONDS = 3.0
+"""How long a worker that stops waits until its hosts are recorded."""
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +168,7 @@ class SparkleApp(faust.App):
             self.metrics,
             self._cipher,
         )
-        self._hosts = HostRecorder(self._parts.engine, self._parts.writers, self.metrics)
+        self._hosts = HostRecorder(self._parts.engine, self._parts.writers, self.clock.now)
         # Before Faust starts the web server, which then accepts no more routes.
         web_parts = WebParts(
             settings=settings,
@@ -190,11 +195,18 @@ class SparkleApp(faust.App):
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_recovery(TableRecovery(self)))
         self.add_future(self.hosts.run())
-        self.add_future(watch_hosts(self.parts.engine, self.parts.readers, self.clock, self.metrics))
+        self.add_future(
+            watch_hosts(
+                self.parts.engine, self.parts.readers, self.clock, self.metrics, self.plugins.installed
+            )
+        )
         self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
 
     async def on_stop(self) -> None:
         """Stop within the shutdown timeout, even if the database does not answer."""
         start_shutdown_timeout(lambda: self.crashed)
+        if self._hosts:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hosts.write_all(), HOSTS_SECONDS)
         await super().on_stop()

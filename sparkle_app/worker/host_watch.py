@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from concurrent.futures import Executor
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.model.time import from_seconds
 from sparkle_app.runtime.clock import WallClock
@@ -19,17 +19,32 @@ POLL_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-async def watch_hosts(engine: Engine, readers: Executor, clock: WallClock, metrics: Metrics) -> None:
-    """Count as long as the worker runs. While the database does not answer, the last numbers stay."""
+async def watch_hosts(
+    engine: Engine, readers: Executor, clock: WallClock, metrics: Metrics, plugins: Iterable[str]
+) -> None:
+    """Count as long as the worker runs. While the database does not answer, the last numbers stay.
+
+    Arguments:
+        plugins: the NAMEs of the installed plugins; hosts of others are not counted.
+    """
 
     def count() -> None:
         with read_transaction(engine) as connection:
-            for (plugin, silent), number in count_hosts(connection, from_seconds(clock.now())).items():
-                metrics.hosts.labels(plugin, "silent" if silent else "ok").set(number)
+            numbers = count_hosts(connection, from_seconds(clock.now()))
+        for plugin in plugins:
+            ok, silent = numbers.get(plugin, (0, 0))
+            metrics.hosts.labels(plugin, "ok").set(ok)
+            metrics.hosts.labels(plugin, "silent").set(silent)
 
+    failure = ""
     while True:
         try:
             await asyncio.get_running_loop().run_in_executor(readers, count)
-        except SQLAlchemyError as error:
-            logger.warning("hosts cannot be counted: %s", transient_error(error))
+            failure = ""
+        except Exception as error:
+            # Nothing depends on the numbers.
+            cause = str(transient_error(error))
+            if cause != failure:
+                failure = cause
+                logger.warning("hosts are not counted at the moment: %s", cause)
         await asyncio.sleep(POLL_SECONDS)

@@ -140,14 +140,17 @@ class Sender:
         for place, sent in self._ledger.items():
             if place.offset < 0:
                 unknown[sent.value].append(place)
-        by_value = {each.value: each for each in self._ledger.values()}
+        # A retry writes to the same partition.
+        sent_to: dict[tuple[int, bytes | None], Sent] = {
+            (place.partition, each.value): each for place, each in self._ledger.items()
+        }
         for place, value in places.items():
             if place in self._ledger:
                 continue
             if unknown[value]:
                 self._ledger[place] = self._ledger.pop(unknown[value].pop())
-            elif value in by_value:
-                self._ledger[place] = by_value[value]
+            elif copied := sent_to.get((place.partition, value)):
+                self._ledger[place] = copied
 
     def flush(self) -> None:
         """Wait until all queued records are acknowledged."""

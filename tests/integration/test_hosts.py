@@ -5,20 +5,23 @@ import json
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
-from sparkle_app.ingest.host_recorder import HostRecorder, RecentActivity
+from sparkle_app.ingest.host_recorder import HostRecorder
 from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
-from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.hosts import (
+    COUNTED_SECONDS,
     Host,
-    HostPlugin,
     ReturnedHost,
     count_hosts,
     record_activity,
@@ -33,7 +36,6 @@ from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.eventually import eventually
-from tests.support.fake_clock import FakeClock
 from tests.support.produce import produce
 from tests.support.web import request
 from tests.support.worker import Workspace, run_command
@@ -44,7 +46,7 @@ START = 1_764_000_000 * SECOND
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
-    Base.metadata.create_all(any_statements, tables=[Host.__table__, HostPlugin.__table__])
+    Base.metadata.create_all(any_statements, tables=[Host.__table__])
     return any_statements
 
 
@@ -54,8 +56,7 @@ def activity(hostname: str, at: int, plugin: str = "P", config_id: int = 1) -> H
 
 
 def record(engine: Engine, *activities: HostActivity) -> list[ReturnedHost]:
-    with engine.begin() as connection:
-        return record_activity(connection, activities)
+    return record_activity(engine, activities)
 
 
 def listed(engine: Engine, plugin: str | None = None, config_id: int | None = None) -> list[HostActivity]:
@@ -79,20 +80,20 @@ def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
 
 
 def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
-    record(
-        engine,
-        *(activity(f"host-{number}", number * 100) for number in range(10)),
-        activity("host-0", 0, "Q"),
-    )
+    record(engine, *(activity(f"host-{number}", number * 100) for number in range(10)))
+    record(engine, activity("host-0", 0, "Q"), activity("host-1", 0, "Q"))
+    with engine.begin() as connection:
+        remove_host(connection, "host-1", "Q", START)
     with read_transaction(engine) as connection:
         # Silent after 15 minutes, as long as the interval is not known.
-        assert count_hosts(connection, START + 1000 * SECOND) == {
-            ("P", False): 9,
-            ("P", True): 1,
-            ("Q", False): 0,
-            ("Q", True): 1,
-        }
+        assert count_hosts(connection, START + 1000 * SECOND) == {"P": (9, 1), "Q": (0, 1)}
         silent = [each.is_silent(START + 1000 * SECOND) for each in select_hosts(connection, "P")]
+        # Those that have been silent for a week do not count any more.
+        assert count_hosts(connection, START + (900 + COUNTED_SECONDS) * SECOND) == {
+            "P": (0, 10),
+            "Q": (0, 1),
+        }
+        assert count_hosts(connection, START + (1001 + COUNTED_SECONDS) * SECOND) == {"P": (0, 8)}
     assert silent == [True] + [False] * 9
 
 
@@ -100,7 +101,7 @@ def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
     record(engine, *(activity(f"host-{number:02}", number * 100) for number in range(20)))
     record(engine, activity("host-03", 0, "Q"), activity("host-17", 0, "Q"))
     with engine.begin() as connection:
-        remove_host(connection, "host-05", START)
+        remove_host(connection, "host-05", None, START)
 
     def pages(
         plugin: str | None = None, silent_at: int | None = None, limit: int = 3
@@ -129,20 +130,27 @@ def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
 
 
 def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
-    record(engine, activity("a", 0), activity("b", 0))
+    record(engine, activity("a", 0), activity("b", 0), activity("a", 0, "Q"))
     with engine.begin() as connection:
-        assert remove_host(connection, "a", START + SECOND)
-        assert not remove_host(connection, "a", START + SECOND)
-        assert not remove_host(connection, "unknown", START)
+        assert remove_host(connection, "a", None, START + SECOND)
+        assert not remove_host(connection, "a", None, START + SECOND)
+        assert not remove_host(connection, "unknown", None, START)
     assert [each.hostname for each in listed(engine)] == ["b"]
-    assert record(engine, activity("a", 600), activity("b", 600)) == [ReturnedHost("a", START + SECOND)]
+    # Sent before it was removed: a replay, or what a worker has not recorded yet.
+    assert record(engine, activity("a", 1)) == []
+    assert [each.hostname for each in listed(engine)] == ["b"]
+    assert record(engine, activity("a", 600), activity("b", 600)) == [ReturnedHost("a", "P", START + SECOND)]
     assert record(engine, activity("a", 900)) == []
     again = listed(engine)[0]
-    assert (again.hostname, again.first_received_at, again.interval) == (
-        "a",
-        START + 600 * SECOND,
-        300 * SECOND,
-    )
+    assert (again.hostname, again.plugin) == ("a", "P")
+    assert (again.first_received_at, again.interval) == (START + 600 * SECOND, 300 * SECOND)
+
+
+def test_one_plugin_of_a_host_can_be_removed(engine: Engine) -> None:
+    record(engine, activity("a", 0), activity("a", 0, "Q"))
+    with engine.begin() as connection:
+        assert remove_host(connection, "a", "Q", START)
+    assert [each.plugin for each in listed(engine)] == ["P"]
 
 
 def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine) -> None:
@@ -152,8 +160,8 @@ def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine)
         chance = random.Random(seed)
         for at in range(4):
             some = chance.sample(names, 200)
-            record(engine, *(activity(name, seed * 10 + at) for name in some))
-        record(engine, *(activity(name, seed * 10 + 5) for name in reversed(names)))
+            record(engine, *(activity(name, seed * 1000 + at * 100) for name in some))
+        record(engine, *(activity(name, seed * 1000 + 500) for name in reversed(names)))
 
     threads = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -162,7 +170,7 @@ def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine)
         thread.join()
     found = listed(engine)
     assert sorted(each.hostname for each in found) == sorted(names)
-    assert {each.last_received_at for each in found} == {START + 35 * SECOND}
+    assert {each.last_received_at for each in found} == {START + 3500 * SECOND}
 
 
 async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_does_not_answer(
@@ -172,38 +180,70 @@ async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_do
     metrics = Metrics()
     record(engine, activity("a", 0), activity("b", 950))
 
-    def value(state: str) -> float | None:
-        return metrics.registry.get_sample_value("sparkle_hosts", {"plugin": "P", "state": state})
+    def values() -> tuple[float | None, ...]:
+        labels = [{"plugin": plugin, "state": state} for plugin in ("P", "Q") for state in ("ok", "silent")]
+        return tuple(metrics.registry.get_sample_value("sparkle_hosts", each) for each in labels)
+
+    async def change(to: tuple[float | None, ...]) -> None:
+        await asyncio.to_thread(eventually, values, lambda found: found == to, 10)
 
     with ThreadPoolExecutor(1) as executor:
         clock = WallClock(lambda: START / SECOND + 1000)
-        watching = asyncio.create_task(watch_hosts(engine, executor, clock, metrics))
-        await asyncio.to_thread(eventually, lambda: value("ok"), lambda found: found is not None)
-        assert (value("silent"), value("ok")) == (1, 1)
-        Base.metadata.drop_all(engine, tables=[HostPlugin.__table__])
+        watching = asyncio.create_task(watch_hosts(engine, executor, clock, metrics, ["P", "Q"]))
+        await change((1, 1, 0, 0))
+        with engine.begin() as connection:
+            remove_host(connection, "a", None, START + SECOND)
+            remove_host(connection, "b", None, START + SECOND)
+        await change((0, 0, 0, 0))
+        Base.metadata.drop_all(engine, tables=[Host.__table__])
         await asyncio.to_thread(eventually, lambda: caplog.messages, bool)
         watching.cancel()
-    assert caplog.messages[0].startswith("hosts cannot be counted: database: ")
-    assert (value("silent"), value("ok")) == (1, 1)
+    assert [line.partition(": database: ")[0] for line in caplog.messages] == [
+        "hosts are not counted at the moment"
+    ]
+    assert values() == (0, 0, 0, 0)
 
 
 async def test_a_removed_host_that_sends_readings_again_is_logged(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = FakeClock()
     with ThreadPoolExecutor(1) as executor:
-        recorder = HostRecorder(engine, executor, Metrics())
-        recorder.recent = RecentActivity(clock)
+        recorder = HostRecorder(engine, executor, lambda: 2e9)
         for at in (0, 300):
-            time = START + at * SECOND
-            reading = StoredReading(bytes(16), 1, "a\x1b[31m", "k", 1.0, time, time, True, "t", 0, 0)
-            recorder.recent.note({"P": [reading]})
-            await recorder.write_due()
-            clock.now += 60
+            recorder.recent.note({"P": [stored_reading("a\x1b[31m", at)]})
+            await recorder.write_all()
             with engine.begin() as connection:
-                remove_host(connection, reading.hostname, START)
+                remove_host(connection, "a\x1b[31m", None, START)
     (line,) = caplog.messages
-    assert line == "host a\x1b[31m, which was removed at 2025-11-24T16:00:00Z, sends readings again"
+    assert line == "host a\x1b[31m, which was removed at 2025-11-24T16:00:00Z, sends readings of P again"
+
+
+async def test_what_cannot_be_recorded_is_recorded_later_and_costs_no_other_host(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    Base.metadata.drop_all(engine, tables=[Host.__table__])
+    with ThreadPoolExecutor(1) as executor:
+        recorder = HostRecorder(engine, executor, lambda: 2e9)
+        for at in (0, 300):
+            recorder.recent.note({"P": [stored_reading(f"host-{number}", at) for number in range(600)]})
+            await recorder.write(recorder.recent.take_due())
+        Base.metadata.create_all(engine, tables=[Host.__table__])
+        # NULL: a row that every database refuses.
+        recorder.recent.note({"P": [msgspec.structs.replace(stored_reading("bad", 0), config_id=None)]})
+        await recorder.write_all()
+    first, second = caplog.messages
+    assert first.startswith("hosts are not recorded at the moment: database: ")
+    assert second.startswith("host bad cannot be recorded: ")
+    found = listed(engine)
+    assert len(found) == 600
+    assert {(each.first_received_at, each.last_received_at) for each in found} == {
+        (START, START + 300 * SECOND)
+    }
+
+
+def stored_reading(hostname: str, at: int) -> StoredReading:
+    time = START + at * SECOND
+    return StoredReading(bytes(16), 1, hostname, "k", 1.0, time, time, True, "t", 0, 0)
 
 
 def test_the_command_lists_hosts_by_the_config_they_use(
@@ -236,7 +276,19 @@ def test_the_command_lists_hosts_by_the_config_they_use(
     assert lines[0].split() == ["host", "plugin", "config", "last", "received", "age", "every", "state"]
     assert lines[1].startswith("web-0\\x1b[31m  Temperature  1       20")
     assert lines[-1] == "3 hosts, 0 silent"
-    assert command("--silent").splitlines()[-1] == "0 hosts, 0 silent"
-    removed = found[0]["host"]
-    assert "listed again" in command("--remove", removed)
-    assert "expected a host of the list, found web-0\\x1b[31m" in command("--remove", removed, code=2)
+    assert command("--silent").splitlines()[-1] == "3 hosts, 0 silent"
+    assert "expected one of PU_Workload, Temperature, found temperature" in command(
+        "--plugin", "temperature", code=2
+    )
+    assert "nothing was removed" in command("--remove", found[0]["host"], "--remove", "web-9", code=2)
+    assert "listed again" in command("--remove", found[0]["host"])
+    # Silent after 15 minutes.
+    engine = make_engine(make_url(database_url))
+    with engine.begin() as connection:
+        hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        of_host = Host.__table__.update().where(Host.__table__.c.name == found[1]["host"])
+        connection.execute(of_host.values(last_received_at=hour_ago, silent_after=hour_ago))
+    engine.dispose()
+    lines = command("--silent", "--plugin", "Temperature", code=1).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["silent", "silent"]
+    assert (lines[1].split()[0], lines[2]) == ("web-1\\x1b[31m", "2 hosts, 1 silent")

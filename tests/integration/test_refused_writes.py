@@ -221,10 +221,12 @@ def test_check_needs_no_more_privileges_than_a_worker(
         f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {database.user}",
     )
     assert database.errors(environment) == []
-    database.run(f"REVOKE UPDATE ON temperature_aggregates FROM {database.user}")
-    message = "permission denied for table temperature_aggregates"
     hint = "grant the privilege to the user of database.url"
-    assert database.errors(environment) == database.rejects(message, hint)
+    for table in ("sparkle_hosts", "temperature_aggregates"):
+        database.run(f"REVOKE UPDATE ON {table} FROM {database.user}")
+        expected = database.rejects(f"permission denied for table {table}", hint)
+        assert database.errors(environment) == expected
+        database.run(f"GRANT UPDATE ON {table} TO {database.user}")
     database.run(
         f"GRANT UPDATE ON temperature_aggregates TO {database.user}",
         f"REVOKE SELECT ON {TABLE} FROM {database.user}",

@@ -136,7 +136,7 @@ class IngestWorld:
         self.dead_letters = DeadLetterPublisher(
             self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
         )
-        self.hosts = RecentActivity(self.clock)
+        self.hosts = RecentActivity(self.clock, self.clock)
         self.breaker = KeyBreaker(BATCH, self.clock)
         self.pipeline = IngestPipeline(
             self.pool,  # type: ignore[arg-type]

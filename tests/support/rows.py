@@ -10,6 +10,7 @@ from sparkle_app.model.time import micros
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, Reading
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.hosts import Host
 from tests.support.worker import PROJECT
 
 
@@ -22,6 +23,7 @@ def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> Non
         "temperature_aggregates",
         "pu_workload_readings",
         "pu_workload_aggregates",
+        Host.__tablename__,
     )
     Base.metadata.create_all(engine, tables=[Base.metadata.tables[name] for name in tables])
     rows = [

@@ -11,27 +11,20 @@ from tests.support.fake_clock import FakeClock
 
 SECOND = 1_000_000
 START = 1_764_000_000 * SECOND
+DAY = 86_400
 
 
 def activity(
     first: float, last: float | None = None, config_id: int = 1, interval: float | None = None
 ) -> HostActivity:
     begin, end = START + int(first * SECOND), START + int((first if last is None else last) * SECOND)
-    return HostActivity(
-        "host",
-        "P",
-        config_id,
-        begin + 1,
-        end + 1,
-        begin,
-        end,
-        None if interval is None else int(interval * SECOND),
-    )
+    usual = None if interval is None else int(interval * SECOND)
+    return HostActivity("host", "P", config_id, begin, end, begin - 1, end - 1, usual)
 
 
 def reading(at: float, hostname: str = "host", config_id: int = 1) -> StoredReading:
     time = START + int(at * SECOND)
-    return StoredReading(b"", config_id, hostname, "k", 1.0, time, time + 1, True, "t", 0, 0)
+    return StoredReading(b"", config_id, hostname, "k", 1.0, time - 1, time, True, "t", 0, 0)
 
 
 def test_first_and_last_times_do_not_depend_on_the_order() -> None:
@@ -41,50 +34,101 @@ def test_first_and_last_times_do_not_depend_on_the_order() -> None:
         both = parts[0]
         for part in parts[1:]:
             both = merged(both, part)
-        assert (both.first_observed_at, both.last_observed_at) == (START, START + 85 * SECOND)
-        assert (both.first_received_at, both.last_received_at) == (START + 1, START + 85 * SECOND + 1)
+        assert (both.first_received_at, both.last_received_at) == (START, START + 85 * SECOND)
+        assert (both.first_observed_at, both.last_observed_at) == (START - 1, START + 85 * SECOND - 1)
         assert both.config_id == 80
 
 
-@pytest.mark.parametrize("interval", [60, 300, 3600])
-def test_the_interval_is_that_between_readings_even_if_they_are_recorded_in_two_parts(interval: int) -> None:
-    both = activity(0)
-    for number in range(1, 20):
-        both = merged(both, activity((number - 1) * interval + 1))
-        both = merged(both, activity(number * interval))
-    assert both.interval == pytest.approx(interval * SECOND, abs=SECOND)
+def learned(
+    interval: float, span: float, workers: int, number: int = 40, seed: int = 1
+) -> tuple[HostActivity, float]:
+    """What is known after some intervals, and the share of the time in which the host is wrongly silent.
+
+    The readings of an interval take ``span`` seconds, and each is processed by one of the workers, which record their
+    part once a minute.
+    """
+    chance = random.Random(seed)
+    parts: list[HostActivity] = []
+    for worker in range(workers):
+        times = sorted(
+            count * interval + offset
+            for count in range(number)
+            for offset in (chance.uniform(0, span) for _ in range(16))
+            if chance.randrange(workers) == worker
+        )
+        taken = -60.0
+        pending: list[float] = []
+        for at in [*times, number * interval]:
+            if pending and at >= max(taken + 60, pending[0]):
+                taken = max(taken + 60, pending[0])
+                parts.append(activity(pending[0], pending[-1]))
+                pending = []
+            pending.append(at)
+    parts.sort(key=lambda part: part.last_received_at)
+    both, silent = parts[0], 0.0
+    for part in parts[1:]:
+        silent += max(part.last_received_at - both.silent_after, 0) / SECOND
+        both = merged(both, part)
+    return both, silent / (number * interval)
 
 
-def test_hosts_that_send_more_often_have_an_interval_of_a_minute() -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    ("interval", "span"), [(60, 1), (300, 1), (300, 40), (900, 45), (3600, 45), (3600, 300)]
+)
+def test_the_interval_is_learned_and_the_host_is_seldom_silent_meanwhile(
+    interval: int, span: int, workers: int
+) -> None:
+    both, silent = learned(interval, span, workers)
+    assert both.interval is not None
+    assert 0.55 * interval <= both.interval / SECOND <= 1.2 * max(interval, 60)
+    assert silent < (0.2 if interval == 3600 else 0.01)
+
+
+def test_hosts_that_send_all_the_time_have_an_interval_of_a_minute() -> None:
     both = activity(0)
-    for number in range(1, 10):
-        both = merged(both, activity(number * 35 - 30, number * 35))
+    for number in range(40):
+        both = merged(both, activity(number * 65 + 5, number * 65 + 64))
     assert both.interval == 60 * SECOND
 
 
-def test_a_pause_changes_the_interval_little_and_a_new_interval_is_learned() -> None:
-    after_pause = merged(activity(0, interval=300), activity(86_400))
-    assert after_pause.interval == 375 * SECOND
-    both = activity(0, interval=300)
+def test_a_pause_changes_the_interval_for_a_while_only_and_a_shorter_interval_is_learned() -> None:
+    both = merged(activity(0, interval=300), activity(DAY))
+    assert both.interval == 1200 * SECOND
     for number in range(1, 20):
-        both = merged(both, activity(number * 60))
-    assert both.interval == pytest.approx(60 * SECOND, rel=0.05)
+        both = merged(both, activity(DAY + number * 300))
+    assert both.interval == 300 * SECOND
+    for number in range(1, 20):
+        both = merged(both, activity(2 * DAY + number * 60))
+    assert both.interval is not None
+    assert both.interval < 200 * SECOND
+
+
+def test_old_records_and_wrong_clocks_do_not_change_the_interval_much() -> None:
+    # Replayed.
+    assert merged(activity(0, interval=300), activity(-DAY)) == activity(-DAY, 0, interval=300)
+    # A host that was tested once, and started a year later.
+    assert merged(activity(0), activity(365 * DAY)).interval == 1200 * SECOND
+    both = activity(0)
+    for number in range(1, 100):
+        both = merged(both, activity(number * 365 * DAY))
+    assert both.interval == 7 * DAY * SECOND
 
 
 @pytest.mark.parametrize(("interval", "seconds"), [(60, 180), (300, 900), (None, 900), (3600, 10_800)])
 def test_a_host_is_silent_after_three_intervals(interval: int | None, seconds: int) -> None:
     host = activity(0, interval=interval)
-    assert not host.is_silent(START + 1 + seconds * SECOND)
-    assert host.is_silent(START + 2 + seconds * SECOND)
+    assert not host.is_silent(START + seconds * SECOND)
+    assert host.is_silent(START + seconds * SECOND + 1)
 
 
 def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten() -> None:
     clock = FakeClock()
-    recent = RecentActivity(clock)
+    recent = RecentActivity(lambda: 2e9, clock)
     recent.note({"P": [reading(0), reading(2, config_id=3), reading(1)], "Q": [reading(1)]})
     first, other = recent.take_due()
     assert (first.plugin, other.plugin) == ("P", "Q")
-    assert first == HostActivity("host", "P", 3, START + 1, START + 2 * SECOND + 1, START, START + 2 * SECOND)
+    assert first == activity(0, 2, config_id=3)
     clock.now += 30
     recent.note({"P": [reading(30), reading(31, hostname="new")]})
     assert [each.hostname for each in recent.take_due()] == ["new"]
@@ -92,7 +136,30 @@ def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten(
     assert recent.take_due() == []
     clock.now += 1
     (later,) = recent.take_due()
-    assert (later.hostname, later.last_observed_at) == ("host", START + 30 * SECOND)
+    assert (later.hostname, later.last_received_at) == ("host", START + 30 * SECOND)
+    recent.note({"P": [reading(40)]})
+    assert recent.take_due() == []
+    # Not recorded: together with what came meanwhile, at the next attempt.
+    recent.put_back([later])
+    assert recent.take_due() == [activity(30, 40)]
+    recent.note({"P": [reading(50)]})
+    assert recent.take_all() == [activity(50)]
     clock.now += 3600
     assert recent.take_due() == []
     assert recent._taken == {}
+
+
+def test_no_reading_was_received_in_the_future() -> None:
+    recent = RecentActivity(lambda: START / SECOND + 100)
+    recent.note({"P": [reading(365 * DAY), reading(50)]})
+    assert recent.take_all() == [
+        HostActivity(
+            "host",
+            "P",
+            1,
+            START + 50 * SECOND,
+            START + 100 * SECOND,
+            START + 50 * SECOND - 1,
+            START + 100 * SECOND,
+        )
+    ]

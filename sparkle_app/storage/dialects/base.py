@@ -1,6 +1,7 @@
-"""A database as the other modules of storage use it. The statements here suit any that SQLAlchemy reaches.
+"""A database as the other modules of storage use it.
 
-A dialect with a file of its own replaces them by faster ones.
+The statements here are those of standard SQL, for a database with savepoints whose transactions are READ COMMITTED or
+exclude each other. A dialect with a file of its own replaces them by faster ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,15 +36,15 @@ from sparkle_app.storage.statements import chunks
 READ_ONLY = "sparkle_read_only"
 """Execution option of a transaction that only reads."""
 Row = dict[str, Any]
-"""The value of each column; every row has the same columns. Times are results of :meth:`Dialect.native_time`, ids of
-:meth:`Dialect.native_id`; other values are as in SQLAlchemy."""
+"""The value of each column; every row has the same columns. Times and ids are results of :meth:`Dialect.converters`;
+other values are as in SQLAlchemy."""
 # Of a statement: Oracle accepts 1,000 values in a list, SQLite a depth of 1,000.
 _MAX_VALUES = 500
 _MAX_CONDITIONS = 50
-# Each one fails because another transaction has succeeded.
+# More than there are writers at once: if an attempt fails, another transaction has inserted a row.
 _ATTEMPTS = 10
-# Exceptions of PEP 249 that, in most drivers, concern every row alike.
-_TRANSIENT = {"OperationalError", "InterfaceError", "InternalError", "ProgrammingError"}
+# Exceptions of PEP 249 that concern a row; any other concerns all of them alike.
+_ROW_ERRORS = {"DataError", "IntegrityError", "NotSupportedError"}
 _UNREACHABLE = {"OperationalError", "InterfaceError"}
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class TableKind(Enum):
 
     READINGS = "readings"
     AGGREGATES = "aggregates"
+    HOSTS = "hosts"
     OTHER = "other"
 
 
@@ -93,12 +95,16 @@ class Dialect:
         """Prevent other transactions from creating tables until this one ends, if the database can."""
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
-        """Insert no rows, with the privileges and columns that the other statements need.
+        """Insert and update no rows, with the privileges and columns that the other statements need.
 
         Arguments:
             connection: in a transaction that will be rolled back.
         """
         connection.execute(insert_nothing(table.insert(), table))
+        if kind is TableKind.HOSTS:
+            connection.execute(
+                table.update().where(false()).values({column.name: column for column in table.c})
+            )
 
     def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Create tables in a transaction that will be rolled back, if the database can roll that back."""
@@ -108,11 +114,11 @@ class Dialect:
 
     def is_own(self, error: BaseException) -> bool:
         """Whether an error comes from this database's driver."""
-        return not _names(error).isdisjoint({"DatabaseError"} | _TRANSIENT)
+        return not _names(error).isdisjoint({"DatabaseError", "InterfaceError"})
 
     def is_transient(self, error: Any) -> bool:
         """Whether an error of this database is transient and affects every row alike."""
-        return not _names(error).isdisjoint(_TRANSIENT)
+        return _names(error).isdisjoint(_ROW_ERRORS)
 
     def server_message(self, error: Any) -> str | None:
         """The database's error message for a rejected statement; None if the database cannot be reached."""
@@ -170,9 +176,7 @@ class Dialect:
             return {row["id"] for row in new}
 
         return {
-            id_
-            for some in chunks(rows, _MAX_VALUES)
-            for id_ in retried_on_conflict(connection, partial(insert, some))
+            id_ for some in chunks(rows, _MAX_VALUES) for id_ in _retried(connection, partial(insert, some))
         }
 
     def upsert_growing(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -206,7 +210,7 @@ class Dialect:
                 connection.execute(update, old)
 
         for some in chunks(rows, _MAX_CONDITIONS):
-            retried_on_conflict(connection, partial(upsert, some))
+            _retried(connection, partial(upsert, some))
 
     def insert_missing(
         self, connection: Connection, table: Table, names: Sequence[str], rows: Select[Any]
@@ -221,7 +225,7 @@ class Dialect:
         keys, _ = key_names(table)
         stored = exists().where(*(table.c[name] == columns[name] for name in keys))
         insert = table.insert().from_select(list(names), select(*found.c).where(~stored))
-        return retried_on_conflict(connection, lambda: connection.execute(insert).rowcount)
+        return _retried(connection, lambda: connection.execute(insert).rowcount)
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Delete the rows whose columns have the values of one of ``rows``."""
@@ -254,7 +258,7 @@ def insert_nothing(insert: Any, table: Table) -> Any:
     return insert.from_select(columns, select(*columns).where(false()))
 
 
-def retried_on_conflict(connection: Connection, statements: Callable[[], T]) -> T:
+def _retried(connection: Connection, statements: Callable[[], T]) -> T:
     """Execute the statements again if another transaction has inserted one of their rows meanwhile."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

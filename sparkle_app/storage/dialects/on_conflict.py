@@ -69,10 +69,13 @@ class OnConflictDialect(Dialect, ABC):
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """With the same ON CONFLICT, so that the database checks the unique constraint, too."""
+        if kind in (TableKind.HOSTS, TableKind.OTHER):
+            super().try_insert(connection, table, kind)
+            return
         statement = insert_nothing(self.insert(table), table)
         if kind is TableKind.READINGS:
             statement = _ignoring_known(table)(statement).returning(table.c.id)
-        elif kind is TableKind.AGGREGATES:
+        else:
             statement = _if_larger(table)(statement)
         connection.execute(statement)
 
