@@ -14,6 +14,7 @@ All packages and modules; the docstring of each describes what it does:
       host_watch          counts the hosts that have fallen silent
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
+      wal_watchdog        keeps SQLite's write-ahead log small
       topic_watch         notices topics that are deleted, created again or restored
       shutdown            exit after the shutdown timeout
       web_driver          Faust's web server, with limits on its connections
@@ -83,6 +84,7 @@ All packages and modules; the docstring of each describes what it does:
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors
+      wal                 SQLite's write-ahead log
       deadlines           calls that wait for a database
       psycopg2_connection connections with deadlines
       dialects/           one file for each database

@@ -7,8 +7,9 @@ recomputed from stored readings, which were committed before their samples were 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from itertools import pairwise
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,11 +19,15 @@ from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.engine import short_read_transactions
 from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.statements import chunks
 
 logger = logging.getLogger(__name__)
 _SKEW_SECONDS = 10
+# Of a statement that reads what the table lacks: with many, the transaction would last long.
+_MAX_HOSTS = 500
+_RANGES = 60
 Changed = dict[BucketKey, Bucket]
 
 
@@ -135,17 +140,25 @@ class Aggregator:
     def _recompute_missing(self, oldest: int) -> Mapping[BucketKey, Bucket]:
         store, assigned = self._table.data, self._table.assigned()
         try:
-            with read_transaction(self._engine) as connection:
-                counts = self._plugin.count_aggregates(connection, self._bucket_size, oldest, LATEST)
-                keys = [
-                    (hostname, start)
-                    for hostname, start, count in counts
-                    if self._table.partition_for_key((hostname, start)) in assigned
-                    and ((hostname, start) not in store or count_of(store[hostname, start]) < count)
-                ]
+            keys = []
+            with short_read_transactions(self._engine) as connection:
+                for start, end in self._ranges(oldest):
+                    counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
+                    keys += [
+                        (hostname, at)
+                        for hostname, at, count in counts
+                        if self._table.partition_for_key((hostname, at)) in assigned
+                        and ((hostname, at) not in store or count_of(store[hostname, at]) < count)
+                    ]
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
         return self._recompute(keys) if keys else {}
+
+    def _ranges(self, oldest: int) -> Iterator[tuple[int, int]]:
+        """Time ranges of whole buckets from ``oldest`` on."""
+        buckets = self._retention // self._bucket_size + 1
+        length = span(self._bucket_size) * -(-buckets // _RANGES)
+        yield from pairwise([*range(oldest, oldest + span(self._bucket_size) * buckets, length), LATEST])
 
     def _oldest(self) -> int:
         # One bucket more than the retention: a window includes the whole bucket in which it begins. The clock of the
@@ -167,13 +180,14 @@ class Aggregator:
         for hostname, start in keys:
             by_start.setdefault(start, []).append(hostname)
         try:
-            with read_transaction(self._engine) as connection:
+            with short_read_transactions(self._engine) as connection:
                 for start, hostnames in by_start.items():
                     end = start + span(self._bucket_size)
-                    for row in self._plugin.load_readings(connection, hostnames, start, end):
-                        value = self._plugin.numeric_value(row)
-                        if value is not None:
-                            buckets[row.hostname, start].add(Sample.of(row, value))
+                    for some in chunks(hostnames, _MAX_HOSTS):
+                        for row in self._plugin.load_readings(connection(), some, start, end):
+                            value = self._plugin.numeric_value(row)
+                            if value is not None:
+                                buckets[row.hostname, start].add(Sample.of(row, value))
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
         return buckets

@@ -101,6 +101,11 @@ class Metrics:
             registry=self.registry,
         )
         since_stored.set_function(lambda: clock() - self._stored_at)
+        self.wal_bytes = Gauge(
+            "sparkle_sqlite_wal_bytes",
+            "Size of SQLite's write-ahead log, in bytes; 0 with other databases",
+            registry=self.registry,
+        )
         for reason in Reason:
             self.dead_letters.labels(reason)
             self.dead_letters_suppressed.labels(reason)

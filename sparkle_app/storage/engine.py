@@ -1,6 +1,7 @@
 """The connection to the database."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from sqlalchemy.engine import URL, make_url
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors
 from sparkle_app.storage.models import Base
+from sparkle_app.storage.wal import WriteAheadLog
+
+_SNAPSHOT_SECONDS = 0.25
 
 
 def make_engine(url: URL, *, for_command: bool = False) -> Engine:
@@ -45,6 +49,11 @@ def can_be_created(url: URL) -> bool:
     return dialect_of(url).can_be_created(url)
 
 
+def write_ahead_log(url: URL) -> WriteAheadLog | None:
+    """The log of a database that is a file on this machine; None if the database has a server."""
+    return dialect_of(url).write_ahead_log(url)
+
+
 def damage(connection: Connection, seconds: float) -> str | None:
     """What is wrong with the database's files; None if nothing was found within ``seconds``."""
     return dialect_of(connection).damage(connection, seconds)
@@ -66,3 +75,25 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a read-only transaction with one snapshot; it never waits for a writer."""
     with engine.connect().execution_options(**dialect_of(engine).read_options) as connection:
         yield connection
+
+
+@contextmanager
+def short_read_transactions(
+    engine: Engine, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[], Connection]]:
+    """A function that returns the connection of :func:`read_transaction`, with a new snapshot after some time.
+
+    For many statements that need not see the same snapshot: as long as one is kept, SQLite's WAL grows, and VACUUM of
+    PostgreSQL removes no row that was deleted since. The rows of a statement must be read before the next call.
+    """
+    with read_transaction(engine) as connection:
+        since = clock()
+
+        def current() -> Connection:
+            nonlocal since
+            if clock() - since >= _SNAPSHOT_SECONDS:
+                connection.rollback()
+                since = clock()
+            return connection
+
+        yield current

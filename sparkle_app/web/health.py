@@ -28,6 +28,8 @@ class Health(msgspec.Struct, omit_defaults=True):
     ready: bool
     checks: dict[str, str] = {}
     """By component: ok, or the reason why it is not. Absent in the response to an unauthorized request."""
+    warnings: dict[str, str] = {}
+    """By component: what needs attention, although the worker is ready. Absent if there is nothing, and likewise."""
 
 
 class HealthChecker:
@@ -39,6 +41,7 @@ class HealthChecker:
         self._stages = parts.stages
         self._breaker = parts.breaker
         self._clock = parts.clock
+        self._warnings = parts.warnings
         self._database = "not checked yet"
         self._checked_at = -_CACHE_SECONDS
         self._running: asyncio.Future[str] | None = None
@@ -59,7 +62,7 @@ class HealthChecker:
             "private keys": self._breaker.state or "ok",
             "clock": "the clock stepped; see the log" if self._clock.in_doubt else "ok",
         }
-        return Health(all(state == "ok" for state in checks.values()), checks)
+        return Health(all(state == "ok" for state in checks.values()), checks, dict(self._warnings))
 
     async def _check_database(self) -> str:
         # Cached: frequent probes must not load the database.

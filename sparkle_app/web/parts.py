@@ -40,5 +40,7 @@ class WebParts:
     """The database."""
     readers: Executor
     """The threads in which requests query the database."""
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    """By component: what needs attention before it stops the worker."""
     slices: Slices = field(default_factory=Slices)
     """For what would block the event loop."""

@@ -12,7 +12,7 @@ from faust.sensors.prometheus import setup_prometheus_sensors
 from faust.transport.consumer import Consumer
 
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.config.settings import Settings
+from sparkle_app.config.settings import Settings, database_url
 from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.host_recorder import HostRecorder
@@ -30,6 +30,7 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.health import HealthChecker
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes
@@ -44,6 +45,7 @@ from sparkle_app.worker.readiness import log_ready
 from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.shutdown import start_shutdown_timeout
 from sparkle_app.worker.topic_watch import watch_topics
+from sparkle_app.worker.wal_watchdog import watch_wal
 from sparkle_app.worker.web_driver import LimitedWeb
 
 HOSTS_SECONDS = 3.0
@@ -75,6 +77,7 @@ class SparkleApp(faust.App):
         self._health: HealthChecker | None = None
         self._hosts: HostRecorder | None = None
         self._topics = TopicState()
+        self._warnings: dict[str, str] = {}
         names = plugins.installed
         self.metrics.expose(
             plugins.topics,
@@ -181,6 +184,7 @@ class SparkleApp(faust.App):
             http=self.http_client,
             engine=self._parts.engine,
             readers=self._parts.readers,
+            warnings=self._warnings,
         )
         add_routes(cast(LimitedWeb, self.web).web_app.router, web_parts)
         self._health = HealthChecker(web_parts)
@@ -193,6 +197,8 @@ class SparkleApp(faust.App):
         self.add_future(log_ready(self.group, self._health.check))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
+        if wal := write_ahead_log(database_url(self.settings)):
+            self.add_future(watch_wal(wal, self.metrics, self._warnings))
         self.add_future(watch_recovery(TableRecovery(self)))
         self.add_future(self.hosts.run())
         self.add_future(

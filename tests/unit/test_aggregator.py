@@ -1,16 +1,20 @@
 """Counting samples, writing buckets and restoring them, with SQLite and a table whose changelog is in memory."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 
+from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.model.buckets import AggregateRow, bucket_start
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.sample import Sample, Samples
+from sparkle_app.model.time import LATEST, span
 from sparkle_app.runtime.clock import WallClock
+from sparkle_app.storage import engine as engines
 from tests.support.aggregate_worker import BUCKET_SECONDS, RETENTION_SECONDS, AggregateWorker, Plain
 from tests.support.aggregate_world import AT, MINUTE, NOW, World
 from tests.support.fake_clock import FakeClock
@@ -214,6 +218,40 @@ async def test_a_restore_takes_from_sql_what_the_table_lacks_and_leaves_the_rest
     await world.worker.aggregator.restore()
     assert read == ["b"]
     assert world.in_table() == {("a", 0): 1, ("a", 1): 1, ("b", 0): 1}
+
+
+async def test_a_restore_keeps_no_snapshot_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for minute in range(3):
+        await world.count(1.0, 2.0, at=AT - minute * MINUTE)
+    # A host whose clock is ahead.
+    await world.count(4.0, at=AT + 500 * MINUTE)
+    expected = world.in_table()
+    assert sum(expected.values()) == 7
+    begun: list[object] = []
+    event.listen(world.engine, "begin", begun.append)
+    world.worker.table.data.clear()
+    monkeypatch.setattr(engines, "_SNAPSHOT_SECONDS", 0)
+    await world.worker.aggregator.restore()
+    assert world.in_table() == expected
+    # One for each time range and bucket.
+    assert len(begun) == 6 + 4
+
+
+@pytest.mark.parametrize(("bucket_size", "retention"), [(60, 3600), (60, 60), (60, 86_400 * 7), (7, 100)])
+def test_what_is_restored_has_no_gaps(world: World, bucket_size: int, retention: int) -> None:
+    own = world.worker.aggregator
+    aggregator = Aggregator(
+        own._plugin, own._table, own._engine, own._executor, bucket_size, retention, lambda: NOW
+    )
+    oldest = aggregator._oldest()
+    ranges = list(aggregator._ranges(oldest))
+    assert (ranges[0][0], ranges[-1][1]) == (oldest, LATEST)
+    assert len(ranges) <= 60
+    for (start, end), (following, _) in pairwise(ranges):
+        assert start < end == following
+        assert bucket_start(end, bucket_size) == end
+    # None is much longer than the others.
+    assert ranges[-1][0] >= AT - span(retention // 60 + 3 * bucket_size)
 
 
 async def test_a_restore_leaves_out_what_no_window_reaches_and_hosts_of_other_workers(world: World) -> None:

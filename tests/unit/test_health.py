@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
@@ -63,6 +64,7 @@ def checker(
     group: Group | None = None,
     stages: Stages | None = None,
     clock: WallClock | None = None,
+    warnings: dict[str, str] | None = None,
 ) -> HealthChecker:
     # The health checker uses no other parts.
     parts = SimpleNamespace(
@@ -71,6 +73,7 @@ def checker(
         stages=stages or Stages(),
         breaker=KeyBreaker(1),
         clock=clock or WallClock(),
+        warnings=warnings or {},
     )
     return HealthChecker(cast(WebParts, parts))
 
@@ -103,6 +106,17 @@ async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_names_it(
         assert found.checks["pipelines"] == "store in progress for 11 s: database: disk full"
         assert found.checks["database"] == "ok"
     assert (await checking.check()).ready
+
+
+async def test_a_worker_with_a_warning_is_ready(clock: VirtualClock, database: Database) -> None:
+    warnings = {"disk": "data is 93 % full"}
+    checking = checker(database, warnings=warnings)
+    found = await checking.check()
+    assert found.ready
+    assert found.warnings == {"disk": "data is 93 % full"}
+    assert "disk" not in found.checks
+    warnings.clear()
+    assert b"warnings" not in msgspec.json.encode(await checking.check())
 
 
 @pytest.mark.parametrize(
@@ -209,7 +223,12 @@ async def test_while_the_first_check_hangs_others_do_not_wait(
 async def test_the_engine_of_a_worker_is_checked(clock: VirtualClock, tmp_path: Path) -> None:
     engine = make_engine(cast(Any, create_engine(f"sqlite:///{tmp_path}/db.sqlite3").url))
     parts = SimpleNamespace(
-        group=Group(), engine=engine, stages=Stages(), breaker=KeyBreaker(1), clock=WallClock()
+        group=Group(),
+        engine=engine,
+        stages=Stages(),
+        breaker=KeyBreaker(1),
+        clock=WallClock(),
+        warnings={},
     )
     assert (await HealthChecker(cast(WebParts, parts)).check()).ready
     engine.dispose()

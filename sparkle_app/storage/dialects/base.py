@@ -33,6 +33,8 @@ from sqlalchemy.types import TypeEngine
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.statements import chunks
 
+from sparkle_app.storage.wal import WriteAheadLog
+
 READ_ONLY = "sparkle_read_only"
 """Execution option of a transaction that only reads."""
 Row = dict[str, Any]
@@ -86,6 +88,10 @@ class Dialect:
             ConfigurationError: when a worker could not create it.
         """
         return False
+
+    def write_ahead_log(self, url: URL) -> WriteAheadLog | None:
+        """The log of a database that is a file on this machine; None if the database has a server."""
+        return None
 
     def damage(self, connection: Connection, seconds: float) -> str | None:
         """What is wrong with the database's files; None if nothing was found within ``seconds``."""

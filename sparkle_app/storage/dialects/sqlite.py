@@ -34,11 +34,14 @@ from sparkle_app.model.time import utc_text
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.storage.dialects.base import READ_ONLY, Row, TableKind
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
+from sparkle_app.storage.wal import WriteAheadLog
 
 _BUSY_SECONDS = 30
 _WAL = "sparkle_wal"
 """Key of a connection's info: whether the file is known to be in WAL mode."""
 _MAX_WAL_BYTES = 64 * 1024 * 1024
+# Of a transaction that only reads, in a worker: as PostgreSQL's statements. The WAL grows until it ends.
+_READ_SECONDS = 60
 # How many instructions of SQLite between two looks at the clock: some milliseconds.
 _PROGRESS_INSTRUCTIONS = 100_000
 _TRANSIENT_CODES = {
@@ -103,7 +106,10 @@ class Sqlite(OnConflictDialect):
             # SQLITE_BUSY without waiting.
             if connection.get_execution_options().get(READ_ONLY):
                 connection.exec_driver_sql("BEGIN")
+                if not for_command:
+                    _limit_time(connection, _READ_SECONDS)
                 return
+            _limit_time(connection, None)
             # Changes the file, in which the mode is stored. Reading must not: `check` and `verify` only read.
             if not connection.info.get(_WAL):
                 mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
@@ -130,11 +136,13 @@ class Sqlite(OnConflictDialect):
             raise _folder_error(file.parent, os.strerror(code))
         return True
 
+    def write_ahead_log(self, url: URL) -> WriteAheadLog:
+        """The WAL of the file."""
+        return WriteAheadLog(Path((url.database or "").removeprefix("file:")))
+
     def damage(self, connection: Connection, seconds: float) -> str | None:
         """The result of PRAGMA quick_check, which reads the whole file."""
-        driver: Any = connection.connection.driver_connection
-        deadline = time.monotonic() + seconds
-        driver.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_INSTRUCTIONS)
+        _limit_time(connection, seconds)
         try:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
         except DBAPIError as error:
@@ -142,7 +150,7 @@ class Sqlite(OnConflictDialect):
                 return None
             return str(error.orig)
         finally:
-            driver.set_progress_handler(None, 0)
+            _limit_time(connection, None)
         return None if found == "ok" else " ".join(str(found).split())
 
     def lock_schema(self, connection: Connection) -> None:
@@ -228,6 +236,16 @@ class Sqlite(OnConflictDialect):
         if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
             self.insert_rows(connection, table, new, on_conflict)
         return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
+
+
+def _limit_time(connection: Connection, seconds: float | None) -> None:
+    """Interrupt the statements of a connection after this time, counted from now; None: do not."""
+    driver: Any = connection.connection.driver_connection
+    if seconds is None:
+        driver.set_progress_handler(None, 0)
+        return
+    deadline = time.monotonic() + seconds
+    driver.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_INSTRUCTIONS)
 
 
 def _seconds(at: ColumnElement[Any]) -> ColumnElement[int]:
