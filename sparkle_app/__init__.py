@@ -14,6 +14,7 @@ All packages and modules; the docstring of each describes what it does:
       host_watch          counts the hosts that have fallen silent
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
+      disk_watchdog       logs when a disk is nearly full
       wal_watchdog        keeps SQLite's write-ahead log small
       topic_watch         notices topics that are deleted, created again or restored
       shutdown            exit after the shutdown timeout
@@ -143,6 +144,7 @@ All packages and modules; the docstring of each describes what it does:
       process             exit
       terminal            output of text from outside
       cores               cores that may be used
+      disks               how full file systems are
       folders             write access, publication of files
       version             version of the package
     config/             settings

@@ -16,11 +16,13 @@ from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
+from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
+from sparkle_app.worker.disk_watchdog import database_folder, written_folders
 from sparkle_app.worker.startup import check_data_folder, known_internal_key
 
 _TIMEOUT_SECONDS = 10
@@ -64,6 +66,7 @@ class check(SparkleCommand):
             _checked("data", self._data),
             self._web(),
             await self._database(),
+            *self._disks(),
             *await self._broker(),
         ]
         if as_json:
@@ -177,6 +180,15 @@ class check(SparkleCommand):
             return f"{shown(url)}{to_create}"
 
         return await asyncio.to_thread(_checked, "database", connect)
+
+    def _disks(self) -> Iterator[CheckResult]:
+        settings = self.handler.settings
+        database = database_folder(settings)
+        for folder in written_folders(settings):
+            usage = disk_usage(folder)
+            if usage and usage.warning:
+                what = "database" if database and folder == database.absolute() else "data"
+                yield CheckResult(what, True, f"warning: {usage.warning}")
 
     def _refuse_lost_table(self, missing: Sequence[str]) -> None:
         for name, installed in self.handler.plugins.installed.items():

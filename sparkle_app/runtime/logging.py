@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sparkle_app.runtime.terminal import LineFormatter
@@ -88,3 +89,10 @@ def logging_config(level: str, *, libraries: str = "WARNING", file: str | None =
         },
         "root": {"level": libraries, "handlers": ["libraries"]},
     }
+
+
+def log_files() -> Iterator[Path]:
+    """The files to which this process logs its own messages."""
+    for handler in logging.getLogger("sparkle_app").handlers:
+        if isinstance(handler, logging.FileHandler):
+            yield Path(handler.baseFilename)

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sparkle_app.model.errors import Reason
+from sparkle_app.runtime.disks import DiskUsage
 from sparkle_app.runtime.stages import Stage, StageRun, Stages
 
 # In seconds: from a fast batch to one that waits for the database.
@@ -106,6 +107,17 @@ class Metrics:
             "Size of SQLite's write-ahead log, in bytes; 0 with other databases",
             registry=self.registry,
         )
+        self._disks = {
+            field: Gauge(
+                name, f"{text} of the file system that contains a folder", ["path"], registry=self.registry
+            )
+            for field, name, text in (
+                ("free", "sparkle_disk_free_bytes", "Free space"),
+                ("size", "sparkle_disk_size_bytes", "Size"),
+                ("free_inodes", "sparkle_disk_free_inodes", "Free inodes"),
+                ("inodes", "sparkle_disk_inodes", "Inodes"),
+            )
+        }
         for reason in Reason:
             self.dead_letters.labels(reason)
             self.dead_letters_suppressed.labels(reason)
@@ -140,6 +152,11 @@ class Metrics:
             self.recomputed.labels(plugin)
             for state in ("ok", "silent"):
                 self.hosts.labels(plugin, state)
+
+    def disk(self, usage: DiskUsage) -> None:
+        """Expose the usage of a file system."""
+        for field, gauge in self._disks.items():
+            gauge.labels(str(usage.path)).set(getattr(usage, field))
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[StageRun]:

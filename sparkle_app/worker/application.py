@@ -37,6 +37,7 @@ from sparkle_app.web.routing import add_routes
 from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.clock_watchdog import watch_clock
+from sparkle_app.worker.disk_watchdog import watch_disks, written_folders
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.host_watch import watch_hosts
 from sparkle_app.worker.key_watchdog import watch_keys
@@ -197,6 +198,7 @@ class SparkleApp(faust.App):
         self.add_future(log_ready(self.group, self._health.check))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
+        self.add_future(watch_disks(written_folders(self.settings), self.metrics, self._warnings))
         if wal := write_ahead_log(database_url(self.settings)):
             self.add_future(watch_wal(wal, self.metrics, self._warnings))
         self.add_future(watch_recovery(TableRecovery(self)))

@@ -1,11 +1,9 @@
 """A PostgreSQL server that refuses writes: what `check` says, and that a worker goes on afterwards."""
 
-import os
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count
+from tests.support.disks import fill, small_file_system
 from tests.support.eventually import eventually
 from tests.support.postgres import PostgresServer
 from tests.support.processes import free_port
@@ -244,15 +243,8 @@ def test_check_needs_no_more_privileges_than_a_worker(
 @pytest.fixture
 def small_disk(postgres: PostgresServer) -> Iterator[Path]:
     """A file system of 16 MB to which the server may write."""
-    folder = Path(tempfile.mkdtemp(prefix="sparkle-disk-"))
-    if os.geteuid() or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=777", "tmpfs", folder], check=False
-    ).returncode:  # fmt: skip
-        folder.rmdir()
-        pytest.skip("needs root and the permission to mount a file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-    folder.rmdir()
+    with small_file_system() as folder:
+        yield folder
 
 
 def test_a_full_disk(
@@ -274,9 +266,7 @@ def test_a_full_disk(
         worker.start()
         worker.wait_ready()
         assert database.errors(environment) == []
-        with suppress(OSError), ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
+        fill(ballast)
         (error,) = database.errors(environment)
         assert "No space left on device; free disk space on the server" in error
         produce(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -216,6 +217,9 @@ async def test_a_probe_without_the_token_learns_whether_the_worker_is_ready_and_
     for headers in ({}, {"Host": "balancer.example"}, {"Authorization": "Bearer wrong"}):
         assert await worker.get(path, **headers) == (200, {"ready": True})
     assert await worker.get(path, **token) == (200, READY)
+    cast(dict[str, str], worker.parts.warnings)["disk"] = "/data is nearly full"
+    assert await worker.get(path) == (200, {"ready": True})
+    assert await worker.get(path, **token) == (200, READY | {"warnings": {"disk": "/data is nearly full"}})
     worker.group.complete = False
     assert await worker.get(path, Host="balancer.example") == (503, {"ready": False})
     status, found = await worker.get(path, **token)
