@@ -32,7 +32,6 @@ from sqlalchemy.types import TypeEngine
 
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.statements import chunks
-
 from sparkle_app.storage.wal import WriteAheadLog
 
 READ_ONLY = "sparkle_read_only"
