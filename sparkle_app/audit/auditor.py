@@ -206,13 +206,13 @@ def statistics_equal(one: Statistics | None, other: Statistics | None) -> bool:
     """Whether two aggregates are equal, up to rounding of the sum."""
     if one is None or other is None:
         return one is other
-    return _sums_equal(one, other) and (
-        one.count,
-        one.minimum,
-        one.maximum,
-        one.last,
-        one.last_at,
-    ) == (other.count, other.minimum, other.maximum, other.last, other.last_at)
+    return (one.count, one.minimum, one.maximum, one.last, one.last_at) == (
+        other.count,
+        other.minimum,
+        other.maximum,
+        other.last,
+        other.last_at,
+    ) and _sums_equal(one, other)
 
 
 def _sums_equal(one: Statistics, other: Statistics) -> bool:
@@ -221,5 +221,6 @@ def _sums_equal(one: Statistics, other: Statistics) -> bool:
     rounded = max(abs(one.minimum), abs(one.maximum))
     return (
         math.isclose(one.sum, other.sum, rel_tol=1e-9, abs_tol=1e-9)
-        or abs(one.sum - other.sum) / one.count <= rounded * 1e-9
+        # A damaged row may have a count of 0.
+        or abs(one.sum - other.sum) / max(one.count, 1) <= rounded * 1e-9
     )

@@ -45,7 +45,9 @@ class Statistics(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def average(self) -> float:
-        """The average; not finite if a row of SQL has an infinite sum of different values."""
+        """The average; not finite if a row of SQL has an infinite sum of different values, or is damaged."""
+        if not self.count:
+            return math.nan
         average = self.sum / self.count + self.large_sum / self.count / SCALE
         return self.minimum if self.minimum == self.maximum and not math.isfinite(average) else average
 

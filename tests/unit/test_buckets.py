@@ -266,3 +266,7 @@ def test_a_packed_reading_is_merged_at_its_own_time() -> None:
         "a": Statistics(2, 4.0, 1.0, 3.0, 3.0, 250),
         "b": Statistics(1, 5.0, 5.0, 5.0, 5.0, 200),
     }
+
+
+def test_a_damaged_row_without_readings_has_no_average() -> None:
+    assert math.isnan(Statistics(0, 5.0, 1.0, 4.0, 4.0, 0).average)

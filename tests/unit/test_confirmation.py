@@ -191,3 +191,12 @@ def test_sums_are_compared_with_the_precision_of_the_largest_value(
     each, again = (Statistics(3, total, -largest, largest, 1.0, 0) for total in (one, other))
     assert statistics_equal(each, again) is equal
     assert statistics_equal(again, each) is equal
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_damaged_row_is_a_difference(count: int) -> None:
+    damaged, computed = (Statistics(each, 5.0, 1.0, 4.0, 4.0, 0) for each in (count, 2))
+    assert not statistics_equal(damaged, computed)
+    assert not statistics_equal(computed, damaged)
+    assert statistics_equal(damaged, Statistics(count, 5.0, 1.0, 4.0, 4.0, 0))
+    assert not statistics_equal(damaged, Statistics(count, 6.0, 1.0, 4.0, 4.0, 0))
