@@ -50,6 +50,14 @@ All packages and modules; the docstring of each describes what it does:
     audit/              comparison of aggregates with stored readings
       auditor             compares and repairs
       confirmation        distinguishes lasting differences from transient ones
+    transfer/           files of stored readings and aggregates
+      layouts             columns
+      kinds               kinds of columns: exact conversions, checks
+      csv_files           CSV
+      parquet_files       Parquet
+      rows                rows that are read, and their errors
+      pages               reads stored rows in pages
+      importing           stores what is not stored yet
     web/                HTTP
       parts               the parts that the web server gets
       routing             registers the routes
@@ -99,6 +107,8 @@ All packages and modules; the docstring of each describes what it does:
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
+
+      extents             how many aggregates each host has, and when
       statements          common parts of statements
     kafka/              Kafka
       connection          TLS, SASL, producer of the commands
@@ -125,9 +135,11 @@ All packages and modules; the docstring of each describes what it does:
       check               checks configuration, broker and database
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
-      database            database errors of commands
       audit               common parts of verify and rebuild
       hosts               lists the hosts, and those that have fallen silent
+      database            common parts of commands that use the database
+      export              writes stored readings or aggregates to a file
+      import_command      stores the rows of files
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
       replay              replays dead letters

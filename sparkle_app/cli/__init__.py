@@ -9,7 +9,18 @@ def add_commands() -> None:
     from faust.cli.base import cli
 
     # Faust registers a command when its class is defined.
-    from sparkle_app.cli import check, dead_letters, gen_config, hosts, rebuild, replay, try_plugin, verify  # noqa: F401
+    from sparkle_app.cli import (  # noqa: F401
+        check,
+        dead_letters,
+        export,
+        gen_config,
+        hosts,
+        import_command,
+        rebuild,
+        replay,
+        try_plugin,
+        verify,
+    )
 
     cli.add_command(gen_config.command)
     for stream in (sys.stdout, sys.stderr):

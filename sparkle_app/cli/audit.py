@@ -1,13 +1,14 @@
-"""Base of ``verify`` and ``rebuild``: selection of aggregates, iteration and database errors."""
+"""Base of ``verify`` and ``rebuild``: selection of aggregates, and iteration."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from faust.cli.base import option
 
 from sparkle_app.audit.auditor import Auditor, Difference, PageResult
-from sparkle_app.cli.base import Instant, UsageError
-from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.base import Instant, OutputClosedError, UsageError
+from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.config.settings import database_url
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
@@ -68,20 +69,17 @@ class AuditCommand(DatabaseCommand):
         Raises:
             UsageError: when the time range is empty.
         """
-        start = EARLIEST if since is None else since
-        end = LATEST if until is None else until
-        if end <= start:
-            raise UsageError(
-                "--until",
-                expected=f"a time after --since, {rfc3339(start)}",
-                found=rfc3339(end),
-                hint="swap the two options, or omit one",
-            )
+        start, end = time_range(since, until)
         hosts = auditor.hosts(start, end, host)
         with self.progress(sum(hosts.values()), name) as progress:
             for result in auditor.compare(hosts, start, end):
                 yield result
                 progress.update(result.readings)
+
+    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
+        # If the reader has closed standard output, the command still completes.
+        with suppress(OutputClosedError):
+            super()._write(line, *args, **kwargs)
 
 
 def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:

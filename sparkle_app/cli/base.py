@@ -16,6 +16,7 @@ from faust.cli.base import AppCommand, option
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.model.time import parse_instant
+from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.worker.application import SparkleApp
 
@@ -68,7 +69,7 @@ class SparkleCommand(AppCommand):
             self.error(str(error))
             code = 2 if isinstance(error, UsageError) else 1
         except TransientError as error:
-            self.error(f"{self.__class__.__name__.replace('_', '-')}: {error}; run the command again later")
+            self.error(f"{self.ctx.info_name}: {error}; run the command again later")
             code = 1
         except OutputClosedError:
             code = 0
@@ -93,8 +94,19 @@ class SparkleCommand(AppCommand):
         self._write(json_line(value))
 
     def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
-        try:
+        with self.closed_output():
             super().say(line, *args, **kwargs)
+
+    @staticmethod
+    @contextmanager
+    def closed_output() -> Iterator[None]:
+        """A context in which standard output may be closed by its reader.
+
+        Raises:
+            OutputClosedError: when it is.
+        """
+        try:
+            yield
         except BrokenPipeError as error:
             # Otherwise Python flushes standard output at exit and reports the same error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,11 +143,10 @@ class SparkleCommand(AppCommand):
             signal.signal(signal.SIGINT, before)
 
     @staticmethod
-    def progress(length: int, label: str) -> Any:
+    def progress(length: int, label: str, *, hidden: bool = False) -> Any:
         """A progress bar on a terminal, nothing in a pipe; a context manager with ``update(n)``."""
-        return click.progressbar(
-            length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty(), show_pos=True
-        )
+        hidden = hidden or not sys.stderr.isatty()
+        return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden, show_pos=True)
 
     @staticmethod
     def note(text: str) -> None:
@@ -147,6 +158,26 @@ class SparkleCommand(AppCommand):
     def error(text: str) -> None:
         """Write a line to standard error."""
         print(printable(text), file=sys.stderr)
+
+    def installed_plugin(self, name: str) -> InstalledPlugin:
+        """The plugin with this NAME, or in the folder of this name.
+
+        Raises:
+            ConfigurationError: when it cannot be loaded; :class:`UsageError` when there is none.
+        """
+        plugins = self.handler.plugins
+        for installed in plugins.installed.values():
+            if name in (installed.name, installed.manifest.folder.name):
+                return installed
+        for error in plugins.faults:
+            if name in error.where:
+                raise error
+        raise UsageError(
+            "PLUGIN",
+            expected=f"one of {', '.join(sorted(plugins.installed))}",
+            found=name,
+            hint="`check` lists the plugins, and those that cannot be loaded",
+        )
 
     @property
     def handler(self) -> SparkleApp:

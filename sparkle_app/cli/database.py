@@ -1,27 +1,21 @@
-"""Base of the commands that use the database."""
+"""Base of commands that use the database: its errors, and time ranges."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app.cli.base import OutputClosedError, SparkleCommand
+from sparkle_app.cli.base import SparkleCommand, UsageError
 from sparkle_app.config.settings import database_url
 from sparkle_app.config.urls import shown
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.storage.errors import server_message, transient_error
 
 
 class DatabaseCommand(SparkleCommand):
-    """A command that uses the database."""
+    """A command that uses the database, and not the broker."""
 
     abstract = True
-
-    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
-        # If the reader has closed standard output, the command still completes.
-        with suppress(OutputClosedError):
-            super()._write(line, *args, **kwargs)
 
     def in_database(self, work: Callable[[], int]) -> int:
         """Run a function that uses the database, and return its exit code.
@@ -49,3 +43,21 @@ class DatabaseCommand(SparkleCommand):
                 found=str(transient_error(error)),
                 hint="start it, or correct the setting",
             ) from error
+
+
+def time_range(since: int | None, until: int | None) -> tuple[int, int]:
+    """Start and end that the options --since and --until mean.
+
+    Raises:
+        UsageError: when the time range is empty.
+    """
+    start = EARLIEST if since is None else since
+    end = LATEST if until is None else until
+    if end <= start:
+        raise UsageError(
+            "--until",
+            expected=f"a time after --since, {rfc3339(start)}",
+            found=rfc3339(end),
+            hint="swap the two options, or omit one",
+        )
+    return start, end

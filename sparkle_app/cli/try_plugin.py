@@ -64,7 +64,7 @@ class try_plugin(SparkleCommand):
 
     async def run(self, plugin: str, values: tuple[str, ...], as_json: bool) -> int:
         """Print the result for each value."""
-        installed = self._plugin(plugin)
+        installed = self.installed_plugin(plugin)
         payload = dict(map(_parsed, values)) or await asyncio.to_thread(
             collect, installed.manifest.folder, SERVER_FLAG
         )
@@ -75,21 +75,6 @@ class try_plugin(SparkleCommand):
         else:
             self._print(installed, trials)
         return 1 if any(trial.error for trial in trials) else 0
-
-    def _plugin(self, name: str) -> InstalledPlugin:
-        plugins = self.handler.plugins
-        for installed in plugins.installed.values():
-            if name in (installed.name, installed.manifest.folder.name):
-                return installed
-        for error in plugins.faults:
-            if name in error.where:
-                raise error
-        raise UsageError(
-            "PLUGIN",
-            expected=f"one of {', '.join(sorted(plugins.installed))}",
-            found=name,
-            hint="`check` lists the plugins, and those that cannot be loaded",
-        )
 
     def _print(self, installed: InstalledPlugin, trials: list[Trial]) -> None:
         manifest = installed.manifest

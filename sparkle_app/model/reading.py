@@ -44,7 +44,7 @@ class Reading(msgspec.Struct, frozen=True):
     partition: int
     offset: int
     local_time: datetime | None = None
-    """The host's local time as it was sent, naive."""
+    """The host's local time as it was sent, naive; None if the reading is imported from a file."""
     index: int | None = None
     """Index of the reading in its record; None if a record holds a single reading."""
 

@@ -2,7 +2,10 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 # Of a file system without hard links (vfat, some of FUSE), or of a link that the kernel forbids.
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK}
@@ -42,3 +45,23 @@ def publish(draft: Path, path: Path) -> None:
     except OSError:
         path.unlink()
         raise
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file, which appears under its name, on disk, when the context ends without an error.
+
+    If the process is killed meanwhile, a file remains whose name begins with a dot and ends in ``.part``.
+
+    Raises:
+        OSError: if the file cannot be created.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with open(draft, "xb") as file:
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)

@@ -25,10 +25,15 @@ from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.model.buckets import Bucket, bucket_start, rows_of
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.sample import Sample
-from sparkle_app.model.time import from_seconds
+from sparkle_app.model.time import EARLIEST, LATEST, from_seconds
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
-from sparkle_app.plugin_api import Base, InvalidValue, StoredReading
+from sparkle_app.plugin_api import Base, InvalidValue, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.transfer.csv_files import CsvWriter
+from sparkle_app.transfer.importing import Importer, read_file
+from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.pages import ReadingPages
+from sparkle_app.transfer.parquet_files import ParquetWriter
 
 PLUGINS = load_plugins(Path(__file__).parents[2] / "plugins")
 KEY = RSA.generate(2048)
@@ -178,3 +183,30 @@ def test_a_reading_passes_all_stages(
             plugin.plugin.load_aggregates(connection, ["a host"], None, 60, start, start + MINUTE)
         )
     assert remaining == [other]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_reading_is_the_same_after_export_and_import(
+    plugin: InstalledPlugin, engine: Engine, tmp_path: Path, suffix: str
+) -> None:
+    name, at = plugin.name, from_seconds(datetime(2026, 11, 23, 12, 0, 30).timestamp())
+    value = plugin.plugin.validate("=key 1", valid_value(plugin))
+    reading = Reading(bytes(range(16)), 7, "@host", name, "=key 1", value, at, at, True, "t", 0, 5)
+    with engine.begin() as connection:
+        stored = list(plugin.plugin.store_readings(connection, [reading]))
+    file, layout = tmp_path / f"readings.{suffix}", layouts(name, plugin.plugin)[READINGS]
+    with file.open("wb") as output:
+        writer = CsvWriter(output, layout) if suffix == "csv" else ParquetWriter(output, layout, name)
+        for page in ReadingPages(plugin.plugin, engine, (), EARLIEST, LATEST):
+            writer.write([layout.row_of(each) for each in page])
+        writer.close()
+    other = make_engine(make_url(f"sqlite:///{tmp_path}/other.sqlite3"))
+    Base.metadata.create_all(other)
+    importer = Importer(plugin.plugin, other)
+    for inserted in (1, 0):
+        with file.open("rb") as source:
+            assert list(importer.store(read_file(source, "file", name, plugin.plugin))) == [(1, inserted)]
+    with read_transaction(other) as connection:
+        found = list(plugin.plugin.load_readings(connection, ["@host"], at, at + 1))
+    assert found == stored
+    other.dispose()

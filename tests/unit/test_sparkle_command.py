@@ -49,8 +49,10 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
     assert names == [
         "check",
         "dead-letters",
+        "export",
         "gen-config",
         "hosts",
+        "import",
         "rebuild",
         "replay",
         "try-plugin",

@@ -1,0 +1,70 @@
+"""``faust -A sparkle_app import``: stores the rows of files that ``export`` has written."""
+
+from typing import Any
+
+from faust.cli.base import argument
+
+from sparkle_app.cli.base import JSON, counted
+from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.config.settings import database_url
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.storage.engine import create_tables, make_engine
+from sparkle_app.transfer.importing import Importer, read_file
+from sparkle_app.transfer.layouts import READINGS
+
+
+# Click drops "_command" from the name.
+class import_command(DatabaseCommand):
+    """Store the rows of files that `export` has written, CSV or Parquet.
+
+    What is stored already remains: readings are recognised by their ids, and an aggregate is replaced only by one that
+    has counted more readings. So the command can be interrupted and run again. The columns of a file say whether it
+    holds readings or aggregates. Imported readings are not aggregated; `rebuild` does it.
+
+    Example: faust -A sparkle_app import Temperature november.parquet december.csv
+    """
+
+    options = [  # noqa: RUF012 - as Faust declares it
+        argument("plugin", metavar="PLUGIN"),
+        argument("files", nargs=-1, required=True, metavar="FILE..."),
+        JSON,
+    ]
+
+    async def run(self, **options: Any) -> int:
+        """Print a line per file."""
+        return self.in_database(lambda: self._import(**options))
+
+    def _import(self, *, plugin: str, files: tuple[str, ...], as_json: bool) -> int:
+        installed = self.installed_plugin(plugin)
+        engine = make_engine(database_url(self.handler.settings), for_command=True)
+        create_tables(engine)
+        importer = Importer(installed.plugin, engine)
+        report: list[dict[str, Any]] = []
+        new_readings = 0
+        for name in files:
+            try:
+                with open(name, "rb") as file:
+                    source = read_file(file, name, installed.name, installed.plugin)
+                    read = inserted = 0
+                    with self.progress(source.size, name) as progress:
+                        for rows, new in importer.store(source):
+                            read += rows
+                            inserted += new
+                            progress.update(source.position() - progress.pos)
+            except OSError as error:
+                raise ConfigurationError(
+                    name, expected="a file", found=error.strerror or str(error), hint="correct the name"
+                ) from error
+            what = source.layout.what
+            new_readings += inserted if what == READINGS else 0
+            known = read - inserted
+            report.append({"file": name, "what": what, "read": read, "inserted": inserted, "known": known})
+            if not as_json:
+                self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known")
+        if as_json:
+            self.say_json(report)
+        elif new_readings:
+            self.say(
+                f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to aggregate the inserted readings"
+            )
+        return 0

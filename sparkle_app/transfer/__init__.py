@@ -1,0 +1,1 @@
+"""Export of stored readings and aggregates to files, and import from them."""

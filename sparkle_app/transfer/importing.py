@@ -1,0 +1,138 @@
+"""Stores rows of files through a plugin. What is stored already remains: a file can be imported repeatedly."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from sparkle_app.model.buckets import AggregateRow
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.time import span
+from sparkle_app.plugin.legacy import LegacyPlugin
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.readings import select_ids
+from sparkle_app.transfer import csv_files, parquet_files
+from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.rows import FileRows
+
+BATCH_ROWS = 5_000
+_MAX_ATTEMPTS = 5
+_MAX_LOADED = 20_000
+"""How many aggregates one query may load, at most, to find those that are stored."""
+_Key = tuple[int, str, str, int]
+"""Of an aggregate: resolution, metric, hostname, and start of the bucket."""
+
+
+def read_file(file: BufferedReader, name: str, plugin_name: str, plugin: Plugin) -> FileRows:
+    """Read a CSV or Parquet file, which is recognised by its first bytes.
+
+    Arguments:
+        name: of the file, for errors.
+
+    Raises:
+        ConfigurationError: when the file is not as expected, also while its rows are iterated; it says where.
+    """
+    known = layouts(plugin_name, plugin)
+    if file.peek(len(parquet_files.MAGIC)).startswith(parquet_files.MAGIC):
+        return parquet_files.read(file, name, plugin_name, known)
+    return csv_files.read(file, name, known)
+
+
+class Importer:
+    """Stores rows of one plugin."""
+
+    def __init__(self, plugin: Plugin, engine: Engine) -> None:
+        self._plugin, self._engine = plugin, engine
+
+    def store(self, file: FileRows) -> Iterator[tuple[int, int]]:
+        """Store the rows of a file in batches, one transaction each; the number of rows, and of those inserted.
+
+        The others are known: a reading with this id, or an aggregate that has counted at least as many readings.
+
+        Raises:
+            ConfigurationError: when the file is not as expected, or holds readings that only the plugin can store.
+        """
+        if file.layout.what == READINGS and isinstance(self._plugin, LegacyPlugin):
+            raise ConfigurationError(
+                file.name,
+                expected="readings of a plugin for this handler",
+                found="readings of a package for the earlier handler",
+                hint="such a package stores the local time as well, which the file does not contain",
+            )
+        store = self._store_readings if file.layout.what == READINGS else self._store_aggregates
+        while batch := list(islice(file.rows, BATCH_ROWS)):
+            yield len(batch), self._in_transaction(store, batch)
+
+    def _in_transaction(self, store: Callable[[Connection, Any], int], batch: Sequence[Any]) -> int:
+        for _ in range(_MAX_ATTEMPTS - 1):
+            try:
+                with self._engine.begin() as connection:
+                    return store(connection, batch)
+            except DBAPIError as error:
+                if not is_lock_conflict(error):
+                    raise
+        with self._engine.begin() as connection:
+            return store(connection, batch)
+
+    def _store_readings(self, connection: Connection, batch: Sequence[Reading]) -> int:
+        by_id = {reading.id: reading for reading in reversed(batch)}
+        known = self._known_ids(connection, by_id)
+        new = [reading for id_, reading in by_id.items() if id_ not in known]
+        if new:
+            self._plugin.store_readings(connection, new)
+        return len(new)
+
+    def _known_ids(self, connection: Connection, by_id: Mapping[bytes, Reading]) -> set[bytes]:
+        own = type(self._plugin)
+        if (own.store_readings, own.load_readings) == (Plugin.store_readings, Plugin.load_readings):
+            return select_ids(connection, self._plugin.DataFrame.__table__, list(by_id))
+        known: set[bytes] = set()
+        for hostname, times in _times_by_host(by_id.values()).items():
+            stored = self._plugin.load_readings(connection, [hostname], min(times), max(times) + 1)
+            known.update(reading.id for reading in stored if reading.id in by_id)
+        return known
+
+    def _store_aggregates(self, connection: Connection, batch: Sequence[AggregateRow]) -> int:
+        by_key: dict[_Key, AggregateRow] = {}
+        for row in batch:
+            key = row.resolution, row.metric, row.hostname, row.bucket_start
+            if key not in by_key or by_key[key].statistics.count < row.statistics.count:
+                by_key[key] = row
+        counts = self._stored_counts(connection, by_key)
+        new = [row for key, row in by_key.items() if row.statistics.count > counts.get(key, 0)]
+        if new:
+            self._plugin.store_aggregates(connection, new)
+        return len(new)
+
+    def _stored_counts(self, connection: Connection, keys: Iterable[_Key]) -> dict[_Key, int]:
+        """How many readings the stored aggregates with these keys have counted."""
+        counts: dict[_Key, int] = {}
+        for (resolution, metric), group in groupby(sorted(keys), itemgetter(0, 1)):
+            boxes = [list(group)]
+            while boxes:
+                box = boxes.pop()
+                hostnames = sorted({key[2] for key in box})
+                first, last = min(key[3] for key in box), max(key[3] for key in box)
+                buckets = (last - first) // span(resolution) + 1
+                if len(hostnames) * buckets > _MAX_LOADED and len(box) > 1:
+                    half = len(box) // 2
+                    boxes += box[:half], box[half:]
+                    continue
+                for row in self._plugin.load_aggregates(
+                    connection, hostnames, metric, resolution, first, last + 1
+                ):
+                    counts[resolution, metric, row.hostname, row.bucket_start] = row.statistics.count
+        return counts
+
+
+def _times_by_host(readings: Iterable[Reading]) -> dict[str, list[int]]:
+    times: dict[str, list[int]] = {}
+    for reading in readings:
+        times.setdefault(reading.hostname, []).append(reading.observed_at)
+    return times

@@ -1,0 +1,160 @@
+"""Stored readings and aggregates in pages of bounded size, each in a transaction of its own.
+
+A single long transaction would keep the database from removing old versions of rows: on SQLite the WAL, on PostgreSQL
+the tables would grow meanwhile. Rows come in the order of hostnames; what is stored while the pages are read may be
+among them or not, and what was stored before is, once.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from sqlalchemy import Connection, Engine
+
+from sparkle_app.model.buckets import AggregateRow
+from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.time import span
+from sparkle_app.plugin.history import Position, load_page
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.extents import Extent, select_aggregated_metrics, select_extents
+
+PAGE_ROWS = 10_000
+_PAGE_HOSTS = 500
+_PAGE_BUCKETS = 500
+"""Of all metrics together, if the plugin's own methods load aggregates."""
+
+
+class ReadingPages:
+    """The stored readings of a plugin with ``start <= observed_at < end``.
+
+    Arguments:
+        hostnames: only these hosts; empty: all.
+    """
+
+    def __init__(
+        self, plugin: Plugin, engine: Engine, hostnames: Collection[str], start: int, end: int
+    ) -> None:
+        self._plugin, self._engine = plugin, engine
+        self._start, self._end = start, end
+        with read_transaction(engine) as connection:
+            self.hosts = {
+                hostname: count
+                for name in hostnames or (None,)
+                for hostname, count in plugin.count_readings(connection, start, end, name)
+            }
+        """The hosts that have any, and how many of these."""
+        self.rows = sum(self.hosts.values())
+        """How many there are at first."""
+
+    def __iter__(self) -> Iterator[Sequence[StoredReading]]:
+        for hosts in _groups(self.hosts):
+            if self.hosts[hosts[0]] > PAGE_ROWS:
+                yield from self._of_one_host(hosts[0])
+                continue
+            with read_transaction(self._engine) as connection:
+                page = list(self._plugin.load_readings(connection, hosts, self._start, self._end))
+            yield sorted(page, key=lambda each: (each.hostname, each.observed_at, each.id))
+
+    def _of_one_host(self, hostname: str) -> Iterator[Sequence[StoredReading]]:
+        after: Position | None = None
+        while True:
+            with read_transaction(self._engine) as connection:
+                page = list(
+                    load_page(self._plugin, connection, hostname, self._start, self._end, PAGE_ROWS, after)
+                )
+            yield page
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1].observed_at, page[-1].id
+
+
+class AggregatePages:
+    """The stored aggregates of a plugin with ``start <= bucket_start < end``.
+
+    Arguments:
+        resolution: bucket size in seconds.
+        hostnames: only these hosts; empty: all.
+    """
+
+    def __init__(
+        self,
+        plugin: Plugin,
+        engine: Engine,
+        resolution: int,
+        hostnames: Collection[str],
+        start: int,
+        end: int,
+    ) -> None:
+        self._plugin, self._engine = plugin, engine
+        self._resolution, self._start, self._end = resolution, start, end
+        self._in_default_table = (
+            type(plugin).load_aggregates is Plugin.load_aggregates
+            and type(plugin).count_aggregates is Plugin.count_aggregates
+        )
+        with read_transaction(engine) as connection:
+            self.hosts = {
+                extent.hostname: extent
+                for name in hostnames or (None,)
+                for extent in self._extents(connection, name)
+            }
+        """The hosts that have any, and where these are."""
+        self.rows = sum(extent.rows for extent in self.hosts.values())
+        """How many there are at first; of a plugin with tables of its own, how many buckets."""
+
+    def __iter__(self) -> Iterator[Sequence[AggregateRow]]:
+        for hosts in _groups({name: extent.rows for name, extent in self.hosts.items()}):
+            extent = self.hosts[hosts[0]]
+            if not self._in_default_table:
+                for name in hosts:
+                    yield from self._slices(self.hosts[name], None, _PAGE_BUCKETS)
+            elif extent.rows > PAGE_ROWS:
+                for metric in self._metrics(extent.hostname):
+                    # One row a bucket.
+                    yield from self._slices(extent, metric, PAGE_ROWS)
+            else:
+                yield self._load(hosts, None, self._start, self._end)
+
+    def _extents(self, connection: Connection, hostname: str | None) -> Iterator[Extent]:
+        scope = self._resolution, self._start, self._end, hostname
+        if self._in_default_table:
+            yield from select_extents(connection, self._plugin.Aggregates.__table__, *scope)
+            return
+        buckets: dict[str, tuple[int, int, int]] = {}
+        for name, at, _ in self._plugin.count_aggregates(connection, *scope):
+            count, first, last = buckets.get(name, (0, at, at))
+            buckets[name] = count + 1, min(first, at), max(last, at)
+        for name, extent in buckets.items():
+            yield Extent(name, *extent)
+
+    def _metrics(self, hostname: str) -> list[str]:
+        table = self._plugin.Aggregates.__table__
+        with read_transaction(self._engine) as connection:
+            return select_aggregated_metrics(
+                connection, table, hostname, self._resolution, self._start, self._end
+            )
+
+    def _slices(self, extent: Extent, metric: str | None, buckets: int) -> Iterator[Sequence[AggregateRow]]:
+        width = span(self._resolution) * buckets
+        for at in range(extent.first, extent.last + 1, width):
+            # A bucket that is newer than the extent, in the last slice, may be among them.
+            yield self._load([extent.hostname], metric, at, min(at + width, self._end))
+
+    def _load(
+        self, hostnames: Sequence[str], metric: str | None, start: int, end: int
+    ) -> Sequence[AggregateRow]:
+        with read_transaction(self._engine) as connection:
+            page = self._plugin.load_aggregates(connection, hostnames, metric, self._resolution, start, end)
+            return sorted(page, key=lambda each: (each.hostname, each.metric, each.bucket_start))
+
+
+def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Split hosts into groups that fit on a page; a host with more rows than that is a group of its own."""
+    group: list[str] = []
+    rows = 0
+    for hostname, count in sorted(hosts.items()):
+        if group and (rows + count > PAGE_ROWS or len(group) == _PAGE_HOSTS):
+            yield group
+            group, rows = [], 0
+        group.append(hostname)
+        rows += count
+    if group:
+        yield group
