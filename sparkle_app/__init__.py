@@ -71,6 +71,7 @@ All packages and modules; the docstring of each describes what it does:
       slices              long computations, without blocking the event loop
       single_flight       one computation for equal, concurrent queries
       encoding            JSON of long responses
+      negotiation         JSON or CSV
       api/              /api/v1
         routes              table of all routes
         parameters          query parameters

@@ -9,15 +9,19 @@ from aiohttp import web
 
 from sparkle_app.config.settings import Settings
 from sparkle_app.web.api import openapi
+from sparkle_app.web.api.history import CsvFile
 from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import AUTHORIZED, authentication
 from sparkle_app.web.encoding import encode
+from sparkle_app.web.negotiation import CSV, prefers_csv
 from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, malformed_request, problems
 
+_MAX_NAME = 150
+"""Of a file to save, in characters."""
 _window_query = msgspec.json.Decoder(WindowQuery)
 
 
@@ -51,9 +55,15 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
             raise Problem(
                 404, f"plugin {names['plugin'][:100]!r} is not installed; installed plugins: {installed}"
             )
-        response = await route.handle(**names, **read(request.query, route.parameters))
+        values = {**names, **read(request.query, route.parameters)}
+        if route.csv and prefers_csv(request.headers.getall("Accept", [])):
+            return _csv(request, await route.csv(**values))
+        response = await route.handle(**values)
         status = route.status(response)
-        return await _json(parts, response if request[AUTHORIZED] else route.public_part(response), status)
+        found = await _json(parts, response if request[AUTHORIZED] else route.public_part(response), status)
+        if route.csv:
+            found.headers["Vary"] = "Accept"
+        return found
 
     return endpoint
 
@@ -73,3 +83,15 @@ def _internal(queries: WindowQueries, parts: WebParts) -> Callable[[web.Request]
 
 async def _json(parts: WebParts, body: msgspec.Struct, status: int) -> web.Response:
     return web.Response(body=await encode(body, parts.slices), status=status, content_type="application/json")
+
+
+def _csv(request: web.Request, file: CsvFile) -> web.Response:
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", file.name)[-_MAX_NAME:].lstrip(".-")
+    headers = {
+        "Content-Type": f"{CSV}; charset=utf-8; header=present",
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Vary": "Accept",
+    }
+    if file.next_page:
+        headers["Link"] = f'<{request.rel_url.update_query(file.next_page)}>; rel="next"'
+    return web.Response(body=file.body, headers=headers)

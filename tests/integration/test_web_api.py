@@ -17,7 +17,7 @@ from tests.support.collector import Collector
 from tests.support.database import count
 from tests.support.eventually import eventually
 from tests.support.web import Values, is_correct, path_of, request, send
-from tests.support.worker import Worker, Workspace
+from tests.support.worker import Worker, Workspace, run_command
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
@@ -76,6 +76,20 @@ def test_series_and_readings_come_from_sql(served: tuple[Worker, Values]) -> Non
         after = f"&after={page['next']}"
     assert sorted(found) == sorted((name, value) for name, values in sent["a/b"].items() for value in values)
     assert {datetime.fromisoformat(each["observed_at"]).tzinfo for each in page["readings"]} == {UTC}
+
+
+def test_readings_as_csv_are_what_export_writes(
+    served: tuple[Worker, Values], broker: Broker, workspace: Workspace, database_url: str
+) -> None:
+    worker, _ = served
+    response = requests.get(
+        worker.url + path_of("a/b", "/readings?limit=1000"), headers={"Accept": "text/csv"}, timeout=10
+    )
+    assert (response.status_code, response.headers["Content-Type"][:8]) == (200, "text/csv")
+    environment = workspace.environment(broker.bootstrap, database_url)
+    exported = run_command(environment, "export", "Temperature", "--host", "a/b").stdout.splitlines()
+    assert response.text.splitlines() == exported
+    assert len(exported) == 7
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -1,13 +1,18 @@
 """Queries of the past, answered from SQL by any worker."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
+from sparkle_app.model.buckets import AggregateRow
+from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.history import Position, load_page, load_steps
+from sparkle_app.storage.statements import chunks
+from sparkle_app.transfer import csv_files
+from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT, READINGS, Layout, layouts
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.parameters import cursor_of
 from sparkle_app.web.parts import WebParts
@@ -20,6 +25,8 @@ MAX_POINTS = 10_000
 MAX_POINTS_OF_ALL = 50_000
 """Of all metrics together."""
 HOUR = span(3600)
+_CSV_ROWS = 100
+"""Encoded at once: about a millisecond."""
 T = TypeVar("T")
 
 
@@ -35,12 +42,23 @@ class SeriesQuery(msgspec.Struct, frozen=True):
     step: int
 
 
+class CsvFile(msgspec.Struct, frozen=True):
+    """A response as CSV."""
+
+    name: str
+    """For those who save it; may contain any character."""
+    body: bytes
+    next_page: dict[str, str] | None = None
+    """The parameters of the next page, if there is one."""
+
+
 class HistoryQueries:
     """Queries stored aggregates and stored readings. Equal queries of aggregates at one time are executed once."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._series: SingleFlight[responses.SeriesResponse] = SingleFlight()
+        self._series_csv: SingleFlight[bytes] = SingleFlight()
 
     async def series(
         self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
@@ -50,6 +68,27 @@ class HistoryQueries:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
+        query = self._series_query(plugin, host, metric, start, end, step)
+        return await self._series.run(query, lambda: self._merged(query))
+
+    async def series_csv(
+        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
+    ) -> CsvFile:
+        """The same as CSV, in the columns of an export of aggregates.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
+        query = self._series_query(plugin, host, metric, start, end, step)
+
+        async def compute() -> bytes:
+            return await self._csv(AGGREGATES_LAYOUT, await self._load_steps(query))
+
+        return CsvFile(f"{plugin}-{host}-series.csv", await self._series_csv.run(query, compute))
+
+    def _series_query(
+        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
+    ) -> SeriesQuery:
         bucket_size = self._parts.settings.aggregates.bucket_seconds
         step = step or bucket_size
         if step % bucket_size:
@@ -64,13 +103,13 @@ class HistoryQueries:
         # Whole steps, so that no point covers only a part of its step.
         width = span(step)
         start, end = start - start % width, -(-end // width) * width
-        query = SeriesQuery(plugin, host, metric, bucket_size, start, end, step)
-        return await self._series.run(query, lambda: self._merged(query))
+        return SeriesQuery(plugin, host, metric, bucket_size, start, end, step)
 
-    async def _merged(self, query: SeriesQuery) -> responses.SeriesResponse:
+    async def _load_steps(self, query: SeriesQuery) -> list[AggregateRow]:
+        """In the order of metric and time."""
         rows = await self._query(
             query.host,
-            lambda connection: list(
+            lambda connection: sorted(
                 load_steps(
                     self._parts.plugins[query.plugin].plugin,
                     connection,
@@ -81,7 +120,8 @@ class HistoryQueries:
                     query.end,
                     query.step,
                     limit=MAX_POINTS_OF_ALL + 1,
-                )
+                ),
+                key=lambda row: (row.metric, row.bucket_start),
             ),
         )
         if len(rows) > MAX_POINTS_OF_ALL:
@@ -90,6 +130,10 @@ class HistoryQueries:
                 f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
                 " use a longer step, a shorter time range, or metric",
             )
+        return rows
+
+    async def _merged(self, query: SeriesQuery) -> responses.SeriesResponse:
+        rows = await self._load_steps(query)
         series: dict[str, list[responses.Point]] = {}
         async with self._parts.slices.computation() as computation:
             for row in rows:
@@ -98,7 +142,7 @@ class HistoryQueries:
         return responses.SeriesResponse(
             **self._header(query.plugin, query.host, query.start, query.end),
             step_seconds=query.step,
-            series=dict(sorted(series.items())),
+            series=series,
         )
 
     async def readings(
@@ -119,17 +163,54 @@ class HistoryQueries:
             Problem: as :meth:`series`.
         """
         start, end = self._time_range(start, end)
+        page, following = await self._load_page(plugin, host, start, end, limit, after)
+        numeric_value = self._parts.plugins[plugin].plugin.numeric_value
+        return responses.ReadingsResponse(
+            **self._header(plugin, host, start, end),
+            readings=[responses.reading(each, numeric_value(each)) for each in page],
+            next=following,
+        )
+
+    async def readings_csv(
+        self,
+        plugin: str,
+        host: str,
+        start: int | None,
+        end: int | None,
+        limit: int,
+        after: Position | None,
+    ) -> CsvFile:
+        """The same as CSV, in the columns of an export of readings.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
+        start, end = self._time_range(start, end)
+        page, following = await self._load_page(plugin, host, start, end, limit, after)
+        layout = layouts(plugin, self._parts.plugins[plugin].plugin)[READINGS]
+        # The time range of the next page is that of this one, also if the present was its end.
+        next_page = {"from": rfc3339(start), "to": rfc3339(end), "after": following} if following else None
+        return CsvFile(f"{plugin}-{host}-readings.csv", await self._csv(layout, page), next_page)
+
+    async def _load_page(
+        self, plugin: str, host: str, start: int, end: int, limit: int, after: Position | None
+    ) -> tuple[list[StoredReading], str | None]:
+        """The readings of a page, and the cursor of the next one."""
         server_half = self._parts.plugins[plugin].plugin
         found = await self._query(
             host,
             lambda connection: list(load_page(server_half, connection, host, start, end, limit + 1, after)),
         )
         page = found[:limit]
-        return responses.ReadingsResponse(
-            **self._header(plugin, host, start, end),
-            readings=[responses.reading(each, server_half.numeric_value(each)) for each in page],
-            next=cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None,
-        )
+        return page, cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None
+
+    async def _csv(self, layout: Layout, items: Sequence[Any]) -> bytes:
+        pieces = [csv_files.header(layout)]
+        async with self._parts.slices.computation() as computation:
+            for some in chunks(items, _CSV_ROWS):
+                pieces.append(csv_files.encode(layout, map(layout.row_of, some)))
+                await computation.pause()
+        return b"".join(pieces)
 
     async def _query(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:
         if "\0" in host:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sparkle_app.web.api.routes import Route
+from sparkle_app.web.negotiation import CSV, JSON
 from sparkle_app.web.problems import ProblemDetails
 
 PATH = "/api/v1/openapi.json"
@@ -14,6 +15,12 @@ _PATH_PARAMETERS = {
     "plugin": "NAME of an installed plugin.",
     "host": "Hostname, percent-encoded (a slash as %2F).",
 }
+
+_CSV_TEXT = (
+    "With `Accept: text/csv`. CSV (RFC 4180) with a header line, and with the columns of the SQL table. A text that a"
+    " spreadsheet would take for a formula begins with an apostrophe, as does one that has an apostrophe there."
+)
+_LINK_TEXT = "Of CSV: the next page as `rel=next`; absent on the last page."
 
 
 def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
@@ -60,10 +67,18 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
         }
         for parameter in route.parameters
     ]
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{route.response.__name__}"}}}
-    responses: dict[str, Any] = {
-        str(status): {"description": route.summary, "content": content} for status in route.statuses
-    }
+    content: dict[str, Any] = {JSON: {"schema": {"$ref": f"#/components/schemas/{route.response.__name__}"}}}
+    success: dict[str, Any] = {"description": route.summary, "content": content}
+    if route.csv:
+        content[CSV] = {"schema": {"type": "string", "description": _CSV_TEXT}}
+        success["headers"] = {
+            "Link": {"description": _LINK_TEXT, "schema": {"type": "string"}},
+            "Content-Disposition": {
+                "description": "Of CSV: a name for the file.",
+                "schema": {"type": "string"},
+            },
+        }
+    responses: dict[str, Any] = {str(status): success for status in route.statuses}
     problems = {400: "Invalid parameter"}
     if not route.public:
         problems |= (

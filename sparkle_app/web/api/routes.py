@@ -1,13 +1,13 @@
 """The public routes: one list for both the router and the OpenAPI document."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from sparkle_app.web.api import responses
-from sparkle_app.web.api.history import HistoryQueries
+from sparkle_app.web.api.history import CsvFile, HistoryQueries
 from sparkle_app.web.api.hosts import HostQueries
 from sparkle_app.web.api.parameters import Parameter, choice, cursor, duration, instant, integer, text
 from sparkle_app.web.api.window_queries import WindowQueries
@@ -44,7 +44,8 @@ class Route:
     status: Callable[[Any], int] = lambda _response: 200
     statuses: tuple[int, ...] = (200,)
     """All statuses whose body has the response type."""
-
+    csv: Callable[..., Awaitable[CsvFile]] | None = None
+    """The response as CSV, called as ``handle``; None: there is only JSON."""
     public_part: Callable[[Any], msgspec.Struct] = lambda response: response
     """What an unauthorized request gets of the response, if the path is public."""
 
@@ -84,12 +85,23 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
     async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
         return await windows.host(plugin, host, window or WINDOW_SECONDS)
 
+    def of_series(query: Mapping[str, Any]) -> tuple[Any, ...]:
+        return query["metric"], query["from"], query["to"], query["step"]
+
     async def series(plugin: str, host: str, **query: Any) -> responses.SeriesResponse:
-        return await history.series(plugin, host, query["metric"], query["from"], query["to"], query["step"])
+        return await history.series(plugin, host, *of_series(query))
+
+    async def series_csv(plugin: str, host: str, **query: Any) -> CsvFile:
+        return await history.series_csv(plugin, host, *of_series(query))
+
+    def of_readings(query: Mapping[str, Any]) -> tuple[Any, ...]:
+        return query["from"], query["to"], query["limit"] or 100, query["after"]
 
     async def readings(plugin: str, host: str, **query: Any) -> responses.ReadingsResponse:
-        limit = query["limit"] or 100
-        return await history.readings(plugin, host, query["from"], query["to"], limit, query["after"])
+        return await history.readings(plugin, host, *of_readings(query))
+
+    async def readings_csv(plugin: str, host: str, **query: Any) -> CsvFile:
+        return await history.readings_csv(plugin, host, *of_readings(query))
 
     async def live() -> Live:
         return Live(True)
@@ -133,6 +145,7 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
             responses.SeriesResponse,
             series,
             (_METRIC, _FROM, _TO, step),
+            csv=series_csv,
         ),
         Route(
             f"{one}/hosts/{{host}}/readings",
@@ -140,6 +153,7 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
             responses.ReadingsResponse,
             readings,
             (_FROM, _TO, _LIMIT, page),
+            csv=readings_csv,
         ),
         Route("/health/live", "Liveness: the process is running", Live, live),
         Route(
