@@ -239,7 +239,7 @@ class PostgreSql(OnConflictDialect):
 
 
 class _BucketStart(FunctionElement[Any]):
-    """The start of the bucket of a time; the second argument is the size in seconds."""
+    """The start of the bucket that contains a time; the second argument is the size in seconds."""
 
     inherit_cache = True
 
