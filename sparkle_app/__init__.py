@@ -105,6 +105,13 @@ All packages and modules; the docstring of each describes what it does:
       columns             types of columns
       models              tables of a plugin
       hosts               tables of hosts, and their statements
+      migrations/         schema migrations
+        branches            revisions of the handler and of plugins
+        schema              compares a database with the revisions
+        migration           creates and migrates tables
+        roles               tables by role, for revisions
+        versions/         the handler's revisions
+          0001_tables_per_plugin the base
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
@@ -141,6 +148,7 @@ All packages and modules; the docstring of each describes what it does:
       database            common parts of commands that use the database
       export              writes stored readings or aggregates to a file
       import_command      stores the rows of files
+      migrate             migrates tables of an earlier version
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
       replay              replays dead letters

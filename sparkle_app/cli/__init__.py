@@ -16,6 +16,7 @@ def add_commands() -> None:
         gen_config,
         hosts,
         import_command,
+        migrate,
         rebuild,
         replay,
         try_plugin,

@@ -9,10 +9,8 @@ from faust.cli.base import option
 from sparkle_app.audit.auditor import Auditor, Difference, PageResult
 from sparkle_app.cli.base import Instant, OutputClosedError, UsageError
 from sparkle_app.cli.database import DatabaseCommand, time_range
-from sparkle_app.config.settings import database_url
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
-from sparkle_app.storage.engine import make_engine
 
 SCOPE: list[Any] = [
     option("--plugin", help="only aggregates of this plugin"),
@@ -36,6 +34,7 @@ class AuditCommand(DatabaseCommand):
 
         Raises:
             UsageError: when the plugin is not installed, or no selected plugin has data of the host.
+            ConfigurationError: when the database has to be migrated first.
         """
         installed = self.handler.plugins.installed
         if plugin is not None and plugin not in installed:
@@ -46,7 +45,7 @@ class AuditCommand(DatabaseCommand):
                 hint="run check to see why a plugin is not installed",
             )
         bucket_size = self.handler.settings.aggregates.bucket_seconds
-        engine = make_engine(database_url(self.handler.settings), for_command=True)
+        engine = self.current_engine()
         auditors = {
             name: Auditor(each.plugin, engine, bucket_size)
             for name, each in installed.items()

@@ -20,6 +20,8 @@ from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
+from sparkle_app.storage.migrations.migration import require_plugins
+from sparkle_app.storage.migrations.schema import Schema, read_schema
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
@@ -158,7 +160,9 @@ class check(SparkleCommand):
                 with read_transaction(make_engine(url)) as connection:
                     connection.execute(text("SELECT 1"))
                     damaged = damage(connection, _TIMEOUT_SECONDS)
-                    missing = [] if damaged else try_writing(connection)
+                    schema = None if damaged else read_schema(connection, handler.plugins.branches)
+                    # The tables of an earlier schema have other columns.
+                    missing = try_writing(connection) if schema and not schema.pending else []
             except (SQLAlchemyError, OSError) as error:
                 cause = transient_error(error)
                 what = "to accept what a worker writes" if cause.hint else "to accept connections"
@@ -175,6 +179,8 @@ class check(SparkleCommand):
                     found=damaged,
                     hint="restore it from a backup",
                 )
+            if schema and schema.pending:
+                return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
             self._refuse_lost_table(missing)
             to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
             return f"{shown(url)}{to_create}"
@@ -189,6 +195,12 @@ class check(SparkleCommand):
             if usage and usage.warning:
                 what = "database" if database and folder == database.absolute() else "data"
                 yield CheckResult(what, True, f"warning: {usage.warning}")
+
+    def _to_apply(self, schema: Schema) -> str:
+        if not self.handler.settings.database.migrate:
+            schema.require_current()
+        require_plugins(schema, self.handler.plugins.faults)
+        return ", ".join(revision.id for revision in schema.pending)
 
     def _refuse_lost_table(self, missing: Sequence[str]) -> None:
         for name, installed in self.handler.plugins.installed.items():

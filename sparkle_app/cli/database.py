@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import SparkleCommand, UsageError
@@ -9,13 +10,31 @@ from sparkle_app.config.settings import database_url
 from sparkle_app.config.urls import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
+from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
+from sparkle_app.storage.migrations.schema import read_schema
 
 
 class DatabaseCommand(SparkleCommand):
     """A command that uses the database, and not the broker."""
 
     abstract = True
+
+    def engine(self) -> Engine:
+        """An engine for the single thread of the command."""
+        return make_engine(database_url(self.handler.settings), for_command=True)
+
+    def current_engine(self) -> Engine:
+        """The same, for a database that does not have to be migrated.
+
+        Raises:
+            ConfigurationError: when it has another schema than this version.
+            SQLAlchemyError: when it cannot be reached, or rejects a statement.
+        """
+        engine = self.engine()
+        with read_transaction(engine) as connection:
+            read_schema(connection, self.handler.plugins.branches).require_current()
+        return engine
 
     def in_database(self, work: Callable[[], int]) -> int:
         """Run a function that uses the database, and return its exit code.

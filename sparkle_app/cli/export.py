@@ -11,13 +11,11 @@ from faust.cli.base import argument, option
 
 from sparkle_app.cli.base import JSON, Instant, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
-from sparkle_app.config.settings import database_url
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.folders import complete_file
 from sparkle_app.runtime.terminal import printable
-from sparkle_app.storage.engine import make_engine
 from sparkle_app.transfer.csv_files import CsvWriter
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, Layout, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
@@ -138,7 +136,7 @@ class export(DatabaseCommand):
     ) -> Pages:
         start, end = time_range(since, until)
         settings = self.handler.settings
-        engine = make_engine(database_url(settings), for_command=True)
+        engine = self.current_engine()
 
         def pages(hosts: tuple[str, ...], start: int, end: int) -> Pages:
             if what == READINGS:

@@ -9,11 +9,10 @@ from sqlalchemy import Engine
 
 from sparkle_app.cli.base import JSON, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
-from sparkle_app.config.settings import database_url
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.runtime.terminal import printable
-from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import remove_host, select_hosts
 
 _HEADER = ("host", "plugin", "config", "last received", "age", "every", "state")
@@ -47,7 +46,6 @@ class hosts(DatabaseCommand):
         self, *, plugin: str | None, config_id: int | None, silent: bool, remove: Sequence[str], as_json: bool
     ) -> int:
         """Print the hosts, or remove some."""
-        engine = make_engine(database_url(self.handler.settings), for_command=True)
         now = from_seconds(time.time())
         if remove:
             if silent or config_id is not None:
@@ -57,8 +55,10 @@ class hosts(DatabaseCommand):
                     found="--silent or --config",
                     hint="name the hosts",
                 )
-            return self.in_database(lambda: self._remove(engine, remove, plugin, now, as_json))
-        return self.in_database(lambda: self._list(engine, plugin, config_id, silent, now, as_json))
+            return self.in_database(lambda: self._remove(self.current_engine(), remove, plugin, now, as_json))
+        return self.in_database(
+            lambda: self._list(self.current_engine(), plugin, config_id, silent, now, as_json)
+        )
 
     def _list(
         self, engine: Engine, plugin: str | None, config_id: int | None, silent: bool, now: int, as_json: bool

@@ -6,9 +6,8 @@ from faust.cli.base import argument
 
 from sparkle_app.cli.base import JSON, counted
 from sparkle_app.cli.database import DatabaseCommand
-from sparkle_app.config.settings import database_url
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.storage.engine import create_tables, make_engine
+from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
 from sparkle_app.transfer.layouts import READINGS
 
@@ -36,8 +35,8 @@ class import_command(DatabaseCommand):
 
     def _import(self, *, plugin: str, files: tuple[str, ...], as_json: bool) -> int:
         installed = self.installed_plugin(plugin)
-        engine = make_engine(database_url(self.handler.settings), for_command=True)
-        create_tables(engine)
+        engine = self.current_engine()
+        create_tables(engine, self.handler.plugins.branches)
         importer = Importer(installed.plugin, engine)
         report: list[dict[str, Any]] = []
         new_readings = 0

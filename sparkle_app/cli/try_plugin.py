@@ -23,7 +23,8 @@ from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.collecting_half import collect
 from sparkle_app.plugin.discovery import SERVER_FLAG, InstalledPlugin
-from sparkle_app.storage.engine import create_tables, read_transaction, scratch_engine
+from sparkle_app.storage.engine import read_transaction, scratch_engine
+from sparkle_app.storage.migrations.migration import create_tables
 
 _HOST = "this-host"
 _MAX_BYTES = 214
@@ -160,7 +161,7 @@ async def _store(installed: InstalledPlugin, trials: list[Trial], settings: Aggr
     with tempfile.TemporaryDirectory(prefix="sparkle-") as folder, ThreadPoolExecutor() as executor:
         engine = scratch_engine(Path(folder))
         try:
-            create_tables(engine)
+            create_tables(engine, [])
             writer = SqlWriter(
                 engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds
             )

@@ -95,6 +95,9 @@ class DatabaseSettings(Section):
     """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported. Write `@` in a password as `%40`."""
     wait_seconds: Seconds = 60
     """How long a worker waits for the database at startup before it exits."""
+    migrate: bool = False
+    """Whether a worker migrates tables of an earlier version at startup. Otherwise it exits with one line, and \
+`faust -A sparkle_app migrate` migrates them."""
 
 
 class IngestSettings(Section):

@@ -14,6 +14,7 @@ from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
 
 # If it is set, packages import their server half instead of their collecting half.
 SERVER_FLAG = "SPARKLE_M_SERVER"
@@ -25,6 +26,8 @@ class InstalledPlugin:
 
     manifest: Manifest
     plugin: Plugin
+    branch: Branch | None = None
+    """The revisions of its tables, if it ships any."""
 
     @property
     def name(self) -> str:
@@ -53,6 +56,12 @@ class InstalledPlugins:
         return topic_specs(app_id, self.topics, self.installed, resolution)
 
     @property
+    def branches(self) -> list[Branch]:
+        """The revisions of the handler, and those of the plugins."""
+        own = (plugin.branch for plugin in self.installed.values())
+        return [core_branch(), *(branch for branch in own if branch)]
+
+    @property
     def topics(self) -> list[str]:
         """The plugin topics, without repetitions."""
         return sorted({plugin.manifest.topic for plugin in self.installed.values()})
@@ -76,7 +85,10 @@ def load_plugins(folder: Path) -> InstalledPlugins:
         if manifest.name in copied:
             continue
         try:
-            plugins.installed[manifest.name] = InstalledPlugin(manifest, _import(manifest))
+            # Before the import: a package that is not used must not declare tables.
+            branch = plugin_branch(manifest.name, manifest.folder)
+            _refuse_same_ids(manifest, branch, plugins)
+            plugins.installed[manifest.name] = InstalledPlugin(manifest, _import(manifest), branch)
             for old, new in plugins.installed[manifest.name].plugin.deprecated.items():
                 where = f"plugin {manifest.name} ({manifest.folder})"
                 plugins.warnings.append(f"{where}: the method `{old}` is deprecated, rename it to `{new}`")
@@ -90,6 +102,17 @@ def no_plugins(folder: Path) -> ConfigurationError:
     return ConfigurationError(
         str(folder), expected="a plugin", found="none that can be used", hint="see docs/plugins.md"
     )
+
+
+def _refuse_same_ids(manifest: Manifest, branch: Branch | None, plugins: InstalledPlugins) -> None:
+    for other in plugins.installed.values():
+        if branch and other.branch and branch.prefix == other.branch.prefix:
+            raise ConfigurationError(
+                f"plugin {manifest.name} ({manifest.folder})",
+                expected="ids of revisions that no other plugin has",
+                found=f"{branch.base}, as in plugin {other.name} ({other.manifest.folder})",
+                hint="rename the revisions of this plugin",
+            )
 
 
 def _import(manifest: Manifest) -> Plugin:

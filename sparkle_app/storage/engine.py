@@ -10,7 +10,6 @@ from sqlalchemy.engine import URL, make_url
 
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors
-from sparkle_app.storage.models import Base
 from sparkle_app.storage.wal import WriteAheadLog
 
 _SNAPSHOT_SECONDS = 0.25
@@ -57,17 +56,6 @@ def write_ahead_log(url: URL) -> WriteAheadLog | None:
 def damage(connection: Connection, seconds: float) -> str | None:
     """What is wrong with the database's files; None if nothing was found within ``seconds``."""
     return dialect_of(connection).damage(connection, seconds)
-
-
-def create_tables(engine: Engine) -> None:
-    """Create the tables that do not exist: those of the plugins, and that of hosts.
-
-    Raises:
-        SQLAlchemyError: when the database cannot be reached, or rejects a statement.
-    """
-    with engine.begin() as connection:
-        dialect_of(engine).lock_schema(connection)
-        Base.metadata.create_all(connection)
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key, lost_internal_key
-from sparkle_app.storage.engine import create_tables
 from sparkle_app.storage.errors import is_refused_login, transient_error
+from sparkle_app.storage.migrations.migration import create_tables, migrate
+from sparkle_app.storage.migrations.schema import OlderSchemaError, Revision
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.parts import Parts, build_parts
 
@@ -75,7 +76,7 @@ def _log_settings(settings: Settings) -> None:
 
 
 async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> tuple[Cipher, TopicState]:
-    """Wait for the database and the broker, and create missing tables, topics and the internal key.
+    """Wait for the database and the broker, create missing tables, topics and the internal key, and migrate tables.
 
     Returns:
         The cipher of sealed messages, and the state of the topics.
@@ -83,13 +84,7 @@ async def connect(settings: Settings, plugins: InstalledPlugins, engine: Engine)
     Raises:
         ConfigurationError: if one of them does not answer in time, or does not match the configuration.
     """
-    url = shown(database_url(settings))
-    await wait_for(
-        f"the database at {url}",
-        "database.url",
-        settings.database.wait_seconds,
-        lambda: _create_tables(engine, url),
-    )
+    await _prepare_tables(settings, plugins, engine)
     cipher, topics = await wait_for(
         f"the broker at {settings.broker.url}",
         "broker.url",
@@ -131,7 +126,14 @@ def _unusable_data_folder(found: str) -> ConfigurationError:
     )
 
 
-async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[], Awaitable[T]]) -> T:
+async def wait_for(
+    what: str,
+    setting: str,
+    seconds: float,
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    interrupt: bool = True,
+) -> T:
     """Repeat ``attempt`` until it does not raise TransientError, and return its result.
 
     Logs a line every few seconds.
@@ -139,6 +141,7 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
     Arguments:
         what: what it waits for, for the log.
         setting: the setting to name in the error.
+        interrupt: whether an attempt that takes longer than ``seconds`` is abandoned.
 
     Raises:
         ConfigurationError: after ``seconds``.
@@ -148,7 +151,8 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
     while True:
         try:
             # An attempt that hangs is abandoned; a call to the database then goes on in its thread.
-            return await asyncio.wait_for(attempt(), max(deadline - time.monotonic(), _LOG_SECONDS))
+            limit = max(deadline - time.monotonic(), _LOG_SECONDS) if interrupt else None
+            return await asyncio.wait_for(attempt(), limit)
         except (TransientError, TimeoutError) as error:
             cause = error if isinstance(error, TransientError) else TransientError("no answer")
             now = time.monotonic()
@@ -165,9 +169,36 @@ async def wait_for(what: str, setting: str, seconds: float, attempt: Callable[[]
         await asyncio.sleep(0.5)
 
 
-async def _create_tables(engine: Engine, url: str) -> None:
+async def _prepare_tables(settings: Settings, plugins: InstalledPlugins, engine: Engine) -> None:
+    url = shown(database_url(settings))
+    branches = plugins.branches
+
+    async def wait(work: Callable[[], object], *, interrupt: bool) -> None:
+        await wait_for(
+            f"the database at {url}",
+            "database.url",
+            settings.database.wait_seconds,
+            lambda: _in_database(work, url),
+            interrupt=interrupt,
+        )
+
     try:
-        await asyncio.to_thread(create_tables, engine)
+        await wait(lambda: create_tables(engine, branches), interrupt=True)
+    except OlderSchemaError as error:
+        if not settings.database.migrate:
+            raise
+        logger.warning("migrating: expected %s, found %s", error.expected, error.found)
+        await wait(lambda: migrate(engine, branches, plugins.faults, _log_revision), interrupt=False)
+        logger.info("migrated: %s", error.expected)
+
+
+def _log_revision(revision: Revision) -> None:
+    logger.info("migrating: applying revision %s", revision)
+
+
+async def _in_database(work: Callable[[], object], url: str) -> None:
+    try:
+        await asyncio.to_thread(work)
     except (SQLAlchemyError, OSError) as error:
         if is_refused_login(error):
             raise ConfigurationError(

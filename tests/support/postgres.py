@@ -86,12 +86,12 @@ class PostgresServer:
         self.stop()
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
-        """Create an empty database and return its URL."""
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Create an empty database, or a copy of one without sessions, and return its URL."""
         connection = self._connect()
         try:
             connection.autocommit = True
-            connection.cursor().execute(f'CREATE DATABASE "{name}"')
+            connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         finally:
             connection.close()
         return self.url(name)
@@ -99,14 +99,15 @@ class PostgresServer:
     def copy_database(self, name: str, source: "PostgresServer") -> str:
         """Create a database with the tables and rows of the one with this name on another server; return its URL."""
         url = self.create_database(name)
-        dump, load = (
-            [str(self._bin / program), "-h", "127.0.0.1", "-p", str(port), "-U", _SUPERUSER, "-d", name]
-            for program, port in (("pg_dump", source.port), ("psql", self.port))
-        )
+        dump = self._client("pg_dump", name, source.port)
         dumped = subprocess.run(dump, check=True, timeout=60, stdout=subprocess.PIPE)
-        load += ["-qX", "-v", "ON_ERROR_STOP=1"]
-        subprocess.run(load, check=True, timeout=60, input=dumped.stdout, stdout=subprocess.DEVNULL)
+        self.run_script(name, dumped.stdout.decode())
         return url
+
+    def run_script(self, database: str, script: str) -> None:
+        """Execute a script with psql, which stops at the first error."""
+        psql = [*self._client("psql", database, self.port), "-qX", "-v", "ON_ERROR_STOP=1"]
+        subprocess.run(psql, check=True, timeout=60, input=script.encode(), stdout=subprocess.DEVNULL)
 
     def make_read_only(self) -> None:
         """Let the server, like a standby, refuse every write, also in the sessions that exist."""
@@ -128,6 +129,10 @@ class PostgresServer:
                 return bool(cursor.fetchall() == [("on",)])
         finally:
             connection.close()
+
+    def _client(self, program: str, database: str, port: int) -> list[str]:
+        options = {"-h": "127.0.0.1", "-p": str(port), "-U": _SUPERUSER, "-d": database}
+        return [str(self._bin / program), *(word for option in options.items() for word in option)]
 
     def _connect(self) -> "psycopg2.extensions.connection":
         return psycopg2.connect(

@@ -31,6 +31,7 @@ _LIBRARIES = (
     "sqlalchemy.dialects.postgresql", "psycopg2", "pydantic", "pydantic_settings", "yaml", "msgspec",
     "packaging.version", "prometheus_client", "cryptography.hazmat.primitives.asymmetric.rsa",
     "cryptography.hazmat.primitives.ciphers.aead", "Crypto.PublicKey.RSA", "Crypto.Cipher.PKCS1_OAEP",
+    "alembic.operations", "alembic.runtime.migration", "alembic.script",
     "multiprocessing", "concurrent.futures.process",
 )  # fmt: skip
 _SERVERS = 2

@@ -20,11 +20,12 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.storage.engine import create_tables, make_engine
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.migrations.migration import create_tables
 
 plugins = load_plugins(Path(sys.argv[1]))
 engine = make_engine(make_url("sqlite:///" + sys.argv[2]))
-create_tables(engine)
+create_tables(engine, [])
 with engine.begin() as connection:
     for number, (name, plugin) in enumerate(plugins.by_name.items()):
         for config in (7, 8):

@@ -53,6 +53,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "gen-config",
         "hosts",
         "import",
+        "migrate",
         "rebuild",
         "replay",
         "try-plugin",

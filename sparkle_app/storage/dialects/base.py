@@ -68,6 +68,8 @@ class Dialect:
     """Execution options of a transaction that only reads, from one snapshot."""
     time_type: TypeEngine[Any] = BigInteger()
     """The type of columns with times."""
+    transactional_ddl = False
+    """Whether CREATE and ALTER are rolled back with their transaction."""
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """An engine whose transactions are durable once they are committed; connects to nothing.
@@ -98,6 +100,9 @@ class Dialect:
 
     def lock_schema(self, connection: Connection) -> None:
         """Prevent other transactions from creating tables until this one ends, if the database can."""
+
+    def lift_time_limit(self, connection: Connection) -> None:
+        """Let the statements of this transaction take as long as they need."""
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """Insert and update no rows, with the privileges and columns that the other statements need.

@@ -111,6 +111,7 @@ class PostgreSql(OnConflictDialect):
 
     max_writers = sys.maxsize
     time_type = DateTime(timezone=True)
+    transactional_ddl = True
     read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -150,6 +151,12 @@ class PostgreSql(OnConflictDialect):
     def lock_schema(self, connection: Connection) -> None:
         """Take an advisory lock: two workers that start at the same time would both create the tables."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+
+    def lift_time_limit(self, connection: Connection) -> None:
+        """Lift the server's limit, and that of the connection, which returns when it is used again."""
+        driver: Any = connection.connection.driver_connection
+        driver.seconds = None
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
 
     def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Create them: the only way to learn about a missing privilege, or a missing schema, in the same words."""

@@ -72,6 +72,7 @@ class Sqlite(OnConflictDialect):
     # A second writer would poll the lock, so rarely that it might never get it.
     max_writers = 1
     time_type = DateTime()
+    transactional_ddl = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class; also creates the folder of the file."""

@@ -1,0 +1,106 @@
+"""``faust -A sparkle_app migrate``: migrates the tables of an earlier version."""
+
+from typing import Any
+
+from faust.cli.base import option
+
+from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.config.settings import database_url
+from sparkle_app.config.urls import shown
+from sparkle_app.storage.engine import can_be_created, read_transaction
+from sparkle_app.storage.migrations.migration import migrate as migrate_tables
+from sparkle_app.storage.migrations.migration import migration_sql, require_plugins
+from sparkle_app.storage.migrations.schema import Revision, Schema, new_schema, read_schema
+
+
+class migrate(DatabaseCommand):
+    """Migrate the tables of an earlier version to the schema of this one.
+
+    Stop the workers first, and back up the database. Applies all revisions, those of the handler and those of plugins,
+    in one transaction: if one fails, nothing is changed. Missing tables are created. The exit code is 0 if there is
+    nothing to do.
+
+    Example: faust -A sparkle_app migrate --dry-run
+    """
+
+    options = [  # noqa: RUF012 - as Faust declares it
+        option("--dry-run", is_flag=True, help="only print what would be applied"),
+        option(
+            "--sql", "as_sql", is_flag=True, help="only print the SQL statements, for the database's client"
+        ),
+        JSON,
+    ]
+
+    async def run(self, **options: bool) -> int:
+        """Print each revision when it is applied."""
+        return self.in_database(lambda: self._migrate(**options))
+
+    def _migrate(self, *, dry_run: bool, as_sql: bool, as_json: bool) -> int:
+        if as_sql and (dry_run or as_json):
+            other = "--dry-run" if dry_run else "--json"
+            raise UsageError("--sql", expected="no other output", found=other, hint="omit one of the options")
+        plugins = self.handler.plugins
+        if as_sql or dry_run:
+            schema = self._schema()
+            if as_sql:
+                self._write(migration_sql(schema, plugins.faults))
+                return 0
+            require_plugins(schema, plugins.faults)
+        else:
+            report = self._no_report if as_json else self._say_applying
+            schema = migrate_tables(self.engine(), plugins.branches, plugins.faults, report)
+        if as_json:
+            self.say_json(_as_fields(schema, applied=not dry_run))
+        elif dry_run:
+            self._say_plan(schema)
+        else:
+            self._say_done(schema)
+        return 0
+
+    def _schema(self) -> Schema:
+        url, branches = database_url(self.handler.settings), self.handler.plugins.branches
+        if can_be_created(url):
+            return new_schema(url, branches)
+        with read_transaction(self.engine()) as connection:
+            return read_schema(connection, branches)
+
+    def _no_report(self, revision: Revision) -> None:
+        """The output is the result only."""
+
+    def _say_applying(self, revision: Revision) -> None:
+        self.say(f"applying {revision}")
+
+    def _say_plan(self, schema: Schema) -> None:
+        for revision in schema.pending:
+            self.say(f"would apply {revision}")
+        for name in _names(schema):
+            self.say(f"would create {name}")
+        if not schema.pending and not schema.missing:
+            self._say_done(schema)
+
+    def _say_done(self, schema: Schema) -> None:
+        done = [f"{counted(len(schema.pending), 'revision')} applied"] if schema.pending else []
+        done += [f"created {', '.join(_names(schema))}"] if schema.missing else []
+        at = ", ".join(state.branch.head for state in schema.states)
+        self.say(f"{shown(schema.url)}: {'; '.join(done) or 'nothing to do'}; schema revision {at}")
+
+
+def _names(schema: Schema) -> list[str]:
+    # Of SQLAlchemy's own type of strings.
+    return sorted("".join(table.fullname) for table in schema.missing)
+
+
+def _as_fields(schema: Schema, *, applied: bool) -> dict[str, Any]:
+    return {
+        "applied": applied,
+        "schema": [
+            {"plugin": state.branch.plugin, "found": state.found, "expected": state.branch.head}
+            for state in schema.states
+        ],
+        "revisions": [
+            {"revision": each.id, "plugin": each.branch.plugin, "description": each.description}
+            for each in schema.pending
+        ],
+        "created": _names(schema),
+    }

@@ -1,0 +1,1 @@
+"""Schema migrations with Alembic: the handler's revisions, and those that a plugin ships."""

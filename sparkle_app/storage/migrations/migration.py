@@ -1,0 +1,244 @@
+"""Creates and migrates the tables of a database, one process at a time."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
+from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.exc import DBAPIError
+
+from sparkle_app.model.errors import ConfigurationError, TransientError
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.errors import is_lock_conflict, server_message
+from sparkle_app.storage.migrations.branches import Branch
+from sparkle_app.storage.migrations.roles import EXISTING
+from sparkle_app.storage.migrations.schema import VERSIONS, Revision, Schema, read_schema
+from sparkle_app.storage.models import Base
+
+Report = Callable[[Revision], None]
+"""Called before a revision is applied."""
+
+logger = logging.getLogger(__name__)
+
+
+def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
+    """Create the tables that do not exist, and record the revisions of the schema.
+
+    Raises:
+        OlderSchemaError: if the database has to be migrated first.
+        ConfigurationError: if it has a revision that this version does not know.
+        TransientError: when another process creates or migrates the tables.
+        SQLAlchemyError: when the database cannot be reached, or rejects a statement.
+    """
+    with _locked(engine) as connection:
+        schema = read_schema(connection, branches)
+        schema.require_current()
+        # First the revisions: where DDL cannot be rolled back, tables without them would be taken for the oldest ones.
+        if any(not state.found for state in schema.states):
+            _record(_context(connection, schema), schema)
+        elif schema.unrecorded:
+            _record_known(connection, schema)
+        Base.metadata.create_all(connection, tables=schema.missing)
+        connection.commit()
+
+
+def migrate(
+    engine: Engine, branches: Sequence[Branch], faults: Sequence[ConfigurationError], report: Report
+) -> Schema:
+    """Apply the pending revisions, then create the tables that do not exist, in one transaction.
+
+    Arguments:
+        faults: of plugins that cannot be loaded.
+        report: called before each revision.
+
+    Returns:
+        The schema as it was before.
+
+    Raises:
+        ConfigurationError: if a revision fails, the database has a revision that this version does not know, or a
+            plugin with tables to be migrated cannot be loaded.
+        TransientError: when another process has locked the tables, or the connection is lost.
+        SQLAlchemyError: when the database cannot be reached, or rejects another statement.
+    """
+    with _locked(engine) as connection:
+        dialect = dialect_of(connection)
+        dialect.lift_time_limit(connection)
+        schema = read_schema(connection, branches)
+        require_plugins(schema, faults)
+        current: list[Revision] = []
+
+        def before(revision: Revision) -> None:
+            current.append(revision)
+            report(revision)
+
+        def after(**_: Any) -> None:
+            if not dialect.transactional_ddl:
+                connection.commit()
+
+        context = _context(connection, schema, fn=_steps(schema, before), on_version_apply=[after])
+        _record(context, schema)
+        try:
+            with Operations.context(context):
+                context.run_migrations()
+        # A revision is a function that may raise any exception.
+        except Exception as error:
+            connection.rollback()
+            if not current:
+                raise
+            raise _failed(current[-1], error, dialect.transactional_ddl) from error
+        Base.metadata.create_all(connection)
+        connection.commit()
+    return schema
+
+
+def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
+    """The statements of :func:`migrate`, for the database's own client.
+
+    Raises:
+        ConfigurationError: if a plugin with tables to be migrated cannot be loaded, or a revision needs a connection.
+    """
+    require_plugins(schema, faults)
+    if schema.is_current:
+        return "-- nothing to do"
+    current: list[Revision] = []
+    output = StringIO()
+    context = MigrationContext.configure(
+        # Statements with the driver's placeholders would have %% instead of %.
+        url=schema.url,
+        dialect_opts={"paramstyle": "named"},
+        opts={
+            "as_sql": True,
+            "literal_binds": True,
+            "output_buffer": output,
+            # Alembic does not assume it for SQLite.
+            "transactional_ddl": dialect_of(schema.url).transactional_ddl,
+            "starting_rev": [state.target for state in schema.states],
+            "version_table": VERSIONS.name,
+            "fn": _steps(schema, current.append),
+            EXISTING: schema.existing,
+        },
+    )
+    try:
+        with context.begin_transaction(), Operations.context(context):
+            _record(context, schema)
+            with _created_tables() as created:
+                context.run_migrations()
+            missing = [table for table in schema.missing if table.fullname not in created]
+            Base.metadata.create_all(_connection(context), tables=missing, checkfirst=False)
+    except Exception as error:
+        if not current:
+            raise
+        raise ConfigurationError(
+            f"revision {current[-1].id}{current[-1].branch.label}",
+            expected="statements that do not depend on the content of the database",
+            found=_one_line(error),
+            hint="run the command without --sql",
+        ) from error
+    return output.getvalue().rstrip()
+
+
+def require_plugins(schema: Schema, faults: Sequence[ConfigurationError]) -> None:
+    """Check that no table would be left behind by revisions that change the tables of all plugins.
+
+    Raises:
+        ConfigurationError: if a plugin cannot be loaded.
+    """
+    if faults and any(revision.branch.plugin is None for revision in schema.pending):
+        fault = faults[0]
+        raise ConfigurationError(
+            fault.where,
+            expected=f"{fault.expected}, since a migration changes the tables of all plugins",
+            found=fault.found,
+            hint=fault.hint,
+        )
+
+
+@contextmanager
+def _locked(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that no other process enters. The caller commits."""
+    with engine.connect() as connection:
+        try:
+            dialect_of(connection).lock_schema(connection)
+        except DBAPIError as error:
+            if is_lock_conflict(error):
+                raise TransientError(
+                    "another process creates or migrates its tables", "wait until this is done"
+                ) from error
+            raise
+        yield connection
+
+
+@contextmanager
+def _created_tables() -> Iterator[set[str]]:
+    """The names of the tables that are created in this context."""
+    created: set[str] = set()
+
+    def add(table: Table, *_: Any, **__: Any) -> None:
+        created.add(table.fullname)
+
+    event.listen(Table, "after_create", add)
+    try:
+        yield created
+    finally:
+        event.remove(Table, "after_create", add)
+
+
+def _context(connection: Connection, schema: Schema, **options: Any) -> MigrationContext:
+    # In a transaction: Alembic then leaves transactions alone.
+    options |= {"version_table": VERSIONS.name, EXISTING: schema.existing}
+    return MigrationContext.configure(connection, opts=options)
+
+
+def _steps(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionStep]]:
+    def steps(_heads: Any, _context: MigrationContext) -> Iterator[RevisionStep]:
+        for revision in schema.pending:
+            before(revision)
+            yield MigrationStep.upgrade_from_script(revision.branch.script.revision_map, revision.script)
+
+    return steps
+
+
+def _record(context: MigrationContext, schema: Schema) -> None:
+    if not schema.has_versions:
+        VERSIONS.create(_connection(context), checkfirst=False)
+    for state in schema.unrecorded:
+        context.execute(VERSIONS.insert().values(version_num=state.target))
+
+
+def _record_known(connection: Connection, schema: Schema) -> None:
+    """Record the revisions of tables that exist, which is not necessary: they are recognised."""
+    try:
+        with connection.begin_nested():
+            _record(_context(connection, schema), schema)
+    except DBAPIError as error:
+        message = server_message(error)
+        if error.connection_invalidated or not message:
+            raise
+        logger.warning("cannot record the schema's revision in %s: %s", VERSIONS.name, message)
+
+
+def _connection(context: MigrationContext) -> Connection:
+    assert context.connection is not None
+    return context.connection
+
+
+def _failed(revision: Revision, error: Exception, transactional: bool) -> Exception:
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or is_lock_conflict(error)):
+        return TransientError(f"revision {revision.id}: {_one_line(error)}")
+    return ConfigurationError(
+        f"revision {revision.id}{revision.branch.label}",
+        expected="every statement to succeed",
+        found=_one_line(error),
+        hint="nothing was changed: the migration was rolled back as a whole"
+        if transactional
+        else "this revision may be applied in part, since this database cannot roll it back: restore the backup",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    # A driver's own message may contain values of rows.
+    return " ".join((server_message(error) or f"{type(error).__name__}: {error}").split())

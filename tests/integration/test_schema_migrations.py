@@ -1,0 +1,418 @@
+"""`migrate`, and what workers and the other commands say of an earlier or a later schema, on SQLite and PostgreSQL."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+
+from sparkle_app.model.errors import TransientError
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.plugin_api import Base
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.migrations.branches import core_branch
+from sparkle_app.storage.migrations.migration import create_tables, migrate
+from tests.integration.conftest import StartWorker
+from tests.support.collector import Collector
+from tests.support.database import count, query
+from tests.support.migrating_plugin import TABLES, write_plugin, write_revision
+from tests.support.postgres import PostgresServer
+from tests.support.processes import free_port
+from tests.support.schemas import baseline, run_script, tables
+from tests.support.worker import PROJECT, Workspace, run_command
+
+HOSTS = ("sparkle_hosts",)
+SHIPPED = (
+    *("pu_workload_aggregates", "pu_workload_readings"),
+    *HOSTS,
+    *("temperature_aggregates", "temperature_readings"),
+)
+OLDER = "found fan_speed_0001; run `faust -A sparkle_app migrate`, or set database.migrate to true"
+
+
+LIMITS = """
+    connection = op.get_bind()
+    limit = connection.execute(text("SHOW statement_timeout")).scalar()
+    answer = connection.connection.driver_connection.seconds
+    op.execute(text(f"CREATE TABLE limits AS SELECT '{limit}' AS statement, '{answer}' AS answer"))
+"""
+
+
+class Installation:
+    """Plugins, settings and a database."""
+
+    def __init__(self, workspace: Workspace, url: str, server: PostgresServer | None) -> None:
+        self.workspace, self.url, self.server = workspace, url, server
+        # Nothing listens there.
+        self.environment = workspace.environment(f"127.0.0.1:{free_port()}", url)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return run_command(self.environment, *arguments)
+
+    def migrate(self, *options: str) -> str:
+        """The output of a migration that succeeds."""
+        done = self.run("migrate", *options)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return done.stdout
+
+    def script(self, statements: str) -> None:
+        run_script(self.url, statements, self.server)
+
+    def revisions(self) -> list[str]:
+        return [row["version_num"] for row in query(self.url, "SELECT * FROM sparkle_schema ORDER BY 1")]
+
+    def check(self) -> str:
+        """The line about the database."""
+        lines = self.run("check").stdout.splitlines()
+        return next(line for line in lines if line.split()[1] == "database:")
+
+    def add_readings(self, table: str, number: int) -> None:
+        names = "id, config_id, hostname, metric, value, observed_at, received_at, clock_trusted, topic, partition"
+        at = "'2026-11-23 12:00:00.000000'"
+        rows = [
+            f"('{each:032x}', 1, 'host', 'k', {each}, {at}, {at}, true, 't', 0, {each})"
+            for each in range(number)
+        ]
+        self.script(f"""INSERT INTO {table} ({names}, "offset") VALUES {", ".join(rows)};""")
+
+
+@pytest.fixture
+def installation(
+    workspace: Workspace, database_url: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Installation:
+    server = None if database_url.startswith("sqlite") else request.getfixturevalue("postgres")
+    Collector(workspace.certs)
+    return Installation(workspace, database_url, server)
+
+
+def older(installation: Installation) -> Installation:
+    """With three readings in the tables of version 1 of a plugin whose version 2 is installed."""
+    write_plugin(installation.workspace.plugins, 1)
+    installation.migrate()
+    installation.add_readings(TABLES[0], 3)
+    write_plugin(installation.workspace.plugins, 2)
+    return installation
+
+
+def dropped(names: Iterable[str]) -> str:
+    return " ".join(f"DROP TABLE {name};" for name in sorted(names))
+
+
+def copy(installation: Installation) -> Installation:
+    """Another database with the same content."""
+    url = make_url(installation.url)
+    name = f"{url.database}_copy"
+    if installation.server:
+        installation.server.create_database(name, str(url.database))
+    else:
+        run_script(installation.url, f"VACUUM INTO '{name}'", None)
+    copied = url.set(database=name).render_as_string(hide_password=False)
+    return Installation(installation.workspace, copied, installation.server)
+
+
+def test_an_empty_database_gets_the_tables_of_the_models(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 2)
+    plan = installation.migrate("--dry-run")
+    assert plan.splitlines() == [f"would create {name}" for name in sorted((*SHIPPED, *TABLES))]
+    assert tables(installation.url) == {}
+    done = installation.migrate()
+    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0001, fan_speed_0002" in done
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    before = tables(installation.url)
+    assert "nothing to do; schema revision 0001, fan_speed_0002" in installation.migrate()
+    assert installation.migrate("--sql") == "-- nothing to do\n"
+    assert tables(installation.url) == before
+
+
+def test_the_sql_for_an_empty_database_gives_the_same_schema(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 2)
+    script = installation.migrate("--sql")
+    assert tables(installation.url) == {}
+    installation.script(script)
+    by_client, revisions = tables(installation.url), installation.revisions()
+    assert "nothing to do" in installation.migrate()
+    installation.script(dropped(by_client))
+    installation.migrate()
+    assert (tables(installation.url), installation.revisions()) == (by_client, revisions)
+
+
+def test_a_database_of_a_version_without_migrations_keeps_its_tables_and_rows(
+    installation: Installation,
+) -> None:
+    installation.script(baseline(installation.url))
+    installation.add_readings("temperature_readings", 3)
+    before = tables(installation.url)
+    assert f": created {', '.join(HOSTS)}; schema revision 0001\n" in installation.migrate()
+    assert installation.revisions() == ["0001"]
+    assert tables(installation.url).items() >= before.items()
+    assert count(installation.url, "temperature_readings") == 3
+    rebuilt = installation.run("rebuild", "--json")
+    assert [each["readings"] for each in json.loads(rebuilt.stdout)] == [0, 3], rebuilt.stderr
+
+
+def test_every_revision_together_gives_the_tables_of_the_models(installation: Installation) -> None:
+    installation.script(baseline(installation.url))
+    installation.migrate()
+    migrated = tables(installation.url)
+    installation.script(dropped(migrated))
+    installation.migrate()
+    assert migrated == tables(installation.url)
+
+
+def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -> None:
+    older(installation)
+    assert installation.migrate("--dry-run") == "would apply fan_speed_0002 of plugin Fan_Speed: Step 2.\n"
+    plan = json.loads(installation.migrate("--dry-run", "--json"))
+    assert plan == {
+        "applied": False,
+        "schema": [
+            {"plugin": None, "found": "0001", "expected": "0001"},
+            {"plugin": "Fan_Speed", "found": "fan_speed_0001", "expected": "fan_speed_0002"},
+        ],
+        "revisions": [{"revision": "fan_speed_0002", "plugin": "Fan_Speed", "description": "Step 2."}],
+        "created": [],
+    }
+    other = copy(installation)
+    other.script(other.migrate("--sql"))
+    applying, done = installation.migrate().splitlines()
+    assert applying == "applying fan_speed_0002 of plugin Fan_Speed: Step 2."
+    assert done.endswith(": 1 revision applied; schema revision 0001, fan_speed_0002")
+    rows = query(installation.url, "SELECT value, maker FROM fan_speed_readings ORDER BY value")
+    assert [tuple(row.values()) for row in rows] == [(0.0, "unknown"), (1.0, "unknown"), (2.0, "unknown")]
+    assert tables(other.url) == tables(installation.url)
+    assert other.revisions() == installation.revisions() == ["0001", "fan_speed_0002"]
+    assert query(other.url, "SELECT * FROM fan_speed_readings ORDER BY value") == query(
+        installation.url, "SELECT * FROM fan_speed_readings ORDER BY value"
+    )
+
+
+def test_commands_refuse_an_older_schema(installation: Installation) -> None:
+    older(installation)
+    line = installation.check()
+    assert line.startswith("ERROR database: database.url: expected ")
+    assert line.endswith(f" at schema revision fan_speed_0002 of plugin Fan_Speed, {OLDER}")
+    for command in ("verify", "rebuild", "hosts"):
+        refused = installation.run(command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr == line.removeprefix("ERROR database: ") + "\n"
+    installation.environment["SPARKLE_DATABASE__MIGRATE"] = "true"
+    assert installation.check().endswith("; the first worker will migrate it: fan_speed_0002")
+    installation.migrate()
+    assert installation.run("rebuild").returncode == 0
+
+
+def test_a_newer_schema_is_refused(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 1)
+    installation.migrate()
+    for known, newer, hint in (
+        ("0001", "9999", "install the version of the handler that migrated the database"),
+        (
+            "fan_speed_0001",
+            "fan_speed_9999",
+            "install the version of plugin Fan_Speed that migrated the database",
+        ),
+    ):
+        installation.script(
+            f"UPDATE sparkle_schema SET version_num = '{newer}' WHERE version_num = '{known}';"
+        )
+        for command in ("check", "migrate", "verify", "rebuild", "worker"):
+            refused = installation.run(command)
+            assert refused.returncode == 1, command
+            lines = [line for line in (refused.stdout + refused.stderr).splitlines() if hint in line]
+            assert len(lines) == 1, (refused.stdout, refused.stderr)
+            assert f"an earlier one, found {newer}; " in lines[0]
+            assert "Traceback" not in refused.stderr
+        installation.script(
+            f"UPDATE sparkle_schema SET version_num = '{known}' WHERE version_num = '{newer}';"
+        )
+
+
+def test_revisions_of_a_plugin_that_is_not_installed_are_left_alone(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 2)
+    installation.migrate()
+    plugin = installation.workspace.plugins / "fan_speed"
+    plugin.rename(installation.workspace.folder / "fan_speed")
+    assert "nothing to do; schema revision 0001\n" in installation.migrate()
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    (installation.workspace.folder / "fan_speed").rename(plugin)
+    assert "nothing to do; schema revision 0001, fan_speed_0002" in installation.migrate()
+
+
+def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 1)
+    revisions = installation.workspace.plugins / "fan_speed" / "migrations"
+    revisions.rename(installation.workspace.folder / "later")
+    installation.migrate()
+    installation.add_readings(TABLES[0], 1)
+    assert installation.revisions() == ["0001"]
+    write_plugin(installation.workspace.plugins, 2)
+    assert "1 revision applied" in installation.migrate()
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert query(installation.url, "SELECT maker FROM fan_speed_readings") == [{"maker": "unknown"}]
+
+
+def test_a_revision_that_fails_changes_nothing(installation: Installation) -> None:
+    older(installation)
+    write_revision(
+        installation.workspace.plugins / "fan_speed" / "migrations",
+        3,
+        """
+        op.execute("CREATE TABLE debris (n INTEGER)")
+        op.execute("UPDATE fan_speed_readings SET value = 100")
+        op.execute("INSERT INTO nowhere VALUES (1)")
+        """,
+    )
+    before = tables(installation.url)
+    failed = installation.run("migrate")
+    assert failed.returncode == 1
+    assert [line.split(":")[0] for line in failed.stdout.splitlines()] == [
+        "applying fan_speed_0002 of plugin Fan_Speed",
+        "applying fan_speed_0003 of plugin Fan_Speed",
+    ]
+    assert failed.stderr.startswith(
+        "revision fan_speed_0003 of plugin Fan_Speed: expected every statement to"
+    )
+    assert "nowhere" in failed.stderr
+    assert failed.stderr.endswith("; nothing was changed: the migration was rolled back as a whole\n")
+    assert failed.stderr.count("\n") == 1
+    assert tables(installation.url) == before
+    assert installation.revisions() == ["0001", "fan_speed_0001"]
+    assert query(installation.url, "SELECT max(value) AS n FROM fan_speed_readings") == [{"n": 2.0}]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_wrong_usage(installation: Installation) -> None:
+    for options in (["--sql", "--dry-run"], ["--sql", "--json"], ["--downgrade"]):
+        refused = installation.run("migrate", *options)
+        assert (refused.returncode, refused.stdout) == (2, ""), options
+    shown = installation.run("migrate", "--help")
+    assert "Example: faust -A sparkle_app migrate" in shown.stdout
+    assert not Path(str(make_url(installation.url).database)).exists()
+
+
+def test_several_processes_create_the_tables_at_once(installation: Installation) -> None:
+    write_plugin(installation.workspace.plugins, 2)
+    start = installation.workspace.folder / "start"
+    code = f"""
+import sys, time
+from pathlib import Path
+from sqlalchemy.engine import make_url
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.migrations.migration import create_tables
+plugins = load_plugins(Path({str(installation.workspace.plugins)!r}))
+engine = make_engine(make_url({installation.url!r}))
+print("loaded", flush=True)
+while not Path({str(start)!r}).exists():
+    time.sleep(0.001)
+create_tables(engine, plugins.branches)
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=PROJECT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "loaded\n"
+    start.touch()
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_revision_has_no_time_limit(database_url: str, tmp_path: Path) -> None:
+    engine = make_engine(make_url(database_url))
+    write_revision(tmp_path / "before", 1, "pass", prefix="")
+    create_tables(engine, [core_branch(tmp_path / "before")])
+    for number, upgrade in enumerate(("pass", LIMITS), 1):
+        write_revision(tmp_path / "after", number, upgrade, prefix="")
+    migrate(engine, [core_branch(tmp_path / "after")], [], lambda _: None)
+    assert query(database_url, "SELECT * FROM limits") == [{"statement": "0", "answer": "None"}]
+    with engine.begin() as connection:
+        assert connection.execute(text("SHOW statement_timeout")).scalar() == "1min"
+        assert connection.connection.driver_connection.seconds == 65  # type: ignore[union-attr]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_process_waits_for_another_that_migrates(database_url: str) -> None:
+    engine = make_engine(make_url(database_url))
+    with engine.connect() as other:
+        dialect_of(other).lock_schema(other)
+        with pytest.raises(TransientError, match="another process creates or migrates its tables"):
+            create_tables(engine, [core_branch()])
+        other.commit()
+    create_tables(engine, [core_branch()])
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_tables_that_exist_need_no_privilege_to_create_one(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    installation.script(baseline(installation.url))
+    load_plugins(PROJECT / "plugins")
+    # Other tests of this process may have declared further tables.
+    create_all(installation.url)
+    user = f"user_{make_url(installation.url).database}"
+    installation.script(
+        f"CREATE ROLE {user} LOGIN; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user};"
+    )
+    engine = make_engine(make_url(installation.url).set(username=user))
+    for _ in range(2):
+        create_tables(engine, [core_branch()])
+    assert (
+        "cannot record the schema's revision in sparkle_schema: permission denied for schema" in caplog.text
+    )
+    engine.dispose()
+
+
+def create_all(url: str) -> None:
+    engine = make_engine(make_url(url))
+    Base.metadata.create_all(engine)
+    engine.dispose()
+
+
+def test_workers_migrate_only_if_they_may(installation: Installation, start_worker: StartWorker) -> None:
+    older(installation)
+    refused = start_worker(ready=False)
+    refused.process.wait_until(lambda: not refused.process.running, "exit", 60)
+    assert refused.process.exit_code == 1
+    log = refused.process.log.read_text()
+    (line,) = (each for each in log.splitlines() if "at schema revision" in each)
+    assert line.endswith(f"at schema revision fan_speed_0002 of plugin Fan_Speed, {OLDER}")
+    assert "Traceback" not in log
+    workers = [start_worker(ready=False, database__migrate=True) for _ in range(2)]
+    for worker in workers:
+        worker.wait_ready()
+    logs = [worker.process.log.read_text() for worker in workers]
+    applied = [
+        text.count("migrating: applying revision fan_speed_0002 of plugin Fan_Speed: Step 2.")
+        for text in logs
+    ]
+    assert sum(applied) == 1, logs
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert count(installation.url, TABLES[0]) == 3
+
+
+def test_two_workers_start_at_once_on_an_empty_database(
+    installation: Installation, start_worker: StartWorker
+) -> None:
+    write_plugin(installation.workspace.plugins, 2)
+    for worker in [start_worker(ready=False) for _ in range(2)]:
+        worker.wait_ready()
+    assert installation.revisions() == ["0001", "fan_speed_0002"]
