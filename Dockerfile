@@ -10,9 +10,10 @@ WORKDIR /app
 
 # yes: install multi-buffer RSA (docs/operations.md, "Scaling").
 ARG MULTIBUFFER=no
-COPY requirements.txt requirements-multibuffer.txt ./
+COPY requirements.txt requirements-multibuffer.txt requirements-mysql.txt ./
 RUN if [ "$MULTIBUFFER" = yes ]; then file=requirements-multibuffer.txt; else file=requirements.txt; fi \
-    && pip install --no-cache-dir --disable-pip-version-check --requirement "$file"
+    && pip install --no-cache-dir --disable-pip-version-check --requirement "$file" \
+        --requirement requirements-mysql.txt
 
 # Plugin packages written for the earlier handler import sparkleM_core.
 COPY settings.yaml sparkleM_core.py ./

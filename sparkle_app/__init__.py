@@ -96,10 +96,15 @@ All packages and modules; the docstring of each describes what it does:
       errors              classification of errors
       wal                 SQLite's write-ahead log
       deadlines           calls that wait for a database
-      psycopg2_connection connections with deadlines
+      psycopg2_connection connections to PostgreSQL with deadlines
+      pymysql_connection  connections to MariaDB and MySQL with deadlines
       dialects/           one file for each database
         base                interface, and statements for any database
         on_conflict         statements of databases with ON CONFLICT
+        mysql               MariaDB and MySQL
+        mysql_errors        their error numbers
+        mysql_statements    their statements for many rows
+        mysql_tables        their CREATE TABLE
         postgresql          PostgreSQL
         sqlite              SQLite
       columns             types of columns

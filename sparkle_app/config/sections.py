@@ -92,7 +92,8 @@ class BrokerSettings(Section):
 
 class DatabaseSettings(Section):
     url: Annotated[SecretStr, AfterValidator(database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
-    """SQLAlchemy URL. `sqlite:///…` and `postgresql+psycopg2://…` are supported. Write `@` in a password as `%40`."""
+    """SQLAlchemy URL. `sqlite:///…`, `postgresql://…`, `mysql://…` and `mariadb://…` are supported; the last two
+    require the extra `mysql`. Write `@` in a password as `%40`."""
     wait_seconds: Seconds = 60
     """How long a worker waits for the database at startup before it exits."""
     migrate: bool = False

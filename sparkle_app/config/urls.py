@@ -1,6 +1,7 @@
 """The settings that are URLs: how they are checked and, without secrets, shown."""
 
 import re
+from importlib.util import find_spec
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
@@ -8,17 +9,27 @@ from sqlalchemy.exc import ArgumentError
 
 from sparkle_app.model.errors import ConfigurationError
 
-_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg2"}
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+    "mariadb+pymysql": "mysql+pymysql",
+}
+_EXTRAS = {"mysql+pymysql": ("pymysql", "mysql")}
+"""Module, and extra of pyproject.toml, of each driver that is not installed with the handler."""
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 _SCHEME = "kafka://"
 # As SQLAlchemy parses them.
 _LOGIN = re.compile(r"[^:/]*(:[^@]*)?@")
-# Parameters of a connection to PostgreSQL, or to an SQLite file, that are no secrets. The values of others are masked.
+# Parameters of a connection to a server, or to an SQLite file, that are no secrets. The values of others are masked.
 _SHOWN_PARAMETERS = {
-    "application_name", "channel_binding", "connect_timeout", "gssencmode", "host", "hostaddr", "mode", "options",
-    "port", "service", "sslcert", "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "uri", "user",
+    "application_name", "channel_binding", "charset", "collation", "connect_timeout", "gssencmode", "host", "hostaddr",
+    "mode", "options", "port", "read_default_file", "read_default_group", "service", "ssl_ca", "ssl_capath", "ssl_cert",
+    "ssl_check_hostname", "ssl_cipher", "ssl_disabled", "ssl_key", "ssl_verify_cert", "ssl_verify_identity", "sslcert",
+    "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "unix_socket", "uri", "user",
 }  # fmt: skip
-_PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "password", "sslpassword"}
+_PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "passwd", "password", "ssl_key_password", "sslpassword"}
 
 
 def bootstrap_servers(value: str) -> str:
@@ -62,14 +73,17 @@ def database_url(value: SecretStr) -> SecretStr:
             found="a port that is not a number" if invalid_port else "an invalid URL",
             hint="see docs/settings.md",
         ) from error
-    if url.drivername not in {*_DRIVERS, *_DRIVERS.values()}:
+    driver = _DRIVERS.get(url.drivername, url.drivername)
+    if driver not in _DRIVERS.values():
+        database = url.get_backend_name()
         raise ConfigurationError(
             "database.url",
-            expected="sqlite:///… or postgresql://…",
-            found=url.drivername,
-            hint="see docs/settings.md",
+            expected="sqlite:///…, postgresql://…, mysql://… or mariadb://…",
+            found=f"{url.drivername}://…",
+            hint=f"write {database}://…" if database in _DRIVERS else "see docs/settings.md",
         )
-    url = url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+    _check_installed(driver)
+    url = url.set(drivername=driver)
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
     else:
@@ -102,6 +116,17 @@ def url_without_login(value: str | None) -> str | None:
             hint="remove it; workers authenticate with web.token",
         )
     return value
+
+
+def _check_installed(driver: str) -> None:
+    module, extra = _EXTRAS.get(driver, (None, None))
+    if module and not find_spec(module):
+        raise ConfigurationError(
+            "database.url",
+            expected=f"the Python package {module}, which {driver}://… requires, to be installed",
+            found="none",
+            hint=f"install it: pip install 'sparkle-m-handler[{extra}]', or -r requirements-{extra}.txt",
+        )
 
 
 def _check_sqlite(url: URL) -> None:

@@ -39,6 +39,7 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
         return
     dialect = dialect_of(connection)
     time, _ = dialect.converters(table)
+    infinity = dialect.infinity
     values = [
         {
             "hostname": row.hostname,
@@ -46,7 +47,7 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
             "resolution": row.resolution,
             "bucket_start": time(row.bucket_start),
             "count": row.statistics.count,
-            "sum": row.statistics.sum,
+            "sum": max(-infinity, min(row.statistics.sum, infinity)),
             "minimum": row.statistics.minimum,
             "maximum": row.statistics.maximum,
             "last": row.statistics.last,
@@ -77,7 +78,7 @@ def select_aggregates(
         if metric is not None:
             statement = statement.where(table.c.metric == metric)
         for row in connection.execute(statement):
-            yield _aggregate_of(row, resolution)
+            yield _aggregate_of(row, resolution, dialect_of(connection))
 
 
 def select_steps(
@@ -100,6 +101,7 @@ def select_steps(
         limit: maximum number of rows returned, in order of time.
     """
     row, newest = table.c, table.alias()
+    dialect = dialect_of(connection)
     total, large_sum = _split_sum(row.sum)
     steps = (
         select(
@@ -107,13 +109,15 @@ def select_steps(
             func.sum(row["count"]).label("count"),
             total.label("sum"),
             large_sum.label("large_sum"),
+            func.min(row.sum).label("smallest_sum"),
+            func.max(row.sum).label("largest_sum"),
             func.min(row.minimum).label("minimum"),
             func.max(row.maximum).label("maximum"),
             func.max(row.bucket_start).label("newest"),
         )
         .where(row.hostname == hostname, row.resolution == resolution)
         .where(row.bucket_start >= moment(start), row.bucket_start < moment(end))
-        .group_by(row.metric, dialect_of(connection).bucket_number(row.bucket_start, step))
+        .group_by(row.metric, dialect.bucket_number(row.bucket_start, step))
     )
     if metric is not None:
         steps = steps.where(row.metric == metric)
@@ -126,8 +130,10 @@ def select_steps(
         .limit(limit)
     )
     for each in connection.execute(statement).mappings():
-        # NULL is what SQLite has for the sum of infinities of both signs.
-        large = math.nan if each["large_sum"] is None else each["large_sum"]
+        # An infinite sum may stand as a finite number, and SQLite has NULL for the sum of infinities of both signs.
+        bounds = (_sum_of(each[name], dialect) for name in ("smallest_sum", "largest_sum"))
+        infinite = {bound for bound in bounds if math.isinf(bound)}
+        large = sum(infinite) if infinite else each["large_sum"]
         statistics = Statistics(
             int(each["count"]),
             each["sum"],
@@ -178,7 +184,7 @@ def aggregate_readings(
     for some in chunks(hostnames):
         statement = _aggregated(dialect_of(connection), readings, some, resolution, start, end)
         for row in connection.execute(statement):
-            yield _aggregate_of(row, resolution)
+            yield _aggregate_of(row, resolution, dialect_of(connection))
 
 
 def insert_aggregated(
@@ -227,7 +233,7 @@ def _aggregated(
         func.max(rows.c.observed_at).label("last_at"),
     )
     found = buckets.group_by(*keys).subquery().c
-    whole_sum = _whole_sum(found.sum, found.large_sum)
+    whole_sum = _whole_sum(found.sum, found.large_sum, dialect.infinity)
     columns = (whole_sum if name == "sum" else found[name] for name in _COLUMNS)
     # Always true; without WHERE, SQLite takes the ON of a following ON CONFLICT for that of a join.
     return select(*columns).where(found["count"] > 0)
@@ -242,9 +248,11 @@ def _split_sum(value: ColumnElement[Any]) -> tuple[ColumnElement[float], ColumnE
     )
 
 
-def _whole_sum(total: ColumnElement[float], large_sum: ColumnElement[float]) -> ColumnElement[float]:
+def _whole_sum(
+    total: ColumnElement[float], large_sum: ColumnElement[float], infinity: float
+) -> ColumnElement[float]:
     """As ``Statistics.as_row``."""
-    infinite = literal(math.inf, Double)
+    infinite = literal(infinity, Double)
     return case(
         (large_sum > MAX_SCALED, infinite),
         (large_sum < -MAX_SCALED, -infinite),
@@ -252,7 +260,12 @@ def _whole_sum(total: ColumnElement[float], large_sum: ColumnElement[float]) -> 
     ).label("sum")
 
 
-def _aggregate_of(row: Any, resolution: int) -> AggregateRow:
+def _sum_of(stored: float, dialect: Dialect) -> float:
+    return math.copysign(math.inf, stored) if abs(stored) >= dialect.infinity else stored
+
+
+def _aggregate_of(row: Any, resolution: int, dialect: Dialect) -> AggregateRow:
     hostname, metric, start, count, total, minimum, maximum, last, last_at = row
+    total = _sum_of(total, dialect)
     statistics = Statistics(int(count), total, minimum, maximum, last, micros(last_at))
     return AggregateRow(hostname, metric, resolution, micros(start), statistics)

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Dialect, Double, Integer, String, Table, Text, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -35,18 +34,22 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ReadingId(TypeDecorator[bytes]):
-    """The 16 bytes of a reading's id, as a UUID (32 hexadecimal digits if the database has no such type)."""
+    """The 16 bytes of a reading's id, as a UUID if the database has no better type."""
 
     impl = Uuid(as_uuid=True)
     cache_ok = True
 
-    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
-        """Convert bytes to a UUID."""
-        return None if value is None else UUID(bytes=value)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The database's type."""
+        return dialect.type_descriptor(dialect_named(dialect.name).id_type)
 
-    def process_result_value(self, value: UUID | None, dialect: Dialect) -> bytes | None:
-        """Convert a UUID to bytes."""
-        return None if value is None else value.bytes
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> Any:
+        """Convert bytes to a value of the database."""
+        return None if value is None else dialect_named(dialect.name).id_value(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
+        """Convert a value of the database to bytes."""
+        return None if value is None else dialect_named(dialect.name).id_of(value)
 
 
 _PLAIN = {BigInteger, Boolean, Double, Integer, ReadingId, String, Text, UtcDateTime}

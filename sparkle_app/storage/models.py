@@ -8,6 +8,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 
+# With the metric and the other columns of the key, the longest that fits into an index entry of InnoDB: it has 3,072
+# bytes, four for each character.
+_HOSTNAME = String(1024).with_variant(String(510), "mysql")
+
 
 class Base(DeclarativeBase):
     """Base of all plugins' tables."""
@@ -24,7 +28,7 @@ class ReadingsTable(Base):
     id: Mapped[bytes] = mapped_column(ReadingId, primary_key=True)
     """First 16 bytes of the SHA-256 hash of the ciphertext."""
     config_id: Mapped[int] = mapped_column(BigInteger)
-    hostname: Mapped[str] = mapped_column(String(1024))
+    hostname: Mapped[str] = mapped_column(_HOSTNAME)
     metric: Mapped[str] = mapped_column(String(255))
     value: Mapped[float] = mapped_column(Double)
     observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -69,7 +73,7 @@ class AggregatesTable(Base):
         """Finds the buckets of a time range without reading other rows."""
         return (Index(f"ix_{cls.__tablename__}_bucket_start", "bucket_start"),)
 
-    hostname: Mapped[str] = mapped_column(String(1024), primary_key=True)
+    hostname: Mapped[str] = mapped_column(_HOSTNAME, primary_key=True)
     metric: Mapped[str] = mapped_column(String(255), primary_key=True)
     resolution: Mapped[int] = mapped_column(Integer, primary_key=True)
     """Bucket size, seconds."""

@@ -16,6 +16,7 @@ from sparkle_app.storage.dialects.base import DIALECTS
 from sparkle_app.storage.engine import make_engine
 from tests.support.broker import Broker, EmbeddedBroker
 from tests.support.kafka import LIBS, KafkaBroker
+from tests.support.mariadb import MariadbServer
 from tests.support.postgres import PostgresServer
 from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
@@ -59,12 +60,26 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         yield shared
 
 
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """A running MariaDB server that all tests share. A test that stops a server creates its own MariadbServer."""
+    shared = MariadbServer(tmp_path_factory.mktemp("mariadb"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shared.remove)
+        shared.start()
+        yield shared
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; the test runs once with SQLite and once with PostgreSQL."""
+    """The URL of an empty database; the test runs once with SQLite and once with PostgreSQL.
+
+    Tests marked with :data:`tests.support.database.EVERY_DATABASE` also run with MariaDB.
+    """
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
+    name = "mariadb" if request.param == "mariadb" else "postgres"
+    server: PostgresServer | MariadbServer = request.getfixturevalue(name)
     return server.create_database(f"test_{uuid.uuid4().hex[:8]}")
 
 

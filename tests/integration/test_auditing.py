@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
-from tests.support.database import count, query
+from tests.support.database import EVERY_DATABASE, count, query
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
@@ -36,6 +36,7 @@ def aggregates(url: str) -> list[dict[str, object]]:
     return [{**row, "sum": round(row["sum"], 6)} for row in rows]
 
 
+@EVERY_DATABASE
 def test_differences_are_found_and_repaired(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
-from tests.support.database import query
+from tests.support.database import EVERY_DATABASE, query
 from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
@@ -123,6 +123,7 @@ plugin = Values()
 """
 
 
+@EVERY_DATABASE
 def test_values_that_are_not_numbers_are_stored_and_served_as_they_were_sent(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:

@@ -1,5 +1,6 @@
 """What storage promises of every database, with its own statements, those of SQLAlchemy, and those for any database."""
 
+import math
 import random
 import threading
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ from sparkle_app.storage.readings import (
     select_span,
 )
 from sparkle_app.storage.trial import try_writing
+from tests.support.database import EVERY_DATABASE
+
+pytestmark = EVERY_DATABASE
 
 START = 1_764_000_000_000_000
 """Start of an hour."""
@@ -107,12 +111,14 @@ def test_a_reading_is_inserted_once_however_often_it_comes(engine: Engine) -> No
 
 def test_every_value_is_returned_as_it_was_stored(engine: Engine) -> None:
     chance = random.Random(7)
+    hostname: Any = READINGS.c.hostname.type
+    longest = hostname.dialect_impl(engine.dialect).length
     times = (0, 1, -1, START + 123_456, 946_684_800_000_000, 4_102_444_799_999_999)
     readings = [
         reading(
             number,
             config_id=chance.choice((0, 1, 2**63 - 1, -(2**63))),
-            hostname=chance.choice((*TEXTS, "h" * 1024)),
+            hostname=chance.choice((*TEXTS, "h" * longest, "🌡" * (longest // 4))),
             key=chance.choice(TEXTS),
             value=chance.choice((0.1, 0.0, -0.0, 1e-308, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, 1 / 3)),
             observed_at=chance.choice(times),
@@ -221,6 +227,40 @@ def test_the_database_aggregates_readings(engine: Engine) -> None:
 
 def _first(rows: Sequence[AggregateRow]) -> list[AggregateRow]:
     return [row for row in rows if (row.hostname, row.metric, row.bucket_start) == ("host-0", "k0", START)]
+
+
+def test_a_sum_beyond_the_range_of_a_double_is_infinite(engine: Engine) -> None:
+    values = {
+        "positive": (1e308,) * 3,
+        "negative": (-1e308,) * 3,
+        "different": (1.5e308, 1.7e308),
+        "one": (1.7e308,),
+    }
+    readings = [
+        reading(number, key=key, value=value)
+        for number, (key, value) in enumerate((key, value) for key in values for value in values[key])
+    ]
+    store(engine, readings)
+    with engine.begin() as connection:
+        inserted = insert_aggregated(connection, AGGREGATES, READINGS, ["host"], 60, START, START + HOUR)
+        computed = list(aggregate_readings(connection, READINGS, ["host"], 60, START, START + HOUR))
+        moved = [
+            msgspec.structs.replace(row, metric="both", bucket_start=START + number * 60 * SECOND)
+            for number, row in enumerate(row for row in computed if row.metric in ("positive", "negative"))
+        ]
+        upsert_growing(connection, AGGREGATES, [*computed, *moved])
+    assert inserted == len(values)
+    with read_transaction(engine) as connection:
+        found = list(select_aggregates(connection, AGGREGATES, ["host"], None, 60, START, START + HOUR))
+        steps = list(select_steps(connection, AGGREGATES, "host", None, 60, START, START + HOUR, 3600, 99))
+    sums = {row.metric: row.statistics.sum for row in found if row.metric != "both"}
+    assert sums == {"positive": math.inf, "negative": -math.inf, "different": math.inf, "one": 1.7e308}
+    assert {row.metric: row.statistics.sum for row in computed} == sums
+    assert sorted(row.statistics.sum for row in found if row.metric == "both") == [-math.inf, math.inf]
+    averages = {row.metric: row.statistics.average for row in steps}
+    assert (averages["positive"], averages["negative"]) == (1e308, -1e308)
+    assert (averages["different"], averages["one"]) == (math.inf, 1.7e308)
+    assert math.isnan(averages["both"])
 
 
 def test_pages_of_readings_follow_each_other(engine: Engine) -> None:

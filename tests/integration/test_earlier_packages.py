@@ -9,7 +9,7 @@ import pytest
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
-from tests.support.database import count, query
+from tests.support.database import EVERY_DATABASE, count, query
 from tests.support.earlier_packages import install
 from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
@@ -19,6 +19,7 @@ from tests.support.worker import Workspace, run_command
 pytestmark = pytest.mark.kafka
 
 
+@EVERY_DATABASE
 def test_readings_of_earlier_packages_are_stored_in_their_own_tables(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
@@ -74,6 +75,7 @@ def test_readings_of_earlier_packages_are_stored_in_their_own_tables(
     assert "Fans: 20 readings, 20 aggregates, 0 differences" in verified.stdout
 
 
+@EVERY_DATABASE
 def test_a_value_rejected_by_a_column_is_one_dead_letter_and_the_next_record_is_stored(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:
@@ -108,6 +110,7 @@ def wait_for_more(url: str, table: str, rows: int) -> None:
     eventually(lambda: count(url, table), lambda found: found > rows)
 
 
+@EVERY_DATABASE
 def test_each_reading_is_one_row_of_its_package_after_workers_were_killed(
     broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:

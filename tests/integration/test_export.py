@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.database import Rows, query
+from tests.support.database import EVERY_DATABASE, Rows, query
 from tests.support.processes import Process
 from tests.support.rows import store
 from tests.support.worker import PROJECT, Workspace, command_process, faust, read_one_line, run_command
@@ -59,12 +59,16 @@ def rows(environment: dict[str, str], table: str) -> Rows:
 
 def plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(" ", "microseconds").removesuffix("+00:00")
+        value = value.astimezone(UTC) if value.tzinfo else value
+        return value.isoformat(" ", "microseconds").removesuffix("+00:00")
     if isinstance(value, bool | float | int):
         return value + 0
+    if isinstance(value, bytes):
+        return value.hex()
     return str(value).replace("-", "") if len(str(value)) == 36 else value
 
 
+@EVERY_DATABASE
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_an_import_stores_what_was_exported_and_nothing_twice(
     environment: dict[str, str], other: dict[str, str], tmp_path: Path, suffix: str

@@ -16,6 +16,7 @@ from sparkle_app.plugin.history import load_page, load_steps
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.web.api import history
 from tests.support.cluster import PLUGIN, InProcessWorker
+from tests.support.database import EVERY_DATABASE
 from tests.support.rows import store
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
@@ -89,6 +90,7 @@ def expected(rows: list[AggregateRow], step: int, end: int) -> dict[str, list[di
     }
 
 
+@EVERY_DATABASE
 @pytest.mark.parametrize("step", [60, 420, 3600, 86_400])
 async def test_the_database_merges_a_series_exactly(worker: InProcessWorker, step: int) -> None:
     rows = aggregates()
@@ -164,6 +166,7 @@ async def test_a_series_has_a_bounded_number_of_points(
     assert (await worker.get(f"{path}&metric=core/0"))[0] == 200
 
 
+@EVERY_DATABASE
 async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: InProcessWorker) -> None:
     plugin = worker.app.plugins.installed[PLUGIN].plugin
     huge, small = 1.5e308, 5e-324
@@ -190,6 +193,7 @@ async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: 
     assert body["series"]["huge"][0]["average"] == huge
 
 
+@EVERY_DATABASE
 async def test_each_reading_is_on_one_page_and_a_page_reads_no_more_rows_than_it_has(
     worker: InProcessWorker, database_url: str
 ) -> None:

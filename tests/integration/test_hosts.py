@@ -35,6 +35,7 @@ from sparkle_app.worker.host_watch import watch_hosts
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
+from tests.support.database import EVERY_DATABASE
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.web import request
@@ -64,6 +65,7 @@ def listed(engine: Engine, plugin: str | None = None, config_id: int | None = No
         return list(select_hosts(connection, plugin, config_id))
 
 
+@EVERY_DATABASE
 def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     names = ["host", "Host", "host ", "хост", "h" * 1024]
     first = [activity(name, number, plugin) for number, name in enumerate(names) for plugin in ("P", "Q")]
@@ -79,6 +81,7 @@ def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     assert {each.plugin for each in listed(engine, config_id=2)} == {"P"}
 
 
+@EVERY_DATABASE
 def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
     record(engine, *(activity(f"host-{number}", number * 100) for number in range(10)))
     record(engine, activity("host-0", 0, "Q"), activity("host-1", 0, "Q"))
@@ -97,6 +100,7 @@ def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
     assert silent == [True] + [False] * 9
 
 
+@EVERY_DATABASE
 def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
     record(engine, *(activity(f"host-{number:02}", number * 100) for number in range(20)))
     record(engine, activity("host-03", 0, "Q"), activity("host-17", 0, "Q"))
@@ -129,6 +133,7 @@ def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
     ]
 
 
+@EVERY_DATABASE
 def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
     record(engine, activity("a", 0), activity("b", 0), activity("a", 0, "Q"))
     with engine.begin() as connection:
@@ -146,6 +151,7 @@ def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
     assert (again.first_received_at, again.interval) == (START + 600 * SECOND, 300 * SECOND)
 
 
+@EVERY_DATABASE
 def test_one_plugin_of_a_host_can_be_removed(engine: Engine) -> None:
     record(engine, activity("a", 0), activity("a", 0, "Q"))
     with engine.begin() as connection:
@@ -153,6 +159,7 @@ def test_one_plugin_of_a_host_can_be_removed(engine: Engine) -> None:
     assert [each.plugin for each in listed(engine)] == ["P"]
 
 
+@EVERY_DATABASE
 def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine) -> None:
     names = [f"host-{number}" for number in range(300)]
 
@@ -173,6 +180,7 @@ def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine)
     assert {each.last_received_at for each in found} == {START + 3500 * SECOND}
 
 
+@EVERY_DATABASE
 async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_does_not_answer(
     engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +212,7 @@ async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_do
     assert values() == (0, 0, 0, 0)
 
 
+@EVERY_DATABASE
 async def test_a_removed_host_that_sends_readings_again_is_logged(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,6 +227,7 @@ async def test_a_removed_host_that_sends_readings_again_is_logged(
     assert line == "host a\x1b[31m, which was removed at 2025-11-24T16:00:00Z, sends readings of P again"
 
 
+@EVERY_DATABASE
 async def test_what_cannot_be_recorded_is_recorded_later_and_costs_no_other_host(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,21 +2,25 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
+from tests.support.mariadb import MariadbServer
 from tests.support.postgres import PostgresServer
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Worker, Workspace
 
 
+@pytest.mark.parametrize("kind", [PostgresServer, MariadbServer])
 def test_a_worker_resumes_after_a_database_outage(
-    broker: Broker, workspace: Workspace, tmp_path: Path
+    broker: Broker, workspace: Workspace, tmp_path: Path, kind: type[PostgresServer] | type[MariadbServer]
 ) -> None:
-    folder = tmp_path / "postgres"
+    folder = tmp_path / "database"
     folder.mkdir()
-    server = PostgresServer(folder)
+    server = kind(folder)
     collector = Collector(workspace.certs)
     server.start()
     url = server.create_database("readings")

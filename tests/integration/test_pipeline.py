@@ -105,7 +105,11 @@ def assert_same(found: dict[Any, dict[str, float]], expected: dict[Any, dict[str
         assert found[bucket] == pytest.approx(statistics, rel=1e-9), bucket
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("workers", "database_url"),
+    [(1, "sqlite"), (2, "sqlite"), (1, "postgresql"), (2, "postgresql"), (2, "mariadb")],
+    indirect=["database_url"],
+)
 def test_a_thousand_records_become_900_rows_and_100_dead_letters(
     workers: int, broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
 ) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.support.database import Rows, query
+from tests.support.database import EVERY_DATABASE, Rows, query
 from tests.support.rows import store
 from tests.support.worker import Workspace, read_one_line, run_command
 
@@ -32,6 +32,7 @@ def command(environment: dict[str, str], *arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
+@EVERY_DATABASE
 def test_a_bucket_that_is_partly_in_the_time_range_is_included_as_a_whole(
     database_url: str, workspace: Workspace
 ) -> None:
@@ -77,6 +78,7 @@ def test_aggregates_without_stored_readings_are_left_unchanged(
     assert rows == {"a": (3, 20), "b": (3, 20), "part": (2, 21)}
 
 
+@EVERY_DATABASE
 def test_verify_says_what_rebuild_would_do(database_url: str, workspace: Workspace) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(60) for metric in ("a", "b", "c")])

@@ -19,6 +19,9 @@ from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Base, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine
 from tests.integration.test_statements import START
+from tests.support.database import EVERY_DATABASE
+
+pytestmark = EVERY_DATABASE
 
 
 class Level(Base):
@@ -108,19 +111,41 @@ def test_only_the_row_with_a_value_of_the_wrong_type_is_rejected(
     assert levels(engine) == [float(n) for n in range(9)]
 
 
-def dropped(engine: Engine) -> Callable[[], None]:
+Run = Callable[..., None]
+"""Executes statements as the administrator of a MariaDB server."""
+
+
+@pytest.fixture
+def run_as_admin(request: pytest.FixtureRequest, engine: Engine) -> Run | None:
+    if engine.dialect.name != "mysql":
+        return None
+    run: Run = request.getfixturevalue("mariadb").run
+    return run
+
+
+def dropped(engine: Engine, _admin: Run | None) -> Callable[[], None]:
     run(engine, "ALTER TABLE levels RENAME TO elsewhere")
     return lambda: run(engine, "ALTER TABLE elsewhere RENAME TO levels")
 
 
-def another_column(engine: Engine) -> Callable[[], None]:
+def another_column(engine: Engine, _admin: Run | None) -> Callable[[], None]:
     run(engine, "ALTER TABLE levels RENAME COLUMN level TO height")
     return lambda: run(engine, "ALTER TABLE levels RENAME COLUMN height TO level")
 
 
-def forbidden(engine: Engine) -> Callable[[], None]:
+def forbidden(engine: Engine, run_as_admin: Run | None) -> Callable[[], None]:
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no privileges")
+    if run_as_admin:
+        tables = [f"{name}_readings" for name in PACKAGES]
+        database, user = engine.url.database, f"{engine.url.username}@'%'"
+        run_as_admin(
+            f"REVOKE ALL ON {database}.* FROM {user}",
+            *(f"GRANT ALL ON {database}.{table} TO {user}" for table in tables),
+        )
+        # Applies to new sessions only.
+        engine.dispose()
+        return lambda: run_as_admin(f"GRANT ALL ON {database}.levels TO {user}")
     name = f"writer_{uuid.uuid4().hex[:8]}"
     run(
         engine,
@@ -137,11 +162,14 @@ def forbidden(engine: Engine) -> Callable[[], None]:
     return repair
 
 
-def read_only(engine: Engine) -> Callable[[], None]:
+def read_only(engine: Engine, run_as_admin: Run | None) -> Callable[[], None]:
     if engine.dialect.name == "sqlite":
         run(engine, "PRAGMA query_only = ON")
         # Applies to this connection only.
         return engine.dispose
+    if run_as_admin:
+        run_as_admin("SET GLOBAL read_only = ON")
+        return lambda: run_as_admin("SET GLOBAL read_only = OFF")
     name = f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only TO"
     run(engine, f"{name} on")
     engine.dispose()
@@ -156,9 +184,12 @@ def read_only(engine: Engine) -> Callable[[], None]:
 @pytest.mark.parametrize("plugin", PACKAGES)
 @pytest.mark.parametrize("fault", [dropped, another_column, forbidden, read_only])
 def test_an_error_that_affects_every_row_is_transient(
-    engine: Engine, plugin: str, fault: Callable[[Engine], Callable[[], None]]
+    engine: Engine,
+    run_as_admin: Run | None,
+    plugin: str,
+    fault: Callable[[Engine, Run | None], Callable[[], None]],
 ) -> None:
-    repair = fault(engine)
+    repair = fault(engine, run_as_admin)
     with pytest.raises(TransientError):
         store(engine, plugin, [1.0, 2.0])
     with pytest.raises(TransientError):

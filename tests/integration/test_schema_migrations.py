@@ -351,8 +351,7 @@ def test_a_revision_has_no_time_limit(database_url: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_process_waits_for_another_that_migrates(database_url: str) -> None:
     engine = make_engine(make_url(database_url))
-    with engine.connect() as other:
-        dialect_of(other).lock_schema(other)
+    with engine.connect() as other, dialect_of(other).schema_lock(other):
         with pytest.raises(TransientError, match="another process creates or migrates its tables"):
             create_tables(engine, [core_branch()])
         other.commit()

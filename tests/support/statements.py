@@ -15,6 +15,7 @@ class WithoutOwnStatements(Dialect):
         self._own = own
         self.max_writers = own.max_writers
         self.read_options = own.read_options
+        self.infinity = own.infinity
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As the database."""

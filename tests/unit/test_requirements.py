@@ -19,6 +19,7 @@ FILES = {
     "requirements.txt": "",
     "requirements-demo.txt": "demo",
     "requirements-multibuffer.txt": "multibuffer",
+    "requirements-mysql.txt": "mysql",
     "requirements-parquet.txt": "parquet",
     "requirements-dev.txt": "dev",
 }

@@ -151,8 +151,8 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
         (
-            "database: {url: 'mysql://a:secret@h/d'}",
-            r"database.url: expected sqlite:///… or postgresql://…, found mysql",
+            "database: {url: 'mssql://a:secret@h/d'}",
+            r"database.url: expected sqlite:///…, postgresql://…, mysql://… or mariadb://…, found mssql",
         ),
         ("database: {url: 'sqlite://'}", r"database.url: expected a file.*found an in-memory database"),
         ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),

@@ -1,5 +1,6 @@
 """Settings that are URLs: nothing of a password is shown, and what other tools write is accepted or explained."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def load(folder: Path, section: str, **values: str) -> ConfigurationError | None
     return None
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg2", "mysql", "mariadb+pymysql"])
 @pytest.mark.parametrize(
     "rest",
     [
@@ -75,6 +76,11 @@ def test_a_port_that_is_not_a_number_is_not_shown(tmp_path: Path) -> None:
             "postgresql+psycopg2://me@host/db?sslkey=/k.pem&sslmode=verify-full&sslpassword=***",
         ),
         ("postgresql:///db?host=a&host=b", "postgresql+psycopg2:///db?host=a&host=b"),
+        (
+            "mysql://me:S3crtPassw0rd@host/db?charset=latin1&ssl_ca=/ca.pem&ssl_key_password=S3cr",
+            "mysql+pymysql://me:***@host/db?charset=latin1&ssl_ca=/ca.pem&ssl_key_password=***",
+        ),
+        ("mysql://host/db?passwd=S3cr@tPassw0rd", "mysql+pymysql://host/db?passwd=***"),
         # An unknown parameter can be a mistyped one.
         ("postgresql://host/db?passwrod=S3cr", "postgresql+psycopg2://host/db?passwrod=***"),
     ],
@@ -127,6 +133,45 @@ def test_servers_with_the_scheme_of_faust_are_accepted(value: str, expected: str
 def test_other_servers_are_rejected(value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"broker.url: expected HOST:PORT"):
         bootstrap_servers(value)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+pymysql", "mariadb", "mariadb+pymysql"])
+def test_mariadb_and_mysql_have_one_name(tmp_path: Path, scheme: str) -> None:
+    assert load(tmp_path, "database", url=f"{scheme}://me:S3cr@host:3307/db?ssl_ca=/ca.pem") is None
+    loaded = database_url(load_settings(tmp_path / "settings.yaml"))
+    assert loaded == make_url("mysql+pymysql://me:S3cr@host:3307/db?ssl_ca=/ca.pem")
+
+
+def test_the_error_names_the_extra_of_a_driver_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    error = load(tmp_path, "database", url="mariadb://me:S3cr@host/db")
+    assert str(error) == (
+        "database.url: expected the Python package pymysql, which mysql+pymysql://… requires, to be installed,"
+        " found none; install it: pip install 'sparkle-m-handler[mysql]', or -r requirements-mysql.txt"
+    )
+    assert load(tmp_path, "database", url="postgresql://me:S3cr@host/db") is None
+
+
+@pytest.mark.parametrize(
+    ("driver", "hint"),
+    [
+        ("postgresql+psycopg", "write postgresql://…"),
+        ("mysql+mysqldb", "write mysql://…"),
+        ("mariadb+mariadbconnector", "write mariadb://…"),
+        ("mssql+pyodbc", "see docs/settings.md"),
+    ],
+)
+def test_the_error_names_what_is_supported_instead_of_another_driver(
+    tmp_path: Path, driver: str, hint: str
+) -> None:
+    error = load(tmp_path, "database", url=f"{driver}://me:S3cr@host/db")
+    assert str(error) == (
+        "database.url: expected sqlite:///…, postgresql://…, mysql://… or mariadb://…,"
+        f" found {driver}://…; {hint}"
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite://folder/x", "sqlite://x", "sqlite://folder/y/x.sqlite3"])

@@ -8,10 +8,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL
 
 from sparkle_app.storage.dialects.base import DIALECTS, Dialect, dialect_named
+from sparkle_app.storage.dialects.mysql import MySql
 from sparkle_app.storage.dialects.postgresql import PostgreSql
 from sparkle_app.storage.dialects.sqlite import Sqlite
 
-DIALECTS.update(postgresql=PostgreSql(), sqlite=Sqlite())
+DIALECTS.update(mysql=MySql(), postgresql=PostgreSql(), sqlite=Sqlite())
 
 
 def dialect_of(database: Engine | Connection | URL) -> Dialect:

@@ -4,11 +4,14 @@ The statements here are those of standard SQL, for a database with savepoints wh
 exclude each other. A dialect with a file of its own replaces them by faster ones.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -17,6 +20,7 @@ from sqlalchemy import (
     Engine,
     Select,
     Table,
+    Uuid,
     and_,
     bindparam,
     create_engine,
@@ -68,6 +72,10 @@ class Dialect:
     """Execution options of a transaction that only reads, from one snapshot."""
     time_type: TypeEngine[Any] = BigInteger()
     """The type of columns with times."""
+    id_type: TypeEngine[Any] = Uuid(native_uuid=False)
+    """The type of columns with ids, which are any 16 bytes: some databases only accept UUIDs of known versions."""
+    infinity: float = math.inf
+    """The number that stands for an infinite sum."""
     transactional_ddl = False
     """Whether CREATE and ALTER are rolled back with their transaction."""
 
@@ -98,8 +106,9 @@ class Dialect:
         """What is wrong with the database's files; None if nothing was found within ``seconds``."""
         return None
 
-    def lock_schema(self, connection: Connection) -> None:
-        """Prevent other transactions from creating tables until this one ends, if the database can."""
+    def schema_lock(self, connection: Connection) -> AbstractContextManager[None]:
+        """Prevent others from creating tables meanwhile, if the database can."""
+        return nullcontext()
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Let the statements of this transaction take as long as they need."""
@@ -157,6 +166,14 @@ class Dialect:
     def time_of(self, value: Any) -> datetime:
         """Convert a value of ``time_type`` to an aware datetime."""
         return moment(value)
+
+    def id_value(self, id_: bytes) -> Any:
+        """Convert an id to a value of ``id_type``."""
+        return UUID(bytes=id_)
+
+    def id_of(self, value: Any) -> bytes:
+        """Convert a value of ``id_type`` to an id."""
+        return bytes(value.bytes)
 
     def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
         """The start of the bucket of ``bucket_size`` seconds that contains ``at``."""
@@ -264,8 +281,10 @@ def key_names(table: Table) -> tuple[list[str], list[str]]:
 
 def insert_nothing(insert: Any, table: Table) -> Any:
     """Complete an INSERT, so that it inserts no rows: the database checks privileges and columns all the same."""
-    columns = [column for column in table.c if column.computed is None and column.identity is None]
-    return insert.from_select(columns, select(*columns).where(false()))
+    names = [column.name for column in table.c if column.computed is None and column.identity is None]
+    # An alias: MariaDB does not know which of two columns with one name an ON DUPLICATE KEY UPDATE means.
+    source = table.alias()
+    return insert.from_select(names, select(*(source.c[name] for name in names)).where(false()))
 
 
 def _retried(connection: Connection, statements: Callable[[], T]) -> T:

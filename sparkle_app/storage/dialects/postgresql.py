@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     TableValuedAlias,
     Text,
+    Uuid,
     bindparam,
     cast,
     column,
@@ -111,6 +113,7 @@ class PostgreSql(OnConflictDialect):
 
     max_writers = sys.maxsize
     time_type = DateTime(timezone=True)
+    id_type = Uuid()
     transactional_ddl = True
     read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
 
@@ -148,9 +151,10 @@ class PostgreSql(OnConflictDialect):
 
         return engine
 
-    def lock_schema(self, connection: Connection) -> None:
-        """Take an advisory lock: two workers that start at the same time would both create the tables."""
+    def schema_lock(self, connection: Connection) -> AbstractContextManager[None]:
+        """Take an advisory lock until the transaction ends: two workers that start would both create the tables."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
+        return nullcontext()
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Lift the server's limit, and that of the connection, which returns when it is used again."""
@@ -161,7 +165,7 @@ class PostgreSql(OnConflictDialect):
     def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Create them: the only way to learn about a missing privilege, or a missing schema, in the same words."""
         if tables:
-            self.lock_schema(connection)
+            self.schema_lock(connection)
             tables[0].metadata.create_all(connection, tables=list(tables))
 
     def try_disk_space(self, connection: Connection) -> None:

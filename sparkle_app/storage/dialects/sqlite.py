@@ -154,9 +154,6 @@ class Sqlite(OnConflictDialect):
             _limit_time(connection, None)
         return None if found == "ok" else " ".join(str(found).split())
 
-    def lock_schema(self, connection: Connection) -> None:
-        """Does nothing: BEGIN IMMEDIATE has locked the database already."""
-
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """Succeeds if another process writes to the file at this moment."""
         try:

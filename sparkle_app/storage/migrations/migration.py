@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import StringIO
 from typing import Any
 
@@ -160,9 +160,9 @@ def require_plugins(schema: Schema, faults: Sequence[ConfigurationError]) -> Non
 @contextmanager
 def _locked(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction that no other process enters. The caller commits."""
-    with engine.connect() as connection:
+    with engine.connect() as connection, ExitStack() as stack:
         try:
-            dialect_of(connection).lock_schema(connection)
+            stack.enter_context(dialect_of(connection).schema_lock(connection))
         except DBAPIError as error:
             if is_lock_conflict(error):
                 raise TransientError(
