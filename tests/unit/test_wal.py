@@ -97,10 +97,12 @@ def overlapping_readers(engine: Engine) -> Iterator[None]:
     threads = [threading.Thread(target=read, args=(turns[n], turns[1 - n])) for n in range(2)]
     for thread in threads:
         thread.start()
-    yield
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @contextmanager
@@ -111,9 +113,11 @@ def foreign_reader(file: Path) -> Iterator[int]:
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == b"reads\n"
-        yield process.pid
         assert process.stdin
-        process.stdin.close()
+        try:
+            yield process.pid
+        finally:
+            process.stdin.close()
 
 
 @pytest.mark.usefixtures("small")
