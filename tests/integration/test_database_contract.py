@@ -87,7 +87,9 @@ def reading(number: int, **fields: Any) -> Reading:
 
 
 def aggregate(count: int, hostname: str = "host", metric: str = "k", at: int = START) -> AggregateRow:
-    return AggregateRow(hostname, metric, 60, at, Statistics(count, 1.5, -1.0, 2.5, 0.1, at + 1))
+    return AggregateRow(
+        hostname, metric, 60, at, Statistics(count, 1.5 * count, -1.0, count, 0.1, at + count)
+    )
 
 
 def store(engine: Engine, readings: Sequence[Reading]) -> set[bytes]:
@@ -159,7 +161,7 @@ def test_an_aggregate_only_grows(engine: Engine) -> None:
         with read_transaction(engine) as connection:
             stored = list(select_aggregates(connection, AGGREGATES, ["host"], None, 60, START, START + HOUR))
         assert [row.statistics.count for row in stored] == [expected] * 120
-        assert stored[0].statistics == Statistics(expected, 1.5, -1.0, 2.5, 0.1, START + 1)
+        assert stored[0].statistics == aggregate(expected).statistics
 
 
 def test_only_the_given_aggregates_are_deleted(engine: Engine) -> None:

@@ -92,11 +92,11 @@ def deletion(table: Table, names: Sequence[str], rows: int) -> Delete:
 def growing(insert: Any, table: Table) -> Any:
     """Add ON DUPLICATE KEY UPDATE, which changes nothing if the stored ``count`` is larger.
 
-    Assignments are executed in order, so that of ``count`` has to be the last.
+    The order of the assignments, in which they are executed, makes no difference: the new count is also compared
+    correctly with the larger of the two.
     """
     _, others = key_names(table)
     larger = insert.inserted["count"] >= table.c["count"]
-    names = sorted(others, key=lambda name: name == "count")
     return insert.on_duplicate_key_update(
-        [(name, case((larger, insert.inserted[name]), else_=table.c[name])) for name in names]
+        {name: case((larger, insert.inserted[name]), else_=table.c[name]) for name in others}
     )
