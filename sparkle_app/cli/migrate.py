@@ -1,10 +1,11 @@
 """``faust -A sparkle_app migrate``: migrates the tables of an earlier version."""
 
+from contextlib import suppress
 from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.base import JSON, OutputClosedError, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.config.settings import database_url
 from sparkle_app.config.urls import shown
@@ -57,6 +58,11 @@ class migrate(DatabaseCommand):
         else:
             self._say_done(schema)
         return 0
+
+    def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
+        # If the reader has closed standard output, the migration still completes.
+        with suppress(OutputClosedError):
+            super()._write(line, *args, **kwargs)
 
     def _schema(self) -> Schema:
         url, branches = database_url(self.handler.settings), self.handler.plugins.branches
