@@ -14,6 +14,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 
+from tests.support.broker import Broker
 from tests.support.broker_clients import (
     SECONDS,
     RealBroker,
@@ -35,11 +36,11 @@ REAL_ON_KAFKA = pytest.mark.parametrize(
 
 
 @pytest.fixture(params=["memory", "real"])
-def clients(request: pytest.FixtureRequest) -> Any:
+def clients(request: pytest.FixtureRequest, broker: Broker) -> Any:
     """The clients of the in-memory broker and of a real one; each test runs with both."""
     if request.param == "memory":
         return MemoryBroker()
-    return RealBroker(request.getfixturevalue("broker").bootstrap)
+    return RealBroker(broker.bootstrap)
 
 
 @pytest.fixture
