@@ -12,6 +12,7 @@ from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.statements import groups_of_hosts
 
 _PAGE_READINGS = 10_000
 """Number of readings that are compared together, from one snapshot: in less than a second."""
@@ -111,7 +112,7 @@ class Auditor:
         The range is extended to whole buckets, because an aggregate covers a whole bucket.
         """
         start, end = self._align_to_buckets(start, end)
-        for group in _groups(hosts):
+        for group in groups_of_hosts(hosts, _PAGE_READINGS, _PAGE_HOSTS):
             at, rows = start, _PAGE_READINGS
             while at < end:
                 with read_transaction(self._engine) as connection:
@@ -178,20 +179,6 @@ class Auditor:
             connection, page.hostnames, self._bucket_size, page.start, page.end
         )
         return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
-
-
-def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
-    """Split hosts into groups that fit on a page; a host with more readings than that is a group of its own."""
-    group: list[str] = []
-    rows = 0
-    for hostname, count in sorted(hosts.items()):
-        if group and (rows + count > _PAGE_READINGS or len(group) == _PAGE_HOSTS):
-            yield group
-            group, rows = [], 0
-        group.append(hostname)
-        rows += count
-    if group:
-        yield group
 
 
 def _differences(stored: Mapping[Key, Statistics], computed: Mapping[Key, Statistics]) -> list[Difference]:

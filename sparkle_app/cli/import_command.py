@@ -35,7 +35,7 @@ class import_command(DatabaseCommand):
 
     def _import(self, *, plugin: str, files: tuple[str, ...], as_json: bool) -> int:
         installed = self.installed_plugin(plugin)
-        engine = self.current_engine()
+        engine = self.engine()
         create_tables(engine, self.handler.plugins.branches)
         importer = Importer(installed.plugin, engine)
         report: list[dict[str, Any]] = []

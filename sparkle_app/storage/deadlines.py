@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import Engine, event
 
 
 class Call:
@@ -63,3 +66,22 @@ class Deadlines:
                         call.socket.shutdown(socket.SHUT_RDWR)
                 self._next = min((call.at for call in self._calls), default=float("inf"))
                 self._changed.wait(max(self._next - now, 0) if self._calls else None)
+
+
+def limit_calls(engine: Engine, seconds: float | None, *, in_pool: float) -> None:
+    """Set the attribute ``seconds`` of an engine's connections, which limits each call.
+
+    Arguments:
+        seconds: while a connection is in use; None: no limit.
+        in_pool: while it is in the pool, for the ping that precedes its next use.
+    """
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: Any, *_: Any) -> None:
+        connection.seconds = seconds
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(connection: Any, *_: Any) -> None:
+        # None: it has been invalidated.
+        if connection:
+            connection.seconds = in_pool

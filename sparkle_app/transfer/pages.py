@@ -5,7 +5,7 @@ the tables would grow meanwhile. Rows come in the order of hostnames; what is st
 among them or not, and what was stored before is, once.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Connection, Engine
 
@@ -16,6 +16,7 @@ from sparkle_app.plugin.history import Position, load_page
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.extents import Extent, select_aggregated_metrics, select_extents
+from sparkle_app.storage.statements import groups_of_hosts
 
 PAGE_ROWS = 10_000
 _PAGE_HOSTS = 500
@@ -46,7 +47,7 @@ class ReadingPages:
         """How many there are at first."""
 
     def __iter__(self) -> Iterator[Sequence[StoredReading]]:
-        for hosts in _groups(self.hosts):
+        for hosts in groups_of_hosts(self.hosts, PAGE_ROWS, _PAGE_HOSTS):
             if self.hosts[hosts[0]] > PAGE_ROWS:
                 yield from self._of_one_host(hosts[0])
                 continue
@@ -101,7 +102,8 @@ class AggregatePages:
         """How many there are at first; of a plugin with tables of its own, how many buckets."""
 
     def __iter__(self) -> Iterator[Sequence[AggregateRow]]:
-        for hosts in _groups({name: extent.rows for name, extent in self.hosts.items()}):
+        numbers = {name: extent.rows for name, extent in self.hosts.items()}
+        for hosts in groups_of_hosts(numbers, PAGE_ROWS, _PAGE_HOSTS):
             extent = self.hosts[hosts[0]]
             if not self._in_default_table:
                 for name in hosts:
@@ -144,17 +146,3 @@ class AggregatePages:
         with read_transaction(self._engine) as connection:
             page = self._plugin.load_aggregates(connection, hostnames, metric, self._resolution, start, end)
             return sorted(page, key=lambda each: (each.hostname, each.metric, each.bucket_start))
-
-
-def _groups(hosts: Mapping[str, int]) -> Iterator[list[str]]:
-    """Split hosts into groups that fit on a page; a host with more rows than that is a group of its own."""
-    group: list[str] = []
-    rows = 0
-    for hostname, count in sorted(hosts.items()):
-        if group and (rows + count > PAGE_ROWS or len(group) == _PAGE_HOSTS):
-            yield group
-            group, rows = [], 0
-        group.append(hostname)
-        rows += count
-    if group:
-        yield group

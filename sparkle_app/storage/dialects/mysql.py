@@ -25,6 +25,7 @@ from sqlalchemy.schema import CreateTable
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.time import moment, span, utc_text
 from sparkle_app.storage import columns
+from sparkle_app.storage.deadlines import limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, Row, TableKind, insert_nothing, key_names
 from sparkle_app.storage.dialects.mysql_errors import (
     LOCK_CONFLICTS,
@@ -103,16 +104,7 @@ class MySql(Dialect):
                 for statement in _SNAPSHOT:
                     connection.exec_driver_sql(statement)
 
-        @event.listens_for(engine, "checkout")
-        def on_checkout(connection: TimedConnection, *_: Any) -> None:
-            connection.seconds = None if for_command else _ANSWER_SECONDS
-
-        @event.listens_for(engine, "checkin")
-        def on_checkin(connection: TimedConnection | None, *_: Any) -> None:
-            # None: it has been invalidated.
-            if connection:
-                connection.seconds = PING_SECONDS
-
+        limit_calls(engine, None if for_command else _ANSWER_SECONDS, in_pool=PING_SECONDS)
         return engine
 
     @contextmanager

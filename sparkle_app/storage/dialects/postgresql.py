@@ -39,6 +39,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from sparkle_app.model.time import utc_text
+from sparkle_app.storage.deadlines import limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Row
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 from sparkle_app.storage.psycopg2_connection import (
@@ -139,16 +140,7 @@ class PostgreSql(OnConflictDialect):
         def on_begin(connection: Connection) -> None:
             connection.exec_driver_sql(limits)
 
-        @event.listens_for(engine, "checkout")
-        def on_checkout(connection: TimedConnection, *_: Any) -> None:
-            connection.seconds = None if for_command else _ANSWER_SECONDS
-
-        @event.listens_for(engine, "checkin")
-        def on_checkin(connection: TimedConnection | None, *_: Any) -> None:
-            # None: it has been invalidated.
-            if connection:
-                connection.seconds = PING_SECONDS
-
+        limit_calls(engine, None if for_command else _ANSWER_SECONDS, in_pool=PING_SECONDS)
         return engine
 
     def schema_lock(self, connection: Connection) -> AbstractContextManager[None]:
