@@ -96,7 +96,8 @@ All packages and modules; the docstring of each describes what it does:
       errors              classification of errors
       wal                 SQLite's write-ahead log
       deadlines           calls that wait for a database
-      psycopg2_connection connections to PostgreSQL with deadlines
+      psycopg2_connection connections to PostgreSQL with deadlines, with psycopg2
+      psycopg_connection  the same with psycopg 3
       pymysql_connection  connections to MariaDB and MySQL with deadlines
       dialects/           one file for each database
         base                interface, and statements for any database

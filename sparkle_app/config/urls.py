@@ -12,12 +12,17 @@ from sparkle_app.model.errors import ConfigurationError
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgresql": "postgresql+psycopg2",
+    "postgresql+psycopg": "postgresql+psycopg",
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
-_EXTRAS = {"mysql+pymysql": ("pymysql", "mysql")}
-"""Module, and extra of pyproject.toml, of each driver that is not installed with the handler."""
+_EXTRAS = {
+    "postgresql+psycopg2": ("psycopg2", "psycopg"),
+    "postgresql+psycopg": ("psycopg", "psycopg"),
+    "mysql+pymysql": ("pymysql", "mysql"),
+}
+"""Module of each driver, and the extra of pyproject.toml that installs one for this database."""
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 _SCHEME = "kafka://"
 # As SQLAlchemy parses them.
@@ -82,6 +87,8 @@ def database_url(value: SecretStr) -> SecretStr:
             found=f"{url.drivername}://…",
             hint=f"write {database}://…" if database in _DRIVERS else "see docs/settings.md",
         )
+    if url.drivername == "postgresql" and not find_spec("psycopg2") and find_spec("psycopg"):
+        driver = "postgresql+psycopg"
     _check_installed(driver)
     url = url.set(drivername=driver)
     if url.get_backend_name() == "sqlite":

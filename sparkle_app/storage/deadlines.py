@@ -1,5 +1,6 @@
 """Deadlines of calls that wait for a database: a proxy may forget a connection, and still answer the probes of TCP."""
 
+import logging
 import os
 import socket
 import threading
@@ -9,6 +10,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Engine, event
+
+CONNECT_SECONDS = 5
+"""How long a server may take to accept a connection."""
+PING_SECONDS = 5
+"""For the ping of a connection from the pool, a change of its mode, and a rollback: a server that is there answers at
+once."""
+
+logger = logging.getLogger(__name__)
 
 
 class Call:
@@ -66,6 +75,43 @@ class Deadlines:
                         call.socket.shutdown(socket.SHUT_RDWR)
                 self._next = min((call.at for call in self._calls), default=float("inf"))
                 self._changed.wait(max(self._next - now, 0) if self._calls else None)
+
+
+_deadlines = Deadlines()
+
+
+@contextmanager
+def answer_in_time(connection: Any, driver: Any, seconds: float | None, call_name: str) -> Iterator[None]:
+    """A call of a connection to PostgreSQL, which is closed if the server does not answer in time.
+
+    Arguments:
+        driver: the module psycopg2 or psycopg.
+        seconds: how long the call may take; None: no limit.
+        call_name: for the log.
+
+    Raises:
+        OperationalError: the driver's, if the call takes longer.
+    """
+    if connection.closed or seconds is None:
+        yield
+        return
+    server = f"{connection.info.host}:{connection.info.port}"
+    with _deadlines.limit(connection.fileno(), seconds) as call:
+        try:
+            yield
+        except driver.Error as error:
+            if not call.expired:
+                raise
+            connection.close()
+            if seconds == PING_SECONDS:
+                # SQLAlchemy catches the error.
+                logger.warning(
+                    "the database at %s has not answered a %s for %g s: connecting again",
+                    server,
+                    call_name,
+                    seconds,
+                )
+            raise driver.OperationalError(f"{server} has not answered for {seconds:g} s") from error
 
 
 def limit_calls(engine: Engine, seconds: float | None, *, in_pool: float) -> None:

@@ -1,25 +1,44 @@
 """Connections of psycopg2 whose calls have deadlines."""
 
-import logging
 import select
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, STATUS_BEGIN, STATUS_READY, connection, cursor
+from psycopg2.extensions import (
+    POLL_OK,
+    POLL_READ,
+    POLL_WRITE,
+    STATUS_BEGIN,
+    STATUS_READY,
+    connection,
+    cursor,
+    set_wait_callback,
+)
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL
 
-from sparkle_app.storage.deadlines import Deadlines
+from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, answer_in_time
 
-CONNECT_SECONDS = 5
-"""How long a server may take to accept a connection."""
-PING_SECONDS = 5
-"""For the ping of a connection from the pool, a change of its mode, and a rollback: a server that is there answers at
-once."""
 
-logger = logging.getLogger(__name__)
-_deadlines = Deadlines()
+def make_psycopg2_engine(
+    url: URL, arguments: Mapping[str, Any], options: Mapping[str, Any], *, for_command: bool
+) -> Engine:
+    """An engine with such connections.
+
+    Arguments:
+        arguments: of libpq.
+        options: of the engine.
+        for_command: whether Ctrl-C ends a statement.
+    """
+    if for_command:
+        set_wait_callback(wait_for_answer)
+    factories = {"connection_factory": TimedConnection, "cursor_factory": TimedCursor}
+    return create_engine(
+        url, executemany_mode="values_plus_batch", connect_args={**arguments, **factories}, **options
+    )
 
 
 class TimedConnection(connection):  # type: ignore[misc]
@@ -28,36 +47,9 @@ class TimedConnection(connection):  # type: ignore[misc]
     seconds: float | None = PING_SECONDS
     """Time limit of statements and commits; None: none. PING_SECONDS as long as the connection is in the pool."""
 
-    @contextmanager
-    def in_time(self, seconds: float | None, call_name: str = "ping") -> Iterator[None]:
-        """A call that may take ``seconds``.
-
-        Arguments:
-            call_name: for the log.
-
-        Raises:
-            psycopg2.OperationalError: if it takes longer.
-        """
-        if self.closed or seconds is None:
-            yield
-            return
-        server = f"{self.info.host}:{self.info.port}"
-        with _deadlines.limit(self.fileno(), seconds) as call:
-            try:
-                yield
-            except psycopg2.Error as error:
-                if not call.expired:
-                    raise
-                self.close()
-                if seconds == PING_SECONDS:
-                    # SQLAlchemy catches the error.
-                    logger.warning(
-                        "the database at %s has not answered a %s for %g s: connecting again",
-                        server,
-                        call_name,
-                        seconds,
-                    )
-                raise psycopg2.OperationalError(f"{server} has not answered for {seconds:g} s") from error
+    def in_time(self, seconds: float | None, call_name: str = "ping") -> AbstractContextManager[None]:
+        """A call that may take ``seconds``; see :func:`answer_in_time`."""
+        return answer_in_time(self, psycopg2, seconds, call_name)
 
     # SQLAlchemy sets the following two; if the isolation level is not the default, each is a statement.
     @property

@@ -13,9 +13,8 @@ from pymysql.constants import CR
 from pymysql.err import OperationalError
 
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.storage.deadlines import PING_SECONDS
 
-PING_SECONDS = 5
-"""For a connection, the ping of a connection from the pool, and a rollback: a server that is there answers at once."""
 # A server that vanished is noticed within 30 s, even by a command, whose statements have no limit.
 _PROBES = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 

@@ -80,7 +80,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
     name = "mariadb" if request.param == "mariadb" else "postgres"
     server: PostgresServer | MariadbServer = request.getfixturevalue(name)
-    return server.create_database(f"test_{uuid.uuid4().hex[:8]}")
+    url = server.create_database(f"test_{uuid.uuid4().hex[:8]}")
+    return url.replace("+psycopg2", "+psycopg") if request.param == "psycopg" else url
 
 
 @pytest.fixture(params=["own statements", "SQLAlchemy's", "portable"])

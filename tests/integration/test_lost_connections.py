@@ -134,12 +134,14 @@ def test_connections_to_the_database_that_are_forgotten_are_renewed(
         worker.wait_ready(10)
 
 
-@pytest.fixture(params=[False, True], ids=["worker", "command"])
+@pytest.fixture(params=["worker", "command", "psycopg"])
 def engine(request: pytest.FixtureRequest, proxy: Proxy, postgres: PostgresServer) -> Iterator[Engine]:
-    """A database behind the proxy, as workers and commands use it."""
+    """A database behind the proxy, as workers and commands use it, and as a worker with the other driver."""
     proxy.target = f"127.0.0.1:{postgres.port}"
     url = make_url(postgres.url("postgres")).set(port=proxy.port)
-    engine = make_engine(url, for_command=request.param)
+    if request.param == "psycopg":
+        url = url.set(drivername="postgresql+psycopg")
+    engine = make_engine(url, for_command=request.param == "command")
     yield engine
     engine.dispose()
     set_wait_callback(None)
@@ -158,6 +160,7 @@ def test_a_pooled_connection_that_is_forgotten_is_replaced(engine: Engine, proxy
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.parametrize("engine", ["worker", "command"], indirect=True)
 def test_a_connection_that_is_forgotten_after_the_first_half_of_a_ping_is_lost(
     engine: Engine, proxy: Proxy
 ) -> None:

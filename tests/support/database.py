@@ -9,6 +9,10 @@ from sqlalchemy.pool import NullPool
 
 EVERY_DATABASE = pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 """Runs a test that uses ``database_url`` with each database, not only with those that differ most."""
+EVERY_DRIVER = pytest.mark.parametrize(
+    "database_url", ["sqlite", "postgresql", "psycopg", "mariadb"], indirect=True
+)
+"""The same, with both drivers of PostgreSQL."""
 Rows = list[Mapping[str, Any]]
 
 

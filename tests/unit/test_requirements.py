@@ -21,6 +21,7 @@ FILES = {
     "requirements-multibuffer.txt": "multibuffer",
     "requirements-mysql.txt": "mysql",
     "requirements-parquet.txt": "parquet",
+    "requirements-psycopg.txt": "psycopg",
     "requirements-dev.txt": "dev",
 }
 """Each with the extra that it is for."""

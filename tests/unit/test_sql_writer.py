@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg.errors
 import psycopg2.errors
 import pytest
 from sqlalchemy import Connection, Engine, func, select, text
@@ -148,7 +149,8 @@ def test_sqlstate_decides_whether_a_row_is_rejected_or_retried(states: list[str]
         error = psycopg2.errors.lookup(state)()
         # As the driver sets it for an error of the server.
         error.__setstate__({"pgcode": state})
-        assert is_row_error(DBAPIError("INSERT", {}, error)) is is_rejected, state
+        for each in (error, psycopg.errors.lookup(state)()):
+            assert is_row_error(DBAPIError("INSERT", {}, each)) is is_rejected, state
 
 
 def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:

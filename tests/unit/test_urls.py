@@ -155,10 +155,24 @@ def test_the_error_names_the_extra_of_a_driver_that_is_not_installed(
     assert load(tmp_path, "database", url="postgresql://me:S3cr@host/db") is None
 
 
+def test_either_driver_of_postgresql_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drivername(scheme: str) -> str:
+        assert load(tmp_path, "database", url=f"{scheme}://me:S3cr@host/db") is None
+        return database_url(load_settings(tmp_path / "settings.yaml")).drivername
+
+    assert drivername("postgresql") == "postgresql+psycopg2"
+    assert drivername("postgresql+psycopg") == "postgresql+psycopg"
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    assert drivername("postgresql") == "postgresql+psycopg"
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    error = load(tmp_path, "database", url="postgresql://me:S3cr@host/db")
+    assert "the Python package psycopg2, which postgresql+psycopg2://… requires" in str(error)
+    assert "pip install 'sparkle-m-handler[psycopg]'" in str(error)
+
+
 @pytest.mark.parametrize(
     ("driver", "hint"),
     [
-        ("postgresql+psycopg", "write postgresql://…"),
         ("mysql+mysqldb", "write mysql://…"),
         ("mariadb+mariadbconnector", "write mariadb://…"),
         ("mssql+pyodbc", "see docs/settings.md"),

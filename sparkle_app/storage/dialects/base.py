@@ -252,7 +252,9 @@ class Dialect:
         keys, _ = key_names(table)
         stored = exists().where(*(table.c[name] == columns[name] for name in keys))
         insert = table.insert().from_select(list(names), select(*found.c).where(~stored))
-        return _retried(connection, lambda: connection.execute(insert).rowcount)
+        # Otherwise some drivers forget the number.
+        options = {"preserve_rowcount": True}
+        return _retried(connection, lambda: connection.execute(insert, execution_options=options).rowcount)
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Delete the rows whose columns have the values of one of ``rows``."""

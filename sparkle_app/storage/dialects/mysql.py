@@ -25,7 +25,7 @@ from sqlalchemy.schema import CreateTable
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.time import moment, span, utc_text
 from sparkle_app.storage import columns
-from sparkle_app.storage.deadlines import limit_calls
+from sparkle_app.storage.deadlines import PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, Row, TableKind, insert_nothing, key_names
 from sparkle_app.storage.dialects.mysql_errors import (
     LOCK_CONFLICTS,
@@ -76,7 +76,7 @@ class MySql(Dialect):
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
-        from sparkle_app.storage.pymysql_connection import PING_SECONDS, TimedConnection, check_arguments
+        from sparkle_app.storage.pymysql_connection import TimedConnection, check_arguments
 
         engine = create_engine(
             url,

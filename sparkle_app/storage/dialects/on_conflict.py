@@ -65,7 +65,8 @@ class OnConflictDialect(Dialect, ABC):
     ) -> int:
         """Uses ON CONFLICT DO NOTHING."""
         insert = self.insert(table).from_select(list(names), rows).on_conflict_do_nothing()
-        return connection.execute(insert).rowcount
+        # Otherwise psycopg forgets the number.
+        return connection.execute(insert, execution_options={"preserve_rowcount": True}).rowcount
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """With the same ON CONFLICT, so that the database checks the unique constraint, too."""

@@ -1,4 +1,4 @@
-"""PostgreSQL, with the driver psycopg2."""
+"""PostgreSQL, with the driver psycopg2 or psycopg."""
 
 import math
 import sys
@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import psycopg2
-from psycopg2.extensions import set_wait_callback
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -25,7 +23,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
-    create_engine,
     event,
     func,
     literal,
@@ -39,18 +36,12 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from sparkle_app.model.time import utc_text
-from sparkle_app.storage.deadlines import limit_calls
+from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Row
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.psycopg2_connection import (
-    CONNECT_SECONDS,
-    PING_SECONDS,
-    TimedConnection,
-    TimedCursor,
-    wait_for_answer,
-)
 from sparkle_app.storage.statements import chunks
 
+_DRIVERS = ("psycopg2", "psycopg")
 _STATEMENT_SECONDS = 60
 # After statement_timeout, a server that is there has answered.
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5
@@ -74,8 +65,8 @@ _LIMITS = (
 _RECYCLE_SECONDS = 60
 # Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
 _SCHEMA_LOCK = 7_275_339
-# SQLSTATEs of a deadlock, and of a wait for a lock that exceeded lock_timeout.
-_LOCK_STATES = ("40P01", "55P03")
+# SQLSTATEs of a deadlock, a wait for a lock that exceeded lock_timeout, and a transaction that cannot be serialized.
+_LOCK_STATES = ("40P01", "55P03", "40001")
 # SQLSTATE of a statement that a standby, or a server that has been made read-only, rejects.
 _READ_ONLY_STATE = "25006"
 # SQLSTATE classes, and single SQLSTATEs, of errors that are transient and affect every row alike.
@@ -103,10 +94,8 @@ _REFUSED_LOGINS = (
     "authentication failed for user", "no password supplied", "no pg_hba.conf entry for host",
     "не прошёл проверку подлинности", "в pg_hba.conf нет записи",
 )  # fmt: skip
-# Types that the driver raises without an SQLSTATE for a lost connection; its other types concern a value.
-_CONNECTION_ERRORS = {
-    psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.InternalError, psycopg2.DatabaseError,
-}  # fmt: skip
+# Types that a driver raises without an SQLSTATE for a lost connection; its other types concern a value.
+_CONNECTION_ERRORS = {"OperationalError", "InterfaceError", "InternalError"}
 
 
 class PostgreSql(OnConflictDialect):
@@ -120,20 +109,15 @@ class PostgreSql(OnConflictDialect):
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
-        if for_command:
-            set_wait_callback(wait_for_answer)
-        engine = create_engine(
-            url,
-            executemany_mode="values_plus_batch",
-            pool_pre_ping=True,
-            pool_recycle=_RECYCLE_SECONDS,
-            connect_args={
-                **_CONNECT_ARGUMENTS,
-                "connection_factory": TimedConnection,
-                "cursor_factory": TimedCursor,
-            },
-            hide_parameters=True,
-        )
+        options = {"pool_pre_ping": True, "pool_recycle": _RECYCLE_SECONDS, "hide_parameters": True}
+        if url.get_driver_name() == "psycopg":
+            from sparkle_app.storage.psycopg_connection import make_psycopg_engine
+
+            engine = make_psycopg_engine(url, _CONNECT_ARGUMENTS, options)
+        else:
+            from sparkle_app.storage.psycopg2_connection import make_psycopg2_engine
+
+            engine = make_psycopg2_engine(url, _CONNECT_ARGUMENTS, options, for_command=for_command)
         limits = _LIMITS.format(0 if for_command else _STATEMENT_SECONDS)
 
         @event.listens_for(engine, "begin")
@@ -166,34 +150,35 @@ class PostgreSql(OnConflictDialect):
             connection.execute(text(f"CREATE TEMPORARY TABLE sparkle_trial AS {_TRIAL_ROWS}"))
 
     def is_own(self, error: BaseException) -> bool:
-        """Whether the error comes from psycopg2."""
-        return isinstance(error, psycopg2.Error)
+        """Whether the error comes from one of the drivers."""
+        return any(each.__module__.partition(".")[0] in _DRIVERS for each in type(error).__mro__)
 
     def is_transient(self, error: Any) -> bool:
         """Decide by SQLSTATE or, without one, by the type of the driver's error."""
-        return (
-            error.pgcode.startswith(_TRANSIENT_STATES) if error.pgcode else type(error) in _CONNECTION_ERRORS
-        )
+        if state := _state(error):
+            return state.startswith(_TRANSIENT_STATES)
+        names = [each.__name__ for each in type(error).__mro__]
+        return names[0] == "DatabaseError" or not _CONNECTION_ERRORS.isdisjoint(names)
 
     def server_message(self, error: Any) -> str | None:
         """The server's primary message; None if no server answered."""
-        return str(error.diag.message_primary) if error.pgcode else None
+        return str(error.diag.message_primary) if _state(error) else None
 
     def remedy(self, error: Any) -> str:
         """Decide by SQLSTATE."""
-        return _REMEDIES.get(error.pgcode) or super().remedy(error)
+        return _REMEDIES.get(_state(error) or "") or super().remedy(error)
 
     def is_refused_login(self, error: Any) -> bool:
-        """Decide by the message: the driver does not pass the SQLSTATE of a failed connection."""
-        return not error.pgcode and any(words in str(error) for words in _REFUSED_LOGINS)
+        """Decide by the message: a driver does not pass the SQLSTATE of a failed connection."""
+        return not _state(error) and any(words in str(error) for words in _REFUSED_LOGINS)
 
     def is_wrong_server(self, error: Any) -> bool:
         """Whether the server is read-only: after a failover, new connections lead to another one."""
-        return bool(error.pgcode == _READ_ONLY_STATE)
+        return _state(error) == _READ_ONLY_STATE
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
-        return error.pgcode in _LOCK_STATES
+        return _state(error) in _LOCK_STATES
 
     def time_value(self, at: datetime) -> datetime:
         """The same."""
@@ -254,6 +239,11 @@ def _compile_bucket_start(element: _BucketStart, compiler: PGCompiler, **options
         return f"date_bin(make_interval(secs => {size}), {at}, to_timestamp(0))"
     # Until 2106, a double distinguishes microseconds.
     return f"to_timestamp(floor(CAST(extract(epoch FROM {at}) AS double precision) / {size}) * {size})"
+
+
+def _state(error: Any) -> str | None:
+    """The SQLSTATE, as psycopg2 or psycopg names it; None if no server answered."""
+    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
 
 
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
