@@ -100,7 +100,9 @@ All packages and modules; the docstring of each describes what it does:
       psycopg_connection  the same with psycopg 3
       pymysql_connection  connections to MariaDB and MySQL with deadlines
       dialects/           one file for each database
-        base                interface, and statements for any database
+        base                interface, with defaults for any database
+        portable            statements for any database
+        sqlstates           standard error codes
         on_conflict         statements of databases with ON CONFLICT
         mysql               MariaDB and MySQL
         mysql_errors        their error numbers

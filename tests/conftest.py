@@ -12,12 +12,16 @@ settings.register_profile("thorough", max_examples=2_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options --broker, --wheel and --poison."""
+    """Add the options --broker, --database-url, --wheel and --poison."""
     parser.addoption(
         "--broker",
         choices=("tansu", "kafka"),
         default="tansu",
         help="the embedded broker (tansu), or Apache Kafka, which `make test-kafka` fetches",
+    )
+    parser.addoption(
+        "--database-url",
+        help="the only database of the tests that run on each: an empty one, by its SQLAlchemy URL",
     )
     parser.addoption("--wheel", type=Path, help="the wheel that tests/integration/test_wheel.py installs")
     parser.addoption("--poison", type=int, default=4_000, help="records of the poison test (4,000)")
@@ -26,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the tests, and have workers and commands start from a preloaded process."""
     PRELOADED[:] = [PreloadedServer()]
+    config.addinivalue_line("markers", "every_database: runs on each database, or on that of --database-url")
     config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
     config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
 

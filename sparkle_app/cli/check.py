@@ -18,7 +18,7 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
-from sparkle_app.storage.engine import can_be_created, damage, make_engine, read_transaction
+from sparkle_app.storage.engine import can_be_created, damage, make_engine, notice, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
@@ -183,7 +183,8 @@ class check(SparkleCommand):
                 return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
             self._refuse_lost_table(missing)
             to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
-            return f"{shown(url)}{to_create}"
+            warning = notice(url)
+            return f"{shown(url)}{to_create}" + (f"; warning: {warning}" if warning else "")
 
         return await asyncio.to_thread(_checked, "database", connect)
 

@@ -93,7 +93,8 @@ class BrokerSettings(Section):
 class DatabaseSettings(Section):
     url: Annotated[SecretStr, AfterValidator(database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
     """SQLAlchemy URL. `sqlite:///…`, `postgresql://…`, `mysql://…` and `mariadb://…` are supported; the last two
-    require the extra `mysql`. Write `@` in a password as `%40`."""
+    require the extra `mysql`. Any other database that SQLAlchemy has a dialect for can be tried: see "Other databases"
+    in docs/operations.md. Write `@` in a password as `%40`."""
     wait_seconds: Seconds = 60
     """How long a worker waits for the database at startup before it exits."""
     migrate: bool = False

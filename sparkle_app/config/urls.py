@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from sparkle_app.model.errors import ConfigurationError
 
@@ -23,6 +23,14 @@ _EXTRAS = {
     "mysql+pymysql": ("pymysql", "mysql"),
 }
 """Module of each driver, and the extra of pyproject.toml that installs one for this database."""
+_DIALECT_HINTS = {
+    "cockroachdb": "install it: pip install sqlalchemy-cockroachdb psycopg2-binary",
+    "db2": "install it: pip install ibm-db-sa",
+    "hana": "install it: pip install sqlalchemy-hana",
+    "monetdb": "install it: pip install sqlalchemy-monetdb",
+    "postgres": "write postgresql://…",
+}
+"""What to do where SQLAlchemy itself has no dialect of this name."""
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 _SCHEME = "kafka://"
 # As SQLAlchemy parses them.
@@ -79,17 +87,12 @@ def database_url(value: SecretStr) -> SecretStr:
             hint="see docs/settings.md",
         ) from error
     driver = _DRIVERS.get(url.drivername, url.drivername)
-    if driver not in _DRIVERS.values():
-        database = url.get_backend_name()
-        raise ConfigurationError(
-            "database.url",
-            expected="sqlite:///…, postgresql://…, mysql://… or mariadb://…",
-            found=f"{url.drivername}://…",
-            hint=f"write {database}://…" if database in _DRIVERS else "see docs/settings.md",
-        )
     if url.drivername == "postgresql" and not find_spec("psycopg2") and find_spec("psycopg"):
         driver = "postgresql+psycopg"
-    _check_installed(driver)
+    if driver in _DRIVERS.values():
+        _check_installed(driver)
+    else:
+        _check_dialect(url)
     url = url.set(drivername=driver)
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
@@ -133,6 +136,42 @@ def _check_installed(driver: str) -> None:
             expected=f"the Python package {module}, which {driver}://… requires, to be installed",
             found="none",
             hint=f"install it: pip install 'sparkle-m-handler[{extra}]', or -r requirements-{extra}.txt",
+        )
+
+
+def _check_dialect(url: URL) -> None:
+    """Check that SQLAlchemy can use a database that the handler has no driver for."""
+    database = url.get_backend_name()
+    if database in _DRIVERS:
+        raise ConfigurationError(
+            "database.url",
+            expected=f"a supported driver of {database}",
+            found=f"{url.drivername}://…",
+            hint=f"write {database}://…",
+        )
+    try:
+        dialect = url.get_dialect()
+        dialect.import_dbapi()
+    except NoSuchModuleError as error:
+        raise ConfigurationError(
+            "database.url",
+            expected=f"a SQLAlchemy dialect for {url.drivername}://… to be installed",
+            found="none",
+            hint=_DIALECT_HINTS.get(database, "install its package, or correct the name"),
+        ) from error
+    except ImportError as error:
+        raise ConfigurationError(
+            "database.url",
+            expected=f"the driver of {url.drivername}://… to be installed",
+            found=" ".join(str(error).split()),
+            hint=f"install it: pip install {error.name}" if error.name else "install what it needs",
+        ) from error
+    if dialect.is_async:
+        raise ConfigurationError(
+            "database.url",
+            expected="a driver that is not asynchronous",
+            found=f"{url.drivername}://…",
+            hint=f"write another driver of {database}",
         )
 
 

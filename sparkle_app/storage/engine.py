@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors
 from sparkle_app.storage.wal import WriteAheadLog
@@ -24,7 +25,15 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
     Raises:
         ConfigurationError: when the database cannot be used as it is set up.
     """
-    engine = dialect_of(url).create_engine(url, for_command=for_command)
+    try:
+        engine = dialect_of(url).create_engine(url, for_command=for_command)
+    except ImportError as error:
+        raise ConfigurationError(
+            "database.url",
+            expected=f"the driver of {url.drivername}://… to be usable",
+            found=" ".join(str(error).split()),
+            hint="install what it needs",
+        ) from error
     watch_errors(engine)
     return engine
 
@@ -37,6 +46,12 @@ def scratch_engine(folder: Path) -> Engine:
 def max_writers(engine: Engine) -> int:
     """How many threads may write to the database at the same time."""
     return dialect_of(engine).max_writers
+
+
+def notice(url: URL) -> str | None:
+    """What a user should know before relying on this database; None: nothing."""
+    text = dialect_of(url).notice
+    return f"{url.get_backend_name()}: {text}" if text else None
 
 
 def can_be_created(url: URL) -> bool:
@@ -61,7 +76,7 @@ def damage(connection: Connection, seconds: float) -> str | None:
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a read-only transaction with one snapshot; it never waits for a writer."""
-    with engine.connect().execution_options(**dialect_of(engine).read_options) as connection:
+    with engine.connect().execution_options(**dialect_of(engine).read_options(engine)) as connection:
         yield connection
 
 

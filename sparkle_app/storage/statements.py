@@ -1,10 +1,15 @@
-"""Limits the number of values in a statement, and of rows on a page."""
+"""Common parts of statements: rows, keys, and limits of the number of values and of rows on a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from sqlalchemy import Table
 
 # SQLite accepts 32,766 parameters in a statement.
 _MAX_VALUES = 10_000
+Row = dict[str, Any]
+"""The value of each column; every row has the same columns. Times and ids are results of :meth:`Dialect.converters`;
+other values are as in SQLAlchemy."""
 T = TypeVar("T")
 
 
@@ -12,6 +17,12 @@ def chunks(values: Sequence[T], size: int = _MAX_VALUES) -> Iterator[Sequence[T]
     """Split ``values`` into parts of at most ``size``, which fit into one statement each."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def key_names(table: Table) -> tuple[list[str], list[str]]:
+    """The names of the columns in the primary key, and of the others."""
+    keys = [column.name for column in table.primary_key]
+    return keys, [column.name for column in table.c if column.name not in keys]
 
 
 def groups_of_hosts(hosts: Mapping[str, int], max_rows: int, max_hosts: int) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key, lost_internal_key
+from sparkle_app.storage.engine import notice
 from sparkle_app.storage.errors import is_refused_login, transient_error
 from sparkle_app.storage.migrations.migration import create_tables, migrate
 from sparkle_app.storage.migrations.schema import OlderSchemaError, Revision
@@ -52,6 +53,8 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
         ConfigurationError: if the worker cannot work as it is configured.
     """
     _log_settings(settings)
+    if text := notice(database_url(settings)):
+        logger.warning("%s", text)
     settings.web.require_token(web_bind, "--web-bind")
     check_port(web_bind, web_port)
     for warning in [*plugins.warnings, *plugins.faults]:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
+from sparkle_app.config.urls import database_url as accepted_url
 from sparkle_app.storage import columns
 from sparkle_app.storage.dialects.base import DIALECTS
 from sparkle_app.storage.engine import make_engine
 from tests.support.broker import Broker, EmbeddedBroker
+from tests.support.database import drop_tables
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
 from tests.support.postgres import PostgresServer
@@ -76,6 +79,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
     Tests marked with :data:`tests.support.database.EVERY_DATABASE` also run with MariaDB.
     """
+    if isinstance(request.param, URL):
+        given = request.param.render_as_string(hide_password=False)
+        drop_tables(given)
+        return given
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
     name = "mariadb" if request.param == "mariadb" else "postgres"
@@ -91,6 +98,8 @@ def any_statements(
     """An empty database, used with its own statements, those of SQLAlchemy, and those that suit any database."""
     url = make_url(database_url)
     name = url.get_backend_name()
+    if name not in DIALECTS and request.param != "own statements":
+        pytest.skip("it has no statements of its own")
     if request.param == "SQLAlchemy's":
         monkeypatch.setattr(columns, "are_plain", lambda _table: False)
     elif request.param == "portable":
@@ -130,6 +139,20 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
     yield start
     for worker in started:
         worker.kill()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the tests marked with ``every_database`` their databases, before pytest uses those of the fixture."""
+    if not metafunc.definition.get_closest_marker("every_database"):
+        return
+    databases: list[str | URL] = ["sqlite", "postgresql", "psycopg", "mariadb"]
+    if given := metafunc.config.getoption("database_url"):
+        # As the settings read it: mysql:// names a driver, too.
+        databases = [make_url(accepted_url(SecretStr(given)).get_secret_value())]
+    names = [each if isinstance(each, str) else each.get_backend_name() for each in databases]
+    mark = pytest.mark.parametrize("database_url", databases, ids=names, indirect=True)
+    metafunc.definition.add_marker(mark)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,9 +36,8 @@ from sparkle_app.storage.readings import (
     select_span,
 )
 from sparkle_app.storage.trial import try_writing
-from tests.support.database import EVERY_DRIVER
 
-pytestmark = EVERY_DRIVER
+pytestmark = pytest.mark.every_database
 
 START = 1_764_000_000_000_000
 """Start of an hour."""

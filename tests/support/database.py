@@ -7,12 +7,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from sparkle_app.storage.migrations.schema import VERSIONS
+from sparkle_app.storage.models import Base
+
 EVERY_DATABASE = pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
 """Runs a test that uses ``database_url`` with each database, not only with those that differ most."""
-EVERY_DRIVER = pytest.mark.parametrize(
-    "database_url", ["sqlite", "postgresql", "psycopg", "mariadb"], indirect=True
-)
-"""The same, with both drivers of PostgreSQL."""
 Rows = list[Mapping[str, Any]]
 
 
@@ -31,3 +30,10 @@ def count(url: str, table: str) -> int:
         if "no such table" in str(error) or "does not exist" in str(error) or "doesn't exist" in str(error):
             return 0
         raise
+
+
+def drop_tables(url: str) -> None:
+    """Drop the tables that a test has created, of a database that another program may use."""
+    engine = create_engine(url, poolclass=NullPool)
+    Base.metadata.drop_all(engine)
+    VERSIONS.drop(engine, checkfirst=True)

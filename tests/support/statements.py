@@ -1,5 +1,6 @@
 """Databases whose statements are those that suit any database."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine
@@ -14,12 +15,15 @@ class WithoutOwnStatements(Dialect):
     def __init__(self, own: Dialect) -> None:
         self._own = own
         self.max_writers = own.max_writers
-        self.read_options = own.read_options
         self.infinity = own.infinity
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As the database."""
         return self._own.create_engine(url, for_command=for_command)
+
+    def read_options(self, engine: Engine) -> Mapping[str, Any]:
+        """As the database."""
+        return self._own.read_options(engine)
 
     def is_own(self, error: BaseException) -> bool:
         """As the database."""

@@ -152,7 +152,7 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
         (
             "database: {url: 'mssql://a:secret@h/d'}",
-            r"database.url: expected sqlite:///…, postgresql://…, mysql://… or mariadb://…, found mssql",
+            r"database.url: expected the driver of mssql://… to be installed, found No module named 'pyodbc'",
         ),
         ("database: {url: 'sqlite://'}", r"database.url: expected a file.*found an in-memory database"),
         ("web: {host: 0.0.0.0}", r"web.token: expected a token, since web.host is 0.0.0.0, found none"),

@@ -171,21 +171,41 @@ def test_either_driver_of_postgresql_is_used(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("driver", "hint"),
+    ("driver", "expected"),
     [
-        ("mysql+mysqldb", "write mysql://…"),
-        ("mariadb+mariadbconnector", "write mariadb://…"),
-        ("mssql+pyodbc", "see docs/settings.md"),
+        ("mysql+mysqldb", "a supported driver of mysql, found mysql+mysqldb://…; write mysql://…"),
+        (
+            "mariadb+mariadbconnector",
+            "a supported driver of mariadb, found mariadb+mariadbconnector://…; write mariadb://…",
+        ),
+        (
+            "postgresql+asyncpg",
+            "a supported driver of postgresql, found postgresql+asyncpg://…; write postgresql://…",
+        ),
+        (
+            "mssql+pyodbc",
+            "the driver of mssql+pyodbc://… to be installed, found No module named 'pyodbc';"
+            " install it: pip install pyodbc",
+        ),
+        (
+            "hana",
+            "a SQLAlchemy dialect for hana://… to be installed, found none;"
+            " install it: pip install sqlalchemy-hana",
+        ),
+        (
+            "postgres",
+            "a SQLAlchemy dialect for postgres://… to be installed, found none; write postgresql://…",
+        ),
+        (
+            "otherdb+x",
+            "a SQLAlchemy dialect for otherdb+x://… to be installed, found none;"
+            " install its package, or correct the name",
+        ),
     ],
 )
-def test_the_error_names_what_is_supported_instead_of_another_driver(
-    tmp_path: Path, driver: str, hint: str
-) -> None:
+def test_the_error_names_what_to_install_or_to_write(tmp_path: Path, driver: str, expected: str) -> None:
     error = load(tmp_path, "database", url=f"{driver}://me:S3cr@host/db")
-    assert str(error) == (
-        "database.url: expected sqlite:///…, postgresql://…, mysql://… or mariadb://…,"
-        f" found {driver}://…; {hint}"
-    )
+    assert str(error) == f"database.url: expected {expected}"
 
 
 @pytest.mark.parametrize("url", ["sqlite://folder/x", "sqlite://x", "sqlite://folder/y/x.sqlite3"])

@@ -1,7 +1,6 @@
 """A database as the other modules of storage use it.
 
-The statements here are those of standard SQL, for a database with savepoints whose transactions are READ COMMITTED or
-exclude each other. A dialect with a file of its own replaces them by faster ones.
+A dialect with a file of its own replaces the portable statements by faster ones.
 """
 
 import math
@@ -9,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import Enum
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import (
@@ -21,37 +19,29 @@ from sqlalchemy import (
     Select,
     Table,
     Uuid,
-    and_,
-    bindparam,
     create_engine,
-    exists,
     false,
-    or_,
     select,
     type_coerce,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.types import TypeEngine
 
 from sparkle_app.model.time import micros, moment, span
-from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.dialects import portable
+from sparkle_app.storage.dialects.sqlstates import is_row_state, sqlstate
+from sparkle_app.storage.statements import Row
 from sparkle_app.storage.wal import WriteAheadLog
 
 READ_ONLY = "sparkle_read_only"
 """Execution option of a transaction that only reads."""
-Row = dict[str, Any]
-"""The value of each column; every row has the same columns. Times and ids are results of :meth:`Dialect.converters`;
-other values are as in SQLAlchemy."""
-# Of a statement: Oracle accepts 1,000 values in a list, SQLite a depth of 1,000.
-_MAX_VALUES = 500
-_MAX_CONDITIONS = 50
-# More than there are writers at once: if an attempt fails, another transaction has inserted a row.
-_ATTEMPTS = 10
 # Exceptions of PEP 249 that concern a row; any other concerns all of them alike.
 _ROW_ERRORS = {"DataError", "IntegrityError", "NotSupportedError"}
 _UNREACHABLE = {"OperationalError", "InterfaceError"}
-T = TypeVar("T")
+# From one snapshot, from the weakest; READ COMMITTED for transactions that write.
+_SNAPSHOT_LEVELS = ("SNAPSHOT", "REPEATABLE READ", "SERIALIZABLE")
+_WRITE_LEVEL = "READ COMMITTED"
 
 
 class TableKind(Enum):
@@ -68,8 +58,8 @@ class Dialect:
 
     max_writers: int = 1
     """How many threads may write at the same time."""
-    read_options: Mapping[str, Any] = {READ_ONLY: True}
-    """Execution options of a transaction that only reads, from one snapshot."""
+    notice: str | None = "used with portable statements, which are slow, and not tested"
+    """What a user should know before relying on this database; None: nothing."""
     time_type: TypeEngine[Any] = BigInteger()
     """The type of columns with times."""
     id_type: TypeEngine[Any] = Uuid(native_uuid=False)
@@ -88,7 +78,17 @@ class Dialect:
         Raises:
             ConfigurationError: when the database cannot be used as it is set up.
         """
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        options = {"pool_pre_ping": True, "hide_parameters": True}
+        engine = create_engine(url, **options)
+        if _WRITE_LEVEL not in _isolation_levels(engine):
+            return engine
+        return create_engine(url, isolation_level=_WRITE_LEVEL, **options)
+
+    def read_options(self, engine: Engine) -> Mapping[str, Any]:
+        """Execution options of a transaction that only reads, from one snapshot if the database has any."""
+        levels = _isolation_levels(engine)
+        level = next((each for each in _SNAPSHOT_LEVELS if each in levels), None)
+        return {READ_ONLY: True, "isolation_level": level} if level else {READ_ONLY: True}
 
     def can_be_created(self, url: URL) -> bool:
         """Whether there is no database yet and a worker can create it; changes nothing.
@@ -137,11 +137,14 @@ class Dialect:
 
     def is_transient(self, error: Any) -> bool:
         """Whether an error of this database is transient and affects every row alike."""
-        return _names(error).isdisjoint(_ROW_ERRORS)
+        state = sqlstate(error)
+        return not is_row_state(state) if state else _names(error).isdisjoint(_ROW_ERRORS)
 
     def server_message(self, error: Any) -> str | None:
         """The database's error message for a rejected statement; None if the database cannot be reached."""
-        return str(error) if _names(error).isdisjoint(_UNREACHABLE) else None
+        state = sqlstate(error)
+        unreachable = state.startswith("08") if state else not _names(error).isdisjoint(_UNREACHABLE)
+        return None if unreachable else str(error)
 
     def remedy(self, error: Any) -> str:
         """How to correct what :meth:`server_message` describes."""
@@ -149,7 +152,7 @@ class Dialect:
 
     def is_refused_login(self, error: Any) -> bool:
         """Whether the database rejected the user name or the password, so that a retry would not help."""
-        return False
+        return (sqlstate(error) or "").startswith("28")
 
     def is_wrong_server(self, error: Any) -> bool:
         """Whether the server of this connection does not accept writes, and a new connection may lead to another."""
@@ -157,7 +160,7 @@ class Dialect:
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
-        return False
+        return (sqlstate(error) or "").startswith("40")
 
     def time_value(self, at: datetime) -> Any:
         """Convert an aware datetime to a value of ``time_type``."""
@@ -194,17 +197,7 @@ class Dialect:
         Arguments:
             rows: rows with different ids, with times and ids as of :meth:`converters`.
         """
-
-        def insert(some: Sequence[Row]) -> set[bytes]:
-            given = [row["id"] for row in some]
-            known = set(connection.execute(select(table.c.id).where(table.c.id.in_(given))).scalars())
-            if new := [row for row in some if row["id"] not in known]:
-                connection.execute(table.insert(), new)
-            return {row["id"] for row in new}
-
-        return {
-            id_ for some in chunks(rows, _MAX_VALUES) for id_ in _retried(connection, partial(insert, some))
-        }
+        return portable.insert_new(connection, table, rows)
 
     def upsert_growing(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Upsert rows of an aggregates table, by its primary key, except where the stored ``count`` is larger.
@@ -212,32 +205,7 @@ class Dialect:
         Arguments:
             rows: rows with different keys, with times as of :meth:`converters`.
         """
-        keys, others = key_names(table)
-        update = (
-            table.update()
-            .where(*(table.c[name] == bindparam(f"of_{name}") for name in keys))
-            .where(table.c["count"] <= bindparam("of_count"))
-            .values({name: bindparam(f"new_{name}") for name in others})
-        )
-
-        def upsert(some: Sequence[Row]) -> None:
-            same = (and_(*(table.c[name] == row[name] for name in keys)) for row in some)
-            found = connection.execute(select(*(table.c[name] for name in keys)).where(or_(*same)))
-            known = {tuple(row) for row in found}
-            new = [row for row in some if tuple(row[name] for name in keys) not in known]
-            if new:
-                connection.execute(table.insert(), new)
-            old = [
-                {f"of_{name}": row[name] for name in (*keys, "count")}
-                | {f"new_{name}": row[name] for name in others}
-                for row in some
-                if tuple(row[name] for name in keys) in known
-            ]
-            if old:
-                connection.execute(update, old)
-
-        for some in chunks(rows, _MAX_CONDITIONS):
-            _retried(connection, partial(upsert, some))
+        portable.upsert_growing(connection, table, rows)
 
     def insert_missing(
         self, connection: Connection, table: Table, names: Sequence[str], rows: Select[Any]
@@ -247,21 +215,11 @@ class Dialect:
         Arguments:
             names: the columns of the table that are the columns of the query.
         """
-        found = rows.subquery()
-        columns = dict(zip(names, found.c, strict=True))
-        keys, _ = key_names(table)
-        stored = exists().where(*(table.c[name] == columns[name] for name in keys))
-        insert = table.insert().from_select(list(names), select(*found.c).where(~stored))
-        # Otherwise some drivers forget the number.
-        options = {"preserve_rowcount": True}
-        return _retried(connection, lambda: connection.execute(insert, execution_options=options).rowcount)
+        return portable.insert_missing(connection, table, names, rows)
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Delete the rows whose columns have the values of one of ``rows``."""
-        if rows:
-            same = [table.c[name] == bindparam(f"of_{name}") for name in rows[0]]
-            values = [{f"of_{name}": value for name, value in row.items()} for row in rows]
-            connection.execute(table.delete().where(*same), values)
+        portable.delete_rows(connection, table, rows)
 
 
 PORTABLE = Dialect()
@@ -275,12 +233,6 @@ def dialect_named(name: str) -> Dialect:
     return DIALECTS.get(name, PORTABLE)
 
 
-def key_names(table: Table) -> tuple[list[str], list[str]]:
-    """The names of the columns in the primary key, and of the others."""
-    keys = [column.name for column in table.primary_key]
-    return keys, [column.name for column in table.c if column.name not in keys]
-
-
 def insert_nothing(insert: Any, table: Table) -> Any:
     """Complete an INSERT, so that it inserts no rows: the database checks privileges and columns all the same."""
     names = [column.name for column in table.c if column.computed is None and column.identity is None]
@@ -289,16 +241,12 @@ def insert_nothing(insert: Any, table: Table) -> Any:
     return insert.from_select(names, select(*(source.c[name] for name in names)).where(false()))
 
 
-def _retried(connection: Connection, statements: Callable[[], T]) -> T:
-    """Execute the statements again if another transaction has inserted one of their rows meanwhile."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            with connection.begin_nested():
-                return statements()
-        except IntegrityError:
-            if attempt == _ATTEMPTS:
-                raise
-    raise AssertionError("unreachable")
+def _isolation_levels(engine: Engine) -> set[str]:
+    try:
+        # Of a driver, not of a connection, in all dialects of SQLAlchemy.
+        return set(engine.dialect.get_isolation_level_values(cast(DBAPIConnection, None)))
+    except NotImplementedError:
+        return set()
 
 
 def _names(error: BaseException) -> set[str]:

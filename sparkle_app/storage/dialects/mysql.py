@@ -1,7 +1,7 @@
 """MariaDB and MySQL, with the driver PyMySQL."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -26,7 +26,7 @@ from sparkle_app.model.errors import TransientError
 from sparkle_app.model.time import moment, span, utc_text
 from sparkle_app.storage import columns
 from sparkle_app.storage.deadlines import PING_SECONDS, limit_calls
-from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, Row, TableKind, insert_nothing, key_names
+from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind, insert_nothing
 from sparkle_app.storage.dialects.mysql_errors import (
     LOCK_CONFLICTS,
     REFUSED_LOGINS,
@@ -38,7 +38,7 @@ from sparkle_app.storage.dialects.mysql_errors import (
 )
 from sparkle_app.storage.dialects.mysql_statements import Values, deletion, growing, insert_new
 from sparkle_app.storage.dialects.mysql_tables import MySqlTables, MySqlTypes
-from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.statements import Row, chunks, key_names
 
 _STATEMENT_SECONDS = 60
 # After max_statement_time, a server that is there has answered.
@@ -69,6 +69,7 @@ _MICROSECOND: ColumnElement[Any] = literal_column("MICROSECOND")
 class MySql(Dialect):
     """MariaDB 10.6 and newer, and MySQL 8.0.17 and newer."""
 
+    notice = None
     max_writers = sys.maxsize
     time_type = mysql.DATETIME(fsp=6)
     id_type = mysql.BINARY(16)
@@ -106,6 +107,10 @@ class MySql(Dialect):
 
         limit_calls(engine, None if for_command else _ANSWER_SECONDS, in_pool=PING_SECONDS)
         return engine
+
+    def read_options(self, engine: Engine) -> Mapping[str, Any]:
+        """A snapshot is begun with the transaction."""
+        return {READ_ONLY: True}
 
     @contextmanager
     def schema_lock(self, connection: Connection) -> Iterator[None]:

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Delete, Table, and_, bindparam, case, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from sparkle_app.storage.dialects.base import Row, key_names
 from sparkle_app.storage.dialects.mysql_errors import DUPLICATE_KEY, error_number
+from sparkle_app.storage.statements import Row, key_names
 
 # Of a statement: a row takes some 300 bytes.
 _MAX_ROWS = 1000

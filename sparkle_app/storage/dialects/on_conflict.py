@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Select, Table
 
 from sparkle_app.model.time import moment
 from sparkle_app.storage import columns
-from sparkle_app.storage.dialects.base import Dialect, Row, TableKind, insert_nothing, key_names
+from sparkle_app.storage.dialects.base import Dialect, TableKind, insert_nothing
+from sparkle_app.storage.statements import Row, key_names
 
 OnConflict = Callable[[Any], Any]
 """Adds the ON CONFLICT clause to an INSERT."""

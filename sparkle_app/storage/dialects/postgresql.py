@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -37,9 +37,8 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from sparkle_app.model.time import utc_text
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
-from sparkle_app.storage.dialects.base import READ_ONLY, Row
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.statements import Row, chunks
 
 _DRIVERS = ("psycopg2", "psycopg")
 _STATEMENT_SECONDS = 60
@@ -101,11 +100,11 @@ _CONNECTION_ERRORS = {"OperationalError", "InterfaceError", "InternalError"}
 class PostgreSql(OnConflictDialect):
     """PostgreSQL 13 and newer."""
 
+    notice = None
     max_writers = sys.maxsize
     time_type = DateTime(timezone=True)
     id_type = Uuid()
     transactional_ddl = True
-    read_options: Mapping[str, Any] = {READ_ONLY: True, "isolation_level": "REPEATABLE READ"}
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""

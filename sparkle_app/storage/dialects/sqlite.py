@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -32,8 +32,9 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import utc_text
 from sparkle_app.runtime.folders import blocking_path
-from sparkle_app.storage.dialects.base import READ_ONLY, Row, TableKind
+from sparkle_app.storage.dialects.base import READ_ONLY, TableKind
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
+from sparkle_app.storage.statements import Row
 from sparkle_app.storage.wal import WriteAheadLog
 
 _BUSY_SECONDS = 30
@@ -69,6 +70,7 @@ logger = logging.getLogger(__name__)
 class Sqlite(OnConflictDialect):
     """SQLite in WAL mode."""
 
+    notice = None
     # A second writer would poll the lock, so rarely that it might never get it.
     max_writers = 1
     time_type = DateTime()
@@ -126,6 +128,10 @@ class Sqlite(OnConflictDialect):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
         return engine
+
+    def read_options(self, engine: Engine) -> Mapping[str, Any]:
+        """Every transaction reads from one snapshot."""
+        return {READ_ONLY: True}
 
     def can_be_created(self, url: URL) -> bool:
         """Whether the file does not exist and can be created."""

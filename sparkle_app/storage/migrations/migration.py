@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from io import StringIO
 from typing import Any
 
+from alembic.ddl.impl import DefaultImpl
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError, TransientError
@@ -106,6 +107,7 @@ def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
         return "-- nothing to do"
     current: list[Revision] = []
     output = StringIO()
+    _support(schema.url.get_dialect()())
     context = MigrationContext.configure(
         # Statements with the driver's placeholders would have %% instead of %.
         url=schema.url,
@@ -188,9 +190,19 @@ def _created_tables() -> Iterator[set[str]]:
 
 
 def _context(connection: Connection, schema: Schema, **options: Any) -> MigrationContext:
+    _support(connection.dialect)
     # In a transaction: Alembic then leaves transactions alone.
     options |= {"version_table": VERSIONS.name, EXISTING: schema.existing}
     return MigrationContext.configure(connection, opts=options)
+
+
+def _support(dialect: Dialect) -> None:
+    """Let Alembic use a database that it does not know, with the statements of standard SQL."""
+    try:
+        DefaultImpl.get_by_dialect(dialect)
+    except KeyError:
+        # Registers itself.
+        type("PortableImpl", (DefaultImpl,), {"__dialect__": dialect.name, "transactional_ddl": False})
 
 
 def _steps(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionStep]]:
