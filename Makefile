@@ -90,7 +90,7 @@ requirements: $(DEV_STAMP)  ## regenerate requirements*.txt from pyproject.toml;
 	@$(COMPILE) --extra dev --output-file requirements-dev.txt
 	@cp requirements-dev.txt requirements.txt
 	@$(COMPILE) --output-file requirements.txt
-	@for extra in demo multibuffer mysql parquet psycopg; do \
+	@for extra in demo multibuffer mysql oracle parquet psycopg; do \
 		cp requirements-dev.txt requirements-$$extra.txt && \
 		$(COMPILE) --extra $$extra --output-file requirements-$$extra.txt || exit 1; done
 

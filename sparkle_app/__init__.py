@@ -108,6 +108,10 @@ All packages and modules; the docstring of each describes what it does:
         mysql_errors        their error numbers
         mysql_statements    their statements for many rows
         mysql_tables        their CREATE TABLE
+        oracle              Oracle Database
+        oracle_errors       its error numbers
+        oracle_statements   its statements
+        oracle_types        its types
         postgresql          PostgreSQL
         sqlite              SQLite
       columns             types of columns

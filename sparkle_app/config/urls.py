@@ -16,11 +16,13 @@ _DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
+    "oracle": "oracle+oracledb",
 }
 _EXTRAS = {
     "postgresql+psycopg2": ("psycopg2", "psycopg"),
     "postgresql+psycopg": ("psycopg", "psycopg"),
     "mysql+pymysql": ("pymysql", "mysql"),
+    "oracle+oracledb": ("oracledb", "oracle"),
 }
 """Module of each driver, and the extra of pyproject.toml that installs one for this database."""
 _DIALECT_HINTS = {
@@ -37,10 +39,11 @@ _SCHEME = "kafka://"
 _LOGIN = re.compile(r"[^:/]*(:[^@]*)?@")
 # Parameters of a connection to a server, or to an SQLite file, that are no secrets. The values of others are masked.
 _SHOWN_PARAMETERS = {
-    "application_name", "channel_binding", "charset", "collation", "connect_timeout", "gssencmode", "host", "hostaddr",
-    "mode", "options", "port", "read_default_file", "read_default_group", "service", "ssl_ca", "ssl_capath", "ssl_cert",
-    "ssl_check_hostname", "ssl_cipher", "ssl_disabled", "ssl_key", "ssl_verify_cert", "ssl_verify_identity", "sslcert",
-    "sslkey", "sslmode", "sslrootcert", "target_session_attrs", "unix_socket", "uri", "user",
+    "application_name", "channel_binding", "charset", "collation", "connect_timeout", "gssencmode", "host",
+    "hostaddr", "mode", "options", "port", "read_default_file", "read_default_group", "service", "service_name",
+    "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled", "ssl_key",
+    "ssl_verify_cert", "ssl_verify_identity", "sslcert", "sslkey", "sslmode", "sslrootcert", "target_session_attrs",
+    "unix_socket", "uri", "user",
 }  # fmt: skip
 _PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "passwd", "password", "ssl_key_password", "sslpassword"}
 

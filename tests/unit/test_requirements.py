@@ -20,6 +20,7 @@ FILES = {
     "requirements-demo.txt": "demo",
     "requirements-multibuffer.txt": "multibuffer",
     "requirements-mysql.txt": "mysql",
+    "requirements-oracle.txt": "oracle",
     "requirements-parquet.txt": "parquet",
     "requirements-psycopg.txt": "psycopg",
     "requirements-dev.txt": "dev",

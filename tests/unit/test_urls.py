@@ -208,6 +208,16 @@ def test_the_error_names_what_to_install_or_to_write(tmp_path: Path, driver: str
     assert str(error) == f"database.url: expected {expected}"
 
 
+def test_oracle_is_used_with_the_driver_of_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "oracle://me:S3cr@host:1521/?service_name=x"
+    assert load(tmp_path, "database", url=url) is None
+    settings = load_settings(tmp_path / "settings.yaml")
+    assert dict(masked(settings))["database.url"] == "oracle+oracledb://me:***@host:1521/?service_name=x"
+    monkeypatch.setitem(sys.modules, "oracledb", None)
+    error = load(tmp_path, "database", url=url)
+    assert "install it: pip install 'sparkle-m-handler[oracle]', or -r requirements-oracle.txt" in str(error)
+
+
 @pytest.mark.parametrize("url", ["sqlite://folder/x", "sqlite://x", "sqlite://folder/y/x.sqlite3"])
 def test_two_slashes_before_an_sqlite_file_are_explained(tmp_path: Path, url: str) -> None:
     error = load(tmp_path, "database", url=url)

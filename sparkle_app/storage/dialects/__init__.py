@@ -9,10 +9,11 @@ from sqlalchemy.engine import URL
 
 from sparkle_app.storage.dialects.base import DIALECTS, Dialect, dialect_named
 from sparkle_app.storage.dialects.mysql import MySql
+from sparkle_app.storage.dialects.oracle import Oracle
 from sparkle_app.storage.dialects.postgresql import PostgreSql
 from sparkle_app.storage.dialects.sqlite import Sqlite
 
-DIALECTS.update(mysql=MySql(), postgresql=PostgreSql(), sqlite=Sqlite())
+DIALECTS.update(mysql=MySql(), oracle=Oracle(), postgresql=PostgreSql(), sqlite=Sqlite())
 
 
 def dialect_of(database: Engine | Connection | URL) -> Dialect:

@@ -28,7 +28,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Row]) -> set
             connection.execute(table.insert(), new)
         return {row["id"] for row in new}
 
-    return {id_ for some in chunks(rows, _MAX_VALUES) for id_ in _retried(connection, partial(insert, some))}
+    return {id_ for some in chunks(rows, _MAX_VALUES) for id_ in retried(connection, partial(insert, some))}
 
 
 def upsert_growing(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -58,7 +58,7 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Row]) ->
             connection.execute(update, old)
 
     for some in chunks(rows, _MAX_CONDITIONS):
-        _retried(connection, partial(upsert, some))
+        retried(connection, partial(upsert, some))
 
 
 def insert_missing(
@@ -72,7 +72,7 @@ def insert_missing(
     insert = table.insert().from_select(list(names), select(*found.c).where(~stored))
     # Otherwise some drivers forget the number.
     options = {"preserve_rowcount": True}
-    return _retried(connection, lambda: connection.execute(insert, execution_options=options).rowcount)
+    return retried(connection, lambda: connection.execute(insert, execution_options=options).rowcount)
 
 
 def delete_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -83,7 +83,7 @@ def delete_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
         connection.execute(table.delete().where(*same), values)
 
 
-def _retried(connection: Connection, statements: Callable[[], T]) -> T:
+def retried(connection: Connection, statements: Callable[[], T]) -> T:
     """Execute the statements again if another transaction has inserted one of their rows meanwhile."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -1,0 +1,241 @@
+"""Oracle Database, as far as it can be tested without a server: statements, their grammar, types, and errors."""
+
+import math
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import oracledb
+import pytest
+import sqlglot
+from sqlalchemy import Connection, Engine, insert
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlglot import expressions
+
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.reading import Reading
+from sparkle_app.model.time import moment
+from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
+from sparkle_app.storage import aggregates, extents, hosts, readings
+from sparkle_app.storage.engine import make_engine, notice, read_transaction
+from sparkle_app.storage.errors import (
+    is_lock_conflict,
+    is_refused_login,
+    is_row_error,
+    server_message,
+    transient_error,
+)
+from sparkle_app.storage.models import Base
+from sparkle_app.storage.trial import try_writing
+from tests.support.oracle import Statement, recording_engine
+
+START, HOUR = 1_764_000_000_000_000, 3_600_000_000
+
+
+class Readings(ReadingsTable):
+    __tablename__ = "oracle_readings"
+
+
+class Texts(StringReadingsTable):
+    __tablename__ = "oracle_texts"
+
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "oracle_aggregates"
+
+
+READINGS, AGGREGATES = Readings.__table__, Aggregates.__table__
+
+
+def reading(number: int) -> Reading:
+    return Reading(
+        id=number.to_bytes(16), config_id=1, hostname="host", plugin="P", key="", value=1e308,
+        observed_at=START + number, received_at=START, clock_trusted=True, topic="t", partition=3, offset=number,
+    )  # fmt: skip
+
+
+def aggregate(metric: str) -> AggregateRow:
+    return AggregateRow("host", metric, 60, START, Statistics(1, math.inf, -1.0, 1.0, 0.1, START))
+
+
+@pytest.fixture
+def statements() -> list[Statement]:
+    return []
+
+
+@pytest.fixture
+def engine(statements: list[Statement]) -> Iterator[Engine]:
+    engine = recording_engine(statements)
+    # As after the first connection.
+    engine.connect().close()
+    statements.clear()
+    yield engine
+    engine.dispose()
+
+
+def every_statement(connection: Connection) -> None:
+    """Calls each function of storage that the database contract calls."""
+    given = [reading(number) for number in range(3)]
+    ids = [each.id for each in given]
+    readings.insert_new(connection, READINGS, given)
+    readings.insert_new(connection, READINGS, given[:1])
+    list(readings.select_known(connection, READINGS, given))
+    readings.select_ids(connection, READINGS, ids)
+    list(readings.select_metrics(connection, READINGS, {START: ["a", "b"]}, 60))
+    list(readings.select_span(connection, READINGS, ["a"], START, START + HOUR, 10))
+    list(readings.select_page(connection, READINGS, "a", START, START + HOUR, 7, (START, ids[0])))
+    list(readings.select_counts(connection, READINGS, START, START + HOUR, "a"))
+    readings.select_nth_time(connection, READINGS, "a", START, START + HOUR, 10)
+    rows = [aggregate("a"), aggregate("b")]
+    aggregates.upsert_growing(connection, AGGREGATES, rows)
+    aggregates.upsert_growing(connection, AGGREGATES, rows[:1])
+    list(aggregates.select_aggregates(connection, AGGREGATES, ["a"], "m", 60, START, START + HOUR))
+    list(aggregates.select_steps(connection, AGGREGATES, "a", "m", 60, START, START + HOUR, 600, 9))
+    aggregates.delete_aggregates(connection, AGGREGATES, 60, [("a", START, "m"), ("b", START, "m")])
+    list(aggregates.select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
+    list(aggregates.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))
+    aggregates.insert_aggregated(connection, AGGREGATES, READINGS, ["a"], 60, START, START + HOUR)
+    list(extents.select_extents(connection, AGGREGATES, 60, START, START + HOUR, "a"))
+    list(extents.select_aggregated_metrics(connection, AGGREGATES, "a", 60, START, START + HOUR))
+    list(hosts.select_hosts(connection, "P", 1))
+    hosts.select_page_of_hosts(connection, "P", START, 10, "a")
+    hosts.count_hosts(connection, START)
+    hosts.remove_host(connection, "a", "P", START)
+    for kind in (READINGS, AGGREGATES):
+        connection.execute(kind.delete())
+    connection.execute(insert(Texts.__table__), [_columns(reading(1)), _columns(reading(2))])
+    try_writing(connection)
+
+
+def _columns(each: Reading) -> dict[str, Any]:
+    return {
+        "id": each.id, "config_id": 1, "hostname": "h", "metric": "m", "value": "text",
+        "observed_at": moment(each.observed_at), "received_at": moment(START),
+        "clock_trusted": True, "topic": "t", "partition": 1, "offset": 1,
+    }  # fmt: skip
+
+
+def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: list[Statement]) -> None:
+    with engine.begin() as connection:
+        every_statement(connection)
+    with engine.begin() as connection:
+        Base.metadata.create_all(
+            connection, tables=[READINGS, Texts.__table__, AGGREGATES, hosts.Host.__table__]
+        )
+    with read_transaction(engine) as connection:
+        every_statement(connection)
+    times = dict.fromkeys(
+        ("first_received_at", "last_received_at", "first_observed_at", "last_observed_at"), START
+    )
+    activity = HostActivity(hostname="host", plugin="P", config_id=1, interval=None, **times)
+    hosts.record_activity(engine, [activity])
+    # The recording connection says that each row is inserted, so those that are known are updated by hand.
+    with engine.begin() as connection:
+        hosts._update(connection, {hosts._id("host", "P"): activity})
+    for statement, _, _ in statements:
+        # PL/SQL, sessions and transactions are not part of that grammar.
+        if statement.lstrip().startswith(("DECLARE", "ALTER SESSION", "SET TRANSACTION", "SAVEPOINT")):
+            continue
+        parsed = sqlglot.parse_one(statement, read="oracle", error_level=sqlglot.ErrorLevel.RAISE)
+        assert not isinstance(parsed, expressions.Command), statement
+    kinds = {statement.split(maxsplit=1)[0] for statement, _, _ in statements}
+    assert {"MERGE", "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "SAVEPOINT"} <= kinds
+    assert "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE" in [statement for statement, _, _ in statements]
+
+
+def test_rows_are_merged_in_one_call_with_the_types_of_their_columns(
+    engine: Engine, statements: list[Statement]
+) -> None:
+    given = [reading(number) for number in (3, 1, 2)]
+    with engine.begin() as connection:
+        assert readings.insert_new(connection, READINGS, given) == {each.id for each in given}
+        aggregates.upsert_growing(connection, AGGREGATES, [aggregate("b"), aggregate("")])
+    (inserted, rows, types), (upserted, counted, _) = [each for each in statements if "MERGE" in each[0]]
+    # In the same order in all workers.
+    assert [row["p_id"] for row in rows] == sorted(each.id for each in given)
+    # An empty string would be NULL, and a number that is no double would lose digits.
+    assert {row["p_metric"] for row in rows} == {"\0"}
+    assert rows[0]["p_observed_at"].microsecond == 1
+    assert types["p_value"] is oracledb.NATIVE_FLOAT
+    assert types["p_observed_at"] is oracledb.TIMESTAMP
+    assert "WHEN MATCHED" not in inserted
+    assert "WHEN MATCHED THEN UPDATE SET" in upserted
+    assert [row["p_metric"] for row in counted] == ["\0", "b"]
+    assert counted[0]["p_sum"] == math.inf
+
+
+def test_tables_have_types_that_keep_every_value(engine: Engine, statements: list[Statement]) -> None:
+    Base.metadata.create_all(engine, tables=[READINGS, Texts.__table__], checkfirst=False)
+    created, texts = [each for each, _, _ in statements if each.lstrip().startswith("CREATE TABLE")]
+    for column in (
+        "id RAW(16)", "hostname VARCHAR2(1024 CHAR)", "value BINARY_DOUBLE", "observed_at TIMESTAMP",
+        "config_id NUMBER(19)", "partition INTEGER", "offset NUMBER(19)",
+    ):  # fmt: skip
+        assert column in created
+    assert "CLOB" in texts
+
+
+def test_a_closed_port_is_no_answer() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        engine = make_engine(make_url(f"oracle+oracledb://me:secret@127.0.0.1:{port}/?service_name=x"))
+        with pytest.raises(DBAPIError) as caught:
+            engine.connect()
+    assert "DPY-6005" in str(caught.value)
+    assert not is_row_error(caught.value)
+    assert server_message(caught.value) is None
+    assert not is_refused_login(caught.value)
+    assert "secret" not in str(transient_error(caught.value))
+
+
+class _Error:
+    def __init__(self, number: int) -> None:
+        self.code, self.full_code = number, f"ORA-{number:05}"
+        self.message = (
+            f"{self.full_code}: a text\nHelp: https://docs.oracle.com/error-help/db/{self.full_code}/"
+        )
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def error(number: int) -> DBAPIError:
+    """As the driver raises it."""
+    return DBAPIError("INSERT", {}, oracledb.DatabaseError(_Error(number)))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "is_row"),
+    [
+        ((1, 1400, 1438, 1722, 2290, 12899, 20001, 1461), True),
+        (
+            (60, 8177, 3113, 3114, 12541, 12514, 1653, 28000, 1017, 942, 904, 1031, 16000, 30006, 1555, 257),
+            False,
+        ),
+    ],
+)
+def test_the_error_number_decides_whether_a_row_is_rejected(numbers: tuple[int, ...], is_row: bool) -> None:
+    assert [is_row_error(error(number)) for number in numbers] == [is_row] * len(numbers)
+
+
+def test_the_error_number_decides_what_to_do() -> None:
+    assert all(is_lock_conflict(error(number)) for number in (60, 8177, 54, 30006))
+    assert not is_lock_conflict(error(1))
+    assert is_refused_login(error(28000))
+    assert is_refused_login(error(1017))
+    assert server_message(error(1653)) == "ORA-01653: a text"
+    assert server_message(error(3113)) is None
+    assert server_message(error(12541)) is None
+    assert transient_error(error(1653)).hint == "add space to the tablespace"
+    assert transient_error(error(12541)).hint is None
+
+
+def test_the_driver_is_in_thin_mode_and_has_what_bulk_statements_use(engine: Engine) -> None:
+    assert oracledb.is_thin_mode()
+    assert hasattr(oracledb.Cursor, "getarraydmlrowcounts")
+    assert {"tcp_connect_timeout", "expire_time"} <= set(dir(oracledb.ConnectParams))
+    assert hasattr(oracledb.Connection, "call_timeout")
+    assert notice(engine.url) == "oracle: no test has run on a server"
