@@ -4,6 +4,7 @@ RUNS ?= 5
 SEED ?= 1
 MINUTES ?= 75
 READINGS ?= 100000
+DATABASE ?= postgresql
 REPEAT ?= 3
 export DEMO_HOSTS
 
@@ -64,8 +65,8 @@ mutation: $(DEV_STAMP)  ## run mutation tests of the core, and list the survivin
 	@cp -R pyproject.toml sparkle_app tests $(MUTATION)
 	@cd $(MUTATION) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && mutmut run && mutmut results
 
-chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1
-	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED)
+chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1 DATABASE=mariadb
+	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED) --database $(DATABASE)
 
 soak: $(DEV_STAMP) $(KAFKA)/libs  ## run for long with usual troubles, and draw memory, open files and lag; MINUTES=75
 	@$(RUN) -m tests.chaos.soak --minutes $(MINUTES) --drawing docs/soak.svg

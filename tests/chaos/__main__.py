@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from tests.chaos.databases import DATABASES
 from tests.chaos.faults import FAULTS
 from tests.chaos.runs import Run, run
 
@@ -20,7 +21,7 @@ def main() -> int:
     good = 0
     for seed in range(options.seed, options.seed + options.runs):
         try:
-            done = run(seed, options.faults or (), keep=True)
+            done = run(seed, options.faults or (), keep=True, database=options.database)
         except Exception as error:
             # A run that could not be completed is a failure.
             print(f"| {seed} | FAILED: {' '.join(str(error).split())[:200]} |", flush=True)
@@ -49,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=1, help="seed of the first run; each further run uses the next number"
     )
+    parser.add_argument("--database", choices=sorted(DATABASES), default="postgresql")
     parser.add_argument(
         "--fault", dest="faults", action="append", choices=sorted(FAULTS), metavar="NAME",
         help="inject this fault instead of random ones; may be repeated: " + ", ".join(sorted(FAULTS)),

@@ -87,9 +87,8 @@ def _records(world: World, verdict: Verdict) -> None:
     found = set()
     for table in READINGS:
         statement = (
-            "SELECT replace(id::text, '-', ''), hostname, metric, value,"
-            " (extract(epoch FROM observed_at) * 1000000)::bigint, clock_trusted,"
-            f' partition, "offset" FROM {table}'
+            f"SELECT {world.database.id}, hostname, metric, value, {world.database.micros('observed_at')},"
+            f' clock_trusted, "partition", "offset" FROM {table}'
         )
         for id_, hostname, metric, value, *when, partition, offset in world.sql(statement):
             verdict.note("duplicated", int(id_ in found), id_)
@@ -190,15 +189,15 @@ def recomputed(rows: Iterable[tuple[str, str, float, int]]) -> dict[tuple[str, s
 
 def differences(world: World, readings: str) -> list[object]:
     """The aggregates in SQL that differ from the stored readings."""
-    microseconds = "(extract(epoch FROM {}) * 1000000)::bigint"
+    micros_of = world.database.micros
     expected = recomputed(
-        world.sql(f"SELECT hostname, metric, value, {microseconds.format('observed_at')} FROM {readings}")
+        world.sql(f"SELECT hostname, metric, value, {micros_of('observed_at')} FROM {readings}")
     )
     found = {
         (hostname, metric, start): tuple(rest)
         for hostname, metric, start, *rest in world.sql(
-            f"SELECT hostname, metric, {microseconds.format('bucket_start')}, count, sum, minimum, maximum, last,"
-            f" {microseconds.format('last_at')} FROM {readings.replace('_readings', '_aggregates')}"
+            f"SELECT hostname, metric, {micros_of('bucket_start')}, count, sum, minimum, maximum, last,"
+            f" {micros_of('last_at')} FROM {readings.replace('_readings', '_aggregates')}"
         )
     }
     return [
@@ -265,12 +264,12 @@ def _merged(world: World, table: str, hostname: str, window: tuple[int, ...]) ->
     """Count, average, minimum, maximum, last and its event time by metric, from aggregates in SQL."""
     by_metric: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for metric, *row in world.sql(
-        "SELECT metric, count, sum, minimum, maximum, last, (extract(epoch FROM last_at) * 1000000)::bigint"
+        f"SELECT metric, count, sum, minimum, maximum, last, {world.database.micros('last_at')}"
         f" FROM {table.replace('_readings', '_aggregates')} WHERE hostname = %(host)s"
-        " AND bucket_start >= to_timestamp(%(start)s) AND bucket_start < to_timestamp(%(end)s)",
+        f" AND {world.database.micros('bucket_start')} BETWEEN %(start)s AND %(end)s",
         host=hostname,
-        start=window[0] // 1_000_000,
-        end=window[1] // 1_000_000,
+        start=window[0],
+        end=window[1] - 1,
     ):
         by_metric[metric].append(tuple(row))
     merged = {}

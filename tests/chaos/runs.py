@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import psycopg2
 
+from tests.chaos.databases import DATABASE_ERRORS, DATABASES
 from tests.chaos.faults import FAULTS, NEED_CLOCKS, NEED_PROXIES, conflict
 from tests.chaos.faults.commands import replay_remaining
 from tests.chaos.oracle import Verdict, check, differences
@@ -51,11 +51,12 @@ class Run:
         return self.verdict.good and not self.problems
 
 
-def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
+def run(seed: int, names: Sequence[str] = (), keep: bool = False, database: str = "postgresql") -> Run:
     """Inject the faults ``names``, or one or two that are chosen by the seed.
 
     Arguments:
         keep: keep the logs of a failed run.
+        database: one of DATABASES.
 
     Raises:
         AssertionError: if a fault could not be injected.
@@ -66,7 +67,11 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False) -> Run:
         names = rng.sample(sorted(FAULTS), rng.choice((1, 2)))
     folder = Path(tempfile.mkdtemp(prefix="sparkle-chaos-"))
     world = World(
-        folder, rng, proxied=not NEED_PROXIES.isdisjoint(names), stepping=not NEED_CLOCKS.isdisjoint(names)
+        folder,
+        rng,
+        DATABASES[database],
+        proxied=not NEED_PROXIES.isdisjoint(names),
+        stepping=not NEED_CLOCKS.isdisjoint(names),
     )
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     started = time.monotonic()
@@ -149,7 +154,7 @@ def drain(world: World) -> list[str]:
         try:
             if world.pending() <= 0 and not any(differences(world, table) for table in READINGS):
                 return [] if _ready(world, deadline) else ["not all workers are ready after the run"]
-        except psycopg2.Error:
+        except DATABASE_ERRORS:
             continue
     return [f"not drained within {DRAIN_SECONDS} s: {world.pending()} readings pending"]
 

@@ -1,4 +1,4 @@
-"""The system under test: Kafka, PostgreSQL, and three workers, which a supervisor restarts."""
+"""The system under test: Kafka, a database, and three workers, which a supervisor restarts."""
 
 import random
 import time
@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-
+from tests.chaos.databases import DATABASE, DATABASE_ERRORS, DATABASES, ChaosDatabase, execute
 from tests.chaos.sending import Place, Reading, Sender, Sent
 from tests.support import stepping_worker
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
-from tests.support.postgres import PostgresServer
 from tests.support.produce import create_topic
 from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace
@@ -22,7 +20,6 @@ STORM = 5_000
 _PER_CAUSE = 500
 """Limit of dead letters of one cause and worker in a minute: fewer than a storm has, more than other causes have."""
 WORKERS = 3
-DATABASE = "readings"
 _RESTART_SECONDS = 1.0
 READINGS = ("temperature_readings", "pu_workload_readings")
 
@@ -33,23 +30,31 @@ class World:
     Arguments:
         folder: an empty folder.
         rng: source of all random decisions.
+        database: its kind.
         proxied: whether the workers reach the broker through a proxy. Everything else does not.
         stepping: whether the clocks of the workers can be changed.
     """
 
     def __init__(
-        self, folder: Path, rng: random.Random, *, proxied: bool = False, stepping: bool = False
+        self,
+        folder: Path,
+        rng: random.Random,
+        database: ChaosDatabase = DATABASES["postgresql"],
+        *,
+        proxied: bool = False,
+        stepping: bool = False,
     ) -> None:
-        for name in ("broker", "postgres", "standby", "workspace"):
+        for name in ("broker", "database", "standby", "workspace"):
             (folder / name).mkdir()
         self.broker = KafkaBroker(folder / "broker")
         self.bootstrap = Proxy(self.broker.bootstrap)
         """The address that stays when the broker moves."""
-        self.postgres = PostgresServer(folder / "postgres")
+        self.database = database
+        self.server = database.server(folder / "database")
         """The server to which new connections lead."""
-        self.standby = PostgresServer(folder / "standby")
+        self.standby = database.server(folder / "standby")
         """Not started."""
-        self.database = Proxy(f"127.0.0.1:{self.postgres.port}")
+        self.proxy = Proxy(f"127.0.0.1:{self.server.port}")
         """The address that stays when another server takes over."""
         self.workspace = Workspace(folder / "workspace")
         self.rng = rng
@@ -79,7 +84,7 @@ class World:
             broker_url = self.listeners[0].address
             self.broker.advertise("EXTERNAL", broker_url)
         self.broker.start()
-        self.postgres.start()
+        self.server.start()
         # The handler creates topics with LogAppendTime; CreateTime is supported as well.
         self.timestamp_type = self.rng.choice(("CreateTime", "LogAppendTime"))
         create_topic(
@@ -88,8 +93,8 @@ class World:
             PARTITIONS,
             message_timestamp_type=self.timestamp_type,
         )
-        self.postgres.create_database(DATABASE)
-        self.database_url = self.postgres.url(DATABASE, self.database.port)
+        self.server.create_database(DATABASE)
+        self.database_url = self.server.url(DATABASE, self.proxy.port)
         self.environment = self.workspace.environment(
             broker_url,
             self.database_url,
@@ -134,9 +139,9 @@ class World:
         for worker in getattr(self, "workers", ()):
             worker.kill()
         self.broker.kill()
-        self.postgres.remove()
+        self.server.remove()
         self.standby.remove()
-        for proxy in (self.bootstrap, self.database, *self.listeners):
+        for proxy in (self.bootstrap, self.proxy, *self.listeners):
             proxy.close()
 
     def pause(self, seconds: float) -> None:
@@ -160,7 +165,7 @@ class World:
         """The number of stored readings; while the database is unreachable, the last known number."""
         try:
             counts = self.sql(" UNION ALL ".join(f"SELECT count(*) FROM {table}" for table in READINGS))
-        except psycopg2.Error:
+        except DATABASE_ERRORS:
             return self._stored
         self._stored = sum(int(count) for (count,) in counts)
         return self._stored
@@ -177,18 +182,7 @@ class World:
 
     def sql(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         """Execute a statement, with short timeouts."""
-        connection = psycopg2.connect(
-            # psycopg2 does not accept the driver name of an SQLAlchemy URL.
-            self.database_url.replace("+psycopg2", ""),
-            connect_timeout=2,
-            options="-c lock_timeout=500 -c statement_timeout=20000",
-        )
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return execute(self.database.connect(self.database_url), statement, values)
 
 
 Fault = Callable[[World], Iterator[float]]

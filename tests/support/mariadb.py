@@ -89,6 +89,24 @@ class MariadbServer:
         self.run(f"CREATE DATABASE {name}", f"GRANT ALL ON {name}.* TO {USER}@'%'")
         return self.url(name)
 
+    def copy_database(self, name: str, source: "MariadbServer") -> str:
+        """Create a database with the tables and rows of the one with this name on another server; return its URL."""
+        url = self.create_database(name)
+        dump = [*self._client("mariadb-dump", source.port), "--single-transaction", "--hex-blob", name]
+        dumped = subprocess.run(dump, check=True, timeout=60, stdout=subprocess.PIPE)
+        subprocess.run(
+            [*self._client("mariadb", self.port), name], check=True, timeout=60, input=dumped.stdout
+        )
+        return url
+
+    def make_read_only(self) -> None:
+        """Let the server, like a replica, refuse every write, also the commit of a transaction that has written."""
+        self.run("SET GLOBAL read_only = 1")
+
+    def _client(self, program: str, port: int) -> list[str]:
+        options = ("--no-defaults", "--host=127.0.0.1", f"--port={port}", f"--user={ADMIN}")
+        return [_program(program), *options, f"--password={PASSWORD}"]
+
     def run(self, *statements: str) -> list[Any]:
         """Execute statements as the administrator; return the rows of the last one."""
         with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:

@@ -4,8 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-import psycopg2
-
+from tests.chaos.databases import DATABASE_ERRORS
 from tests.chaos.oracle import dead_letters
 from tests.chaos.sending import UNKNOWN_CONFIG
 from tests.chaos.world import World
@@ -19,12 +18,11 @@ def rebuild(world: World) -> Iterator[float]:
     for _ in range(2):
         while True:
             try:
-                world.sql(
-                    "UPDATE temperature_aggregates SET count = count - 1, sum = sum + 1 WHERE random() < 0.2;"
-                    "DELETE FROM pu_workload_aggregates WHERE random() < 0.2"
-                )
+                some = f"WHERE {world.database.random} < 0.2"
+                world.sql(f"UPDATE temperature_aggregates SET count = count - 1, sum = sum + 1 {some}")
+                world.sql(f"DELETE FROM pu_workload_aggregates {some}")
                 break
-            except psycopg2.Error:
+            except DATABASE_ERRORS:
                 # Locked or unreachable, because of the other fault.
                 yield 1
         yield from _run_until_done(world, "rebuild", "recomputed")

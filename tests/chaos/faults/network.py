@@ -14,6 +14,6 @@ def forget_connections(world: World) -> Iterator[float]:
 
 def forget_once(world: World) -> Iterator[float]:
     """Forget the workers' connections."""
-    for proxy in (*world.listeners, world.database):
+    for proxy in (*world.listeners, world.proxy):
         proxy.forget()
     yield 0

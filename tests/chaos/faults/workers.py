@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psutil
 
 from tests.chaos.crashing_worker import STAGES
-from tests.chaos.faults.database import signal_postgres
+from tests.chaos.faults.database import signal_database
 from tests.chaos.world import WORKERS, Fault, World
 from tests.support.processes import Process
 from tests.support.worker import PROJECT
@@ -92,12 +92,12 @@ def terminate(world: World) -> Iterator[float]:
 
 def terminate_while_the_database_hangs(world: World) -> Iterator[float]:
     """Send SIGTERM to a worker while no statement returns."""
-    signal_postgres(world, signal.SIGSTOP)
+    signal_database(world, signal.SIGSTOP)
     yield 3
     try:
         yield from _terminate(world)
     finally:
-        signal_postgres(world, signal.SIGCONT)
+        signal_database(world, signal.SIGCONT)
 
 
 def _crash_after(stage: str) -> Fault:
