@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
+STATEMENTS = ("own statements", "SQLAlchemy's", "portable")
 LOG_LINES = 60
 """Number of lines of each worker's log that the report of a failed test shows."""
 
@@ -91,15 +92,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url.replace("+psycopg2", "+psycopg") if request.param == "psycopg" else url
 
 
-@pytest.fixture(params=["own statements", "SQLAlchemy's", "portable"])
+@pytest.fixture(params=STATEMENTS)
 def any_statements(
     request: pytest.FixtureRequest, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     """An empty database, used with its own statements, those of SQLAlchemy, and those that suit any database."""
     url = make_url(database_url)
     name = url.get_backend_name()
-    if name not in DIALECTS and request.param != "own statements":
-        pytest.skip("it has no statements of its own")
     if request.param == "SQLAlchemy's":
         monkeypatch.setattr(columns, "are_plain", lambda _table: False)
     elif request.param == "portable":
@@ -150,9 +149,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if given := metafunc.config.getoption("database_url"):
         # As the settings read it: mysql:// names a driver, too.
         databases = [make_url(accepted_url(SecretStr(given)).get_secret_value())]
-    names = [each if isinstance(each, str) else each.get_backend_name() for each in databases]
-    mark = pytest.mark.parametrize("database_url", databases, ids=names, indirect=True)
+    pairs = [(database, kind) for database in databases for kind in _kinds(database)]
+    names = [f"{kind}-{each if isinstance(each, str) else each.get_backend_name()}" for each, kind in pairs]
+    mark = pytest.mark.parametrize(("database_url", "any_statements"), pairs, ids=names, indirect=True)
     metafunc.definition.add_marker(mark)
+
+
+def _kinds(database: str | URL) -> Sequence[str]:
+    """The statements to test: those of SQLAlchemy, and the portable ones, do not depend on the driver."""
+    known = database != "psycopg" if isinstance(database, str) else database.get_backend_name() in DIALECTS
+    return STATEMENTS if known else STATEMENTS[:1]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import Reading
-from sparkle_app.plugin_api import AggregatesTable, Base, ReadingsTable
+from sparkle_app.plugin_api import Base
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
     delete_aggregates,
@@ -26,7 +26,6 @@ from sparkle_app.storage.aggregates import (
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_row_error
 from sparkle_app.storage.readings import (
-    insert_new,
     select_counts,
     select_ids,
     select_known,
@@ -36,64 +35,15 @@ from sparkle_app.storage.readings import (
     select_span,
 )
 from sparkle_app.storage.trial import try_writing
+from tests.support.contract import AGGREGATES, HOUR, READINGS, SECOND, START, TEXTS, aggregate, reading, store
 
 pytestmark = pytest.mark.every_database
-
-START = 1_764_000_000_000_000
-"""Start of an hour."""
-SECOND = 1_000_000
-HOUR = 3600 * SECOND
-TEXTS = (
-    "plain", "PLAIN", "plain ", " plain", "it's", 'a "quoted" one', "back\\slash", "line\nand\ttab", "{}", "NULL", "",
-    "температура", "e\u0301", "\u00e9", "🌡", "x" * 255,
-)  # fmt: skip
-"""Different texts, some of which collations consider equal."""
-
-
-class Readings(ReadingsTable):
-    __tablename__ = "contract_readings"
-
-
-class Aggregates(AggregatesTable):
-    __tablename__ = "contract_aggregates"
-
-
-READINGS, AGGREGATES = Readings.__table__, Aggregates.__table__
 
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
     Base.metadata.create_all(any_statements, tables=[READINGS, AGGREGATES])
     return any_statements
-
-
-def reading(number: int, **fields: Any) -> Reading:
-    given = Reading(
-        id=number.to_bytes(16),
-        config_id=1,
-        hostname="host",
-        plugin="Contract",
-        key="k",
-        value=float(number),
-        observed_at=START + number * SECOND,
-        received_at=START + number * SECOND + 1,
-        clock_trusted=True,
-        topic="t",
-        partition=3,
-        offset=2**40 + number,
-    )
-    return msgspec.structs.replace(given, **fields)
-
-
-def aggregate(count: int, hostname: str = "host", metric: str = "k", at: int = START) -> AggregateRow:
-    return AggregateRow(
-        hostname, metric, 60, at, Statistics(count, 1.5 * count, -1.0, count, 0.1, at + count)
-    )
-
-
-def store(engine: Engine, readings: Sequence[Reading]) -> set[bytes]:
-    with engine.begin() as connection:
-        return insert_new(connection, READINGS, readings)
 
 
 def test_a_reading_is_inserted_once_however_often_it_comes(engine: Engine) -> None:
@@ -140,9 +90,12 @@ def test_every_value_is_returned_as_it_was_stored(engine: Engine) -> None:
 
 def test_texts_that_differ_only_in_case_spaces_or_composition_are_different(engine: Engine) -> None:
     rows = [aggregate(1, hostname, metric) for hostname in TEXTS for metric in TEXTS]
+    store(engine, [reading(number, hostname=text) for number, text in enumerate(TEXTS)])
     with engine.begin() as connection:
         upsert_growing(connection, AGGREGATES, rows)
     with read_transaction(engine) as connection:
+        counts = sorted(select_counts(connection, READINGS, START, START + HOUR, None))
+        assert counts == sorted((text, 1) for text in TEXTS)
         found = list(select_aggregates(connection, AGGREGATES, TEXTS, None, 60, START, START + HOUR))
         (one,) = select_aggregates(connection, AGGREGATES, ["plain"], "plain ", 60, START, START + HOUR)
     assert {(row.hostname, row.metric) for row in found} == {(row.hostname, row.metric) for row in rows}

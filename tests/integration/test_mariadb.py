@@ -23,7 +23,7 @@ from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.storage.readings import insert_new, select_known
 from sparkle_app.storage.trial import try_writing
-from tests.integration.test_database_contract import AGGREGATES, READINGS, aggregate, reading, store
+from tests.support.contract import AGGREGATES, READINGS, aggregate, reading, store
 from tests.support.mariadb import PASSWORD, USER, MariadbServer
 from tests.support.proxy import Proxy
 
