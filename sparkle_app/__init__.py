@@ -50,6 +50,7 @@ All packages and modules; the docstring of each describes what it does:
     audit/              comparison of aggregates with stored readings
       auditor             compares and repairs
       confirmation        distinguishes lasting differences from transient ones
+      copies              compares two databases
     transfer/           files of stored readings and aggregates
       layouts             columns
       kinds               kinds of columns: exact conversions, checks
@@ -58,6 +59,7 @@ All packages and modules; the docstring of each describes what it does:
       rows                rows that are read, and their errors
       pages               reads stored rows in pages
       importing           stores what is not stored yet
+      moving              copies everything to another database
     web/                HTTP
       parts               the parts that the web server gets
       routing             registers the routes
@@ -130,6 +132,7 @@ All packages and modules; the docstring of each describes what it does:
 
       extents             how many aggregates each host has, and when
       statements          common parts of statements
+      rows                rows of tables that packages declare
     kafka/              Kafka
       connection          TLS, SASL, producer of the commands
       timeouts            time limits of connections to brokers
@@ -163,6 +166,7 @@ All packages and modules; the docstring of each describes what it does:
       migrate             migrates tables of an earlier version
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
+      move                copies everything to another database
       replay              replays dead letters
       dead_letter_filters options that select dead letters
       gen_config          creates a config for collectors; also gen_config.py

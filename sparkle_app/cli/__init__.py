@@ -17,6 +17,7 @@ def add_commands() -> None:
         hosts,
         import_command,
         migrate,
+        move,
         rebuild,
         replay,
         try_plugin,

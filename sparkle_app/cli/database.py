@@ -1,8 +1,10 @@
 """Base of commands that use the database: its errors, and time ranges."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import SparkleCommand, UsageError
@@ -44,24 +46,36 @@ class DatabaseCommand(SparkleCommand):
         Raises:
             ConfigurationError: when the database does not respond or reports an error.
         """
-        try:
-            with self.interruptible():
-                return work()
-        except SQLAlchemyError as error:
-            url = shown(database_url(self.handler.settings))
-            if message := server_message(error):
-                raise ConfigurationError(
-                    "database",
-                    expected=f"{url} to execute the statement",
-                    found=" ".join(message.split()),
-                    hint="fix this and run the command again; a worker creates missing tables",
-                ) from error
+        with self.interruptible(), database_errors(database_url(self.handler.settings)):
+            return work()
+
+
+@contextmanager
+def database_errors(url: URL, setting: str = "database.url") -> Iterator[None]:
+    """A context that turns errors of a database into ConfigurationError.
+
+    Arguments:
+        setting: where the URL comes from.
+
+    Raises:
+        ConfigurationError: when the database does not respond or reports an error.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if message := server_message(error):
             raise ConfigurationError(
-                "database.url",
-                expected=f"a response from {url}",
-                found=str(transient_error(error)),
-                hint="start it, or correct the setting",
+                "database",
+                expected=f"{shown(url)} to execute the statement",
+                found=" ".join(message.split()),
+                hint="fix this and run the command again; a worker creates missing tables",
             ) from error
+        raise ConfigurationError(
+            setting,
+            expected=f"a response from {shown(url)}",
+            found=str(transient_error(error)),
+            hint="start it, or correct the setting",
+        ) from error
 
 
 def time_range(since: int | None, until: int | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
+from sqlalchemy.engine import URL
 
 from sparkle_app.config.settings import (
     ENV_PREFIX,
@@ -231,11 +232,14 @@ def _invalid(path: Path, error: ValidationError, known: list[str]) -> Configurat
     )
 
 
+def absolute_url(folder: Path, url: URL) -> URL:
+    """The URL of a database; that of a relative SQLite file is relative to ``folder``."""
+    return url.set(database=str(folder / str(url.database))) if url.get_backend_name() == "sqlite" else url
+
+
 def _absolute(folder: Path, settings: Settings) -> Settings:
     """The settings with absolute paths; relative ones are relative to the folder of the settings file."""
-    url = database_url(settings)
-    if url.get_backend_name() == "sqlite":
-        url = url.set(database=str(folder / str(url.database)))
+    url = absolute_url(folder, database_url(settings))
     database = {"url": SecretStr(url.render_as_string(hide_password=False))}
     tls = {name: folder / path for name, path in settings.broker.tls.files.items()}
     broker = {"tls": settings.broker.tls.model_copy(update=tls)}

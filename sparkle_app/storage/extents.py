@@ -1,4 +1,4 @@
-"""How many aggregates each host has, and in which time: what is needed to read them page by page."""
+"""How many aggregates each host has, of which size and time: what is needed to read them page by page."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +46,11 @@ def select_aggregated_metrics(
         .distinct()
     )
     return sorted(connection.execute(statement).scalars())
+
+
+def select_resolutions(connection: Connection, table: Table) -> list[int]:
+    """The bucket sizes of which aggregates are stored, in seconds."""
+    return sorted(connection.execute(select(table.c.resolution).distinct()).scalars())
 
 
 def _within(table: Table, resolution: int, start: int, end: int) -> tuple[ColumnElement[Any], ...]:

@@ -17,6 +17,7 @@ from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.readings import select_ids
+from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
 from sparkle_app.transfer.layouts import READINGS, layouts
 from sparkle_app.transfer.rows import FileRows
@@ -65,9 +66,13 @@ class Importer:
                 found="readings of a package for the earlier handler",
                 hint="such a package stores the local time as well, which the file does not contain",
             )
-        store = self._store_readings if file.layout.what == READINGS else self._store_aggregates
         while batch := list(islice(file.rows, BATCH_ROWS)):
-            yield len(batch), self._in_transaction(store, batch)
+            yield len(batch), self.insert(file.layout.what, batch)
+
+    def insert(self, what: str, rows: Sequence[Any]) -> int:
+        """Store readings or aggregates in transactions of bounded size; returns how many of them are new."""
+        store = self._store_readings if what == READINGS else self._store_aggregates
+        return sum(self._in_transaction(store, some) for some in chunks(rows, BATCH_ROWS))
 
     def _in_transaction(self, store: Callable[[Connection, Any], int], batch: Sequence[Any]) -> int:
         for _ in range(_MAX_ATTEMPTS - 1):

@@ -54,6 +54,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "hosts",
         "import",
         "migrate",
+        "move",
         "rebuild",
         "replay",
         "try-plugin",

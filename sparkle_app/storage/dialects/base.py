@@ -221,6 +221,9 @@ class Dialect:
         """Delete the rows whose columns have the values of one of ``rows``."""
         portable.delete_rows(connection, table, rows)
 
+    def continue_keys(self, connection: Connection, table: Table) -> None:
+        """Let the numbers that the database generates for a primary key continue after those that were inserted."""
+
 
 PORTABLE = Dialect()
 """For each database without a dialect of its own."""

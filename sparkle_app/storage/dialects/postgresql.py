@@ -148,6 +148,14 @@ class PostgreSql(OnConflictDialect):
         if connection.scalar(select(func.has_database_privilege(func.current_database(), "TEMPORARY"))):
             connection.execute(text(f"CREATE TEMPORARY TABLE sparkle_trial AS {_TRIAL_ROWS}"))
 
+    def continue_keys(self, connection: Connection, table: Table) -> None:
+        """The value of a sequence does not depend on the rows."""
+        if (column := table.autoincrement_column) is not None:
+            name = connection.dialect.identifier_preparer.format_table(table)
+            sequence = func.pg_get_serial_sequence(name, column.name)
+            newest = select(func.max(column)).scalar_subquery()
+            connection.execute(select(func.setval(sequence, newest)))
+
     def is_own(self, error: BaseException) -> bool:
         """Whether the error comes from one of the drivers."""
         return any(each.__module__.partition(".")[0] in _DRIVERS for each in type(error).__mro__)

@@ -1,0 +1,205 @@
+"""``faust -A sparkle_app move``: copies everything to another database, which then takes the place of this one."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from getpass import getpass
+from pathlib import Path
+from typing import Any
+
+from faust.cli.base import option
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL, make_url
+
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.copies import audit_copy
+from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.database import DatabaseCommand, database_errors
+from sparkle_app.config import urls
+from sparkle_app.config.loading import absolute_url
+from sparkle_app.config.settings import ENV_PREFIX, database_url
+from sparkle_app.config.urls import shown
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
+from sparkle_app.storage.migrations.migration import create_tables
+from sparkle_app.storage.migrations.schema import read_schema
+from sparkle_app.storage.rows import unknown_tables
+from sparkle_app.storage.trial import try_writing
+from sparkle_app.transfer.moving import Copy, Part
+
+_VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
+
+
+class move(DatabaseCommand):
+    """Copy everything to another database: readings and aggregates of all plugins, tables of packages, hosts.
+
+    What is there already remains, so the command can be interrupted and run again. Workers may keep running for the
+    first run. Then stop them, and run it again: it takes what they have stored since, verifies both databases, and says
+    which setting to change. The exit code is 0 if the other database has everything. This one is not changed.
+
+    Example: faust -A sparkle_app move --to postgresql://sparkle@db.example.org/sparkle
+    """
+
+    options = [  # noqa: RUF012 - as Faust declares it
+        option(
+            "--to",
+            "target",
+            required=True,
+            metavar="URL",
+            help="database to copy to, as in database.url; - reads the URL from standard input, so that no process"
+            " list and no history shows its password",
+        ),
+        option("--dry-run", is_flag=True, help="only check both databases, and print what would be copied"),
+        JSON,
+    ]
+
+    async def run(self, **options: Any) -> int:
+        """Print a line for each part, and what to do next."""
+        return self.in_database(lambda: self._move(**options))
+
+    def _move(self, *, target: str, dry_run: bool, as_json: bool) -> int:
+        source_url, target_url = database_url(self.handler.settings), _target(target)
+        if _place(source_url) == _place(target_url):
+            raise UsageError(
+                "--to", expected="another database", found=shown(target_url), hint="see database.url"
+            )
+        for fault in self.handler.plugins.faults:
+            raise fault
+        if can_be_created(source_url):
+            raise UsageError(
+                "database.url",
+                expected=f"a database at {shown(source_url)}",
+                found="none",
+                hint="correct the setting, or --settings",
+            )
+        source = self.current_engine()
+        with _target_errors(target_url):
+            if dry_run:
+                self._try(target_url)
+                # Nothing is stored, and not even the folder of a file is created.
+                engine = source
+            else:
+                engine = make_engine(target_url, for_command=True)
+                create_tables(engine, self.handler.plugins.branches)
+        with read_transaction(source) as connection:
+            others = unknown_tables(connection)
+        copy = Copy(self.handler.plugins.by_name, source, engine)
+        report: dict[str, Any] = {"from": shown(source_url), "to": shown(target_url), "copied": not dry_run}
+        report["parts"] = [self._copy(part, target_url, dry_run, as_json) for part in copy.parts()]
+        report["not_copied"] = others
+        if others and not as_json:
+            self.say(f"not copied: {', '.join(others)}, of which no installed plugin declares the columns")
+        if dry_run:
+            if as_json:
+                self.say_json(report)
+            return 0
+        return self._verify(copy, source, engine, report, as_json)
+
+    def _try(self, url: URL) -> None:
+        if not can_be_created(url):
+            with read_transaction(make_engine(url, for_command=True)) as connection:
+                read_schema(connection, self.handler.plugins.branches).require_current()
+                try_writing(connection)
+
+    def _copy(self, part: Part, url: URL, dry_run: bool, as_json: bool) -> dict[str, Any]:
+        fields: dict[str, Any] = {"name": part.name, "what": part.what}
+        if dry_run:
+            fields["rows"] = part.rows
+            line = f"{counted(part.rows, part.what[:-1])} to copy"
+        else:
+            read = new = 0
+            with self.progress(part.rows, f"{part.name}, {part.what}") as progress:
+                for page in part.pages:
+                    with _target_errors(url):
+                        new += part.store(page)
+                    read += len(page)
+                    progress.update(len(page))
+            fields |= {"read": read, "new": new, "known": read - new}
+            line = f"{counted(read, part.what[:-1])} read, {new} new or changed, {read - new} known"
+        if not as_json:
+            self.say(f"{part.name}: {line}")
+        return fields
+
+    def _verify(
+        self, copy: Copy, source: Engine, target: Engine, report: dict[str, Any], as_json: bool
+    ) -> int:
+        with _target_errors(target.url):
+            missing = list(copy.missing())
+        report["missing"] = [{"name": name, "what": what, "rows": number} for name, what, number in missing]
+        report["verified"] = []
+        same = True
+        for name, installed in self.handler.plugins.installed.items():
+            bucket_size = self.handler.settings.aggregates.bucket_seconds
+            auditors = [Auditor(installed.plugin, each, bucket_size) for each in (source, target)]
+            total = sum(
+                each["read"] for each in report["parts"] if (each["name"], each["what"]) == (name, "readings")
+            )
+            with self.progress(total, f"{name}, verify") as progress, _target_errors(target.url):
+                here, there, equal = audit_copy(auditors[0], auditors[1], progress.update)
+            same &= equal
+            report["verified"].append({"plugin": name, "from": here, "to": there, "same": equal})
+            if not as_json:
+                for each, url in ((here, source.url), (there, target.url)):
+                    self.say(
+                        f"{name}: {counted(each.readings, 'reading')}, {counted(each.aggregates, 'aggregate')},"
+                        f" {counted(each.differences, 'difference')} in {shown(url)}"
+                    )
+        report["complete"] = complete = same and not missing
+        if as_json:
+            self.say_json(report)
+        else:
+            self._say_next(target.url, missing, complete, report["verified"])
+        return 0 if complete else 1
+
+    def _say_next(
+        self, url: URL, missing: list[tuple[str, str, int]], complete: bool, verified: list[Mapping[str, Any]]
+    ) -> None:
+        if missing:
+            rows = ", ".join(f"{counted(number, what[:-1])} of {name}" for name, what, number in missing)
+            self.say(f"not complete: {rows} came meanwhile; stop the workers and run the command again")
+            return
+        if not complete:
+            self.say(
+                "not complete: aggregates differ between the databases; stop the workers and run the command again"
+            )
+            return
+        if any(each["from"].differences for each in verified):
+            self.say(
+                "the differences are the same in both databases; verify shows them, and rebuild repairs them"
+            )
+        settings = self.handler.settings
+        where = _VARIABLE if _VARIABLE in os.environ else f"database.url in {settings.source}"
+        self.say(
+            f"complete, if no worker has run since this command was started: set {where} to {shown(url)},"
+            " then start the workers"
+        )
+
+
+def _target(text: str) -> URL:
+    if text == "-":
+        text = getpass("URL: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    with _named_target():
+        return absolute_url(Path.cwd(), make_url(urls.database_url(SecretStr(text)).get_secret_value()))
+
+
+def _place(url: URL) -> URL:
+    """Without the login."""
+    return url.set(username="", password="", query={})
+
+
+@contextmanager
+def _named_target() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.where != "database.url":
+            raise
+        raise UsageError("--to", expected=error.expected, found=error.found, hint=error.hint) from error
+
+
+@contextmanager
+def _target_errors(url: URL) -> Iterator[None]:
+    with _named_target(), database_errors(url, "--to"):
+        yield

@@ -1,0 +1,146 @@
+"""Copies everything that a database contains to another one.
+
+What is there already remains, so that a copy can be interrupted and repeated: it continues, and takes what was stored
+meanwhile.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Engine, Table
+
+from sparkle_app.model.time import EARLIEST, LATEST
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.extents import select_resolutions
+from sparkle_app.storage.rows import (
+    Values,
+    count_rows,
+    existing,
+    hosts_table,
+    is_newer_host,
+    package_tables,
+    select_rows,
+    write_rows,
+)
+from sparkle_app.transfer.importing import Importer
+from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
+from sparkle_app.transfer.pages import AggregatePages, ReadingPages
+
+_PAGE_ROWS = 2_000
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one kind."""
+
+    name: str
+    """NAME of the plugin, or the name of a table."""
+    what: str
+    """READINGS, AGGREGATES or ROWS."""
+    rows: int
+    """How many there are at first."""
+    pages: Iterable[Sequence[Any]]
+    """Read from the source, page by page."""
+    store: Callable[[Sequence[Any]], int]
+    """Stores a page in the target; returns how many of its rows were not there, or have changed."""
+
+
+class Copy:
+    """A copy of everything.
+
+    Arguments:
+        plugins: the installed plugins, by NAME.
+        source: the database to read; workers may write to it meanwhile.
+        target: the database to write to, with all tables.
+    """
+
+    def __init__(self, plugins: Mapping[str, Plugin], source: Engine, target: Engine) -> None:
+        self._source, self._target = source, target
+        with read_transaction(source) as connection:
+            self._plugins = {
+                name: plain
+                for name, plugin in plugins.items()
+                if (plain := _plain(plugin)) and _tables(plain) == existing(connection, _tables(plain))
+            }
+            self._tables = existing(connection, [*package_tables(), hosts_table()])
+
+    def parts(self) -> Iterator[Part]:
+        """All parts. Of each plugin, aggregates before readings: none of them has counted a reading that is missing."""
+        for name, plugin in self._plugins.items():
+            with read_transaction(self._source) as connection:
+                resolutions = select_resolutions(connection, plugin.Aggregates.__table__)
+            store = partial(Importer(plugin, self._target).insert, AGGREGATES)
+            for resolution in resolutions:
+                found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
+                yield Part(name, AGGREGATES, found.rows, found, store)
+        for name, plugin in self._plugins.items():
+            pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
+            yield Part(name, READINGS, pages.rows, pages, partial(self._store_readings, name, plugin))
+        for table in self._tables:
+            number = self._count(self._source, table)
+            yield Part(_name(table), ROWS, number, self._pages(table), partial(self._write, table))
+
+    def missing(self) -> Iterator[tuple[str, str, int]]:
+        """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
+        for name, plugin in self._plugins.items():
+            with read_transaction(self._target) as connection:
+                there = dict(plugin.count_readings(connection, EARLIEST, LATEST))
+            with read_transaction(self._source) as connection:
+                here = dict(plugin.count_readings(connection, EARLIEST, LATEST))
+            if number := sum(max(count - there.get(host, 0), 0) for host, count in here.items()):
+                yield name, READINGS, number
+        for table in self._tables:
+            number = self._count(self._source, table) - self._count(self._target, table)
+            if number > 0:
+                yield _name(table), ROWS, number
+
+    def _store_readings(self, name: str, plugin: Plugin, page: Sequence[Any]) -> int:
+        layout = layouts(name, plugin)[READINGS]
+        readings = [layout.item_of(layout.row_of(each)) for each in page]
+        return Importer(plugin, self._target).insert(READINGS, readings)
+
+    def _pages(self, table: Table) -> Iterator[Sequence[Values]]:
+        after: Values | None = None
+        while True:
+            with read_transaction(self._source) as connection:
+                page = select_rows(connection, table, after, _PAGE_ROWS)
+            if not page:
+                return
+            yield page
+            after = page[-1]
+
+    def _write(self, table: Table, page: Sequence[Values]) -> int:
+        is_newer = is_newer_host if table is hosts_table() else _always
+        with self._target.begin() as connection:
+            return write_rows(connection, table, page, is_newer)
+
+    @staticmethod
+    def _count(engine: Engine, table: Table) -> int:
+        with read_transaction(engine) as connection:
+            return count_rows(connection, table)
+
+
+def _plain(plugin: Plugin) -> Plugin | None:
+    """The tables of a plugin without its own methods, which would store again what other tables have."""
+    if not (hasattr(plugin, "DataFrame") and hasattr(plugin, "Aggregates")):
+        return None
+    plain = Plugin()
+    plain.DataFrame, plain.Aggregates = plugin.DataFrame, plugin.Aggregates
+    return plain
+
+
+def _tables(plugin: Plugin) -> list[Table]:
+    return [plugin.DataFrame.__table__, plugin.Aggregates.__table__]
+
+
+def _name(table: Table) -> str:
+    # SQLAlchemy has a type of its own, which the encoder of JSON does not know.
+    return "".join(table.name)
+
+
+def _always(_row: Values, _stored: Values) -> bool:
+    return True
