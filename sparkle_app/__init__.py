@@ -133,6 +133,7 @@ All packages and modules; the docstring of each describes what it does:
       extents             how many aggregates each host has, and when
       statements          common parts of statements
       rows                rows of tables that packages declare
+      positions           up to which record readings are stored
     kafka/              Kafka
       connection          TLS, SASL, producer of the commands
       timeouts            time limits of connections to brokers
@@ -145,6 +146,7 @@ All packages and modules; the docstring of each describes what it does:
       consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts
       consumer            batching consumer
+      group_offsets       sets committed offsets back
       membership          generation, assigned partitions, last heartbeat
       record_batches      many records as one Faust message
       streams             batches of a stream
@@ -164,10 +166,11 @@ All packages and modules; the docstring of each describes what it does:
       export              writes stored readings or aggregates to a file
       import_command      stores the rows of files
       migrate             migrates tables of an earlier version
+      move                copies everything to another database
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
-      move                copies everything to another database
       replay              replays dead letters
+      reset_offsets       lets workers read records again
       dead_letter_filters options that select dead letters
       gen_config          creates a config for collectors; also gen_config.py
       prompts             interactive questions

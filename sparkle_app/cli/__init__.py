@@ -20,6 +20,7 @@ def add_commands() -> None:
         move,
         rebuild,
         replay,
+        reset_offsets,
         try_plugin,
         verify,
     )

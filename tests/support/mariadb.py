@@ -106,6 +106,16 @@ class MariadbServer:
     def _client(self, program: str, port: int) -> list[str]:
         options = ("--no-defaults", "--host=127.0.0.1", f"--port={port}", f"--user={ADMIN}")
         return [_program(program), *options, f"--password={PASSWORD}"]
+    def clients(self, folder: Path) -> dict[str, str]:
+        """The environment in which client programs connect to this server.
+
+        Arguments:
+            folder: where their options are written.
+        """
+        options = {"host": "127.0.0.1", "port": self.port, "user": ADMIN, "password": f'"{PASSWORD}"'}
+        lines = [f"{name}={value}" for name, value in options.items()]
+        (folder / ".my.cnf").write_text("\n".join(["[client]", *lines, ""]))
+        return {"HOME": str(folder)}
 
     def run(self, *statements: str) -> list[Any]:
         """Execute statements as the administrator; return the rows of the last one."""

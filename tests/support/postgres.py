@@ -109,6 +109,11 @@ class PostgresServer:
         psql = [*self._client("psql", database, self.port), "-qX", "-v", "ON_ERROR_STOP=1"]
         subprocess.run(psql, check=True, timeout=60, input=script.encode(), stdout=subprocess.DEVNULL)
 
+    def clients(self, _folder: Path) -> dict[str, str]:
+        """The environment in which client programs connect to this server."""
+        path = f"{self._bin}:{os.environ.get('PATH', '')}"
+        return {"PATH": path, "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": _SUPERUSER}
+
     def make_read_only(self) -> None:
         """Let the server, like a standby, refuse every write, also in the sessions that exist."""
         connection = self._connect()

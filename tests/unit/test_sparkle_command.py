@@ -57,6 +57,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "move",
         "rebuild",
         "replay",
+        "reset-offsets",
         "try-plugin",
         "verify",
         "worker",

@@ -1,0 +1,122 @@
+"""Sets the committed offsets of the consumer group back, so that workers read records again."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, UnknownMemberIdError
+
+from sparkle_app.config.sections import BrokerSettings
+from sparkle_app.kafka.connection import security_arguments
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.time import to_millis
+
+
+class OffsetReset(msgspec.Struct, frozen=True):
+    """What becomes of the committed offset of a partition."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    """None: there is none, and workers begin with the first record anyway."""
+    offset: int
+    """The new one; never greater."""
+
+    @property
+    def records(self) -> int:
+        """How many records are read again, at most."""
+        return self.committed - self.offset if self.committed is not None else 0
+
+
+async def plan_resets(
+    broker: BrokerSettings,
+    group: str,
+    topics: Sequence[str],
+    since: Mapping[tuple[str, int], int],
+    otherwise: int | None,
+) -> list[OffsetReset]:
+    """The offsets from which workers have to read again all records since a time.
+
+    Arguments:
+        since: microseconds since the epoch, by topic and partition.
+        otherwise: the same for other partitions; None: since the first record.
+
+    Raises:
+        ConfigurationError: if the group has members.
+        KafkaError: if the broker does not answer.
+    """
+    partitions = await _partitions(broker, group, topics)
+    async with _consumer(broker, group) as consumer:
+        resets: list[OffsetReset] = []
+        times = {tp: since.get((tp.topic, tp.partition), otherwise) for tp in partitions}
+        known = {tp: to_millis(at) for tp, at in times.items() if at is not None}
+        first = await consumer.beginning_offsets(partitions) if partitions else {}
+        end = await consumer.end_offsets(partitions) if partitions else {}
+        later = await consumer.offsets_for_times(known) if known else {}
+        for tp in partitions:
+            committed = await consumer.committed(tp)
+            offset = first[tp]
+            if tp in known:
+                found = later[tp]
+                offset = found.offset if found else end[tp]
+            # Never forward: that would skip records.
+            offset = offset if committed is None else min(offset, committed)
+            resets.append(OffsetReset(tp.topic, tp.partition, committed, offset))
+        return resets
+
+
+async def commit_resets(broker: BrokerSettings, group: str, resets: Sequence[OffsetReset]) -> None:
+    """Commit the new offsets.
+
+    Raises:
+        ConfigurationError: if the group has members.
+        KafkaError: if the broker does not answer.
+    """
+    offsets = {TopicPartition(each.topic, each.partition): each.offset for each in resets if each.records}
+    if not offsets:
+        return
+    async with _consumer(broker, group) as consumer:
+        consumer.assign(list(offsets))
+        try:
+            await consumer.commit(offsets)
+        except (CommitFailedError, UnknownMemberIdError) as error:
+            raise _has_members(group, "some that have just joined") from error
+
+
+def _consumer(broker: BrokerSettings, group: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=broker.url,
+        **security_arguments(broker),
+        group_id=group,
+        enable_auto_commit=False,
+    )
+
+
+async def _partitions(broker: BrokerSettings, group: str, topics: Sequence[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.url, **security_arguments(broker))
+    try:
+        await admin.start()
+        for response in await admin.describe_consumer_groups([group]):
+            for _, _, _, _, _, members, *_ in response.groups:
+                if members:
+                    raise _has_members(group, str(len(members)))
+        # Lists all topics: a request for one topic by name may create it.
+        existing = set(await admin.list_topics())
+        described = await admin.describe_topics([topic for topic in topics if topic in existing])
+        return sorted(
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
+        )
+    finally:
+        await admin.close()
+
+
+def _has_members(group: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"consumer group {group}",
+        expected="no members",
+        found=found,
+        hint="stop all workers; one that was killed remains a member for 15 seconds",
+    )

@@ -1,0 +1,15 @@
+"""Up to which record readings are stored."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, Table, func, select
+
+from sparkle_app.model.time import micros
+
+
+def select_newest(connection: Connection, table: Table) -> Iterator[tuple[str, int, int]]:
+    """Topic, partition, and timestamp of the newest record of which a reading is stored, for each partition."""
+    row = table.c
+    statement = select(row.topic, row.partition, func.max(row.received_at)).group_by(row.topic, row.partition)
+    for topic, partition, at in connection.execute(statement):
+        yield topic, partition, micros(at)
