@@ -10,8 +10,9 @@ from typing import Any
 
 from faust.cli.base import option
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
@@ -75,19 +76,22 @@ class move(DatabaseCommand):
                 hint="correct the setting, or --settings",
             )
         source = self.current_engine()
-        with _target_errors(target_url):
-            if dry_run:
-                self._try(target_url)
-                # Nothing is stored, and not even the folder of a file is created.
-                engine = source
-            else:
-                engine = make_engine(target_url, for_command=True)
-                create_tables(engine, self.handler.plugins.branches)
+        if dry_run:
+            self._try(target_url)
+            # Nothing is stored, and not even the folder of a file is created.
+            return self._copy_all(source, source, target_url, True, as_json)
+        with _named_target():
+            engine = make_engine(target_url, for_command=True)
+        with _errors_of(engine):
+            create_tables(engine, self.handler.plugins.branches)
+            return self._copy_all(source, engine, target_url, False, as_json)
+
+    def _copy_all(self, source: Engine, engine: Engine, target_url: URL, dry_run: bool, as_json: bool) -> int:
         with read_transaction(source) as connection:
             others = unknown_tables(connection)
         copy = Copy(self.handler.plugins.by_name, source, engine)
-        report: dict[str, Any] = {"from": shown(source_url), "to": shown(target_url), "copied": not dry_run}
-        report["parts"] = [self._copy(part, target_url, dry_run, as_json) for part in copy.parts()]
+        report: dict[str, Any] = {"from": shown(source.url), "to": shown(target_url), "copied": not dry_run}
+        report["parts"] = [self._copy(part, dry_run, as_json) for part in copy.parts()]
         report["not_copied"] = others
         if others and not as_json:
             self.say(f"not copied: {', '.join(others)}, of which no installed plugin declares the columns")
@@ -98,12 +102,15 @@ class move(DatabaseCommand):
         return self._verify(copy, source, engine, report, as_json)
 
     def _try(self, url: URL) -> None:
-        if not can_be_created(url):
-            with read_transaction(make_engine(url, for_command=True)) as connection:
-                read_schema(connection, self.handler.plugins.branches).require_current()
-                try_writing(connection)
+        with _named_target():
+            if can_be_created(url):
+                return
+            engine = make_engine(url, for_command=True)
+        with _errors_of(engine), read_transaction(engine) as connection:
+            read_schema(connection, self.handler.plugins.branches).require_current()
+            try_writing(connection)
 
-    def _copy(self, part: Part, url: URL, dry_run: bool, as_json: bool) -> dict[str, Any]:
+    def _copy(self, part: Part, dry_run: bool, as_json: bool) -> dict[str, Any]:
         fields: dict[str, Any] = {"name": part.name, "what": part.what}
         if dry_run:
             fields["rows"] = part.rows
@@ -112,8 +119,7 @@ class move(DatabaseCommand):
             read = new = 0
             with self.progress(part.rows, f"{part.name}, {part.what}") as progress:
                 for page in part.pages:
-                    with _target_errors(url):
-                        new += part.store(page)
+                    new += part.store(page)
                     read += len(page)
                     progress.update(len(page))
             fields |= {"read": read, "new": new, "known": read - new}
@@ -125,18 +131,18 @@ class move(DatabaseCommand):
     def _verify(
         self, copy: Copy, source: Engine, target: Engine, report: dict[str, Any], as_json: bool
     ) -> int:
-        with _target_errors(target.url):
-            missing = list(copy.missing())
+        missing = list(copy.missing())
         report["missing"] = [{"name": name, "what": what, "rows": number} for name, what, number in missing]
         report["verified"] = []
         same = True
-        for name, installed in self.handler.plugins.installed.items():
+        for name in copy.verifiable:
+            installed = self.handler.plugins.installed[name]
             bucket_size = self.handler.settings.aggregates.bucket_seconds
             auditors = [Auditor(installed.plugin, each, bucket_size) for each in (source, target)]
             total = sum(
                 each["read"] for each in report["parts"] if (each["name"], each["what"]) == (name, "readings")
             )
-            with self.progress(total, f"{name}, verify") as progress, _target_errors(target.url):
+            with self.progress(total, f"{name}, verify") as progress:
                 here, there, equal = audit_copy(auditors[0], auditors[1], progress.update)
             same &= equal
             report["verified"].append({"plugin": name, "from": here, "to": there, "same": equal})
@@ -200,6 +206,19 @@ def _named_target() -> Iterator[None]:
 
 
 @contextmanager
-def _target_errors(url: URL) -> Iterator[None]:
-    with _named_target(), database_errors(url, "--to"):
-        yield
+def _errors_of(target: Engine) -> Iterator[None]:
+    """A context that turns errors of the target into ConfigurationError; those of the source pass."""
+    failed: list[BaseException | None] = []
+
+    @event.listens_for(target, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        failed.append(context.sqlalchemy_exception)
+
+    with _named_target():
+        try:
+            yield
+        except SQLAlchemyError as error:
+            if any(error is each for each in failed):
+                with database_errors(target.url, "--to"):
+                    raise
+            raise

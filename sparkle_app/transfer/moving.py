@@ -60,24 +60,29 @@ class Copy:
 
     def __init__(self, plugins: Mapping[str, Plugin], source: Engine, target: Engine) -> None:
         self._source, self._target = source, target
+        self._plugins = {name: plain for name, plugin in plugins.items() if (plain := _plain(plugin))}
         with read_transaction(source) as connection:
-            self._plugins = {
-                name: plain
-                for name, plugin in plugins.items()
-                if (plain := _plain(plugin)) and _tables(plain) == existing(connection, _tables(plain))
-            }
+            # A plugin that was just installed has none.
+            self._own = existing(
+                connection, [each for plain in self._plugins.values() for each in _tables(plain)]
+            )
             self._tables = existing(connection, [*package_tables(), hosts_table()])
+
+    @property
+    def verifiable(self) -> list[str]:
+        """The NAMEs of the plugins that have both tables."""
+        return [name for name, plain in self._plugins.items() if set(_tables(plain)) <= set(self._own)]
 
     def parts(self) -> Iterator[Part]:
         """All parts. Of each plugin, aggregates before readings: none of them has counted a reading that is missing."""
-        for name, plugin in self._plugins.items():
+        for name, plugin in self._with(lambda plain: plain.Aggregates.__table__):
             with read_transaction(self._source) as connection:
                 resolutions = select_resolutions(connection, plugin.Aggregates.__table__)
             store = partial(Importer(plugin, self._target).insert, AGGREGATES)
             for resolution in resolutions:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
                 yield Part(name, AGGREGATES, found.rows, found, store)
-        for name, plugin in self._plugins.items():
+        for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
             yield Part(name, READINGS, pages.rows, pages, partial(self._store_readings, name, plugin))
         for table in self._tables:
@@ -86,7 +91,7 @@ class Copy:
 
     def missing(self) -> Iterator[tuple[str, str, int]]:
         """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
-        for name, plugin in self._plugins.items():
+        for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             with read_transaction(self._target) as connection:
                 there = dict(plugin.count_readings(connection, EARLIEST, LATEST))
             with read_transaction(self._source) as connection:
@@ -97,6 +102,10 @@ class Copy:
             number = self._count(self._source, table) - self._count(self._target, table)
             if number > 0:
                 yield _name(table), ROWS, number
+
+    def _with(self, table: Callable[[Plugin], Table]) -> list[tuple[str, Plugin]]:
+        """The plugins that have a table."""
+        return [(name, plain) for name, plain in self._plugins.items() if table(plain) in self._own]
 
     def _store_readings(self, name: str, plugin: Plugin, page: Sequence[Any]) -> int:
         layout = layouts(name, plugin)[READINGS]

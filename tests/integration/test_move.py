@@ -157,7 +157,12 @@ def held(source: str, target: str, hostname: str) -> Iterator[None]:
         stored = list(plugin.load_readings(connection, [hostname], 0, 2 * NOON * 1_000_000))[-1]
     fields = {name: getattr(stored, name) for name in stored.__struct_fields__}
     engine = make_engine(make_url(target))
+    limits = {
+        "postgresql": "LOCAL idle_in_transaction_session_timeout = '600s'",
+        "mysql": "SESSION idle_transaction_timeout = 600",
+    }
     with engine.connect() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql(f"SET {limits[engine.name]}")
         plugin.store_readings(connection, [Reading(plugin="Temperature", **fields)])
         yield
         transaction.rollback()
@@ -301,6 +306,39 @@ def test_a_dry_run_changes_nothing(workspace: Workspace, source: str, tmp_path: 
     assert (report["copied"], report["not_copied"]) == (False, ["notes"])
     assert report["parts"][2] == {"name": "Temperature", "what": "readings", "rows": 70}
     assert not target.parent.exists()
+
+
+def test_a_plugin_without_tables_is_no_obstacle(workspace: Workspace, source: str, tmp_path: Path) -> None:
+    target = f"sqlite:///{tmp_path / 'target.sqlite3'}"
+    environment = fill(source, workspace, [("Temperature", "a", "k", n, NOON + n) for n in range(70)])
+    # Just installed, and one that has lost a table.
+    install(workspace.plugins, workspace.topic)
+    with closing(sqlite3.connect(tmp_path / "source.sqlite3")) as connection:
+        connection.execute("DROP TABLE pu_workload_aggregates")
+    text = move(environment, target)
+    assert "Temperature: 70 readings read, 70 new or changed, 0 known\n" in text
+    assert "Fans" not in text
+    assert "PU_Workload: 0 readings read" in text
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_an_error_names_the_database_that_reports_it(
+    workspace: Workspace, source: str, database_url: str, tmp_path: Path
+) -> None:
+    environment = fill(source, workspace, [("Temperature", "a", "k", n, NOON + n) for n in range(70)])
+    assert run_command(workspace.environment(NOWHERE, database_url), "migrate").returncode == 0
+    engine = make_engine(make_url(database_url))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE sparkle_hosts DROP COLUMN interval_seconds")
+    engine.dispose()
+    refused = run_command(environment, "move", "--to", database_url)
+    assert refused.returncode == 1
+    assert f"database: expected {database_url} to execute the statement" in refused.stderr
+    with closing(sqlite3.connect(tmp_path / "source.sqlite3")) as connection:
+        connection.execute("ALTER TABLE sparkle_hosts DROP COLUMN removed_at")
+    refused = run_command(environment, "move", "--to", f"sqlite:///{tmp_path / 'other'}")
+    assert refused.returncode == 1
+    assert f"database: expected {source} to execute the statement" in refused.stderr
 
 
 def test_the_url_can_be_read_from_standard_input(workspace: Workspace, source: str, tmp_path: Path) -> None:
