@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from benchmarks import latency, limit, others, ours, state
+from benchmarks import latency, limit, others, ours, overview, state
 from benchmarks.backlog import WARM, readings
 from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
@@ -107,6 +107,11 @@ class Suite:
             partial(self._ours, "PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
         yield "state, 10000 hosts x 16 x 1 h", self._state
+        for hosts, viewers in ((1000, 10), (10_000, 1), (10_000, 10), (10_000, 100)):
+            yield (
+                f"overview, {hosts} hosts x 16, {viewers} viewers",
+                partial(self._overview, hosts, viewers),
+            )
 
     def _rate(
         self, program: str, hosts: int, metrics: int, workers: int, database: str, **how: bool
@@ -141,6 +146,10 @@ class Suite:
         workspace, _ = self._workspace()
         url = self._url("SQLite", workspace)
         return state.measure(workspace, self._kafka, url, 10_000, 16, 60, ours.PARTITIONS)
+
+    def _overview(self, hosts: int, viewers: int) -> Figures:
+        workspace, _ = self._workspace()
+        return overview.measure(workspace.folder, hosts, 16, viewers, 60)
 
     def _other(
         self,

@@ -74,6 +74,15 @@ All packages and modules; the docstring of each describes what it does:
       single_flight       one computation for equal, concurrent queries
       encoding            JSON of long responses
       negotiation         JSON or CSV
+      conditional         responses with an entity tag
+      snapshots/          the state of all hosts, refreshed while somebody asks
+        local               a value for each host of this worker
+        lines               what lists show of a host, also between workers
+        fleet               the lines of all workers
+        overview            all plugins of all hosts, silent hosts included
+        views               the views that were asked for last
+        refreshed           makes snapshots while somebody asks
+        pages               orders and pages of a snapshot
       api/              /api/v1
         routes              table of all routes
         parameters          query parameters
@@ -81,12 +90,14 @@ All packages and modules; the docstring of each describes what it does:
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
         hosts               the hosts that have sent readings
+        host_lists          lists of hosts, from snapshots
         openapi             OpenAPI document
     plugin_api/         the public API for plugin authors
       plugin              base class of server halves
       values              base classes for strings and JSON values
     plugin/             loading of plugins
       manifest            reads manifests without importing the package
+      panel               how values are shown
       table_names         packages that declare the tables of another one
       discovery           finds packages and imports their server halves
       value_types         whether a plugin's table can store its values

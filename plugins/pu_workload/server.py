@@ -19,7 +19,6 @@ class PU_Workload(Plugin):
     """Load of the processor and of GPUs."""
 
     unit = "%"
-    headline = "CPU/total"
     minimum, maximum = 0, 100
     DataFrame = DataFrame
     Aggregates = Aggregates

@@ -4,8 +4,8 @@ import asyncio
 import ctypes
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, takewhile
 from typing import Any, cast
 
 import msgspec
@@ -49,6 +49,10 @@ class BucketTable(Table):  # type: ignore[type-arg]
         # Lists, not sets: a host has about 60 buckets, and a set of them takes eight times the memory.
         self._starts: dict[str, list[int]] = defaultdict(list)
         self._times: dict[int, int] = {}
+        # The number of each host's last change, in the order of these numbers.
+        self._changes: dict[str, int] = {}
+        self.changes = 0
+        """Number of changes of buckets so far."""
         self.pruned_before = 0
         """Buckets that start before this time are not in the table; microseconds since the epoch."""
         self.max_message_bytes = MAX_MESSAGE_BYTES
@@ -134,6 +138,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
     def on_key_set(self, key: BucketKey, value: bytes) -> None:
         """Note the change for :meth:`flush`, and update the index of hosts."""
         self._changed[key] = value
+        self._note_change(key[0])
         starts = self._starts[key[0]]
         if key[1] not in starts:
             starts.append(key[1])
@@ -141,6 +146,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
     def on_key_del(self, key: BucketKey) -> None:
         """As :meth:`on_key_set`."""
         self._changed[key] = None
+        self._note_change(key[0])
         self._remove_from_index(key)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -150,6 +156,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
         for key in [key for key in store if partition_of(key[0], self._host_partitions) not in assigned]:
             store.pop(key)
         self._starts.clear()
+        self._changes.clear()
         for hostname, start in store:
             self._starts[hostname].append(start)
         await self.call_recover_callbacks()
@@ -174,6 +181,17 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """Whether this worker has buckets of a host."""
         return hostname in self._starts
 
+    def starts(self, hostname: str) -> Sequence[int]:
+        """The starts of a host's buckets, in any order."""
+        return self._starts.get(hostname, ())
+
+    def changed_since(self, number: int) -> list[str]:
+        """The hosts that have changed since :attr:`changes` was ``number``, if the table was not recovered meanwhile.
+
+        Those that have no buckets any more are left out.
+        """
+        return list(takewhile(lambda name: self._changes[name] > number, reversed(self._changes)))
+
     def packed_buckets(self, hostname: str, start: int, end: int) -> Iterator[bytes]:
         """Packed buckets of a host with ``start <= start of the bucket < end``."""
         store = self.data
@@ -195,6 +213,12 @@ class BucketTable(Table):  # type: ignore[type-arg]
             starts.remove(key[1])
         if not starts:
             del self._starts[key[0]]
+            del self._changes[key[0]]
+
+    def _note_change(self, hostname: str) -> None:
+        self.changes += 1
+        self._changes.pop(hostname, None)
+        self._changes[hostname] = self.changes
 
 
 def _return_memory() -> None:

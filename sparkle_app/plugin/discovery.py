@@ -11,6 +11,7 @@ from sparkle_app.kafka.topology import TopicSpec, topic_specs
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
+from sparkle_app.plugin.panel import Panel, parse_panel, with_bounds
 from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import Plugin
@@ -26,6 +27,8 @@ class InstalledPlugin:
 
     manifest: Manifest
     plugin: Plugin
+    panel: Panel = field(default_factory=Panel)
+    """How its values are shown."""
     branch: Branch | None = None
     """The revisions of its tables, if it ships any."""
 
@@ -88,7 +91,7 @@ def load_plugins(folder: Path) -> InstalledPlugins:
             # Before the import: a package that is not used must not declare tables.
             branch = plugin_branch(manifest.name, manifest.folder)
             _refuse_same_ids(manifest, branch, plugins)
-            plugins.installed[manifest.name] = InstalledPlugin(manifest, _import(manifest), branch)
+            plugins.installed[manifest.name] = _installed(manifest, branch)
             for old, new in plugins.installed[manifest.name].plugin.deprecated.items():
                 where = f"plugin {manifest.name} ({manifest.folder})"
                 plugins.warnings.append(f"{where}: the method `{old}` is deprecated, rename it to `{new}`")
@@ -113,6 +116,20 @@ def _refuse_same_ids(manifest: Manifest, branch: Branch | None, plugins: Install
                 found=f"{branch.base}, as in plugin {other.name} ({other.manifest.folder})",
                 hint="rename the revisions of this plugin",
             )
+
+
+def _installed(manifest: Manifest, branch: Branch | None) -> InstalledPlugin:
+    try:
+        panel = parse_panel(manifest.panel)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"plugin {manifest.name} ({manifest.folder})",
+            expected="PANEL as described in docs/plugins.md",
+            found=str(error),
+            hint="correct it",
+        ) from error
+    plugin = _import(manifest)
+    return InstalledPlugin(manifest, plugin, with_bounds(panel, plugin.minimum, plugin.maximum), branch)
 
 
 def _import(manifest: Manifest) -> Plugin:

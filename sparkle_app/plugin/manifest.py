@@ -2,7 +2,7 @@
 
 import ast
 import runpy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Manifest:
     topic: str
     """The topic to which its readings are produced."""
     description: str
+    panel: Any = field(default_factory=dict)
+    """PANEL as it stands there: how its values are shown."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def read_manifest(package: Path) -> Manifest:
         text("AUTHOR"),
         text("TOPIC", "telemetry"),
         text("DESCRIPTION", ""),
+        names.get("PANEL", {}),
     )
     valid = (
         manifest.name.isprintable() and "/" not in manifest.name and manifest.name.strip() == manifest.name

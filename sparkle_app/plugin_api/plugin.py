@@ -49,8 +49,6 @@ class Plugin:
 
     unit: str = ""
     """Unit of the values, such as °C."""
-    headline: str | None = None
-    """The metric that stands for a host in lists, such as its total load; None: the one with the highest average."""
     minimum: float = -math.inf
     """The smallest valid value."""
     maximum: float = math.inf

@@ -1,7 +1,8 @@
 """Sends window queries to the workers that own the partitions."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 import aiohttp
 import msgspec
@@ -24,12 +25,6 @@ class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
     end: int
     host: str | None = None
     """Only this host; None: all hosts."""
-    metric: str | None = None
-    """Only this metric; None: all metrics."""
-    limit: int = 0
-    """Return up to this many hosts separately, in the order of their names; 0: return the total of all hosts."""
-    after: str = ""
-    """With ``limit``: only hosts whose names sort after this one."""
 
 
 class PartialResult(msgspec.Struct):
@@ -42,13 +37,10 @@ class PartialResult(msgspec.Struct):
     known: bool
     """Whether the requested host has any bucket in the table."""
     metrics: dict[str, Statistics]
-    """The statistics of the requested hosts together, by metric; empty with ``limit``."""
-    lines: list[tuple[str, Statistics]]
-    """With ``limit``: hostnames, and their statistics over the requested metrics."""
-    headlines: list[tuple[str, Statistics]] = []
-    """The metric that stands for the host of each line, and its statistics. Workers before 0.2 return none."""
+    """The statistics of the requested hosts together, by metric."""
 
 
+Result = TypeVar("Result")
 _decoder = msgspec.json.Decoder(PartialResult)
 
 
@@ -66,16 +58,30 @@ class PartitionRouter:
         """Whether an address is that of this worker."""
         return URL(url) == URL(self._parts.group.url)
 
-    def address_hint(self, partials: Sequence[PartialResult]) -> str:
-        """A hint for the error message when workers seem to advertise the same address, otherwise nothing."""
+    def address_hint(self, covered: Sequence[Collection[int]]) -> str:
+        """A hint for the error message when workers seem to advertise the same address, otherwise nothing.
+
+        Arguments:
+            covered: the partitions of each worker's result.
+        """
         partitions = self._parts.settings.broker.partitions
         one_url = len({url for plugin in self._parts.tables for url in self.owners(plugin).values()}) == 1
-        if one_url and all(0 < len(partial.partitions) < partitions for partial in partials):
+        if one_url and all(0 < len(own) < partitions for own in covered):
             url = self._parts.group.url
             return f"; if all workers are running, several of them advertise the address {url}: set web.public_url"
         return ""
 
     async def query(self, url: str, query: WindowQuery) -> PartialResult:
+        """Send a query to another worker.
+
+        Raises:
+            Problem: as :meth:`post`.
+        """
+        return await self.post(url, INTERNAL_PATH, query, _decoder)
+
+    async def post(
+        self, url: str, path: str, query: msgspec.Struct, decoder: "msgspec.json.Decoder[Result]"
+    ) -> Result:
         """Send a query to another worker.
 
         Raises:
@@ -88,7 +94,7 @@ class PartitionRouter:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
                 self._parts.http.post(
-                    URL(url) / INTERNAL_PATH.lstrip("/"), data=msgspec.json.encode(query), headers=headers
+                    URL(url) / path.lstrip("/"), data=msgspec.json.encode(query), headers=headers
                 ) as response,
             ):
                 body = await response.read()
@@ -106,6 +112,6 @@ class PartitionRouter:
                 " set the same web.token on all workers",
             )
         try:
-            return _decoder.decode(body)
+            return decoder.decode(body)
         except msgspec.DecodeError as error:
             raise unavailable(f"the worker at {url} runs another version; upgrade all workers") from error

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -14,15 +14,20 @@ from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import AUTHORIZED, authentication
+from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.negotiation import CSV, prefers_csv
 from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, malformed_request, problems
+from sparkle_app.web.snapshots.lines import LINES_PATH, LinesQuery
+from sparkle_app.web.snapshots.views import Views
 
 _MAX_NAME = 150
 """Of a file to save, in characters."""
 _window_query = msgspec.json.Decoder(WindowQuery)
+_lines_query = msgspec.json.Decoder(LinesQuery)
+Query = TypeVar("Query")
 
 
 def middlewares(settings: Settings) -> list[Any]:
@@ -33,8 +38,8 @@ def middlewares(settings: Settings) -> list[Any]:
 def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     """Add all endpoints to a web server."""
     web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
-    windows = WindowQueries(parts)
-    table = routes(parts, windows)
+    windows, views = WindowQueries(parts), Views(parts)
+    table = routes(parts, windows, views)
     for route in table:
         # A name may contain any character; a slash arrives percent-encoded.
         router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
@@ -44,7 +49,8 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
-    router.add_post(INTERNAL_PATH, _internal(windows, parts))
+    router.add_post(INTERNAL_PATH, _internal(_window_query, lambda query: query.plugin, windows.local, parts))
+    router.add_post(LINES_PATH, _internal(_lines_query, lambda query: query.view.plugin, views.page, parts))
 
 
 def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -59,6 +65,8 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
         if route.csv and prefers_csv(request.headers.getall("Accept", [])):
             return _csv(request, await route.csv(**values))
         response = await route.handle(**values)
+        if isinstance(response, Tagged):
+            return await response.response(request, parts.slices)
         status = route.status(response)
         found = await _json(parts, response if request[AUTHORIZED] else route.public_part(response), status)
         if route.csv:
@@ -68,15 +76,20 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
     return endpoint
 
 
-def _internal(queries: WindowQueries, parts: WebParts) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _internal(
+    decoder: "msgspec.json.Decoder[Query]",
+    plugin_of: Callable[[Query], str],
+    answer: Callable[[Query], Awaitable[msgspec.Struct]],
+    parts: WebParts,
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def internal(request: web.Request) -> web.Response:
         try:
-            query = _window_query.decode(await request.read())
+            query = decoder.decode(await request.read())
         except msgspec.DecodeError as error:
-            raise Problem(400, f"expected a window query of another worker, found {error}") from error
-        if query.plugin not in parts.tables:
-            raise Problem(503, f"plugin {query.plugin!r} is not installed on this worker")
-        return await _json(parts, await queries.local(query), 200)
+            raise Problem(400, f"expected a query of another worker, found {error}") from error
+        if plugin_of(query) not in parts.tables:
+            raise Problem(503, f"plugin {plugin_of(query)!r} is not installed on this worker")
+        return await _json(parts, await answer(query), 200)
 
     return internal
 

@@ -21,6 +21,8 @@ class Computation:
         self._until = 0.0
 
     async def __aenter__(self) -> Self:
+        # Otherwise the slices of a task with several short computations would add up.
+        await asyncio.sleep(0)
         await self._begin_slice()
         return self
 

@@ -152,8 +152,10 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
     validate(document)
     assert set(document["paths"]) == {
         "/api/v1/hosts",
+        "/api/v1/overview",
         "/api/v1/plugins",
         "/api/v1/plugins/{plugin}",
+        "/api/v1/plugins/{plugin}/cells",
         "/api/v1/plugins/{plugin}/hosts",
         "/api/v1/plugins/{plugin}/hosts/{host}",
         "/api/v1/plugins/{plugin}/hosts/{host}/series",
@@ -196,6 +198,7 @@ def test_a_token_is_required_beyond_localhost(start_worker: StartWorker) -> None
     status, _, ready = request(worker, "/health/ready", Host="balancer.example")
     assert (status, ready) == (200, {"ready": True})
     for path in (
+        "/api/v1/overview",
         "/api/v1/plugins",
         "/api/v1/openapi.json",
         "/metrics",

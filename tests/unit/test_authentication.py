@@ -17,6 +17,7 @@ from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.partition_router import INTERNAL_PATH
 from sparkle_app.web.routing import middlewares
+from sparkle_app.web.snapshots.views import Views
 from tests.support.cluster import InProcessWorker, assign
 
 TOKEN = "s3cret-токен"
@@ -182,7 +183,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker) -> None:
     """The table of routes, the OpenAPI document and the middleware agree."""
-    table = routes(worker.parts, WindowQueries(worker.parts))
+    table = routes(worker.parts, WindowQueries(worker.parts), Views(worker.parts))
     document = openapi.document(table, token=True)
     public_paths = set()
     for route in table:

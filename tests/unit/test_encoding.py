@@ -12,6 +12,7 @@ from sparkle_app.web.encoding import encode
 from sparkle_app.web.health import Health
 from sparkle_app.web.partition_router import PartialResult
 from sparkle_app.web.slices import Slices
+from sparkle_app.web.snapshots.lines import Line, LinesPage
 
 STATISTICS = Statistics(2, 5.5, 2.0, 3.5, 3.5, 1_800_000_000_000_001)
 
@@ -36,16 +37,13 @@ def bodies(number: int) -> list[msgspec.Struct]:
             **window, hosts=1, metrics={name: responses.metric(STATISTICS) for name in names}
         ),
         responses.HostsResponse(
-            **window, hosts=[responses.host(name, STATISTICS, "m", STATISTICS) for name in names], next=None
+            **window,
+            hosts=[responses.host(name, STATISTICS, "m", STATISTICS, "ok") for name in names],
+            total=number,
+            next=None,
         ),
-        PartialResult(
-            [1, 2],
-            3,
-            True,
-            dict.fromkeys(names, STATISTICS),
-            [(name, STATISTICS) for name in names],
-            [("m", STATISTICS) for _ in names],
-        ),
+        PartialResult([1, 2], 3, True, dict.fromkeys(names, STATISTICS)),
+        LinesPage([1], "a", 2, [Line(name, STATISTICS, "m", STATISTICS) for name in names], names, False),
         responses.PluginsResponse([]),
         Health(True),
         Health(False, {"broker": "ok"}),

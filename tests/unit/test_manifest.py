@@ -1,11 +1,15 @@
 """Manifests of plugin packages: reading them, and reporting invalid ones."""
 
+import math
 from pathlib import Path
 
 import pytest
 
+from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin.manifest import find_packages
+from sparkle_app.plugin.panel import Panel, parse_panel, with_bounds
 
 VALID = 'NAME = "{name}"\nVERSION = "{version}"\nAUTHOR = "me"\nTOPIC = "telemetry"\n'
 
@@ -126,3 +130,58 @@ def test_a_version_may_be_a_number(tmp_path: Path, version: str, expected: str) 
     package(tmp_path / "init", None, f'NAME = "Init"\nVERSION = {version}\nAUTHOR = "me"\n')
     found = find_packages(tmp_path)
     assert [manifest.version for manifest in found.manifests] == [expected, expected]
+
+
+def statistics(average: float) -> Statistics:
+    return Statistics(2, 2 * average, average - 1, average + 1, average, 0)
+
+
+@pytest.mark.parametrize(
+    ("panel", "found"),
+    [
+        ([], "Expected `object`, got `array`"),
+        ({"colour": 1}, "Object contains unknown field `colour`"),
+        ({"title": {"en": "Fans"}}, "Object missing required field `ru` - at `$.title`"),
+        ({"scale": (5, 5)}, "'scale' as two numbers, the smaller one first"),
+        ({"thresholds": [{"value": math.inf, "severity": "warning"}]}, "finite numbers"),
+        ({"thresholds": [{"value": 1, "severity": "odd"}]}, "Invalid enum value 'odd'"),
+        ({"quantity": "taste"}, "Invalid enum value 'taste' - at `$.quantity`"),
+    ],
+)
+def test_a_plugin_with_an_invalid_panel_is_not_loaded(tmp_path: Path, panel: object, found: str) -> None:
+    package(
+        tmp_path / "fans", f"{VALID.format(name='Fans', version='1')}from math import inf\nPANEL = {panel!r}"
+    )
+    plugins = load_plugins(tmp_path)
+    assert not plugins.installed
+    (fault,) = plugins.faults
+    assert str(fault).startswith(f"plugin Fans ({tmp_path / 'fans'}): expected PANEL as described in")
+    assert found in str(fault)
+
+
+def test_a_plugin_without_a_panel_is_shown_with_the_defaults(tmp_path: Path) -> None:
+    package(tmp_path / "fans", VALID.format(name="Fans", version="1"))
+    (manifest,) = find_packages(tmp_path).manifests
+    panel = parse_panel(manifest.panel)
+    assert panel == Panel()
+    assert with_bounds(panel, 0, 100).scale == (0.0, 100.0)
+    assert with_bounds(panel, 0, math.inf).scale is None
+    assert with_bounds(parse_panel({"scale": (1, 2)}), 0, 100).scale == (1.0, 2.0)
+    assert panel.state(1e300) == "ok"
+    assert panel.headline_of({"b": statistics(3), "a": statistics(3), "c": statistics(1)}) == "a"
+
+
+def test_the_headline_is_the_declared_metric_or_that_with_the_declared_statistic() -> None:
+    panel = parse_panel({"headline": {"metric": "total", "statistic": "minimum"}})
+    metrics = {"b": statistics(3), "a": statistics(1), "total": statistics(2)}
+    assert panel.headline_of(metrics) == "total"
+    del metrics["total"]
+    assert panel.headline_of(metrics) == "a"
+
+
+def test_the_state_is_that_of_the_most_severe_threshold() -> None:
+    above = [{"value": 80, "severity": "warning"}, {"value": 95, "severity": "critical"}]
+    below = [{"value": 10, "severity": "critical", "when": "below"}]
+    panel = parse_panel({"thresholds": [*above, *below]})
+    states = [panel.state(value) for value in (9.9, 10, 80, 80.1, 95, 96)]
+    assert states == ["critical", "ok", "ok", "warning", "warning", "critical"]

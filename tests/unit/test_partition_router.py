@@ -15,7 +15,7 @@ from sparkle_app.web.partition_router import INTERNAL_PATH, PartialResult, Parti
 from sparkle_app.web.problems import Problem
 from tests.support.cluster import PLUGIN, InProcessWorker, assign
 
-QUERY = WindowQuery(PLUGIN, 0, 60_000_000, host="a", limit=3)
+QUERY = WindowQuery(PLUGIN, 0, 60_000_000, host="a")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -46,7 +46,7 @@ async def failed_query(worker: InProcessWorker, respond: Handler) -> Problem:
 
 
 async def test_the_query_is_sent_with_all_fields_and_the_token(worker: InProcessWorker) -> None:
-    partial = PartialResult([1, 3], 2, True, {}, [])
+    partial = PartialResult([1, 3], 2, True, {})
 
     async def respond(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "Bearer secret"
@@ -71,7 +71,7 @@ async def test_the_response_of_an_earlier_version_is_read(worker: InProcessWorke
     async def respond(_request: web.Request) -> web.Response:
         return web.Response(body=earlier)
 
-    assert (await query(worker, respond)) == PartialResult([1], 1, False, {}, [])
+    assert (await query(worker, respond)) == PartialResult([1], 1, False, {})
 
 
 async def test_without_a_token_no_authorization_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
@@ -80,7 +80,7 @@ async def test_without_a_token_no_authorization_is_sent(tmp_path: Path, worker: 
 
     async def respond(request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers
-        return web.Response(body=msgspec.json.encode(PartialResult([], 0, False, {}, [])))
+        return web.Response(body=msgspec.json.encode(PartialResult([], 0, False, {})))
 
     assert (await query(without, respond)).partitions == []
     await without.stop()

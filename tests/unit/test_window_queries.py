@@ -14,11 +14,12 @@ from aiohttp import web
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import from_seconds, rfc3339, span
+from sparkle_app.plugin.panel import Headline
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.partition_router import PartialResult, WindowQuery
+from sparkle_app.web.partition_router import WindowQuery
 from sparkle_app.web.problems import Problem
 from tests.support.cluster import BUCKET_SECONDS, PARTITIONS, PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
@@ -137,9 +138,14 @@ async def test_pages_hold_every_host_once_whoever_is_asked(
     assert pages == -(-len(HOSTS) // limit)
     lines = {hostname: expected(SENT[hostname], 3600)["core/0"] for hostname in sorted(HOSTS)}
     assert found == [
-        {"host": hostname} | line | {"headline": {"metric": "core/0"} | line}
+        {"host": hostname, "state": state_of(line)} | line | {"headline": {"metric": "core/0"} | line}
         for hostname, line in lines.items()
     ]
+
+
+def state_of(headline: dict[str, Any]) -> str:
+    """According to the thresholds of PLUGIN."""
+    return "critical" if headline["last"] > 95 else "warning" if headline["last"] > 80 else "ok"
 
 
 @pytest.mark.parametrize("headline", [None, "core/1"])
@@ -147,7 +153,9 @@ async def test_a_line_without_a_metric_is_of_all_metrics_together_and_has_a_head
     workers: list[InProcessWorker], headline: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for worker in workers:
-        monkeypatch.setattr(worker.parts.plugins[PLUGIN].plugin, "headline", headline)
+        installed = worker.parts.plugins[PLUGIN]
+        panel = msgspec.structs.replace(installed.panel, headline=Headline(metric=headline))
+        monkeypatch.setitem(vars(installed), "panel", panel)
     status, page = await workers[0].get(f"/api/v1/plugins/{PLUGIN}/hosts?window=1h&limit=1000")
     assert status == 200
     expected_lines = []
@@ -157,26 +165,14 @@ async def test_a_line_without_a_metric_is_of_all_metrics_together_and_has_a_head
         if headline in metrics:
             name = headline
         expected_lines.append(
-            {"host": hostname} | line(SENT[hostname]) | {"headline": {"metric": name} | metrics[name]}
+            {"host": hostname, "state": state_of(metrics[name])}
+            | line(SENT[hostname])
+            | {"headline": {"metric": name} | metrics[name]}
         )
     assert page["hosts"] == expected_lines
     assert len({each["headline"]["metric"] for each in expected_lines}) > 1
     _, found = await workers[0].get("/api/v1/plugins")
     assert [each["headline"] for each in found["plugins"] if each["name"] == PLUGIN] == [headline]
-
-
-async def test_lines_of_a_worker_without_headlines_are_503(
-    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    local = WindowQueries.local
-
-    async def earlier(self: WindowQueries, query: WindowQuery) -> PartialResult:
-        return msgspec.structs.replace(await local(self, query), headlines=[])
-
-    monkeypatch.setattr(WindowQueries, "local", earlier)
-    status, problem = await workers[0].get(f"/api/v1/plugins/{PLUGIN}/hosts?window=1h")
-    assert (status, problem["detail"]) == (503, "a worker runs an earlier version; upgrade all workers")
-    assert (await workers[0].get(f"/api/v1/plugins/{PLUGIN}?window=1h"))[0] == 200
 
 
 async def test_hosts_without_the_metric_have_no_line(workers: list[InProcessWorker]) -> None:

@@ -15,6 +15,15 @@ class HostQueries:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
 
+    def check(self, plugin: str | None) -> None:
+        """Check the parameter ``plugin``.
+
+        Raises:
+            Problem: 400, when the plugin is not installed.
+        """
+        if plugin is not None and plugin not in self._parts.plugins:
+            raise Problem(400, f"plugin: expected one of {', '.join(self._parts.plugins)}, found {plugin!r}")
+
     async def page(
         self, plugin: str | None, state: str | None, limit: int, after: str
     ) -> responses.KnownHostsResponse:
@@ -26,8 +35,7 @@ class HostQueries:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        if plugin is not None and plugin not in self._parts.plugins:
-            raise Problem(400, f"plugin: expected one of {', '.join(self._parts.plugins)}, found {plugin!r}")
+        self.check(plugin)
         now = current_time(self._parts.clock)
         silent_at = now if state == "silent" else None
         found = await from_database(

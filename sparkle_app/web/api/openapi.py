@@ -20,6 +20,9 @@ _CSV_TEXT = (
     "With `Accept: text/csv`. CSV (RFC 4180) with a header line, and with the columns of the SQL table. A text that a"
     " spreadsheet would take for a formula begins with an apostrophe, as does one that has an apostrophe there."
 )
+_TAG_TEXT = (
+    "Identifies the response, for the header `If-None-Match` of the next request. The same in all workers."
+)
 _LINK_TEXT = "Of CSV: the next page as `rel=next`; absent on the last page."
 
 
@@ -79,6 +82,11 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
             },
         }
     responses: dict[str, Any] = {str(status): success for status in route.statuses}
+    if route.tagged:
+        success["headers"] = {"ETag": {"description": _TAG_TEXT, "schema": {"type": "string"}}}
+        responses["304"] = {
+            "description": "The client has this response: `If-None-Match` contains its `ETag`"
+        }
     problems = {400: "Invalid parameter"}
     if not route.public:
         problems |= (

@@ -81,15 +81,15 @@ def instant(name: str, description: str) -> Parameter:
     return Parameter(name, description, parse, schema)
 
 
-def integer(name: str, description: str, maximum: int) -> Parameter:
-    """An integer from 1 to ``maximum``."""
+def integer(name: str, description: str, maximum: int, minimum: int = 1) -> Parameter:
+    """An integer from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= maximum:
-            raise InvalidParameterError(f"an integer from 1 to {maximum}")
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not minimum <= int(text) <= maximum:
+            raise InvalidParameterError(f"an integer from {minimum} to {maximum}")
         return int(text)
 
-    return Parameter(name, description, parse, {"type": "integer", "minimum": 1, "maximum": maximum})
+    return Parameter(name, description, parse, {"type": "integer", "minimum": minimum, "maximum": maximum})
 
 
 def text(name: str, description: str) -> Parameter:
@@ -112,6 +112,13 @@ def choice(name: str, description: str, values: Sequence[str]) -> Parameter:
         return given
 
     return Parameter(name, description, parse, {"type": "string", "enum": list(values)})
+
+
+def sort(description: str, names: Sequence[str]) -> Parameter:
+    """``host`` or one of other names, with ``-`` before it for the reverse order."""
+    values = [sign + name for name in ("host", *names) for sign in ("", "-")]
+    listed = ", ".join(f"`{name}`" for name in names)
+    return choice("sort", f"What to sort by: {description} {listed}. With `-` before it: in reverse.", values)
 
 
 def cursor(name: str, description: str) -> Parameter:

@@ -8,7 +8,9 @@ import msgspec
 
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.time import rfc3339
+from sparkle_app.model.time import rfc3339, span
+from sparkle_app.plugin.panel import Panel, State
+from sparkle_app.web.snapshots.overview import Row, Value
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 _MIXED = msgspec.Meta(
@@ -39,7 +41,8 @@ class PluginInfo(msgspec.Struct):
     unit: str
     description: str
     headline: str | None
-    """The metric that stands for a host; null: the one with the highest average."""
+    """The metric that stands for a host; null: the one with the highest or lowest average, as `panel` says."""
+    panel: Panel
 
 
 class PluginsResponse(msgspec.Struct):
@@ -115,14 +118,88 @@ class HostStatistics(MetricStatistics, kw_only=True):
     average: Annotated[float | None, _MIXED]
     last: Annotated[float, _MIXED]
     headline: Headline
+    state: State
+    """According to the plugin's thresholds: ok, warning or critical."""
 
 
 class HostsResponse(Window, kw_only=True):
-    """Window statistics by host, in the order of hostnames."""
+    """Window statistics by host, of the hosts that have readings in the window."""
 
     hosts: list[HostStatistics]
+    total: int
+    """Number of hosts on all pages, after `after` if it is given."""
     next: str | None
-    """The value of `after` for the next page; null on the last page."""
+    """The value of `after` for the next page; null on the last page, and if `sort` is given."""
+
+
+class OutdatedPart(msgspec.Struct):
+    """Hosts of which the worker that answers does not know the present state, because another one does not answer."""
+
+    plugin: str
+    worker: str | None
+    """URL of the worker that has them; null: no worker at this moment."""
+    partitions: list[int]
+    """The partitions of these hosts. A host is in the partition CRC-32(hostname) modulo `broker.partitions`."""
+    as_of: Time | None
+    """Of when what is shown of them is; null: only what SQL knows is shown."""
+    problem: str
+
+
+class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """What all lists of hosts have in common. They are at most some seconds old, except for what `outdated` says."""
+
+    window_seconds: int
+    start: Time
+    end: Time
+    states: dict[State, int]
+    """Number of hosts in each state, without `state` and `search`."""
+    outdated: list[OutdatedPart]
+    """Empty if all workers answer."""
+    problem: str | None
+    """Why it is not known at this moment which hosts are silent: the database does not answer."""
+
+
+class PluginOfHost(msgspec.Struct):
+    """What a plugin of a host last measured."""
+
+    state: State
+    """silent, or according to the plugin's thresholds: ok, warning or critical."""
+    last_seen: Time
+    """When it last sent a reading."""
+    interval_seconds: int | None
+    """Usual time between its readings; null: not known yet."""
+    config_id: int | None
+    """Of the reading that was received last; null: not known yet."""
+    headline: Headline | None
+    """Statistics of the metric that stands for the host; null: there are no numbers in the window."""
+
+
+class OverviewHost(msgspec.Struct):
+    """A host."""
+
+    host: str
+    state: State
+    """The worst of its plugins: silent, critical, warning or ok."""
+    last_seen: Time
+    plugins: dict[str, PluginOfHost]
+
+
+class OverviewResponse(OverviewWindow, kw_only=True):
+    """A page of all hosts, silent ones included."""
+
+    total: int
+    """Number of hosts on all pages."""
+    hosts: list[OverviewHost]
+
+
+class CellsResponse(OverviewWindow, kw_only=True):
+    """All hosts of a plugin in columns, in the order of hostnames."""
+
+    unit: str
+    host: list[str]
+    state: list[State]
+    last: list[float | None]
+    """The last value of the metric that stands for the host; null: there are no numbers in the window."""
 
 
 class TimeRange(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
@@ -188,7 +265,7 @@ def metric(statistics: Statistics) -> MetricStatistics:
     return MetricStatistics(**_numbers(statistics))
 
 
-def host(name: str, total: Statistics, metric: str, statistics: Statistics) -> HostStatistics:
+def host(name: str, total: Statistics, metric: str, statistics: Statistics, state: State) -> HostStatistics:
     """The statistics of a host.
 
     Arguments:
@@ -197,7 +274,37 @@ def host(name: str, total: Statistics, metric: str, statistics: Statistics) -> H
         statistics: of this metric.
     """
     return HostStatistics(
-        host=name, headline=Headline(metric=metric, **_numbers(statistics)), **_numbers(total)
+        host=name,
+        headline=Headline(metric=metric, **_numbers(statistics)),
+        state=state,
+        **_numbers(total),
+    )
+
+
+def overview_host(name: str, row: Row, plugin: str | None) -> OverviewHost:
+    """A host of an overview.
+
+    Arguments:
+        plugin: only this plugin; None: all of the host.
+    """
+    values = row.values if plugin is None else {plugin: row.values[plugin]}
+    return OverviewHost(
+        name,
+        row.state,
+        rfc3339(row.seen_at),
+        {each: _plugin_of_host(value) for each, value in values.items()},
+    )
+
+
+def _plugin_of_host(value: Value) -> PluginOfHost:
+    activity, line = value.activity, value.line
+    interval = activity.interval if activity else None
+    return PluginOfHost(
+        value.state,
+        rfc3339(value.seen_at),
+        None if interval is None else interval // span(1),
+        activity.config_id if activity else None,
+        Headline(metric=line.metric, **_numbers(line.headline)) if line else None,
     )
 
 

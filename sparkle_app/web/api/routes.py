@@ -8,12 +8,17 @@ import msgspec
 
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.history import CsvFile, HistoryQueries
+from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
 from sparkle_app.web.api.hosts import HostQueries
-from sparkle_app.web.api.parameters import Parameter, choice, cursor, duration, instant, integer, text
+from sparkle_app.web.api.parameters import Parameter, choice, cursor, duration, instant, integer, sort, text
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
+from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.health import Health, HealthChecker, Live
 from sparkle_app.web.parts import WebParts
+from sparkle_app.web.snapshots.lines import View
+from sparkle_app.web.snapshots.overview import SEVERITY
+from sparkle_app.web.snapshots.views import Views
 
 WINDOW_SECONDS = 15 * 60
 MAX_ENTRIES = 1000
@@ -26,6 +31,8 @@ _FROM = instant(
     "from", "Start of the time range: RFC 3339, or a date (00:00 UTC). Default: one hour before the end."
 )
 _TO = instant("to", "End of the time range, exclusive: RFC 3339, or a date (00:00 UTC). Default: now.")
+_SEARCH = text("search", "Only hosts whose name contains this text, in any case.")
+_OFFSET = integer("offset", "Leave out so many hosts: those of previous pages. Default: 0.", 999_999_999, 0)
 _LIMIT = integer("limit", "Maximum number of entries. Default: 100.", MAX_ENTRIES)
 
 
@@ -38,7 +45,7 @@ class Route:
     summary: str
     response: Any
     """Type of the response body."""
-    handle: Callable[..., Awaitable[msgspec.Struct]]
+    handle: Callable[..., Awaitable[msgspec.Struct | Tagged]]
     """Called with path and query parameters by name; None for a query parameter that is absent."""
     parameters: tuple[Parameter, ...] = ()
     status: Callable[[Any], int] = lambda _response: 200
@@ -46,6 +53,8 @@ class Route:
     """All statuses whose body has the response type."""
     csv: Callable[..., Awaitable[CsvFile]] | None = None
     """The response as CSV, called as ``handle``; None: there is only JSON."""
+    tagged: bool = False
+    """Whether the response has an entity tag."""
     public_part: Callable[[Any], msgspec.Struct] = lambda response: response
     """What an unauthorized request gets of the response, if the path is public."""
 
@@ -55,27 +64,43 @@ class Route:
         return self.path in PUBLIC
 
 
-def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
+def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]:
     """All public routes."""
+    lists = HostLists(parts, views)
     history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
         installed = [
             responses.PluginInfo(
-                m.name, m.version, m.author, m.topic, half.unit, m.description, half.headline
+                m.name,
+                m.version,
+                m.author,
+                m.topic,
+                each.plugin.unit,
+                m.description,
+                each.panel.headline.metric,
+                each.panel,
             )
-            for plugin in parts.plugins.values()
-            for m, half in ((plugin.manifest, plugin.plugin),)
+            for each in parts.plugins.values()
+            for m in (each.manifest,)
         ]
         return responses.PluginsResponse(installed)
 
     async def fleet(plugin: str, window: int | None) -> responses.FleetResponse:
         return await windows.fleet(plugin, window or WINDOW_SECONDS)
 
-    async def hosts(
-        plugin: str, window: int | None, metric: str | None, limit: int | None, after: str | None
-    ) -> responses.HostsResponse:
-        return await windows.hosts(plugin, window or WINDOW_SECONDS, metric, limit or 100, after or "")
+    async def hosts(plugin: str, window: int | None, metric: str | None, **query: Any) -> Tagged:
+        return await lists.lines(View(plugin, window or WINDOW_SECONDS, metric), of_list(query))
+
+    async def overview(plugin: str | None, **query: Any) -> Tagged:
+        known.check(plugin)
+        return await lists.overview(plugin, of_list(query))
+
+    async def cells(plugin: str) -> Tagged:
+        return await lists.cells(plugin)
+
+    def of_list(query: dict[str, Any]) -> ListQuery:
+        return ListQuery(**{name: value for name, value in query.items() if value is not None})
 
     async def known_hosts(
         plugin: str | None, state: str | None, limit: int | None, after: str | None
@@ -128,13 +153,52 @@ def routes(parts: WebParts, windows: WindowQueries) -> list[Route]:
                 after,
             ),
         ),
+        Route(
+            "/api/v1/overview",
+            "All hosts: state, last values and time of the last reading, silent hosts included",
+            responses.OverviewResponse,
+            overview,
+            (
+                text("plugin", "Only hosts with this plugin, and only this plugin. Default: all plugins."),
+                sort(
+                    "`host` (default), `state` (the worst first), `last_seen` (the oldest first), or the last value"
+                    " of a plugin's headline:",
+                    ("state", "last_seen", *parts.plugins),
+                ),
+                choice("state", "Only hosts in this state. Default: all.", list(SEVERITY)),
+                _SEARCH,
+                _LIMIT,
+                _OFFSET,
+            ),
+            tagged=True,
+        ),
         Route(one, "Window statistics of all hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
         Route(
             f"{one}/hosts",
             "Window statistics by host",
             responses.HostsResponse,
             hosts,
-            (_WINDOW, _METRIC, _LIMIT, after),
+            (
+                _WINDOW,
+                _METRIC,
+                sort(
+                    "`host` (default), or a statistic of the headline, which may be null and is then last:",
+                    STATISTICS,
+                ),
+                choice("state", "Only hosts in this state. Default: all.", ["ok", "warning", "critical"]),
+                _SEARCH,
+                _LIMIT,
+                _OFFSET,
+                after,
+            ),
+            tagged=True,
+        ),
+        Route(
+            f"{one}/cells",
+            "State and headline value of every host, in columns",
+            responses.CellsResponse,
+            cells,
+            tagged=True,
         ),
         Route(
             f"{one}/hosts/{{host}}", "Window statistics of one host", responses.HostResponse, host, (_WINDOW,)

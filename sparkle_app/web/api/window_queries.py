@@ -5,7 +5,7 @@ from typing import Any
 
 from sparkle_app.aggregate.windows import host_window, window_bounds
 from sparkle_app.kafka.topology import partition_of
-from sparkle_app.model.buckets import Statistics, merge_into, merged
+from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import rfc3339
 from sparkle_app.web.api import responses
 from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
@@ -47,29 +47,6 @@ class WindowQueries:
             metrics=by_name,
         )
 
-    async def hosts(
-        self, plugin: str, window: int, metric: str | None, limit: int, after: str
-    ) -> responses.HostsResponse:
-        """Statistics by host."""
-        start, end = self._bounds(window)
-        query = WindowQuery(plugin, start, end, metric=metric, limit=limit + 1, after=after)
-        partials = await self._all_workers(query)
-        if any(len(partial.headlines) != len(partial.lines) for partial in partials):
-            raise unavailable("a worker runs an earlier version; upgrade all workers")
-        lines = sorted(
-            (
-                (host, total, *headline)
-                for partial in partials
-                for (host, total), headline in zip(partial.lines, partial.headlines, strict=True)
-            ),
-            key=lambda line: line[0],
-        )
-        return responses.HostsResponse(
-            **self._window(plugin, window, start, end),
-            hosts=[responses.host(*line) for line in lines[:limit]],
-            next=lines[limit - 1][0] if len(lines) > limit else None,
-        )
-
     async def host(self, plugin: str, host: str, window: int) -> responses.HostResponse:
         """Statistics of one host.
 
@@ -88,7 +65,7 @@ class WindowQueries:
         if partition not in partial.partitions:
             raise unavailable(
                 "the partition of this host is being reassigned to another worker"
-                + self._router.address_hint([partial])
+                + self._router.address_hint([partial.partitions])
             )
         if not partial.known:
             retention = self._parts.settings.aggregates.window_retention_seconds
@@ -113,31 +90,21 @@ class WindowQueries:
 
     async def _compute(self, query: WindowQuery) -> PartialResult:
         table = self._parts.tables[query.plugin]
-        headline = self._parts.plugins[query.plugin].plugin.headline
         generation, owned = self._parts.group.generation, table.owned()
         if query.start < table.pruned_before:
             raise unavailable(
                 "buckets of this window were pruned: the clock of the worker that has them is ahead"
             )
-        partial = PartialResult(sorted(owned), 0, False, {}, [])
+        partial = PartialResult(sorted(owned), 0, False, {})
         hostnames = table.hostnames() if query.host is None else [query.host]
-        if query.limit:
-            hostnames = [hostname for hostname in hostnames if hostname > query.after]
         async with self._parts.slices.computation() as computation:
-            async for hostname in computation.sorted(hostnames):
+            for hostname in hostnames:
                 await computation.pause()
                 metrics = host_window(table, hostname, query.start, query.end)
-                if query.metric is not None:
-                    metrics = {name: metrics[name] for name in (query.metric,) if name in metrics}
                 if not metrics:
                     continue
                 partial.hosts += 1
-                if query.limit:
-                    partial.lines.append((hostname, _merged_metrics(metrics)))
-                    partial.headlines.append(_headline(metrics, headline))
-                    if len(partial.lines) == query.limit:
-                        break
-                for name, statistics in metrics.items() if not query.limit else ():
+                for name, statistics in metrics.items():
                     merge_into(partial.metrics, name, statistics)
         partial.known = query.host is not None and table.has(query.host)
         if table.owned() != owned or self._parts.group.generation != generation:
@@ -152,7 +119,7 @@ class WindowQueries:
         if covered != list(range(self._parts.settings.broker.partitions)):
             raise unavailable(
                 "not every partition is owned by exactly one worker at this moment"
-                + self._router.address_hint(partials)
+                + self._router.address_hint([each.partitions for each in partials])
             )
         return partials
 
@@ -177,13 +144,3 @@ class WindowQueries:
             "start": rfc3339(start),
             "end": rfc3339(end),
         }
-
-
-def _merged_metrics(metrics: dict[str, Statistics]) -> Statistics:
-    return merged({"": statistics} for statistics in metrics.values())[""]
-
-
-def _headline(metrics: dict[str, Statistics], name: str | None) -> tuple[str, Statistics]:
-    if name is None or name not in metrics:
-        name = max(sorted(metrics), key=lambda each: metrics[each].average)
-    return name, metrics[name]

@@ -1,0 +1,196 @@
+"""The lines of the hosts of all workers."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import msgspec
+
+from sparkle_app.aggregate.windows import window_bounds
+from sparkle_app.kafka.topology import partition_of
+from sparkle_app.web.partition_router import PartitionRouter
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, current_time
+from sparkle_app.web.snapshots.lines import LINES_PATH, Line, LinesPage, LinesQuery, View, page_of
+from sparkle_app.web.snapshots.local import LocalView
+from sparkle_app.web.snapshots.refreshed import Refreshed
+
+_page = msgspec.json.Decoder(LinesPage)
+
+
+class PartState(msgspec.Struct, frozen=True):
+    """Partitions of which a snapshot lacks the present state."""
+
+    worker: str | None
+    """URL of the worker that owned them last; null: none that this worker knows of."""
+    partitions: list[int]
+    answered_at: int | None
+    """Of when the lines of their hosts are, microseconds since the epoch; None: there are none."""
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetSnapshot:
+    """The lines of all hosts at one moment. It must not be modified."""
+
+    number: int
+    """Differs between snapshots with different contents."""
+    start: int
+    end: int
+    lines: Mapping[str, Line]
+    """By hostname, in any order."""
+    outdated: Sequence[PartState]
+    """Empty if the snapshot is complete."""
+    doubtful: str
+    """Why the lines are not exactly those of every host; empty if they are."""
+
+
+@dataclass(eq=False)
+class _Part:
+    """What another worker, or this one, has answered."""
+
+    url: str
+    epoch: str = ""
+    changes: int = 0
+    partitions: frozenset[int] = frozenset()
+    lines: dict[int, dict[str, Line]] = field(default_factory=dict)
+    """By partition and hostname."""
+    answered_at: int = 0
+    problem: str = ""
+
+
+class FleetView:
+    """One view of the hosts of all workers.
+
+    Arguments:
+        local: the lines of this worker's hosts.
+    """
+
+    def __init__(self, parts: WebParts, router: PartitionRouter, view: View, local: LocalView[Line]) -> None:
+        self._web = parts
+        self._router = router
+        self._view = view
+        self._local = local
+        self._numbers = count(1)
+        self._parts: dict[str, _Part] = {}
+        self._snapshot: FleetSnapshot | None = None
+        self._refreshed = Refreshed(self._refresh)
+
+    async def get(self) -> FleetSnapshot:
+        """A snapshot that is some seconds old at most, if the workers answer.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        return await self._refreshed.get()
+
+    async def present(self) -> FleetSnapshot:
+        """A new snapshot.
+
+        Raises:
+            Problem: as :meth:`get`.
+        """
+        return await self._refreshed.present()
+
+    async def _refresh(self) -> FleetSnapshot:
+        now = current_time(self._web.clock)
+        start, end = window_bounds(now, self._view.window, self._web.settings.aggregates.bucket_seconds)
+        owners = self._router.owners(self._view.plugin)
+        urls = sorted(set(owners.values()))
+        changed = any(await asyncio.gather(*(self._ask(url, now, start, end) for url in urls)))
+        number = self._web.settings.broker.partitions
+        sources = {partition: self._source(partition, urls) for partition in range(number)}
+        used = {id(part) for part in sources.values() if part}
+        self._parts = {url: part for url, part in self._parts.items() if url in urls or id(part) in used}
+        outdated = self._outdated(sources, owners)
+        doubtful = self._doubtful(urls)
+        last = self._snapshot
+        same = last and (last.start, last.end, last.outdated, last.doubtful) == (
+            start,
+            end,
+            outdated,
+            doubtful,
+        )
+        if not changed and same:
+            assert last
+            return last
+        lines: dict[str, Line] = {}
+        for partition, part in sources.items():
+            if part:
+                lines.update(part.lines.get(partition, {}))
+        self._snapshot = FleetSnapshot(
+            number=next(self._numbers),
+            start=start,
+            end=end,
+            lines=lines,
+            outdated=outdated,
+            doubtful=doubtful,
+        )
+        return self._snapshot
+
+    def _source(self, partition: int, urls: Sequence[str]) -> _Part | None:
+        """The part with the newest lines of a partition."""
+        parts = [part for part in self._parts.values() if partition in part.partitions]
+        return max(parts, key=lambda part: (part.answered_at, part.url in urls), default=None)
+
+    def _outdated(self, sources: Mapping[int, _Part | None], owners: Mapping[int, str]) -> list[PartState]:
+        found: dict[tuple[str | None, int | None, str], list[int]] = {}
+        for partition, part in sources.items():
+            owner = owners.get(partition)
+            if part and part.url == owner and not part.problem:
+                continue
+            problem = "no worker owns it at this moment"
+            if owner:
+                problem = self._parts[owner].problem or "another worker is taking it over"
+            key = owner, part.answered_at if part else None, problem
+            found.setdefault(key, []).append(partition)
+        return [PartState(url, numbers, at, problem) for (url, at, problem), numbers in found.items()]
+
+    def _doubtful(self, urls: Sequence[str]) -> str:
+        parts = [self._parts[url] for url in urls]
+        if problem := next((part.problem for part in parts if part.problem), ""):
+            return problem
+        covered = sorted(partition for part in parts for partition in part.partitions)
+        if covered == list(range(self._web.settings.broker.partitions)):
+            return ""
+        hint = self._router.address_hint([part.partitions for part in parts])
+        return f"not every partition is owned by exactly one worker at this moment{hint}"
+
+    async def _ask(self, url: str, now: int, start: int, end: int) -> bool:
+        """Bring a part up to date; returns whether it has changed."""
+        part = self._parts.setdefault(url, _Part(url))
+        changed = False
+        try:
+            first = more = True
+            while more:
+                query = LinesQuery(self._view, start, end, part.epoch, part.changes, first)
+                page = await self._page(url, query)
+                changed |= page.epoch != part.epoch or bool(page.lines or page.removed)
+                await self._apply(part, page)
+                first, more = False, page.more
+        except Problem as problem:
+            part.problem = problem.detail
+        else:
+            part.problem, part.answered_at = "", now
+        return changed
+
+    async def _page(self, url: str, query: LinesQuery) -> LinesPage:
+        if not self._router.is_local(url):
+            return await self._router.post(url, LINES_PATH, query, _page)
+        if query.first:
+            await self._local.update(query.start, query.end)
+        return page_of(self._local, query)
+
+    async def _apply(self, part: _Part, page: LinesPage) -> None:
+        number = self._web.settings.broker.partitions
+        if page.epoch != part.epoch:
+            part.epoch, part.lines = page.epoch, {}
+        part.changes, part.partitions = page.changes, frozenset(page.partitions)
+        async with self._web.slices.computation() as computation:
+            for line in page.lines:
+                part.lines.setdefault(partition_of(line.host, number), {})[line.host] = line
+                await computation.pause()
+            for host in page.removed:
+                part.lines.get(partition_of(host, number), {}).pop(host, None)
+                await computation.pause()

@@ -1,0 +1,212 @@
+"""All hosts with all plugins: the lines of the fleet, and the hosts that SQL knows, silent ones included."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import msgspec
+
+from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.time import LATEST, span
+from sparkle_app.plugin.panel import Panel, State
+from sparkle_app.storage.hosts import select_hosts
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, current_time
+from sparkle_app.web.queries import from_database
+from sparkle_app.web.snapshots.fleet import FleetSnapshot, PartState
+from sparkle_app.web.snapshots.lines import Line, View
+from sparkle_app.web.snapshots.refreshed import Refreshed
+from sparkle_app.web.snapshots.views import Views
+
+WINDOW_SECONDS = 15 * 60
+_KNOWN_SECONDS = 60
+"""Hosts are written to SQL once a minute."""
+SEVERITY: Mapping[State, int] = {"silent": 0, "critical": 1, "warning": 2, "ok": 3}
+"""The worst state first."""
+
+
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """A plugin of a host."""
+
+    state: State
+    seen_at: int
+    """When it last sent a reading, microseconds since the epoch."""
+    line: Line | None
+    """None: no numeric reading in the window."""
+    activity: HostActivity | None
+    """None: the host is new."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A host."""
+
+    state: State
+    """The worst of its plugins."""
+    seen_at: int
+    values: Mapping[str, Value]
+    """By NAME of the plugin."""
+    valid_until: int
+    """When the state changes unless it sends another reading."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """All hosts at one moment. It must not be modified."""
+
+    number: int
+    """Differs between overviews with different contents."""
+    start: int
+    end: int
+    rows: Mapping[str, Row]
+    """By hostname, in any order."""
+    states: Mapping[str, Mapping[State, int]]
+    """Number of hosts by NAME of the plugin and state; "" stands for all plugins."""
+    outdated: Sequence[tuple[str, PartState]]
+    """NAME of the plugin, and of which partitions the lines are old or missing."""
+    problem: str
+    """Why the hosts that SQL knows are not up to date; empty if they are."""
+
+
+class OverviewView:
+    """Makes overviews while somebody asks for them."""
+
+    def __init__(self, parts: WebParts, views: Views) -> None:
+        self._parts = parts
+        self._panels: dict[str, Panel] = {name: each.panel for name, each in parts.plugins.items()}
+        self._fleets = {name: views.fleet(View(name, self.window)) for name in parts.plugins}
+        self._known: dict[str, dict[str, HostActivity]] = {}
+        self._known_at = -span(_KNOWN_SECONDS)
+        self._problem = ""
+        self._numbers = count(1)
+        self._last: Overview | None = None
+        self._refreshed = Refreshed(self._make)
+
+    @property
+    def window(self) -> int:
+        """The window in seconds."""
+        return min(WINDOW_SECONDS, self._parts.settings.aggregates.window_retention_seconds)
+
+    async def get(self) -> Overview:
+        """An overview that is some seconds old at most, if the workers answer.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        return await self._refreshed.get()
+
+    async def _make(self) -> Overview:
+        now = current_time(self._parts.clock)
+        await self._load_known(now)
+        snapshots = dict(
+            zip(
+                self._fleets,
+                await asyncio.gather(*(each.present() for each in self._fleets.values())),
+                strict=True,
+            )
+        )
+        rows, changed = await self._rows(snapshots, now)
+        outdated = [(name, part) for name, each in snapshots.items() for part in each.outdated]
+        start, end = max((each.start, each.end) for each in snapshots.values())
+        last = self._last
+        same = last and (last.start, last.end, last.outdated, last.problem) == (
+            start,
+            end,
+            outdated,
+            self._problem,
+        )
+        if last and same and not changed:
+            return last
+        self._last = Overview(
+            number=next(self._numbers),
+            start=start,
+            end=end,
+            rows=rows,
+            states=await self._count(rows),
+            outdated=outdated,
+            problem=self._problem,
+        )
+        return self._last
+
+    async def _load_known(self, now: int) -> None:
+        if 0 <= now - self._known_at < span(_KNOWN_SECONDS):
+            return
+        try:
+            found = await from_database(self._parts, lambda connection: list(select_hosts(connection)))
+        except Problem as problem:
+            self._problem = problem.detail
+            return
+        known: dict[str, dict[str, HostActivity]] = {}
+        async with self._parts.slices.computation() as computation:
+            for each in found:
+                before = self._known.get(each.hostname, {}).get(each.plugin)
+                # The same object, so that it is recognized.
+                known.setdefault(each.hostname, {})[each.plugin] = before if before == each else each
+                await computation.pause()
+        self._known, self._known_at, self._problem = known, now, ""
+
+    async def _rows(self, snapshots: Mapping[str, FleetSnapshot], now: int) -> tuple[dict[str, Row], bool]:
+        before = self._last.rows if self._last else {}
+        rows: dict[str, Row] = {}
+        changed = False
+        hosts = dict.fromkeys(self._known)
+        for snapshot in snapshots.values():
+            hosts.update(dict.fromkeys(snapshot.lines))
+        nothing: dict[str, HostActivity] = {}
+        async with self._parts.slices.computation() as computation:
+            for host in hosts:
+                await computation.pause()
+                known = self._known.get(host, nothing)
+                sources = [
+                    (name, line, activity)
+                    for name, snapshot in snapshots.items()
+                    for line, activity in ((snapshot.lines.get(host), known.get(name)),)
+                    if line is not None or activity is not None
+                ]
+                row = before.get(host)
+                if row is None or row.valid_until < now or not _is_of(row, sources):
+                    if not sources:
+                        # Of plugins that are not installed.
+                        continue
+                    row, changed = self._row(sources, now), True
+                rows[host] = row
+        return rows, changed or len(rows) != len(before)
+
+    def _row(self, sources: Sequence[tuple[str, Line | None, HostActivity | None]], now: int) -> Row:
+        values, valid_until = {}, LATEST
+        for name, line, activity in sources:
+            sent_at = min(line.total.last_at, now) if line else 0
+            seen_at = max(sent_at, activity.last_received_at if activity else 0)
+            silent_after = activity.silent_after + seen_at - activity.last_received_at if activity else LATEST
+            state: State = "ok"
+            if now > silent_after:
+                state = "silent"
+            else:
+                valid_until = min(valid_until, silent_after)
+                if line:
+                    state = self._panels[name].state(line.headline.last)
+            values[name] = Value(state, seen_at, line, activity)
+        worst = min((each.state for each in values.values()), key=SEVERITY.__getitem__)
+        return Row(worst, max(each.seen_at for each in values.values()), values, valid_until)
+
+    async def _count(self, rows: Mapping[str, Row]) -> dict[str, dict[State, int]]:
+        numbers: Counter[tuple[str, State]] = Counter()
+        async with self._parts.slices.computation() as computation:
+            for row in rows.values():
+                numbers["", row.state] += 1
+                for name, value in row.values.items():
+                    numbers[name, value.state] += 1
+                await computation.pause()
+        return {
+            name: {state: numbers[name, state] for state in SEVERITY} for name in ("", *self._parts.plugins)
+        }
+
+
+def _is_of(row: Row, sources: Sequence[tuple[str, Line | None, HostActivity | None]]) -> bool:
+    """Whether a row was made of the same objects."""
+    values = row.values
+    return len(values) == len(sources) and all(
+        name in values and values[name].line is line and values[name].activity is activity
+        for name, line, activity in sources
+    )

@@ -1,0 +1,54 @@
+"""The views of a worker: those that clients and other workers have asked for last."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+from sparkle_app.web.partition_router import PartitionRouter
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.snapshots.fleet import FleetView
+from sparkle_app.web.snapshots.lines import Line, LinesPage, LinesQuery, View, local_lines, page_of
+from sparkle_app.web.snapshots.local import LocalView
+
+MAX_VIEWS = 16
+"""Of each kind. With ten thousand hosts, one takes up to 10 MB."""
+Kept = TypeVar("Kept")
+
+
+class Views:
+    """Makes views when they are needed, and forgets those for which nobody asks."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._router = PartitionRouter(parts)
+        self._local: OrderedDict[View, LocalView[Line]] = OrderedDict()
+        self._fleet: OrderedDict[View, FleetView] = OrderedDict()
+
+    def fleet(self, view: View) -> FleetView:
+        """The hosts of all workers."""
+        return _kept(
+            self._fleet, view, lambda: FleetView(self._parts, self._router, view, self._local_lines(view))
+        )
+
+    async def page(self, query: LinesQuery) -> LinesPage:
+        """Lines of this worker's hosts, for another worker.
+
+        Raises:
+            Problem: as :meth:`LocalView.update`.
+        """
+        local = self._local_lines(query.view)
+        if query.first:
+            await local.update(query.start, query.end)
+        return page_of(local, query)
+
+    def _local_lines(self, view: View) -> LocalView[Line]:
+        return _kept(self._local, view, lambda: local_lines(self._parts, view))
+
+
+def _kept(views: OrderedDict[View, Kept], view: View, make: Callable[[], Kept]) -> Kept:
+    found = views[view] if view in views else make()
+    views[view] = found
+    views.move_to_end(view)
+    if len(views) > MAX_VIEWS:
+        views.popitem(last=False)
+    return found
