@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from benchmarks import latency, limit, others, ours, overview, state
+from benchmarks import latency, limit, others, ours, overview, series, state
 from benchmarks.backlog import WARM, readings
 from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
@@ -107,6 +107,7 @@ class Suite:
             partial(self._ours, "PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
         yield "state, 10000 hosts x 16 x 1 h", self._state
+        yield "series of 24 metrics, PostgreSQL, 100 hosts", partial(self._series, 100)
         for hosts, viewers in ((1000, 10), (10_000, 1), (10_000, 10), (10_000, 100)):
             yield (
                 f"overview, {hosts} hosts x 16, {viewers} viewers",
@@ -150,6 +151,10 @@ class Suite:
     def _overview(self, hosts: int, viewers: int) -> Figures:
         workspace, _ = self._workspace()
         return overview.measure(workspace.folder, hosts, 16, viewers, 60)
+
+    def _series(self, hosts: int) -> Figures:
+        workspace, _ = self._workspace()
+        return series.measure(self._url("PostgreSQL", workspace), hosts, 500)
 
     def _other(
         self,

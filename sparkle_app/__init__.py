@@ -141,6 +141,7 @@ All packages and modules; the docstring of each describes what it does:
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
 
+      resolutions         which aggregates serve for a time range
       extents             how many aggregates each host has, and when
       statements          common parts of statements
       rows                rows of tables that packages declare

@@ -1,17 +1,21 @@
 """Queries of a plugin's history, bounded in rows: in SQL, or from what the plugin's own methods load."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.time import span
+from sparkle_app.model.time import micros, span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.aggregates import select_steps
+from sparkle_app.storage.aggregates import select_points, select_steps
 from sparkle_app.storage.readings import select_page
+from sparkle_app.storage.resolutions import Coverage, sources
 
 Position = tuple[int, bytes]
 """Of a reading of a host: event time (microseconds since the epoch) and id."""
@@ -21,8 +25,8 @@ def load_steps(
     plugin: Plugin,
     connection: Connection,
     hostname: str,
-    metric: str | None,
-    resolution: int,
+    metrics: Collection[str] | None,
+    stored: Sequence[Coverage],
     start: int,
     end: int,
     step: int,
@@ -31,15 +35,97 @@ def load_steps(
     """Aggregates of a host with ``start <= bucket_start < end``, merged into steps; of each metric in order of time.
 
     Arguments:
-        metric: only this metric.
-        resolution: bucket size in seconds.
-        step: a multiple of it.
+        metrics: only these.
+        stored: the aggregates that are stored (storage/resolutions.py).
+        start, end: bounds of steps.
+        step: a multiple of one of their resolutions.
         limit: maximum number of rows returned.
     """
+    scope = (plugin, connection, hostname, metrics)
+    found = [_load(*scope, source, step, limit) for source in sources(stored, start, end, step)]
+    if len(found) == 1:
+        return found[0]
+    # A step may have buckets of two resolutions.
+    return _merged(chain.from_iterable(found), hostname, step, limit)
+
+
+class Columns(msgspec.Struct):
+    """The points of one metric, in order of time. Steps without a reading are left out."""
+
+    at: list[int]
+    """Start of the step, seconds since the epoch."""
+    average: list[float | None]
+    minimum: list[float]
+    maximum: list[float]
+    count: list[int]
+
+
+def load_columns(
+    plugin: Plugin,
+    connection: Connection,
+    hostname: str,
+    metrics: Collection[str] | None,
+    stored: Sequence[Coverage],
+    start: int,
+    end: int,
+    step: int,
+    limit: int,
+) -> dict[str, Columns]:
+    """The result of :func:`load_steps` in columns, by metric."""
+    scope = (plugin, connection, hostname, metrics)
+    found = sources(stored, start, end, step)
+    if len(found) == 1 and type(plugin).load_aggregates is Plugin.load_aggregates:
+        (source,) = found
+        bounds = (source.resolution, source.start, source.end)
+        table = plugin.Aggregates.__table__
+        rows = select_points(connection, table, hostname, metrics, *bounds, step, limit)
+        if all(row[3] is not None for row in rows):
+            return {metric: _columns(points, step) for metric, points in groupby(rows, key=itemgetter(0))}
+    points: dict[str, list[AggregateRow]] = {}
+    for row in load_steps(*scope, stored, start, end, step, limit):
+        points.setdefault(row.metric, []).append(row)
+    return {
+        metric: _columns_of(sorted(points[metric], key=lambda row: row.bucket_start))
+        for metric in sorted(points)
+    }
+
+
+def _columns(points: Iterable[Any], step: int) -> Columns:
+    _, starts, counts, sums, minimums, maximums = map(list, zip(*points, strict=True))
+    at = [bucket_start(micros(start), step) // span(1) for start in starts]
+    count = [int(each) for each in counts]
+    return Columns(at, [total / n for total, n in zip(sums, count, strict=True)], minimums, maximums, count)
+
+
+def _columns_of(rows: Sequence[AggregateRow]) -> Columns:
+    statistics = [row.statistics for row in rows]
+    return Columns(
+        [row.bucket_start // span(1) for row in rows],
+        [each.average if math.isfinite(each.average) else None for each in statistics],
+        [each.minimum for each in statistics],
+        [each.maximum for each in statistics],
+        [each.count for each in statistics],
+    )
+
+
+def _load(
+    plugin: Plugin,
+    connection: Connection,
+    hostname: str,
+    metrics: Collection[str] | None,
+    source: Coverage,
+    step: int,
+    limit: int,
+) -> Iterable[AggregateRow]:
+    scope = (source.resolution, source.start, source.end)
     if type(plugin).load_aggregates is Plugin.load_aggregates:
         table = plugin.Aggregates.__table__
-        return select_steps(connection, table, hostname, metric, resolution, start, end, step, limit)
-    rows = plugin.load_aggregates(connection, [hostname], metric, resolution, start, end)
+        return select_steps(connection, table, hostname, metrics, *scope, step, limit)
+    rows = (
+        row
+        for metric in ([None] if metrics is None else metrics)
+        for row in plugin.load_aggregates(connection, [hostname], metric, *scope)
+    )
     return _merged(rows, hostname, step, limit)
 
 

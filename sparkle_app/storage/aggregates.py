@@ -1,7 +1,7 @@
 """Statements for an :class:`AggregatesTable`, used by the default methods of plugins."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -85,7 +85,7 @@ def select_steps(
     connection: Connection,
     table: Table,
     hostname: str,
-    metric: str | None,
+    metrics: Collection[str] | None,
     resolution: int,
     start: int,
     end: int,
@@ -97,6 +97,7 @@ def select_steps(
     Buckets do not overlap: the last reading of a step is that of its newest bucket.
 
     Arguments:
+        metrics: only these.
         step: a multiple of ``resolution``.
         limit: maximum number of rows returned, in order of time.
     """
@@ -119,8 +120,8 @@ def select_steps(
         .where(row.bucket_start >= moment(start), row.bucket_start < moment(end))
         .group_by(row.metric, dialect.bucket_number(row.bucket_start, step))
     )
-    if metric is not None:
-        steps = steps.where(row.metric == metric)
+    if metrics is not None:
+        steps = steps.where(row.metric.in_(metrics))
     found = steps.subquery()
     statement = (
         select(*found.c, newest.c.last, newest.c.last_at)
@@ -145,6 +146,50 @@ def select_steps(
         )
         at = bucket_start(micros(each["newest"]), step)
         yield AggregateRow(hostname, each["metric"], step, at, statistics)
+
+
+def select_points(
+    connection: Connection,
+    table: Table,
+    hostname: str,
+    metrics: Collection[str] | None,
+    resolution: int,
+    start: int,
+    end: int,
+    step: int,
+    limit: int,
+) -> Sequence[Any]:
+    """Metric, start, count, sum, minimum and maximum of each step, as :func:`select_steps` merges them.
+
+    In the order of metric and time. Without the last value, this takes a fraction of the time. ``sum`` is None where it
+    may not be in the range of a double.
+    """
+    row = table.c
+    chosen = (
+        (row.hostname == hostname, row.resolution == resolution)
+        + (row.bucket_start >= moment(start), row.bucket_start < moment(end))
+        + (() if metrics is None else (row.metric.in_(metrics),))
+    )
+    total = case((func.abs(row.sum) < LARGE, row.sum))
+    if step == resolution:
+        statement = select(row.metric, row.bucket_start, row["count"], total, row.minimum, row.maximum)
+        statement = statement.where(*chosen).order_by(row.metric, row.bucket_start)
+    else:
+        whole = func.count() == func.count(total)
+        statement = (
+            select(
+                row.metric,
+                func.min(row.bucket_start),
+                func.sum(row["count"]),
+                case((whole, func.sum(total))),
+                func.min(row.minimum),
+                func.max(row.maximum),
+            )
+            .where(*chosen)
+            .group_by(row.metric, dialect_of(connection).bucket_number(row.bucket_start, step))
+            .order_by(row.metric, func.min(row.bucket_start))
+        )
+    return connection.execute(statement.limit(limit)).all()
 
 
 def delete_aggregates(

@@ -32,7 +32,19 @@ def _is_long(value: Any) -> bool:
 
 
 def _holds_lists(value: Any) -> bool:
-    return isinstance(value, dict) and any(isinstance(each, list) for each in value.values())
+    if not isinstance(value, dict):
+        return False
+    # Objects of a dict are of one type.
+    first = next(iter(value.values()), None)
+    return bool(_columns(first)) or any(isinstance(each, list) for each in value.values())
+
+
+def _columns(value: Any) -> dict[str, Any] | None:
+    """The fields of an object that has lists."""
+    if not isinstance(value, msgspec.Struct) or value.__struct_config__.array_like:
+        return None
+    fields = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
+    return fields if any(isinstance(each, list) for each in fields.values()) else None
 
 
 def _object(items: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
@@ -45,6 +57,7 @@ def _object(items: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
 
 
 def _value(value: Any) -> Iterator[bytes]:
+    value = _columns(value) or value
     if not _is_long(value):
         yield _encode(value)
     elif _holds_lists(value):

@@ -1,26 +1,28 @@
 """History over HTTP: merged and paged by the database, the same as from every row."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from sqlalchemy import event
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros, rfc3339
-from sparkle_app.plugin.history import load_page, load_steps
+from sparkle_app.plugin.history import load_columns, load_page, load_steps
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.web.api import history
+from sparkle_app.storage.resolutions import Coverage, stored_resolutions
+from sparkle_app.web.api import history, responses
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
 from tests.support.rows import store
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
-START, MINUTE, DAY = micros(BEGIN), 60_000_000, 86_400_000_000
+START, MINUTE, HOUR, DAY = micros(BEGIN), 60_000_000, 3_600_000_000, 86_400_000_000
 HOSTS = ("web-1", "web-2")
 
 
@@ -108,6 +110,155 @@ async def test_the_database_merges_a_series_exactly(worker: InProcessWorker, ste
     assert one["series"] == {"core/1": found["series"]["core/1"]}
 
 
+@EVERY_DATABASE
+async def test_columns_have_the_values_of_the_points_in_a_fraction_of_the_bytes(
+    worker: InProcessWorker,
+) -> None:
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, aggregates())
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1"
+    query = "from=2026-11-23&to=2026-11-26&step=300"
+    _, points = await worker.get(f"{path}/series?{query}")
+    status, columns = await worker.get(f"{path}/columns?{query}")
+    assert (status, columns["step_seconds"]) == (200, 300)
+    assert columns["sources"] == [
+        {"resolution_seconds": 60, "from": "2026-11-23T00:00:00Z", "to": "2026-11-26T00:00:00Z"}
+    ]
+    assert list(columns["series"]) == list(points["series"])
+    for metric, found in columns["series"].items():
+        expected = points["series"][metric]
+        assert [rfc3339(at * 1_000_000) for at in found.pop("at")] == [each["at"] for each in expected]
+        assert set(found) == {"average", "minimum", "maximum", "count"}
+        for name, values in found.items():
+            assert values == [each[name] for each in expected], name
+    sizes = []
+    for kind in ("series", "columns"):
+        async with worker.http.get(f"{worker.url}{path}/{kind}?{query}") as response:
+            sizes.append(len(await response.read()))
+    assert sizes[1] < sizes[0] / 3
+    status, two = await worker.get(
+        f"{path}/columns?{query}&metric=core/0&metric=%D1%8F%D0%B4%D1%80%D0%BE&metric=none"
+    )
+    assert set(two["series"]) == {"core/0", "ядро"}
+    _, points = await worker.get(f"{path}/series?{query}&metric=core/0&metric=core/1")
+    assert set(points["series"]) == {"core/0", "core/1"}
+
+
+async def test_the_server_chooses_a_usual_step(worker: InProcessWorker) -> None:
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/columns"
+    for scope, step in [
+        ("from=2026-11-23&to=2026-11-24&points=1000", 120),
+        ("from=2026-11-23&to=2026-11-24&points=1440", 60),
+        ("from=2026-10-23&to=2026-11-22&points=1000", 3600),
+        ("from=2023-11-23&to=2026-11-23&points=1100", 86_400),
+        ("from=2000-11-23&to=2026-11-23&points=10", 86_400 * 950),
+    ]:
+        status, found = await worker.get(f"{path}?{scope}")
+        assert (status, found["step_seconds"] // 60 * 60) == (200, found["step_seconds"])
+        assert abs(found["step_seconds"] - step) <= step * 0.001, scope
+    status, problem = await worker.get(f"{path}?points=10&step=60")
+    assert (status, problem["detail"].partition(":")[0]) == (400, "points")
+
+
+def with_hours(rows: list[AggregateRow], start: int, end: int) -> list[AggregateRow]:
+    """The aggregates of whole hours, of those of minutes that begin between start and end."""
+    hours: dict[tuple[str, str, int], Statistics] = {}
+    for row in rows:
+        if row.resolution == 60 and start <= row.bucket_start < end:
+            key = row.hostname, row.metric, row.bucket_start // HOUR * HOUR
+            if key in hours:
+                hours[key].merge(row.statistics)
+            else:
+                hours[key] = msgspec.structs.replace(row.statistics)
+    return [
+        AggregateRow(host, metric, 3600, at, statistics) for (host, metric, at), statistics in hours.items()
+    ]
+
+
+@EVERY_DATABASE
+async def test_what_coarser_aggregates_have_is_read_from_them_and_the_rest_from_finer_ones(
+    worker: InProcessWorker,
+) -> None:
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    minutes = aggregates()
+    # Hours exist from half past twelve on the first day until noon of the last; minutes only from then on.
+    begin, end = START + 12 * HOUR + HOUR // 2, START + 2 * DAY + 12 * HOUR
+    hours = with_hours(minutes, begin + HOUR // 2, end)
+    kept = [row for row in minutes if not begin + HOUR // 2 <= row.bucket_start < end]
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, kept + hours)
+        for step in (60, 1800, 3600, 2 * 3600, 86_400):
+            stored = [Coverage(60, START, START + 3 * DAY), Coverage(3600, begin, end)]
+            found = load_steps(
+                plugin, connection, "web-1", ["core/0", "ядро"], stored, START, START + 3 * DAY, step, 10_000
+            )
+            expected_rows = minutes if step % 3600 == 0 else kept
+            assert by_metric(found) == {
+                metric: points
+                for metric, points in expected(expected_rows, step, START + 3 * DAY).items()
+                if metric != "core/1"
+            }
+            columns = load_columns(
+                plugin, connection, "web-1", ["core/0", "ядро"], stored, START, START + 3 * DAY, step, 10_000
+            )
+            for metric, points in expected(expected_rows, step, START + 3 * DAY).items():
+                if metric != "core/1":
+                    assert [rfc3339(at * 1_000_000) for at in columns[metric].at] == [p["at"] for p in points]
+                    assert columns[metric].average == [p["average"] for p in points]
+                    assert columns[metric].maximum == [p["maximum"] for p in points]
+
+
+def by_metric(rows: Iterable[AggregateRow]) -> dict[str, list[dict[str, Any]]]:
+    """As the HTTP API returns them."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: row.bucket_start):
+        point = msgspec.to_builtins(responses.point(row.bucket_start, row.statistics))
+        found.setdefault(row.metric, []).append(point)
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker) -> None:
+    """EXPLAIN of the statement: no table is read whole, and the host, the metric and the time are in the index."""
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    one = Statistics(1, 1.0, 1.0, 1.0, 1.0, START)
+    rows = [
+        AggregateRow(f"host-{host}", f"core/{metric}", 60, START + at * MINUTE, one)
+        for host in range(20)
+        for metric in range(8)
+        for at in range(60)
+    ]
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, rows)
+        connection.exec_driver_sql("ANALYZE")
+    executed: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        executed.append((statement, parameters))
+
+    event.listen(worker.engine, "before_cursor_execute", note)
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/host-3/columns?from=2026-11-23T00:10:00Z&to=2026-11-23T00:20:00Z&step=120"
+    for query in (path, f"{path}&metric=core/1&metric=core/2"):
+        executed.clear()
+        status, found = await worker.get(query)
+        assert (status, {len(each["at"]) for each in found["series"].values()}) == (200, {5})
+        event.remove(worker.engine, "before_cursor_execute", note)
+        with worker.engine.connect() as connection:
+            plans = [plan_of(connection, *each) for each in executed if "SELECT" in each[0]]
+        event.listen(worker.engine, "before_cursor_execute", note)
+        assert len(plans) == 1
+        assert "Seq Scan" not in plans[0]
+        assert "SCAN temperature" not in plans[0]
+        assert "Index" in plans[0] or "INDEX" in plans[0] or "PRIMARY KEY" in plans[0], plans[0]
+
+
+def plan_of(connection: Any, statement: str, parameters: Any) -> str:
+    """How the database executes a statement."""
+    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    return "\n".join(str(row) for row in connection.exec_driver_sql(f"{explain} {statement}", parameters))
+
+
 async def test_a_plugin_with_tables_of_its_own_gives_the_same(worker: InProcessWorker) -> None:
     """From its own load_aggregates and load_readings, which order by time only."""
     plugin = worker.app.plugins.installed[PLUGIN].plugin
@@ -126,7 +277,7 @@ async def test_a_plugin_with_tables_of_its_own_gives_the_same(worker: InProcessW
     store(str(worker.engine.url.render_as_string(hide_password=False)), [("h", "m", 1.0, at) for at in times])
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, aggregates())
-        scope = ("web-1", None, 60, START, START + 2 * DAY, 3600)
+        scope = ("web-1", None, stored_resolutions(60, START, START + 2 * DAY), START, START + 2 * DAY, 3600)
         by_key = {
             each: sorted(
                 load_steps(each, connection, *scope, 1000), key=lambda row: (row.metric, row.bucket_start)
@@ -177,11 +328,12 @@ async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: 
         for metric, values in {"huge": [huge] * 3, "both": [huge, -huge, 1.0], "small": [small] * 3}.items()
         for n, value in enumerate(values)
     ]
+    stored = stored_resolutions(60, START, START + DAY)
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, rows)
         found = {
             row.metric: row.statistics
-            for row in load_steps(plugin, connection, "web-1", None, 60, START, START + DAY, 3600, 10)
+            for row in load_steps(plugin, connection, "web-1", None, stored, START, START + DAY, 3600, 10)
         }
     assert (found["huge"].as_row().sum, found["huge"].average) == (float("inf"), huge)
     assert (found["both"].sum, found["both"].minimum) == (1.0, -huge)
@@ -191,6 +343,12 @@ async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: 
     assert status == 200
     assert body["series"]["both"][0]["average"] == 1 / 3
     assert body["series"]["huge"][0]["average"] == huge
+    status, body = await worker.get(path.replace("/series", "/columns"))
+    assert {metric: each["average"] for metric, each in body["series"].items()} == {
+        "both": [1 / 3],
+        "huge": [huge],
+        "small": [small],
+    }
 
 
 @EVERY_DATABASE

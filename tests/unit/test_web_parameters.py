@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from multidict import MultiDict
 
 from sparkle_app.model.time import LATEST
-from sparkle_app.web.api.parameters import cursor, cursor_of, duration, instant, integer, read, text
+from sparkle_app.web.api.parameters import cursor, cursor_of, duration, instant, integer, read, repeated, text
 from sparkle_app.web.problems import Problem
 
 ALL = (
@@ -24,7 +24,7 @@ def parsed(*pairs: tuple[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [("900", 900), ("90s", 90), ("15m", 900), ("1h", 3600), ("1", 1), ("24h", 86_400)]
+    ("given", "seconds"), [("900", 900), ("90s", 90), ("15m", 900), ("1h", 3600), ("1", 1), ("1d", 86_400)]
 )
 def test_a_duration_is_parsed_to_seconds(given: str, seconds: int) -> None:
     assert parsed(("window", given)) == {"window": seconds}
@@ -53,6 +53,15 @@ def test_an_absent_parameter_is_none() -> None:
     assert read(MultiDict(), ALL) == dict.fromkeys(("window", "from", "limit", "metric", "after"))
 
 
+def test_a_parameter_may_be_given_several_times_if_it_is_declared_so() -> None:
+    metrics = [repeated(text("metric", ""))]
+    assert read(MultiDict([("metric", "b"), ("metric", "a")]), metrics) == {"metric": ["b", "a"]}
+    assert read(MultiDict(), metrics) == {"metric": None}
+    with pytest.raises(Problem) as caught:
+        read(MultiDict([("metric", "a")] * 101), metrics)
+    assert caught.value.detail == "metric: expected at most 100 values, found 101"
+
+
 def test_a_text_may_contain_any_characters() -> None:
     assert parsed(("metric", "coretemp/Core 0 😀")) == {"metric": "coretemp/Core 0 😀"}
 
@@ -68,10 +77,10 @@ def test_a_cursor_is_parsed() -> None:
     [
         ([("windw", "1")], "windw: expected a known parameter; did you mean window?"),
         ([("window", "1"), ("window", "2")], "window: expected one value, found 2"),
-        ([("window", "")], "window: expected seconds, or a duration such as 90s, 15m, 1h, found ''"),
+        ([("window", "")], "window: expected seconds, or a duration such as 90s, 15m, 1h, 1d, found ''"),
         ([("window", "0")], "window: expected seconds"),
         ([("window", "-5")], "window: expected seconds"),
-        ([("window", "1d")], "window: expected seconds"),
+        ([("window", "1w")], "window: expected seconds"),
         ([("window", "١٥")], "window: expected seconds"),
         ([("window", "15m\n")], "window: expected seconds"),
         (

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import rfc3339, span
-from sparkle_app.plugin.history import Position, load_page, load_steps
+from sparkle_app.plugin.history import Position, load_columns, load_page, load_steps
+from sparkle_app.storage.resolutions import Coverage, sources, stored_resolutions
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files
 from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT, READINGS, Layout, layouts
@@ -25,6 +26,13 @@ MAX_POINTS = 10_000
 MAX_POINTS_OF_ALL = 50_000
 """Of all metrics together."""
 HOUR = span(3600)
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+STEPS = (
+    *(number * _MINUTE for number in (1, 2, 5, 10, 15, 30)),
+    *(number * _HOUR for number in (1, 2, 3, 6, 12)),
+    *(number * _DAY for number in (1, 2, 7, 14, 28)),
+)
+"""Steps that people expect, in seconds."""
 _CSV_ROWS = 100
 """Encoded at once: about a millisecond."""
 T = TypeVar("T")
@@ -35,11 +43,24 @@ class SeriesQuery(msgspec.Struct, frozen=True):
 
     plugin: str
     host: str
-    metric: str | None
-    bucket_size: int
+    metrics: tuple[str, ...] | None
+    stored: tuple[Coverage, ...]
     start: int
     end: int
     step: int
+
+
+class SeriesParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of a request for a series; None: the default."""
+
+    plugin: str
+    host: str
+    metrics: Sequence[str] | None
+    start: int | None
+    end: int | None
+    step: int | None
+    points: int | None = None
+    """About so many points instead of a step."""
 
 
 class CsvFile(msgspec.Struct, frozen=True):
@@ -58,42 +79,50 @@ class HistoryQueries:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._series: SingleFlight[responses.SeriesResponse] = SingleFlight()
+        self._columns: SingleFlight[responses.ColumnsResponse] = SingleFlight()
         self._series_csv: SingleFlight[bytes] = SingleFlight()
 
-    async def series(
-        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
-    ) -> responses.SeriesResponse:
+    async def series(self, asked: SeriesParameters) -> responses.SeriesResponse:
         """Aggregates of one host, merged into steps.
 
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        query = self._series_query(plugin, host, metric, start, end, step)
+        query = self._series_query(asked)
         return await self._series.run(query, lambda: self._merged(query))
 
-    async def series_csv(
-        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
-    ) -> CsvFile:
+    async def columns(self, asked: SeriesParameters) -> responses.ColumnsResponse:
+        """The same in columns, for charts.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
+        query = self._series_query(asked)
+        return await self._columns.run(query, lambda: self._in_columns(query))
+
+    async def series_csv(self, asked: SeriesParameters) -> CsvFile:
         """The same as CSV, in the columns of an export of aggregates.
 
         Raises:
             Problem: as :meth:`series`.
         """
-        query = self._series_query(plugin, host, metric, start, end, step)
+        query = self._series_query(asked)
 
         async def compute() -> bytes:
             return await self._csv(AGGREGATES_LAYOUT, await self._load_steps(query))
 
-        return CsvFile(f"{plugin}-{host}-series.csv", await self._series_csv.run(query, compute))
+        return CsvFile(f"{query.plugin}-{query.host}-series.csv", await self._series_csv.run(query, compute))
 
-    def _series_query(
-        self, plugin: str, host: str, metric: str | None, start: int | None, end: int | None, step: int | None
-    ) -> SeriesQuery:
+    def _series_query(self, asked: SeriesParameters) -> SeriesQuery:
         bucket_size = self._parts.settings.aggregates.bucket_seconds
-        step = step or bucket_size
+        start, end = self._time_range(asked.start, asked.end)
+        step = asked.step or bucket_size
+        if asked.points:
+            if asked.step:
+                raise Problem(400, "points: expected either step or points, found both")
+            step = step_for(end - start, asked.points, bucket_size)
         if step % bucket_size:
             raise Problem(400, f"step: expected a multiple of {bucket_size} s, found {step}")
-        start, end = self._time_range(start, end)
         if (end - start) // span(step) > MAX_POINTS:
             raise Problem(
                 400,
@@ -103,7 +132,9 @@ class HistoryQueries:
         # Whole steps, so that no point covers only a part of its step.
         width = span(step)
         start, end = start - start % width, -(-end // width) * width
-        return SeriesQuery(plugin, host, metric, bucket_size, start, end, step)
+        stored = tuple(stored_resolutions(bucket_size, start, end))
+        metrics = None if asked.metrics is None else tuple(sorted(set(asked.metrics)))
+        return SeriesQuery(asked.plugin, asked.host, metrics, stored, start, end, step)
 
     async def _load_steps(self, query: SeriesQuery) -> list[AggregateRow]:
         """In the order of metric and time."""
@@ -114,8 +145,8 @@ class HistoryQueries:
                     self._parts.plugins[query.plugin].plugin,
                     connection,
                     query.host,
-                    query.metric,
-                    query.bucket_size,
+                    query.metrics,
+                    query.stored,
                     query.start,
                     query.end,
                     query.step,
@@ -124,12 +155,7 @@ class HistoryQueries:
                 key=lambda row: (row.metric, row.bucket_start),
             ),
         )
-        if len(rows) > MAX_POINTS_OF_ALL:
-            raise Problem(
-                400,
-                f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
-                " use a longer step, a shorter time range, or metric",
-            )
+        _check_points(len(rows))
         return rows
 
     async def _merged(self, query: SeriesQuery) -> responses.SeriesResponse:
@@ -142,6 +168,39 @@ class HistoryQueries:
         return responses.SeriesResponse(
             **self._header(query.plugin, query.host, query.start, query.end),
             step_seconds=query.step,
+            series=series,
+        )
+
+    async def _in_columns(self, query: SeriesQuery) -> responses.ColumnsResponse:
+        plugin = self._parts.plugins[query.plugin].plugin
+        found = await self._query(
+            query.host,
+            lambda connection: list(
+                load_columns(
+                    plugin,
+                    connection,
+                    query.host,
+                    query.metrics,
+                    query.stored,
+                    query.start,
+                    query.end,
+                    query.step,
+                    limit=MAX_POINTS_OF_ALL + 1,
+                ).items()
+            ),
+        )
+        series = dict(found)
+        _check_points(sum(len(each.at) for each in series.values()))
+        used = sources(query.stored, query.start, query.end, query.step)
+        return responses.ColumnsResponse(
+            **self._header(query.plugin, query.host, query.start, query.end),
+            step_seconds=query.step,
+            sources=[
+                responses.Source(
+                    resolution_seconds=each.resolution, start=rfc3339(each.start), end=rfc3339(each.end)
+                )
+                for each in used
+            ],
             series=series,
         )
 
@@ -233,3 +292,27 @@ class HistoryQueries:
         if start >= end:
             raise Problem(400, f"from: expected a time before {rfc3339(end)}, found {rfc3339(start)}")
         return start, end
+
+
+def _check_points(number: int) -> None:
+    if number > MAX_POINTS_OF_ALL:
+        raise Problem(
+            400,
+            f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
+            " use a longer step, a shorter time range, or metric",
+        )
+
+
+def step_for(length: int, points: int, bucket_size: int) -> int:
+    """The shortest of :data:`STEPS` that gives at most about ``points`` points; if none does, some whole buckets.
+
+    Arguments:
+        length: of the time range, microseconds.
+        bucket_size: in seconds.
+
+    Returns:
+        Seconds.
+    """
+    shortest = max(-(-length // span(points)), bucket_size)
+    usual = (step for step in STEPS if shortest <= step <= 4 * shortest and step % bucket_size == 0)
+    return next(usual, -(-shortest // bucket_size) * bucket_size)

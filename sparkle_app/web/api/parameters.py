@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from multidict import MultiMapping
@@ -11,8 +11,10 @@ from multidict import MultiMapping
 from sparkle_app.model.time import LATEST, parse_instant
 from sparkle_app.web.problems import Problem
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-_DURATION = r"^([1-9][0-9]{0,5})([smh]?)$"
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = r"^([1-9][0-9]{0,5})([smhd]?)$"
+_MAX_VALUES = 100
+"""Of a parameter that is given several times."""
 _CURSOR = r"^([0-9]{1,16})-([0-9a-f]{32})$"
 
 
@@ -29,6 +31,8 @@ class Parameter:
     parse: Callable[[str], Any]
     schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
     """JSON Schema of the value in the URL."""
+    several: bool = False
+    """Whether it may be given several times: its value is a list."""
 
 
 def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str, Any]:
@@ -46,22 +50,37 @@ def read(query: MultiMapping[str], parameters: Sequence[Parameter]) -> dict[str,
     values: dict[str, Any] = {}
     for parameter in parameters:
         given = query.getall(parameter.name, [])
-        if len(given) > 1:
-            raise Problem(400, f"{parameter.name}: expected one value, found {len(given)}")
-        try:
-            values[parameter.name] = parameter.parse(given[0]) if given else None
-        except InvalidParameterError as error:
-            raise Problem(400, f"{parameter.name}: expected {error}, found {given[0][:100]!r}") from error
+        if len(given) > (_MAX_VALUES if parameter.several else 1):
+            most = f"at most {_MAX_VALUES} values" if parameter.several else "one value"
+            raise Problem(400, f"{parameter.name}: expected {most}, found {len(given)}")
+        parsed = [_parsed(parameter, value) for value in given]
+        if parameter.several:
+            values[parameter.name] = parsed or None
+        else:
+            values[parameter.name] = parsed[0] if parsed else None
     return values
 
 
+def _parsed(parameter: Parameter, given: str) -> Any:
+    try:
+        return parameter.parse(given)
+    except InvalidParameterError as error:
+        raise Problem(400, f"{parameter.name}: expected {error}, found {given[:100]!r}") from error
+
+
+def repeated(one: Parameter) -> Parameter:
+    """A parameter that may be given several times."""
+    schema = {"type": "array", "items": one.schema, "minItems": 1, "maxItems": _MAX_VALUES}
+    return replace(one, schema=schema, several=True)
+
+
 def duration(name: str, description: str) -> Parameter:
-    """A duration such as 900, 90s, 15m or 1h, as seconds."""
+    """A duration such as 900, 90s, 15m, 1h or 1d, as seconds."""
 
     def parse(text: str) -> int:
         match = re.fullmatch(_DURATION, text, re.ASCII)
         if not match:
-            raise InvalidParameterError("seconds, or a duration such as 90s, 15m, 1h")
+            raise InvalidParameterError("seconds, or a duration such as 90s, 15m, 1h, 1d")
         return int(match[1]) * _UNITS[match[2]]
 
     return Parameter(name, description, parse, {"type": "string", "pattern": _DURATION})

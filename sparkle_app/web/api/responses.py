@@ -9,6 +9,7 @@ import msgspec
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import rfc3339, span
+from sparkle_app.plugin.history import Columns
 from sparkle_app.plugin.panel import Panel, State
 from sparkle_app.web.snapshots.overview import Row, Value
 
@@ -223,6 +224,22 @@ class SeriesResponse(TimeRange, kw_only=True):
 
     step_seconds: int
     series: dict[str, list[Point]]
+
+
+class Source(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """Stored aggregates that were merged into steps."""
+
+    resolution_seconds: int
+    start: Time
+    end: Time
+
+
+class ColumnsResponse(TimeRange, kw_only=True):
+    """Aggregates of one host in steps of equal length, by metric, in columns."""
+
+    step_seconds: int
+    sources: list[Source]
+    series: dict[str, Columns]
 
 
 class ReadingInfo(msgspec.Struct):

@@ -7,10 +7,20 @@ from typing import Any
 import msgspec
 
 from sparkle_app.web.api import responses
-from sparkle_app.web.api.history import CsvFile, HistoryQueries
+from sparkle_app.web.api.history import MAX_POINTS, CsvFile, HistoryQueries, SeriesParameters
 from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
 from sparkle_app.web.api.hosts import HostQueries
-from sparkle_app.web.api.parameters import Parameter, choice, cursor, duration, instant, integer, sort, text
+from sparkle_app.web.api.parameters import (
+    Parameter,
+    choice,
+    cursor,
+    duration,
+    instant,
+    integer,
+    repeated,
+    sort,
+    text,
+)
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.conditional import Tagged
@@ -27,6 +37,12 @@ _WINDOW = duration(
     "window", "Length of the window: seconds, or a duration such as 90s, 15m, 1h. Default: 15m."
 )
 _METRIC = text("metric", "Only this metric. Default: all metrics.")
+_METRICS = repeated(text("metric", "Only these metrics: may be given several times. Default: all metrics."))
+_POINTS = integer(
+    "points",
+    "Instead of `step`: a usual step is chosen, such as 5m, 1h or 1d, that gives at most about so many points.",
+    MAX_POINTS,
+)
 _FROM = instant(
     "from", "Start of the time range: RFC 3339, or a date (00:00 UTC). Default: one hour before the end."
 )
@@ -110,14 +126,25 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
     async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
         return await windows.host(plugin, host, window or WINDOW_SECONDS)
 
-    def of_series(query: Mapping[str, Any]) -> tuple[Any, ...]:
-        return query["metric"], query["from"], query["to"], query["step"]
+    def of_series(plugin: str, host: str, query: Mapping[str, Any]) -> SeriesParameters:
+        return SeriesParameters(
+            plugin=plugin,
+            host=host,
+            metrics=query["metric"],
+            start=query["from"],
+            end=query["to"],
+            step=query["step"],
+            points=query.get("points"),
+        )
 
     async def series(plugin: str, host: str, **query: Any) -> responses.SeriesResponse:
-        return await history.series(plugin, host, *of_series(query))
+        return await history.series(of_series(plugin, host, query))
+
+    async def columns(plugin: str, host: str, **query: Any) -> responses.ColumnsResponse:
+        return await history.columns(of_series(plugin, host, query))
 
     async def series_csv(plugin: str, host: str, **query: Any) -> CsvFile:
-        return await history.series_csv(plugin, host, *of_series(query))
+        return await history.series_csv(of_series(plugin, host, query))
 
     def of_readings(query: Mapping[str, Any]) -> tuple[Any, ...]:
         return query["from"], query["to"], query["limit"] or 100, query["after"]
@@ -208,8 +235,15 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
             "Aggregates of one host, from SQL",
             responses.SeriesResponse,
             series,
-            (_METRIC, _FROM, _TO, step),
+            (_METRICS, _FROM, _TO, step),
             csv=series_csv,
+        ),
+        Route(
+            f"{one}/hosts/{{host}}/columns",
+            "Aggregates of one host in columns, for charts, from SQL",
+            responses.ColumnsResponse,
+            columns,
+            (_METRICS, _FROM, _TO, step, _POINTS),
         ),
         Route(
             f"{one}/hosts/{{host}}/readings",

@@ -1,0 +1,52 @@
+"""Which aggregates serve for a time range: the coarsest that are exact, and finer ones for the rest."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from sparkle_app.model.time import span
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """A time range with aggregates of one resolution; microseconds since the epoch."""
+
+    resolution: int
+    """Bucket size, seconds."""
+    start: int
+    end: int
+
+
+def stored_resolutions(bucket_size: int, start: int, end: int) -> list[Coverage]:
+    """For each resolution, the part of a time range of which all aggregates are stored. At most one for each.
+
+    Every query of a series takes what it reads from here.
+
+    Arguments:
+        bucket_size: that of the workers, seconds.
+    """
+    return [Coverage(bucket_size, start, end)]
+
+
+def sources(stored: Sequence[Coverage], start: int, end: int, step: int) -> list[Coverage]:
+    """Ranges, in order of time, that together have what is stored of a time range, each bucket in one of them.
+
+    Arguments:
+        stored: as :func:`stored_resolutions`.
+        step: seconds. Buckets that are no part of a single step do not serve.
+    """
+    exact = [each for each in stored if step % each.resolution == 0]
+    return _covering(sorted(exact, key=lambda each: -each.resolution), start, end)
+
+
+def _covering(coarsest_first: Sequence[Coverage], start: int, end: int) -> list[Coverage]:
+    if not coarsest_first or start >= end:
+        return []
+    coarsest, *finer = coarsest_first
+    width = span(coarsest.resolution)
+    # Whole buckets only.
+    first = -(-max(start, coarsest.start) // width) * width
+    last = min(end, coarsest.end) // width * width
+    if first >= last:
+        return _covering(finer, start, end)
+    within = Coverage(coarsest.resolution, first, last)
+    return [*_covering(finer, start, first), within, *_covering(finer, last, end)]
