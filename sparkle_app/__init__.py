@@ -65,6 +65,7 @@ All packages and modules; the docstring of each describes what it does:
       routing             registers the routes
       authentication      bearer token
       health              health checker
+      host_metrics        last values of this worker's hosts, for Prometheus
       partition_router    finds the worker that owns a host
       problems            errors as RFC 9457 problem details
       port                checks that the port is free
@@ -89,6 +90,7 @@ All packages and modules; the docstring of each describes what it does:
         responses           response schemas
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
+        evidence            recount and completeness of a host's readings
         hosts               the hosts that have sent readings
         host_lists          lists of hosts, from snapshots
         openapi             OpenAPI document
@@ -212,6 +214,7 @@ All packages and modules; the docstring of each describes what it does:
       host_activity       when a host sent readings
       sample              samples
       buckets             buckets and statistics
+      completeness        how complete the readings of a host are
       time                microseconds since 1970
 """
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -80,7 +80,10 @@ def load_columns(
         table = plugin.Aggregates.__table__
         rows = select_points(connection, table, hostname, metrics, *bounds, step, limit)
         if all(row[3] is not None for row in rows):
-            return {metric: _columns(points, step) for metric, points in groupby(rows, key=itemgetter(0))}
+            rows_of: dict[str, list[Any]] = {}
+            for row in rows:
+                rows_of.setdefault(row[0], []).append(row)
+            return {metric: _columns(rows_of[metric], step) for metric in sorted(rows_of)}
     points: dict[str, list[AggregateRow]] = {}
     for row in load_steps(*scope, stored, start, end, step, limit):
         points.setdefault(row.metric, []).append(row)
@@ -90,7 +93,8 @@ def load_columns(
     }
 
 
-def _columns(points: Iterable[Any], step: int) -> Columns:
+def _columns(points: list[Any], step: int) -> Columns:
+    points.sort(key=itemgetter(1))
     _, starts, counts, sums, minimums, maximums = map(list, zip(*points, strict=True))
     at = [bucket_start(micros(start), step) // span(1) for start in starts]
     count = [int(each) for each in counts]
@@ -137,16 +141,19 @@ def load_page(
     end: int,
     limit: int,
     after: Position | None,
+    metric: str | None = None,
 ) -> Iterable[StoredReading]:
     """The first ``limit`` readings of a host with ``start <= observed_at < end``, ordered by event time and id.
 
     Arguments:
         after: only readings after this one.
+        metric: only this metric.
     """
     if type(plugin).load_readings is Plugin.load_readings:
-        return select_page(connection, plugin.DataFrame.__table__, hostname, start, end, limit, after)
+        return select_page(connection, plugin.DataFrame.__table__, hostname, start, end, limit, after, metric)
     first = start if after is None else max(start, after[0])
-    return islice(_ordered(plugin, connection, hostname, first, end, limit, after), limit)
+    found = _ordered(plugin, connection, hostname, first, end, limit, after)
+    return islice((each for each in found if metric in {None, each.key}), limit)
 
 
 def _merged(rows: Iterable[AggregateRow], hostname: str, step: int, limit: int) -> Iterator[AggregateRow]:

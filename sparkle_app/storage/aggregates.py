@@ -161,8 +161,8 @@ def select_points(
 ) -> Sequence[Any]:
     """Metric, start, count, sum, minimum and maximum of each step, as :func:`select_steps` merges them.
 
-    In the order of metric and time. Without the last value, this takes a fraction of the time. ``sum`` is None where it
-    may not be in the range of a double.
+    In any order: to sort by names takes the database longer than the rest. Without the last value, this takes a
+    fraction of the time. ``sum`` is None where it may not be in the range of a double.
     """
     row = table.c
     chosen = (
@@ -173,7 +173,7 @@ def select_points(
     total = case((func.abs(row.sum) < LARGE, row.sum))
     if step == resolution:
         statement = select(row.metric, row.bucket_start, row["count"], total, row.minimum, row.maximum)
-        statement = statement.where(*chosen).order_by(row.metric, row.bucket_start)
+        statement = statement.where(*chosen)
     else:
         whole = func.count() == func.count(total)
         statement = (
@@ -187,7 +187,6 @@ def select_points(
             )
             .where(*chosen)
             .group_by(row.metric, dialect_of(connection).bucket_number(row.bucket_start, step))
-            .order_by(row.metric, func.min(row.bucket_start))
         )
     return connection.execute(statement.limit(limit)).all()
 

@@ -122,6 +122,13 @@ def select_page_of_hosts(
     return list(page.values())
 
 
+def select_activity(connection: Connection, name: str, plugin: str) -> HostActivity | None:
+    """The activity of one host and plugin; None if there is none, or the host was removed."""
+    statement = select(_HOSTS).where(_HOSTS.c.id == _id(name, plugin), _HOSTS.c.removed_at.is_(None))
+    row = connection.execute(statement).mappings().first()
+    return None if row is None else _activity_of(row)
+
+
 def count_hosts(connection: Connection, now: int) -> Mapping[str, tuple[int, int]]:
     """The numbers of hosts that are not silent, and of those that have been for at most a week, by NAME of the plugin.
 

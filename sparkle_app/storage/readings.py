@@ -105,14 +105,18 @@ def select_page(
     end: int,
     limit: int,
     after: tuple[int, bytes] | None,
+    metric: str | None = None,
 ) -> Iterator[StoredReading]:
     """The first readings of a host with ``start <= observed_at < end``, ordered by event time and id.
 
     Arguments:
         after: only readings after the one with this event time and id.
+        metric: only this metric.
     """
     time, id_ = table.c.observed_at, table.c.id
     statement = select(table).where(table.c.hostname == hostname, *within(table, start, end))
+    if metric is not None:
+        statement = statement.where(table.c.metric == metric)
     if after:
         # The first condition is for the index on event time.
         statement = statement.where(

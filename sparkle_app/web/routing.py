@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from sparkle_app.config.settings import Settings
+from sparkle_app.web import host_metrics
 from sparkle_app.web.api import openapi
 from sparkle_app.web.api.history import CsvFile
 from sparkle_app.web.api.parameters import read
@@ -49,6 +50,7 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
+    router.add_get(host_metrics.PATH, host_metrics.host_metrics_endpoint(parts))
     router.add_post(INTERNAL_PATH, _internal(_window_query, lambda query: query.plugin, windows.local, parts))
     router.add_post(LINES_PATH, _internal(_lines_query, lambda query: query.view.plugin, views.page, parts))
 

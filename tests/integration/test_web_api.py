@@ -159,6 +159,8 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
         "/api/v1/plugins/{plugin}/hosts",
         "/api/v1/plugins/{plugin}/hosts/{host}",
         "/api/v1/plugins/{plugin}/hosts/{host}/columns",
+        "/api/v1/plugins/{plugin}/hosts/{host}/completeness",
+        "/api/v1/plugins/{plugin}/hosts/{host}/recount",
         "/api/v1/plugins/{plugin}/hosts/{host}/series",
         "/api/v1/plugins/{plugin}/hosts/{host}/readings",
         "/health/live",

@@ -115,7 +115,7 @@ class HistoryQueries:
 
     def _series_query(self, asked: SeriesParameters) -> SeriesQuery:
         bucket_size = self._parts.settings.aggregates.bucket_seconds
-        start, end = self._time_range(asked.start, asked.end)
+        start, end = self.time_range(asked.start, asked.end)
         step = asked.step or bucket_size
         if asked.points:
             if asked.step:
@@ -212,6 +212,7 @@ class HistoryQueries:
         end: int | None,
         limit: int,
         after: Position | None,
+        metric: str | None,
     ) -> responses.ReadingsResponse:
         """One page of the readings of one host.
 
@@ -221,8 +222,8 @@ class HistoryQueries:
         Raises:
             Problem: as :meth:`series`.
         """
-        start, end = self._time_range(start, end)
-        page, following = await self._load_page(plugin, host, start, end, limit, after)
+        start, end = self.time_range(start, end)
+        page, following = await self._load_page(plugin, host, start, end, limit, after, metric)
         numeric_value = self._parts.plugins[plugin].plugin.numeric_value
         return responses.ReadingsResponse(
             **self._header(plugin, host, start, end),
@@ -238,27 +239,37 @@ class HistoryQueries:
         end: int | None,
         limit: int,
         after: Position | None,
+        metric: str | None,
     ) -> CsvFile:
         """The same as CSV, in the columns of an export of readings.
 
         Raises:
             Problem: as :meth:`series`.
         """
-        start, end = self._time_range(start, end)
-        page, following = await self._load_page(plugin, host, start, end, limit, after)
+        start, end = self.time_range(start, end)
+        page, following = await self._load_page(plugin, host, start, end, limit, after, metric)
         layout = layouts(plugin, self._parts.plugins[plugin].plugin)[READINGS]
         # The time range of the next page is that of this one, also if the present was its end.
         next_page = {"from": rfc3339(start), "to": rfc3339(end), "after": following} if following else None
         return CsvFile(f"{plugin}-{host}-readings.csv", await self._csv(layout, page), next_page)
 
     async def _load_page(
-        self, plugin: str, host: str, start: int, end: int, limit: int, after: Position | None
+        self,
+        plugin: str,
+        host: str,
+        start: int,
+        end: int,
+        limit: int,
+        after: Position | None,
+        metric: str | None,
     ) -> tuple[list[StoredReading], str | None]:
         """The readings of a page, and the cursor of the next one."""
         server_half = self._parts.plugins[plugin].plugin
         found = await self._query(
             host,
-            lambda connection: list(load_page(server_half, connection, host, start, end, limit + 1, after)),
+            lambda connection: list(
+                load_page(server_half, connection, host, start, end, limit + 1, after, metric)
+            ),
         )
         page = found[:limit]
         return page, cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None
@@ -286,7 +297,12 @@ class HistoryQueries:
             "end": rfc3339(end),
         }
 
-    def _time_range(self, start: int | None, end: int | None) -> tuple[int, int]:
+    def time_range(self, start: int | None, end: int | None) -> tuple[int, int]:
+        """The time range of a request; by default, the last hour.
+
+        Raises:
+            Problem: 400, when it ends before it begins; 503, while the time is not known.
+        """
         end = current_time(self._parts.clock) if end is None else end
         start = end - HOUR if start is None else start
         if start >= end:

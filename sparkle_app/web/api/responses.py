@@ -242,6 +242,57 @@ class ColumnsResponse(TimeRange, kw_only=True):
     series: dict[str, Columns]
 
 
+class DifferenceInfo(msgspec.Struct, kw_only=True):
+    """An aggregate that is not what its readings give."""
+
+    metric: str
+    at: Time
+    """Start of the bucket."""
+    stored: MetricStatistics | None
+    """null: there is no aggregate."""
+    recounted: MetricStatistics | None
+    """null: there are no readings."""
+    lagging: bool
+    """Whether the aggregate counts fewer readings: a worker may be about to count the rest."""
+
+
+class RecountResponse(TimeRange, kw_only=True):
+    """The aggregates of one host, compared with its stored readings, in whole buckets."""
+
+    readings: int
+    """Stored readings that were recounted."""
+    aggregates: int
+    """Aggregates that were compared: one for each metric and bucket."""
+    equal: bool
+    """Whether every aggregate is exactly what its readings give."""
+    differing: int
+    differences: list[DifferenceInfo]
+    """The first hundred."""
+
+
+class GapInfo(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """A time without readings that lasted longer than the usual interval."""
+
+    start: Time
+    end: Time
+    missing: int
+    """How many times the host should have sent readings."""
+
+
+class CompletenessResponse(TimeRange, kw_only=True):
+    """How often one host sent readings, from its first reading and until now at most."""
+
+    interval_seconds: int | None
+    """Usual time between its readings; null: not known yet, and so is what depends on it."""
+    expected: int | None
+    """How often it should have sent readings."""
+    missing: int | None
+    """How often it did not."""
+    completeness: float | None
+    """From 0 to 1."""
+    gaps: list[GapInfo]
+
+
 class ReadingInfo(msgspec.Struct):
     """One stored reading."""
 
@@ -253,7 +304,14 @@ class ReadingInfo(msgspec.Struct):
     observed_at: Time
     received_at: Time
     clock_trusted: bool
+    """false: the host's clock was wrong, and `observed_at` is `received_at`."""
     id: str
+    """First 16 bytes of the SHA-256 hash of the encrypted payload."""
+    config_id: int
+    topic: str
+    """Where the record was received, with `partition` and `offset`."""
+    partition: int
+    offset: int
 
 
 class ReadingsResponse(TimeRange, kw_only=True):
@@ -274,6 +332,10 @@ def reading(stored: StoredReading, numeric_value: float | None) -> ReadingInfo:
         rfc3339(stored.received_at),
         stored.clock_trusted,
         str(UUID(bytes=stored.id)),
+        stored.config_id,
+        stored.topic,
+        stored.partition,
+        stored.offset,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sparkle_app.web.api import responses
+from sparkle_app.web.api.evidence import Evidence
 from sparkle_app.web.api.history import MAX_POINTS, CsvFile, HistoryQueries, SeriesParameters
 from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
 from sparkle_app.web.api.hosts import HostQueries
@@ -82,7 +83,7 @@ class Route:
 
 def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]:
     """All public routes."""
-    lists = HostLists(parts, views)
+    lists, evidence = HostLists(parts, views), Evidence(parts)
     history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
@@ -147,13 +148,19 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
         return await history.series_csv(of_series(plugin, host, query))
 
     def of_readings(query: Mapping[str, Any]) -> tuple[Any, ...]:
-        return query["from"], query["to"], query["limit"] or 100, query["after"]
+        return query["from"], query["to"], query["limit"] or 100, query["after"], query["metric"]
 
     async def readings(plugin: str, host: str, **query: Any) -> responses.ReadingsResponse:
         return await history.readings(plugin, host, *of_readings(query))
 
     async def readings_csv(plugin: str, host: str, **query: Any) -> CsvFile:
         return await history.readings_csv(plugin, host, *of_readings(query))
+
+    async def recount(plugin: str, host: str, **query: Any) -> responses.RecountResponse:
+        return await evidence.recount(plugin, host, *history.time_range(query["from"], query["to"]))
+
+    async def how_complete(plugin: str, host: str, **query: Any) -> responses.CompletenessResponse:
+        return await evidence.completeness(plugin, host, *history.time_range(query["from"], query["to"]))
 
     async def live() -> Live:
         return Live(True)
@@ -250,8 +257,22 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
             "Stored readings of one host, from SQL",
             responses.ReadingsResponse,
             readings,
-            (_FROM, _TO, _LIMIT, page),
+            (_METRIC, _FROM, _TO, _LIMIT, page),
             csv=readings_csv,
+        ),
+        Route(
+            f"{one}/hosts/{{host}}/recount",
+            "Aggregates of one host, compared with its stored readings now",
+            responses.RecountResponse,
+            recount,
+            (_FROM, _TO),
+        ),
+        Route(
+            f"{one}/hosts/{{host}}/completeness",
+            "How often one host sent readings, compared with its usual interval, and when it did not",
+            responses.CompletenessResponse,
+            how_complete,
+            (_FROM, _TO),
         ),
         Route("/health/live", "Liveness: the process is running", Live, live),
         Route(
