@@ -16,7 +16,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """Keys below one key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TlsSettings(Section):

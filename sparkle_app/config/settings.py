@@ -60,7 +60,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         nested_model_default_partial_update=True,
     )
 

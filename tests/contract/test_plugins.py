@@ -34,9 +34,10 @@ from sparkle_app.transfer.importing import Importer, read_file
 from sparkle_app.transfer.layouts import READINGS, layouts
 from sparkle_app.transfer.pages import ReadingPages
 from sparkle_app.transfer.parquet_files import ParquetWriter
+from tests.support.keys import private_key_pem
 
 PLUGINS = load_plugins(Path(__file__).parents[2] / "plugins")
-KEY = RSA.generate(2048)
+KEY = RSA.import_key(private_key_pem())
 MINUTE = 60_000_000
 # Not valid for any sensor.
 NEVER_VALID: list[object] = ["text", None, [], {"a": 1}, float("nan"), float("inf"), True]

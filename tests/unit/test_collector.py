@@ -21,8 +21,9 @@ from Crypto.PublicKey import RSA
 from demo.collector import load_archive, make_record, produce, simulated_readings
 from sparkle_app.collector_config import make_config
 from sparkle_app.plugin.manifest import find_packages
+from tests.support.keys import private_key_pem
 
-KEY = RSA.generate(2048)
+KEY = RSA.import_key(private_key_pem())
 PROJECT = Path(__file__).parents[2]
 NO_BROKER = "127.0.0.1:21099"
 """An address at which no broker listens."""

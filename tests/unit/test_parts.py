@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from Crypto.PublicKey import RSA
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.worker.parts import build_parts
+from tests.support.keys import private_key_pem
 
 # Prints the running threads at each fork, then the number of forked processes and whether the key was created.
 BUILD = """
@@ -33,7 +33,7 @@ parts.pool.close()
 @pytest.mark.parametrize("options", [(), ("-O",)])
 def test_processes_are_forked_before_threads_start(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "rsa_key_1").write_bytes(RSA.generate(2048).export_key())
+    (tmp_path / "certs" / "rsa_key_1").write_bytes(private_key_pem())
     (tmp_path / "settings.yaml").write_text("ingest: {processes: 2}\n")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")}
     built = subprocess.run(

@@ -9,6 +9,7 @@ from sparkle_app.cli.base import Instant
 from sparkle_app.model.time import (
     from_millis,
     from_seconds,
+    is_plausible,
     micros,
     moment,
     parse_instant,
@@ -28,6 +29,12 @@ def test_units_are_converted() -> None:
     assert from_seconds(1.5) == 1_500_000
     assert span(60) == 60_000_000
     assert rfc3339(NOON) == "2026-11-23T12:00:00Z"
+
+
+@pytest.mark.parametrize(("year", "expected"), [(2000, True), (2026, True), (2100, False)])
+def test_a_time_of_this_century_is_plausible(year: int, expected: bool) -> None:
+    start = micros(datetime(year, 1, 1, tzinfo=UTC))
+    assert (is_plausible(start), is_plausible(start - 1)) == (expected, year != 2000)
     assert rfc3339(NOON + 250_000) == "2026-11-23T12:00:00.250000Z"
 
 
