@@ -7,6 +7,7 @@ from hypothesis import settings
 
 from tests.support.preloaded import PreloadedServer
 from tests.support.processes import PRELOADED
+from tests.support.selection import select
 
 settings.register_profile("thorough", max_examples=2_000)
 
@@ -31,28 +32,28 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the tests, and have workers and commands start from a preloaded process."""
     PRELOADED[:] = [PreloadedServer()]
     config.addinivalue_line("markers", "every_database: runs on each database, or on that of --database-url")
+    if (
+        sys.platform == "linux"
+        and config.getoption("numprocesses", None)
+        and not hasattr(config, "workerinput")
+    ):
+        # For all processes of xdist.
+        PRELOADED[0].share()
     config.addinivalue_line("markers", "kafka: needs Apache Kafka; part of `make test-kafka` only")
+    config.addinivalue_line(
+        "markers", "any_broker: uses a broker only as a means; not part of `make test-kafka`"
+    )
     config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests whose requirements are missing; the summary shows their number."""
-    absent = []
-    if config.getoption("broker") == "tansu":
-        absent.append("kafka")
+    """Deselect the tests that run with another broker or need a wheel; the summary shows their number."""
+    selected = select(items, config.getoption("broker"))
     if not config.getoption("wheel"):
-        absent.append("wheel")
-    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
-    if config.getoption("broker") == "kafka":
-        # Tests without a broker are part of `make test`.
-        left_out += [item for item in items if not _uses_broker(item) and item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
-
-
-def _uses_broker(item: pytest.Item) -> bool:
-    fixtures = getattr(item, "fixturenames", ())
-    return "broker" in fixtures or item.get_closest_marker("kafka") is not None
+        selected = [item for item in selected if not item.get_closest_marker("wheel")]
+    kept = set(selected)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = selected
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -107,6 +107,8 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
 NOT_NUMBERS = """
 from sparkle_app.plugin_api import AggregatesTable, {kind}Plugin, {kind}ReadingsTable
 
+pytestmark = pytest.mark.any_broker
+
 class Readings({kind}ReadingsTable):
     __tablename__ = "{name}_readings"
 

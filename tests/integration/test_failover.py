@@ -19,6 +19,8 @@ from tests.support.produce import consume_all, produce
 from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace
 
+pytestmark = pytest.mark.any_broker
+
 SECONDS = 60
 """How long a failover may delay a row."""
 

@@ -15,6 +15,8 @@ from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Worker, Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 TABLE = "temperature_readings"
 
 

@@ -11,6 +11,8 @@ from tests.support.collector import Collector
 from tests.support.web import request
 from tests.support.worker import Workspace
 
+pytestmark = pytest.mark.any_broker
+
 OPEN_FILES = 1024
 
 

@@ -41,6 +41,8 @@ from tests.support.produce import produce
 from tests.support.web import request
 from tests.support.worker import Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 SECOND = 1_000_000
 START = 1_764_000_000 * SECOND
 

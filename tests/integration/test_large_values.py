@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from tests.integration.conftest import StartWorker
@@ -15,6 +16,8 @@ from tests.support.database import EVERY_DATABASE, query
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
+
+pytestmark = pytest.mark.any_broker
 
 NAME = "Unbounded"
 MANIFEST = 'NAME, VERSION, AUTHOR, TOPIC = "Unbounded", "1.0", "me", "{topic}"\n'

@@ -113,6 +113,7 @@ def test_connections_to_the_broker_that_are_forgotten_are_renewed(
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.any_broker
 def test_connections_to_the_database_that_are_forgotten_are_renewed(
     proxy: Proxy, broker: Broker, workspace: Workspace, postgres: PostgresServer
 ) -> None:

@@ -15,6 +15,8 @@ from tests.support.produce import consume_all, produce
 from tests.support.proxy import Proxy
 from tests.support.worker import Worker, Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 TABLE = "temperature_readings"
 GRANT = "grant the privilege to the user of database.url"
 Fault = tuple[tuple[str, ...], tuple[str, ...], str, str]

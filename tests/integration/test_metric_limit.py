@@ -27,6 +27,8 @@ from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 LIMIT, BUCKET, MINUTE = 5, 60, 60_000_000
 
 

@@ -24,7 +24,10 @@ from tests.support.postgres import PostgresServer
 from tests.support.produce import produce
 from tests.support.worker import Worker, Workspace, run_command
 
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="needs PgBouncer: install the package pgbouncer")
+pytestmark = [
+    pytest.mark.any_broker,
+    pytest.mark.skipif(not PROGRAM, reason="needs PgBouncer: install the package pgbouncer"),
+]
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.worker import PROJECT, Workspace
 
+pytestmark = pytest.mark.any_broker
+
 RULES = PROJECT / "docs" / "prometheus-rules.yaml"
 CASES = PROJECT / "tests" / "support" / "prometheus-rules-test.yaml"
 promtool = pytest.mark.skipif(

@@ -21,6 +21,8 @@ from tests.support.produce import consume_all, produce
 from tests.support.rows import store
 from tests.support.worker import Worker, Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 TABLE = "temperature_readings"
 
 

@@ -26,6 +26,8 @@ from tests.support.processes import free_port
 from tests.support.schemas import baseline, run_script, tables
 from tests.support.worker import PROJECT, Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 HOSTS = ("sparkle_hosts",)
 SHIPPED = (
     *("pu_workload_aggregates", "pu_workload_readings"),

@@ -56,6 +56,7 @@ def test_a_worker_waits_for_broker_and_database_for_a_limited_time(
     assert "secret" not in log
 
 
+@pytest.mark.any_broker
 def test_a_wrong_database_password_ends_a_worker_at_once(
     workspace: Workspace, start_worker: StartWorker, postgres: PostgresServer
 ) -> None:
@@ -133,6 +134,7 @@ def damaged(certs: Path) -> None:
     (certs / "rsa_key_2").write_text("junk")
 
 
+@pytest.mark.any_broker
 @pytest.mark.parametrize(
     ("prepare", "settings", "says"),
     [
@@ -151,6 +153,7 @@ def test_a_configuration_error_is_one_line(
     assert says in log_of(start_worker(ready=False, **settings)).strip().splitlines()[-1]
 
 
+@pytest.mark.any_broker
 def test_the_data_folder_is_created_or_named_in_the_error(
     tmp_path: Path, workspace: Workspace, start_worker: StartWorker
 ) -> None:
@@ -162,6 +165,7 @@ def test_the_data_folder_is_created_or_named_in_the_error(
     assert f"data: expected a writable folder, found {tmp_path}/file/data: Not a directory;" in log
 
 
+@pytest.mark.any_broker
 def test_the_error_names_a_web_port_that_is_in_use(workspace: Workspace, start_worker: StartWorker) -> None:
     Collector(workspace.certs)
     with socket.create_server(("127.0.0.1", 0)) as busy:
@@ -185,6 +189,7 @@ def test_a_topic_with_another_number_of_partitions_is_an_error(
         assert "found 4; set broker.partitions to 4" in said
 
 
+@pytest.mark.any_broker
 def test_a_broken_plugin_is_reported_and_the_others_are_loaded(
     workspace: Workspace, start_worker: StartWorker
 ) -> None:
@@ -216,6 +221,7 @@ def test_sigterm_stops_a_worker_gracefully(
     assert log.count(": decrypting ") == 1
 
 
+@pytest.mark.any_broker
 @pytest.mark.parametrize(
     ("command", "names"), [("agents", ("ingest-", "aggregate-Temperature")), ("tables", ("PU_Workload-60s",))]
 )

@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.support.broker import Broker
@@ -14,6 +15,8 @@ from tests.support.database import count
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Worker, Workspace
+
+pytestmark = pytest.mark.any_broker
 
 READER = """
 import sqlite3, sys

@@ -19,6 +19,8 @@ from tests.support.eventually import eventually
 from tests.support.web import Values, is_correct, path_of, request, send
 from tests.support.worker import Worker, Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 

@@ -1,0 +1,71 @@
+"""Which tests run with which broker: a rule for ``--broker``."""
+
+from collections.abc import Collection, Iterable
+
+import pytest
+
+KAFKA, TANSU = "kafka", "tansu"
+ONLY_KAFKA = "kafka"
+"""Marks tests of what the embedded broker cannot do."""
+ANY_BROKER = "any_broker"
+"""Marks tests for which records only have to arrive, such as those of database faults, migrations or HTTP."""
+_FIXTURE = "make_broker"
+"""All other fixtures of brokers use it."""
+_ON_KAFKA = "postgresql"
+
+
+def brokers(
+    fixtures: Collection[str], markers: Collection[str], database: str | None, databases: Collection[str]
+) -> set[str]:
+    """The brokers with which a test runs; if none is part of it, it runs where the embedded one does.
+
+    A test with a broker runs with both, unless it is marked. One that takes several databases runs with Kafka and
+    PostgreSQL, and with the embedded broker and every database.
+
+    Arguments:
+        fixtures: names of the fixtures that the test uses.
+        markers: names of its markers.
+        database: its parameter ``database_url``, if it has one.
+        databases: the parameters with which the same function runs.
+    """
+    if ONLY_KAFKA in markers:
+        assert ANY_BROKER not in markers, (
+            f"expected one of the markers {ONLY_KAFKA} and {ANY_BROKER}, found both"
+        )
+        return {KAFKA}
+    if _FIXTURE not in fixtures or ANY_BROKER in markers:
+        return {TANSU}
+    if _ON_KAFKA in databases and database != _ON_KAFKA:
+        return {TANSU}
+    return {KAFKA, TANSU}
+
+
+def select(items: Iterable[pytest.Item], broker: str) -> list[pytest.Item]:
+    """The tests that run with this broker."""
+    items = list(items)
+    databases: dict[str, set[str]] = {}
+    for item in items:
+        databases.setdefault(_function(item), set()).add(_database(item) or "")
+    return [
+        item
+        for item in items
+        if broker
+        in brokers(
+            getattr(item, "fixturenames", ()),
+            {marker.name for marker in item.iter_markers()},
+            _database(item),
+            databases[_function(item)],
+        )
+    ]
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _database(item: pytest.Item) -> str | None:
+    parameters = (
+        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    )
+    found = parameters.get("database_url")
+    return found if isinstance(found, str) else None

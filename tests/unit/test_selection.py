@@ -1,0 +1,54 @@
+"""Every test with a broker runs with the embedded one, with Apache Kafka, or with both."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from tests.support.selection import ANY_BROKER, KAFKA, ONLY_KAFKA, TANSU, brokers
+
+INTEGRATION = Path(__file__).parents[1] / "integration"
+WITH_BROKER = ("broker", "make_broker")
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "markers", "database", "databases", "expected"),
+    [
+        (WITH_BROKER, (), None, ("",), {KAFKA, TANSU}),
+        (WITH_BROKER, (ANY_BROKER,), None, ("",), {TANSU}),
+        (WITH_BROKER, (ONLY_KAFKA,), None, ("",), {KAFKA}),
+        (("make_broker",), (), None, ("",), {KAFKA, TANSU}),
+        # A test of Kafka that starts one of its own.
+        (("tmp_path",), (ONLY_KAFKA,), None, ("",), {KAFKA}),
+        (("postgres",), (), None, ("",), {TANSU}),
+        (("postgres",), (ANY_BROKER,), None, ("",), {TANSU}),
+        # Several databases: each runs with a broker, and one of them with both.
+        (WITH_BROKER, (), "postgresql", ("sqlite", "postgresql", "mariadb"), {KAFKA, TANSU}),
+        (WITH_BROKER, (), "sqlite", ("sqlite", "postgresql", "mariadb"), {TANSU}),
+        (WITH_BROKER, (), "mariadb", ("sqlite", "postgresql", "mariadb"), {TANSU}),
+        (WITH_BROKER, (), "sqlite", ("sqlite",), {KAFKA, TANSU}),
+        (WITH_BROKER, (ONLY_KAFKA,), "sqlite", ("sqlite", "postgresql"), {KAFKA}),
+    ],
+)
+def test_a_test_runs_with_the_brokers_that_matter_to_it(
+    fixtures: Collection[str],
+    markers: Collection[str],
+    database: str | None,
+    databases: Collection[str],
+    expected: set[str],
+) -> None:
+    assert brokers(fixtures, markers, database, databases) == expected
+
+
+def test_a_test_cannot_need_kafka_and_any_broker() -> None:
+    with pytest.raises(AssertionError, match="found both"):
+        brokers(WITH_BROKER, (ANY_BROKER, ONLY_KAFKA), None, ("",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["broker_outage", "clock_steps", "commits", "dead_letters", "deployed_collector", "outage", "pipeline", "poison",
+     "restarts", "web"],
+)  # fmt: skip
+def test_what_depends_on_the_broker_runs_on_kafka(name: str) -> None:
+    assert f"mark.{ANY_BROKER}" not in (INTEGRATION / f"test_{name}.py").read_text("utf-8")
