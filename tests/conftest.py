@@ -1,5 +1,6 @@
 """Options of pytest."""
 
+import sys
 from pathlib import Path
 
 import pytest

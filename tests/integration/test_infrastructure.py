@@ -146,7 +146,7 @@ assert "sqlalchemy" not in globals()
 print("to standard error", file=sys.stderr)
 print(json.dumps({
     "arguments": sys.argv, "folder": os.getcwd(), "path": sys.path, "environment": dict(os.environ),
-    "input": sys.stdin.read(), "tests": [name for name in sys.modules if name.startswith("tests")],
+    "input": sys.stdin.read(), "ours": [name for name in sys.modules if name.startswith(("tests", "sparkle_app"))],
     "leads a session": os.getsid(0) == os.getpid(), "signals": str(signal.getsignal(signal.SIGINT)),
     "files": sorted(os.listdir("/proc/self/fd")), "blocked": sorted(map(int, signal.pthread_sigmask(0, []))),
 }))

@@ -155,6 +155,8 @@ class MariadbServer:
             [
                 _program("mariadb-install-db"),
                 *("--no-defaults", f"--datadir={self._data}", "--skip-test-db", "--skip-log-bin"),
+                # In /tmp, another server that starts meanwhile deletes the temporary tables.
+                f"--tmpdir={self._home}",
                 *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
             ],
             capture_output=True,
