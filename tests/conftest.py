@@ -4,13 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.preloaded import PreloadedServer
 from tests.support.processes import PRELOADED
 from tests.support.selection import select
 
-settings.register_profile("thorough", max_examples=2_000)
+# On a busy machine, everything takes longer than Hypothesis expects.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=2_000)
+settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.database import EVERY_DATABASE, Rows, query
-from tests.support.processes import Process
+from tests.support.processes import Process, run_program
 from tests.support.rows import store
 from tests.support.worker import PROJECT, Workspace, command_process, faust, read_one_line, run_command
 
@@ -99,11 +99,11 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
     command(other, "export", "Temperature", "--output", again)
     if suffix == "csv":
         assert Path(again).read_bytes() == Path(files["readings"]).read_bytes()
-        standard_output = subprocess.run(
-            faust("export", "Temperature"), env=other, cwd=PROJECT, capture_output=True, check=True
-        )
-        assert standard_output.stdout == Path(again).read_bytes()
-        assert standard_output.stderr == b""
+        with open(tmp_path / "standard output", "w+b") as output:
+            piped = run_program(faust("export", "Temperature"), other, PROJECT, output=output)
+            assert (piped.returncode, piped.stderr) == (0, "")
+            output.seek(0)
+            assert output.read() == Path(again).read_bytes()
     else:
         assert pq.read_table(again).equals(pq.read_table(files["readings"]))
 
@@ -211,16 +211,9 @@ def test_a_reader_that_closes_the_pipe_and_a_full_disk_end_the_export(environmen
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("id,config_id,hostname,")
     with open("/dev/full", "wb") as full:
-        failed = subprocess.run(
-            faust("export", "Temperature"),
-            env=environment,
-            cwd=PROJECT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        failed = run_program(faust("export", "Temperature"), environment, PROJECT, output=full)
     assert failed.returncode == 1
-    assert failed.stderr.decode() == (
+    assert failed.stderr == (
         "standard output: expected a file to write to, found No space left on device;"
         " free disk space, or choose another\n"
     )

@@ -20,9 +20,10 @@ from sparkle_app.storage.migrations.migration import create_tables, migrate
 from tests.integration.conftest import StartWorker
 from tests.support.collector import Collector
 from tests.support.database import count, query
+from tests.support.eventually import eventually
 from tests.support.migrating_plugin import TABLES, write_plugin, write_revision
 from tests.support.postgres import PostgresServer
-from tests.support.processes import free_port
+from tests.support.processes import Process, free_port
 from tests.support.schemas import baseline, run_script, tables
 from tests.support.worker import PROJECT, Workspace, run_command
 
@@ -314,23 +315,19 @@ while not Path({str(start)!r}).exists():
     time.sleep(0.001)
 create_tables(engine, plugins.branches)
 """
+    command = [sys.executable, "-c", code]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=PROJECT,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(4)
+        Process(f"process {number}", command, installation.workspace.folder / f"{number}.log", folder=PROJECT)
+        for number in range(4)
     ]
     for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "loaded\n"
+        process.start()
+    for process in processes:
+        eventually(process.log.read_text, lambda text: text == "loaded\n")
     start.touch()
     for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
+        assert process.wait(60) == 0, process.tail()
+        assert process.log.read_text() == "loaded\n"
     assert installation.revisions() == ["0001", "fan_speed_0002"]
     assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
 

@@ -10,6 +10,7 @@ output and error, and a pipe that receives the exit code.
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -239,6 +240,11 @@ def _become(request: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.close(pipe)
+    # The existing objects believe that they can be positioned, as /dev/null can.
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = _writer(descriptor, getattr(sys, name))
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
@@ -261,6 +267,18 @@ def _become(request: dict[str, Any]) -> None:
         runpy.run_module(f"{program}.__main__" if package else program, run_name="__main__", alter_sys=True)
     else:
         exec(program, {"__name__": "__main__"})
+
+
+def _writer(descriptor: int, like: io.TextIOWrapper) -> io.TextIOWrapper:
+    unbuffered = like.write_through
+    return io.TextIOWrapper(
+        open(descriptor, "wb", 0 if unbuffered else -1, closefd=False),
+        encoding=like.encoding,
+        errors=like.errors,
+        newline="\n",
+        line_buffering=like.line_buffering,
+        write_through=unbuffered,
+    )
 
 
 def _forget(package: str) -> None:

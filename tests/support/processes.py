@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from tests.support.parent_death import die_with_parent
 from tests.support.preloaded import ForkedProcess, PreloadedServer
@@ -146,30 +147,45 @@ class Process:
 
 
 def run_program(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, seconds: float = 60
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    seconds: float = 60,
+    output: BinaryIO | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program without input, and wait until it ends.
+
+    Arguments:
+        output: file for standard output, instead of the result.
 
     Raises:
         subprocess.TimeoutExpired: after ``seconds``.
     """
-    if not _preloaded(command, environment):
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=seconds, env=environment, cwd=folder,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = PRELOADED[0].start(command, environment, folder, output, errors)
+    with tempfile.TemporaryFile() as own, tempfile.TemporaryFile() as errors:
+        process = start_program(command, environment, folder, output or own, errors)
         try:
             code = process.wait(seconds)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
         texts = []
-        for file in (output, errors):
+        for file in (own, errors):
             file.seek(0)
             texts.append(file.read().decode().replace("\r\n", "\n"))
         return subprocess.CompletedProcess(command, code, *texts)
+
+
+def start_program(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, output: BinaryIO, errors: BinaryIO
+) -> "subprocess.Popen[bytes] | ForkedProcess":
+    """Start a program without input, in a session of its own."""
+    if _preloaded(command, environment):
+        return PRELOADED[0].start(command, environment, folder, output, errors)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment, cwd=folder,
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def _preloaded(command: Sequence[str], environment: Mapping[str, str]) -> bool:

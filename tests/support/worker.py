@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import requests
 
-from tests.support.processes import Process, free_port, run_program
+from tests.support.processes import Process, free_port, run_program, start_program
 
 PROJECT = Path(__file__).parents[2]
 
@@ -153,21 +154,15 @@ def read_one_line(
     environment: Mapping[str, str], *arguments: str, seconds: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run ``faust -A sparkle_app ARGUMENTS | head -1``: the pipe is closed after the first line."""
-    with subprocess.Popen(
-        faust(*arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=dict(environment),
-        cwd=PROJECT,
-    ) as process:
-        assert process.stdout
-        assert process.stderr
-        line = process.stdout.readline()
-        process.stdout.close()
-        errors = process.stderr.read()
-        return subprocess.CompletedProcess(process.args, process.wait(seconds), line, errors)
+    read, write = os.pipe()
+    with open(read) as output, tempfile.TemporaryFile() as errors:
+        with open(write, "wb") as end:
+            process = start_program(faust(*arguments), environment, PROJECT, end, errors)
+        line = output.readline()
+        output.close()
+        code = process.wait(seconds)
+        errors.seek(0)
+        return subprocess.CompletedProcess(faust(*arguments), code, line, errors.read().decode())
 
 
 def faust(*arguments: str) -> list[str]:

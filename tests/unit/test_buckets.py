@@ -182,7 +182,7 @@ def test_a_packed_bucket_stays_readable() -> None:
     assert Bucket.unpack(Bucket().pack()) == Bucket()
 
 
-@given(st.dictionaries(st.text(min_size=1), st.lists(samples)))
+@given(st.dictionaries(st.text(min_size=1), st.lists(samples, max_size=5), max_size=5))
 def test_unpacked_samples_equal_the_packed_ones(many: dict[str, list[Sample]]) -> None:
     assert unpack_samples(pack_samples(many)) == many
 

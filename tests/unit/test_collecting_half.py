@@ -21,14 +21,14 @@ PACKAGES = sorted(path.parent.name for path in PLUGINS.glob("[!._]*/__init__.py"
 def pythons() -> list[Path]:
     """This Python, and the others from 3.8 on that are on the PATH or that pyenv has installed."""
     found = {sys.version_info[:2]: Path(sys.executable)}
-    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    # None is started here: every process of pytest collects this module.
     for minor in range(8, 20):
         on_path = shutil.which(f"python3.{minor}")
-        for python in ([Path(on_path)] if on_path else []) + sorted(root.glob(f"3.{minor}.*/bin/python")):
-            # A shim of pyenv is on the PATH whether its version is chosen or not.
-            probe = subprocess.run([python, "-c", ""], check=False, capture_output=True)
-            if probe.returncode == 0:
-                found.setdefault((3, minor), python)
+        # A shim of pyenv is on the PATH whether its version is chosen or not.
+        usable = [Path(on_path)] if on_path and root not in Path(on_path).parents else []
+        for python in usable + sorted(root.glob(f"versions/3.{minor}.*/bin/python")):
+            found.setdefault((3, minor), python)
     return [found[version] for version in sorted(found)]
 
 

@@ -157,7 +157,7 @@ def test_an_error_never_quotes_decrypted_text(keyring: Keyring) -> None:
     assert "secret" not in str(caught.value)
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(),
