@@ -4,21 +4,24 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-_COLUMNS = (
-    "id, config_id, hostname, metric, value, observed_at, received_at, clock_trusted, topic,"
-    ' "partition", "offset"'
-)
+from sparkle_app.storage.names import READINGS, create_series, create_sources
+
+_HOSTS, _METRICS = 5000, 16
+_COLUMNS = 'id, observed_at, received_at, "offset", value, series_id, source_id'
 # Ids in ascending order build an even index fast. The ids of new readings are distributed over the whole range.
 _SQLITE = """
 WITH RECURSIVE old (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM old WHERE n + 1 < :number)
-SELECT printf('%08x', n * 4294967295 / :number) || lower(hex(randomblob(12))), 1, 'old-' || (n % 5000),
-  'core/' || (n / 5000 % 16), 40.5, strftime('%Y-%m-%d %H:%M:%S.000000', 1700000000 + n / 100, 'unixepoch'),
-  strftime('%Y-%m-%d %H:%M:%S.000000', 1700000000 + n / 100, 'unixepoch'), 1, 'telemetry', n % 8, n FROM old
+SELECT sparkle_unhex(printf('%08x', n * 4294967295 / :number) || lower(hex(randomblob(12)))),
+  1700000000000000 + n * 10000, 1700000000000000 + n * 10000, n, 40.5, s.id, c.id
+FROM old JOIN sparkle_series s ON s.hostname = 'old-' || (n % 5000) AND s.metric = 'core/' || (n / 5000 % 16)
+  JOIN sparkle_sources c ON c.topic = 'old' AND c.partition = n % 8
 """
 _POSTGRESQL = """
-SELECT (lpad(to_hex(n * 4294967295 / :number), 8, '0') || substr(md5(n::text), 1, 24))::uuid, 1, 'old-' || (n % 5000),
-  'core/' || (n / 5000 % 16), 40.5, to_timestamp(1700000000 + n / 100), to_timestamp(1700000000 + n / 100), true,
-  'telemetry', n % 8, n FROM generate_series(0::bigint, :number - 1) AS old (n)
+SELECT (lpad(to_hex(n * 4294967295 / :number), 8, '0') || substr(md5(n::text), 1, 24))::uuid,
+  to_timestamp(1700000000 + n / 100.0), to_timestamp(1700000000 + n / 100.0), n, 40.5, s.id, c.id
+FROM generate_series(0::bigint, :number - 1) AS old (n)
+  JOIN sparkle_series s ON s.hostname = 'old-' || (n % 5000) AND s.metric = 'core/' || (n / 5000 % 16)
+  JOIN sparkle_sources c ON c.topic = 'old' AND c.partition = n % 8
 """
 
 
@@ -26,12 +29,16 @@ def raw_rows(number: int) -> Callable[[Connection], None]:
     """A function that inserts ``number`` readings of 5,000 other hosts into the table of Temperature."""
 
     def fill(connection: Connection) -> None:
-        table, index = "temperature_readings", "ix_temperature_readings_hostname_observed_at"
+        table = "temperature_readings_data"
+        index = f"ix_{table}_series_id_observed_at"
+        names = [(f"old-{host}", f"core/{metric}") for host in range(_HOSTS) for metric in range(_METRICS)]
+        create_series(connection, names, READINGS)
+        create_sources(connection, [(1, "old", partition, True) for partition in range(8)])
         select = _SQLITE if connection.dialect.name == "sqlite" else _POSTGRESQL
         # Creating the index afterwards is faster.
         connection.execute(text(f"DROP INDEX {index}"))
         connection.execute(text(f"INSERT INTO {table} ({_COLUMNS}) {select}"), {"number": number})
-        connection.execute(text(f"CREATE INDEX {index} ON {table} (hostname, observed_at)"))
+        connection.execute(text(f"CREATE INDEX {index} ON {table} (series_id, observed_at)"))
         connection.commit()
         if connection.dialect.name == "postgresql":
             # As autovacuum would have done.
@@ -51,6 +58,6 @@ def slow_inserts(connection: Connection) -> None:
         )
     )
     connection.execute(
-        text("CREATE TRIGGER slow BEFORE INSERT ON temperature_readings EXECUTE FUNCTION sleep()")
+        text("CREATE TRIGGER slow BEFORE INSERT ON temperature_readings_data EXECUTE FUNCTION sleep()")
     )
     connection.commit()

@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 
 from confluent_kafka import Producer
-from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from benchmarks.ours import memory
 from sparkle_app.kafka import topology
-from sparkle_app.model.buckets import Bucket
+from sparkle_app.model.buckets import AggregateRow, Bucket, Statistics
 from sparkle_app.model.sample import Sample
-from sparkle_app.model.time import moment
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
@@ -113,23 +111,20 @@ def _fill_changelog(
 
 
 def _fill_sql(workspace: Workspace, url: str, hosts: int, metrics: int, starts: list[int]) -> None:
-    table = load_plugins(workspace.plugins).by_name[PLUGIN].Aggregates.__table__
+    plugin = load_plugins(workspace.plugins).by_name[PLUGIN]
 
-    def rows(start: int) -> Iterator[dict[str, object]]:
+    def rows(start: int) -> Iterator[AggregateRow]:
         for number in range(hosts):
             for metric in range(metrics):
                 value = 30 + metric / 7
-                yield {
-                    "hostname": _host(number), "metric": f"core/{metric}", "resolution": RESOLUTION,
-                    "bucket_start": moment(start), "count": 1, "sum": value, "minimum": value, "maximum": value,
-                    "last": value, "last_at": moment(start + number * 5000 + metric * 7001),
-                }  # fmt: skip
+                statistics = Statistics.of(value, start + number * 5000 + metric * 7001)
+                yield AggregateRow(_host(number), f"core/{metric}", RESOLUTION, start, statistics)
 
     engine = make_engine(make_url(url))
     # In order of time, as the handler writes them: the physical distance of rows determines how fast they are read.
     for start in starts:
         with engine.begin() as connection:
-            connection.execute(insert(table), list(rows(start)))
+            plugin.store_aggregates(connection, list(rows(start)))
     engine.dispose()
 
 

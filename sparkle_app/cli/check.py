@@ -22,6 +22,7 @@ from sparkle_app.storage.engine import can_be_created, damage, make_engine, noti
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
+from sparkle_app.storage.models import data_table
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
@@ -206,7 +207,7 @@ class check(SparkleCommand):
     def _refuse_lost_table(self, missing: Sequence[str]) -> None:
         for name, installed in self.handler.plugins.installed.items():
             models = (getattr(installed.plugin, each, None) for each in ("DataFrame", "Aggregates"))
-            tables = [model.__tablename__ for model in models if model]
+            tables = [data_table(model.__table__).name for model in models if model]
             lost = [table for table in tables if table in missing]
             # A worker creates both at the same time.
             if 0 < len(lost) < len(tables):

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.time import micros, span
+from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.aggregates import select_points, select_steps
 from sparkle_app.storage.readings import select_page
@@ -83,7 +83,7 @@ def load_columns(
             rows_of: dict[str, list[Any]] = {}
             for row in rows:
                 rows_of.setdefault(row[0], []).append(row)
-            return {metric: _columns(rows_of[metric], step) for metric in sorted(rows_of)}
+            return {metric: _columns(rows_of[metric], source.resolution, step) for metric in sorted(rows_of)}
     points: dict[str, list[AggregateRow]] = {}
     for row in load_steps(*scope, stored, start, end, step, limit):
         points.setdefault(row.metric, []).append(row)
@@ -93,10 +93,10 @@ def load_columns(
     }
 
 
-def _columns(points: list[Any], step: int) -> Columns:
+def _columns(points: list[Any], resolution: int, step: int) -> Columns:
     points.sort(key=itemgetter(1))
-    _, starts, counts, sums, minimums, maximums = map(list, zip(*points, strict=True))
-    at = [bucket_start(micros(start), step) // span(1) for start in starts]
+    _, buckets, counts, sums, minimums, maximums = map(list, zip(*points, strict=True))
+    at = [bucket * resolution // step * step for bucket in buckets]
     count = [int(each) for each in counts]
     return Columns(at, [total / n for total, n in zip(sums, count, strict=True)], minimums, maximums, count)
 

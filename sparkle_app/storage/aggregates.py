@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    FromClause,
     Integer,
     Select,
     Table,
@@ -15,18 +17,20 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    literal_column,
     select,
-    type_coerce,
 )
 
 from sparkle_app.model.buckets import LARGE, MAX_SCALED, SCALE, AggregateRow, Statistics, bucket_start
-from sparkle_app.model.time import micros, moment
+from sparkle_app.model.time import micros, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
-from sparkle_app.storage.readings import within
+from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.names import READINGS, create_series, find_series, naming
+from sparkle_app.storage.readings import named_rows, within
 from sparkle_app.storage.statements import chunks
 
-_COLUMNS = ("hostname", "metric", "bucket_start", "count", "sum", "minimum", "maximum", "last", "last_at")
+_COLUMNS = ("hostname", "metric", "bucket", "count", "sum", "minimum", "maximum", "last", "last_at")
 
 
 def upsert_growing(connection: Connection, table: Table, rows: Sequence[AggregateRow]) -> None:
@@ -38,24 +42,26 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     if not rows:
         return
     dialect = dialect_of(connection)
-    time, _ = dialect.converters(table)
+    data = data_table(table)
+    time, _ = dialect.converters(data)
     infinity = dialect.infinity
-    values = [
-        {
-            "hostname": row.hostname,
-            "metric": row.metric,
-            "resolution": row.resolution,
-            "bucket_start": time(row.bucket_start),
-            "count": row.statistics.count,
-            "sum": max(-infinity, min(row.statistics.sum, infinity)),
-            "minimum": row.statistics.minimum,
-            "maximum": row.statistics.maximum,
-            "last": row.statistics.last,
-            "last_at": time(row.statistics.last_at),
-        }
-        for row in rows
-    ]
-    dialect.upsert_growing(connection, table, values)
+    for resolution, some in _by_resolution(rows).items():
+        names = {(row.hostname, row.metric) for row in some}
+        with naming(connection, data, names, resolution) as (series_column, series):
+            values = [
+                {
+                    series_column: series[row.hostname, row.metric],
+                    "bucket": row.bucket_start // span(resolution),
+                    "count": row.statistics.count,
+                    "sum": max(-infinity, min(row.statistics.sum, infinity)),
+                    "minimum": row.statistics.minimum,
+                    "maximum": row.statistics.maximum,
+                    "last": row.statistics.last,
+                    "last_at": time(row.statistics.last_at),
+                }
+                for row in some
+            ]
+            dialect.upsert_growing(connection, data, values)
 
 
 def select_aggregates(
@@ -68,15 +74,15 @@ def select_aggregates(
     end: int,
 ) -> Iterator[AggregateRow]:
     """Aggregates of some hosts with ``start <= bucket_start < end``, ordered by time."""
+    rows = named_aggregates(table)
     for some in chunks(hostnames):
         statement = (
-            select(*(table.c[name] for name in _COLUMNS))
-            .where(table.c.hostname.in_(some), table.c.resolution == resolution)
-            .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
-            .order_by(table.c.bucket_start, table.c.metric)
+            select(*(rows.c[name] for name in _COLUMNS))
+            .where(rows.c.hostname.in_(some), *starting_within(rows, resolution, start, end))
+            .order_by(rows.c.bucket, rows.c.metric)
         )
         if metric is not None:
-            statement = statement.where(table.c.metric == metric)
+            statement = statement.where(rows.c.metric == metric)
         for row in connection.execute(statement):
             yield _aggregate_of(row, resolution, dialect_of(connection))
 
@@ -101,11 +107,13 @@ def select_steps(
         step: a multiple of ``resolution``.
         limit: maximum number of rows returned, in order of time.
     """
-    row, newest = table.c, table.alias()
+    rows, data = named_aggregates(table), data_table(table)
+    row, newest = rows.c, data.alias()
     dialect = dialect_of(connection)
     total, large_sum = _split_sum(row.sum)
     steps = (
         select(
+            row.series_id,
             row.metric,
             func.sum(row["count"]).label("count"),
             total.label("sum"),
@@ -114,19 +122,17 @@ def select_steps(
             func.max(row.sum).label("largest_sum"),
             func.min(row.minimum).label("minimum"),
             func.max(row.maximum).label("maximum"),
-            func.max(row.bucket_start).label("newest"),
+            func.max(row.bucket).label("newest"),
         )
-        .where(row.hostname == hostname, row.resolution == resolution)
-        .where(row.bucket_start >= moment(start), row.bucket_start < moment(end))
-        .group_by(row.metric, dialect.bucket_number(row.bucket_start, step))
+        .where(row.hostname == hostname, *starting_within(rows, resolution, start, end))
+        .group_by(row.series_id, row.metric, _step_number(row.bucket, resolution, step))
     )
     if metrics is not None:
         steps = steps.where(row.metric.in_(metrics))
     found = steps.subquery()
     statement = (
         select(*found.c, newest.c.last, newest.c.last_at)
-        .join(newest, (newest.c.metric == found.c.metric) & (newest.c.bucket_start == found.c.newest))
-        .where(newest.c.hostname == hostname, newest.c.resolution == resolution)
+        .join(newest, (newest.c.series_id == found.c.series_id) & (newest.c.bucket == found.c.newest))
         .order_by(found.c.newest, found.c.metric)
         .limit(limit)
     )
@@ -144,7 +150,7 @@ def select_steps(
             micros(each["last_at"]),
             large,
         )
-        at = bucket_start(micros(each["newest"]), step)
+        at = bucket_start(each["newest"] * span(resolution), step)
         yield AggregateRow(hostname, each["metric"], step, at, statistics)
 
 
@@ -159,34 +165,35 @@ def select_points(
     step: int,
     limit: int,
 ) -> Sequence[Any]:
-    """Metric, start, count, sum, minimum and maximum of each step, as :func:`select_steps` merges them.
+    """Metric, number of the first bucket, count, sum, minimum and maximum of each step, of :func:`select_steps`.
 
     In any order: to sort by names takes the database longer than the rest. Without the last value, this takes a
     fraction of the time. ``sum`` is None where it may not be in the range of a double.
     """
-    row = table.c
+    rows = named_aggregates(table)
+    row = rows.c
     chosen = (
-        (row.hostname == hostname, row.resolution == resolution)
-        + (row.bucket_start >= moment(start), row.bucket_start < moment(end))
-        + (() if metrics is None else (row.metric.in_(metrics),))
+        row.hostname == hostname,
+        *starting_within(rows, resolution, start, end),
+        *(() if metrics is None else (row.metric.in_(metrics),)),
     )
     total = case((func.abs(row.sum) < LARGE, row.sum))
     if step == resolution:
-        statement = select(row.metric, row.bucket_start, row["count"], total, row.minimum, row.maximum)
+        statement = select(row.metric, row.bucket, row["count"], total, row.minimum, row.maximum)
         statement = statement.where(*chosen)
     else:
         whole = func.count() == func.count(total)
         statement = (
             select(
                 row.metric,
-                func.min(row.bucket_start),
+                func.min(row.bucket),
                 func.sum(row["count"]),
                 case((whole, func.sum(total))),
                 func.min(row.minimum),
                 func.max(row.maximum),
             )
             .where(*chosen)
-            .group_by(row.metric, dialect_of(connection).bucket_number(row.bucket_start, step))
+            .group_by(row.metric, _step_number(row.bucket, resolution, step))
         )
     return connection.execute(statement.limit(limit)).all()
 
@@ -195,27 +202,29 @@ def delete_aggregates(
     connection: Connection, table: Table, resolution: int, keys: Sequence[tuple[str, int, str]]
 ) -> None:
     """Delete aggregates by hostname, bucket start and metric."""
+    series = find_series(connection, {(hostname, metric) for hostname, _, metric in keys}, resolution)
     rows = [
-        {"hostname": hostname, "metric": metric, "resolution": resolution, "bucket_start": moment(start)}
+        {"series_id": series[hostname, metric], "bucket": start // span(resolution)}
         for hostname, start, metric in keys
+        if (hostname, metric) in series
     ]
-    dialect_of(connection).delete_rows(connection, table, rows)
+    dialect_of(connection).delete_rows(connection, data_table(table), rows)
 
 
 def select_bucket_counts(
     connection: Connection, table: Table, resolution: int, start: int, end: int, hostname: str | None
 ) -> Iterator[tuple[str, int, int]]:
     """Hostname, start and reading count of each bucket with ``start <= bucket_start < end``, optionally of one host."""
+    rows = named_aggregates(table)
     statement = (
-        select(table.c.hostname, table.c.bucket_start, func.sum(table.c["count"]))
-        .where(table.c.bucket_start >= moment(start), table.c.bucket_start < moment(end))
-        .where(table.c.resolution == resolution)
-        .group_by(table.c.hostname, table.c.bucket_start)
+        select(rows.c.hostname, rows.c.bucket, func.sum(rows.c["count"]))
+        .where(*starting_within(rows, resolution, start, end))
+        .group_by(rows.c.hostname, rows.c.bucket)
     )
     if hostname is not None:
-        statement = statement.where(table.c.hostname == hostname)
-    for hostname, at, count in connection.execute(statement):
-        yield hostname, micros(at), int(count)
+        statement = statement.where(rows.c.hostname == hostname)
+    for name, number, count in connection.execute(statement):
+        yield name, number * span(resolution), int(count)
 
 
 def aggregate_readings(
@@ -242,29 +251,75 @@ def insert_aggregated(
 ) -> int:
     """Insert the result of :func:`aggregate_readings` where no aggregate is stored; return the number inserted."""
     stored = 0
+    data = data_table(table)
     for some in chunks(hostnames):
         dialect = dialect_of(connection)
-        rows = _aggregated(dialect, readings, some, resolution, start, end)
-        rows = rows.add_columns(literal(resolution, Integer).label("resolution"))
-        stored += dialect.insert_missing(connection, table, [*_COLUMNS, "resolution"], rows)
+        names = select(SERIES.c.hostname, SERIES.c.metric).where(
+            SERIES.c.hostname.in_(some), SERIES.c.resolution == READINGS
+        )
+        create_series(connection, {(row[0], row[1]) for row in connection.execute(names)}, resolution)
+        rows = _aggregated(dialect, readings, some, resolution, start, end).subquery()
+        same = (SERIES.c.hostname == rows.c.hostname) & (SERIES.c.metric == rows.c.metric)
+        columns = ["series_id", *_COLUMNS[2:]]
+        found = (
+            select(SERIES.c.id.label("series_id"), *(rows.c[name] for name in columns[1:]))
+            .select_from(rows.join(SERIES, same & (SERIES.c.resolution == resolution)))
+            # Always true; without WHERE, SQLite takes the ON of a following ON CONFLICT for that of a join.
+            .where(rows.c["count"] > 0)
+        )
+        stored += dialect.insert_missing(connection, data, columns, found)
     return stored
+
+
+def starting_within(
+    rows: FromClause, resolution: int, start: int, end: int
+) -> tuple[ColumnElement[bool], ...]:
+    """``start <= bucket_start < end``, of aggregates of this resolution."""
+    size = span(resolution)
+    return (
+        rows.c.resolution == resolution,
+        rows.c.bucket >= -(-start // size),
+        rows.c.bucket < -(-end // size),
+    )
+
+
+@cache
+def named_aggregates(table: Table) -> FromClause:
+    """The rows of an aggregates table with ``hostname``, ``metric`` and ``resolution``."""
+    data = data_table(table)
+    joined = data.join(SERIES, SERIES.c.id == data.c.series_id)
+    return (
+        select(data, SERIES.c.hostname, SERIES.c.metric, SERIES.c.resolution).select_from(joined).subquery()
+    )
+
+
+def _step_number(bucket: ColumnElement[int], resolution: int, step: int) -> ColumnElement[int]:
+    return bucket // literal_column(str(step // resolution), Integer)
+
+
+def _by_resolution(rows: Sequence[AggregateRow]) -> dict[int, list[AggregateRow]]:
+    found: dict[int, list[AggregateRow]] = {}
+    for row in rows:
+        found.setdefault(row.resolution, []).append(row)
+    return found
 
 
 def _aggregated(
     dialect: Dialect, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
 ) -> Select[Any]:
     """Columns are those of ``_COLUMNS``, in their order."""
-    row, at = table.c, table.c.observed_at
-    bucket = type_coerce(dialect.bucket_start(at, resolution), at.type)
+    readings = named_rows(table)
+    row, at = readings.c, readings.c.observed_at
+    bucket = dialect.bucket_number(at, resolution)
     newest = func.row_number().over(
-        partition_by=(row.hostname, row.metric, bucket), order_by=(at.desc(), row.value.desc())
+        partition_by=(row.series_id, bucket), order_by=(at.desc(), row.value.desc())
     )
     rows = (
-        select(row.hostname, row.metric, row.value, at, bucket.label("bucket_start"), newest.label("newest"))
-        .where(row.hostname.in_(hostnames), *within(table, start, end))
+        select(row.hostname, row.metric, row.value, at, bucket.label("bucket"), newest.label("newest"))
+        .where(row.hostname.in_(hostnames), *within(readings, start, end))
         .subquery()
     )
-    keys = (rows.c.hostname, rows.c.metric, rows.c.bucket_start)
+    keys = (rows.c.hostname, rows.c.metric, rows.c.bucket)
     total, large_sum = _split_sum(cast(rows.c.value, Double))
     buckets = select(
         *keys,
@@ -278,9 +333,7 @@ def _aggregated(
     )
     found = buckets.group_by(*keys).subquery().c
     whole_sum = _whole_sum(found.sum, found.large_sum, dialect.infinity)
-    columns = (whole_sum if name == "sum" else found[name] for name in _COLUMNS)
-    # Always true; without WHERE, SQLite takes the ON of a following ON CONFLICT for that of a join.
-    return select(*columns).where(found["count"] > 0)
+    return select(*(whole_sum if name == "sum" else found[name] for name in _COLUMNS))
 
 
 def _split_sum(value: ColumnElement[Any]) -> tuple[ColumnElement[float], ColumnElement[float]]:
@@ -309,7 +362,7 @@ def _sum_of(stored: float, dialect: Dialect) -> float:
 
 
 def _aggregate_of(row: Any, resolution: int, dialect: Dialect) -> AggregateRow:
-    hostname, metric, start, count, total, minimum, maximum, last, last_at = row
+    hostname, metric, bucket, count, total, minimum, maximum, last, last_at = row
     total = _sum_of(total, dialect)
     statistics = Statistics(int(count), total, minimum, maximum, last, micros(last_at))
-    return AggregateRow(hostname, metric, resolution, micros(start), statistics)
+    return AggregateRow(hostname, metric, resolution, int(bucket) * span(resolution), statistics)

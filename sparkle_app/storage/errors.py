@@ -11,7 +11,14 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sparkle_app.model.errors import TransientError
 from sparkle_app.storage.dialects.base import DIALECTS, PORTABLE, Dialect
 
-_TRANSIENT_TYPES = (OSError, MemoryError, NoFreeConnection, DisconnectionError, NoSuchTableError)
+_TRANSIENT_TYPES = (
+    TransientError,
+    OSError,
+    MemoryError,
+    NoFreeConnection,
+    DisconnectionError,
+    NoSuchTableError,
+)
 _seen = threading.local()
 
 
@@ -33,6 +40,8 @@ def is_row_error(error: Exception) -> bool:
 
 def transient_error(error: Exception) -> TransientError:
     """The error as a TransientError, whose message is one line for the log."""
+    if isinstance(error, TransientError):
+        return error
     cause = error.orig if isinstance(error, DBAPIError) else error
     dialect = _dialect_of(cause, wrapped=isinstance(error, DBAPIError))
     # If the database has not answered, the cause may be the setting, or anything between.

@@ -1,12 +1,13 @@
 """How many aggregates each host has, of which size and time: what is needed to read them page by page."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import Connection, Table, exists, func, select
 
-from sparkle_app.model.time import micros, moment
+from sparkle_app.model.time import span
+from sparkle_app.storage.aggregates import named_aggregates, starting_within
+from sparkle_app.storage.models import SERIES, data_table
 
 
 class Extent(msgspec.Struct, frozen=True):
@@ -24,25 +25,27 @@ def select_extents(
     connection: Connection, table: Table, resolution: int, start: int, end: int, hostname: str | None
 ) -> Iterator[Extent]:
     """Hosts with aggregates with ``start <= bucket_start < end``, or only one host."""
-    at = table.c.bucket_start
+    rows = named_aggregates(table)
+    at = rows.c.bucket
     statement = (
-        select(table.c.hostname, func.count(), func.min(at), func.max(at))
-        .where(*_within(table, resolution, start, end))
-        .group_by(table.c.hostname)
+        select(rows.c.hostname, func.count(), func.min(at), func.max(at))
+        .where(*starting_within(rows, resolution, start, end))
+        .group_by(rows.c.hostname)
     )
     if hostname is not None:
-        statement = statement.where(table.c.hostname == hostname)
-    for name, rows, first, last in connection.execute(statement):
-        yield Extent(name, rows, micros(first), micros(last))
+        statement = statement.where(rows.c.hostname == hostname)
+    for name, count, first, last in connection.execute(statement):
+        yield Extent(name, count, first * span(resolution), last * span(resolution))
 
 
 def select_aggregated_metrics(
     connection: Connection, table: Table, hostname: str, resolution: int, start: int, end: int
 ) -> list[str]:
     """The metrics of a host that have aggregates with ``start <= bucket_start < end``."""
+    rows = named_aggregates(table)
     statement = (
-        select(table.c.metric)
-        .where(table.c.hostname == hostname, *_within(table, resolution, start, end))
+        select(rows.c.metric)
+        .where(rows.c.hostname == hostname, *starting_within(rows, resolution, start, end))
         .distinct()
     )
     return sorted(connection.execute(statement).scalars())
@@ -50,9 +53,6 @@ def select_aggregated_metrics(
 
 def select_resolutions(connection: Connection, table: Table) -> list[int]:
     """The bucket sizes of which aggregates are stored, in seconds."""
-    return sorted(connection.execute(select(table.c.resolution).distinct()).scalars())
-
-
-def _within(table: Table, resolution: int, start: int, end: int) -> tuple[ColumnElement[Any], ...]:
-    at = table.c.bucket_start
-    return table.c.resolution == resolution, at >= moment(start), at < moment(end)
+    data = data_table(table)
+    stored = exists().where(data.c.series_id == SERIES.c.id)
+    return sorted(connection.execute(select(SERIES.c.resolution).where(stored).distinct()).scalars())

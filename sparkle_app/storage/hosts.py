@@ -1,6 +1,5 @@
 """The table of hosts: who sends readings of which plugin, and since when."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
@@ -25,6 +24,7 @@ from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import Base
+from sparkle_app.storage.statements import name_key
 
 COUNTED_SECONDS = 7 * 86_400
 """How long a silent host is counted: an alert about a host that no longer exists ends by itself."""
@@ -204,7 +204,7 @@ def _is_earlier(activity: HostActivity, known: HostActivity) -> bool:
 
 
 def _id(name: str, plugin: str) -> bytes:
-    return hashlib.sha256(f"{name}\0{plugin}".encode()).digest()[:16]
+    return name_key(f"{name}\0{plugin}")
 
 
 def _columns(id_: bytes, activity: HostActivity) -> dict[str, Any]:

@@ -1,16 +1,34 @@
-"""The SQL tables of a plugin, stored readings and aggregates. A plugin subclasses both and sets their names."""
+"""The SQL tables of a plugin, stored readings and aggregates. A plugin subclasses both and sets their names.
 
+A model describes a view, in which people and plugins read. What the view shows is stored in a table ``<name>_data``,
+with a number in place of each name: rows are less than half as long.
+"""
+
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, Double, Index, Integer, String, Table, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from sparkle_app.storage.columns import ReadingId, UtcDateTime
+from sparkle_app.storage.columns import CompactId, CompactTime, ReadingId, UtcDateTime
+from sparkle_app.storage.views import VIEW
 
-# With the metric and the other columns of the key, the longest that fits into an index entry of InnoDB: it has 3,072
-# bytes, four for each character.
-_HOSTNAME = String(1024).with_variant(String(510), "mysql")
+_DATA = "sparkle_data"
+"""Key of a view's info: the table with its rows."""
 
 
 class Base(DeclarativeBase):
@@ -18,6 +36,61 @@ class Base(DeclarativeBase):
 
     # SQLAlchemy declares a FromClause, because a class may also be mapped to a query.
     __table__: ClassVar[Table]
+
+
+SERIES = Table(
+    "sparkle_series",
+    Base.metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("key", CompactId, nullable=False, unique=True),
+    Column("hostname", String(1024), nullable=False),
+    Column("metric", String(255), nullable=False),
+    Column("resolution", Integer, nullable=False),
+    Index(
+        "ix_sparkle_series_hostname",
+        "hostname",
+        mysql_length={"hostname": 255},
+        mariadb_length={"hostname": 255},
+    ),
+)
+"""The series of readings (resolution 0) and of aggregates (bucket size in seconds): a metric of a host.
+
+``key`` is a hash of the other columns: names are longer than some databases can index."""
+SOURCES = Table(
+    "sparkle_sources",
+    Base.metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("key", CompactId, nullable=False, unique=True),
+    Column("config_id", BigInteger, nullable=False),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("clock_trusted", Boolean, nullable=False),
+)
+"""What many readings have in common."""
+
+
+# Columns in this order need no padding in PostgreSQL.
+_READINGS_COLUMNS: tuple[Column[Any], ...] = (
+    Column("id", CompactId, primary_key=True),
+    Column("observed_at", CompactTime, nullable=False),
+    Column("received_at", CompactTime, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("series_id", Integer, nullable=False),
+    Column("source_id", Integer, nullable=False),
+)
+_AGGREGATES_COLUMNS: tuple[Column[Any], ...] = (
+    Column("series_id", Integer, primary_key=True, autoincrement=False),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    *(Column(name, Double, nullable=False) for name in ("sum", "minimum", "maximum", "last")),
+    Column("last_at", CompactTime, nullable=False),
+)
+# The columns of views that are stored, or shown instead of stored numbers.
+_SHOWN = {
+    *(each.name for each in (*_READINGS_COLUMNS, *_AGGREGATES_COLUMNS)),
+    *("config_id", "hostname", "metric", "value", "clock_trusted", "topic", "partition"),
+    *("resolution", "bucket_start"),
+}
 
 
 class ReadingsTable(Base):
@@ -28,7 +101,7 @@ class ReadingsTable(Base):
     id: Mapped[bytes] = mapped_column(ReadingId, primary_key=True)
     """First 16 bytes of the SHA-256 hash of the ciphertext."""
     config_id: Mapped[int] = mapped_column(BigInteger)
-    hostname: Mapped[str] = mapped_column(_HOSTNAME)
+    hostname: Mapped[str] = mapped_column(String(1024))
     metric: Mapped[str] = mapped_column(String(255))
     value: Mapped[float] = mapped_column(Double)
     observed_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -41,10 +114,10 @@ class ReadingsTable(Base):
     partition: Mapped[int] = mapped_column(Integer)
     offset: Mapped[int] = mapped_column(BigInteger)
 
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        """Finds, and aggregates, the readings of one host and time range without reading other rows."""
-        return (Index(f"ix_{cls.__tablename__}_hostname_observed_at", "hostname", "observed_at"),)
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__tablename__" in vars(cls):
+            _store_as_view(cls.__table__)
 
 
 class StringReadingsTable(ReadingsTable):
@@ -68,12 +141,7 @@ class AggregatesTable(Base):
 
     __abstract__ = True
 
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:
-        """Finds the buckets of a time range without reading other rows."""
-        return (Index(f"ix_{cls.__tablename__}_bucket_start", "bucket_start"),)
-
-    hostname: Mapped[str] = mapped_column(_HOSTNAME, primary_key=True)
+    hostname: Mapped[str] = mapped_column(String(1024), primary_key=True)
     metric: Mapped[str] = mapped_column(String(255), primary_key=True)
     resolution: Mapped[int] = mapped_column(Integer, primary_key=True)
     """Bucket size, seconds."""
@@ -84,3 +152,69 @@ class AggregatesTable(Base):
     maximum: Mapped[float] = mapped_column(Double)
     last: Mapped[float] = mapped_column(Double)
     last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__tablename__" in vars(cls):
+            _store_as_view(cls.__table__)
+
+
+def data_table(view: Table) -> Table:
+    """The table with the rows of a model's view; a table that is not a view itself."""
+    data: Table = view.info.get(_DATA, view)
+    return data
+
+
+def tables_of(*models: type[Base]) -> list[Table]:
+    """All tables that these models need."""
+    return [SERIES, SOURCES, *(data_table(model.__table__) for model in models)]
+
+
+def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> Table:
+    """The table with the rows of a view.
+
+    Arguments:
+        metadata: has the tables of names.
+        columns: of the view. Of those that a plugin has added, the table has only these.
+    """
+    readings = "observed_at" in view.c
+    name = f"{view.name}_data"
+    own = _READINGS_COLUMNS if readings else _AGGREGATES_COLUMNS
+    stored = [_copy(each) for each in own]
+    if readings:
+        stored.append(_copy(view.c.value))
+    others = (_copy(each) for each in view.c if each.name in columns and each.name not in _SHOWN)
+    indexes = [Index(f"ix_{name}_series_id_observed_at", "series_id", "observed_at")] if readings else []
+    data = Table(
+        name,
+        metadata,
+        *stored,
+        *others,
+        *indexes,
+        schema=view.schema,
+        info={VIEW: view},
+        sqlite_with_rowid=readings,
+    )
+    # The view refers to them.
+    for names in (SERIES, SOURCES):
+        data.add_is_dependent_on(metadata.tables[names.name])
+    return data
+
+
+def _store_as_view(view: Table) -> None:
+    # It is no table of the database.
+    view.metadata.remove(view)
+    view.info[_DATA] = declare_data(view, view.metadata, view.c.keys())
+
+
+def _copy(column: Column[Any]) -> Column[Any]:
+    copy: Column[Any] = Column(
+        column.name,
+        column.type,
+        primary_key=column.primary_key,
+        autoincrement=column.autoincrement,
+        nullable=column.nullable,
+        default=column.default,
+        server_default=column.server_default,
+    )
+    return copy

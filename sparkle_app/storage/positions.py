@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, Table, func, select
 
 from sparkle_app.model.time import micros
+from sparkle_app.storage.readings import whole_rows
 
 
 def select_newest(connection: Connection, table: Table) -> Iterator[tuple[str, int, int]]:
     """Topic, partition, and timestamp of the newest record of which a reading is stored, for each partition."""
-    row = table.c
+    row = whole_rows(table).c
     statement = select(row.topic, row.partition, func.max(row.received_at)).group_by(row.topic, row.partition)
     for topic, partition, at in connection.execute(statement):
         yield topic, partition, micros(at)

@@ -19,10 +19,10 @@ from sqlalchemy import (
 
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.hosts import Host
-from sparkle_app.storage.migrations.branches import ROLES
 from sparkle_app.storage.migrations.schema import VERSIONS
-from sparkle_app.storage.models import Base
+from sparkle_app.storage.models import SERIES, SOURCES, Base
 from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.views import VIEW
 
 Values = Mapping[str, Any]
 """The value of each column of a row, as in SQLAlchemy."""
@@ -36,7 +36,8 @@ def package_tables() -> list[Table]:
     return [
         table
         for table in Base.metadata.sorted_tables
-        if not issubclass(models.get(table, object), ROLES)
+        if table not in (SERIES, SOURCES)
+        and VIEW not in table.info
         and not models.get(table, object).__module__.startswith("sparkle_app.")
     ]
 

@@ -1,9 +1,10 @@
 """Common parts of statements: rows, keys, and limits of the number of values and of rows on a page."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, ScalarSelect, Table, select
 
 # SQLite accepts 32,766 parameters in a statement.
 _MAX_VALUES = 10_000
@@ -23,6 +24,26 @@ def key_names(table: Table) -> tuple[list[str], list[str]]:
     """The names of the columns in the primary key, and of the others."""
     keys = [column.name for column in table.primary_key]
     return keys, [column.name for column in table.c if column.name not in keys]
+
+
+SERIES_KEY = "series_key"
+"""In a row that is inserted, instead of ``series_id``: the database looks the id up."""
+
+
+def column_of(name: str) -> str:
+    """The column for which a row has a value of this name."""
+    return "series_id" if name == SERIES_KEY else name
+
+
+def id_of_series(table: Table, key: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """The id of the series with this key; NULL if there is none."""
+    series = table.metadata.tables["sparkle_series"]
+    return select(series.c.id).where(series.c.key == key).scalar_subquery()
+
+
+def name_key(name: str) -> bytes:
+    """First 16 bytes of the SHA-256 hash of a name: names are longer than some databases can index."""
+    return hashlib.sha256(name.encode()).digest()[:16]
 
 
 def groups_of_hosts(hosts: Mapping[str, int], max_rows: int, max_hosts: int) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Table, inspect
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import TableKind
 from sparkle_app.storage.hosts import Host
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, data_table
 
 
 def try_writing(connection: Connection) -> list[str]:
@@ -34,7 +34,7 @@ def try_writing(connection: Connection) -> list[str]:
 
 
 def _kind_of(table: Table) -> TableKind:
-    models = {mapper.local_table: mapper.class_ for mapper in Base.registry.mappers}
+    models = {data_table(mapper.class_.__table__): mapper.class_ for mapper in Base.registry.mappers}
     model = models.get(table, Base)
     if issubclass(model, ReadingsTable):
         return TableKind.READINGS

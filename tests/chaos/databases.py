@@ -15,7 +15,7 @@ DATABASE = "readings"
 DATABASE_ERRORS = (psycopg2.Error, pymysql.err.Error)
 """What the drivers raise while a database is unreachable, locked, or read-only."""
 _FULL_DISK = "full_disk"
-_TABLES = ("temperature_readings", "temperature_aggregates")
+_TABLES = ("temperature_readings_data", "temperature_aggregates_data")
 Server = PostgresServer | MariadbServer
 
 
@@ -104,7 +104,9 @@ class PostgreSql:
 
     def reject(self, value: float) -> str:
         """A constraint that existing rows need not fulfil."""
-        return f"ALTER TABLE temperature_readings ADD CONSTRAINT reject CHECK (value <> {value}) NOT VALID"
+        return (
+            f"ALTER TABLE temperature_readings_data ADD CONSTRAINT reject CHECK (value <> {value}) NOT VALID"
+        )
 
     def writing(self, server: PostgresServer) -> bool:
         """Whether a transaction of the handler has lasted for more than a second."""
@@ -172,7 +174,7 @@ class MariaDb:
 
     def reject(self, value: float) -> str:
         """A constraint."""
-        return f"ALTER TABLE temperature_readings ADD CONSTRAINT reject CHECK (value <> {value})"
+        return f"ALTER TABLE temperature_readings_data ADD CONSTRAINT reject CHECK (value <> {value})"
 
     def writing(self, server: MariadbServer) -> bool:
         """False: SET GLOBAL read_only waits for statements, and what has not been committed by then cannot be."""

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
-from tests.support.database import EVERY_DATABASE, count, query
+from tests.support.database import EVERY_DATABASE, count, of_series, query
 from tests.support.eventually import eventually
 from tests.support.produce import produce
 from tests.support.worker import Workspace, run_command
@@ -68,9 +68,11 @@ def test_differences_are_found_and_repaired(
 
     change(
         database_url,
-        "DELETE FROM temperature_aggregates WHERE hostname = 'host-0' AND metric = 'k0'",
-        'UPDATE temperature_aggregates SET "count" = "count" + 5, sum = sum + 5 WHERE hostname = \'host-1\'',
-        "UPDATE temperature_aggregates SET last = last + 1 WHERE hostname = 'host-2' AND metric = 'k1'",
+        "DELETE FROM temperature_aggregates_data WHERE " + of_series("hostname = 'host-0' AND metric = 'k0'"),
+        'UPDATE temperature_aggregates_data SET "count" = "count" + 5, sum = sum + 5 WHERE '
+        + of_series("hostname = 'host-1'"),
+        "UPDATE temperature_aggregates_data SET last = last + 1 WHERE "
+        + of_series("hostname = 'host-2' AND metric = 'k1'"),
     )
     # Meanwhile workers store readings of other hosts only: they would repair the aggregates that they update.
     stop = threading.Event()

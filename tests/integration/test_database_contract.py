@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage.aggregates import (
@@ -23,8 +24,10 @@ from sparkle_app.storage.aggregates import (
     select_steps,
     upsert_growing,
 )
+from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_row_error
+from sparkle_app.storage.models import SERIES, data_table, tables_of
 from sparkle_app.storage.readings import (
     select_counts,
     select_ids,
@@ -35,14 +38,26 @@ from sparkle_app.storage.readings import (
     select_span,
 )
 from sparkle_app.storage.trial import try_writing
-from tests.support.contract import AGGREGATES, HOUR, READINGS, SECOND, START, TEXTS, aggregate, reading, store
+from tests.support.contract import (
+    AGGREGATES,
+    HOUR,
+    READINGS,
+    SECOND,
+    START,
+    TEXTS,
+    Aggregates,
+    Readings,
+    aggregate,
+    reading,
+    store,
+)
 
 pytestmark = pytest.mark.every_database
 
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
-    Base.metadata.create_all(any_statements, tables=[READINGS, AGGREGATES])
+    Base.metadata.create_all(any_statements, tables=tables_of(Readings, Aggregates))
     return any_statements
 
 
@@ -269,16 +284,34 @@ def test_a_refused_row_is_an_error_of_a_row_and_nothing_of_its_batch_is_stored(e
 
 
 def test_a_missing_table_is_no_error_of_a_row(engine: Engine) -> None:
-    Base.metadata.drop_all(engine, tables=[READINGS])
+    Base.metadata.drop_all(engine, tables=[data_table(READINGS)])
     with pytest.raises(DBAPIError) as caught:
         store(engine, [reading(1)])
     assert not is_row_error(caught.value)
+
+
+def test_a_series_that_has_disappeared_is_created_again(engine: Engine) -> None:
+    assert len(store(engine, [reading(1), reading(2, key="other")])) == 2
+    assert len(store(engine, [reading(3), reading(4, key="other")])) == 2
+    with engine.begin() as connection:
+        # As after a failover to a server that lags behind, to which connections of a pooler lead without an error.
+        connection.execute(SERIES.delete().where(SERIES.c.metric == "other"))
+        connection.execute(data_table(READINGS).delete())
+    later = [reading(5), reading(6, key="other")]
+    if dialect_of(engine).resolves_series:
+        with pytest.raises(TransientError) as caught:
+            store(engine, later)
+        assert not is_row_error(caught.value)
+    assert len(store(engine, later)) == 2
+    with read_transaction(engine) as connection:
+        found = {each.key for each in select_known(connection, READINGS, later)}
+    assert found == {"k", "other"}
 
 
 def test_a_trial_changes_nothing(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin() as transaction:
         missing = try_writing(connection)
         transaction.rollback()
-    assert not {"contract_readings", "contract_aggregates"} & set(missing)
+    assert not {"contract_readings_data", "contract_aggregates_data"} & set(missing)
     with read_transaction(engine) as connection:
         assert not list(select_counts(connection, READINGS, START, START + HOUR, None))

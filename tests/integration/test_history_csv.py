@@ -17,7 +17,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros
 from sparkle_app.transfer.importing import Importer, read_file
 from tests.support.cluster import PLUGIN, InProcessWorker
-from tests.support.database import query
+from tests.support.database import of_series, query
 from tests.support.rows import store
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
@@ -91,7 +91,9 @@ async def test_readings_come_page_by_page_and_can_be_imported(
     assert header == list(before[0])
     plugin = worker.app.plugins.installed[PLUGIN].plugin
     with worker.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM temperature_readings WHERE hostname <> 'other'")
+        connection.exec_driver_sql(
+            "DELETE FROM temperature_readings_data WHERE " + of_series("hostname <> 'other'")
+        )
     with file.open("rb") as source:
         importer = Importer(plugin, worker.engine)
         assert list(importer.store(read_file(source, "file", PLUGIN, plugin))) == [(25, 25)]
@@ -102,7 +104,9 @@ async def test_the_next_page_has_the_time_range_of_the_first(worker: InProcessWo
     """Also if the range ends now, which is another time for the next request."""
     now = datetime.now(UTC).replace(microsecond=0)
     with worker.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM temperature_readings WHERE hostname <> 'other'")
+        connection.exec_driver_sql(
+            "DELETE FROM temperature_readings_data WHERE " + of_series("hostname <> 'other'")
+        )
     store(
         str(worker.engine.url.render_as_string(hide_password=False)),
         [("web-1", "k", 1.0, now - timedelta(minutes=n)) for n in range(1, 4)],

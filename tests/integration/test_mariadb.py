@@ -15,15 +15,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.plugin_api import StringReadingsTable
+from sparkle_app.plugin_api import Base, StringReadingsTable
 from sparkle_app.storage.aggregates import upsert_growing
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import is_lock_conflict, is_refused_login, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import insert_new, select_known
 from sparkle_app.storage.trial import try_writing
-from tests.support.contract import AGGREGATES, READINGS, aggregate, reading, store
+from tests.support.contract import AGGREGATES, READINGS, Aggregates, Readings, aggregate, reading, store
 from tests.support.mariadb import PASSWORD, USER, MariadbServer
 from tests.support.proxy import Proxy
 
@@ -32,7 +33,7 @@ class Texts(StringReadingsTable):
     __tablename__ = "contract_texts"
 
 
-TABLES: list[Any] = [READINGS, AGGREGATES, Texts.__table__]
+TABLES = tables_of(Readings, Aggregates, Texts)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def make(url: URL) -> Iterator[Callable[..., Engine]]:
 @pytest.fixture
 def engine(make: Callable[..., Engine]) -> Engine:
     engine = make()
-    READINGS.metadata.create_all(engine, tables=TABLES)
+    Base.metadata.create_all(engine, tables=TABLES)
     return engine
 
 
@@ -92,22 +93,22 @@ def test_tables_do_not_depend_on_the_defaults_of_the_server(engine: Engine) -> N
         (found_row,) = connection.execute(plain.select().where(plain.c.name == "a ")).mappings()
     assert dict(found_row) == row
     exact = "utf8mb4_nopad_bin"
-    assert found["contract_readings", "id"] == ("binary(16)", None)
-    assert found["contract_readings", "observed_at"] == ("datetime(6)", None)
-    assert found["contract_aggregates", "hostname"] == ("varchar(510)", exact)
+    assert found["contract_readings_data", "id"] == ("binary(16)", None)
+    assert found["contract_readings_data", "observed_at"] == ("datetime(6)", None)
+    assert found["sparkle_series", "hostname"] == ("varchar(1024)", exact)
     assert found["written_for_another_database", "comment"] == ("text", exact)
     assert found["written_for_another_database", "rack"] == ("varchar(510)", exact)
     assert found["with_options", "name"] == ("varchar(10)", "ascii_general_ci")
 
 
-def test_a_host_with_a_longer_name_is_refused_and_the_others_are_stored(engine: Engine) -> None:
+def test_the_longest_names_fit_and_longer_ones_are_refused(engine: Engine) -> None:
     # Characters of four bytes.
-    longest = [reading(1, hostname="🌡" * 510, key="🌡" * 255)]
+    longest = [reading(1, hostname="🌡" * 1024, key="🌡" * 255)]
     assert len(store(engine, longest)) == 1
     with engine.begin() as connection:
-        upsert_growing(connection, AGGREGATES, [aggregate(1, "🌡" * 510, "🌡" * 255)])
+        upsert_growing(connection, AGGREGATES, [aggregate(1, "🌡" * 1024, "🌡" * 255)])
     with pytest.raises(DBAPIError, match="Data too long") as caught:
-        store(engine, [reading(2, hostname="h" * 511)])
+        store(engine, [reading(2, hostname="h" * 1025)])
     assert is_row_error(caught.value)
 
 
@@ -196,7 +197,7 @@ def test_an_id_that_another_transaction_inserts_meanwhile_is_known(engine: Engin
 
 def test_another_key_that_is_not_unique_is_an_error_of_a_row(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("CREATE UNIQUE INDEX one_offset ON contract_readings (`offset`)"))
+        connection.execute(text("CREATE UNIQUE INDEX one_offset ON contract_readings_data (`offset`)"))
     assert len(store(engine, [reading(1)])) == 1
     with pytest.raises(DBAPIError, match="Duplicate entry") as caught:
         store(engine, [reading(2, offset=reading(1).offset)])

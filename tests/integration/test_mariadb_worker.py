@@ -17,7 +17,7 @@ from tests.support.worker import Worker, Workspace, run_command
 
 pytestmark = pytest.mark.any_broker
 
-TABLE = "temperature_readings"
+TABLE = "temperature_readings_data"
 GRANT = "grant the privilege to the user of database.url"
 Fault = tuple[tuple[str, ...], tuple[str, ...], str, str]
 """Statements that begin and end it, the server's message, and the remedy."""
@@ -73,7 +73,7 @@ def read_only(_database: Database) -> Fault:
 def another_column(_database: Database) -> Fault:
     rename = f"ALTER TABLE {TABLE} RENAME COLUMN"
     hint = "alter the table to the columns that the plugin declares"
-    return (f"{rename} metric TO name",), (f"{rename} name TO metric",), "Unknown column ", hint
+    return (f"{rename} series_id TO name",), (f"{rename} name TO series_id",), "Unknown column ", hint
 
 
 def missing_privilege(database: Database) -> Fault:
@@ -113,11 +113,11 @@ def test_a_worker_is_not_ready_while_writes_are_refused_and_loses_nothing(
         total += len(records)
 
     def wait_for_rows() -> None:
-        eventually(lambda: count(database.own_url, TABLE), lambda n: n >= total)
+        eventually(lambda: count(database.own_url, "temperature_readings"), lambda n: n >= total)
         counted = 'SELECT coalesce(sum("count"), 0) AS n FROM temperature_aggregates'
         eventually(lambda: query(database.own_url, counted)[0]["n"], lambda n: n >= total)
         eventually(worker.ready, bool)
-        assert count(database.own_url, TABLE) == total
+        assert count(database.own_url, "temperature_readings") == total
 
     try:
         worker.start()

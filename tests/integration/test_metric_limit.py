@@ -17,6 +17,7 @@ from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.models import tables_of
 from tests.integration.conftest import StartWorker
 from tests.integration.test_statements import START
 from tests.support.aggregate_worker import InlineExecutor
@@ -57,7 +58,7 @@ class OwnLayout(Plain):
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = make_engine(make_url(database_url))
-    Base.metadata.create_all(engine, tables=[Readings.__table__])
+    Base.metadata.create_all(engine, tables=tables_of(Readings))
     yield engine
     engine.dispose()
 

@@ -1,9 +1,11 @@
 """The statements and commands of docs/migration.md, with tables as the earlier handler created them."""
 
+import csv
 import re
 import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -102,14 +104,19 @@ def hand_over(bootstrap: str, topic: str, group: str, app_id: str, folder: Path)
     consumer_groups(take)
 
 
-def migrate(url: str) -> int:
+def export(url: str, file: Path) -> None:
+    """Write the earlier table to a CSV file, as the client of the database does."""
     engine = create_engine(url)
-    with engine.begin() as connection:
-        changed = connection.execute(
-            text(statement("SQLite" if url.startswith("sqlite") else "PostgreSQL"))
-        ).rowcount
+    with engine.connect() as connection, file.open("w", newline="") as csv_file:
+        if url.startswith("sqlite"):
+            found = connection.execute(text(statement("SQLite").replace(":", r"\:")))
+            writer = csv.writer(csv_file)
+            writer.writerow(found.keys())
+            writer.writerows(found)
+        else:
+            driver: Any = connection.connection.driver_connection
+            driver.cursor().copy_expert(statement("PostgreSQL"), csv_file)
     engine.dispose()
-    return changed
 
 
 @pytest.mark.parametrize("takes_over_the_group", [False, True])
@@ -135,9 +142,11 @@ def test_migrated_readings_are_stored_once_and_aggregated(
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found >= 40)
     assert worker.terminate() == 0
     earlier_table(database_url)
-    assert migrate(database_url) == 200
-    assert migrate(database_url) == 0
+    export(database_url, tmp_path / "temperature.csv")
     environment = workspace.environment(broker.bootstrap, database_url)
+    for inserted in (200, 0):
+        done = run_command(environment, "import", "Temperature", str(tmp_path / "temperature.csv"))
+        assert f"{inserted} inserted" in done.stdout, done.stdout + done.stderr
     rebuilt = run_command(environment, "rebuild", "--plugin", "Temperature")
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     assert run_command(environment, "verify", "--plugin", "Temperature").returncode == 0

@@ -63,7 +63,7 @@ def test_a_worker_behind_pgbouncer_stores_rows_and_aggregates(
         eventually(lambda: count(direct, "temperature_aggregates"), lambda n: n >= 300)
         assert worker.get("/api/v1/plugins/Temperature/hosts/host-1/readings")[0] == 200
         with closing(psycopg2.connect(direct.replace("+psycopg2", ""))) as other:
-            other.cursor().execute("LOCK TABLE temperature_readings IN ACCESS EXCLUSIVE MODE")
+            other.cursor().execute("LOCK TABLE temperature_readings_data IN ACCESS EXCLUSIVE MODE")
             began = time.monotonic()
             produce(broker.bootstrap, workspace.topic, records[300:])
             log = worker.process.log

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.support.database import EVERY_DATABASE, Rows, query
+from tests.support.database import EVERY_DATABASE, Rows, of_series, query
 from tests.support.rows import store
 from tests.support.worker import Workspace, read_one_line, run_command
 
@@ -48,7 +48,7 @@ def test_a_bucket_that_is_partly_in_the_time_range_is_included_as_a_whole(
     assert "Temperature: 4 readings, 1 aggregate, 0 differences" in command(environment, "verify", *scope)
     command(environment, "rebuild", *scope)
     assert aggregates(database_url) == correct
-    change(database_url, 'UPDATE temperature_aggregates SET "count" = 9')
+    change(database_url, 'UPDATE temperature_aggregates_data SET "count" = 9')
     assert "4 readings, 1 aggregate recomputed" in command(environment, "rebuild", *scope)
     assert [row["count"] for row in aggregates(database_url)] == [9, 4, 9]
     # The end of the time range is exclusive: the next bucket is not included.
@@ -66,9 +66,14 @@ def test_aggregates_without_stored_readings_are_left_unchanged(
         database_url, [("host-1", metric, 20.0 + n, NOON) for n in range(3) for metric in ("a", "b", "part")]
     )
     command(environment, "rebuild")
-    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b'")
-    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'part' AND value = 20")
-    change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'a'")
+    change(database_url, "DELETE FROM temperature_readings_data WHERE " + of_series("metric = 'b'"))
+    change(
+        database_url,
+        "DELETE FROM temperature_readings_data WHERE " + of_series("metric = 'part'") + " AND value = 20",
+    )
+    change(
+        database_url, "UPDATE temperature_aggregates_data SET minimum = -1 WHERE " + of_series("metric = 'a'")
+    )
     report = command(environment, "rebuild", "--plugin", "Temperature")
     assert "5 readings, 2 aggregates recomputed; 1 without stored readings left unchanged" in report
     (again,) = json.loads(command(environment, "rebuild", "--plugin", "Temperature", "--json"))
@@ -96,11 +101,16 @@ def test_verify_says_what_rebuild_would_do(database_url: str, workspace: Workspa
         lines = command(environment, "verify", "--plugin", "Temperature", code=1).splitlines()
         return lines[[line.startswith("Temperature: ") for line in lines].index(True) + 1 :]
 
-    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'a'")
+    change(database_url, "DELETE FROM temperature_readings_data WHERE " + of_series("metric = 'a'"))
     assert hints() == [deleted]
-    change(database_url, "DELETE FROM temperature_readings WHERE metric = 'b' AND value > 20")
+    change(
+        database_url,
+        "DELETE FROM temperature_readings_data WHERE " + of_series("metric = 'b'") + " AND value > 20",
+    )
     assert hints() == [deleted, partly]
-    change(database_url, "UPDATE temperature_aggregates SET minimum = -1 WHERE metric = 'c'")
+    change(
+        database_url, "UPDATE temperature_aggregates_data SET minimum = -1 WHERE " + of_series("metric = 'c'")
+    )
     assert hints() == [repair, deleted, partly]
     report = command(environment, "rebuild", "--plugin", "Temperature")
     assert report == (
@@ -116,7 +126,7 @@ def test_a_closed_pipe_is_not_reported_as_a_database_error(database_url: str, wo
     # More output than a pipe buffers.
     store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(2000)])
     command(environment, "rebuild")
-    change(database_url, "UPDATE temperature_aggregates SET last = 21")
+    change(database_url, "UPDATE temperature_aggregates_data SET last = 21")
     done = read_one_line(environment, "verify", "--plugin", "Temperature", "--limit", "20000")
     assert done.stdout.startswith("Temperature 'host-0' 'k' 2026-11-23T12:00:00Z: stored count 1")
     assert (done.returncode, done.stderr) == (1, "")
@@ -127,7 +137,7 @@ def test_verify_prints_at_most_limit_differences_per_plugin(database_url: str, w
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [(f"host-{n}", "k", 20.0, NOON) for n in range(3)])
     command(environment, "rebuild")
-    change(database_url, "UPDATE temperature_aggregates SET last = 21")
+    change(database_url, "UPDATE temperature_aggregates_data SET last = 21")
 
     def printed(*options: str) -> tuple[int, str]:
         done = run_command(environment, "verify", "--plugin", "Temperature", *options)

@@ -23,7 +23,7 @@ from tests.support.worker import Worker, Workspace, run_command
 
 pytestmark = pytest.mark.any_broker
 
-TABLE = "temperature_readings"
+TABLE = "temperature_readings_data"
 
 
 @dataclass
@@ -95,7 +95,7 @@ def read_only(database: Database) -> tuple[Repair, str, list[str]]:
 def missing_table(database: Database) -> tuple[Repair, str, list[str]]:
     database.run("CREATE SCHEMA elsewhere", f"ALTER TABLE {TABLE} SET SCHEMA elsewhere")
     error = (
-        f"ERROR database: database.url: expected the tables {TABLE} and temperature_aggregates of the plugin"
+        f"ERROR database: database.url: expected the tables {TABLE} and temperature_aggregates_data of the plugin"
         f" Temperature, found no table {TABLE}; restore it from a backup, or start a worker, which creates it empty"
     )
     return (
@@ -106,12 +106,12 @@ def missing_table(database: Database) -> tuple[Repair, str, list[str]]:
 
 
 def another_column(database: Database) -> tuple[Repair, str, list[str]]:
-    database.run(f"ALTER TABLE {TABLE} RENAME COLUMN metric TO name")
-    message = f'column "metric" of relation "{TABLE}" does not exist'
+    database.run(f"ALTER TABLE {TABLE} RENAME COLUMN series_id TO name")
+    message = f'column "series_id" of relation "{TABLE}" does not exist'
     hint = "alter the table to the columns that the plugin declares"
     # A worker reads the metrics of a host before it writes.
-    cause = f"column {TABLE}.metric does not exist"
-    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO metric",), cause, database.rejects(message, hint)
+    cause = f"column {TABLE}.series_id does not exist"
+    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO series_id",), cause, database.rejects(message, hint)
 
 
 def missing_privilege(database: Database) -> tuple[Repair, str, list[str]]:
@@ -223,13 +223,13 @@ def test_check_needs_no_more_privileges_than_a_worker(
     )
     assert database.errors(environment) == []
     hint = "grant the privilege to the user of database.url"
-    for table in ("sparkle_hosts", "temperature_aggregates"):
+    for table in ("sparkle_hosts", "temperature_aggregates_data"):
         database.run(f"REVOKE UPDATE ON {table} FROM {database.user}")
         expected = database.rejects(f"permission denied for table {table}", hint)
         assert database.errors(environment) == expected
         database.run(f"GRANT UPDATE ON {table} TO {database.user}")
     database.run(
-        f"GRANT UPDATE ON temperature_aggregates TO {database.user}",
+        f"GRANT UPDATE ON temperature_aggregates_data TO {database.user}",
         f"REVOKE SELECT ON {TABLE} FROM {database.user}",
     )
     # Which readings are new is returned by the statement of a worker.
@@ -295,8 +295,8 @@ def wait_for_stage(worker: Worker) -> str:
 def wait_for_rows(worker: Worker, database: Database, number: int) -> None:
     """Wait until all rows and their aggregates are stored, and the worker is ready."""
     url = database.server.url(database.name)
-    eventually(lambda: count(url, TABLE), lambda n: n >= number)
-    counted = "(SELECT sum(count) AS n FROM temperature_aggregates) AS counted WHERE n >= "
+    eventually(lambda: count(url, "temperature_readings"), lambda n: n >= number)
+    counted = "(SELECT sum(count) AS n FROM temperature_aggregates_data) AS counted WHERE n >= "
     eventually(lambda: count(url, f"{counted}{number}"), bool)
     eventually(worker.ready, bool)
-    assert count(url, TABLE) == number
+    assert count(url, "temperature_readings") == number

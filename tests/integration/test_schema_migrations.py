@@ -17,6 +17,7 @@ from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate
+from sparkle_app.storage.names import READINGS, create_series, create_sources
 from tests.integration.conftest import StartWorker
 from tests.support.collector import Collector
 from tests.support.database import count, query
@@ -30,10 +31,12 @@ from tests.support.worker import PROJECT, Workspace, run_command
 pytestmark = pytest.mark.any_broker
 
 HOSTS = ("sparkle_hosts",)
+NAMES = ("sparkle_series", "sparkle_sources")
 SHIPPED = (
-    *("pu_workload_aggregates", "pu_workload_readings"),
+    *("pu_workload_aggregates_data", "pu_workload_readings_data"),
     *HOSTS,
-    *("temperature_aggregates", "temperature_readings"),
+    *NAMES,
+    *("temperature_aggregates_data", "temperature_readings_data"),
 )
 OLDER = "found fan_speed_0001; run `faust -A sparkle_app migrate`, or set database.migrate to true"
 
@@ -43,6 +46,13 @@ LIMITS = """
     limit = connection.execute(text("SHOW statement_timeout")).scalar()
     answer = connection.connection.driver_connection.seconds
     op.execute(text(f"CREATE TABLE limits AS SELECT '{limit}' AS statement, '{answer}' AS answer"))
+"""
+
+
+AGGREGATES = """
+    INSERT INTO temperature_aggregates VALUES
+        ('host-0', 'k0', 60, '2026-11-23 12:00:00.000000', 2, 3.5, 1, 2.5, 2.5, '2026-11-23 12:00:59.123456'),
+        ('host-1', 'k0', 3600, '2026-11-23 12:00:00.000000', 1, 1, 1, 1, 1, '2026-11-23 12:00:00.000000');
 """
 
 
@@ -75,10 +85,26 @@ class Installation:
         return next(line for line in lines if line.split()[1] == "database:")
 
     def add_readings(self, table: str, number: int) -> None:
+        engine = make_engine(make_url(self.url))
+        with engine.begin() as connection:
+            (series,) = create_series(connection, [("host", "k")], READINGS).values()
+            (source,) = create_sources(connection, [(1, "t", 0, True)]).values()
+        engine.dispose()
+        id_, at = "X'{:032x}'", "1795435200000000"
+        if self.server:
+            id_, at = "'{:032x}'", "'2026-11-23T12:00:00Z'"
+        rows = [
+            f"({id_.format(each)}, {at}, {at}, {each}, {each}, {series}, {source})" for each in range(number)
+        ]
+        names = 'id, observed_at, received_at, "offset", value, series_id, source_id'
+        self.script(f"INSERT INTO {table} ({names}) VALUES {', '.join(rows)};")
+
+    def add_wide_readings(self, table: str, number: int) -> None:
         names = "id, config_id, hostname, metric, value, observed_at, received_at, clock_trusted, topic, partition"
         at = "'2026-11-23 12:00:00.000000'"
         rows = [
-            f"('{each:032x}', 1, 'host', 'k', {each}, {at}, {at}, true, 't', 0, {each})"
+            f"('{each:032x}', {1 + each % 2}, 'host-{each % 7}', 'k{each % 3}', {each}, {at}, {at}, true, 't', 0,"
+            f" {each})"
             for each in range(number)
         ]
         self.script(f"""INSERT INTO {table} ({names}, "offset") VALUES {", ".join(rows)};""")
@@ -102,8 +128,9 @@ def older(installation: Installation) -> Installation:
     return installation
 
 
-def dropped(names: Iterable[str]) -> str:
-    return " ".join(f"DROP TABLE {name};" for name in sorted(names))
+def dropped(names: Iterable[str], url: str) -> str:
+    cascade = "" if url.startswith("sqlite") else " CASCADE"
+    return " ".join(f"DROP TABLE {name}{cascade};" for name in sorted(names))
 
 
 def copy(installation: Installation) -> Installation:
@@ -124,10 +151,10 @@ def test_an_empty_database_gets_the_tables_of_the_models(installation: Installat
     assert plan.splitlines() == [f"would create {name}" for name in sorted((*SHIPPED, *TABLES))]
     assert tables(installation.url) == {}
     done = installation.migrate()
-    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0001, fan_speed_0002" in done
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0002, fan_speed_0002" in done
+    assert installation.revisions() == ["0002", "fan_speed_0002"]
     before = tables(installation.url)
-    assert "nothing to do; schema revision 0001, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0002, fan_speed_0002" in installation.migrate()
     assert installation.migrate("--sql") == "-- nothing to do\n"
     assert tables(installation.url) == before
 
@@ -139,32 +166,64 @@ def test_the_sql_for_an_empty_database_gives_the_same_schema(installation: Insta
     installation.script(script)
     by_client, revisions = tables(installation.url), installation.revisions()
     assert "nothing to do" in installation.migrate()
-    installation.script(dropped(by_client))
+    installation.script(dropped(by_client, installation.url))
     installation.migrate()
     assert (tables(installation.url), installation.revisions()) == (by_client, revisions)
 
 
-def test_a_database_of_a_version_without_migrations_keeps_its_tables_and_rows(
+def test_a_database_of_a_version_without_migrations_is_compacted(
     installation: Installation,
 ) -> None:
     installation.script(baseline(installation.url))
-    installation.add_readings("temperature_readings", 3)
-    before = tables(installation.url)
-    assert f": created {', '.join(HOSTS)}; schema revision 0001\n" in installation.migrate()
-    assert installation.revisions() == ["0001"]
-    assert tables(installation.url).items() >= before.items()
-    assert count(installation.url, "temperature_readings") == 3
-    rebuilt = installation.run("rebuild", "--json")
-    assert [each["readings"] for each in json.loads(rebuilt.stdout)] == [0, 3], rebuilt.stderr
+    installation.add_wide_readings("temperature_readings", 30)
+    installation.script(AGGREGATES)
+    shown = {
+        name: query(installation.url, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4")
+        for name in ("temperature_readings", "temperature_aggregates")
+    }
+    for command in ("verify", "rebuild"):
+        assert "found 0001; run `faust -A sparkle_app migrate`" in installation.run(command).stderr
+    assert installation.migrate("--dry-run").startswith("would apply 0002: Numbers in place of names.\n")
+    if installation.server:
+        other = copy(installation)
+        other.script(other.migrate("--sql"))
+        installation.migrate()
+        assert other.migrate().endswith("nothing to do; schema revision 0002\n")
+    else:
+        refused = installation.run("migrate", "--sql")
+        assert refused.stderr.endswith("; run the command without --sql\n"), refused.stderr
+        installation.migrate()
+        other = installation
+    for each in (installation, other):
+        assert each.revisions() == ["0002"]
+        assert sorted(tables(each.url)) == sorted((*SHIPPED, "sparkle_schema"))
+        for name, rows in shown.items():
+            found = query(each.url, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4")
+            known = set(rows[0])
+            assert [{column: row[column] for column in row if column in known} for row in found] == rows
+        verified = each.run("verify", "--json")
+        assert [len(line["differences"]) for line in json.loads(verified.stdout)] == [0, 21], verified.stderr
+        rebuilt = each.run("rebuild", "--json")
+        assert [line["readings"] for line in json.loads(rebuilt.stdout)] == [0, 30], rebuilt.stderr
 
 
-def test_every_revision_together_gives_the_tables_of_the_models(installation: Installation) -> None:
-    installation.script(baseline(installation.url))
+def test_a_plugin_that_returns_after_the_tables_were_compacted_is_compacted(
+    installation: Installation,
+) -> None:
+    write_plugin(installation.workspace.plugins, 1)
+    plugin = installation.workspace.plugins / "fan_speed"
+    plugin.rename(installation.workspace.folder / "fan_speed")
+    installation.script(baseline(installation.url).replace("pu_workload", "fan_speed"))
+    installation.add_wide_readings(TABLES[0].removesuffix("_data"), 5)
     installation.migrate()
-    migrated = tables(installation.url)
-    installation.script(dropped(migrated))
-    installation.migrate()
-    assert migrated == tables(installation.url)
+    (installation.workspace.folder / "fan_speed").rename(plugin)
+    write_plugin(installation.workspace.plugins, 2)
+    assert "; run `faust -A sparkle_app migrate`" in installation.check()
+    done = installation.migrate()
+    assert "fan_speed_0002" in done
+    rows = query(installation.url, "SELECT hostname, value, maker FROM fan_speed_readings ORDER BY value")
+    assert [tuple(row.values()) for row in rows] == [(f"host-{n}", float(n), "unknown") for n in range(5)]
+    assert installation.migrate().endswith("nothing to do; schema revision 0002, fan_speed_0002\n")
 
 
 def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -> None:
@@ -174,7 +233,7 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     assert plan == {
         "applied": False,
         "schema": [
-            {"plugin": None, "found": "0001", "expected": "0001"},
+            {"plugin": None, "found": "0002", "expected": "0002"},
             {"plugin": "Fan_Speed", "found": "fan_speed_0001", "expected": "fan_speed_0002"},
         ],
         "revisions": [{"revision": "fan_speed_0002", "plugin": "Fan_Speed", "description": "Step 2."}],
@@ -184,11 +243,11 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     other.script(other.migrate("--sql"))
     applying, done = installation.migrate().splitlines()
     assert applying == "applying fan_speed_0002 of plugin Fan_Speed: Step 2."
-    assert done.endswith(": 1 revision applied; schema revision 0001, fan_speed_0002")
+    assert done.endswith(": 1 revision applied; schema revision 0002, fan_speed_0002")
     rows = query(installation.url, "SELECT value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(0.0, "unknown"), (1.0, "unknown"), (2.0, "unknown")]
     assert tables(other.url) == tables(installation.url)
-    assert other.revisions() == installation.revisions() == ["0001", "fan_speed_0002"]
+    assert other.revisions() == installation.revisions() == ["0002", "fan_speed_0002"]
     assert query(other.url, "SELECT * FROM fan_speed_readings ORDER BY value") == query(
         installation.url, "SELECT * FROM fan_speed_readings ORDER BY value"
     )
@@ -213,7 +272,7 @@ def test_a_newer_schema_is_refused(installation: Installation) -> None:
     write_plugin(installation.workspace.plugins, 1)
     installation.migrate()
     for known, newer, hint in (
-        ("0001", "9999", "install the version of the handler that migrated the database"),
+        ("0002", "9999", "install the version of the handler that migrated the database"),
         (
             "fan_speed_0001",
             "fan_speed_9999",
@@ -240,10 +299,10 @@ def test_revisions_of_a_plugin_that_is_not_installed_are_left_alone(installation
     installation.migrate()
     plugin = installation.workspace.plugins / "fan_speed"
     plugin.rename(installation.workspace.folder / "fan_speed")
-    assert "nothing to do; schema revision 0001\n" in installation.migrate()
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert "nothing to do; schema revision 0002\n" in installation.migrate()
+    assert installation.revisions() == ["0002", "fan_speed_0002"]
     (installation.workspace.folder / "fan_speed").rename(plugin)
-    assert "nothing to do; schema revision 0001, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0002, fan_speed_0002" in installation.migrate()
 
 
 def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(installation: Installation) -> None:
@@ -252,10 +311,10 @@ def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(instal
     revisions.rename(installation.workspace.folder / "later")
     installation.migrate()
     installation.add_readings(TABLES[0], 1)
-    assert installation.revisions() == ["0001"]
+    assert installation.revisions() == ["0002"]
     write_plugin(installation.workspace.plugins, 2)
     assert "1 revision applied" in installation.migrate()
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert installation.revisions() == ["0002", "fan_speed_0002"]
     assert query(installation.url, "SELECT maker FROM fan_speed_readings") == [{"maker": "unknown"}]
 
 
@@ -266,7 +325,7 @@ def test_a_revision_that_fails_changes_nothing(installation: Installation) -> No
         3,
         """
         op.execute("CREATE TABLE debris (n INTEGER)")
-        op.execute("UPDATE fan_speed_readings SET value = 100")
+        op.execute("UPDATE fan_speed_readings_data SET value = 100")
         op.execute("INSERT INTO nowhere VALUES (1)")
         """,
     )
@@ -284,7 +343,7 @@ def test_a_revision_that_fails_changes_nothing(installation: Installation) -> No
     assert failed.stderr.endswith("; nothing was changed: the migration was rolled back as a whole\n")
     assert failed.stderr.count("\n") == 1
     assert tables(installation.url) == before
-    assert installation.revisions() == ["0001", "fan_speed_0001"]
+    assert installation.revisions() == ["0002", "fan_speed_0001"]
     assert query(installation.url, "SELECT max(value) AS n FROM fan_speed_readings") == [{"n": 2.0}]
 
 
@@ -328,7 +387,7 @@ create_tables(engine, plugins.branches)
     for process in processes:
         assert process.wait(60) == 0, process.tail()
         assert process.log.read_text() == "loaded\n"
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert installation.revisions() == ["0002", "fan_speed_0002"]
     assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
 
 
@@ -362,7 +421,6 @@ def test_a_process_waits_for_another_that_migrates(database_url: str) -> None:
 def test_tables_that_exist_need_no_privilege_to_create_one(
     installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    installation.script(baseline(installation.url))
     load_plugins(PROJECT / "plugins")
     # Other tests of this process may have declared further tables.
     create_all(installation.url)
@@ -403,7 +461,7 @@ def test_workers_migrate_only_if_they_may(installation: Installation, start_work
         for text in logs
     ]
     assert sum(applied) == 1, logs
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert installation.revisions() == ["0002", "fan_speed_0002"]
     assert count(installation.url, TABLES[0]) == 3
 
 
@@ -413,4 +471,4 @@ def test_two_workers_start_at_once_on_an_empty_database(
     write_plugin(installation.workspace.plugins, 2)
     for worker in [start_worker(ready=False) for _ in range(2)]:
         worker.wait_ready()
-    assert installation.revisions() == ["0001", "fan_speed_0002"]
+    assert installation.revisions() == ["0002", "fan_speed_0002"]

@@ -2,7 +2,6 @@
 
 import math
 import random
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,21 +9,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import JSON, Column, Engine, MetaData, String, column, select, text, type_coerce, values
+from sqlalchemy import JSON, Column, Engine, MetaData, String, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
-from sparkle_app.model.time import EARLIEST, LATEST, micros, moment
+from sparkle_app.model.time import EARLIEST, LATEST, micros
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 from sparkle_app.storage import columns
 from sparkle_app.storage.aggregates import upsert_growing
-from sparkle_app.storage.columns import UtcDateTime
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.models import data_table, tables_of
 from sparkle_app.storage.readings import insert_new
 from tests.support.database import EVERY_DATABASE
-from tests.support.postgres import PostgresServer
 
 START = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()) * 1_000_000
 HOUR = 3_600_000_000
@@ -55,7 +53,7 @@ class Plain(Fast):
 def test_aggregation_in_sql_equals_aggregation_in_python(database_url: str, resolution: int) -> None:
     chance = random.Random(resolution)
     engine = make_engine(make_url(database_url))
-    Base.metadata.create_all(engine, tables=[Readings.__table__])
+    Base.metadata.create_all(engine, tables=tables_of(Readings))
     readings = [
         Reading(
             id=number.to_bytes(16),
@@ -151,7 +149,7 @@ def odd_readings(number: int, numbers: Sequence[float] = NUMBERS) -> list[Readin
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = make_engine(make_url(database_url))
-    Base.metadata.create_all(engine, tables=[Readings.__table__, Aggregates.__table__])
+    Base.metadata.create_all(engine, tables=tables_of(Readings, Aggregates))
     yield engine
     engine.dispose()
 
@@ -163,10 +161,9 @@ def stored(
     if not in_bulk:
         monkeypatch.setattr(columns, "are_plain", lambda _table: False)
     quoted = engine.dialect.identifier_preparer.quote_identifier
-    as_text = "CAST({} AS TEXT)"
-    if engine.dialect.name == "mysql":
-        # Ids are no text.
-        as_text = "HEX(CONCAT({}))"
+    # Ids are no text.
+    as_text = {"mysql": "HEX(CONCAT({}))", "sqlite": "quote({})"}.get(engine.dialect.name, "CAST({} AS TEXT)")
+    table = data_table(table)
     with engine.begin() as connection:
         connection.execute(table.delete())
         returned = store(connection)
@@ -184,7 +181,7 @@ def test_bulk_and_ordinary_inserts_of_readings_store_the_same_rows(
 ) -> None:
     table = Readings.__table__
     readings = odd_readings(300, numbers_of(engine))
-    assert columns.are_plain(table)
+    assert columns.are_plain(data_table(table))
 
     def store(connection: Any) -> Any:
         first = insert_new(connection, table, readings[:200])
@@ -242,7 +239,7 @@ def _with_key(reading: Reading, key: str) -> Reading:
 
 
 def test_tables_with_additional_columns_do_not_use_bulk_statements() -> None:
-    plain = Readings.__table__
+    plain = data_table(Readings.__table__)
     for extra in (Column("rack", String(10), default=lambda: "r"), Column("more", JSON)):
         table = plain.to_metadata(MetaData(), name=f"other_{extra.name}")
         table.append_column(extra)
@@ -250,24 +247,22 @@ def test_tables_with_additional_columns_do_not_use_bulk_statements() -> None:
     assert columns.are_plain(plain)
 
 
-@pytest.mark.parametrize("version", [(13, 0), (14, 0)])
+@EVERY_DATABASE
 @pytest.mark.parametrize("size", [1, 60, 3600, 86_400])
-def test_times_belong_to_the_same_bucket_in_each_version_of_postgresql(
-    postgres: PostgresServer, version: tuple[int, int], size: int
-) -> None:
-    engine = make_engine(make_url(postgres.create_database(f"test_{uuid.uuid4().hex[:8]}")))
+def test_each_time_belongs_to_the_bucket_that_python_computes(engine: Engine, size: int) -> None:
     chance = random.Random(size)
     starts = [chance.randrange(EARLIEST // 1_000_000, LATEST // 1_000_000, 86_400) for _ in range(300)]
     times = [
         start * 1_000_000 + offset for start in starts for offset in (0, 1, -1, chance.randrange(10**12))
     ]
-    given = values(column("at", UtcDateTime), name="given").data([(moment(at),) for at in times])
-    with engine.connect() as connection:
-        # The statement of an earlier version; there is none of its servers here.
-        engine.dialect.server_version_info = version
-        bucket = type_coerce(dialect_of(connection).bucket_start(given.c.at, size), UtcDateTime())
-        statement = select(given.c.at, bucket)
-        assert ("date_bin" in str(statement.compile(engine))) == (version >= (14,))
-        found = {micros(at): micros(start) for at, start in connection.execute(statement)}
-    engine.dispose()
-    assert found == {at: at - at % (size * 1_000_000) for at in times}
+    (reading,) = odd_readings(1)
+    readings = [
+        msgspec.structs.replace(reading, id=number.to_bytes(16), observed_at=at)
+        for number, at in enumerate(times)
+    ]
+    data = data_table(Readings.__table__)
+    with engine.begin() as connection:
+        insert_new(connection, Readings.__table__, readings)
+        bucket = dialect_of(connection).bucket_number(data.c.observed_at, size)
+        found = {micros(at): number for at, number in connection.execute(select(data.c.observed_at, bucket))}
+    assert found == {at: at // (size * 1_000_000) for at in times}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.support.database import count
+from tests.support.database import count, of_series
 from tests.support.eventually import eventually
 from tests.support.postgres import PostgresServer
 from tests.support.rows import store
@@ -35,7 +35,7 @@ def test_after_ctrl_c_committed_repairs_stay_and_the_next_run_does_the_rest(
     wrong = "SELECT * FROM temperature_aggregates WHERE last <> 20"
     engine = create_engine(database_url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
+        connection.execute(text("UPDATE temperature_aggregates_data SET last = 21"))
     with engine.connect() as connection:
         connection.execute(
             text("SELECT 1 FROM temperature_aggregates WHERE hostname = 'host-500' FOR UPDATE")
@@ -100,7 +100,7 @@ def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> No
     run_command(environment, "rebuild")
     engine = create_engine(database_url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
+        connection.execute(text("UPDATE temperature_aggregates_data SET last = 21"))
     connection = engine.connect()
     connection.execute(text("SELECT 1 FROM temperature_aggregates FOR UPDATE"))
     # Longer than the lock timeout of the commands' statements.
@@ -119,9 +119,9 @@ def test_a_database_error_is_reported_with_the_message_of_the_database(
     assert done.returncode == 1
     place, _, found = done.stderr.partition(", found ")
     assert place == f"database: expected {database_url} to execute the statement"
-    message = "no such table: pu_workload_readings"
+    message = "no such table: pu_workload_readings_data"
     if database_url.startswith("postgresql"):
-        message = 'relation "pu_workload_readings" does not exist'
+        message = 'relation "pu_workload_readings_data" does not exist'
     assert found == f"{message}; fix this and run the command again; a worker creates missing tables\n"
 
 
@@ -135,8 +135,10 @@ def test_verify_waits_for_aggregates_that_are_late(
     engine = create_engine(database_url)
     with engine.begin() as connection:
         # As if the worker had been killed before it wrote them.
-        connection.execute(text("DELETE FROM temperature_aggregates WHERE hostname <> 'lost-1'"))
-        connection.execute(text("UPDATE temperature_aggregates SET last = 21"))
+        connection.execute(
+            text("DELETE FROM temperature_aggregates_data WHERE " + of_series("hostname <> 'lost-1'"))
+        )
+        connection.execute(text("UPDATE temperature_aggregates_data SET last = 21"))
     engine.dispose()
     process = command_process(environment, tmp_path / "verify.log", "verify", "--json")
     process.start()

@@ -37,3 +37,8 @@ def drop_tables(url: str) -> None:
     engine = create_engine(url, poolclass=NullPool)
     Base.metadata.drop_all(engine)
     VERSIONS.drop(engine, checkfirst=True)
+
+
+def of_series(condition: str) -> str:
+    """An SQL condition for rows of the tables with data: on hostname, metric and resolution."""
+    return f"series_id IN (SELECT id FROM sparkle_series WHERE {condition})"

@@ -106,6 +106,7 @@ class MariadbServer:
     def _client(self, program: str, port: int) -> list[str]:
         options = ("--no-defaults", "--host=127.0.0.1", f"--port={port}", f"--user={ADMIN}")
         return [_program(program), *options, f"--password={PASSWORD}"]
+
     def clients(self, folder: Path) -> dict[str, str]:
         """The environment in which client programs connect to this server.
 

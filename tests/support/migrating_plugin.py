@@ -3,7 +3,7 @@
 import textwrap
 from pathlib import Path
 
-TABLES = ("fan_speed_readings", "fan_speed_aggregates")
+TABLES = ("fan_speed_readings_data", "fan_speed_aggregates_data")
 MANIFEST = 'NAME = "Fan_Speed"\nVERSION = "1.{number}.0"\nAUTHOR = "somebody"\nTOPIC = "telemetry"\n'
 SERVER = """
     from sqlalchemy import String
@@ -32,7 +32,7 @@ SERVER = """
 COLUMN = 'maker: Mapped[str] = mapped_column(String(20), server_default="unknown")'
 ADD_COLUMN = """
     column = Column("maker", String(20), nullable=False, server_default="unknown")
-    op.add_column("fan_speed_readings", column)
+    op.add_column("fan_speed_readings_data", column)
 """
 
 

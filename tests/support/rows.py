@@ -10,7 +10,6 @@ from sparkle_app.model.time import micros
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, Reading
 from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.hosts import Host
 from tests.support.worker import PROJECT
 
 
@@ -18,14 +17,7 @@ def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> Non
     """Create the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
     plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
     engine = make_engine(make_url(url))
-    tables = (
-        "temperature_readings",
-        "temperature_aggregates",
-        "pu_workload_readings",
-        "pu_workload_aggregates",
-        Host.__tablename__,
-    )
-    Base.metadata.create_all(engine, tables=[Base.metadata.tables[name] for name in tables])
+    Base.metadata.create_all(engine)
     rows = [
         Reading(
             id=uuid4().bytes,

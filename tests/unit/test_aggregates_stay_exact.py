@@ -20,6 +20,7 @@ from sparkle_app.aggregate import agent, table
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.models import data_table
 from tests.support.aggregate_worker import (
     BUCKET_SECONDS,
     CHANGELOG,
@@ -80,8 +81,8 @@ class Aggregation(RuleBasedStateMachine):
         super().__init__()
         self.engine = engine
         with engine.begin() as connection:
-            connection.execute(delete(DataFrame))
-            connection.execute(delete(Aggregates))
+            connection.execute(delete(data_table(DataFrame.__table__)))
+            connection.execute(delete(data_table(Aggregates.__table__)))
         self.loop = asyncio.new_event_loop()
         self.broker = MemoryBroker()
         self.now = BEGIN / SECOND

@@ -95,7 +95,7 @@ async def test_a_bucket_that_the_table_holds_is_not_read_from_sql(world: World) 
     one, two = world.store(1.0, 2.0)
     await keep(world, one)
     with world.engine.begin() as connection:
-        connection.execute(text("DROP TABLE memory_readings"))
+        connection.execute(text("DROP TABLE memory_readings_data"))
     changed, recomputed = await world.worker.aggregator.count([samples_of(two)])
     assert (counts(changed), recomputed) == ({("a", 0): (2, 3.0)}, 0)
 
@@ -105,8 +105,8 @@ async def test_a_database_that_does_not_work_is_a_transient_error(world: World, 
     stored = world.store(1.0)
     changed, _ = await world.worker.aggregator.count([samples_of(*stored)])
     with world.engine.begin() as connection:
-        connection.execute(text("DROP TABLE memory_aggregates"))
-        connection.execute(text("DROP TABLE memory_readings"))
+        connection.execute(text("DROP TABLE memory_aggregates_data"))
+        connection.execute(text("DROP TABLE memory_readings_data"))
     with pytest.raises(TransientError):
         await world.worker.aggregator.count([samples_of(*stored)])
     with pytest.raises(TransientError):
@@ -117,7 +117,7 @@ async def test_a_database_that_does_not_work_is_a_transient_error(world: World, 
 
 async def test_no_samples_change_nothing(world: World) -> None:
     with world.engine.begin() as connection:
-        connection.execute(text("DROP TABLE memory_aggregates"))
+        connection.execute(text("DROP TABLE memory_aggregates_data"))
     assert await world.worker.aggregator.count([{}, {}]) == ({}, 0)
     await world.worker.aggregator.store({})
 

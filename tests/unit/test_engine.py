@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.trial import try_writing
 
 
@@ -69,8 +70,7 @@ def test_a_transaction_that_writes_uses_wal_and_flushes_every_commit(file: Path,
 def tables(file: Path) -> None:
     """The tables of a plugin, in the same journal mode."""
     engine = create_engine(f"sqlite:///{file}")
-    for model in MODELS:
-        model.__table__.create(engine)
+    MODELS[0].metadata.create_all(engine, tables=tables_of(*MODELS))
     engine.dispose()
 
 
@@ -79,7 +79,7 @@ def test_a_trial_does_not_change_the_file(file: Path, engine: Engine) -> None:
     before = file.read_bytes()
     with read_transaction(engine) as connection:
         missing = try_writing(connection)
-        assert not {model.__tablename__ for model in MODELS} & set(missing)
+        assert not {table.name for table in tables_of(*MODELS)} & set(missing)
     engine.dispose()
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
@@ -88,7 +88,7 @@ def test_a_trial_does_not_change_the_file(file: Path, engine: Engine) -> None:
 def test_a_trial_names_the_tables_that_do_not_exist(file: Path, engine: Engine) -> None:
     before = file.read_bytes()
     with read_transaction(engine) as connection:
-        assert {model.__tablename__ for model in MODELS} <= set(try_writing(connection))
+        assert {table.name for table in tables_of(*MODELS)} <= set(try_writing(connection))
     assert file.read_bytes() == before
 
 

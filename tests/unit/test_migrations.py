@@ -21,6 +21,7 @@ from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate, migration_sql
 from sparkle_app.storage.migrations.schema import OlderSchemaError, Revision, read_schema
+from sparkle_app.storage.models import data_table
 from tests.support.migrating_plugin import write_plugin, write_revision
 
 PROJECT = Path(__file__).parents[2]
@@ -95,8 +96,8 @@ def test_revisions_change_the_tables_of_all_plugins_by_role(
         expected = {ReadingsTable: {"added"}, AggregatesTable: {"more"}}
         for role, added in expected.items():
             if issubclass(mapper.class_, role):
-                name = mapper.class_.__tablename__
-                assert columns(engine, name) == set(mapper.class_.__table__.c.keys()) | added, name
+                table = data_table(mapper.class_.__table__)
+                assert columns(engine, table.name) == set(table.c.keys()) | added, table.name
     assert recorded(engine) == ["0002"]
     assert applied(engine, [branch]) == []
     create_tables(engine, [branch])
@@ -107,17 +108,17 @@ def test_tables_that_do_not_exist_are_created_from_the_models(
 ) -> None:
     create_tables(engine, [core()])
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE of_another_name"))
+        connection.execute(text("DROP TABLE of_another_name_data"))
     branch = core(ADD_BY_ROLE)
     assert applied(engine, [branch]) == ["0002"]
-    assert columns(engine, "of_another_name") == set(MigratedAggregates.__table__.c.keys())
+    assert columns(engine, "of_another_name_data") == set(data_table(MigratedAggregates.__table__).c.keys())
 
 
 def test_the_sql_changes_the_same_tables(engine: Engine, core: Callable[..., Branch], tmp_path: Path) -> None:
     other = make_engine(make_url(f"sqlite:///{tmp_path}/other.sqlite3"))
     for each in (engine, other):
         create_tables(each, [core()])
-    branch = core(ADD_BY_ROLE, """op.execute(text("UPDATE of_another_name SET more = 'a%%b:c'"))""")
+    branch = core(ADD_BY_ROLE, """op.execute(text("UPDATE of_another_name_data SET more = 'a%%b:c'"))""")
     with read_transaction(other) as connection:
         schema = read_schema(connection, [branch])
     driver = other.raw_connection()
@@ -135,13 +136,13 @@ def test_a_table_that_a_revision_creates_is_not_created_again(
 ) -> None:
     create_tables(engine, [core()])
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE of_another_name"))
-    branch = core("op.create_table('of_another_name', Column('old', String(20)))")
+        connection.execute(text("DROP TABLE of_another_name_data"))
+    branch = core("op.create_table('of_another_name_data', Column('old', String(20)))")
     with read_transaction(engine) as connection:
         script = migration_sql(read_schema(connection, [branch]), [])
     assert script.count("CREATE TABLE") == 1
     assert applied(engine, [branch]) == ["0002"]
-    assert columns(engine, "of_another_name") == {"old"}
+    assert columns(engine, "of_another_name_data") == {"old"}
 
 
 def test_a_revision_that_reads_rows_is_not_printed_as_sql(
@@ -178,7 +179,7 @@ def test_without_transactional_ddl_the_revisions_before_the_failed_one_are_kept(
     with pytest.raises(ConfigurationError, match=r"revision 0003: .*applied in part.*restore the backup"):
         applied(engine, [branch])
     assert recorded(engine) == ["0002"]
-    assert "more" in columns(engine, "of_another_name")
+    assert "more" in columns(engine, "of_another_name_data")
 
 
 def test_threads_that_migrate_at_once_apply_each_revision_once(
@@ -245,7 +246,7 @@ def test_a_base_without_the_privilege_to_record_it_is_recognised(
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
         # Stands for a missing privilege, which SQLite does not know.
-        connection.execute(text("CREATE INDEX sparkle_schema ON of_another_name (count)"))
+        connection.execute(text("CREATE INDEX sparkle_schema ON of_another_name_data (count)"))
     with caplog.at_level(logging.WARNING):
         create_tables(engine, [core_branch()])
     assert "cannot record the schema's revision in sparkle_schema: there is already an index" in caplog.text

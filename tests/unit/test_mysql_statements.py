@@ -13,13 +13,14 @@ from sparkle_app.plugin_api import AggregatesTable
 from sparkle_app.storage.dialects.base import insert_nothing
 from sparkle_app.storage.dialects.mysql_statements import Values, growing
 from sparkle_app.storage.dialects.mysql_tables import MySqlTables, MySqlTypes
+from sparkle_app.storage.models import SERIES, data_table
 
 
 class Aggregates(AggregatesTable):
     __tablename__ = "mysql_aggregates"
 
 
-TABLE: Table = Aggregates.__table__
+TABLE: Table = data_table(Aggregates.__table__)
 
 
 @pytest.fixture
@@ -46,9 +47,11 @@ def test_rows_are_inserted_with_an_alias(dialect: Any) -> None:
     names = [column.name for column in TABLE.c]
     row = f"({', '.join(['%s'] * len(names))})"
     assert statement.startswith(
-        f"INSERT INTO mysql_aggregates ({', '.join(names)}) VALUES {row}, {row} AS new ON DUPLICATE KEY UPDATE"
-        " count = CASE WHEN (new.count >= mysql_aggregates.count) THEN new.count ELSE mysql_aggregates.count END,"
-        " sum = CASE WHEN (new.count >= mysql_aggregates.count) THEN new.sum ELSE mysql_aggregates.sum END, "
+        f"INSERT INTO mysql_aggregates_data ({', '.join(names)}) VALUES {row}, {row} AS new ON DUPLICATE KEY UPDATE"
+        " count = CASE WHEN (new.count >= {0}.count) THEN new.count ELSE {0}.count END,"
+        " sum = CASE WHEN (new.count >= {0}.count) THEN new.sum ELSE {0}.sum END, ".format(
+            "mysql_aggregates_data"
+        )
     )
     assert values == tuple(row[name] for row in rows for name in names)
 
@@ -57,12 +60,12 @@ def test_the_trial_of_check_has_no_alias_which_mysql_refuses_after_a_query(diale
     statement = growing(insert_nothing(mysql.insert(TABLE), TABLE), TABLE)
     compiled = str(statement.compile(dialect=dialect))
     assert " AS new" not in compiled
-    assert "(VALUES(count) >= mysql_aggregates.count)" in compiled
+    assert "(VALUES(count) >= mysql_aggregates_data.count)" in compiled
 
 
 def test_tables_have_a_collation_that_mysql_has(dialect: Any) -> None:
-    compiled = str(CreateTable(TABLE).compile(dialect=dialect))
+    compiled = str(CreateTable(SERIES).compile(dialect=dialect))
     assert compiled.rstrip().endswith(
         "ENGINE=InnoDB ROW_FORMAT=DYNAMIC CHARSET=utf8mb4 COLLATE=utf8mb4_0900_bin"
     )
-    assert "hostname VARCHAR(510) NOT NULL" in compiled
+    assert "hostname VARCHAR(1024) NOT NULL" in compiled

@@ -33,7 +33,7 @@ with engine.begin() as connection:
                           datetime(2026, 1, 1))
             plugin.store_readings(connection, [row])
 with engine.connect() as connection:
-    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").scalars().all()
     rows = {
         name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"').mappings()]
         for name in names

@@ -51,7 +51,7 @@ class Rejecting(Plain):
 
     def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Sequence[StoredReading]:
         if any(each.value == 13 for each in readings):
-            connection.execute(text("INSERT INTO stored_readings (id) VALUES (NULL)"))
+            connection.execute(text("INSERT INTO stored_readings_data (id) VALUES (NULL)"))
         return super().store_readings(connection, readings)
 
 
@@ -132,8 +132,8 @@ def test_one_rejected_row_does_not_affect_499_others(engine: Engine) -> None:
 
 def test_a_missing_table_raises_transient_error(engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE stored_readings"))
-    with pytest.raises(TransientError, match="no such table: stored_readings"):
+        connection.execute(text("DROP TABLE stored_readings_data"))
+    with pytest.raises(TransientError, match="no such table: stored_readings_data"):
         store(engine, Plain(), [a_reading(1)])
 
 

@@ -8,10 +8,12 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
     Table,
+    cast,
     create_engine,
     event,
     func,
@@ -29,6 +31,7 @@ from sparkle_app.storage.deadlines import PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind, insert_nothing
 from sparkle_app.storage.dialects.mysql_errors import (
     LOCK_CONFLICTS,
+    NULL_VALUE,
     REFUSED_LOGINS,
     REMEDIES,
     TRANSIENT,
@@ -38,7 +41,7 @@ from sparkle_app.storage.dialects.mysql_errors import (
 )
 from sparkle_app.storage.dialects.mysql_statements import Values, deletion, growing, insert_new
 from sparkle_app.storage.dialects.mysql_tables import MySqlTables, MySqlTypes
-from sparkle_app.storage.statements import Row, chunks, key_names
+from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, key_names
 
 _STATEMENT_SECONDS = 60
 # After max_statement_time, a server that is there has answered.
@@ -64,6 +67,7 @@ _LOCK_SECONDS = 30
 _MAX_CONDITIONS = 50
 _EPOCH: ColumnElement[datetime] = literal_column("TIMESTAMP'1970-01-01 00:00:00.000000'")
 _MICROSECOND: ColumnElement[Any] = literal_column("MICROSECOND")
+_SECOND: ColumnElement[Any] = literal_column("SECOND")
 
 
 class MySql(Dialect):
@@ -73,6 +77,9 @@ class MySql(Dialect):
     max_writers = sys.maxsize
     time_type = mysql.DATETIME(fsp=6)
     id_type = mysql.BINARY(16)
+    resolves_series = True
+    hashes_names = True
+    replaces_views = True
     infinity = sys.float_info.max
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -172,6 +179,10 @@ class MySql(Dialect):
         """Whether the server is read-only: after a failover, new connections lead to another one."""
         return is_read_only(error)
 
+    def is_null_error(self, error: Any, column: str) -> bool:
+        """Decide by the error number, and the message, in which the name of the column is quoted."""
+        return error_number(error) == NULL_VALUE and f"'{column}'" in str(error)
+
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``innodb_lock_wait_timeout``."""
         return error_number(error) in LOCK_CONFLICTS
@@ -192,14 +203,25 @@ class MySql(Dialect):
         """The same."""
         return value
 
-    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """Computed from whole microseconds."""
-        return func.timestampadd(_MICROSECOND, self.bucket_number(at, bucket_size), _EPOCH)
+    def readable_bucket(
+        self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]
+    ) -> ColumnElement[Any]:
+        """A datetime."""
+        return func.timestampadd(_SECOND, cast(number, BigInteger) * bucket_size, _EPOCH)
 
-    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """An integer. MOD has the sign of its first argument."""
-        time, size = func.timestampdiff(_MICROSECOND, _EPOCH, at), span(bucket_size)
-        return time - func.mod(func.mod(time, size) + size, size)
+    def whole_seconds(self, at: ColumnElement[Any]) -> ColumnElement[int]:
+        """Seconds since the epoch."""
+        return func.timestampdiff(_SECOND, _EPOCH, at)
+
+    def name_key(self, name: ColumnElement[str]) -> ColumnElement[Any]:
+        """From the hexadecimal digits that the database returns."""
+        return func.left(func.unhex(func.sha2(name, 256)), 16)
+
+    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
+        """From whole microseconds."""
+        return func.timestampdiff(_MICROSECOND, _EPOCH, at).op("DIV", return_type=BigInteger())(
+            span(bucket_size)
+        )
 
     def converters(self, table: Table) -> Any:
         """For bulk statements: times are text."""
@@ -217,7 +239,8 @@ class MySql(Dialect):
     def upsert_growing(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Uses ON DUPLICATE KEY UPDATE."""
         keys, _ = key_names(table)
-        ordered = sorted(rows, key=itemgetter(*keys))
+        names = (SERIES_KEY if name == "series_id" and SERIES_KEY in rows[0] else name for name in keys)
+        ordered = sorted(rows, key=itemgetter(*names))
         insert = growing(mysql.insert(table), table)
         if columns.are_plain(table):
             values = Values(connection, insert, rows)

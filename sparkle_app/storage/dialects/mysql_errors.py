@@ -3,6 +3,7 @@
 from typing import Any
 
 DUPLICATE_KEY = 1062
+NULL_VALUE = 1048
 LOCK_CONFLICTS = {
     1205,  # lock wait timeout exceeded
     1213,  # deadlock

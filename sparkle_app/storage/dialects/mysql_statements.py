@@ -6,11 +6,11 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Table, and_, bindparam, case, or_, select
+from sqlalchemy import Connection, Delete, Table, and_, bindparam, case, literal_column, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from sparkle_app.storage.dialects.mysql_errors import DUPLICATE_KEY, error_number
-from sparkle_app.storage.statements import Row, key_names
+from sparkle_app.storage.statements import SERIES_KEY, Row, column_of, id_of_series, key_names
 
 # Of a statement: a row takes some 300 bytes.
 _MAX_ROWS = 1000
@@ -24,14 +24,20 @@ class Values:
 
     def __init__(self, connection: Connection, insert: Any, rows: Sequence[Row]) -> None:
         self._connection = connection
-        names = [column.name for column in insert.table.c if column.name in rows[0]]
+        given = {column_of(name): name for name in rows[0]}
+        names = [column.name for column in insert.table.c if column.name in given]
         compiled = insert.values({name: bindparam(name) for name in names}).compile(
             dialect=connection.dialect
         )
         row = f"({', '.join(f'%({name})s' for name in names)})"
         self._before, _, self._after = str(compiled).partition(row)
-        self._row = f"({', '.join(['%s'] * len(names))})"
-        self._values = itemgetter(*names)
+        values = ["%s"] * len(names)
+        if SERIES_KEY in rows[0]:
+            series = id_of_series(insert.table, literal_column("%s"))
+            place = names.index("series_id")
+            values[place] = str(series.compile(dialect=connection.dialect)).replace("%%s", "%s")
+        self._row = f"({', '.join(values)})"
+        self._values = itemgetter(*(given[name] for name in names))
 
     def parts(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         """Parts of the rows that fit into one statement each, whatever characters have to be escaped."""
@@ -40,7 +46,7 @@ class Values:
         part: list[Row] = []
         size = 0
         for row in rows:
-            length = sum(
+            length = len(self._row) + sum(
                 _VALUE_BYTES + (4 * len(value) if isinstance(value, str) else 0) for value in row.values()
             )
             if part and (size + length > limit or len(part) == _MAX_ROWS):

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     literal,
+    literal_column,
     outparam,
     text,
 )
@@ -26,11 +28,12 @@ from sqlalchemy.engine import URL
 from sparkle_app.model.errors import TransientError
 from sparkle_app.storage.dialects import oracle_errors
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind
-from sparkle_app.storage.dialects.oracle_statements import BucketNumber, BucketStart, Merge
+from sparkle_app.storage.dialects.oracle_statements import BucketNumber, Merge
 from sparkle_app.storage.dialects.oracle_types import adapt
 from sparkle_app.storage.dialects.portable import retried
 from sparkle_app.storage.statements import Row, chunks, key_names
 
+_EPOCH: ColumnElement[Any] = literal_column("TIMESTAMP '1970-01-01 00:00:00'")
 _CONNECT_SECONDS = 5
 _PING_SECONDS = 5
 _ANSWER_SECONDS = 65
@@ -62,6 +65,8 @@ class Oracle(Dialect):
     max_writers = sys.maxsize
     time_type = oracle.TIMESTAMP()
     id_type = oracle.RAW(16)
+    hashes_names = True
+    replaces_views = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
@@ -183,11 +188,22 @@ class Oracle(Dialect):
         """The same."""
         return bytes(value)
 
-    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
+    def readable_bucket(
+        self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]
+    ) -> ColumnElement[Any]:
         """The epoch and an interval of whole seconds."""
-        return BucketStart(at, literal(bucket_size, Integer))
+        return _EPOCH + func.numtodsinterval(number * bucket_size, literal_column("'SECOND'"))
 
-    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
+    def whole_seconds(self, at: ColumnElement[Any]) -> ColumnElement[int]:
+        """A number."""
+        return BucketNumber(at, literal(1, Integer))
+
+    def name_key(self, name: ColumnElement[str]) -> ColumnElement[Any]:
+        """STANDARD_HASH of the bytes in the character set of the database."""
+        digest = func.standard_hash(name, literal_column("'SHA256'"))
+        return func.utl_raw.substr(digest, 1, 16)
+
+    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
         """A number."""
         return BucketNumber(at, literal(bucket_size, Integer))
 

@@ -48,13 +48,7 @@ def _compile_merge(element: Merge, compiler: Any, **options: Any) -> str:
 
 
 class BucketNumber(FunctionElement[Any]):
-    """The start of the bucket that contains a time, in seconds since the epoch; the second argument is its size."""
-
-    inherit_cache = True
-
-
-class BucketStart(BucketNumber):
-    """The same as a time."""
+    """The number of the bucket that contains a time; the second argument is its size in seconds."""
 
     inherit_cache = True
 
@@ -69,10 +63,4 @@ def _compile_bucket_number(element: BucketNumber, compiler: Any, **options: Any)
         f"EXTRACT(DAY FROM {since}) * 86400 + EXTRACT(HOUR FROM {since}) * 3600"
         f" + EXTRACT(MINUTE FROM {since}) * 60 + EXTRACT(SECOND FROM {since})"
     )
-    return f"FLOOR(({elapsed}) / {seconds}) * {seconds}"
-
-
-@compiles(BucketStart, "oracle")
-def _compile_bucket_start(element: BucketStart, compiler: Any, **options: Any) -> str:
-    number = _compile_bucket_number(element, compiler, **options)
-    return f"TIMESTAMP '1970-01-01 00:00:00' + NUMTODSINTERVAL({number}, 'SECOND')"
+    return f"FLOOR(({elapsed}) / {seconds})"

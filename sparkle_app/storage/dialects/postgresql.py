@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     DateTime,
     Double,
     Engine,
-    Integer,
     Select,
     Table,
     TableValuedAlias,
@@ -30,15 +30,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
 from sparkle_app.model.time import utc_text
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.statements import Row, chunks
+from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series
 
 _DRIVERS = ("psycopg2", "psycopg")
 _STATEMENT_SECONDS = 60
@@ -104,6 +101,9 @@ class PostgreSql(OnConflictDialect):
     max_writers = sys.maxsize
     time_type = DateTime(timezone=True)
     id_type = Uuid()
+    resolves_series = True
+    hashes_names = True
+    replaces_views = True
     transactional_ddl = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -183,6 +183,10 @@ class PostgreSql(OnConflictDialect):
         """Whether the server is read-only: after a failover, new connections lead to another one."""
         return _state(error) == _READ_ONLY_STATE
 
+    def is_null_error(self, error: Any, column: str) -> bool:
+        """Decide by SQLSTATE."""
+        return _state(error) == "23502" and bool(error.diag.column_name == column)
+
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
         return _state(error) in _LOCK_STATES
@@ -199,9 +203,24 @@ class PostgreSql(OnConflictDialect):
         """INSERT … ON CONFLICT."""
         return postgresql.insert(table)
 
-    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """Uses date_bin(), which PostgreSQL 13 does not have."""
-        return _BucketStart(at, literal(bucket_size, Integer))
+    def readable_bucket(
+        self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]
+    ) -> ColumnElement[Any]:
+        """A timestamp with time zone."""
+        return func.to_timestamp(cast(number, BigInteger) * bucket_size)
+
+    def whole_seconds(self, at: ColumnElement[Any]) -> ColumnElement[int]:
+        """Seconds since the epoch."""
+        return cast(func.floor(func.extract("epoch", at)), BigInteger)
+
+    def name_key(self, name: ColumnElement[str]) -> ColumnElement[Any]:
+        """As a UUID."""
+        digest = func.substring(func.sha256(func.convert_to(name, literal("UTF8"))), 1, 16)
+        return cast(func.encode(digest, literal("hex")), Uuid)
+
+    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
+        """Until 2106, a double, which PostgreSQL 13 has instead of a numeric, distinguishes microseconds."""
+        return cast(func.floor(func.extract("epoch", at) / bucket_size), BigInteger)
 
     def native_time(self, at: int) -> str:
         """Text with the offset from UTC."""
@@ -233,39 +252,27 @@ class PostgreSql(OnConflictDialect):
             connection.execute(table.delete().where(*same), {"rows": _json(table, some)})
 
 
-class _BucketStart(FunctionElement[Any]):
-    """The start of the bucket that contains a time; the second argument is the size in seconds."""
-
-    inherit_cache = True
-
-
-@compiles(_BucketStart, "postgresql")
-def _compile_bucket_start(element: _BucketStart, compiler: PGCompiler, **options: Any) -> str:
-    at, size = (compiler.process(each, **options) for each in element.clauses)
-    if (compiler.dialect.server_version_info or (14,)) >= (14,):
-        return f"date_bin(make_interval(secs => {size}), {at}, to_timestamp(0))"
-    # Until 2106, a double distinguishes microseconds.
-    return f"to_timestamp(floor(CAST(extract(epoch FROM {at}) AS double precision) / {size}) * {size})"
-
-
 def _state(error: Any) -> str | None:
     """The SQLSTATE, as psycopg2 or psycopg names it; None if no server answered."""
     return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
 
 
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
-    source: Select[Any] = select(*_rows_from_json(table, names).c)
-    return postgresql.insert(table).from_select(names, source)
+    rows = _rows_from_json(table, names)
+    source: Select[Any] = select(
+        *(id_of_series(table, each) if each.name == SERIES_KEY else each for each in rows.c)
+    )
+    return postgresql.insert(table).from_select(list(map(column_of, names)), source)
 
 
 def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
-    columns = [column(name, table.c[name].type) for name in names]
+    columns = [column(name, Uuid() if name == SERIES_KEY else table.c[name].type) for name in names]
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), postgresql.JSON))
     return rows.table_valued(*columns).render_derived(with_types=True)
 
 
 def _json(table: Table, rows: Sequence[Row]) -> str:
-    numbers = [name for name in rows[0] if type(table.c[name].type) is Double]
+    numbers = [name for name in rows[0] if type(table.c[column_of(name)].type) is Double]
     for row in rows:
         for name in numbers:
             # JSON has no infinite numbers; PostgreSQL reads them from strings.

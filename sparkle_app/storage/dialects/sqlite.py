@@ -5,36 +5,41 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     DateTime,
     Engine,
     Integer,
+    LargeBinary,
     Table,
     bindparam,
     cast,
     create_engine,
     event,
     func,
+    literal,
+    literal_column,
+    type_coerce,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.model.time import utc_text
+from sparkle_app.model.time import micros, moment, utc_text
 from sparkle_app.runtime.folders import blocking_path
+from sparkle_app.storage import columns
 from sparkle_app.storage.dialects.base import READ_ONLY, TableKind
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.statements import Row
+from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, id_of_series, name_key
 from sparkle_app.storage.wal import WriteAheadLog
 
 _BUSY_SECONDS = 30
@@ -45,6 +50,7 @@ _MAX_WAL_BYTES = 64 * 1024 * 1024
 _READ_SECONDS = 60
 # How many instructions of SQLite between two looks at the clock: some milliseconds.
 _PROGRESS_INSTRUCTIONS = 100_000
+_SECOND: ColumnElement[int] = literal_column("1000000", BigInteger)
 _TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL,
@@ -74,6 +80,9 @@ class Sqlite(OnConflictDialect):
     # A second writer would poll the lock, so rarely that it might never get it.
     max_writers = 1
     time_type = DateTime()
+    compact_time_type = BigInteger()
+    compact_id_type = LargeBinary(16)
+    resolves_series = True
     transactional_ddl = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -92,6 +101,9 @@ class Sqlite(OnConflictDialect):
 
         @event.listens_for(engine, "connect")
         def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+            # Only migrations call these.
+            connection.create_function("sparkle_unhex", 1, bytes.fromhex, deterministic=True)
+            connection.create_function("sparkle_key", 1, name_key, deterministic=True)
             # Transactions are begun by on_begin, not by the driver.
             connection.isolation_level = None
             # After a long read transaction, during which the WAL grew, its file is truncated.
@@ -193,6 +205,11 @@ class Sqlite(OnConflictDialect):
         """Decide by SQLite's result code."""
         return _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF) or super().remedy(error)
 
+    def is_null_error(self, error: Any, column: str) -> bool:
+        """Decide by the extended result code, and the message, which ends with the name of the column."""
+        code = getattr(error, "sqlite_errorcode", None)
+        return code == sqlite3.SQLITE_CONSTRAINT_NOTNULL and str(error).endswith(f".{column}")
+
     def time_value(self, at: datetime) -> datetime:
         """Without the time zone, which SQLite does not store."""
         return at.replace(tzinfo=None)
@@ -205,15 +222,58 @@ class Sqlite(OnConflictDialect):
         """INSERT … ON CONFLICT."""
         return sqlite.insert(table)
 
-    def bucket_start(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """Computed from the text that SQLAlchemy stores, without the fraction, which SQLite would round."""
-        seconds = _seconds(at)
-        return func.strftime("%Y-%m-%d %H:%M:%S.000000", seconds - seconds % bucket_size, "unixepoch")
+    def compact_time_value(self, at: datetime) -> int:
+        """Microseconds since the epoch."""
+        return micros(at)
 
-    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[Any]:
-        """An integer, in half the time of the text."""
-        seconds = _seconds(at)
-        return seconds - seconds % bucket_size
+    def compact_time_of(self, value: int) -> datetime:
+        """From microseconds since the epoch."""
+        return moment(value)
+
+    def compact_id_value(self, id_: bytes) -> bytes:
+        """The same."""
+        return id_
+
+    def compact_id_of(self, value: bytes) -> bytes:
+        """The same."""
+        return value
+
+    def readable_time(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The text that SQLAlchemy stores for a datetime."""
+        at = type_coerce(at, BigInteger)
+        return _text(at // _SECOND, func.printf(".%06d", at % _SECOND))
+
+    def readable_id(self, id_: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Hexadecimal digits."""
+        return func.lower(func.hex(id_))
+
+    def readable_bucket(
+        self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]
+    ) -> ColumnElement[Any]:
+        """The text that SQLAlchemy stores for a datetime."""
+        return _text(number * bucket_size, literal(".000000"))
+
+    def compact_time(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
+        """From the text, whose fraction SQLite would round."""
+        return self.whole_seconds(at) * _SECOND + cast(func.substr(at, 21, 6), Integer)
+
+    def compact_id(self, id_: ColumnElement[Any]) -> ColumnElement[Any]:
+        """From hexadecimal digits, by a function in Python: SQLite has none before version 3.41."""
+        return func.sparkle_unhex(id_)
+
+    def whole_seconds(self, at: ColumnElement[Any]) -> ColumnElement[int]:
+        """From the text, whose fraction SQLite would round."""
+        return cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
+
+    def name_key(self, name: ColumnElement[str]) -> ColumnElement[Any]:
+        """By a function in Python: SQLite has none."""
+        return func.sparkle_key(name)
+
+    def converters(self, table: Table) -> tuple[Callable[[int], Any], Callable[[bytes], Any]]:
+        """For bulk statements: compact times and ids are what they are in Python."""
+        if columns.are_plain(table) and columns.are_compact(table):
+            return int, bytes
+        return super().converters(table)
 
     def native_time(self, at: int) -> str:
         """The text that SQLAlchemy would store."""
@@ -223,7 +283,10 @@ class Sqlite(OnConflictDialect):
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> None:
         """Passes the rows as tuples: in SQLite, numbers from JSON are not exact to the last bit."""
-        statement = on_conflict(sqlite.insert(table).values({name: bindparam(name) for name in rows[0]}))
+        values: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != SERIES_KEY}
+        if SERIES_KEY in rows[0]:
+            values["series_id"] = id_of_series(table, bindparam(SERIES_KEY, type_=columns.CompactId()))
+        statement = on_conflict(sqlite.insert(table).values(values))
         compiled = statement.compile(dialect=connection.dialect)
         names = compiled.positiontup
         connection.exec_driver_sql(str(compiled), list(map(itemgetter(*names), rows)))
@@ -234,12 +297,14 @@ class Sqlite(OnConflictDialect):
         """Selects the known ids, then inserts the others: a writing transaction holds the lock from its beginning."""
         ids = [row["id"] for row in rows]
         name = connection.dialect.identifier_preparer.format_table(table)
-        query = f"SELECT id FROM {name} WHERE id IN (SELECT value FROM json_each(?))"
-        found = connection.exec_driver_sql(query, (msgspec.json.encode(ids).decode(),))
-        known = set(found.scalars())
+        known: set[Any] = set()
+        for some in chunks(ids):
+            query = f"SELECT id FROM {name} WHERE id IN ({', '.join('?' * len(some))})"
+            known.update(connection.exec_driver_sql(query, tuple(some)).scalars())
         if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
             self.insert_rows(connection, table, new, on_conflict)
-        return {bytes.fromhex(id_) for id_ in ids if id_ not in known}
+        of = bytes if columns.are_compact(table) else bytes.fromhex
+        return {of(id_) for id_ in ids if id_ not in known}
 
 
 def _limit_time(connection: Connection, seconds: float | None) -> None:
@@ -252,9 +317,8 @@ def _limit_time(connection: Connection, seconds: float | None) -> None:
     driver.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_INSTRUCTIONS)
 
 
-def _seconds(at: ColumnElement[Any]) -> ColumnElement[int]:
-    """Without the fraction, which SQLite would round."""
-    return cast(func.strftime("%s", func.substr(at, 1, 19)), Integer)
+def _text(seconds: ColumnElement[Any], fraction: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.strftime("%Y-%m-%d %H:%M:%S", seconds, "unixepoch").op("||")(fraction)
 
 
 def _folder_error(folder: Path, found: str) -> ConfigurationError:

@@ -14,7 +14,7 @@ from sqlalchemy import Table
 # Declares the handler's own tables.
 import sparkle_app.storage.hosts  # noqa: F401
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, data_table
 
 FOLDER = "migrations"
 """In a plugin's package."""
@@ -61,7 +61,7 @@ class Branch:
     def tables(self) -> list[Table]:
         """The tables of which one exists if the branch has ever been applied to a database."""
         own = [
-            mapper.local_table
+            data_table(mapper.local_table)
             for mapper in Base.registry.mappers
             if f"{mapper.class_.__module__}.".startswith(f"{self.package}.")
             and isinstance(mapper.local_table, Table)
@@ -70,10 +70,10 @@ class Branch:
 
 
 def tables_by_role(*roles: type[Base]) -> Iterator[Table]:
-    """The tables of all models of these roles, whatever their names."""
+    """The tables with the rows of all models of these roles, whatever their names."""
     for mapper in Base.registry.mappers:
         if issubclass(mapper.class_, roles) and isinstance(mapper.local_table, Table):
-            yield mapper.local_table
+            yield data_table(mapper.local_table)
 
 
 @cache

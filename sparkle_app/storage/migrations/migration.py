@@ -16,9 +16,11 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import is_lock_conflict, server_message
 from sparkle_app.storage.migrations.branches import Branch
-from sparkle_app.storage.migrations.roles import EXISTING
+from sparkle_app.storage.migrations.compaction import COMPACT, compact
+from sparkle_app.storage.migrations.roles import EXISTING, WIDE
 from sparkle_app.storage.migrations.schema import VERSIONS, Revision, Schema, read_schema
-from sparkle_app.storage.models import Base
+from sparkle_app.storage.models import Base, data_table
+from sparkle_app.storage.views import VIEW, create_view
 
 Report = Callable[[Revision], None]
 """Called before a revision is applied."""
@@ -84,7 +86,9 @@ def migrate(
         _record(context, schema)
         try:
             with Operations.context(context):
+                _compact_returned(context, schema)
                 context.run_migrations()
+                _show_changes(context, schema)
         # A revision is a function that may raise any exception.
         except Exception as error:
             connection.rollback()
@@ -122,13 +126,16 @@ def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
             "version_table": VERSIONS.name,
             "fn": _steps(schema, current.append),
             EXISTING: schema.existing,
+            WIDE: schema.wide,
         },
     )
     try:
         with context.begin_transaction(), Operations.context(context):
             _record(context, schema)
             with _created_tables() as created:
+                _compact_returned(context, schema)
                 context.run_migrations()
+                _show_changes(context, schema)
             missing = [table for table in schema.missing if table.fullname not in created]
             Base.metadata.create_all(_connection(context), tables=missing, checkfirst=False)
     except Exception as error:
@@ -192,7 +199,7 @@ def _created_tables() -> Iterator[set[str]]:
 def _context(connection: Connection, schema: Schema, **options: Any) -> MigrationContext:
     _support(connection.dialect)
     # In a transaction: Alembic then leaves transactions alone.
-    options |= {"version_table": VERSIONS.name, EXISTING: schema.existing}
+    options |= {"version_table": VERSIONS.name, EXISTING: schema.existing, WIDE: schema.wide}
     return MigrationContext.configure(connection, opts=options)
 
 
@@ -212,6 +219,20 @@ def _steps(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionSte
             yield MigrationStep.upgrade_from_script(revision.branch.script.revision_map, revision.script)
 
     return steps
+
+
+def _compact_returned(context: MigrationContext, schema: Schema) -> None:
+    """Compact the tables of plugins that were not installed when the others were compacted."""
+    if all(revision.branch.plugin or revision.id != COMPACT for revision in schema.pending):
+        compact(context, schema.wide, schema.existing)
+
+
+def _show_changes(context: MigrationContext, schema: Schema) -> None:
+    """Let the views show the columns that revisions have added."""
+    if schema.pending:
+        for table in (*schema.existing, *map(data_table, schema.wide)):
+            if VIEW in table.info:
+                create_view(_connection(context), table)
 
 
 def _record(context: MigrationContext, schema: Schema) -> None:

@@ -10,12 +10,14 @@ from sqlalchemy import TableClause, table
 from sparkle_app.storage.migrations.branches import tables_by_role
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
 
+WIDE = "sparkle_wide"
+"""Option of Alembic's context: the tables that are views in the models, with their columns."""
 EXISTING = "sparkle_existing"
 """Option of Alembic's context: the tables that existed before the migration."""
 
 
 def readings_tables() -> list[TableClause]:
-    """The tables of stored readings that exist in the database.
+    """The tables with the rows of stored readings that exist in the database.
 
     Without columns, since those of the models are not those of the revision.
     """

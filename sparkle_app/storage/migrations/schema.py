@@ -1,6 +1,6 @@
 """What a database's schema is, compared with what this version expects."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from alembic.script import Script
@@ -10,10 +10,15 @@ from sqlalchemy.engine import URL
 from sparkle_app.config.urls import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.migrations.branches import Branch
-from sparkle_app.storage.models import Base
+from sparkle_app.storage.migrations.compaction import wide_tables
+from sparkle_app.storage.models import SERIES, SOURCES, Base, data_table
+from sparkle_app.storage.views import VIEW
 
 VERSIONS = Table("sparkle_schema", MetaData(), Column("version_num", String(255), primary_key=True))
 """The revision of each branch. Not a table of the models, which a revision could change; the column is Alembic's."""
+
+
+_MIGRATE = "run `faust -A sparkle_app migrate`, or set database.migrate to true"
 
 
 class OlderSchemaError(ConfigurationError):
@@ -71,6 +76,8 @@ class Schema:
     has_versions: bool
     """Whether the table of revisions exists."""
     existing: frozenset[Table]
+    wide: Mapping[Table, Collection[str]]
+    """As of :func:`wide_tables`."""
     states: Sequence[BranchState]
     """In the order in which they are migrated: the handler's branch first."""
 
@@ -92,28 +99,46 @@ class Schema:
     @property
     def is_current(self) -> bool:
         """Whether there is nothing to apply, to create or to record."""
-        return not (self.pending or self.missing or self.unrecorded)
+        return not (self.pending or self.missing or self.unrecorded or self.wide)
 
     def require_current(self) -> None:
         """Check that there is nothing to apply.
 
         Raises:
             OlderSchemaError: if there is.
+            ConfigurationError: if names are lost that rows refer to.
         """
+        if any(VIEW in table.info for table in self.existing):
+            for names in (SERIES, SOURCES):
+                if names not in self.existing:
+                    raise ConfigurationError(
+                        "database.url",
+                        expected=f"{shown(self.url)} with the table {names.name}, to which stored rows refer",
+                        found="no such table",
+                        hint="restore it from a backup",
+                    )
         older = [state for state in self.states if state.pending]
+        if self.wide and not older:
+            old = ", ".join(sorted(table.name for table in self.wide))
+            raise OlderSchemaError(
+                "database.url",
+                expected=f"{shown(self.url)} at schema revision {self.states[0].branch.head}",
+                found=f"tables of an earlier one, which were not migrated: {old}",
+                hint=_MIGRATE,
+            )
         if older:
             raise OlderSchemaError(
                 "database.url",
                 expected=f"{shown(self.url)} at schema revision "
                 + " and ".join(f"{state.branch.head}{state.branch.label}" for state in older),
                 found=" and ".join(str(state.found) for state in older),
-                hint="run `faust -A sparkle_app migrate`, or set database.migrate to true",
+                hint=_MIGRATE,
             )
 
 
 def new_schema(url: URL, branches: Sequence[Branch]) -> Schema:
     """The state of a database that does not exist yet."""
-    return Schema(url, False, frozenset(), [BranchState(each, None, False) for each in branches])
+    return Schema(url, False, frozenset(), {}, [BranchState(each, None, False) for each in branches])
 
 
 def read_schema(connection: Connection, branches: Sequence[Branch]) -> Schema:
@@ -130,15 +155,22 @@ def read_schema(connection: Connection, branches: Sequence[Branch]) -> Schema:
         table for table in Base.metadata.sorted_tables if known.has_table(table.name, schema=table.schema)
     )
     url = connection.engine.url
-    states = [_state(url, each, recorded, existing) for each in branches]
-    return Schema(url, has_versions, existing, states)
+    wide = wide_tables(known)
+    states = [_state(url, each, recorded, existing, wide) for each in branches]
+    return Schema(url, has_versions, existing, wide, states)
 
 
-def _state(url: URL, branch: Branch, recorded: set[str], existing: frozenset[Table]) -> BranchState:
+def _state(
+    url: URL, branch: Branch, recorded: set[str], existing: frozenset[Table], wide: Mapping[Table, object]
+) -> BranchState:
     # Revisions of a plugin that is not installed belong to no branch.
     own = sorted(filter(branch.owns, recorded))
     if not own:
-        return BranchState(branch, branch.base if existing.intersection(branch.tables()) else None, False)
+        if not existing.union(map(data_table, wide)).intersection(branch.tables()):
+            return BranchState(branch, None, False)
+        # Versions without migrations have created tables only where the models now have views.
+        is_new = branch.plugin is None and not wide and any(VIEW in table.info for table in existing)
+        return BranchState(branch, branch.head if is_new else branch.base, False)
     if len(own) > 1 or own[0] not in [each.revision for each in branch.revisions]:
         raise ConfigurationError(
             "database.url",

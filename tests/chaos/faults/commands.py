@@ -19,8 +19,8 @@ def rebuild(world: World) -> Iterator[float]:
         while True:
             try:
                 some = f"WHERE {world.database.random} < 0.2"
-                world.sql(f"UPDATE temperature_aggregates SET count = count - 1, sum = sum + 1 {some}")
-                world.sql(f"DELETE FROM pu_workload_aggregates {some}")
+                world.sql(f"UPDATE temperature_aggregates_data SET count = count - 1, sum = sum + 1 {some}")
+                world.sql(f"DELETE FROM pu_workload_aggregates_data {some}")
                 break
             except DATABASE_ERRORS:
                 # Locked or unreachable, because of the other fault.

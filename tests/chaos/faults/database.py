@@ -62,7 +62,7 @@ def lock_table(world: World) -> Iterator[float]:
     with closing(world.database.connect(world.database_url)) as connection:
         while True:
             with suppress(*DATABASE_ERRORS), connection.cursor() as cursor:
-                cursor.execute(world.database.lock("temperature_readings"))
+                cursor.execute(world.database.lock("temperature_readings_data"))
                 break
             # Others use it.
             connection.rollback()
