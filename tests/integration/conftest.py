@@ -20,6 +20,7 @@ from tests.support.broker import Broker, EmbeddedBroker
 from tests.support.database import drop_tables
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
+from tests.support.mysql import MysqlServer
 from tests.support.postgres import PostgresServer
 from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
@@ -74,6 +75,18 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]
         yield shared
 
 
+@pytest.fixture(scope="session")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MysqlServer]:
+    """A running MySQL server that all tests share."""
+    if not MysqlServer.installed():
+        pytest.skip("needs MySQL: run tests/support/fetch-mysql .cache/mysql")
+    shared = MysqlServer(tmp_path_factory.mktemp("mysql"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(shared.remove)
+        shared.start()
+        yield shared
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database; the test runs once with SQLite and once with PostgreSQL.
@@ -86,7 +99,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return given
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'readings.sqlite3'}"
-    name = "mariadb" if request.param == "mariadb" else "postgres"
+    name = request.param if request.param in ("mariadb", "mysql") else "postgres"
     server: PostgresServer | MariadbServer = request.getfixturevalue(name)
     url = server.create_database(f"test_{uuid.uuid4().hex[:8]}")
     return url.replace("+psycopg2", "+psycopg") if request.param == "psycopg" else url
@@ -145,7 +158,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give the tests marked with ``every_database`` their databases, before pytest uses those of the fixture."""
     if not metafunc.definition.get_closest_marker("every_database"):
         return
-    databases: list[str | URL] = ["sqlite", "postgresql", "psycopg", "mariadb"]
+    databases: list[str | URL] = ["sqlite", "postgresql", "psycopg", "mariadb", "mysql"]
     if given := metafunc.config.getoption("database_url"):
         # As the settings read it: mysql:// names a driver, too.
         databases = [make_url(accepted_url(SecretStr(given)).get_secret_value())]
@@ -156,8 +169,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _kinds(database: str | URL) -> Sequence[str]:
-    """The statements to test: those of SQLAlchemy, and the portable ones, do not depend on the driver."""
-    known = database != "psycopg" if isinstance(database, str) else database.get_backend_name() in DIALECTS
+    """The statements to test: another driver or server makes no difference to SQLAlchemy's and the portable ones."""
+    if isinstance(database, str):
+        known = database not in ("psycopg", "mysql")
+    else:
+        known = database.get_backend_name() in DIALECTS
     return STATEMENTS if known else STATEMENTS[:1]
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +20,12 @@ from sparkle_app.storage.aggregates import (
     select_bucket_counts,
     upsert_growing,
 )
-from sparkle_app.storage.engine import max_writers, read_transaction
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.dialects.base import Dialect
+from sparkle_app.storage.engine import make_engine, max_writers, read_transaction
 from sparkle_app.storage.errors import is_lock_conflict, is_row_error, server_message
+from sparkle_app.storage.migrations.branches import core_branch
+from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.storage.readings import insert_new, select_counts
 from tests.support.contract import AGGREGATES, HOUR, READINGS, START, aggregate, reading, store
 
@@ -153,6 +158,36 @@ def test_a_reader_has_one_snapshot_and_no_writer_waits_for_it(engine: Engine) ->
         assert not list(select_bucket_counts(reader, AGGREGATES, 60, START, START + HOUR, None))
     with read_transaction(engine) as reader:
         assert list(select_counts(reader, READINGS, START, START + HOUR, None)) == [("host", ROWS)]
+
+
+@pytest.mark.every_database
+def test_workers_that_start_at_once_create_the_tables_once(any_statements: Engine) -> None:
+    dialect = type(dialect_of(any_statements))
+    if dialect.schema_lock is Dialect.schema_lock and max_writers(any_statements) > 1:
+        pytest.skip("it has no lock for that")
+    engines = [make_engine(any_statements.url) for _ in range(4)]
+    errors: list[Exception] = []
+    at_once = threading.Barrier(len(engines))
+
+    def create(engine: Engine) -> None:
+        at_once.wait()
+        try:
+            create_tables(engine, [core_branch()])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=create, args=(engine,)) for engine in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    # None of them has kept the lock.
+    began = time.monotonic()
+    create_tables(any_statements, [core_branch()])
+    assert time.monotonic() - began < 10
+    for engine in engines:
+        engine.dispose()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql", "psycopg"], indirect=True)

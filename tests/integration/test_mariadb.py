@@ -204,30 +204,6 @@ def test_another_key_that_is_not_unique_is_an_error_of_a_row(engine: Engine) -> 
     assert is_row_error(caught.value)
 
 
-def test_workers_that_start_at_once_create_the_tables_once(make: Callable[..., Engine]) -> None:
-    engines = [make() for _ in range(4)]
-    errors: list[Exception] = []
-    at_once = threading.Barrier(len(engines))
-
-    def create(engine: Engine) -> None:
-        at_once.wait()
-        try:
-            create_tables(engine, [core_branch()])
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=create, args=(engine,)) for engine in engines]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-    # None of them has kept the lock.
-    began = time.monotonic()
-    create_tables(make(), [core_branch()])
-    assert time.monotonic() - began < 10
-
-
 def test_a_trial_reports_missing_privileges(make: Callable[..., Engine], mariadb: MariadbServer) -> None:
     engine = make()
 

@@ -34,9 +34,13 @@ class MariadbServer:
         fsync: whether a commit waits for the disk, as in production. A kill of the process loses nothing either way.
     """
 
+    name = "MariaDB"
+    unprivileged_user: str | None = "nobody"
+    """As whom root starts it."""
+
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.port = free_port()
-        self._user = "nobody" if os.geteuid() == 0 else None
+        self._user = self.unprivileged_user if os.geteuid() == 0 else None
         self._home = Path(tempfile.mkdtemp(prefix="sparkle-mariadb-"))
         if self._user:
             shutil.chown(self._home, self._user)
@@ -52,12 +56,18 @@ class MariadbServer:
             "init-file": self._grants,
             "innodb-flush-log-at-trx-commit": 1 if fsync else 2,
             "innodb-buffer-pool-size": "128M",
-            "innodb-log-file-size": "64M",
+            # MySQL does not have it.
+            "loose-innodb-log-file-size": "64M",
             **_DEFAULTS,
         }
-        command = [_program("mariadbd"), "--no-defaults", "--skip-name-resolve"]
+        command = [*self.program(), "--skip-name-resolve"]
         command += [f"--{name}={value}" for name, value in options.items()]
-        self.process = Process("MariaDB", command, folder / "mariadb.log", folder=self._home, user=self._user)
+        log = folder / f"{self.name.lower()}.log"
+        self.process = Process(self.name, command, log, folder=self._home, user=self._user)
+
+    def program(self) -> list[str]:
+        """The server, and options that do not depend on this object."""
+        return [_program("mariadbd"), "--no-defaults"]
 
     def url(self, database: str, port: int | None = None) -> str:
         """The SQLAlchemy URL of a database; ``port`` leads to this server."""
@@ -151,6 +161,15 @@ class MariadbServer:
         return True
 
     def _install(self) -> None:
+        self.create_data(self._data)
+        self._grants.write_text(
+            f"CREATE USER IF NOT EXISTS {ADMIN}@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO {ADMIN}@'%' WITH GRANT OPTION;\n"
+            f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n"
+        )
+
+    def create_data(self, data: Path) -> None:
+        """Create the data directory."""
         # The scripts of Debian's package look for the server in PATH.
         done = subprocess.run(
             [
@@ -158,6 +177,7 @@ class MariadbServer:
                 *("--no-defaults", f"--datadir={self._data}", "--skip-test-db", "--skip-log-bin"),
                 # In /tmp, another server that starts meanwhile deletes the temporary tables.
                 f"--tmpdir={self._home}",
+                *("--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-log-bin"),
                 *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
             ],
             capture_output=True,
@@ -168,11 +188,6 @@ class MariadbServer:
             user=self._user,
         )
         assert done.returncode == 0, f"mariadb-install-db failed: {done.stdout}{done.stderr}"
-        self._grants.write_text(
-            f"CREATE USER IF NOT EXISTS {ADMIN}@'%' IDENTIFIED BY '{PASSWORD}';\n"
-            f"GRANT ALL ON *.* TO {ADMIN}@'%' WITH GRANT OPTION;\n"
-            f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n"
-        )
 
 
 def _program(name: str) -> str:

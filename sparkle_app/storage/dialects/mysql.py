@@ -37,6 +37,7 @@ from sparkle_app.storage.dialects.mysql_errors import (
     TRANSIENT,
     error_number,
     is_client_error,
+    is_lock_conflict,
     is_read_only,
 )
 from sparkle_app.storage.dialects.mysql_statements import Values, deletion, growing, insert_new
@@ -126,7 +127,8 @@ class MySql(Dialect):
         Raises:
             TransientError: if another session keeps it.
         """
-        name = "concat('sparkle.', left(sha1(database()), 16))"
+        # MySQL 9.7 has no SHA1() any more.
+        name = "concat('sparkle.', left(sha2(database(), 256), 16))"
         if connection.execute(text(f"SELECT get_lock({name}, {_LOCK_SECONDS})")).scalar() != 1:
             raise TransientError("another process creates or migrates its tables", "wait until this is done")
         try:
@@ -185,7 +187,7 @@ class MySql(Dialect):
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``innodb_lock_wait_timeout``."""
-        return error_number(error) in LOCK_CONFLICTS
+        return is_lock_conflict(error)
 
     def time_value(self, at: datetime) -> datetime:
         """Without the time zone, which the database does not store."""

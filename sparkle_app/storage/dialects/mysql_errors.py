@@ -5,9 +5,10 @@ from typing import Any
 DUPLICATE_KEY = 1062
 NULL_VALUE = 1048
 LOCK_CONFLICTS = {
+_NO_SUCH_OBJECT = 1305
+_LOCK_CONFLICTS = {
     1205,  # lock wait timeout exceeded
     1213,  # deadlock
-    1305,  # no such savepoint: the transaction was rolled back because of a deadlock
     1020,  # record has changed since last read (MariaDB's innodb_snapshot_isolation)
 }
 REFUSED_LOGINS = {
@@ -18,7 +19,7 @@ REFUSED_LOGINS = {
 _READ_ONLY_OPTION = 1290
 _READ_ONLY_SERVER = {1792, 1836}
 TRANSIENT = {
-    *LOCK_CONFLICTS, *REFUSED_LOGINS, *_READ_ONLY_SERVER,
+    *_LOCK_CONFLICTS, _NO_SUCH_OBJECT, *REFUSED_LOGINS, *_READ_ONLY_SERVER,
     # A file or a disk, or damage to a table.
     3, 14, 23, 28, 1003, 1004, 1005, 1006, 1016, 1021, 1023, 1024, 1026, 1030, 1033, 1034, 1035, 1036, 1114, 1194,
     1195, 1812, 1813, 1814, 1815, 1877, 1878, 1932, 3019, 3169, 3675,
@@ -63,6 +64,12 @@ def error_number(error: Any) -> int | None:
 def is_client_error(number: int) -> bool:
     """Whether the error is one of the driver: the server cannot be reached, or the connection is lost."""
     return 2000 <= number < 3000
+
+
+def is_lock_conflict(error: Any) -> bool:
+    """Whether another transaction is the cause. After a deadlock, the savepoints of the transaction are unknown."""
+    number = error_number(error)
+    return number in _LOCK_CONFLICTS or (number == _NO_SUCH_OBJECT and "SAVEPOINT" in str(error.args[1:]))
 
 
 def is_read_only(error: Any) -> bool:
