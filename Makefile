@@ -82,6 +82,7 @@ poison: $(DEV_STAMP) $(KAFKA)/libs  ## process 100,000 records, with every kind 
 
 bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## measure throughput relative to the limit set by RSA; READINGS=100000 REPEAT=3
 	@$(RUN) -m benchmarks --readings $(READINGS) --repeat $(REPEAT)
+	@$(RUN) -m benchmarks.capacity
 
 lint: $(DEV_STAMP)  ## check style, types and layers
 	@$(VENV)/bin/ruff check .

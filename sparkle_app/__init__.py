@@ -171,6 +171,7 @@ All packages and modules; the docstring of each describes what it does:
     cli/                faust -A sparkle_app NAME
       sparkle             the sparkle command
       base                exit codes and errors
+      capacity            estimates what a fleet needs
       check               checks configuration, broker and database
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
@@ -216,6 +217,7 @@ All packages and modules; the docstring of each describes what it does:
       buckets             buckets and statistics
       completeness        how complete the readings of a host are
       time                microseconds since 1970
+      capacity            what a fleet needs
 """
 
 import sys

@@ -10,6 +10,7 @@ def add_commands() -> None:
 
     # Faust registers a command when its class is defined.
     from sparkle_app.cli import (  # noqa: F401
+        capacity,
         check,
         dead_letters,
         export,

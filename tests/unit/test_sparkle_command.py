@@ -47,6 +47,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
     ours, _, others = text.partition("\nCommands:\n")[2].partition("\nCommands of Faust:\n")
     names = [line.split()[0] for line in ours.splitlines() if line[2:3].strip()]
     assert names == [
+        "capacity",
         "check",
         "dead-letters",
         "export",

@@ -1,0 +1,185 @@
+"""What a fleet needs: processor cores, memory and disk, from figures that the benchmarks have measured."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+_DAY = 86_400
+# After an outage, records have to be processed faster than they arrive, and load is not even.
+_UTILIZATION = 0.5
+# More does not make one worker faster (docs/operations.md, "Scaling").
+_CORES_OF_A_WORKER = 4
+_RETAINED_DAYS = 7
+"""Kafka's default."""
+
+
+class DatabaseFigures(msgspec.Struct, frozen=True):
+    """What a reading takes with a database. Each is in a bucket of its own, as of hosts with a longer interval."""
+
+    decrypting: float
+    worker: float
+    broker: float
+    database: float
+    """CPU seconds per 1,000 readings: of the decryption pool, of the rest of the worker, of Kafka, of the database's
+    server."""
+    writing: float
+    """Seconds per 1,000 readings in which a worker waits for the database to store readings and aggregates."""
+    writers: int | None
+    """How many can write at the same time; None: any number."""
+    reading_bytes: float
+    """In the database, with indexes."""
+    aggregate_bytes: float
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What ``python -m benchmarks.capacity`` has measured."""
+
+    measured: str
+    """Date."""
+    processor: str
+    rsa_seconds: float
+    """CPU time of an RSA operation on it, to compare processors."""
+    databases: Mapping[str, DatabaseFigures]
+    worker_bytes: float
+    """Memory of a worker with its decryption pool, without buckets."""
+    bucket_bytes: float
+    """Memory of a metric in a bucket."""
+    record_bytes: float
+    """Of a record in Kafka."""
+    changelog_bytes: float
+    """Of a reading in a changelog topic."""
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """The hosts, and how long their readings are kept."""
+
+    hosts: int
+    metrics: int
+    """Of each host."""
+    interval: int
+    """Seconds between two readings of a metric."""
+    days: int = 365
+    """For how long readings and aggregates are kept."""
+    bucket_seconds: int = 60
+    window_seconds: int = 3600
+    """``aggregates.window_retention_seconds``."""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What there is."""
+
+    cores: int = 8
+    memory: float = 32e9
+    """Bytes."""
+    disk: float = 1e12
+    """Bytes."""
+    partitions: int = 8
+    """``broker.partitions``."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """What a fleet needs with a database."""
+
+    readings_per_second: float
+    worker_cores: float
+    """Busy on average, as the following ones."""
+    broker_cores: float
+    database_cores: float
+    cores: int
+    """To install: twice as many as are busy."""
+    workers: int
+    memory: float
+    """Of all workers, bytes."""
+    database_bytes_per_day: float
+    kafka_bytes: float
+    """What Kafka retains."""
+    database_bytes: float
+    """In all days that are kept."""
+    shares: Mapping[str, float]
+    """How much is needed of what there is: above 1, it is not enough."""
+
+    @property
+    def breaks_first(self) -> str:
+        """What is used up first when the fleet grows."""
+        return max(self.shares, key=lambda name: self.shares[name])
+
+
+@cache
+def figures() -> Figures:
+    """The figures that the benchmarks have written."""
+    content = files("sparkle_app.model").joinpath("capacity.json").read_bytes()
+    return msgspec.json.decode(content, type=Figures)
+
+
+def estimate(measured: Figures, database: str, fleet: Fleet, machine: Machine) -> Estimate:
+    """What a fleet needs with one of the databases of the figures."""
+    each = measured.databases[database]
+    rate = fleet.hosts * fleet.metrics / fleet.interval
+    thousands = rate / 1000
+    worker, broker, server = (
+        thousands * seconds for seconds in (each.decrypting + each.worker, each.broker, each.database)
+    )
+    share_of_workers = worker / _UTILIZATION / _CORES_OF_A_WORKER
+    workers = max(1, math.ceil(share_of_workers))
+    series = fleet.hosts * fleet.metrics
+    slower = max(fleet.interval, fleet.bucket_seconds)
+    memory = workers * measured.worker_bytes + series * fleet.window_seconds / slower * measured.bucket_bytes
+    a_day = rate * _DAY * each.reading_bytes + series * _DAY / slower * each.aggregate_bytes
+    cores = (worker + broker + server) / _UTILIZATION
+    kept = a_day * fleet.days
+    kafka = _RETAINED_DAYS * rate * _DAY * measured.record_bytes + rate * fleet.window_seconds * (
+        measured.changelog_bytes
+    )
+    shares = {
+        "cores": cores / machine.cores,
+        "memory": memory / machine.memory,
+        "disk": (kept + kafka) / machine.disk,
+        "partitions": share_of_workers / machine.partitions,
+    }
+    if each.writers:
+        shares["writers"] = thousands * each.writing / each.writers / _UTILIZATION
+    return Estimate(
+        rate, worker, broker, server, math.ceil(cores), workers, memory, a_day, kafka, kept, shares
+    )
+
+
+def table(measured: Figures, fleet: Fleet, machine: Machine) -> Sequence[Sequence[str]]:
+    """The estimates for all databases: a heading and rows, each with its name first."""
+    found = {name: estimate(measured, name, fleet, machine) for name in measured.databases}
+    rows: dict[str, list[str]] = {
+        "readings per second": [number(each.readings_per_second) for each in found.values()],
+        "busy cores: workers, Kafka, database": [
+            ", ".join(map(number, (each.worker_cores, each.broker_cores, each.database_cores)))
+            for each in found.values()
+        ],
+        "cores to install": [str(each.cores) for each in found.values()],
+        "workers": [str(each.workers) for each in found.values()],
+        "memory of the workers": [size(each.memory) for each in found.values()],
+        "database, per day": [size(each.database_bytes_per_day) for each in found.values()],
+        f"database, {fleet.days} days": [size(each.database_bytes) for each in found.values()],
+        f"Kafka, {_RETAINED_DAYS} days": [size(each.kafka_bytes) for each in found.values()],
+        "breaks first": [
+            f"{each.breaks_first} ({_share(each.shares[each.breaks_first])})" for each in found.values()
+        ],
+    }
+    return [["", *found], *([name, *cells] for name, cells in rows.items())]
+
+
+def number(value: float) -> str:
+    """With two significant digits, or as an integer."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value < 10 else f"{value:,.0f} times"
+
+
+def size(value: float) -> str:
+    """Bytes, as ``1.5 GB``."""
+    for unit, bytes_ in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if value >= bytes_:
+            return f"{number(value / bytes_)} {unit}"
+    return f"{value / 1e3:.0f} kB"
