@@ -92,6 +92,8 @@ All packages and modules; the docstring of each describes what it does:
         history             time series, from SQL
         evidence            recount and completeness of a host's readings
         hosts               the hosts that have sent readings
+        dead_letters        counts and lists of dead letters
+        pipeline            what each worker consumes, and what it waits for
         host_lists          lists of hosts, from snapshots
         openapi             OpenAPI document
     plugin_api/         the public API for plugin authors

@@ -1,6 +1,6 @@
 """Reads the dead-letter topic without joining a consumer group."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -35,17 +35,37 @@ class DeadLetterReader:
         """Upper bound of the number of messages, including tombstones, replaced and compacted ones."""
         return sum(self._ends.values())
 
-    async def messages(self) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
+    @property
+    def ends(self) -> dict[int, int]:
+        """The end offset of each partition."""
+        return {tp.partition: end for tp, end in self._ends.items()}
+
+    async def at(self, position: Position) -> DeadLetter | None:
+        """The dead letter at a position; None if it is not there any more."""
+        partition, offset = position
+        async for found, _, dead_letter in self.messages({**self.ends, partition: offset}):
+            return dead_letter if found == position else None
+        return None
+
+    async def messages(
+        self, starts: Mapping[int, int] | None = None
+    ) -> AsyncIterator[tuple[Position, bytes, DeadLetter | None]]:
         """The position, key and dead letter of each message; None instead of a dead letter for a tombstone.
 
         Messages that the handler did not produce are skipped.
+
+        Arguments:
+            starts: offsets to begin at, by partition; None: the beginning of each.
         """
-        consumer = self._consumer
-        unread = {tp for tp, end in self._ends.items() if end}
+        consumer, starts = self._consumer, starts or {}
+        unread = {tp for tp, end in self._ends.items() if end > starts.get(tp.partition, 0)}
         if not unread:
             return
         consumer.assign(list(unread))
         await consumer.seek_to_beginning(*unread)
+        for tp in unread:
+            if start := starts.get(tp.partition):
+                consumer.seek(tp, start)
         while unread:
             for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
                 for record in records:

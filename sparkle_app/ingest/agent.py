@@ -140,7 +140,9 @@ class IngestPipeline:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
         self._hosts.note(stored)
         for plugin, readings in stored.items():
-            metrics.stored(plugin, len(readings))
+            last = max((each.received_at for each in readings), default=None)
+            if last is not None:
+                metrics.stored(plugin, len(readings), max(self._clock() - last / 1_000_000, 0.0))
             if untrusted := sum(not each.clock_trusted for each in readings):
                 metrics.clocks_not_believed.labels(plugin).inc(untrusted)
 

@@ -7,10 +7,10 @@ the last heartbeat.
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaError, UnsupportedCodecError
+from aiokafka.errors import IllegalStateError, KafkaError, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -24,6 +24,17 @@ from sparkle_app.runtime.process import exit_process
 
 SESSION_SECONDS = 15
 """The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
+
+
+class PartitionLag(NamedTuple):
+    """How far a partition has been consumed."""
+
+    topic: str
+    partition: int
+    committed: int | None
+    """The offset from which a restarted worker would continue; None: nothing has been committed yet."""
+    end: int | None
+    """The end of the log, as the last fetch has seen it; None: nothing has been fetched yet."""
 
 
 class _Thread(driver.AIOKafkaConsumerThread):
@@ -60,6 +71,13 @@ class _Thread(driver.AIOKafkaConsumerThread):
         with suppress(AssertionError):
             super().verify_event_path(now, tp)
 
+    def known_end(self, tp: TP) -> int | None:
+        """The end of the log, as the last fetch has seen it."""
+        # The partition may have been assigned to another worker meanwhile.
+        with suppress(IllegalStateError, AssertionError):
+            return cast("int | None", self._ensure_consumer().highwater(tp))
+        return None
+
     async def leave_group(self) -> None:
         """Leave the consumer group. The client joins it again by itself."""
         await self._ensure_consumer()._coordinator._maybe_leave_group()
@@ -88,6 +106,10 @@ class BatchingConsumer(driver.Consumer):
     def in_session(self) -> bool:
         """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
         return time.monotonic() - self.last_heartbeat < SESSION_SECONDS
+
+    def lag(self, tp: TP) -> PartitionLag:
+        """How far a partition has been consumed."""
+        return PartitionLag(*tp, self._committed_offset.get(tp), self._thread.known_end(tp))
 
     async def rejoin(self) -> None:
         """Leave the consumer group and join it again as a new member, so that the generation changes."""

@@ -6,7 +6,7 @@ from typing import cast
 from faust.tables.manager import TableManager
 from faust.types import TP, AppT
 
-from sparkle_app.kafka.consumer import SESSION_SECONDS, BatchingConsumer
+from sparkle_app.kafka.consumer import SESSION_SECONDS, BatchingConsumer, PartitionLag
 
 
 class Membership:
@@ -69,6 +69,12 @@ class Membership:
         return {
             partition: url for url, topics in workers.items() for partition in topics.get(changelog_topic, ())
         }
+
+    def lags(self) -> list[PartitionLag]:
+        """What this worker consumes, and what it has not consumed yet, without asking the broker."""
+        consumer = self.consumer
+        changelogs = self._app.tables.changelog_topics
+        return [consumer.lag(tp) for tp in sorted(consumer.assignment()) if tp.topic not in changelogs]
 
     @property
     def consumer(self) -> BatchingConsumer:

@@ -101,7 +101,15 @@ class Metrics:
             "Seconds since a reading was last stored in SQL, or since the worker started",
             registry=self.registry,
         )
-        since_stored.set_function(lambda: clock() - self._stored_at)
+        since_stored.set_function(lambda: self.since_stored)
+        self.row_delay = Gauge(
+            "sparkle_row_delay_seconds",
+            "Seconds from the timestamp of the record that was stored last until its readings were in SQL",
+            ["plugin"],
+            registry=self.registry,
+        )
+        self.delays: dict[str, float] = {}
+        """The last value of ``sparkle_row_delay_seconds`` by NAME of the plugin."""
         self.wal_bytes = Gauge(
             "sparkle_sqlite_wal_bytes",
             "Size of SQLite's write-ahead log, in bytes; 0 with other databases",
@@ -153,6 +161,16 @@ class Metrics:
             for state in ("ok", "silent"):
                 self.hosts.labels(plugin, state)
 
+    @staticmethod
+    def totals(counter: Counter) -> dict[str, float]:
+        """The value of a counter by its only label."""
+        return {
+            next(iter(sample.labels.values())): sample.value
+            for family in counter.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
     def disk(self, usage: DiskUsage) -> None:
         """Expose the usage of a file system."""
         for field, gauge in self._disks.items():
@@ -164,7 +182,18 @@ class Metrics:
         with self.stage_seconds.labels(stage).time(), self.stages.run(stage) as run:
             yield run
 
-    def stored(self, plugin: str, number: int) -> None:
-        """Count readings that have been stored."""
+    def stored(self, plugin: str, number: int, delay: float) -> None:
+        """Count readings that have been stored.
+
+        Arguments:
+            delay: seconds since the timestamp of the last record.
+        """
         self.readings.labels(plugin).inc(number)
+        self.row_delay.labels(plugin).set(delay)
+        self.delays[plugin] = delay
         self._stored_at = self._clock()
+
+    @property
+    def since_stored(self) -> float:
+        """Seconds since a reading was last stored in SQL, or since the worker started."""
+        return self._clock() - self._stored_at

@@ -65,6 +65,11 @@ class Stages:
         """How long the stage has been in progress; 0 if it is not."""
         return max((self.clock() - run.began for run in self._runs if run.stage is stage), default=0.0)
 
+    def in_progress(self) -> list[tuple[Stage, float, str]]:
+        """Each stage in progress: for how many seconds, and why its last attempt failed, if one has."""
+        now = self.clock()
+        return [(run.stage, now - run.began, run.error) for run in self._runs]
+
     def delayed(self, seconds: float) -> str:
         """The stages that have been in progress for more than ``seconds``, and why; empty if there is none."""
         now = self.clock()

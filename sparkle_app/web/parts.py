@@ -9,11 +9,14 @@ from sqlalchemy import Engine
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings
+from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.clock import WallClock
+from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.stages import Stages
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web.slices import Slices
 
 
@@ -30,6 +33,12 @@ class WebParts:
     """This worker's place in the consumer group."""
     stages: Stages
     """The stages of this worker's pipelines that are in progress."""
+    metrics: Metrics
+    """This worker's Prometheus metrics."""
+    keyring: Keyring
+    """The private keys."""
+    cipher: Cipher | None
+    """Decrypts the causes of dead letters."""
     breaker: KeyBreaker
     """Says whether records are held back for want of a private key."""
     clock: WallClock

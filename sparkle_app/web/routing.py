@@ -12,6 +12,7 @@ from sparkle_app.web import host_metrics
 from sparkle_app.web.api import openapi
 from sparkle_app.web.api.history import CsvFile
 from sparkle_app.web.api.parameters import read
+from sparkle_app.web.api.pipeline import PIPELINE_PATH, Pipeline, PipelineQuery
 from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import AUTHORIZED, authentication
@@ -27,6 +28,7 @@ from sparkle_app.web.snapshots.views import Views
 _MAX_NAME = 150
 """Of a file to save, in characters."""
 _window_query = msgspec.json.Decoder(WindowQuery)
+_pipeline_query = msgspec.json.Decoder(PipelineQuery)
 _lines_query = msgspec.json.Decoder(LinesQuery)
 Query = TypeVar("Query")
 
@@ -39,8 +41,8 @@ def middlewares(settings: Settings) -> list[Any]:
 def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     """Add all endpoints to a web server."""
     web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
-    windows, views = WindowQueries(parts), Views(parts)
-    table = routes(parts, windows, views)
+    windows, views, pipeline = WindowQueries(parts), Views(parts), Pipeline(parts)
+    table = routes(parts, windows, views, pipeline)
     for route in table:
         # A name may contain any character; a slash arrives percent-encoded.
         router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
@@ -52,6 +54,7 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     router.add_get(openapi.PATH, openapi_endpoint)
     router.add_get(host_metrics.PATH, host_metrics.host_metrics_endpoint(parts))
     router.add_post(INTERNAL_PATH, _internal(_window_query, lambda query: query.plugin, windows.local, parts))
+    router.add_post(PIPELINE_PATH, _internal(_pipeline_query, lambda _: None, pipeline.local, parts))
     router.add_post(LINES_PATH, _internal(_lines_query, lambda query: query.view.plugin, views.page, parts))
 
 
@@ -80,7 +83,7 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
 
 def _internal(
     decoder: "msgspec.json.Decoder[Query]",
-    plugin_of: Callable[[Query], str],
+    plugin_of: Callable[[Query], str | None],
     answer: Callable[[Query], Awaitable[msgspec.Struct]],
     parts: WebParts,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -89,7 +92,7 @@ def _internal(
             query = decoder.decode(await request.read())
         except msgspec.DecodeError as error:
             raise Problem(400, f"expected a query of another worker, found {error}") from error
-        if plugin_of(query) not in parts.tables:
+        if plugin_of(query) not in {None, *parts.tables}:
             raise Problem(503, f"plugin {plugin_of(query)!r} is not installed on this worker")
         return await _json(parts, await answer(query), 200)
 

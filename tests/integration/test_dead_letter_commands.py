@@ -30,12 +30,19 @@ pytestmark = pytest.mark.kafka
 def produce_dead_letters(
     broker: Broker, workspace: Workspace, *dead_letters: tuple[int, bytes, InvalidRecordError]
 ) -> None:
+    """Create the dead-letter topic, and produce dead letters to it."""
+    create_topic(broker.bootstrap, dead_letter_topic(workspace.app_id), 2, cleanup_policy="compact")
+    produce_more(broker, workspace, *dead_letters)
+
+
+def produce_more(
+    broker: Broker, workspace: Workspace, *dead_letters: tuple[int, bytes, InvalidRecordError]
+) -> None:
     """Produce dead letters of records of partition 0: the offset, the value and the error of each.
 
     The record at offset 0 has the timestamp 2023-11-14T22:13:20Z, and each of the others is a second later.
     """
     topic = dead_letter_topic(workspace.app_id)
-    create_topic(broker.bootstrap, topic, 2, cleanup_policy="compact")
     cipher = Cipher(internal_key(workspace.certs))
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     for offset, value, error in dead_letters:

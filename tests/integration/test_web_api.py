@@ -95,6 +95,30 @@ def test_readings_as_csv_are_what_export_writes(
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_shows_its_hosts_and_its_pipeline(
+    served: tuple[Worker, Values], workspace: Workspace
+) -> None:
+    worker, sent = served
+    _, _, overview = eventually(
+        lambda: request(worker, "/api/v1/overview?sort=-Temperature"),
+        lambda found: found[0] == 200 and {each["host"] for each in found[2]["hosts"]} == set(sent),
+    )
+    assert (overview["outdated"], overview["problem"]) == ([], None)
+    _, _, pipeline = eventually(
+        lambda: request(worker, "/api/v1/pipeline"),
+        lambda found: {each["lag"] for each in found[2]["workers"][0]["topics"]} <= {0, None},
+    )
+    (state,) = pipeline["workers"]
+    assert (pipeline["unreachable"], pipeline["unowned"], state["consuming"]) == ([], {}, True)
+    roles = {each["topic"]: each["role"] for each in state["topics"]}
+    assert roles[workspace.topic] == "ingest"
+    assert sorted(roles.values()) == ["aggregate", "aggregate", "ingest"]
+    assert 0 <= state["row_delay_seconds"]["Temperature"] < 60
+    text = requests.get(f"{worker.url}/metrics/hosts", timeout=10).text
+    assert 'sparkle_temperature_celsius{host="a/b",metric="core/0"} ' in text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_invalid_requests_get_a_problem_document(served: tuple[Worker, Values]) -> None:
     worker, _ = served
     for path, status, detail in [
@@ -153,7 +177,10 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
     _, document = worker.get("/api/v1/openapi.json")
     validate(document)
     assert set(document["paths"]) == {
+        "/api/v1/dead-letters",
+        "/api/v1/dead-letters/{key}",
         "/api/v1/hosts",
+        "/api/v1/pipeline",
         "/api/v1/overview",
         "/api/v1/plugins",
         "/api/v1/plugins/{plugin}",

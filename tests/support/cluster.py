@@ -14,10 +14,14 @@ from yarl import URL
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import database_url
+from sparkle_app.envelope.keyring import Keyring
+from sparkle_app.kafka.consumer import PartitionLag
 from sparkle_app.kafka.membership import Membership
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Bucket, bucket_start
 from sparkle_app.model.sample import Sample
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.sealed.internal_key import existing_internal_key
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes, middlewares
@@ -42,6 +46,13 @@ class Group:
     urls: dict[int, str] = field(default_factory=dict)
     """The URL of each partition's owner, as known to this worker."""
 
+    lag: list[PartitionLag] = field(default_factory=list)
+    """What this worker consumes."""
+
+    def lags(self) -> list[PartitionLag]:
+        """As set by the test."""
+        return self.lag
+
     def owners(self, changelog_topic: str) -> Mapping[int, str]:
         """The owners, which are the same for all tables."""
         return self.urls
@@ -53,11 +64,13 @@ class InProcessWorker:
     Arguments:
         folder: the worker's folder, which must not exist.
         settings: lines of its settings.yaml.
+        broker: HOST:PORT of a broker, if one is needed.
     """
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(self, folder: Path, *settings: str, broker: str = "127.0.0.1:9092") -> None:
         folder.mkdir()
-        lines = [f"plugins: {PROJECT / 'plugins'}", f"broker: {{partitions: {PARTITIONS}}}", *settings]
+        own = f"broker: {{partitions: {PARTITIONS}, url: '{broker}'}}"
+        lines = [f"plugins: {PROJECT / 'plugins'}", own, *settings]
         (folder / "settings.yaml").write_text("\n".join(lines))
         self.settings = load_settings(folder / "settings.yaml")
         self.app = create_app(self.settings)
@@ -99,6 +112,9 @@ class InProcessWorker:
             tables=self.app.buckets,
             group=cast(Membership, self.group),
             stages=self.app.metrics.stages,
+            metrics=self.app.metrics,
+            keyring=self._keyring(),
+            cipher=Cipher(key) if (key := existing_internal_key(self.settings.certs)) else None,
             breaker=self.app.breaker,
             clock=self.app.clock,
             http=self.http,
@@ -111,6 +127,11 @@ class InProcessWorker:
         self.server = TestServer(application)
         await self.server.start_server()
         self.group.url = self.url
+
+    def _keyring(self) -> Keyring:
+        """The private keys; creating one takes longer than most tests that use no key."""
+        certs = self.settings.certs
+        return Keyring(certs) if any(certs.glob("rsa_key_*")) else cast(Keyring, None)
 
     async def stop(self) -> None:
         """Stop the web server, and close its connections."""

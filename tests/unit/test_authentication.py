@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.web.api import openapi
+from sparkle_app.web.api.pipeline import Pipeline
 from sparkle_app.web.api.routes import routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
@@ -183,11 +184,11 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 async def test_each_route_is_public_if_it_is_declared_so(worker: InProcessWorker) -> None:
     """The table of routes, the OpenAPI document and the middleware agree."""
-    table = routes(worker.parts, WindowQueries(worker.parts), Views(worker.parts))
+    table = routes(worker.parts, WindowQueries(worker.parts), Views(worker.parts), Pipeline(worker.parts))
     document = openapi.document(table, token=True)
     public_paths = set()
     for route in table:
-        path = route.path.format(plugin="Temperature", host="host")
+        path = route.path.format(plugin="Temperature", host="host", key="key")
         status, _ = await worker.get(path)
         assert status == (200 if route.public else 401), path
         status, _ = await worker.get(path, Authorization="Bearer secret")

@@ -147,3 +147,20 @@ async def test_a_missing_acknowledgement_is_a_transient_error_and_no_dead_letter
     with pytest.raises(TransientError):
         await topic.publisher.delete_resolved([replayed(7, (None,))])
     assert topic.counted(Reason.NOT_JSON) == 0
+
+
+async def test_a_reader_begins_where_another_has_ended(topic: DeadLetterTopic) -> None:
+    await topic.send(*range(5))
+    first = await topic.reader()
+    seen = {position async for position, _, _ in first.messages()}
+    assert len(seen) == 5
+    await topic.send(5, 6)
+    second = await topic.reader()
+    found = {position: dead_letter async for position, _, dead_letter in second.messages(first.ends)}
+    assert {each.record.offset for each in found.values() if each} == {5, 6}
+    assert not seen & found.keys()
+    for position, dead_letter in found.items():
+        assert await (await topic.reader()).at(position) == dead_letter
+    partition = next(iter(second.ends))
+    assert await (await topic.reader()).at((partition, second.ends[partition])) is None
+    assert [each async for each in second.messages(second.ends)] == []

@@ -30,7 +30,7 @@ def test_the_time_since_a_reading_was_stored_and_of_the_oldest_batch_in_a_stage_
 
     now += 7
     assert value("sparkle_seconds_since_stored") == 7
-    metrics.stored("Temperature", 3)
+    metrics.stored("Temperature", 3, 0.5)
     with metrics.stage(Stage.STORE):
         now += 2
         with metrics.stage(Stage.STORE):

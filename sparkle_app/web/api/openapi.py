@@ -13,6 +13,7 @@ from sparkle_app.web.problems import ProblemDetails
 PATH = "/api/v1/openapi.json"
 _PATH_PARAMETERS = {
     "plugin": "NAME of an installed plugin.",
+    "key": "Key of a dead letter, percent-encoded (a slash as %2F).",
     "host": "Hostname, percent-encoded (a slash as %2F).",
 }
 
@@ -92,9 +93,9 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
         problems |= (
             {401: "Missing or wrong token"} if token else {403: "The Host header does not name this machine"}
         )
-    if path_names:
+    if path_names or route.path == "/api/v1/dead-letters":
         problems |= {
-            404: "Unknown plugin or host",
+            404: "Unknown plugin, host or dead letter",
             502: "Unexpected response from another worker",
             503: "Temporarily unavailable, for example during a rebalance; retry after Retry-After seconds",
         }

@@ -293,6 +293,60 @@ class CompletenessResponse(TimeRange, kw_only=True):
     gaps: list[GapInfo]
 
 
+class DeadLetterInfo(msgspec.Struct, kw_only=True):
+    """A record, or one of its readings, that could not be stored."""
+
+    key: str
+    """Identifies it, also for the commands `dead-letters` and `replay`."""
+    reason: str
+    detail: str | None
+    """null: an earlier version produced it, or the internal key is another one; so are plugin and metric."""
+    plugin: str | None
+    metric: str | None
+    host: str
+    """As the record says, at most 60 characters; - if it does not."""
+    config: str
+    """The config id, likewise."""
+    topic: str
+    """Of the record, with `partition` and `offset`."""
+    partition: int
+    offset: int
+    index: int | None
+    """Which reading of the record; null: the whole record."""
+    received_at: Time
+    """Timestamp of the record."""
+    size: int
+    """Bytes of the record's value."""
+
+
+class DeadLettersResponse(msgspec.Struct, kw_only=True):
+    """Counts of the chosen dead letters, and a page of them, those of the newest records first."""
+
+    total: int
+    left_out: int
+    """How many old ones are neither counted nor listed, because there are too many."""
+    by_reason: dict[str, int]
+    by_host: dict[str, int]
+    """The hosts with the most."""
+    by_config: dict[str, int]
+    by_hour: dict[str, int]
+    """Of the last two days, by the hour in which the record was received."""
+    dead_letters: list[DeadLetterInfo]
+
+
+class DeadLetterResponse(msgspec.Struct, kw_only=True):
+    """One dead letter."""
+
+    dead_letter: DeadLetterInfo
+    value: str
+    """The value of the record as it was received, at most 20,000 characters. Its payload is encrypted."""
+    would_be_stored: bool | None
+    """Whether `replay` would store it now, as far as it is known before it is written to the database; null: the dead
+    letter does not contain the value."""
+    obstacle: str | None
+    """Why it would not be stored."""
+
+
 class ReadingInfo(msgspec.Struct):
     """One stored reading."""
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from sparkle_app.model.errors import Reason
 from sparkle_app.web.api import responses
+from sparkle_app.web.api.dead_letters import DeadLetterFilter, DeadLetters
 from sparkle_app.web.api.evidence import Evidence
 from sparkle_app.web.api.history import MAX_POINTS, CsvFile, HistoryQueries, SeriesParameters
 from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
@@ -22,6 +24,7 @@ from sparkle_app.web.api.parameters import (
     sort,
     text,
 )
+from sparkle_app.web.api.pipeline import Pipeline, PipelineResponse
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.conditional import Tagged
@@ -50,6 +53,9 @@ _FROM = instant(
 _TO = instant("to", "End of the time range, exclusive: RFC 3339, or a date (00:00 UTC). Default: now.")
 _SEARCH = text("search", "Only hosts whose name contains this text, in any case.")
 _OFFSET = integer("offset", "Leave out so many hosts: those of previous pages. Default: 0.", 999_999_999, 0)
+_OFFSET_OF_DEAD_LETTERS = integer(
+    "offset", "Leave out so many, those of previous pages. Default: 0.", 999_999_999, 0
+)
 _LIMIT = integer("limit", "Maximum number of entries. Default: 100.", MAX_ENTRIES)
 
 
@@ -58,7 +64,7 @@ class Route:
     """A GET endpoint: path, parameters, handler and response."""
 
     path: str
-    """May contain {plugin} and {host}."""
+    """May contain {plugin}, {host} and {key}."""
     summary: str
     response: Any
     """Type of the response body."""
@@ -81,9 +87,9 @@ class Route:
         return self.path in PUBLIC
 
 
-def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]:
+def routes(parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipeline) -> list[Route]:
     """All public routes."""
-    lists, evidence = HostLists(parts, views), Evidence(parts)
+    lists, evidence, dead = HostLists(parts, views), Evidence(parts), DeadLetters(parts)
     history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
 
     async def plugins() -> responses.PluginsResponse:
@@ -161,6 +167,11 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
 
     async def how_complete(plugin: str, host: str, **query: Any) -> responses.CompletenessResponse:
         return await evidence.completeness(plugin, host, *history.time_range(query["from"], query["to"]))
+
+    async def dead_letters(
+        limit: int | None, offset: int | None, **chosen: Any
+    ) -> responses.DeadLettersResponse:
+        return await dead.page(DeadLetterFilter(**chosen), limit or 100, offset or 0)
 
     async def live() -> Live:
         return Live(True)
@@ -273,6 +284,34 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views) -> list[Route]
             responses.CompletenessResponse,
             how_complete,
             (_FROM, _TO),
+        ),
+        Route(
+            "/api/v1/dead-letters",
+            "Dead letters: counts, and a page of the newest",
+            responses.DeadLettersResponse,
+            dead_letters,
+            (
+                choice(
+                    "reason", "Only those with this reason. Default: all.", [each.value for each in Reason]
+                ),
+                text("host", "Only those of this host. Default: all."),
+                integer("config", "Only those with this config id. Default: all.", 999_999_999, 0),
+                text("topic", "Only those of records of this topic. Default: all."),
+                _LIMIT,
+                _OFFSET_OF_DEAD_LETTERS,
+            ),
+        ),
+        Route(
+            "/api/v1/dead-letters/{key}",
+            "One dead letter, and whether its record would be stored now",
+            responses.DeadLetterResponse,
+            dead.one,
+        ),
+        Route(
+            "/api/v1/pipeline",
+            "What each worker consumes, how far it lags behind, and what it waits for",
+            PipelineResponse,
+            pipeline.state,
         ),
         Route("/health/live", "Liveness: the process is running", Live, live),
         Route(

@@ -1,0 +1,62 @@
+"""/api/v1/pipeline: what each worker does. Two workers in this process."""
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from sparkle_app.kafka.consumer import PartitionLag
+from sparkle_app.kafka.topology import dead_letter_topic, samples_topic
+from sparkle_app.model.errors import Reason
+from sparkle_app.runtime.stages import Stage
+from tests.support.cluster import PLUGIN, InProcessWorker, assign
+
+
+async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    first, second = (InProcessWorker(tmp_path / name, "web: {token: secret}") for name in "ab")
+    for worker in (first, second):
+        await worker.start()
+        worker.http.headers["Authorization"] = "Bearer secret"
+    assign([first, second], {0, 1}, {3})
+    samples = samples_topic(first.settings.app_id, PLUGIN)
+    first.group.lag = [
+        PartitionLag("telemetry", 0, 90, 100),
+        PartitionLag("telemetry", 2, 0, 7),
+        PartitionLag(samples, 1, 5, 5),
+        PartitionLag(dead_letter_topic(first.settings.app_id), 0, None, None),
+    ]
+    second.group.lag = [PartitionLag("telemetry", 1, None, 3), PartitionLag(samples, 0, 9, 8)]
+    metrics = first.app.metrics
+    metrics.stored(PLUGIN, 12, 0.25)
+    metrics.retries.labels(Stage.STORE).inc(3)
+    metrics.dead_letters.labels(Reason.NOT_JSON).inc()
+    second.group.problem = "the clock is wrong"
+    with metrics.stages.run(Stage.STORE) as run:
+        run.error = "database: locked"
+        _, found = await first.get("/api/v1/pipeline")
+        status, same = await second.get("/api/v1/pipeline")
+    assert status == 200
+    for state in (found, same):
+        assert state["unowned"] == {name: [2] for name in first.app.buckets}
+        assert state["unreachable"] == []
+        by_url = {each["worker"]: each for each in state["workers"]}
+        one, other = by_url[first.url], by_url[second.url]
+        assert one["topics"] == [
+            {"topic": "telemetry", "role": "ingest", "partitions": [0, 2], "lag": 17},
+            {"topic": samples, "role": "aggregate", "partitions": [1], "lag": 0},
+        ]
+        # What is not known is not 0; a commit may be ahead of what the last fetch has seen.
+        assert [each["lag"] for each in other["topics"]] == [None, 0]
+        assert (one["tables"][PLUGIN], other["tables"][PLUGIN]) == ([0, 1], [3])
+        assert [(each["stage"], each["error"]) for each in one["stages"]] == [("store", "database: locked")]
+        assert (one["readings"][PLUGIN], one["row_delay_seconds"]) == (12, {PLUGIN: 0.25})
+        assert (one["retries"]["store"], one["dead_letters"]["not_json"]) == (3, 1)
+        assert (one["problem"], other["problem"], one["consuming"]) == (None, "the clock is wrong", True)
+    url = second.url
+    await second.stop()
+    _, found = await first.get("/api/v1/pipeline")
+    assert [each["worker"] for each in found["workers"]] == [first.url]
+    assert [each["worker"] for each in found["unreachable"]] == [url]
+    assert found["unreachable"][0]["problem"].startswith("no response from the worker")
+    await first.stop()
