@@ -90,6 +90,7 @@ All packages and modules; the docstring of each describes what it does:
         responses           response schemas
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
+        steps               their steps, for a number of points
         evidence            recount and completeness of a host's readings
         hosts               the hosts that have sent readings
         dead_letters        counts and lists of dead letters

@@ -55,26 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     selected = select(items, config.getoption("broker"))
     if not config.getoption("wheel"):
         selected = [item for item in selected if not item.get_closest_marker("wheel")]
+    if config.getoption("database_url"):
+        # The others use the servers that the tests start.
+        selected = [item for item in selected if item.get_closest_marker("every_database")]
     kept = set(selected)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = selected
-        absent.append("wheel")
-    left_out = [item for item in items if any(map(item.get_closest_marker, absent))]
-    if config.getoption("broker") == "kafka":
-        # Tests without a broker are part of `make test`.
-        left_out += [item for item in items if not _uses_broker(item) and item not in left_out]
-    if config.getoption("database_url"):
-        # The others use the servers that the tests start.
-        left_out += [
-            item for item in items if not item.get_closest_marker("every_database") and item not in left_out
-        ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
-
-
-def _uses_broker(item: pytest.Item) -> bool:
-    fixtures = getattr(item, "fixturenames", ())
-    return "broker" in fixtures or item.get_closest_marker("kafka") is not None
 
 
 def pytest_report_header(config: pytest.Config) -> str:

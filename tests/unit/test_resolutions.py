@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sparkle_app.storage.resolutions import Coverage, sources
-from sparkle_app.web.api.history import STEPS, step_for
+from sparkle_app.web.api.steps import STEPS, step_for
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
 

@@ -30,7 +30,6 @@ from sparkle_app.storage import columns
 from sparkle_app.storage.deadlines import PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind, insert_nothing
 from sparkle_app.storage.dialects.mysql_errors import (
-    LOCK_CONFLICTS,
     NULL_VALUE,
     REFUSED_LOGINS,
     REMEDIES,

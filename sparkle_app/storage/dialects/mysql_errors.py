@@ -4,7 +4,6 @@ from typing import Any
 
 DUPLICATE_KEY = 1062
 NULL_VALUE = 1048
-LOCK_CONFLICTS = {
 _NO_SUCH_OBJECT = 1305
 _LOCK_CONFLICTS = {
     1205,  # lock wait timeout exceeded

@@ -16,6 +16,7 @@ from sparkle_app.transfer import csv_files
 from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT, READINGS, Layout, layouts
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.parameters import cursor_of
+from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
@@ -26,13 +27,6 @@ MAX_POINTS = 10_000
 MAX_POINTS_OF_ALL = 50_000
 """Of all metrics together."""
 HOUR = span(3600)
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-STEPS = (
-    *(number * _MINUTE for number in (1, 2, 5, 10, 15, 30)),
-    *(number * _HOUR for number in (1, 2, 3, 6, 12)),
-    *(number * _DAY for number in (1, 2, 7, 14, 28)),
-)
-"""Steps that people expect, in seconds."""
 _CSV_ROWS = 100
 """Encoded at once: about a millisecond."""
 T = TypeVar("T")
@@ -317,18 +311,3 @@ def _check_points(number: int) -> None:
             f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
             " use a longer step, a shorter time range, or metric",
         )
-
-
-def step_for(length: int, points: int, bucket_size: int) -> int:
-    """The shortest of :data:`STEPS` that gives at most about ``points`` points; if none does, some whole buckets.
-
-    Arguments:
-        length: of the time range, microseconds.
-        bucket_size: in seconds.
-
-    Returns:
-        Seconds.
-    """
-    shortest = max(-(-length // span(points)), bucket_size)
-    usual = (step for step in STEPS if shortest <= step <= 4 * shortest and step % bucket_size == 0)
-    return next(usual, -(-shortest // bucket_size) * bucket_size)
