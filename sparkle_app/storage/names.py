@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Table, event, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sparkle_app.model.errors import TransientError
-from sparkle_app.storage.columns import are_plain
+from sparkle_app.storage import columns
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import READ_ONLY
 from sparkle_app.storage.dialects.portable import retried
@@ -22,6 +22,8 @@ from sparkle_app.storage.models import SERIES, SOURCES
 from sparkle_app.storage.statements import SERIES_KEY, chunks, name_key
 
 _MAX_SEEN = 500_000
+# Of a key, to save memory. A series that is taken for another one is noticed as missing.
+_SEEN_BYTES = 8
 READINGS = 0
 """The resolution of a series of readings."""
 Series = tuple[str, str]
@@ -40,7 +42,7 @@ class _SeenKeys:
         self._of: WeakKeyDictionary[Engine, set[bytes]] = WeakKeyDictionary()
 
     def of(self, engine: Engine) -> set[bytes]:
-        """The keys in the database of an engine."""
+        """The beginnings of the keys in the database of an engine."""
         seen = self._of.get(engine)
         if seen is None:
             seen = self._of.setdefault(engine, set())
@@ -70,16 +72,16 @@ def naming(
         TransientError: if a row is inserted inside whose series has disappeared, as after a failover.
     """
     dialect = dialect_of(connection)
-    if not (dialect.resolves_series and are_plain(table)):
+    if not (dialect.resolves_series and columns.are_plain(table)):
         yield "series_id", create_series(connection, names, resolution)
         return
     keys = {name: series_key(*name, resolution) for name in names}
     seen = _SEEN.of(connection.engine)
-    if new := {name: key for name, key in keys.items() if key not in seen}:
+    if new := {name: key for name, key in keys.items() if key[:_SEEN_BYTES] not in seen}:
         found = _find(connection, SERIES, new.values())
         if len(found) < len(new):
             create_series(connection, [name for name, key in new.items() if key not in found], resolution)
-        seen.update(found)
+        seen.update(key[:_SEEN_BYTES] for key in found)
     native_id = dialect.converters(SERIES)[1]
     try:
         yield SERIES_KEY, {name: native_id(key) for name, key in keys.items()}

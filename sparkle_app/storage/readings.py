@@ -23,7 +23,7 @@ from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import SERIES, SOURCES, data_table
-from sparkle_app.storage.names import READINGS, Source, create_sources, naming
+from sparkle_app.storage.names import READINGS, create_sources, naming
 from sparkle_app.storage.statements import chunks
 
 # Of a statement: SQLite allows 500.
@@ -39,7 +39,8 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
     data = data_table(table)
     dialect = dialect_of(connection)
     time, native_id = dialect.converters(data)
-    sources = create_sources(connection, {_source(each) for each in readings})
+    of_source = [(each.config_id, each.topic, each.partition, each.clock_trusted) for each in readings]
+    sources = create_sources(connection, set(of_source))
     names = {(each.hostname, each.key) for each in readings}
     with naming(connection, data, names, READINGS) as (series_column, series):
         rows = [
@@ -50,9 +51,9 @@ def insert_new(connection: Connection, table: Table, readings: Sequence[Reading]
                 "offset": reading.offset,
                 "value": reading.value,
                 series_column: series[reading.hostname, reading.key],
-                "source_id": sources[_source(reading)],
+                "source_id": sources[source],
             }
-            for reading in readings
+            for reading, source in zip(readings, of_source, strict=True)
         ]
         return dialect.insert_new(connection, data, rows)
 
@@ -227,10 +228,6 @@ def _slices(
         yield start, min(start + width, end)
         start += width
         width *= _GROWTH
-
-
-def _source(reading: Reading) -> Source:
-    return reading.config_id, reading.topic, reading.partition, reading.clock_trusted
 
 
 def _reading_of(row: Any) -> StoredReading:

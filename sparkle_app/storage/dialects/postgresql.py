@@ -15,7 +15,6 @@ from sqlalchemy import (
     DateTime,
     Double,
     Engine,
-    Select,
     Table,
     TableValuedAlias,
     Text,
@@ -26,18 +25,22 @@ from sqlalchemy import (
     event,
     func,
     literal,
+    literal_column,
     select,
     text,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
+from sqlalchemy.types import TypeEngine
 
-from sparkle_app.model.time import utc_text
+from sparkle_app.storage import columns as types
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series
 
 _DRIVERS = ("psycopg2", "psycopg")
+_EPOCH: ColumnElement[Any] = literal_column("timestamptz 'epoch'")
+_MICROSECOND: ColumnElement[Any] = literal_column("interval '1 microsecond'")
 _STATEMENT_SECONDS = 60
 # After statement_timeout, a server that is there has answered.
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5
@@ -222,9 +225,9 @@ class PostgreSql(OnConflictDialect):
         """Until 2106, a double, which PostgreSQL 13 has instead of a numeric, distinguishes microseconds."""
         return cast(func.floor(func.extract("epoch", at) / bucket_size), BigInteger)
 
-    def native_time(self, at: int) -> str:
-        """Text with the offset from UTC."""
-        return f"{utc_text(at)}+00"
+    def native_time(self, at: int) -> int:
+        """The same: the server converts them in less time."""
+        return at
 
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
@@ -237,11 +240,16 @@ class PostgreSql(OnConflictDialect):
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> set[bytes]:
-        """Passes all rows as one JSON array, and uses RETURNING for the ids of those inserted."""
+        """Passes all rows as one JSON array, and returns the ids of those inserted as one text."""
         inserted: set[bytes] = set()
         for some in chunks(rows):
-            statement = on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id)
-            inserted.update(connection.execute(statement, {"rows": _json(table, some)}).scalars())
+            insert = (
+                on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id).cte("inserted")
+            )
+            digits = func.replace(cast(insert.c.id, Text), literal_column("'-'"), literal_column("''"))
+            statement = select(func.string_agg(digits, literal_column("''")))
+            found = bytes.fromhex(connection.execute(statement, {"rows": _json(table, some)}).scalar() or "")
+            inserted.update(found[place : place + 16] for place in range(0, len(found), 16))
         return inserted
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
@@ -259,16 +267,29 @@ def _state(error: Any) -> str | None:
 
 def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
     rows = _rows_from_json(table, names)
-    source: Select[Any] = select(
-        *(id_of_series(table, each) if each.name == SERIES_KEY else each for each in rows.c)
-    )
-    return postgresql.insert(table).from_select(list(map(column_of, names)), source)
+    values: list[ColumnElement[Any]] = []
+    for each in rows.c:
+        if each.name == SERIES_KEY:
+            values.append(id_of_series(table, each))
+        elif isinstance(table.c[each.name].type, types.UtcDateTime):
+            # A double denotes each number of microseconds until 2255.
+            values.append(_EPOCH + each * _MICROSECOND)
+        else:
+            values.append(each)
+    return postgresql.insert(table).from_select(list(map(column_of, names)), select(*values))
 
 
 def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
-    columns = [column(name, Uuid() if name == SERIES_KEY else table.c[name].type) for name in names]
+    columns = [column(name, _json_type(table, name)) for name in names]
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), postgresql.JSON))
     return rows.table_valued(*columns).render_derived(with_types=True)
+
+
+def _json_type(table: Table, name: str) -> TypeEngine[Any]:
+    if name == SERIES_KEY:
+        return Uuid()
+    type_ = table.c[name].type
+    return BigInteger() if isinstance(type_, types.UtcDateTime) else type_
 
 
 def _json(table: Table, rows: Sequence[Row]) -> str:
