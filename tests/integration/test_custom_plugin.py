@@ -14,6 +14,8 @@ from tests.support.eventually import eventually
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
 
+pytestmark = pytest.mark.any_broker
+
 MANIFEST = 'NAME, VERSION, AUTHOR, TOPIC = "Disk", "2.0", "me", "{topic}"\n'
 INIT = "from .manifest import AUTHOR, NAME, TOPIC, VERSION\nfrom .server import plugin\n"
 SERVER = '''
@@ -106,8 +108,6 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
 
 NOT_NUMBERS = """
 from sparkle_app.plugin_api import AggregatesTable, {kind}Plugin, {kind}ReadingsTable
-
-pytestmark = pytest.mark.any_broker
 
 class Readings({kind}ReadingsTable):
     __tablename__ = "{name}_readings"

@@ -164,6 +164,8 @@ def test_a_preloaded_process_is_like_any_other(tmp_path: Path, end: str) -> None
     own = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False,
         stdin=subprocess.DEVNULL, start_new_session=True,
+        # A shell may have started pytest in the background, where SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert forked.returncode == own.returncode
     assert forked.stdout == own.stdout
