@@ -6,7 +6,7 @@ backup was restored, a number could stand for another name.
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -120,6 +120,7 @@ def create_sources(connection: Connection, sources: Collection[Source]) -> dict[
     return {source: ids[key] for key, source in by_key.items()}
 
 
+@lru_cache(65_536)
 def series_key(hostname: str, metric: str, resolution: int) -> bytes:
     """The key of a series, the same in all versions."""
     return name_key(f"{len(hostname)}:{hostname}{metric}:{resolution}")

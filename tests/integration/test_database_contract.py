@@ -15,6 +15,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import Base
+from sparkle_app.storage import columns
 from sparkle_app.storage.aggregates import (
     aggregate_readings,
     delete_aggregates,
@@ -298,7 +299,7 @@ def test_a_series_that_has_disappeared_is_created_again(engine: Engine) -> None:
         connection.execute(SERIES.delete().where(SERIES.c.metric == "other"))
         connection.execute(data_table(READINGS).delete())
     later = [reading(5), reading(6, key="other")]
-    if dialect_of(engine).resolves_series:
+    if dialect_of(engine).resolves_series and columns.are_plain(data_table(READINGS)):
         with pytest.raises(TransientError) as caught:
             store(engine, later)
         assert not is_row_error(caught.value)
