@@ -176,7 +176,7 @@ def test_the_database_aggregates_readings(engine: Engine) -> None:
             (name, at): n
             for name, at, n in select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None)
         }
-        steps = list(select_steps(connection, AGGREGATES, "host-2", "k0", 60, START, START + HOUR, 600, 99))
+        steps = list(select_steps(connection, AGGREGATES, "host-2", ["k0"], 60, START, START + HOUR, 600, 99))
     assert {(row.hostname, row.metric, row.bucket_start) for row in computed} == set(expected)
     for row in computed:
         group = expected[row.hostname, row.metric, row.bucket_start]

@@ -26,8 +26,19 @@ from sparkle_app.storage.engine import make_engine, max_writers, read_transactio
 from sparkle_app.storage.errors import is_lock_conflict, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import insert_new, select_counts
-from tests.support.contract import AGGREGATES, HOUR, READINGS, START, aggregate, reading, store
+from tests.support.contract import (
+    AGGREGATES,
+    HOUR,
+    READINGS,
+    START,
+    Aggregates,
+    Readings,
+    aggregate,
+    reading,
+    store,
+)
 
 ROWS = 12
 _MAX_STATEMENTS = 100
@@ -35,7 +46,7 @@ _MAX_STATEMENTS = 100
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
-    Base.metadata.create_all(any_statements, tables=[READINGS, AGGREGATES])
+    Base.metadata.create_all(any_statements, tables=tables_of(Readings, Aggregates))
     return any_statements
 
 

@@ -39,8 +39,8 @@ VALUES = {
 WRITES = (
     "INSERT INTO sparkle_hosts SELECT * FROM sparkle_hosts",
     "UPDATE sparkle_hosts SET config_id = 2",
-    "DELETE FROM temperature_readings",
-    "DELETE FROM temperature_aggregates",
+    "DELETE FROM temperature_readings_data",
+    "DELETE FROM temperature_aggregates_data",
     "CREATE TABLE mine (id integer)",
     "DROP TABLE sparkle_hosts",
 )

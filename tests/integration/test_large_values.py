@@ -111,7 +111,7 @@ def test_an_overflowing_sum_affects_neither_averages_nor_verify_nor_rebuild(
 
     engine = create_engine(database_url)
     with engine.begin() as connection:
-        connection.execute(text("DELETE FROM unbounded_aggregates"))
+        connection.execute(text("DELETE FROM unbounded_aggregates_data"))
     engine.dispose()
     rebuilt = run_command(environment, "rebuild", "--plugin", NAME)
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
