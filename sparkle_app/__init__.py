@@ -134,18 +134,21 @@ All packages and modules; the docstring of each describes what it does:
         sqlite              SQLite
       columns             types of columns
       models              tables of a plugin
+      views               views with names in place of numbers
+      names               numbers that stand for names
       hosts               tables of hosts, and their statements
       migrations/         schema migrations
         branches            revisions of the handler and of plugins
         schema              compares a database with the revisions
         migration           creates and migrates tables
+        compaction          replaces names in stored rows by numbers
         roles               tables by role, for revisions
         versions/         the handler's revisions
           0001_tables_per_plugin the base
+          0002_compact_tables    numbers in place of names
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
-
       resolutions         which aggregates serve for a time range
       extents             how many aggregates each host has, and when
       statements          common parts of statements

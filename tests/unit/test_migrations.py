@@ -263,11 +263,11 @@ def test_the_revisions_in_the_guide_work(tmp_path: Path, engine: Engine) -> None
     assert branch
     assert [each.revision for each in branch.revisions] == ["fan_speed_0001", "fan_speed_0002"]
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE fan_speed_readings (value FLOAT)"))
+        connection.execute(text("CREATE TABLE fan_speed_readings_data (value FLOAT)"))
         connection.execute(text("CREATE TABLE sparkle_schema (version_num VARCHAR)"))
         connection.execute(text("INSERT INTO sparkle_schema VALUES ('fan_speed_0001')"))
     assert applied(engine, [branch]) == ["fan_speed_0002"]
-    assert columns(engine, "fan_speed_readings") == {"value", "maker"}
+    assert columns(engine, "fan_speed_readings_data") == {"value", "maker"}
 
 
 def test_two_plugins_with_the_same_ids_of_revisions(tmp_path: Path) -> None:
