@@ -1,5 +1,6 @@
-"""Oracle Database without a server: a connection that records the statements, and returns nothing."""
+"""Oracle Database without a server: a connection that records the statements, and returns nothing but ids of names."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,10 @@ class _Cursor:
     def execute(self, statement: str, values: Any = None, **_: Any) -> None:
         self.connection.statements.append((statement, values, self._types))
         self._rows = next((list(rows) for words, rows in _ANSWERS.items() if words in statement.lower()), [])
+        self._store_keys(statement, [values])
+        if re.match(r"SELECT sparkle_(series|sources)\.key, sparkle_\w+\.id", statement):
+            known = self.connection.keys
+            self._rows = [(key, known.index(key)) for key in values.values() if key in known]
         if statement.lstrip().upper().startswith(("SELECT", "WITH")):
             number = self.columns or 1
             self.description = [(f"C{n}", oracledb.DB_TYPE_VARCHAR, *(None,) * 5) for n in range(number)]
@@ -59,7 +64,12 @@ class _Cursor:
     def executemany(self, statement: str, rows: Sequence[Any], **options: Any) -> None:
         self.connection.statements.append((statement, rows, self._types))
         self.description = None
+        self._store_keys(statement, rows)
         self._counts = [1] * len(rows) if options.get("arraydmlrowcounts") else []
+
+    def _store_keys(self, statement: str, rows: Sequence[Any]) -> None:
+        if re.match("INSERT INTO sparkle_(series|sources) ", statement):
+            self.connection.keys.extend(row["key"] for row in rows)
 
     def getarraydmlrowcounts(self) -> list[int]:
         return self._counts
@@ -76,6 +86,8 @@ class _Cursor:
 
 
 class _Variable:
+    values: Sequence[Sequence[int]] = ([0],)
+
     def getvalue(self, *_: Any) -> int:
         return 0
 
@@ -93,6 +105,7 @@ class RecordingConnection:
 
     def __init__(self, statements: list[Statement]) -> None:
         self.statements = statements
+        self.keys: list[bytes] = []
 
     def cursor(self, **_: Any) -> _Cursor:
         return _Cursor(self)

@@ -3,12 +3,12 @@
 import math
 import socket
 from collections.abc import Iterator
-from typing import Any
 
+import msgspec
 import oracledb
 import pytest
 import sqlglot
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlglot import expressions
@@ -16,7 +16,6 @@ from sqlglot import expressions
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
-from sparkle_app.model.time import moment
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
 from sparkle_app.storage import aggregates, extents, hosts, readings
 from sparkle_app.storage.engine import make_engine, notice, read_transaction
@@ -27,7 +26,7 @@ from sparkle_app.storage.errors import (
     server_message,
     transient_error,
 )
-from sparkle_app.storage.models import Base
+from sparkle_app.storage.models import Base, data_table, tables_of
 from sparkle_app.storage.trial import try_writing
 from tests.support.oracle import Statement, recording_engine
 
@@ -92,7 +91,7 @@ def every_statement(connection: Connection) -> None:
     aggregates.upsert_growing(connection, AGGREGATES, rows)
     aggregates.upsert_growing(connection, AGGREGATES, rows[:1])
     list(aggregates.select_aggregates(connection, AGGREGATES, ["a"], "m", 60, START, START + HOUR))
-    list(aggregates.select_steps(connection, AGGREGATES, "a", "m", 60, START, START + HOUR, 600, 9))
+    list(aggregates.select_steps(connection, AGGREGATES, "a", ["m"], 60, START, START + HOUR, 600, 9))
     aggregates.delete_aggregates(connection, AGGREGATES, 60, [("a", START, "m"), ("b", START, "m")])
     list(aggregates.select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
     list(aggregates.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))
@@ -104,17 +103,13 @@ def every_statement(connection: Connection) -> None:
     hosts.count_hosts(connection, START)
     hosts.remove_host(connection, "a", "P", START)
     for kind in (READINGS, AGGREGATES):
-        connection.execute(kind.delete())
-    connection.execute(insert(Texts.__table__), [_columns(reading(1)), _columns(reading(2))])
+        connection.execute(data_table(kind).delete())
+    readings.insert_new(connection, Texts.__table__, [text_reading(1), text_reading(2)])
     try_writing(connection)
 
 
-def _columns(each: Reading) -> dict[str, Any]:
-    return {
-        "id": each.id, "config_id": 1, "hostname": "h", "metric": "m", "value": "text",
-        "observed_at": moment(each.observed_at), "received_at": moment(START),
-        "clock_trusted": True, "topic": "t", "partition": 1, "offset": 1,
-    }  # fmt: skip
+def text_reading(number: int) -> Reading:
+    return msgspec.structs.replace(reading(number), value="text")
 
 
 def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: list[Statement]) -> None:
@@ -122,7 +117,7 @@ def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: l
         every_statement(connection)
     with engine.begin() as connection:
         Base.metadata.create_all(
-            connection, tables=[READINGS, Texts.__table__, AGGREGATES, hosts.Host.__table__]
+            connection, tables=[*tables_of(Readings, Texts, Aggregates), hosts.Host.__table__]
         )
     with read_transaction(engine) as connection:
         every_statement(connection)
@@ -155,26 +150,35 @@ def test_rows_are_merged_in_one_call_with_the_types_of_their_columns(
     (inserted, rows, types), (upserted, counted, _) = [each for each in statements if "MERGE" in each[0]]
     # In the same order in all workers.
     assert [row["p_id"] for row in rows] == sorted(each.id for each in given)
-    # An empty string would be NULL, and a number that is no double would lose digits.
-    assert {row["p_metric"] for row in rows} == {"\0"}
+    # A number that is no double would lose digits.
     assert rows[0]["p_observed_at"].microsecond == 1
     assert types["p_value"] is oracledb.NATIVE_FLOAT
     assert types["p_observed_at"] is oracledb.TIMESTAMP
     assert "WHEN MATCHED" not in inserted
     assert "WHEN MATCHED THEN UPDATE SET" in upserted
-    assert [row["p_metric"] for row in counted] == ["\0", "b"]
+    assert [row["p_series_id"] for row in counted] == sorted(row["p_series_id"] for row in counted)
     assert counted[0]["p_sum"] == math.inf
+    # An empty string would be NULL.
+    series = [each for each in statements if each[0].startswith("INSERT INTO sparkle_series ")]
+    given_names = [row for _, rows, _ in series for row in (rows if isinstance(rows, list) else [rows])]
+    assert [(row["metric"], row["resolution"]) for row in given_names[:1]] == [("\0", 0)]
+    assert sorted(row["metric"] for row in given_names[1:]) == ["\0", "b"]
+    assert [row["key"] for row in given_names[1:]] == sorted(row["key"] for row in given_names[1:])
 
 
 def test_tables_have_types_that_keep_every_value(engine: Engine, statements: list[Statement]) -> None:
-    Base.metadata.create_all(engine, tables=[READINGS, Texts.__table__], checkfirst=False)
-    created, texts = [each for each, _, _ in statements if each.lstrip().startswith("CREATE TABLE")]
-    for column in (
-        "id RAW(16)", "hostname VARCHAR2(1024 CHAR)", "value BINARY_DOUBLE", "observed_at TIMESTAMP",
-        "config_id NUMBER(19)", "partition INTEGER", "offset NUMBER(19)",
-    ):  # fmt: skip
-        assert column in created
-    assert "CLOB" in texts
+    Base.metadata.create_all(engine, tables=tables_of(Readings, Texts), checkfirst=False)
+    created = {each.split()[2]: each for each, _, _ in statements if each.lstrip().startswith("CREATE TABLE")}
+    for table, columns in {
+        "oracle_readings_data": (
+            "id RAW(16)", "value BINARY_DOUBLE", "observed_at TIMESTAMP", "offset NUMBER(19)",
+        ),
+        "sparkle_series": ("key RAW(16)", "hostname VARCHAR2(1024 CHAR)"),
+        "sparkle_sources": ("key RAW(16)", "config_id NUMBER(19)", "partition INTEGER"),
+        "oracle_texts_data": ("value CLOB",),
+    }.items():  # fmt: skip
+        for column in columns:
+            assert column in created[table]
 
 
 def test_a_closed_port_is_no_answer() -> None:
