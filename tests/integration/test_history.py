@@ -225,9 +225,10 @@ async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker)
     one = Statistics(1, 1.0, 1.0, 1.0, 1.0, START)
     rows = [
         AggregateRow(f"host-{host}", f"core/{metric}", 60, START + at * MINUTE, one)
-        for host in range(20)
+        # A database reads a small table of names whole.
+        for host in range(300)
         for metric in range(8)
-        for at in range(60)
+        for at in range(60 if host < 20 else 1)
     ]
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, rows)
@@ -250,6 +251,7 @@ async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker)
         assert len(plans) == 1
         assert "Seq Scan" not in plans[0]
         assert "SCAN temperature" not in plans[0]
+        assert "SCAN sparkle" not in plans[0]
         assert "Index" in plans[0] or "INDEX" in plans[0] or "PRIMARY KEY" in plans[0], plans[0]
 
 
@@ -352,7 +354,7 @@ async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: 
 
 
 @EVERY_DATABASE
-async def test_each_reading_is_on_one_page_and_a_page_reads_no_more_rows_than_it_has(
+async def test_each_reading_is_on_one_page_and_a_page_loads_no_more_rows_than_it_has(
     worker: InProcessWorker, database_url: str
 ) -> None:
     # Most at the same time, as of a host whose clock stands.
@@ -373,8 +375,11 @@ async def test_each_reading_is_on_one_page_and_a_page_reads_no_more_rows_than_it
         after = f"&after={page['next']}"
     assert [each["observed_at"] for each in found] == [rfc3339(micros(at)) for at in times]
     assert {each["metric"] for each in found} == {f"m{n}" for n in range(70)}
-    assert len(executed.queries) == 10
-    assert all("LIMIT" in statement for statement in executed.queries)
+    # The others find the time of a page's first row; the one more that there is no other page.
+    first_rows = [each for each in executed.queries if each.startswith("SELECT min(")]
+    pages = [each for each in executed.queries if each not in first_rows]
+    assert (len(pages), len(first_rows)) == (10, 11)
+    assert all("LIMIT" in statement for statement in pages)
 
 
 async def test_a_forged_cursor_is_refused_or_a_position_like_any_other(
