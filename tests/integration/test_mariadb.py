@@ -21,7 +21,7 @@ from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import is_lock_conflict, is_refused_login, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables
-from sparkle_app.storage.models import tables_of
+from sparkle_app.storage.models import data_table, tables_of
 from sparkle_app.storage.readings import insert_new, select_known
 from sparkle_app.storage.trial import try_writing
 from tests.support.contract import AGGREGATES, READINGS, Aggregates, Readings, aggregate, reading, store
@@ -60,6 +60,21 @@ def make(url: URL) -> Iterator[Callable[..., Engine]]:
 def engine(make: Callable[..., Engine]) -> Engine:
     engine = make()
     Base.metadata.create_all(engine, tables=TABLES)
+    return engine
+
+
+@pytest.fixture
+def named(engine: Engine) -> Engine:
+    """Has the names already: transactions wait for each other's rows only."""
+    with engine.begin() as connection:
+        insert_new(connection, READINGS, [reading(0)])
+        connection.execute(data_table(READINGS).delete())
+    return engine
+
+
+@pytest.fixture(params=["engine", "named"])
+def named_or_not(request: pytest.FixtureRequest) -> Engine:
+    engine: Engine = request.getfixturevalue(request.param)
     return engine
 
 
@@ -141,8 +156,8 @@ def test_no_session_waits_without_a_limit(
         assert driver.seconds == (None if for_command else 65)
 
 
-def test_a_wait_for_a_lock_is_retried_and_no_error_of_a_row(engine: Engine) -> None:
-    with engine.connect() as first, engine.connect() as second:
+def test_a_wait_for_a_lock_is_retried_and_no_error_of_a_row(named_or_not: Engine) -> None:
+    with named_or_not.connect() as first, named_or_not.connect() as second:
         insert_new(first, READINGS, [reading(1)])
         second.execute(text("SET innodb_lock_wait_timeout = 1"))
         with pytest.raises(DBAPIError, match="Lock wait timeout") as caught:
@@ -151,13 +166,13 @@ def test_a_wait_for_a_lock_is_retried_and_no_error_of_a_row(engine: Engine) -> N
     assert not is_row_error(caught.value)
 
 
-def test_a_deadlock_is_retried_and_no_error_of_a_row(engine: Engine) -> None:
+def test_a_deadlock_is_retried_and_no_error_of_a_row(named: Engine) -> None:
     errors: list[DBAPIError] = []
-    at_once = threading.Barrier(2)
+    at_once = threading.Barrier(2, timeout=30)
 
     def insert(*numbers: int) -> None:
         try:
-            with engine.begin() as connection:
+            with named.begin() as connection:
                 insert_new(connection, READINGS, [reading(numbers[0])])
                 at_once.wait()
                 insert_new(connection, READINGS, [reading(numbers[1])])
@@ -175,16 +190,16 @@ def test_a_deadlock_is_retried_and_no_error_of_a_row(engine: Engine) -> None:
     assert not is_row_error(error)
 
 
-def test_an_id_that_another_transaction_inserts_meanwhile_is_known(engine: Engine) -> None:
+def test_an_id_that_another_transaction_inserts_meanwhile_is_known(named_or_not: Engine) -> None:
     found: set[bytes] = set()
 
     def insert() -> None:
-        with engine.begin() as connection:
+        with named_or_not.begin() as connection:
             # As a worker, which reads the metrics of hosts first.
             connection.execute(text("SELECT count(*) FROM contract_readings"))
             found.update(insert_new(connection, READINGS, [reading(n) for n in range(5)]))
 
-    with engine.connect() as first:
+    with named_or_not.connect() as first:
         insert_new(first, READINGS, [reading(1), reading(3)])
         thread = threading.Thread(target=insert)
         thread.start()
