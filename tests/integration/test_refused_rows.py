@@ -18,6 +18,7 @@ from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Base, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.models import tables_of
 from tests.integration.test_statements import START
 from tests.support.database import EVERY_DATABASE
 
@@ -51,13 +52,13 @@ def undoing(*reading: Any, session: Session, config_id: int) -> None:
 
 
 PACKAGES = {each.__name__: LegacyPlugin(each.__name__, each) for each in (careless, swallowing, undoing)}
+TABLES = tables_of(Level, *(plugin.DataFrame for plugin in PACKAGES.values()))
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     engine = make_engine(make_url(database_url))
-    tables = [Level.__table__, *(plugin.DataFrame.__table__ for plugin in PACKAGES.values())]
-    Base.metadata.create_all(engine, tables=tables)
+    Base.metadata.create_all(engine, tables=TABLES)
     yield engine
     engine.dispose()
 
@@ -136,8 +137,8 @@ def another_column(engine: Engine, _admin: Run | None) -> Callable[[], None]:
 def forbidden(engine: Engine, run_as_admin: Run | None) -> Callable[[], None]:
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no privileges")
+    tables = [table.name for table in TABLES if table is not Level.__table__]
     if run_as_admin:
-        tables = [f"{name}_readings" for name in PACKAGES]
         database, user = engine.url.database, f"{engine.url.username}@'%'"
         run_as_admin(
             f"REVOKE ALL ON {database}.* FROM {user}",
@@ -150,7 +151,7 @@ def forbidden(engine: Engine, run_as_admin: Run | None) -> Callable[[], None]:
     run(
         engine,
         f"CREATE ROLE {name}",
-        f"GRANT ALL ON careless_readings, swallowing_readings, undoing_readings TO {name}",
+        f"GRANT ALL ON {', '.join(tables)} TO {name}",
     )
     # Applies to new sessions only.
     run(engine, f"ALTER ROLE {engine.url.username} IN DATABASE {engine.url.database} SET role TO {name}")
