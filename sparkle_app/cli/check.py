@@ -183,7 +183,7 @@ class check(SparkleCommand):
             if schema and schema.pending:
                 return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
             self._refuse_lost_table(missing)
-            to_create = f"; the first worker will create {', '.join(missing)}" if missing else ""
+            to_create = f"; the first worker will create {', '.join(sorted(missing))}" if missing else ""
             warning = notice(url)
             return f"{shown(url)}{to_create}" + (f"; warning: {warning}" if warning else "")
 
