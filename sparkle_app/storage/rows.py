@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.migrations.schema import VERSIONS
-from sparkle_app.storage.models import SERIES, SOURCES, Base
+from sparkle_app.storage.models import SERIES, SOURCES, Base, data_table
 from sparkle_app.storage.statements import chunks
 from sparkle_app.storage.views import VIEW
 
@@ -43,9 +43,9 @@ def package_tables() -> list[Table]:
 
 
 def existing(connection: Connection, tables: Sequence[Table]) -> list[Table]:
-    """Those of ``tables`` that the database has."""
+    """Those of ``tables`` that the database has. A view does not suffice: it remains in SQLite without its table."""
     known = inspect(connection)
-    return [table for table in tables if known.has_table(table.name, schema=table.schema)]
+    return [table for table in tables if known.has_table(data_table(table).name, schema=table.schema)]
 
 
 def unknown_tables(connection: Connection) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.names import READINGS, create_series, create_sources
 from tests.support.database import Rows, count, query
 from tests.support.earlier_packages import install
 from tests.support.eventually import eventually
@@ -161,6 +162,10 @@ def held(source: str, target: str, hostname: str) -> Iterator[None]:
         "postgresql": "LOCAL idle_in_transaction_session_timeout = '600s'",
         "mysql": "SESSION idle_transaction_timeout = 600",
     }
+    # The names that other hosts' readings share must not be held.
+    with engine.begin() as connection:
+        create_series(connection, {(stored.hostname, stored.key)}, READINGS)
+        create_sources(connection, {(stored.config_id, stored.topic, stored.partition, stored.clock_trusted)})
     with engine.connect() as connection, connection.begin() as transaction:
         connection.exec_driver_sql(f"SET {limits[engine.name]}")
         plugin.store_readings(connection, [Reading(plugin="Temperature", **fields)])
@@ -314,7 +319,7 @@ def test_a_plugin_without_tables_is_no_obstacle(workspace: Workspace, source: st
     # Just installed, and one that has lost a table.
     install(workspace.plugins, workspace.topic)
     with closing(sqlite3.connect(tmp_path / "source.sqlite3")) as connection:
-        connection.execute("DROP TABLE pu_workload_aggregates")
+        connection.execute("DROP TABLE pu_workload_aggregates_data")
     text = move(environment, target)
     assert "Temperature: 70 readings read, 70 new or changed, 0 known\n" in text
     assert "Fans" not in text
@@ -365,7 +370,7 @@ def test_wrong_usage_is_one_line_without_the_password(
     environment = fill(source, workspace, [("Temperature", "a", "k", 1, NOON)])
     for target, code, expected in (
         (source, 2, "--to: expected another database, found sqlite:////"),
-        ("oracle://a:secret@b/c", 2, "--to: expected sqlite:///…, postgresql://…"),
+        ("db2://a:secret@b/c", 2, "--to: expected a SQLAlchemy dialect for db2://… to be installed, found none"),
         ("nonsense", 2, "--to: expected a SQLAlchemy URL"),
         (
             f"postgresql://sparkle:secret@127.0.0.1:{free_port()}/x",
