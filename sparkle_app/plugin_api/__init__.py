@@ -15,6 +15,7 @@ from sparkle_app.storage.models import (
     JsonReadingsTable,
     ReadingsTable,
     StringReadingsTable,
+    data_table,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "StringPlugin",
     "StringReadingsTable",
     "UtcDateTime",
+    "data_table",
 ]

@@ -370,7 +370,11 @@ def test_wrong_usage_is_one_line_without_the_password(
     environment = fill(source, workspace, [("Temperature", "a", "k", 1, NOON)])
     for target, code, expected in (
         (source, 2, "--to: expected another database, found sqlite:////"),
-        ("db2://a:secret@b/c", 2, "--to: expected a SQLAlchemy dialect for db2://… to be installed, found none"),
+        (
+            "db2://a:secret@b/c",
+            2,
+            "--to: expected a SQLAlchemy dialect for db2://… to be installed, found none",
+        ),
         ("nonsense", 2, "--to: expected a SQLAlchemy URL"),
         (
             f"postgresql://sparkle:secret@127.0.0.1:{free_port()}/x",
