@@ -9,9 +9,11 @@ from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.names import hosts_with_more_series
 from sparkle_app.storage.readings import select_ids, select_metrics
 
-# A host is estimated to have at most this many metrics in a bucket, or half of the limit, before they are compared.
+# A host has at most this many metrics, or half of the limit, and as many again are estimated to be added in a bucket,
+# before they are compared.
 _FEW_METRICS = 256
 _BITS = 1024
 _MAX_ESTIMATES = 50_000
@@ -87,8 +89,18 @@ class MetricLimit:
                 estimates.update(dict.fromkeys(new, 0))
                 unknown.setdefault(bucket[0], {})[bucket[1]] = new
         for name, by_start in unknown.items():
-            for hostname, at, metric in self._metrics(connection, name, by_start):
+            possible = self._possible(connection, name, by_start)
+            for hostname, at, metric in self._metrics(connection, name, possible):
                 self._estimates[name, bucket_start(at, self._bucket_size)][hostname] |= _bit(metric)
+
+    def _possible(
+        self, connection: Connection, name: str, hostnames: Mapping[int, Collection[str]]
+    ) -> Mapping[int, Collection[str]]:
+        """The hosts whose stored metrics, together with few others, can exceed the limit. Nearly all hosts cannot."""
+        if type(self._plugins[name]).load_readings is not Plugin.load_readings:
+            return hostnames
+        many = hosts_with_more_series(connection, set().union(*hostnames.values()), self._few)
+        return {start: found for start, names in hostnames.items() if (found := many.intersection(names))}
 
     def _excess(
         self, connection: Connection, bucket: _Bucket, hostname: str, readings: Sequence[Reading]

@@ -47,8 +47,9 @@ SERIES = Table(
     Column("metric", String(255), nullable=False),
     Column("resolution", Integer, nullable=False),
     Index(
-        "ix_sparkle_series_hostname",
+        "ix_sparkle_series_hostname_resolution",
         "hostname",
+        "resolution",
         mysql_length={"hostname": 255},
         mariadb_length={"hostname": 255},
     ),

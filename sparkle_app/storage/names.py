@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Table, event, insert, select
+from sqlalchemy import Connection, Engine, Table, event, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sparkle_app.model.errors import TransientError
@@ -109,6 +109,21 @@ def create_series(connection: Connection, names: Collection[Series], resolution:
     }
     ids = _create(connection, SERIES, rows)
     return {(row["hostname"], row["metric"]): ids[key] for key, row in rows.items()}
+
+
+def hosts_with_more_series(connection: Connection, hostnames: Collection[str], number: int) -> set[str]:
+    """Those of the hosts that have ever had readings of more than this number of metrics, of all plugins together."""
+    host = SERIES.c.hostname
+    return {
+        hostname
+        for some in chunks(list(hostnames))
+        for hostname in connection.execute(
+            select(host)
+            .where(host.in_(some), SERIES.c.resolution == READINGS)
+            .group_by(host)
+            .having(func.count() > number)
+        ).scalars()
+    }
 
 
 def create_sources(connection: Connection, sources: Collection[Source]) -> dict[Source, int]:
