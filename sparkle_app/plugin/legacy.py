@@ -109,5 +109,5 @@ class LegacyPlugin(Plugin):
 
 def _free_prefix(prefix: str) -> str:
     """The prefix of the handler's tables; another one if the package uses these names itself."""
-    names = (f"{prefix}_readings", f"{prefix}_aggregates")
+    names = [f"{prefix}_{rows}{stored}" for rows in ("readings", "aggregates") for stored in ("", "_data")]
     return f"{prefix}_handler" if any(name in Base.metadata.tables for name in names) else prefix

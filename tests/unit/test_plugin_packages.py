@@ -144,3 +144,15 @@ def test_of_a_plugin_and_its_copy_only_the_copy_is_refused(tmp_path: Path, folde
     )
     assert f"which plugin Temperature ({tmp_path}/temperature) has; rename the tables of this plugin" in fault
     assert len(found["rows"]["temperature_readings"]) == 2
+
+
+def test_a_package_leaves_the_tables_of_a_plugin_alone(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT / "plugins" / "temperature", tmp_path / "temperature")
+    server = tmp_path / "temperature" / "server.py"
+    server.write_text(server.read_text("utf-8").replace('"temperature_', '"warm_'), "utf-8")
+    package(tmp_path / "warm", "Warm", SERVERS["annotation"])
+    found = store(tmp_path)
+    assert found["faults"] == []
+    assert found["installed"] == ["Temperature", "Warm"]
+    rows = found["rows"]
+    assert [len(rows[name]) for name in ("warm_readings", "warm_handler_readings", "fans")] == [2, 2, 2]
