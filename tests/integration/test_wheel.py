@@ -154,8 +154,8 @@ def test_a_record_becomes_an_average_in_an_empty_folder(
 def test_the_revisions_of_the_schema_are_installed(run: Run, folder: Path) -> None:
     plan = run("sparkle", "migrate", "--dry-run")
     assert (plan.returncode, plan.stderr) == (0, "")
-    assert "would create temperature_readings\n" in plan.stdout
+    assert "would create temperature_readings_data\n" in plan.stdout
     done = run("sparkle", "migrate")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("; schema revision 0001\n")
+    assert done.stdout.endswith("; schema revision 0002\n")
     assert (folder / "data" / "sparkle.sqlite3").is_file()
