@@ -19,6 +19,7 @@ from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.models import data_table
 from sparkle_app.transfer import importing, pages
 from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
@@ -281,7 +282,7 @@ def test_few_other_aggregates_are_loaded_to_find_the_known_ones(engine: Engine, 
 
 
 def test_a_package_for_the_earlier_handler_takes_aggregates_only(engine: Engine) -> None:
-    LEGACY.Aggregates.__table__.create(engine)
+    data_table(LEGACY.Aggregates.__table__).create(engine)
     assert imported(Importer(LEGACY, engine), LEGACY, AGGREGATES, aggregates()[:1]) == (1, 1)
     with pytest.raises(ConfigurationError, match="the earlier handler"):
         imported(Importer(LEGACY, engine), LEGACY, READINGS, readings()[:1])

@@ -10,14 +10,17 @@ from sparkle_app.model.time import micros
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base, Reading
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.hosts import Host
+from sparkle_app.storage.models import tables_of
 from tests.support.worker import PROJECT
 
 
 def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> None:
     """Create the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
-    plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
+    plugins = {name: each.plugin for name, each in load_plugins(PROJECT / "plugins").installed.items()}
+    models = [model for each in plugins.values() for model in (each.DataFrame, each.Aggregates)]
     engine = make_engine(make_url(url))
-    Base.metadata.create_all(engine)
+    Base.metadata.create_all(engine, tables=tables_of(Host, *models))
     rows = [
         Reading(
             id=uuid4().bytes,
@@ -36,5 +39,5 @@ def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> Non
         for offset, (hostname, metric, value, at) in enumerate(readings)
     ]
     with engine.begin() as connection:
-        plugin.store_readings(connection, rows)
+        plugins["Temperature"].store_readings(connection, rows)
     engine.dispose()
