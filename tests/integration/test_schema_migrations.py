@@ -184,8 +184,9 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
     for command in ("verify", "rebuild"):
         assert "found 0001; run `faust -A sparkle_app migrate`" in installation.run(command).stderr
     assert installation.migrate("--dry-run").startswith("would apply 0002: Numbers in place of names.\n")
+    migrated = [installation]
     if installation.server:
-        other = copy(installation)
+        migrated.append(other := copy(installation))
         other.script(other.migrate("--sql"))
         installation.migrate()
         assert other.migrate().endswith("nothing to do; schema revision 0002\n")
@@ -193,8 +194,7 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
         refused = installation.run("migrate", "--sql")
         assert refused.stderr.endswith("; run the command without --sql\n"), refused.stderr
         installation.migrate()
-        other = installation
-    for each in (installation, other):
+    for each in migrated:
         assert each.revisions() == ["0002"]
         assert sorted(tables(each.url)) == sorted((*SHIPPED, "sparkle_schema"))
         for name, rows in shown.items():
