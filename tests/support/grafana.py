@@ -31,6 +31,8 @@ def expand(query: str, database: str, start: datetime, end: datetime, values: Va
         values: of the variables.
     """
 
+    epochs = {"__unixEpochFrom": f"{start.timestamp():.0f}", "__unixEpochTo": f"{end.timestamp():.0f}"}
+
     def variable(match: re.Match[str]) -> str:
         name, form = match[1] or match[3], match[2]
         if name.startswith("__") and name != "__interval":
@@ -43,6 +45,8 @@ def expand(query: str, database: str, start: datetime, end: datetime, values: Va
         return value
 
     def macro(match: re.Match[str]) -> str:
+        if match[1] in epochs:
+            return epochs[match[1]]
         arguments = [each.strip() for each in match[2].split(",")]
         return _MACROS[database](match[1], arguments, start, end)
 
