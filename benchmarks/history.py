@@ -30,7 +30,7 @@ def raw_rows(number: int) -> Callable[[Connection], None]:
 
     def fill(connection: Connection) -> None:
         table = "temperature_readings_data"
-        index = f"ix_{table}_series_id_observed_at"
+        index = f"ix_{table}_series_id"
         names = [(f"old-{host}", f"core/{metric}") for host in range(_HOSTS) for metric in range(_METRICS)]
         create_series(connection, names, READINGS)
         create_sources(connection, [(1, "old", partition, True) for partition in range(8)])

@@ -116,7 +116,7 @@ the worker may use (affinity, or the CPU quota of its container)."""
 
 
 class AggregatesSettings(Section):
-    bucket_seconds: int = Field(default=60, ge=1, le=3600)
+    bucket_seconds: int = Field(default=60, ge=2, le=3600)
     """Bucket size. If it changes, aggregation starts over with the new size."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""

@@ -4,7 +4,7 @@ A model describes a view, in which people and plugins read. What the view shows 
 with a number in place of each name: rows are less than half as long.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -86,12 +87,9 @@ _AGGREGATES_COLUMNS: tuple[Column[Any], ...] = (
     *(Column(name, Double, nullable=False) for name in ("sum", "minimum", "maximum", "last")),
     Column("last_at", CompactTime, nullable=False),
 )
-# The columns of views that are stored, or shown instead of stored numbers.
-_SHOWN = {
-    *(each.name for each in (*_READINGS_COLUMNS, *_AGGREGATES_COLUMNS)),
-    *("config_id", "hostname", "metric", "value", "clock_trusted", "topic", "partition"),
-    *("resolution", "bucket_start"),
-}
+# The columns of views that are shown instead of stored numbers, or stored with the same name.
+_SHOWN_READINGS = {"config_id", "hostname", "metric", "value", "clock_trusted", "topic", "partition"}
+_SHOWN_AGGREGATES = {"hostname", "metric", "resolution", "bucket_start"}
 
 
 class ReadingsTable(Base):
@@ -117,7 +115,7 @@ class ReadingsTable(Base):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if "__tablename__" in vars(cls):
+        if "__table__" in vars(cls):
             _store_as_view(cls.__table__)
 
 
@@ -156,7 +154,7 @@ class AggregatesTable(Base):
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if "__tablename__" in vars(cls):
+        if "__table__" in vars(cls):
             _store_as_view(cls.__table__)
 
 
@@ -179,26 +177,30 @@ def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> T
         columns: of the view. Of those that a plugin has added, the table has only these.
     """
     readings = "observed_at" in view.c
-    name = f"{view.name}_data"
-    own = _READINGS_COLUMNS if readings else _AGGREGATES_COLUMNS
-    stored = [_copy(each) for each in own]
+    stored = [_copy(each) for each in (_READINGS_COLUMNS if readings else _AGGREGATES_COLUMNS)]
+    known = {each.name for each in stored} | (_SHOWN_READINGS if readings else _SHOWN_AGGREGATES)
+    if taken := {"series_id", "source_id", "bucket"}.intersection(view.c.keys()):
+        raise ValueError(f"expected other names of columns in {view.name} than {', '.join(sorted(taken))}")
     if readings:
         stored.append(_copy(view.c.value))
-    others = (_copy(each) for each in view.c if each.name in columns and each.name not in _SHOWN)
-    indexes = [Index(f"ix_{name}_series_id_observed_at", "series_id", "observed_at")] if readings else []
+    own = [_copy(each) for each in view.c if each.name in columns and each.name not in known]
+    # Named by SQLAlchemy, which shortens names that are too long for the database.
+    indexes = [Index(None, "series_id", "observed_at")] if readings else []
+    names = {each.name for each in (*stored, *own)}
     data = Table(
-        name,
+        f"{view.name}_data",
         metadata,
         *stored,
-        *others,
+        *own,
         *indexes,
+        *_constraints(view, names),
         schema=view.schema,
         info={VIEW: view},
         sqlite_with_rowid=readings,
     )
     # The view refers to them.
-    for names in (SERIES, SOURCES):
-        data.add_is_dependent_on(metadata.tables[names.name])
+    for each in (SERIES, SOURCES):
+        data.add_is_dependent_on(metadata.tables[each.name])
     return data
 
 
@@ -206,6 +208,17 @@ def _store_as_view(view: Table) -> None:
     # It is no table of the database.
     view.metadata.remove(view)
     view.info[_DATA] = declare_data(view, view.metadata, view.c.keys())
+
+
+def _constraints(view: Table, names: Collection[str]) -> Iterator[Index | UniqueConstraint]:
+    """Indexes and unique constraints of a plugin, of columns that are stored."""
+    for index in view.indexes:
+        if set(index.columns.keys()) <= set(names):
+            yield Index(index.name, *index.columns.keys(), unique=index.unique)
+    for constraint in view.constraints:
+        columns = constraint.columns.keys() if isinstance(constraint, UniqueConstraint) else ()
+        if columns and set(columns) <= set(names):
+            yield UniqueConstraint(*columns, name=constraint.name)
 
 
 def _copy(column: Column[Any]) -> Column[Any]:

@@ -19,7 +19,7 @@ from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import READ_ONLY
 from sparkle_app.storage.dialects.portable import retried
 from sparkle_app.storage.models import SERIES, SOURCES
-from sparkle_app.storage.statements import SERIES_KEY, chunks, name_key
+from sparkle_app.storage.statements import MAX_IN_LIST, SERIES_KEY, chunks, name_key
 
 _MAX_SEEN = 500_000
 # Of a key, to save memory. A series that is taken for another one is noticed as missing.
@@ -116,7 +116,7 @@ def hosts_with_more_series(connection: Connection, hostnames: Collection[str], n
     host = SERIES.c.hostname
     return {
         hostname
-        for some in chunks(list(hostnames))
+        for some in chunks(list(hostnames), MAX_IN_LIST)
         for hostname in connection.execute(
             select(host)
             .where(host.in_(some), SERIES.c.resolution == READINGS)
@@ -153,7 +153,13 @@ def _create(
     if len(found) < len(rows):
         # In sorted order, so that two workers cannot deadlock.
         missing = sorted(rows.keys() - found.keys())
-        found |= retried(connection, partial(_insert, connection, table, rows, missing))
+        insert_missing = partial(_insert, connection, table, rows, missing)
+        try:
+            found |= retried(connection, insert_missing)
+        except IntegrityError:
+            # A logical replica that was promoted has the rows, but not the sequence of their ids.
+            dialect_of(connection).continue_keys(connection, table)
+            found |= retried(connection, insert_missing)
     return found
 
 
@@ -170,6 +176,6 @@ def _insert(
 def _find(connection: Connection, table: Table, keys: Collection[bytes]) -> dict[bytes, int]:
     return {
         key: id_
-        for some in chunks(list(keys))
+        for some in chunks(list(keys), MAX_IN_LIST)
         for key, id_ in connection.execute(select(table.c.key, table.c.id).where(table.c.key.in_(some)))
     }

@@ -24,7 +24,7 @@ from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import SERIES, SOURCES, data_table
 from sparkle_app.storage.names import READINGS, create_sources, naming
-from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 
 # Of a statement: SQLite allows 500.
 _MAX_SELECTS = 50
@@ -63,7 +63,7 @@ def select_known(
 ) -> Iterator[StoredReading]:
     """The rows with the ids of these readings."""
     rows = whole_rows(table)
-    for some in chunks([reading.id for reading in readings]):
+    for some in chunks([reading.id for reading in readings], MAX_IN_LIST):
         for row in connection.execute(select(rows).where(rows.c.id.in_(some))).mappings():
             yield _reading_of(row)
 
@@ -73,7 +73,7 @@ def select_ids(connection: Connection, table: Table, ids: Sequence[bytes]) -> se
     id_ = data_table(table).c.id
     return {
         found
-        for some in chunks(ids)
+        for some in chunks(ids, MAX_IN_LIST)
         for found in connection.execute(select(id_).where(id_.in_(some))).scalars()
     }
 

@@ -8,6 +8,8 @@ from sqlalchemy import ColumnElement, ScalarSelect, Table, select
 
 # SQLite accepts 32,766 parameters in a statement.
 _MAX_VALUES = 10_000
+MAX_IN_LIST = 1_000
+"""Of a list after IN, in Oracle."""
 Row = dict[str, Any]
 """The value of each column; every row has the same columns. Times and ids are results of :meth:`Dialect.converters`;
 other values are as in SQLAlchemy."""

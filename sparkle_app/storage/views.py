@@ -17,12 +17,12 @@ VIEW = "sparkle_view"
 
 
 class CreateView(DDLElement):
-    """CREATE VIEW, or CREATE OR REPLACE VIEW."""
+    """CREATE VIEW."""
 
     inherit_cache = False
 
-    def __init__(self, create: str, view: Table, query: Select[Any]) -> None:
-        self.create, self.view, self.query = create, view, query
+    def __init__(self, view: Table, query: Select[Any]) -> None:
+        self.view, self.query = view, query
 
 
 class DropView(DDLElement):
@@ -37,7 +37,7 @@ class DropView(DDLElement):
 @compiles(CreateView)
 def _create(element: CreateView, compiler: DDLCompiler, **_: Any) -> str:
     query = compiler.sql_compiler.process(element.query, literal_binds=True)
-    return f"{element.create} {compiler.preparer.format_table(element.view)} AS {query}"
+    return f"CREATE VIEW {compiler.preparer.format_table(element.view)} AS {query}"
 
 
 @compiles(DropView)
@@ -46,19 +46,23 @@ def _drop(element: DropView, compiler: DDLCompiler, **_: Any) -> str:
 
 
 def create_view(connection: Connection, data: Table) -> None:
-    """Create the view of a table, or create it again with the columns that the table has now."""
+    """Create the view of a table, which does not exist."""
     view: Table = data.info[VIEW]
     dialect = dialect_named(connection.dialect.name)
-    query = _aggregates(data, dialect) if "bucket" in data.c else _readings(data, dialect)
-    if not dialect.replaces_views:
-        connection.execute(DropView(view))
-    create = "CREATE OR REPLACE VIEW" if dialect.replaces_views else "CREATE VIEW"
-    connection.execute(CreateView(create, view, query))
+    query = _readings(data, dialect) if "observed_at" in data.c else _aggregates(data, dialect)
+    connection.execute(CreateView(view, query))
+
+
+def drop_view(connection: Connection, data: Table) -> None:
+    """Drop the view of a table, so that the table can be altered."""
+    connection.execute(DropView(data.info[VIEW]))
 
 
 @event.listens_for(Table, "after_create")
 def _after_create(table: Table, connection: Connection, **_: Any) -> None:
     if VIEW in table.info:
+        # Left behind if only the table was dropped.
+        drop_view(connection, table)
         create_view(connection, table)
 
 
@@ -107,7 +111,7 @@ def _aggregates(data: Table, dialect: Dialect) -> Select[Any]:
 
 def _others(data: Table, columns: list[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
     """The columns that a plugin has added."""
-    known = {"series_id", "source_id", "bucket", *(getattr(each, "name", None) for each in columns)}
+    known = {"series_id", "source_id", *(getattr(each, "name", None) for each in columns)}
     return [each for each in data.c if each.name not in known]
 
 

@@ -128,7 +128,7 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ("web: {port: 70000}", r"web.port: expected a whole number from 1 to 65535, found 70000; see"),
         (
             "aggregates: {bucket_seconds: sixty}",
-            r"aggregates.bucket_seconds: expected a whole number from 1 to 3600, found 'sixty'",
+            r"aggregates.bucket_seconds: expected a whole number from 2 to 3600, found 'sixty'",
         ),
         (
             "aggregates: {bucket_seconds: 70}",

@@ -71,8 +71,6 @@ class Dialect:
     """Whether bulk statements accept :data:`SERIES_KEY`, which takes less time than to select the ids."""
     hashes_names = False
     """Whether :meth:`name_key` is a function of the database itself."""
-    replaces_views = False
-    """Whether there is CREATE OR REPLACE VIEW, which keeps the privileges and what depends on the view."""
     transactional_ddl = False
     """Whether CREATE and ALTER are rolled back with their transaction."""
 

@@ -58,6 +58,10 @@ _SESSION = (
     "/*M! , idle_transaction_timeout = 15, max_statement_time = {0} */"
     "/*!80000 , wait_timeout = 15, max_execution_time = {0}000 */"
 )
+_UNLIMITED = (
+    "SET SESSION innodb_lock_wait_timeout = 10/*M! , max_statement_time = 0 */"
+    "/*!80000 , max_execution_time = 0 */"
+)
 _SNAPSHOT = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT",
@@ -79,7 +83,6 @@ class MySql(Dialect):
     id_type = mysql.BINARY(16)
     resolves_series = True
     hashes_names = True
-    replaces_views = True
     infinity = sys.float_info.max
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
@@ -137,6 +140,13 @@ class MySql(Dialect):
             connection.invalidate()
             raise
         connection.execute(text(f"SELECT release_lock({name})"))
+
+    def lift_time_limit(self, connection: Connection) -> None:
+        """Until the connection is closed, which happens instead of its return to the pool."""
+        connection.detach()
+        driver: Any = connection.connection.driver_connection
+        driver.seconds = None
+        connection.exec_driver_sql(_UNLIMITED)
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """With the same ON DUPLICATE KEY UPDATE."""

@@ -66,7 +66,6 @@ class Oracle(Dialect):
     time_type = oracle.TIMESTAMP()
     id_type = oracle.RAW(16)
     hashes_names = True
-    replaces_views = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""

@@ -106,7 +106,6 @@ class PostgreSql(OnConflictDialect):
     id_type = Uuid()
     resolves_series = True
     hashes_names = True
-    replaces_views = True
     transactional_ddl = True
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:

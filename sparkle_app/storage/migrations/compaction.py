@@ -29,10 +29,11 @@ from sqlalchemy import (
     table,
 )
 
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.dialects.base import Dialect, dialect_named
 from sparkle_app.storage.models import SERIES, SOURCES, Base, declare_data
 from sparkle_app.storage.names import READINGS
-from sparkle_app.storage.views import VIEW
+from sparkle_app.storage.views import VIEW, create_view
 
 COMPACT = "0002"
 """The handler's revision that compacts the tables of the plugins that are installed then."""
@@ -60,6 +61,7 @@ def compact(
         existing: the other tables that exist.
 
     Raises:
+        ConfigurationError: if a table has columns that would be lost.
         NotImplementedError: if the statements are not known for the database.
         ValueError: if the database cannot execute them without this program.
     """
@@ -75,27 +77,34 @@ def compact(
         if wide and names not in existing:
             names.create(connection, checkfirst=False)
     for view, columns in wide.items():
-        old = _renamed(view, columns, operations)
+        if unknown := set(columns).difference(view.c.keys()):
+            raise ConfigurationError(
+                f"table {view.name}",
+                expected="the columns that its plugin declares",
+                found=f"also {', '.join(sorted(unknown))}",
+                hint="drop them, or install the version of the plugin that declares them",
+            )
         data = declare_data(view, metadata, columns)
+        # Where DDL cannot be rolled back, an earlier attempt may have begun: the rows are still where they were.
+        if any(each.name == data.name and each.schema == data.schema for each in existing):
+            operations.drop_table(data.name, schema=data.schema)
+        # The view would have the name of the table that is still there.
+        del data.info[VIEW]
         data.create(connection, checkfirst=False)
+        old = table(
+            view.name,
+            *(column(each.name, each.type) for each in view.c if each.name in columns),
+            schema=view.schema,
+        )
         for statement in _statements(data, old, dialect):
             operations.execute(statement)
-        operations.drop_table(old.name, schema=view.schema)
-
-
-def _renamed(view: Table, columns: Collection[str], operations: Operations) -> Any:
-    """The table with the old rows, under a name that makes room for the view."""
-    name = f"{view.name}_0001"
-    operations.rename_table(view.name, name, schema=view.schema)
-    return table(
-        name,
-        *(column(each.name, each.type) for each in view.c if each.name in columns),
-        schema=view.schema,
-    )
+        operations.drop_table(view.name, schema=view.schema)
+        data.info[VIEW] = view
+        create_view(connection, data)
 
 
 def _statements(data: Table, wide: FromClause, dialect: Dialect) -> list[Any]:
-    if "bucket" in data.c:
+    if "observed_at" not in data.c:
         return [_new_series(wide, wide.c.resolution, dialect), _aggregates(data, wide, dialect)]
     readings = literal_column(str(READINGS), Integer)
     return [_new_series(wide, readings, dialect), _new_sources(wide, dialect), _readings(data, wide, dialect)]
@@ -154,7 +163,7 @@ def _aggregates(data: Table, wide: FromClause, dialect: Dialect) -> Any:
 
 
 def _copied(data: Table, wide: FromClause, known: dict[str, Any], rows: FromClause) -> Any:
-    names = [each.name for each in data.c]
+    names = [each.name for each in data.c if each.computed is None]
     columns = [known[name] if name in known else wide.c[name] for name in names]
     return insert(data).from_select(names, select(*columns).select_from(rows))
 

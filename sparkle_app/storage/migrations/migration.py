@@ -20,7 +20,7 @@ from sparkle_app.storage.migrations.compaction import COMPACT, compact
 from sparkle_app.storage.migrations.roles import EXISTING, WIDE
 from sparkle_app.storage.migrations.schema import VERSIONS, Revision, Schema, read_schema
 from sparkle_app.storage.models import Base, data_table
-from sparkle_app.storage.views import VIEW, create_view
+from sparkle_app.storage.views import VIEW, create_view, drop_view
 
 Report = Callable[[Revision], None]
 """Called before a revision is applied."""
@@ -45,6 +45,8 @@ def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
             _record(_context(connection, schema), schema)
         elif schema.unrecorded:
             _record_known(connection, schema)
+        for table in schema.unshown:
+            create_view(connection, table)
         Base.metadata.create_all(connection, tables=schema.missing)
         connection.commit()
 
@@ -92,7 +94,7 @@ def migrate(
         # A revision is a function that may raise any exception.
         except Exception as error:
             connection.rollback()
-            if not current:
+            if not current or isinstance(error, ConfigurationError):
                 raise
             raise _failed(current[-1], error, dialect.transactional_ddl) from error
         Base.metadata.create_all(connection)
@@ -213,9 +215,11 @@ def _support(dialect: Dialect) -> None:
 
 
 def _steps(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionStep]]:
-    def steps(_heads: Any, _context: MigrationContext) -> Iterator[RevisionStep]:
+    def steps(_heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
         for revision in schema.pending:
             before(revision)
+            for table in _altered_by(revision, schema):
+                drop_view(_connection(context), table)
             yield MigrationStep.upgrade_from_script(revision.branch.script.revision_map, revision.script)
 
     return steps
@@ -229,10 +233,17 @@ def _compact_returned(context: MigrationContext, schema: Schema) -> None:
 
 def _show_changes(context: MigrationContext, schema: Schema) -> None:
     """Let the views show the columns that revisions have added."""
-    if schema.pending:
-        for table in (*schema.existing, *map(data_table, schema.wide)):
-            if VIEW in table.info:
-                create_view(_connection(context), table)
+    altered = {table for revision in schema.pending for table in _altered_by(revision, schema)}
+    for table in sorted(schema.unshown | altered, key=lambda each: each.fullname):
+        create_view(_connection(context), table)
+
+
+def _altered_by(revision: Revision, schema: Schema) -> set[Table]:
+    """The tables that a revision may alter, and of which some databases refuse to do so while a view shows them."""
+    if revision.id == COMPACT:
+        return set()
+    known = schema.existing.union(map(data_table, schema.wide))
+    return {table for table in revision.branch.tables() if VIEW in table.info} & known
 
 
 def _record(context: MigrationContext, schema: Schema) -> None:

@@ -78,6 +78,8 @@ class Schema:
     existing: frozenset[Table]
     wide: Mapping[Table, Collection[str]]
     """As of :func:`wide_tables`."""
+    unshown: frozenset[Table]
+    """The existing tables whose view does not exist."""
     states: Sequence[BranchState]
     """In the order in which they are migrated: the handler's branch first."""
 
@@ -99,7 +101,7 @@ class Schema:
     @property
     def is_current(self) -> bool:
         """Whether there is nothing to apply, to create or to record."""
-        return not (self.pending or self.missing or self.unrecorded or self.wide)
+        return not (self.pending or self.missing or self.unrecorded or self.wide or self.unshown)
 
     def require_current(self) -> None:
         """Check that there is nothing to apply.
@@ -138,7 +140,9 @@ class Schema:
 
 def new_schema(url: URL, branches: Sequence[Branch]) -> Schema:
     """The state of a database that does not exist yet."""
-    return Schema(url, False, frozenset(), {}, [BranchState(each, None, False) for each in branches])
+    return Schema(
+        url, False, frozenset(), {}, frozenset(), [BranchState(each, None, False) for each in branches]
+    )
 
 
 def read_schema(connection: Connection, branches: Sequence[Branch]) -> Schema:
@@ -157,7 +161,14 @@ def read_schema(connection: Connection, branches: Sequence[Branch]) -> Schema:
     url = connection.engine.url
     wide = wide_tables(known)
     states = [_state(url, each, recorded, existing, wide) for each in branches]
-    return Schema(url, has_versions, existing, wide, states)
+    unshown = frozenset(
+        table
+        for table in existing
+        if (view := table.info.get(VIEW)) is not None
+        and view not in wide
+        and view.name not in known.get_view_names(view.schema)
+    )
+    return Schema(url, has_versions, existing, wide, unshown, states)
 
 
 def _state(
