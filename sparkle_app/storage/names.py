@@ -159,7 +159,10 @@ def _create(
         except IntegrityError:
             # A logical replica that was promoted has the rows, but not the sequence of their ids.
             dialect_of(connection).continue_keys(connection, table)
-            found |= retried(connection, insert_missing)
+            try:
+                found |= retried(connection, insert_missing)
+            except IntegrityError as error:
+                raise TransientError(f"database: cannot insert into {table.name}: {error.orig}") from error
     return found
 
 

@@ -5,7 +5,7 @@ A view has the name that the model declares, and its columns; the table is ``<na
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, event, select
+from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, event, inspect, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import DDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
@@ -59,10 +59,11 @@ def drop_view(connection: Connection, data: Table) -> None:
 
 
 @event.listens_for(Table, "after_create")
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:
-    if VIEW in table.info:
-        # Left behind if only the table was dropped.
-        drop_view(connection, table)
+def _after_create(table: Table, connection: Any, **_: Any) -> None:
+    if (view := table.info.get(VIEW)) is not None:
+        # SQLite keeps it if only the table is dropped. What writes a script has no connection.
+        if isinstance(connection, Connection) and inspect(connection).has_table(view.name, view.schema):
+            drop_view(connection, table)
         create_view(connection, table)
 
 

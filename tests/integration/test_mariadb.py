@@ -15,12 +15,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.time import moment
 from sparkle_app.plugin_api import Base, StringReadingsTable
 from sparkle_app.storage.aggregates import upsert_growing
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import is_lock_conflict, is_refused_login, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
-from sparkle_app.storage.migrations.migration import create_tables
+from sparkle_app.storage.migrations.migration import create_tables, migrate
 from sparkle_app.storage.models import data_table, tables_of
 from sparkle_app.storage.readings import insert_new, select_known
 from sparkle_app.storage.trial import try_writing
@@ -384,3 +385,31 @@ def test_a_connection_that_is_forgotten_in_a_transaction_is_lost_after_the_limit
             call()
     assert raised.value.connection_invalidated
     assert not is_row_error(raised.value)
+
+
+def test_a_migration_that_was_interrupted_can_be_repeated(make: Callable[..., Engine]) -> None:
+    engine = make()
+    columns = {column.name: column.type for column in READINGS.c}
+    wide = Table(
+        READINGS.name,
+        MetaData(),
+        *(Column(name, type_, primary_key=name == "id", nullable=False) for name, type_ in columns.items()),
+    )
+    wide.create(engine)
+    rows = [reading(number, hostname=f"host {number % 3}") for number in range(500)]
+    values = [
+        {name: getattr(row, "key" if name == "metric" else name) for name in columns}
+        | {name: moment(getattr(row, name)) for name in ("observed_at", "received_at")}
+        for row in rows
+    ]
+    with engine.begin() as connection:
+        connection.execute(wide.insert(), values)
+        # DDL is committed at once: an attempt that ended there has left this table.
+        connection.execute(text("CREATE TABLE contract_readings_data (id BINARY(16) PRIMARY KEY)"))
+    migrate(engine, [core_branch()], [], lambda _: None)
+    with read_transaction(engine) as connection:
+        found = {each.id: each for each in select_known(connection, READINGS, rows)}
+        shown = connection.execute(text("SELECT count(*) FROM contract_readings")).scalar()
+    assert found == {row.id: row.as_stored() for row in rows}
+    assert shown == len(rows)
+    create_tables(engine, [core_branch()])

@@ -143,8 +143,8 @@ class MySql(Dialect):
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Until the connection is closed, which happens instead of its return to the pool."""
-        connection.detach()
         driver: Any = connection.connection.driver_connection
+        connection.detach()
         driver.seconds = None
         connection.exec_driver_sql(_UNLIMITED)
 
