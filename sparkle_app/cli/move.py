@@ -92,14 +92,17 @@ class move(DatabaseCommand):
         copy = Copy(self.handler.plugins.by_name, source, engine)
         report: dict[str, Any] = {"from": shown(source.url), "to": shown(target_url), "copied": not dry_run}
         report["parts"] = [self._copy(part, dry_run, as_json) for part in copy.parts()]
-        report["not_copied"] = others
+        report["not_copied"] = [*others, *copy.own_columns]
         if others and not as_json:
             self.say(f"not copied: {', '.join(others)}, of which no installed plugin declares the columns")
+        if copy.own_columns and not as_json:
+            self.say(f"not copied: {', '.join(copy.own_columns)}, which the plugin itself fills")
         if dry_run:
             if as_json:
                 self.say_json(report)
             return 0
-        return self._verify(copy, source, engine, report, as_json)
+        done = self._verify(copy, source, engine, report, as_json)
+        return 1 if copy.own_columns else done
 
     def _try(self, url: URL) -> None:
         with _named_target():

@@ -164,6 +164,12 @@ def data_table(view: Table) -> Table:
     return data
 
 
+def own_columns(view: Table) -> list[str]:
+    """The columns that a plugin has added to those of its model's base."""
+    base = ReadingsTable if "observed_at" in view.c else AggregatesTable
+    return [each.name for each in view.c if each.name not in vars(base)]
+
+
 def tables_of(*models: type[Base]) -> list[Table]:
     """All tables that these models need."""
     return [SERIES, SOURCES, *(data_table(model.__table__) for model in models)]

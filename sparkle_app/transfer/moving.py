@@ -15,6 +15,7 @@ from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.extents import select_resolutions
+from sparkle_app.storage.models import own_columns
 from sparkle_app.storage.rows import (
     Values,
     count_rows,
@@ -72,6 +73,16 @@ class Copy:
     def verifiable(self) -> list[str]:
         """The NAMEs of the plugins that have both tables."""
         return [name for name, plain in self._plugins.items() if set(_tables(plain)) <= set(self._own)]
+
+    @property
+    def own_columns(self) -> list[str]:
+        """Columns that plugins have added, with their table: how they are filled is known to the plugin only."""
+        return [
+            f"{_name(view)}.{column}"
+            for plain in self._plugins.values()
+            for view in _tables(plain)
+            for column in own_columns(view)
+        ]
 
     def parts(self) -> Iterator[Part]:
         """All parts. Of each plugin, aggregates before readings: none of them has counted a reading that is missing."""

@@ -15,7 +15,7 @@ from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, Readi
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate
-from sparkle_app.storage.models import tables_of
+from sparkle_app.storage.models import own_columns, tables_of
 from tests.support.migrating_plugin import write_revision
 
 AT = 1_795_435_200_000_000
@@ -81,6 +81,11 @@ def test_columns_of_a_plugin_are_stored_and_shown(engine: Engine) -> None:
     assert indexes == {("series_id", "observed_at"): 0, ("shelf",): 0}
     unique = inspect(engine).get_unique_constraints(data.name)
     assert [each["column_names"] for each in unique] == [["room"]]
+
+
+def test_own_columns_are_those_that_a_base_does_not_have() -> None:
+    assert own_columns(Rack.__table__) == ["count", "bucket_start", "shelf", "room"]
+    assert own_columns(RackAggregates.__table__) == ["topic"]
 
 
 def test_a_column_that_the_tables_have_themselves_is_refused() -> None:
