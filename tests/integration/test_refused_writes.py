@@ -109,9 +109,7 @@ def another_column(database: Database) -> tuple[Repair, str, list[str]]:
     database.run(f"ALTER TABLE {TABLE} RENAME COLUMN series_id TO name")
     message = f'column "series_id" of relation "{TABLE}" does not exist'
     hint = "alter the table to the columns that the plugin declares"
-    # A worker reads the metrics of a host before it writes.
-    cause = f"column {TABLE}.series_id does not exist"
-    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO series_id",), cause, database.rejects(message, hint)
+    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO series_id",), message, database.rejects(message, hint)
 
 
 def missing_privilege(database: Database) -> tuple[Repair, str, list[str]]:

@@ -33,14 +33,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
 from sqlalchemy.types import TypeEngine
 
+from sparkle_app.model.time import span
 from sparkle_app.storage import columns as types
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series
 
 _DRIVERS = ("psycopg2", "psycopg")
-_EPOCH: ColumnElement[Any] = literal_column("timestamptz 'epoch'")
+_EPOCH: ColumnElement[Any] = literal_column("timestamp 'epoch'")
+_DAY: ColumnElement[Any] = literal_column("interval '1 day'")
 _MICROSECOND: ColumnElement[Any] = literal_column("interval '1 microsecond'")
+_MICROSECONDS_OF_DAY: ColumnElement[int] = literal_column(str(span(86_400)), BigInteger)
 _STATEMENT_SECONDS = 60
 # After statement_timeout, a server that is there has answered.
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5
@@ -271,8 +274,7 @@ def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
         if each.name == SERIES_KEY:
             values.append(id_of_series(table, each))
         elif isinstance(table.c[each.name].type, types.UtcDateTime):
-            # A double denotes each number of microseconds until 2255.
-            values.append(_EPOCH + each * _MICROSECOND)
+            values.append(_time_of(each))
         else:
             values.append(each)
     return postgresql.insert(table).from_select(list(map(column_of, names)), select(*values))
@@ -282,6 +284,12 @@ def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
     columns = [column(name, _json_type(table, name)) for name in names]
     rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), postgresql.JSON))
     return rows.table_valued(*columns).render_derived(with_types=True)
+
+
+def _time_of(micros: ColumnElement[Any]) -> ColumnElement[Any]:
+    # An interval is multiplied by a double, which would not denote the microseconds of every year.
+    days, rest = micros // _MICROSECONDS_OF_DAY, micros % _MICROSECONDS_OF_DAY
+    return func.timezone(literal_column("'UTC'"), _EPOCH + days * _DAY + rest * _MICROSECOND)
 
 
 def _json_type(table: Table, name: str) -> TypeEngine[Any]:
