@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import termios
 from collections.abc import Mapping
@@ -213,7 +214,7 @@ def answered(environment: Mapping[str, str], answer: str, *arguments: str) -> tu
             cwd=PROJECT,
             # The terminal sends Ctrl-C to the processes of its session.
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+            preexec_fn=_own_terminal,  # noqa: PLW1509
         )
         os.close(terminal)
         asked = False
@@ -225,3 +226,9 @@ def answered(environment: Mapping[str, str], answer: str, *arguments: str) -> tu
                     asked = True
                     screen.write(answer.encode() + (b"" if answer in ("\x03", "\x04") else b"\n"))
         return process.wait(60), output.decode()
+
+
+def _own_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # A shell lets what it starts in the background ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
