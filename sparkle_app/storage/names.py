@@ -159,10 +159,7 @@ def _create(
         except IntegrityError:
             # A logical replica that was promoted has the rows, but not the sequence of their ids.
             dialect_of(connection).continue_keys(connection, table)
-            try:
-                found |= retried(connection, insert_missing)
-            except IntegrityError as error:
-                raise TransientError(f"database: cannot insert into {table.name}: {error.orig}") from error
+            found |= retried(connection, insert_missing)
     return found
 
 
