@@ -124,11 +124,9 @@ def select_steps(
             func.max(row.maximum).label("maximum"),
             func.max(row.bucket).label("newest"),
         )
-        .where(row.hostname == hostname, *starting_within(rows, resolution, start, end))
+        .where(*_of_host(rows, hostname, metrics, resolution, start, end))
         .group_by(row.series_id, row.metric, _step_number(row.bucket, resolution, step))
     )
-    if metrics is not None:
-        steps = steps.where(row.metric.in_(metrics))
     found = steps.subquery()
     statement = (
         select(*found.c, newest.c.last, newest.c.last_at)
@@ -172,11 +170,7 @@ def select_points(
     """
     rows = named_aggregates(table)
     row = rows.c
-    chosen = (
-        row.hostname == hostname,
-        *starting_within(rows, resolution, start, end),
-        *(() if metrics is None else (row.metric.in_(metrics),)),
-    )
+    chosen = _of_host(rows, hostname, metrics, resolution, start, end)
     total = case((func.abs(row.sum) < LARGE, row.sum))
     if step == resolution:
         statement = select(row.metric, row.bucket, row["count"], total, row.minimum, row.maximum)
@@ -291,6 +285,14 @@ def named_aggregates(table: Table) -> FromClause:
     return (
         select(data, SERIES.c.hostname, SERIES.c.metric, SERIES.c.resolution).select_from(joined).subquery()
     )
+
+
+def _of_host(
+    rows: FromClause, hostname: str, metrics: Collection[str] | None, resolution: int, start: int, end: int
+) -> tuple[ColumnElement[bool], ...]:
+    within_range = starting_within(rows, resolution, start, end)
+    of_metrics = () if metrics is None else (rows.c.metric.in_(metrics),)
+    return rows.c.hostname == hostname, *within_range, *of_metrics
 
 
 def _step_number(bucket: ColumnElement[int], resolution: int, step: int) -> ColumnElement[int]:
