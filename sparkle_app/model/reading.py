@@ -27,7 +27,7 @@ class StoredReading(msgspec.Struct, frozen=True):
     offset: int
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, array_like=True):
     """A decrypted reading that is not stored yet. Fields without a description are those of :class:`StoredReading`."""
 
     id: bytes

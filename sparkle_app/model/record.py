@@ -8,7 +8,7 @@ from sparkle_app.model.errors import InvalidRecordError
 from sparkle_app.model.reading import Reading
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record of a plugin topic."""
 
     topic: str

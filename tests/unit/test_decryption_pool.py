@@ -44,7 +44,7 @@ class Anything(Plugin):
             # Never releases the GIL.
             re.fullmatch(r"(a+)+b", "a" * 40)
         return (
-            {"lock": threading.Lock(), "odd": Odd(1.0, "K")}.get(value, value)
+            {"lock": threading.Lock(), "odd": Odd(1.0, "K"), **SPECIAL}.get(value, value)
             if type(value) is str
             else value
         )
@@ -53,6 +53,7 @@ class Anything(Plugin):
         return reading.value if isinstance(reading.value, float) else None
 
 
+SPECIAL: dict[str, Any] = {"surrogate": "\ud800", "tuple": (1, 2)}
 PLUGINS = {"Any": Anything()}
 
 
@@ -76,6 +77,19 @@ def records(collector: Collector, values: Sequence[object]) -> list[Record]:
     sent += [b"junk", collector.record("host", "None such", "key", 1.0, now)]
     at = from_seconds(now.timestamp())
     return [Record("telemetry", 3, n, at, value) for n, value in enumerate(sent)]
+
+
+async def test_values_keep_their_types(pool: DecryptionPool, collector: Collector) -> None:
+    """Also in a chunk with a value that only pickle preserves."""
+    ordinary = [1, 1.0, True, -0.0, "", None, {"a": [1, None]}, -(2**63), 2**63]
+    for special in ([], [10**40], ["surrogate"], ["tuple"]):
+        values = [*ordinary, *special]
+        outcomes = await pool.decrypt(records(collector, values)[:-2])
+        found = [reading.value for outcome in outcomes for reading in outcome.readings]
+        expected = [SPECIAL.get(value, value) if type(value) is str else value for value in values]
+        assert [(type(value), repr(value)) for value in found] == [
+            (type(value), repr(value)) for value in expected
+        ]
 
 
 def plain(outcomes: list[Outcome]) -> list[Reading | str]:
