@@ -1,12 +1,13 @@
 """Options of pytest."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.preloaded import PreloadedServer
+from tests.support.preloaded import SESSION, PreloadedServer
 from tests.support.processes import PRELOADED
 from tests.support.selection import select
 
@@ -34,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers of the tests, and have workers and commands start from a preloaded process."""
+    if config.getoption("broker") == "tansu":
+        # It lets a worker that joins wait for half of its session timeout. With Kafka, workers have their own timeout.
+        os.environ[SESSION] = "6"
     PRELOADED[:] = [PreloadedServer()]
     config.addinivalue_line("markers", "every_database: runs on each database, or on that of --database-url")
     if (

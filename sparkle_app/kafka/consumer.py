@@ -24,6 +24,8 @@ from sparkle_app.runtime.process import exit_process
 
 SESSION_SECONDS = 15
 """The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
+HEARTBEAT_SECONDS = 5
+"""The interval of heartbeats."""
 
 
 class PartitionLag(NamedTuple):

@@ -10,14 +10,13 @@ from click.core import ParameterSource
 from sparkle_app.config.settings import Settings
 from sparkle_app.kafka import topology
 from sparkle_app.kafka.connection import credentials
-from sparkle_app.kafka.consumer import SESSION_SECONDS
+from sparkle_app.kafka.consumer import HEARTBEAT_SECONDS, SESSION_SECONDS
 from sparkle_app.kafka.record_batches import MAX_BUFFERED_BATCHES
 from sparkle_app.kafka.timeouts import REQUEST_SECONDS
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.logging import logging_config
 from sparkle_app.web.routing import middlewares
 
-_HEARTBEAT_SECONDS = 5
 # Interval for detecting new partitions of a topic; with the default, their records would wait up to five minutes.
 _NEW_PARTITIONS_SECONDS = 20
 # Short names of levels that Faust's command line accepts.
@@ -90,7 +89,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         # In a rebalance, Faust would wait indefinitely for pending batches. They are redelivered instead.
         stream_wait_empty=False,
         broker_session_timeout=SESSION_SECONDS,
-        broker_heartbeat_interval=_HEARTBEAT_SECONDS,
+        broker_heartbeat_interval=HEARTBEAT_SECONDS,
         broker_commit_interval=1.0,
         consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
         consumer_auto_offset_reset="earliest",

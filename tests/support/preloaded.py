@@ -47,6 +47,8 @@ _HANDLER = "sparkle_app"
 _NOT_IMPORTED = ("cli", "_shipped_plugins", "storage.migrations.versions")
 _PROCESSES = 2
 _SOCKETS = "TEST_PRELOADED_SOCKETS"
+SESSION = "TEST_SESSION_SECONDS"
+"""The variable that replaces the session timeout of workers, if it is set before the processes start."""
 _MAX_REQUEST_BYTES = 200_000
 _PROJECT = Path(__file__).parents[2]
 # They change how an interpreter starts.
@@ -288,6 +290,11 @@ def _forget(package: str) -> None:
 
 def _import_handler() -> None:
     package = importlib.import_module(_HANDLER)
+    if seconds := os.environ.get(SESSION):
+        # Before other modules import it.
+        consumer: Any = importlib.import_module(f"{_HANDLER}.kafka.consumer")
+        consumer.SESSION_SECONDS = int(seconds)
+        consumer.HEARTBEAT_SECONDS = int(seconds) // 3
     for found in pkgutil.walk_packages(package.__path__, f"{_HANDLER}."):
         if not found.name.removeprefix(f"{_HANDLER}.").startswith(_NOT_IMPORTED):
             importlib.import_module(found.name)
