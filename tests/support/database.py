@@ -1,10 +1,11 @@
 """Queries of the database, without any code of the handler."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from sparkle_app.storage.migrations.schema import VERSIONS
@@ -17,8 +18,7 @@ Rows = list[Mapping[str, Any]]
 
 def query(url: str, statement: str, **values: object) -> Rows:
     """All rows of a statement."""
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:
+    with _engine(url).connect() as connection:
         return [dict(row) for row in connection.execute(text(statement), values).mappings()]
 
 
@@ -30,6 +30,14 @@ def count(url: str, table: str) -> int:
         if "no such table" in str(error) or "does not exist" in str(error) or "doesn't exist" in str(error):
             return 0
         raise
+
+
+@lru_cache(maxsize=32)
+def _engine(url: str) -> Engine:
+    # What a dialect asks a new server takes longer than most queries, as does PyMySQL's preparation of TLS. No
+    # connection is kept.
+    options = {"ssl_disabled": True} if url.startswith("mysql") else {}
+    return create_engine(url, poolclass=NullPool, connect_args=options)
 
 
 def drop_tables(url: str) -> None:

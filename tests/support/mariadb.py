@@ -151,6 +151,8 @@ class MariadbServer:
             password=PASSWORD,
             connect_timeout=2,
             autocommit=True,
+            # Reading the certificate authorities of the system takes longer than most statements.
+            ssl_disabled=True,
         )
 
     def _answers(self) -> bool:
@@ -174,10 +176,9 @@ class MariadbServer:
         done = subprocess.run(
             [
                 _program("mariadb-install-db"),
-                *("--no-defaults", f"--datadir={self._data}", "--skip-test-db", "--skip-log-bin"),
+                *("--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-log-bin"),
                 # In /tmp, another server that starts meanwhile deletes the temporary tables.
                 f"--tmpdir={self._home}",
-                *("--no-defaults", f"--datadir={data}", "--skip-test-db", "--skip-log-bin"),
                 *("--auth-root-authentication-method=normal", "--skip-name-resolve"),
             ],
             capture_output=True,
