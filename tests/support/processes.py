@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+import psutil
 
 from tests.support.parent_death import die_with_parent
 from tests.support.preloaded import ForkedProcess, PreloadedServer
@@ -213,6 +216,22 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
                 _given_out.add(port)
                 return port
+
+
+_MEMORY = Path("/dev/shm")
+_MIN_FREE = 4_000_000_000
+
+
+def data_folder(prefix: str) -> Path:
+    """A new folder for the data of a server that need not outlive the machine: in memory if there is enough of it.
+
+    PostgreSQL copies 300 files for each database, and others wait for the disk whenever a table is created.
+    """
+    enough = (
+        os.access(_MEMORY, os.W_OK)
+        and min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) > _MIN_FREE
+    )
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if enough else None))
 
 
 def _group(user: str) -> str:
