@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.preloaded import SESSION, PreloadedServer
 from tests.support.processes import PRELOADED
-from tests.support.selection import select
+from tests.support.selection import place, select
 
 # On a busy machine, everything takes longer than Hypothesis expects.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests that run with another broker or need a wheel; the summary shows their number."""
+    """Sort the tests, and deselect those that run with another broker or need a wheel."""
     selected = select(items, config.getoption("broker"))
     if not config.getoption("wheel"):
         selected = [item for item in selected if not item.get_closest_marker("wheel")]
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         selected = [item for item in selected if item.get_closest_marker("every_database")]
     kept = set(selected)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = selected
+    items[:] = sorted(selected, key=lambda item: place(item.path))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,6 +1,7 @@
 """Which tests run with which broker: a rule for ``--broker``."""
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,12 @@ ANY_BROKER = "any_broker"
 _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
+LONGEST = (
+    "refused_writes", "mariadb_worker", "full_disk", "schema_migrations", "pipeline", "clock_steps", "web_api",
+    "rebuild", "export", "lost_connections", "waiting", "startup", "custom_plugin", "failover", "move", "web", "hosts",
+    "pgbouncer", "mariadb", "database_contract_errors", "large_values", "outage", "demo", "other_database", "wal",
+)  # fmt: skip
+"""The files of integration tests that take longest, in about this order."""
 
 
 def brokers(
@@ -57,6 +64,13 @@ def select(items: Iterable[pytest.Item], broker: str) -> list[pytest.Item]:
             databases[_function(item)],
         )
     ]
+
+
+def place(file: Path) -> int:
+    """Where a file of tests is in LONGEST; others come after these: one that began late would run alone at the end."""
+    places = [f"integration/test_{name}.py" for name in LONGEST]
+    name = "/".join(file.parts[-2:])
+    return places.index(name) if name in places else len(places)
 
 
 def _function(item: pytest.Item) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.selection import ANY_BROKER, KAFKA, ONLY_KAFKA, TANSU, brokers
+from tests.support.selection import ANY_BROKER, KAFKA, LONGEST, ONLY_KAFKA, TANSU, brokers, place
 
 INTEGRATION = Path(__file__).parents[1] / "integration"
 WITH_BROKER = ("broker", "make_broker")
@@ -52,3 +52,10 @@ def test_a_test_cannot_need_kafka_and_any_broker() -> None:
 )  # fmt: skip
 def test_what_depends_on_the_broker_runs_on_kafka(name: str) -> None:
     assert f"mark.{ANY_BROKER}" not in (INTEGRATION / f"test_{name}.py").read_text("utf-8")
+
+
+def test_the_longest_files_begin_first() -> None:
+    longest = [INTEGRATION / f"test_{name}.py" for name in LONGEST]
+    assert all(file.is_file() for file in longest)
+    others = [INTEGRATION / "test_chaos.py", Path(__file__).parent / "test_wal.py"]
+    assert sorted([*others, *reversed(longest)], key=place) == [*longest, *others]
