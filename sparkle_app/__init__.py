@@ -64,6 +64,7 @@ All packages and modules; the docstring of each describes what it does:
       parts               the parts that the web server gets
       routing             registers the routes
       authentication      bearer token
+      security_headers    headers of pages
       health              health checker
       host_metrics        last values of this worker's hosts, for Prometheus
       partition_router    finds the worker that owns a host
