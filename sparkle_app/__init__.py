@@ -38,6 +38,8 @@ All packages and modules; the docstring of each describes what it does:
       publisher           produces dead letters and tombstones
       copy_limit          limits dead letters of the same cause
       reader              reads the dead-letter topic
+      selection           selects dead letters
+      replay              produces them back to their topics
     sealed/             the handler's own encrypted messages
       cipher              AES-256-GCM
       internal_key        the key
@@ -63,8 +65,11 @@ All packages and modules; the docstring of each describes what it does:
     web/                HTTP
       parts               the parts that the web server gets
       routing             registers the routes
-      authentication      bearer token
+      authentication      what a request may do: bearer tokens, sessions, this machine
+      sessions            tokens of users, and cookies of browsers
+      login_limit         limits attempts to log in
       security_headers    headers of pages
+      tls                 certificate of the web server, requests to other workers
       health              health checker
       host_metrics        last values of this worker's hosts, for Prometheus
       partition_router    finds the worker that owns a host
@@ -85,6 +90,12 @@ All packages and modules; the docstring of each describes what it does:
         views               the views that were asked for last
         refreshed           makes snapshots while somebody asks
         pages               orders and pages of a snapshot
+      html/             HTML without scripts
+        elements            escapes texts
+        login               login page
+        messages            its texts in English and Russian
+        api_docs            description of the API
+        style               style sheet
       api/              /api/v1
         routes              table of all routes
         parameters          query parameters
@@ -95,6 +106,7 @@ All packages and modules; the docstring of each describes what it does:
         evidence            recount and completeness of a host's readings
         hosts               the hosts that have sent readings
         dead_letters        counts and lists of dead letters
+        replay              replays dead letters
         pipeline            what each worker consumes, and what it waits for
         host_lists          lists of hosts, from snapshots
         openapi             OpenAPI document
@@ -207,6 +219,7 @@ All packages and modules; the docstring of each describes what it does:
       terminal            output of text from outside
       cores               cores that may be used
       disks               how full file systems are
+      certificates        certificates and private keys in PEM files
       folders             write access, publication of files
       version             version of the package
     config/             settings

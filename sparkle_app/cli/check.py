@@ -25,6 +25,7 @@ from sparkle_app.storage.migrations.schema import Schema, read_schema
 from sparkle_app.storage.models import data_table
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
+from sparkle_app.web.tls import server_context
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
 from sparkle_app.worker.startup import check_data_folder, known_internal_key
 
@@ -141,6 +142,7 @@ class check(SparkleCommand):
     def _web(self) -> CheckResult:
         address = str(self.handler.conf.canonical_url)
         try:
+            server_context(self.handler.settings.web.tls)
             check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
         except ConfigurationError as error:
             # A worker that is already running is no error.

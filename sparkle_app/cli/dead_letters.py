@@ -12,11 +12,12 @@ from typing import Any
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
-from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, Filter, matching, selection
+from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
 from sparkle_app.cli.messages import ENGLISH
 from sparkle_app.cli.prompts import confirm
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
+from sparkle_app.dead_letters.selection import Filter, matching
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import moment

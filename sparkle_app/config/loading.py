@@ -37,7 +37,7 @@ _YAML_ERRORS: dict[type[Exception], str] = {
     yaml.composer.ComposerError: "an invalid anchor or alias",
     yaml.constructor.ConstructorError: "an invalid tag or key",
 }
-_SECRETS = {"database.url", "web.token", "broker.sasl.password"}
+_SECRETS = {"database.url", "web.token", "web.operator_token", "broker.sasl.password"}
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -243,6 +243,8 @@ def _absolute(folder: Path, settings: Settings) -> Settings:
     database = {"url": SecretStr(url.render_as_string(hide_password=False))}
     tls = {name: folder / path for name, path in settings.broker.tls.files.items()}
     broker = {"tls": settings.broker.tls.model_copy(update=tls)}
+    web_tls = {name: folder / path for name, path in settings.web.tls.files.items()}
+    web = {"tls": settings.web.tls.model_copy(update=web_tls)}
     return settings.model_copy(
         update={
             "certs": folder / settings.certs,
@@ -250,6 +252,7 @@ def _absolute(folder: Path, settings: Settings) -> Settings:
             "data": folder / settings.data,
             "broker": settings.broker.model_copy(update=broker),
             "database": settings.database.model_copy(update=database),
+            "web": settings.web.model_copy(update=web),
         }
     )
 

@@ -119,7 +119,8 @@ class Settings(BaseSettings):
         # Nothing can connect to a wildcard address from another machine.
         host = gethostname() if self.web.host in _WILDCARD_ADDRESSES else self.web.host
         host = f"[{host}]" if ":" in host else host
-        return self.web.public_url or f"http://{host}:{self.web.port}"
+        scheme = "https" if self.web.tls.certificate else "http"
+        return self.web.public_url or f"{scheme}://{host}:{self.web.port}"
 
 
 def masked(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -126,7 +126,7 @@ def url_without_login(value: str | None) -> str | None:
             "web.public_url",
             expected="a URL such as http://worker-1:6066",
             found="one with a user name or password",
-            hint="remove it; workers authenticate with web.token",
+            hint="remove it; workers authenticate with certs/internal_key",
         )
     return value
 

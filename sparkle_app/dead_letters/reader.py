@@ -1,5 +1,6 @@
 """Reads the dead-letter topic without joining a consumer group."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,14 @@ from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, dead_letter_topic
 from sparkle_app.sealed.cipher import Cipher
 
+_AT_ONCE = 200
+"""Messages that are parsed before other tasks run."""
 Position = tuple[int, int]
 """Partition and offset of a message in the dead-letter topic."""
+
+
+class TooManyDeadLettersError(Exception):
+    """There are more dead letters than the caller has memory for."""
 
 
 class DeadLetterReader:
@@ -67,7 +74,9 @@ class DeadLetterReader:
             if start := starts.get(tp.partition):
                 consumer.seek(tp, start)
         while unread:
-            for tp, records in (await consumer.getmany(timeout_ms=1000)).items():
+            # In a worker, others use the event loop, too: getmany does not suspend while it has records.
+            await asyncio.sleep(0)
+            for tp, records in (await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)).items():
                 for record in records:
                     if record.offset >= self._ends[tp]:
                         break
@@ -85,14 +94,20 @@ class DeadLetterReader:
                 if await consumer.position(tp) >= self._ends[tp]:
                     unread.discard(tp)
 
-    async def current(self) -> dict[bytes, Position]:
-        """The position of the current dead letter of each key, without those that a tombstone deleted."""
+    async def current(self, limit: int | None = None) -> dict[bytes, Position]:
+        """The position of the current dead letter of each key, without those that a tombstone deleted.
+
+        Raises:
+            TooManyDeadLettersError: if there are more than ``limit``.
+        """
         positions: dict[bytes, Position] = {}
         async for position, key, dead_letter in self.messages():
             if dead_letter:
                 positions[key] = position
             else:
                 positions.pop(key, None)
+            if limit is not None and len(positions) > limit:
+                raise TooManyDeadLettersError
         return positions
 
 

@@ -12,7 +12,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from sparkle_app.config.sections import BrokerSettings, TlsSettings
 from sparkle_app.kafka.timeouts import limit_clients
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
-from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.runtime.certificates import check_files, load_chain, trusting
 
 # Here, since every client is created with arguments of this module.
 limit_clients()
@@ -68,30 +68,8 @@ async def open_producer(broker: BrokerSettings) -> AsyncIterator[AIOKafkaProduce
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:
-    for name in ("ca_file", "cert_file", "key_file"):
-        path = getattr(tls, name)
-        if path and not path.is_file():
-            raise ConfigurationError(
-                f"broker.tls.{name}",
-                expected="a PEM file",
-                found=f"none at {path}",
-                hint="correct the setting; paths are relative to the settings file",
-            )
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-    except (ssl.SSLError, OSError) as error:
-        raise _unusable("ca_file", f"PEM certificates in {tls.ca_file}", error) from error
-    if tls.cert_file:
-        try:
-            # With an empty password OpenSSL does not prompt for one.
-            context.load_cert_chain(tls.cert_file, tls.key_file, password="")
-        except (ssl.SSLError, OSError) as error:
-            expected = f"the unencrypted private key of {tls.cert_file} in {tls.key_file}"
-            raise _unusable("key_file", expected, error) from error
+    check_files("broker.tls", tls.files)
+    context = trusting("broker.tls.ca_file", tls.ca_file)
+    if tls.cert_file and tls.key_file:
+        load_chain(context, "broker.tls.key_file", tls.cert_file, tls.key_file)
     return context
-
-
-def _unusable(name: str, expected: str, error: OSError) -> ConfigurationError:
-    reason = getattr(error, "reason", None)
-    found = reason.replace("_", " ").lower() if reason else error.strerror or str(error)
-    return ConfigurationError(f"broker.tls.{name}", expected=expected, found=found, hint="correct the file")

@@ -33,6 +33,7 @@ class Cipher:
     """
 
     def __init__(self, key: bytes) -> None:
+        self._key = key
         self._fingerprint = hashlib.sha256(b"sparkle fingerprint" + key).digest()[:4]
         self._salt = os.urandom(16)
         self._counter = itertools.count()
@@ -42,6 +43,10 @@ class Cipher:
             return AESGCM(HKDF(SHA256(), length=32, salt=salt, info=b"sparkle sealing").derive(key))
 
         self._cipher = cipher
+
+    def secret(self, use: bytes) -> bytes:
+        """32 bytes for another use than messages: the same in all processes that have the internal key."""
+        return HKDF(SHA256(), length=32, salt=None, info=b"sparkle secret " + use).derive(self._key)
 
     def encrypt(self, message: bytes, associated_data: bytes) -> bytes:
         """Encrypt a message. Decrypting it requires the same ``associated_data``, such as the topic's name."""

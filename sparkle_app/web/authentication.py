@@ -1,53 +1,171 @@
-"""Authentication of requests: the bearer token or, if none is configured, a Host header that names this machine."""
+"""Who may do what: bearer tokens, sessions of browsers or, if no token is configured, requests from this machine.
 
-import hmac
+Requests between workers have a secret of their own (partition_router.py), which no token of a user replaces.
+"""
 
-from aiohttp import web
+import time
+from dataclasses import dataclass
+from enum import Enum
+from html import escape
+from urllib.parse import quote, urlsplit
+
+from aiohttp import hdrs, web
 from yarl import URL
 
 from sparkle_app.config.sections import LOCALHOST
 from sparkle_app.config.settings import Settings
 from sparkle_app.web.problems import Handler, Problem
+from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
+from sparkle_app.web.sessions import Role, Tokens
 
 PUBLIC = frozenset({"/health/live", "/health/ready"})
-"""The paths that need neither a token nor a certain Host header: probes and load balancers send none. The response to
-an unauthorized request reveals nothing else."""
-AUTHORIZED = web.RequestKey("authorized", bool)
-"""The key of a request under which the middleware notes whether it is authorized."""
+"""The paths of the API that need neither a token nor a certain Host header: probes and load balancers send none. The
+response to an unauthorized request reveals nothing else."""
+LOGIN_PATH = "/login"
+LOGOUT_PATH = "/logout"
+OPEN_FOLDERS = ("/assets/", "/login/")
+"""Below them are files that are the same in every installation, such as style sheets: they need no token."""
+INTERNAL_FOLDER = "/internal/"
+"""For POST requests of workers: each endpoint verifies the workers' secret."""
+_READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
+
+
+class Proof(Enum):
+    """What shows who sent a request."""
+
+    BEARER = "bearer"
+    SESSION = "session"
+    LOCALHOST = "localhost"
+    """No token is configured, and the Host header names this machine."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a request may do."""
+
+    role: Role
+    proof: Proof
+    until: int | None = None
+    """When the session ends, in seconds since the epoch."""
+
+
+ACCESS = web.RequestKey("access", Access)
+"""The key of a request under which the middleware notes what it may do; absent if the request is unauthorized."""
+
+
+def session_cookie(settings: Settings) -> str:
+    """The name of the cookie: browsers send the cookies of one port to the other ports of the machine as well."""
+    return f"{settings.app_id}-session"
+
+
+def is_same_origin(request: web.Request) -> bool:
+    """Whether a browser says that a page of this server sent the request.
+
+    Browsers send Sec-Fetch-Site over HTTPS and to localhost only, but the Origin of every request that is not GET.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    return site == "same-origin" if site else _names_this_server(request.headers.get("Origin", ""), request)
+
+
+def is_of_browser(request: web.Request) -> bool:
+    """Whether a browser sent the request, if it is not GET."""
+    return "Sec-Fetch-Site" in request.headers or "Origin" in request.headers
 
 
 def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
-    """The middleware that rejects unauthorized requests with status 401 or 403."""
-    token = settings.web.token.get_secret_value().encode() if settings.web.token else None
+    """The middleware that rejects unauthorized requests with status 401 or 403, or asks browsers to log in."""
+    tokens = Tokens(settings.web)
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}
+    cookie = session_cookie(settings)
 
-    def verify(request: web.Request) -> None:
-        if token:
-            scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-            secret = credentials.strip().encode("utf-8", "surrogateescape")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(secret, token):
-                raise Problem(
-                    401,
-                    "Authorization: expected Bearer and the value of web.token",
-                    {"WWW-Authenticate": "Bearer"},
-                )
-        elif _host(request) not in hosts:
+    def verify(request: web.Request) -> Access:
+        if not tokens:
+            if _host(request) in hosts:
+                return Access(Role.OPERATOR, Proof.LOCALHOST)
             # DNS rebinding: a web page of another site can resolve its own hostname to this address, and a browser
             # on this machine then sends its requests here.
             raise Problem(403, "Host: expected a name of this machine; set web.token to accept other names")
+        if hdrs.AUTHORIZATION in request.headers:
+            scheme, _, credentials = request.headers[hdrs.AUTHORIZATION].partition(" ")
+            role = tokens.role(credentials.strip().encode("utf-8", "surrogateescape"))
+            if scheme.lower() == "bearer" and role:
+                return Access(role, Proof.BEARER)
+        elif session := tokens.session(request.cookies.get(cookie, ""), time.time()):
+            return Access(session[0], Proof.SESSION, session[1])
+        raise Problem(
+            401,
+            f"Authorization: expected Bearer and the value of web.token; a browser can log in at {LOGIN_PATH}",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[AUTHORIZED] = True
+        if request.method == hdrs.METH_POST and request.rel_url.raw_path.startswith(INTERNAL_FOLDER):
+            return await handler(request)
+        is_open = request.path in {*PUBLIC, LOGIN_PATH, LOGOUT_PATH} or request.rel_url.raw_path.startswith(
+            OPEN_FOLDERS
+        )
         try:
-            verify(request)
+            request[ACCESS] = verify(request)
         except Problem:
-            if request.path not in PUBLIC:
+            if not is_open:
+                if tokens and _is_page_view(request):
+                    return _to_login(request)
                 raise
-            request[AUTHORIZED] = False
+        if request.method not in _READING and not is_open:
+            _check_write(request, request[ACCESS])
         return await handler(request)
 
     return check
+
+
+def _check_write(request: web.Request, access: Access) -> None:
+    if access.role is not Role.OPERATOR:
+        raise Problem(
+            403, "expected the value of web.operator_token, found that of web.token, which is for reading"
+        )
+    # A page of another site can make a browser send its cookie, or a request from this machine; but no bearer token.
+    of_browser = access.proof is Proof.SESSION or (access.proof is Proof.LOCALHOST and is_of_browser(request))
+    if of_browser and not is_same_origin(request):
+        raise Problem(403, "Sec-Fetch-Site: expected same-origin, since no bearer token was sent")
+
+
+def _is_page_view(request: web.Request) -> bool:
+    """Whether a person has opened the URL in a browser."""
+    return (
+        request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
+        and hdrs.AUTHORIZATION not in request.headers
+        and "text/html" in request.headers.get(hdrs.ACCEPT, "").lower()
+    )
+
+
+def _to_login(request: web.Request) -> web.Response:
+    path = request.rel_url.raw_path_qs
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # For a link on another site, a browser does not send the cookie. It does for this page, to the same URL.
+        return web.Response(
+            body=_again(path), content_type="text/html", charset="utf-8", headers=PLAIN_PAGE_HEADERS
+        )
+    target = LOGIN_PATH if path == "/" else f"{LOGIN_PATH}?next={quote(path, safe='/')}"
+    return web.Response(status=303, headers={"Location": target})
+
+
+def _again(path: str) -> bytes:
+    return f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={escape(path)}">'.encode()
+
+
+def _names_this_server(origin: str, request: web.Request) -> bool:
+    try:
+        found = urlsplit(origin)
+        expected = urlsplit(f"{found.scheme}://{request.host}")
+        port = {"http": 80, "https": 443}.get(found.scheme)
+        return (
+            port is not None
+            and found.hostname is not None
+            and (found.hostname, found.port or port) == (expected.hostname, expected.port or port)
+        )
+    except ValueError:
+        return False
 
 
 def _host(request: web.Request) -> str | None:

@@ -13,6 +13,10 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 30.0
 """How long a connection may be without a request, or with half of its headers. Longer than the 15 s for which other
 workers, and many clients, keep an idle connection: one that closes while a request is on its way loses it."""
+HANDSHAKE_SECONDS = 10.0
+"""How long a TLS handshake may take. Until then, a connection is not counted."""
+MAX_BODY_BYTES = 65_536
+"""Of a request. The longest are those between workers."""
 RESPONSE_SECONDS = 120.0
 """How long a request may take, from its headers to the last byte that the client has taken of the response."""
 MAX_CONNECTIONS = 500
@@ -104,4 +108,20 @@ class LimitedRunner(web.AppRunner):
             max_connections(),
             request_factory=server.request_factory,
             **server._kwargs,
+        )
+
+
+class LimitedSite(web.TCPSite):
+    """Limits the time of TLS handshakes, for which aiohttp has no option."""
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._runner.server,  # type: ignore[arg-type]
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if self._ssl_context else None,
+            backlog=self._backlog,
         )

@@ -13,13 +13,17 @@ from sparkle_app.web.api import openapi
 from sparkle_app.web.api.history import CsvFile
 from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.pipeline import PIPELINE_PATH, Pipeline, PipelineQuery
+from sparkle_app.web.api.replay import REPLAY_PATH, ReplayQuery, Replays
 from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.authentication import AUTHORIZED, authentication
+from sparkle_app.web.authentication import ACCESS, authentication, session_cookie
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.encoding import encode
+from sparkle_app.web.html.api_docs import DOCS_PATH, api_docs
+from sparkle_app.web.html.login import add_login
+from sparkle_app.web.html.style import STYLE_PATH, style
 from sparkle_app.web.negotiation import CSV, prefers_csv
-from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery
+from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery, WorkersSecret
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, malformed_request, problems
 from sparkle_app.web.snapshots.lines import LINES_PATH, LinesQuery
@@ -30,6 +34,7 @@ _MAX_NAME = 150
 _window_query = msgspec.json.Decoder(WindowQuery)
 _pipeline_query = msgspec.json.Decoder(PipelineQuery)
 _lines_query = msgspec.json.Decoder(LinesQuery)
+_replay_query = msgspec.json.Decoder(ReplayQuery)
 Query = TypeVar("Query")
 
 
@@ -41,21 +46,28 @@ def middlewares(settings: Settings) -> list[Any]:
 def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
     """Add all endpoints to a web server."""
     web.RequestHandler.handle_error = malformed_request  # type: ignore[assignment, method-assign]
-    windows, views, pipeline = WindowQueries(parts), Views(parts), Pipeline(parts)
-    table = routes(parts, windows, views, pipeline)
+    windows, views, pipeline, replays = WindowQueries(parts), Views(parts), Pipeline(parts), Replays(parts)
+    table = routes(parts, windows, views, pipeline, replays)
     for route in table:
         # A name may contain any character; a slash arrives percent-encoded.
-        router.add_get(re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path), _endpoint(parts, route))
-    document = msgspec.json.encode(openapi.document(table, token=parts.settings.web.token is not None))
+        path = re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path)
+        add = router.add_post if route.writes else router.add_get
+        add(path, _endpoint(parts, route))
+    described = openapi.document(table, bool(parts.settings.web.tokens), session_cookie(parts.settings))
+    document = msgspec.json.encode(described)
 
     async def openapi_endpoint(_request: web.Request) -> web.Response:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
     router.add_get(host_metrics.PATH, host_metrics.host_metrics_endpoint(parts))
+    router.add_get(DOCS_PATH, api_docs(described))
+    router.add_get(STYLE_PATH, style)
+    add_login(router, parts.settings)
     router.add_post(INTERNAL_PATH, _internal(_window_query, lambda query: query.plugin, windows.local, parts))
     router.add_post(PIPELINE_PATH, _internal(_pipeline_query, lambda _: None, pipeline.local, parts))
     router.add_post(LINES_PATH, _internal(_lines_query, lambda query: query.view.plugin, views.page, parts))
+    router.add_post(REPLAY_PATH, _internal(_replay_query, lambda _: None, replays.local, parts))
 
 
 def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -67,13 +79,15 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
                 404, f"plugin {names['plugin'][:100]!r} is not installed; installed plugins: {installed}"
             )
         values = {**names, **read(request.query, route.parameters)}
+        if route.knows_access:
+            values["access"] = request[ACCESS]
         if route.csv and prefers_csv(request.headers.getall("Accept", [])):
             return _csv(request, await route.csv(**values))
         response = await route.handle(**values)
         if isinstance(response, Tagged):
             return await response.response(request, parts.slices)
         status = route.status(response)
-        found = await _json(parts, response if request[AUTHORIZED] else route.public_part(response), status)
+        found = await _json(parts, response if ACCESS in request else route.public_part(response), status)
         if route.csv:
             found.headers["Vary"] = "Accept"
         return found
@@ -87,7 +101,10 @@ def _internal(
     answer: Callable[[Query], Awaitable[msgspec.Struct]],
     parts: WebParts,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
+    secret = WorkersSecret(parts.cipher)
+
     async def internal(request: web.Request) -> web.Response:
+        secret.verify(request)
         try:
             query = decoder.decode(await request.read())
         except msgspec.DecodeError as error:

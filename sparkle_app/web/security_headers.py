@@ -37,8 +37,6 @@ PAGE_HEADERS: Mapping[str, str] = {
 """Of an HTML document."""
 PLAIN_PAGE_HEADERS: Mapping[str, str] = {
     **PAGE_HEADERS,
-    "Content-Security-Policy": _joined(
-        _POLICY | dict.fromkeys(("script-src", "img-src", "connect-src"), "'none'")
-    ),
+    "Content-Security-Policy": _joined(_POLICY | dict.fromkeys(("script-src", "connect-src"), "'none'")),
 }
-"""Of an HTML document without scripts and images."""
+"""Of an HTML document without scripts."""

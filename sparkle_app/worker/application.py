@@ -34,6 +34,7 @@ from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.health import HealthChecker
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.routing import add_routes
+from sparkle_app.web.tls import Certificate
 from sparkle_app.worker import startup
 from sparkle_app.worker.broker_watchdog import watch
 from sparkle_app.worker.clock_watchdog import watch_clock
@@ -164,6 +165,8 @@ class SparkleApp(faust.App):
             self._cipher, self._topics = await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
+        web = cast(LimitedWeb, self.web)
+        web.tls = self._parts.tls
         for table in self.buckets.values():
             table.max_message_bytes = self._topics.max_message_bytes[table.changelog_topic_name]
         self._dead_letters = DeadLetterPublisher(
@@ -190,7 +193,7 @@ class SparkleApp(faust.App):
             readers=self._parts.readers,
             warnings=self._warnings,
         )
-        add_routes(cast(LimitedWeb, self.web).web_app.router, web_parts)
+        add_routes(web.web_app.router, web_parts)
         self._health = HealthChecker(web_parts)
 
     async def on_started(self) -> None:
@@ -202,6 +205,9 @@ class SparkleApp(faust.App):
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_disks(written_folders(self.settings), self.metrics, self._warnings))
+        if self.parts.tls:
+            certificate = Certificate(self.parts.tls, self.settings.web.tls, self._warnings)
+            self.add_future(certificate.watch())
         if wal := write_ahead_log(database_url(self.settings)):
             self.add_future(watch_wal(wal, self.metrics, self._warnings))
         self.add_future(watch_recovery(TableRecovery(self)))

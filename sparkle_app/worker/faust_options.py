@@ -15,6 +15,7 @@ from sparkle_app.kafka.record_batches import MAX_BUFFERED_BATCHES
 from sparkle_app.kafka.timeouts import REQUEST_SECONDS
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.logging import logging_config
+from sparkle_app.web.connections import MAX_BODY_BYTES
 from sparkle_app.web.routing import middlewares
 
 # Interval for detecting new partitions of a topic; with the default, their records would wait up to five minutes.
@@ -101,7 +102,10 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         web_host=settings.web.host,
         web_port=settings.web.port,
         canonical_url=settings.web_url,
-        web_application_options={"middlewares": middlewares(settings)},
+        web_application_options={
+            "middlewares": middlewares(settings),
+            "client_max_size": MAX_BODY_BYTES,
+        },
         web_stats_enabled=False,
         web_graph_enabled=False,
         web_router_enabled=False,

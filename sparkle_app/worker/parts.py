@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sparkle_app.envelope.rsa_multibuffer import fastest_decrypt
 from sparkle_app.ingest.decryption_pool import DecryptionPool, PluginsByName
 from sparkle_app.sealed.internal_key import existing_internal_key
 from sparkle_app.storage.engine import make_engine, max_writers
+from sparkle_app.web.tls import server_context
 
 # Several, so that one slow statement does not block the others.
 _DATABASE_THREADS = 8
@@ -35,6 +37,8 @@ class Parts:
     """Threads in which HTTP requests read from the database."""
     writers: ThreadPoolExecutor
     """Threads in which agents read from and write to the database."""
+    tls: ssl.SSLContext | None
+    """The certificate of the web server; None: plain HTTP."""
 
 
 def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
@@ -44,8 +48,10 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
         plugins: the server halves of the installed plugins, by NAME.
 
     Raises:
-        ConfigurationError: if a key is missing or cannot be read, or the folder of an SQLite file cannot be created.
+        ConfigurationError: if a key or certificate is missing or cannot be read, or the folder of an SQLite file cannot
+            be created.
     """
+    tls = server_context(settings.web.tls)
     keyring = Keyring(settings.certs)
     # A key that cannot be used is reported before the broker is waited for. If there is none, the topics tell whether
     # it may be created.
@@ -66,4 +72,5 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
         engine=engine,
         readers=ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database"),
         writers=ThreadPoolExecutor(min(_DATABASE_THREADS, max_writers(engine)), thread_name_prefix="writer"),
+        tls=tls,
     )

@@ -30,6 +30,8 @@ from tests.support.worker import PROJECT
 
 PARTITIONS = 4
 BUCKET_SECONDS = 60
+SHARED_KEY = bytes(32)
+"""The internal key of workers whose folder has none."""
 PLUGIN = "Temperature"
 
 
@@ -114,7 +116,7 @@ class InProcessWorker:
             stages=self.app.metrics.stages,
             metrics=self.app.metrics,
             keyring=self._keyring(),
-            cipher=Cipher(key) if (key := existing_internal_key(self.settings.certs)) else None,
+            cipher=Cipher(existing_internal_key(self.settings.certs) or SHARED_KEY),
             breaker=self.app.breaker,
             clock=self.app.clock,
             http=self.http,

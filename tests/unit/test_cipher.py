@@ -1,5 +1,6 @@
 """Sealed messages."""
 
+import hmac
 import itertools
 
 import pytest
@@ -85,3 +86,15 @@ def test_nonces_are_counted_and_each_process_has_a_key_of_its_own() -> None:
     assert [int.from_bytes(each[21:29]) for each in headers] == [0, 1, 2]
     assert len({each[5:21] for each in headers}) == 1
     assert other.encrypt(b"", b"")[5:21] != headers[0][5:21]
+
+
+def test_a_secret_for_another_use_is_the_same_in_all_processes_with_the_key() -> None:
+    first, second, other = Cipher(b"k" * 32), Cipher(b"k" * 32), Cipher(b"l" * 32)
+    assert first.secret(b"a") == second.secret(b"a")
+    assert (
+        len({first.secret(b"a"), first.secret(b"b"), first.secret(b""), other.secret(b"a"), b"k" * 32}) == 5
+    )
+    assert len(first.secret(b"a")) == 32
+    # RFC 5869 with an empty salt, calculated independently.
+    pseudorandom = hmac.digest(bytes(32), b"k" * 32, "sha256")
+    assert first.secret(b"a") == hmac.digest(pseudorandom, b"sparkle secret a\x01", "sha256")

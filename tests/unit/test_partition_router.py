@@ -10,10 +10,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web import partition_router
-from sparkle_app.web.partition_router import INTERNAL_PATH, PartialResult, PartitionRouter, WindowQuery
+from sparkle_app.web.partition_router import (
+    INTERNAL_PATH,
+    PartialResult,
+    PartitionRouter,
+    WindowQuery,
+    WorkersSecret,
+)
 from sparkle_app.web.problems import Problem
-from tests.support.cluster import PLUGIN, InProcessWorker, assign
+from tests.support.cluster import PLUGIN, SHARED_KEY, InProcessWorker, assign
 
 QUERY = WindowQuery(PLUGIN, 0, 60_000_000, host="a")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -45,11 +52,15 @@ async def failed_query(worker: InProcessWorker, respond: Handler) -> Problem:
     return caught.value
 
 
-async def test_the_query_is_sent_with_all_fields_and_the_token(worker: InProcessWorker) -> None:
+async def test_the_query_is_sent_with_all_fields_and_the_secret_of_the_workers(
+    worker: InProcessWorker,
+) -> None:
     partial = PartialResult([1, 3], 2, True, {})
 
     async def respond(request: web.Request) -> web.Response:
-        assert request.headers["Authorization"] == "Bearer secret"
+        WorkersSecret(Cipher(SHARED_KEY)).verify(request)
+        assert "secret" not in str(request.headers)
+        assert SHARED_KEY.hex() not in str(request.headers)
         assert msgspec.json.decode(await request.read(), type=WindowQuery) == QUERY
         return web.Response(body=msgspec.json.encode(partial))
 
@@ -65,6 +76,13 @@ async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> No
     assert "runs another version; upgrade all workers" in problem.detail
 
 
+async def test_the_secret_is_sent_to_no_other_address(worker: InProcessWorker) -> None:
+    async def respond(_request: web.Request) -> web.Response:
+        return web.Response(status=307, headers={"Location": f"{worker.url}{INTERNAL_PATH}"})
+
+    assert (await failed_query(worker, respond)).status == 502
+
+
 async def test_the_response_of_an_earlier_version_is_read(worker: InProcessWorker) -> None:
     earlier = b'{"partitions": [1], "hosts": 1, "known": false, "metrics": {}, "lines": []}'
 
@@ -72,18 +90,6 @@ async def test_the_response_of_an_earlier_version_is_read(worker: InProcessWorke
         return web.Response(body=earlier)
 
     assert (await query(worker, respond)) == PartialResult([1], 1, False, {})
-
-
-async def test_without_a_token_no_authorization_is_sent(tmp_path: Path, worker: InProcessWorker) -> None:
-    without = InProcessWorker(tmp_path / "without")
-    await without.start()
-
-    async def respond(request: web.Request) -> web.Response:
-        assert "Authorization" not in request.headers
-        return web.Response(body=msgspec.json.encode(PartialResult([], 0, False, {})))
-
-    assert (await query(without, respond)).partitions == []
-    await without.stop()
 
 
 async def test_a_worker_that_hangs_is_503_after_the_timeout(worker: InProcessWorker) -> None:
@@ -126,7 +132,7 @@ async def test_an_unreachable_worker_is_503_and_named(worker: InProcessWorker) -
     assert url in caught.value.detail
 
 
-@pytest.mark.parametrize(("status", "expected"), [(503, 503), (401, 502), (403, 502), (404, 502), (500, 502)])
+@pytest.mark.parametrize(("status", "expected"), [(503, 503), (401, 503), (403, 503), (404, 502), (500, 502)])
 async def test_an_error_of_another_worker_is_503_if_transient_and_502_otherwise(
     worker: InProcessWorker, status: int, expected: int
 ) -> None:
@@ -139,7 +145,9 @@ async def test_an_error_of_another_worker_is_503_if_transient_and_502_otherwise(
     assert ("Retry-After" in problem.headers) is (expected == 503)
     if expected == 502:
         assert str(status) in problem.detail
-        assert "web.token" in problem.detail
+    if status in (401, 403):
+        assert "upgrade all workers" in problem.detail
+        assert "certs/internal_key" in problem.detail
 
 
 async def test_the_own_address_is_recognized_in_equivalent_forms(worker: InProcessWorker) -> None:
@@ -182,6 +190,6 @@ async def test_one_worker_that_times_out_makes_the_response_503(worker: InProces
 async def test_a_query_from_another_worker_is_validated(
     worker: InProcessWorker, body: bytes, status: int
 ) -> None:
-    headers = {"Authorization": "Bearer secret"}
+    headers = WorkersSecret(Cipher(SHARED_KEY)).headers
     async with worker.http.post(f"{worker.url}{INTERNAL_PATH}", data=body, headers=headers) as response:
         assert response.status == status

@@ -13,7 +13,6 @@ def test_a_document_without_scripts_may_load_none() -> None:
     assert page["default-src"] == plain["default-src"] == "'none'"
     assert {name: (value, plain[name]) for name, value in page.items() if plain[name] != value} == {
         "script-src": ("'self'", "'none'"),
-        "img-src": ("'self' data:", "'none'"),
         "connect-src": ("'self'", "'none'"),
     }
     assert set(page) == set(plain)

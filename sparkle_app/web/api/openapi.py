@@ -27,18 +27,39 @@ _TAG_TEXT = (
 _LINK_TEXT = "Of CSV: the next page as `rel=next`; absent on the last page."
 
 
-def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
+_SECURITY: list[dict[str, list[str]]] = [{"token": []}, {"session": []}]
+"""One of them is sufficient."""
+
+
+def document(routes: Sequence[Route], token: bool, cookie: str) -> dict[str, Any]:
     """Generate the document.
 
     Arguments:
         token: whether requests must carry a token.
+        cookie: name of the cookie of a session.
     """
     _, schemas = msgspec.json.schema_components(
         [*{route.response for route in routes}, ProblemDetails], ref_template="#/components/schemas/{name}"
     )
     components: dict[str, Any] = {"schemas": schemas}
     if token:
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        components["securitySchemes"] = {
+            "token": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "The value of web.token or, for requests that change something, of web.operator_token.",
+            },
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": cookie,
+                "description": "Of a browser, after POST /login with the form field `token`. Requests that change"
+                " something also need `Sec-Fetch-Site: same-origin`, or an `Origin` that is this server.",
+            },
+        }
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method] = _operation(route, token)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,7 +67,7 @@ def document(routes: Sequence[Route], token: bool) -> dict[str, Any]:
             "version": "1",
             "description": "Rolling statistics and history of the hosts' metrics. Every worker serves all hosts.",
         },
-        "paths": {route.path: {"get": _operation(route, token)} for route in routes},
+        "paths": paths,
         "components": components,
     }
 
@@ -88,12 +109,14 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
         responses["304"] = {
             "description": "The client has this response: `If-None-Match` contains its `ETag`"
         }
-    problems = {400: "Invalid parameter"}
+    problems = {400: "Invalid parameter", **route.problems}
     if not route.public:
         problems |= (
             {401: "Missing or wrong token"} if token else {403: "The Host header does not name this machine"}
         )
-    if path_names or route.path == "/api/v1/dead-letters":
+    if route.writes:
+        problems |= {403: "Not with the role of an operator, or from a page of another site"}
+    if path_names:
         problems |= {
             404: "Unknown plugin, host or dead letter",
             502: "Unexpected response from another worker",
@@ -103,7 +126,7 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
         responses.setdefault(str(status), _problem(description))
     operation = {"summary": route.summary, "parameters": parameters, "responses": responses}
     if token and not route.public:
-        operation["security"] = [{"token": []}]
+        operation["security"] = _SECURITY
     return operation
 
 

@@ -1,7 +1,7 @@
 """The response bodies; the OpenAPI document is generated from these types. Times are RFC 3339 in UTC."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -30,6 +30,17 @@ class MetricStatistics(msgspec.Struct, gc=False):
     maximum: float
     last: float
     last_at: Time
+
+
+class SessionResponse(msgspec.Struct):
+    """What the request may do."""
+
+    role: Literal["read", "operator"]
+    """``operator``: read and write. Also of a request from this machine, if no token is configured."""
+    session: bool
+    """Whether a person has logged in with a browser; POST /logout ends the session."""
+    expires_at: Time | None
+    """When the session ends."""
 
 
 class PluginInfo(msgspec.Struct):

@@ -1,12 +1,14 @@
 """The public routes: one list for both the router and the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import msgspec
 
+from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.model.errors import Reason
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.dead_letters import DeadLetterFilter, DeadLetters
 from sparkle_app.web.api.evidence import Evidence
@@ -25,11 +27,13 @@ from sparkle_app.web.api.parameters import (
     text,
 )
 from sparkle_app.web.api.pipeline import Pipeline, PipelineResponse
+from sparkle_app.web.api.replay import ReplayResponse, Replays
 from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.authentication import PUBLIC
+from sparkle_app.web.authentication import PUBLIC, Access, Proof
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.health import Health, HealthChecker, Live
 from sparkle_app.web.parts import WebParts
+from sparkle_app.web.sessions import Role
 from sparkle_app.web.snapshots.lines import View
 from sparkle_app.web.snapshots.overview import SEVERITY
 from sparkle_app.web.snapshots.views import Views
@@ -56,12 +60,19 @@ _OFFSET = integer("offset", "Leave out so many hosts: those of previous pages. D
 _OFFSET_OF_DEAD_LETTERS = integer(
     "offset", "Leave out so many, those of previous pages. Default: 0.", 999_999_999, 0
 )
+_DEAD_LETTERS = (
+    choice("reason", "Only those with this reason. Default: all.", [each.value for each in Reason]),
+    text("host", "Only those of this host. Default: all."),
+    integer("config", "Only those with this config id. Default: all.", 999_999_999, 0),
+    text("topic", "Only those of records of this topic. Default: all."),
+)
+_OTHER_WORKERS = {502: "Unexpected response from another worker", 503: "Another worker does not answer"}
 _LIMIT = integer("limit", "Maximum number of entries. Default: 100.", MAX_ENTRIES)
 
 
 @dataclass(frozen=True)
 class Route:
-    """A GET endpoint: path, parameters, handler and response."""
+    """An endpoint: path, parameters, handler and response."""
 
     path: str
     """May contain {plugin}, {host} and {key}."""
@@ -80,6 +91,17 @@ class Route:
     """Whether the response has an entity tag."""
     public_part: Callable[[Any], msgspec.Struct] = lambda response: response
     """What an unauthorized request gets of the response, if the path is public."""
+    writes: bool = False
+    """Whether it changes something: the method is POST instead of GET, and the role of an operator is required."""
+    knows_access: bool = False
+    """Whether ``handle`` also gets the argument ``access``: what the request may do."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """Further statuses of errors, with descriptions."""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, in lower case."""
+        return "post" if self.writes else "get"
 
     @property
     def public(self) -> bool:
@@ -87,7 +109,9 @@ class Route:
         return self.path in PUBLIC
 
 
-def routes(parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipeline) -> list[Route]:
+def routes(
+    parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipeline, replays: Replays
+) -> list[Route]:
     """All public routes."""
     lists, evidence, dead = HostLists(parts, views), Evidence(parts), DeadLetters(parts)
     history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
@@ -172,6 +196,15 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipe
         limit: int | None, offset: int | None, **chosen: Any
     ) -> responses.DeadLettersResponse:
         return await dead.page(DeadLetterFilter(**chosen), limit or 100, offset or 0)
+
+    async def replay(config: int | None, **query: Any) -> ReplayResponse:
+        everything = query.pop("all") is not None
+        return await replays.start(Filter(config_id=config, **query), everything)
+
+    async def session(access: Access) -> responses.SessionResponse:
+        until = None if access.until is None else rfc3339(from_seconds(access.until))
+        role: Literal["read", "operator"] = "operator" if access.role is Role.OPERATOR else "read"
+        return responses.SessionResponse(role, access.proof is Proof.SESSION, until)
 
     async def live() -> Live:
         return Live(True)
@@ -286,20 +319,39 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipe
             (_FROM, _TO),
         ),
         Route(
+            "/api/v1/dead-letters/replay",
+            "The replay of dead letters that is running, or else the last one",
+            ReplayResponse,
+            replays.state,
+            problems=_OTHER_WORKERS,
+        ),
+        Route(
+            "/api/v1/dead-letters/replay",
+            "Replay dead letters: produce their records back to their topics",
+            ReplayResponse,
+            replay,
+            (
+                choice("all", "All of them: required without filters.", ["true"]),
+                *_DEAD_LETTERS,
+                instant("since", "Only those of records received at this time or later. Default: all."),
+                instant("until", "Only those of records received before this time. Default: all."),
+            ),
+            status=lambda _response: 202,
+            statuses=(202,),
+            writes=True,
+            problems={409: "A replay is running", **_OTHER_WORKERS},
+        ),
+        Route(
             "/api/v1/dead-letters",
             "Dead letters: counts, and a page of the newest",
             responses.DeadLettersResponse,
             dead_letters,
             (
-                choice(
-                    "reason", "Only those with this reason. Default: all.", [each.value for each in Reason]
-                ),
-                text("host", "Only those of this host. Default: all."),
-                integer("config", "Only those with this config id. Default: all.", 999_999_999, 0),
-                text("topic", "Only those of records of this topic. Default: all."),
+                *_DEAD_LETTERS,
                 _LIMIT,
                 _OFFSET_OF_DEAD_LETTERS,
             ),
+            problems={503: "The broker does not answer"},
         ),
         Route(
             "/api/v1/dead-letters/{key}",
@@ -312,6 +364,13 @@ def routes(parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipe
             "What each worker consumes, how far it lags behind, and what it waits for",
             PipelineResponse,
             pipeline.state,
+        ),
+        Route(
+            "/api/v1/session",
+            "What the request may do",
+            responses.SessionResponse,
+            session,
+            knows_access=True,
         ),
         Route("/health/live", "Liveness: the process is running", Live, live),
         Route(

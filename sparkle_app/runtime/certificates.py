@@ -1,0 +1,65 @@
+"""Certificates and private keys in PEM files, for the sections of the settings that name them."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from sparkle_app.model.errors import ConfigurationError
+
+
+def check_files(section: str, files: Mapping[str, Path]) -> None:
+    """Check that all files exist.
+
+    Arguments:
+        section: of the settings, such as ``broker.tls``.
+        files: by key within the section.
+
+    Raises:
+        ConfigurationError: if one does not.
+    """
+    for name, path in files.items():
+        if not path.is_file():
+            raise ConfigurationError(
+                f"{section}.{name}",
+                expected="a PEM file",
+                found=f"none at {path}",
+                hint="correct the setting; paths are relative to the settings file",
+            )
+
+
+def trusting(setting: str, authorities: Path | None) -> ssl.SSLContext:
+    """The context of a client.
+
+    Arguments:
+        setting: that names the file, such as ``broker.tls.ca_file``.
+        authorities: certificates to trust; None: those of the operating system.
+
+    Raises:
+        ConfigurationError: if the file cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except (ssl.SSLError, OSError) as error:
+        raise _unusable(setting, f"PEM certificates in {authorities}", error) from error
+
+
+def load_chain(context: ssl.SSLContext, setting: str, certificate: Path, key: Path) -> None:
+    """Load a certificate and its private key into a context.
+
+    Arguments:
+        setting: that names the key, such as ``broker.tls.key_file``.
+
+    Raises:
+        ConfigurationError: if one of the files cannot be used.
+    """
+    try:
+        # With an empty password OpenSSL does not prompt for one.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError) as error:
+        raise _unusable(setting, f"the unencrypted private key of {certificate} in {key}", error) from error
+
+
+def _unusable(setting: str, expected: str, error: OSError) -> ConfigurationError:
+    reason = getattr(error, "reason", None)
+    found = reason.replace("_", " ").lower() if reason else error.strerror or str(error)
+    return ConfigurationError(setting, expected=expected, found=found, hint="correct the file")
