@@ -85,10 +85,9 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
             # DNS rebinding: a web page of another site can resolve its own hostname to this address, and a browser
             # on this machine then sends its requests here.
             raise Problem(403, "Host: expected a name of this machine; set web.token to accept other names")
-        if hdrs.AUTHORIZATION in request.headers:
-            scheme, _, credentials = request.headers[hdrs.AUTHORIZATION].partition(" ")
-            role = tokens.role(credentials.strip().encode("utf-8", "surrogateescape"))
-            if scheme.lower() == "bearer" and role:
+        bearer = _bearer(request)
+        if bearer is not None:
+            if role := tokens.role(bearer):
                 return Access(role, Proof.BEARER)
         elif session := tokens.session(request.cookies.get(cookie, ""), time.time()):
             return Access(session[0], Proof.SESSION, session[1])
@@ -134,20 +133,31 @@ def _is_page_view(request: web.Request) -> bool:
     """Whether a person has opened the URL in a browser."""
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
-        and hdrs.AUTHORIZATION not in request.headers
+        and _bearer(request) is None
         and "text/html" in request.headers.get(hdrs.ACCEPT, "").lower()
     )
 
 
 def _to_login(request: web.Request) -> web.Response:
     path = request.rel_url.raw_path_qs
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        # For a link on another site, a browser does not send the cookie. It does for this page, to the same URL.
+    if _is_link_of_other_site(request):
+        # A browser does not send the cookie for the link. It does for this page, which leads to the same URL.
         return web.Response(
             body=_again(path), content_type="text/html", charset="utf-8", headers=PLAIN_PAGE_HEADERS
         )
     target = LOGIN_PATH if path == "/" else f"{LOGIN_PATH}?next={quote(path, safe='/')}"
     return web.Response(status=303, headers={"Location": target})
+
+
+def _is_link_of_other_site(request: web.Request) -> bool:
+    site, referrer = request.headers.get("Sec-Fetch-Site"), request.headers.get(hdrs.REFERER)
+    return site == "cross-site" if site else bool(referrer and not _names_this_server(referrer, request))
+
+
+def _bearer(request: web.Request) -> bytes | None:
+    """The bearer token; None if there is none. Credentials of another scheme may be those for a reverse proxy."""
+    scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return credentials.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else None
 
 
 def _again(path: str) -> bytes:

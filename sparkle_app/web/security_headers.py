@@ -31,7 +31,8 @@ ASSET_HEADERS: Mapping[str, str] = {
 PAGE_HEADERS: Mapping[str, str] = {
     **ASSET_HEADERS,
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers send `Origin: null` with forms, which could then be those of another site.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """Of an HTML document."""

@@ -45,7 +45,8 @@ def produce_more(
     """
     topic = dead_letter_topic(workspace.app_id)
     cipher = Cipher(internal_key(workspace.certs))
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    # The tombstones of workers, which use this partitioner, have to be in the same partitions.
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random"})
     for offset, value, error in dead_letters:
         record = Record(workspace.topic, 0, offset, (1_700_000_000 + offset) * 1_000_000, value)
         headers = dead_letter_headers(record, error, cipher)

@@ -80,7 +80,9 @@ class Worker:
         folder: Path = PROJECT,
     ) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        scheme = "https" if "SPARKLE_WEB__TLS__CERTIFICATE" in environment else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        self._verify: str | bool = environment.get("SPARKLE_WEB__TLS__AUTHORITIES", True)
         self._headers: dict[str, str] = {}
         if token := environment.get("SPARKLE_WEB__TOKEN"):
             self._headers["Authorization"] = f"Bearer {token}"
@@ -110,7 +112,7 @@ class Worker:
         Raises:
             requests.RequestException: if the worker does not answer.
         """
-        response = requests.get(self.url + path, headers=self._headers, timeout=10)
+        response = requests.get(self.url + path, headers=self._headers, timeout=10, verify=self._verify)
         is_json = "json" in response.headers.get("Content-Type", "")
         return response.status_code, response.json() if is_json else None
 

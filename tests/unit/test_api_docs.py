@@ -11,8 +11,8 @@ from sparkle_app.web.api import openapi
 from sparkle_app.web.html.api_docs import render
 from sparkle_app.web.html.elements import el
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
-from tests.support.browser import cookie_of, send
 from tests.support.cluster import InProcessWorker
+from tests.support.login import cookie_of, send
 
 VOID = {"meta", "link", "input", "br"}
 

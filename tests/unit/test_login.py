@@ -15,8 +15,8 @@ from sparkle_app.web.html.login import MAX_FORM_BYTES, MAX_NEXT, local_path
 from sparkle_app.web.html.messages import LANGUAGES, language
 from sparkle_app.web.login_limit import ATTEMPTS
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
-from tests.support.browser import cookie_of, log_in, send
 from tests.support.cluster import InProcessWorker, assign
+from tests.support.login import cookie_of, log_in, send
 
 TOKENS = "token: 'read ключ', operator_token: 'operate'"
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -67,7 +67,7 @@ async def test_a_browser_is_asked_to_log_in_and_returns_to_the_page(worker: InPr
     assert (found.status, found.headers["Location"]) == (303, f"/login?next={quote(path)}")
     page = await send(worker, found.headers["Location"], **HTML)
     form = Form(await page.text())
-    assert (page.status, form.fields) == (200, {"token": None, "next": path})
+    assert (page.status, form.fields) == (200, {"username": "sparkle", "token": None, "next": path})
     assert {name: page.headers[name] for name in PLAIN_PAGE_HEADERS} == PLAIN_PAGE_HEADERS
     assert page.headers["Cache-Control"] == "no-store"
     assert "script" not in form.tags
@@ -87,10 +87,16 @@ async def test_the_first_page_needs_no_path_to_return_to(worker: InProcessWorker
 
 async def test_programs_get_a_problem_document(worker: InProcessWorker) -> None:
     bearer = {"Authorization": "Bearer wrong"}
-    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}, HTML | bearer):
+    other = {"Authorization": "Basic dTpw"}
+    for headers in ({}, other, {"Accept": "*/*"}, {"Accept": "application/json"}, HTML | bearer):
         found = await send(worker, PLUGINS, **headers)
         assert (found.status, found.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert found.content_type == "application/problem+json"
+    # Credentials for a reverse proxy are none for the worker.
+    assert (await send(worker, "/", **HTML, **other)).status == 303
+    cookie = await cookie_of(worker, "operate")
+    assert (await send(worker, PLUGINS, Cookie=cookie, **other)).status == 200
+    assert (await send(worker, PLUGINS, Cookie=cookie, **bearer)).status == 401
     posted = await send(worker, "/api/v1/dead-letters/replay", "POST", **HTML)
     assert posted.status == 401
 
@@ -105,8 +111,16 @@ async def test_for_a_link_on_another_site_the_browser_is_asked_for_its_cookie(
     assert (found.status, found.content_type) == (200, "text/html")
     assert 'content="0; url=/host?a=' in text
     assert "<script>" not in text
-    cookie = await cookie_of(worker, "operate")
-    assert (await send(worker, PLUGINS, Sec_Fetch_Site="same-origin", Cookie=cookie, **HTML)).status == 200
+    again = await send(worker, path, Sec_Fetch_Site="same-origin", Referer="https://other.example/", **HTML)
+    assert again.status == 303
+    # Over plain HTTP there is only the referrer, if any.
+    for referrer, status in (
+        ("https://other.example/", 200),
+        (f"{worker.url}/host", 303),
+        ("", 303),
+        ("[", 200),
+    ):
+        assert (await send(worker, path, Referer=referrer, **HTML)).status == status
 
 
 async def test_every_worker_accepts_the_session_that_one_has_begun(workers: list[InProcessWorker]) -> None:
@@ -215,7 +229,7 @@ async def test_a_wrong_token_is_refused(worker: InProcessWorker, token: str) -> 
     form = Form(await found.text())
     assert (found.status, found.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert "Set-Cookie" not in found.headers
-    assert form.fields == {"token": None, "next": "/x"}
+    assert form.fields == {"username": "sparkle", "token": None, "next": "/x"}
     assert LANGUAGES["en"]["wrong"] in form.texts
 
 

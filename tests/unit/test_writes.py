@@ -15,8 +15,8 @@ from sparkle_app.web.api.replay import REPLAY_PATH
 from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery, WorkersSecret
 from sparkle_app.web.routing import middlewares
 from sparkle_app.web.snapshots.lines import LINES_PATH, LinesQuery, View
-from tests.support.browser import cookie_of, send
 from tests.support.cluster import PLUGIN, SHARED_KEY, InProcessWorker, assign
+from tests.support.login import cookie_of, send
 
 REPLAY = "/api/v1/dead-letters/replay"
 BOTH = "web: {token: read, operator_token: operate}"

@@ -51,6 +51,7 @@ class _Login:
     def __init__(self, settings: Settings) -> None:
         self._tokens = Tokens(settings.web)
         self._cookie = session_cookie(settings)
+        self._app_id = settings.app_id
         self._seconds = settings.web.session_seconds
         self._proxy = settings.web.trust_proxy
         self._limit = LoginLimit()
@@ -127,6 +128,17 @@ class _Login:
             {"method": "post", "action": LOGIN_PATH, "class": "login"},
             el("h1", None, texts["heading"]),
             message,
+            # For password managers.
+            el(
+                "input",
+                {
+                    "name": "username",
+                    "autocomplete": "username",
+                    "value": self._app_id,
+                    "type": "text",
+                    "hidden": True,
+                },
+            ),
             el("label", {"for": "token"}, texts["token"]),
             field,
             el("p", {"id": "hint", "class": "muted"}, texts["hint"]),

@@ -1,0 +1,163 @@
+"""Who may do what, with workers as processes: sessions, TLS, and requests between workers."""
+
+import hashlib
+import re
+import ssl
+from pathlib import Path
+
+import pytest
+import requests
+
+from sparkle_app.web.partition_router import INTERNAL_PATH
+from tests.integration.conftest import StartWorker
+from tests.support.broker import Broker
+from tests.support.certificates import Authority
+from tests.support.collector import Collector
+from tests.support.eventually import eventually
+from tests.support.web import send
+from tests.support.worker import Worker, Workspace, run_command
+
+pytestmark = [pytest.mark.parametrize("database_url", ["sqlite"], indirect=True), pytest.mark.any_broker]
+FLEET = "/api/v1/plugins/Temperature?window=1h"
+READ, OPERATE = "read-5f0c", "operate-91ab"
+
+
+@pytest.fixture
+def collector(workspace: Workspace) -> Collector:
+    """Created before any worker starts: a worker needs a private key."""
+    return Collector(workspace.certs)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def logged_in(worker: Worker, token: str, ca: str | bool = True) -> requests.Session:
+    """A browser in which somebody has entered a token."""
+    browser = requests.Session()
+    # REQUESTS_CA_BUNDLE would replace what is set here.
+    browser.trust_env, browser.verify = False, ca
+    browser.headers["Accept"] = "text/html,*/*;q=0.8"
+    first = browser.get(f"{worker.url}/docs", timeout=10)
+    assert re.fullmatch(rf"{worker.url}/login\?next=/docs", first.url)
+    form = {"token": token, "next": "/docs"}
+    done = browser.post(f"{worker.url}/login", form, headers={"Origin": worker.url}, timeout=10)
+    assert (done.status_code, done.url) == (200, f"{worker.url}/docs")
+    return browser
+
+
+def test_two_workers_with_tls_a_session_and_a_renewed_certificate(
+    broker: Broker,
+    workspace: Workspace,
+    collector: Collector,
+    authority: Authority,
+    start_worker: StartWorker,
+    database_url: str,
+) -> None:
+    certificate, key = authority.issue("worker")
+    ca = str(authority.certificate)
+    settings = {
+        "web__token": READ,
+        "web__operator_token": OPERATE,
+        "web__tls__certificate": certificate,
+        "web__tls__key": key,
+        "web__tls__authorities": ca,
+    }
+    workers = [start_worker(**settings), start_worker(**settings)]
+    hosts = [f"host-{number}" for number in range(20)]
+    send(broker, workspace.topic, collector, hosts)
+    for worker in workers:
+        # Each asks the other over HTTPS for its hosts.
+        eventually(
+            lambda worker=worker: worker.get(FLEET),
+            lambda found: found[0] == 200 and found[1]["hosts"] == 20,
+            90,
+        )
+    first, second = workers
+    browser = logged_in(first, OPERATE, ca)
+    (cookie,) = browser.cookies
+    assert (cookie.secure, cookie.path, cookie.name) == (True, "/", f"{workspace.app_id}-session")
+    found = browser.get(f"{second.url}/api/v1/session", timeout=10).json()
+    assert (found["role"], found["session"]) == ("operator", True)
+    assert browser.get(second.url + FLEET, timeout=10).json()["hosts"] == 20
+    with pytest.raises(requests.ConnectionError):
+        requests.get(second.url.replace("https:", "http:"), timeout=10)
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(second.url, timeout=10)
+
+    def served() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", first.port))
+
+    assert served().strip() == certificate.read_text().strip()
+    authority.issue("worker")
+    eventually(served, lambda found: found.strip() == certificate.read_text().strip(), 60)
+    assert browser.get(first.url + FLEET, timeout=10).status_code == 200
+
+    done = run_command(workspace.environment(broker.bootstrap, database_url, **settings), "check")
+    assert "ok    web: https://127.0.0.1:6066" in done.stdout
+    key.write_text("damaged")
+    failed = run_command(workspace.environment(broker.bootstrap, database_url, **settings), "check")
+    assert failed.returncode == 1
+    assert "ERROR web: web.tls.key: expected the unencrypted private key of" in failed.stdout
+    rejected = start_worker(ready=False, **settings)
+    eventually(lambda: rejected.process.running, lambda running: not running)
+    assert rejected.process.exit_code == 1
+    assert "web.tls.key: expected the unencrypted private key of" in rejected.process.tail()
+    assert "Traceback" not in rejected.process.tail()
+    for worker in workers:
+        assert not re.search(f"{READ}|{OPERATE}|{cookie.value}", worker.process.tail())
+
+
+def test_without_tls_a_session_ends_with_its_token_and_workers_need_no_token_of_users(
+    broker: Broker, workspace: Workspace, collector: Collector, start_worker: StartWorker
+) -> None:
+    first = start_worker(web__token=READ, web__operator_token=OPERATE)
+    # It has other tokens, as while they are being changed.
+    second = start_worker(web__token="new-read", web__operator_token=OPERATE)
+    hosts = [f"host-{number}" for number in range(20)]
+    send(broker, workspace.topic, collector, hosts)
+    for worker in (first, second):
+        eventually(
+            lambda worker=worker: worker.get(FLEET),
+            lambda found: found[0] == 200 and found[1]["hosts"] == 20,
+            90,
+        )
+    reader, operator = logged_in(first, READ), logged_in(first, OPERATE)
+    assert reader.get(first.url + FLEET, timeout=10).status_code == 200
+    expired = reader.get(second.url + FLEET, timeout=10)
+    assert (expired.status_code, "/login?next=" in expired.url) == (200, True)
+    assert reader.get(second.url + FLEET, headers={"Accept": "*/*"}, timeout=10).status_code == 401
+    assert operator.get(second.url + FLEET, timeout=10).json()["hosts"] == 20
+    for headers in ({"Authorization": f"Bearer {OPERATE}"}, {}):
+        internal = operator.post(first.url + INTERNAL_PATH, "{}", headers=headers, timeout=10)
+        assert internal.status_code == 401
+    out = operator.post(f"{first.url}/logout", headers={"Origin": first.url}, timeout=10)
+    assert (out.url, list(operator.cookies)) == (f"{first.url}/login", [])
+
+
+def test_workers_with_different_internal_keys_do_not_answer_each_other(
+    workspace: Workspace, collector: Collector, start_worker: StartWorker
+) -> None:
+    first = start_worker()
+    key = workspace.certs / "internal_key"
+    forged = hashlib.sha256(key.read_bytes()).hexdigest()
+    for secret in (forged, key.read_text().strip()):
+        headers = {"Authorization": f"Bearer {secret}"}
+        assert requests.post(first.url + INTERNAL_PATH, "{}", headers=headers, timeout=10).status_code == 401
+
+
+def test_limits_of_a_request(workspace: Workspace, collector: Collector, start_worker: StartWorker) -> None:
+    worker = start_worker(web__token=READ, web__operator_token=OPERATE)
+    bearer = {"Authorization": f"Bearer {OPERATE}"}
+    large = requests.post(worker.url + INTERNAL_PATH, b"x" * 100_000, headers=bearer, timeout=10)
+    assert large.status_code == 401
+    for headers in ({"X-Large": "x" * 9000}, {f"X-{number}": "x" for number in range(200)}):
+        found = requests.get(f"{worker.url}/api/v1/plugins", headers={**bearer, **headers}, timeout=10)
+        assert (found.status_code, found.headers["Content-Type"]) == (400, "application/problem+json")
+    form = requests.post(f"{worker.url}/login", {"token": "x" * 20_000}, timeout=10)
+    assert form.status_code == 413
+    for query in ("limit=1001", "limit=0", "from=0001-01-01&to=9999-12-31&limit=1&after=9-0"):
+        path = f"/api/v1/plugins/Temperature/hosts/a/readings?{query}"
+        assert requests.get(worker.url + path, headers=bearer, timeout=10).status_code == 400
+    assert worker.process.running
