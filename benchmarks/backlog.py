@@ -17,13 +17,23 @@ WARM = 0.2
 JOIN_SECONDS = 90
 
 
-def readings(collector: Collector, number: int, hosts: int, metrics: int) -> Iterator[bytes]:
-    """Records of ``hosts`` hosts, each with ``metrics`` metrics; a host's records are adjacent."""
+def readings(
+    collector: Collector,
+    number: int,
+    hosts: int,
+    metrics: int,
+    name: Callable[[int], str] = "host-{:05}".format,
+) -> Iterator[bytes]:
+    """Records of ``hosts`` hosts, each with ``metrics`` metrics; a host's records are adjacent.
+
+    Arguments:
+        name: the name of a host, by number.
+    """
     rng = random.Random(number)
     for index in range(number):
         host, metric = index // metrics % hosts, index % metrics
         value = round(rng.uniform(30, 60), 1)
-        yield collector.record(f"host-{host:05}", "Temperature", f"core/{metric}", value)
+        yield collector.record(name(host), "Temperature", f"core/{metric}", value)
 
 
 def wait_joined(bootstrap: str, group: str, members: int, running: Callable[[], bool]) -> None:

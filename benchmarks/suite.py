@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import mean
 from threading import Event
 from typing import Any
 
-from benchmarks import latency, limit, others, ours, overview, series, state
+from benchmarks import clients, latency, limit, others, ours, overview, series, state
 from benchmarks.backlog import WARM, readings
 from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
@@ -85,6 +86,11 @@ class Suite:
                 f"answers under full load, {database}",
                 partial(self._ours, database, *SHAPES[0], watch=latency.answers),
             )
+        for database in DATABASES:
+            yield (
+                f"{clients.IDLE} idle and {clients.SLOW} slow clients, hostile hostnames, {database}",
+                partial(self._clients, database),
+            )
         for hosts in (50, 500, 5000, 50_000):
             # Enough for every host to occur in the measured part.
             number = max(self._number, int(2 * hosts / (1 - WARM)) + 2)
@@ -115,7 +121,7 @@ class Suite:
             )
 
     def _rate(
-        self, program: str, hosts: int, metrics: int, workers: int, database: str, **how: bool
+        self, program: str, hosts: int, metrics: int, workers: int, database: str, **how: Any
     ) -> Measurement:
         plural = "s" * (workers > 1)
         return (
@@ -129,14 +135,33 @@ class Suite:
         return {"rate": limit.pool(workspace.certs, workspace.plugins, records, multibuffer)}
 
     def _ours(
-        self, database: str, hosts: int, metrics: int, *, workers: int = 1, number: int = 0, **how: Any
+        self,
+        database: str,
+        hosts: int,
+        metrics: int,
+        *,
+        workers: int = 1,
+        number: int = 0,
+        name: Callable[[int], str] = "host-{:05}".format,
+        **how: Any,
     ) -> Figures:
         workspace, collector = self._workspace()
         url = self._url(database, workspace)
         server = self._postgres.process.pid if database == "PostgreSQL" else None
-        records = list(readings(collector, number or self._number, hosts, metrics))
+        records = list(readings(collector, number or self._number, hosts, metrics, name))
         folder = workspace.folder
         return vars(ours.measure(folder, self._kafka, workspace, records, url, workers, server=server, **how))
+
+    def _clients(self, database: str) -> Figures:
+        """``share`` of the rate without the clients, and ``cpu`` of the CPU time: the mean of before and after."""
+        alone = [self._ours(database, *SHAPES[0])]
+        found = self._ours(database, *SHAPES[0], watch=clients.beside, name=clients.hostile_name)
+        alone.append(self._ours(database, *SHAPES[0]))
+        rate = mean(each["rate"] for each in alone)
+        cpu = mean(each["decrypting"] + each["worker"] for each in alone)
+        share = {"share": found["rate"] / rate, "cpu": (found["decrypting"] + found["worker"]) / cpu}
+        spread = max(each["rate"] for each in alone) / min(each["rate"] for each in alone)
+        return {**found, "alone": rate, "alone_spread": spread, **share}
 
     def _latency(self, database: str) -> Figures:
         workspace, collector = self._workspace()

@@ -3,6 +3,7 @@
 Requests between workers have a secret of their own (partition_router.py), which no token of a user replaces.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,10 @@ OPEN_FOLDERS = ("/assets/", "/login/")
 """Below them are files that are the same in every installation, such as style sheets: they need no token."""
 INTERNAL_FOLDER = "/internal/"
 """For POST requests of workers: each endpoint verifies the workers' secret."""
+MAX_PATH = 2000
+"""Characters of the path to which a browser returns after logging in."""
+# A browser takes two slashes, of which one may be a backslash, as the start of a host, and ignores control characters.
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
 _READING = {hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS}
 
 
@@ -51,6 +56,11 @@ class Access:
 
 ACCESS = web.RequestKey("access", Access)
 """The key of a request under which the middleware notes what it may do; absent if the request is unauthorized."""
+
+
+def local_path(text: str) -> str:
+    """Where a browser is sent: to ``text`` if it is a path of this server, otherwise to ``/``."""
+    return text if len(text) <= MAX_PATH and _LOCAL_PATH.fullmatch(text) else "/"
 
 
 def session_cookie(settings: Settings) -> str:
@@ -139,7 +149,7 @@ def _is_page_view(request: web.Request) -> bool:
 
 
 def _to_login(request: web.Request) -> web.Response:
-    path = request.rel_url.raw_path_qs
+    path = local_path(request.rel_url.raw_path_qs)
     if _is_link_of_other_site(request):
         # A browser does not send the cookie for the link. It does for this page, which leads to the same URL.
         return web.Response(

@@ -178,6 +178,7 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
     validate(document)
     assert set(document["paths"]) == {
         "/api/v1/dead-letters",
+        "/api/v1/dead-letters/replay",
         "/api/v1/dead-letters/{key}",
         "/api/v1/hosts",
         "/api/v1/pipeline",
@@ -192,6 +193,7 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
         "/api/v1/plugins/{plugin}/hosts/{host}/recount",
         "/api/v1/plugins/{plugin}/hosts/{host}/series",
         "/api/v1/plugins/{plugin}/hosts/{host}/readings",
+        "/api/v1/session",
         "/health/live",
         "/health/ready",
     }

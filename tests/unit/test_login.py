@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from sparkle_app.web import authentication, sessions
-from sparkle_app.web.html.login import MAX_FORM_BYTES, MAX_NEXT, local_path
+from sparkle_app.web.authentication import MAX_PATH, local_path
+from sparkle_app.web.html.login import MAX_FORM_BYTES
 from sparkle_app.web.html.messages import LANGUAGES, language
 from sparkle_app.web.login_limit import ATTEMPTS
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
@@ -113,6 +114,10 @@ async def test_for_a_link_on_another_site_the_browser_is_asked_for_its_cookie(
     assert "<script>" not in text
     again = await send(worker, path, Sec_Fetch_Site="same-origin", Referer="https://other.example/", **HTML)
     assert again.status == 303
+    for evil in ("//evil.example/", "/\\evil.example", "//evil.example%2f..", "/" + 3000 * "a"):
+        for site in ("cross-site", "none"):
+            elsewhere = await send(worker, evil, Sec_Fetch_Site=site, **HTML)
+            assert "evil" not in await elsewhere.text() + elsewhere.headers.get("Location", "")
     # Over plain HTTP there is only the referrer, if any.
     for referrer, status in (
         ("https://other.example/", 200),
@@ -190,7 +195,7 @@ async def test_log_out_deletes_the_cookie(worker: InProcessWorker) -> None:
         "/page\r\nSet-Cookie: a=b",
         "/хост",
         "/a b",
-        "/" + MAX_NEXT * "a",
+        "/" + MAX_PATH * "a",
     ],
 )
 async def test_no_other_site_is_returned_to(worker: InProcessWorker, target: str) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 import time
 from urllib.parse import parse_qs
 
@@ -14,6 +13,7 @@ from sparkle_app.web.authentication import (
     LOGOUT_PATH,
     is_of_browser,
     is_same_origin,
+    local_path,
     session_cookie,
 )
 from sparkle_app.web.html.elements import el, page
@@ -24,19 +24,10 @@ from sparkle_app.web.problems import Problem
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Tokens
 
-MAX_NEXT = 2000
-"""Characters of the path to which a browser returns."""
 MAX_FORM_BYTES = 16_384
 LOG_SECONDS = 60.0
-# A browser takes two slashes, of which one may be a backslash, as the start of a host, and ignores control characters.
-_LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
 
 logger = logging.getLogger(__name__)
-
-
-def local_path(text: str) -> str:
-    """Where a browser goes after logging in: to ``text`` if it is a path of this server, otherwise to ``/``."""
-    return text if len(text) <= MAX_NEXT and _LOCAL_PATH.fullmatch(text) else "/"
 
 
 def add_login(router: web.UrlDispatcher, settings: Settings) -> None:
