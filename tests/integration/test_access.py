@@ -3,6 +3,7 @@
 import hashlib
 import re
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -70,13 +71,13 @@ def test_two_workers_with_tls_a_session_and_a_renewed_certificate(
     for worker in workers:
         # Each asks the other over HTTPS for its hosts.
         eventually(
-            lambda worker=worker: worker.get(FLEET),
+            partial(worker.get, FLEET),
             lambda found: found[0] == 200 and found[1]["hosts"] == 20,
             90,
         )
     first, second = workers
     browser = logged_in(first, OPERATE, ca)
-    (cookie,) = browser.cookies
+    cookie = next(iter(browser.cookies))
     assert (cookie.secure, cookie.path, cookie.name) == (True, "/", f"{workspace.app_id}-session")
     found = browser.get(f"{second.url}/api/v1/session", timeout=10).json()
     assert (found["role"], found["session"]) == ("operator", True)
@@ -119,7 +120,7 @@ def test_without_tls_a_session_ends_with_its_token_and_workers_need_no_token_of_
     send(broker, workspace.topic, collector, hosts)
     for worker in (first, second):
         eventually(
-            lambda worker=worker: worker.get(FLEET),
+            partial(worker.get, FLEET),
             lambda found: found[0] == 200 and found[1]["hosts"] == 20,
             90,
         )

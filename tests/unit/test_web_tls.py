@@ -59,25 +59,24 @@ def test_without_a_certificate_there_is_no_tls() -> None:
 def test_files_that_cannot_be_used_are_one_line(
     tmp_path: Path, authority: Authority, tls: WebTlsSettings, damage: str, message: str
 ) -> None:
-    assert tls.certificate
-    assert tls.key
+    certificate, key = tmp_path / "web.crt", tmp_path / "web.key"
     other, encrypted = authority.issue("other")[1], authority.issue("encrypted", b"secret")[1]
     (tmp_path / "empty.crt").touch()
     match damage:
         case "no certificate":
-            tls.certificate.unlink()
+            certificate.unlink()
         case "no key":
-            tls.key.unlink()
+            key.unlink()
         case "no authorities":
             tls = tls.model_copy(update={"authorities": tmp_path / "none.crt"})
         case "empty authorities":
             tls = tls.model_copy(update={"authorities": tmp_path / "empty.crt"})
         case "no pem":
-            tls.certificate.write_text("not a certificate")
+            certificate.write_text("not a certificate")
         case "other key":
-            shutil.copy(other, tls.key)
+            shutil.copy(other, key)
         case "encrypted key":
-            shutil.copy(encrypted, tls.key)
+            shutil.copy(encrypted, key)
     with pytest.raises(ConfigurationError, match=message) as caught:
         server_context(tls)
     assert "\n" not in str(caught.value)
