@@ -17,7 +17,7 @@ RECONNECT_SECONDS = 10.0
 BYTE_SECONDS = 5.0
 """Between two bytes that a slow client sends, or takes of a response."""
 POLL_SECONDS = 1.0
-_HOSTILE = "</td><script>alert(1)</script>\u202e\x1b[2J%2F../\"'" + 950 * "й"
+_HOSTILE = "</td><script>alert(1)</script>\u202e\x1b[2J%2F../\"'" + 450 * "й"
 _HALF = b"GET /api/v1/plugins HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 _WHOLE = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 Figures = dict[str, float]

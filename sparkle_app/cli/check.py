@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import text
@@ -25,7 +26,7 @@ from sparkle_app.storage.migrations.schema import Schema, read_schema
 from sparkle_app.storage.models import data_table
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
-from sparkle_app.web.tls import server_context
+from sparkle_app.web.tls import expiry_warning, server_context
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
 from sparkle_app.worker.startup import check_data_folder, known_internal_key
 
@@ -141,8 +142,10 @@ class check(SparkleCommand):
 
     def _web(self) -> CheckResult:
         address = str(self.handler.conf.canonical_url)
+        tls = self.handler.settings.web.tls
         try:
-            server_context(self.handler.settings.web.tls)
+            server_context(tls)
+            warning = tls.certificate and expiry_warning(tls.certificate, datetime.now(UTC))
             check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
         except ConfigurationError as error:
             # A worker that is already running is no error.
@@ -150,7 +153,7 @@ class check(SparkleCommand):
                 text = f"{address} is in use; if not by a running worker, set web.port to another port"
                 return CheckResult("web", True, text)
             return CheckResult.of("web", error)
-        return CheckResult("web", True, address)
+        return CheckResult("web", True, f"{address}; warning: {warning}" if warning else address)
 
     async def _database(self) -> CheckResult:
         handler = self.handler

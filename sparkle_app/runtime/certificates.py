@@ -2,7 +2,10 @@
 
 import ssl
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
+
+from cryptography.x509 import load_pem_x509_certificate
 
 from sparkle_app.model.errors import ConfigurationError
 
@@ -57,6 +60,20 @@ def load_chain(context: ssl.SSLContext, setting: str, certificate: Path, key: Pa
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, OSError) as error:
         raise _unusable(setting, f"the unencrypted private key of {certificate} in {key}", error) from error
+
+
+def expires_at(setting: str, certificate: Path) -> datetime:
+    """When a certificate expires, in UTC.
+
+    Raises:
+        ConfigurationError: if the file cannot be used.
+    """
+    try:
+        return load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(
+            setting, expected=f"a PEM certificate in {certificate}", found="none", hint="correct the file"
+        ) from error
 
 
 def _unusable(setting: str, expected: str, error: OSError) -> ConfigurationError:

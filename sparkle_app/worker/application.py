@@ -78,6 +78,7 @@ class SparkleApp(faust.App):
         self._dead_letters: DeadLetterPublisher | None = None
         self._health: HealthChecker | None = None
         self._hosts: HostRecorder | None = None
+        self._certificate: Certificate | None = None
         self._topics = TopicState()
         self._warnings: dict[str, str] = {}
         names = plugins.installed
@@ -162,6 +163,8 @@ class SparkleApp(faust.App):
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
+            if self._parts.tls:
+                self._certificate = Certificate(self._parts.tls, settings.web.tls, self._warnings)
             self._cipher, self._topics = await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
@@ -205,9 +208,8 @@ class SparkleApp(faust.App):
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_disks(written_folders(self.settings), self.metrics, self._warnings))
-        if self.parts.tls:
-            certificate = Certificate(self.parts.tls, self.settings.web.tls, self._warnings)
-            self.add_future(certificate.watch())
+        if self._certificate:
+            self.add_future(self._certificate.watch())
         if wal := write_ahead_log(database_url(self.settings)):
             self.add_future(watch_wal(wal, self.metrics, self._warnings))
         self.add_future(watch_recovery(TableRecovery(self)))

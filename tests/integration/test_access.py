@@ -96,7 +96,11 @@ def test_two_workers_with_tls_a_session_and_a_renewed_certificate(
     assert browser.get(first.url + FLEET, timeout=10).status_code == 200
 
     done = run_command(workspace.environment(broker.bootstrap, database_url, **settings), "check")
-    assert "ok    web: https://127.0.0.1:6066" in done.stdout
+    assert f"ok    web: https://127.0.0.1:6066; warning: {certificate} expires at " in done.stdout
+    eventually(
+        lambda: first.get("/health/ready")[1],
+        lambda found: f"{certificate} expires at " in found.get("warnings", {}).get("web certificate", ""),
+    )
     key.write_text("damaged")
     failed = run_command(workspace.environment(broker.bootstrap, database_url, **settings), "check")
     assert failed.returncode == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web import partition_router
@@ -74,6 +74,14 @@ async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> No
     problem = await failed_query(worker, respond)
     assert problem.status == 503
     assert "runs another version; upgrade all workers" in problem.detail
+
+
+def test_without_the_internal_key_there_is_no_secret() -> None:
+    without = WorkersSecret(None)
+    assert without.headers == {}
+    for headers in ({}, {"Authorization": ""}, {"Authorization": "Bearer "}):
+        with pytest.raises(Problem):
+            without.verify(make_mocked_request("POST", INTERNAL_PATH, headers))
 
 
 async def test_the_secret_is_sent_to_no_other_address(worker: InProcessWorker) -> None:

@@ -5,10 +5,12 @@ import logging
 import shutil
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.sections import WebTlsSettings
@@ -163,7 +165,8 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
     assert tls.certificate
     assert tls.key
     warnings: dict[str, str] = {}
-    watched = Certificate(context, tls, warnings)
+    # The certificates of the tests are valid for a day.
+    watched = Certificate(context, tls, warnings, lambda: datetime.now(UTC) - timedelta(days=30))
     first = await served_certificate(port, authority)
     caplog.set_level(logging.INFO)
     watched.refresh()
@@ -177,7 +180,7 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
     watched.refresh()
     watched.refresh()
     assert "found key values mismatch" in warnings[WARNING]
-    assert [each.levelname for each in caplog.records] == ["ERROR"]
+    assert [each.levelname for each in caplog.records] == ["WARNING"]
     assert await served_certificate(port, authority) == first
 
     tls.key.write_bytes(new_key + b"\n")
@@ -190,6 +193,25 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
     watched.refresh()
     assert "expected a PEM file, found none" in warnings[WARNING]
     assert await served_certificate(port, authority) == second
+
+
+def test_a_certificate_that_expires_is_warned_of_once(
+    tls: WebTlsSettings, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    warnings: dict[str, str] = {}
+    now = datetime.now(UTC)
+    watched = Certificate(context, tls, warnings, lambda: now)
+    assert tls.certificate
+    end = x509.load_pem_x509_certificate(tls.certificate.read_bytes()).not_valid_after_utc
+    now = end - timedelta(days=15)
+    watched.refresh()
+    assert warnings == {}
+    for at, verb in ((end - timedelta(days=13), "expires"), (end + timedelta(minutes=5), "expired")):
+        now = at
+        watched.refresh()
+        watched.refresh()
+        assert warnings[WARNING].startswith(f"{tls.certificate} {verb} at {end:%Y-%m-%d %H:%M} UTC")
+    assert len(caplog.records) == 2
 
 
 @pytest.fixture
