@@ -82,6 +82,10 @@ All packages and modules; the docstring of each describes what it does:
       encoding            JSON of long responses
       negotiation         JSON or CSV
       conditional         responses with an entity tag
+      dashboard/          the page
+        page                serves the page and its files
+        assets              reads the files at start
+        chart_library       finds uPlot
       snapshots/          the state of all hosts, refreshed while somebody asks
         local               a value for each host of this worker
         lines               what lists show of a host, also between workers

@@ -15,6 +15,7 @@ from yarl import URL
 
 from sparkle_app.config.sections import LOCALHOST
 from sparkle_app.config.settings import Settings
+from sparkle_app.web.dashboard.page import VIEWS, accepts_page
 from sparkle_app.web.problems import Handler, Problem
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Role, Tokens
@@ -111,8 +112,11 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.method == hdrs.METH_POST and request.rel_url.raw_path.startswith(INTERNAL_FOLDER):
             return await handler(request)
-        is_open = request.path in {*PUBLIC, LOGIN_PATH, LOGOUT_PATH} or request.rel_url.raw_path.startswith(
-            OPEN_FOLDERS
+        is_open = (
+            request.path in {*PUBLIC, LOGIN_PATH, LOGOUT_PATH}
+            or request.rel_url.raw_path.startswith(OPEN_FOLDERS)
+            # A terminal is told where to look.
+            or (tokens and request.path in VIEWS and not accepts_page(request))
         )
         try:
             request[ACCESS] = verify(request)
@@ -144,7 +148,7 @@ def _is_page_view(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
         and _bearer(request) is None
-        and "text/html" in request.headers.get(hdrs.ACCEPT, "").lower()
+        and accepts_page(request)
     )
 
 

@@ -1,4 +1,4 @@
-"""The endpoints of a worker's web server: the public routes, the OpenAPI document, and window queries of workers."""
+"""The endpoints of a worker's web server: the page, the public routes, the OpenAPI document, queries of workers."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ from sparkle_app.web.api.routes import Route, routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import ACCESS, authentication, session_cookie
 from sparkle_app.web.conditional import Tagged
+from sparkle_app.web.dashboard.page import add_page
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.html.api_docs import DOCS_PATH, api_docs
 from sparkle_app.web.html.login import add_login
@@ -60,6 +61,7 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
+    add_page(router)
     router.add_get(host_metrics.PATH, host_metrics.host_metrics_endpoint(parts))
     router.add_get(DOCS_PATH, api_docs(described))
     router.add_get(STYLE_PATH, style)

@@ -15,6 +15,8 @@ class LimitedWeb(Web):
 
     tls: ssl.SSLContext | None = None
     """Set before the server starts; None: plain HTTP."""
+    # Faust's answers at /, where the page is.
+    production_blueprints = ()
 
     def __init__(self, app: AppT, **options: Any) -> None:
         super().__init__(app, **options)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
@@ -17,6 +18,7 @@ from sparkle_app.storage import columns
 from sparkle_app.storage.dialects.base import DIALECTS
 from sparkle_app.storage.engine import make_engine
 from tests.support.broker import Broker, EmbeddedBroker
+from tests.support.browser import Visitor, chromium
 from tests.support.database import drop_tables
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
@@ -26,6 +28,7 @@ from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
+Visit = Callable[..., Visitor]
 STATEMENTS = ("own statements", "SQLAlchemy's", "portable")
 LOG_LINES = 60
 """Number of lines of each worker's log that the report of a failed test shows."""
@@ -151,6 +154,29 @@ def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Ite
     yield start
     for worker in started:
         worker.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser. It ends with the module: other tests run asyncio in the same thread."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    """``visit(worker, **options)`` opens a window. The test fails if anything goes wrong in it that is not in
+    ``visitor.expected``.
+    """
+    visitors: list[Visitor] = []
+
+    def begin(worker: Worker, **options: Any) -> Visitor:
+        visitors.append(Visitor(browser, worker, **options))
+        return visitors[-1]
+
+    yield begin
+    for visitor in visitors:
+        visitor.close()
 
 
 @pytest.hookimpl(tryfirst=True)

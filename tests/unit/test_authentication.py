@@ -17,6 +17,7 @@ from sparkle_app.web.api.replay import Replays
 from sparkle_app.web.api.routes import routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import PUBLIC
+from sparkle_app.web.dashboard.page import ASSETS, VIEWS
 from sparkle_app.web.routing import middlewares
 from sparkle_app.web.snapshots.views import Views
 from tests.support.cluster import InProcessWorker, assign
@@ -34,7 +35,7 @@ async def server(folder: Path, *lines: str) -> AsyncIterator[Send]:
         return web.Response(text="protected content")
 
     application = web.Application(middlewares=middlewares(load_settings(folder / "settings.yaml")))
-    for path in (*PUBLIC, "/page"):
+    for path in (*PUBLIC, *VIEWS, f"{ASSETS}{{name:.+}}", "/page"):
         application.router.add_get(path, page)
     async with TestServer(application) as running:
 
@@ -96,6 +97,20 @@ async def test_a_request_without_the_token_is_rejected_with_a_challenge(
         assert found["content-type"].startswith("application/problem+json")
         assert "protected content" not in body
         assert TOKEN not in body
+
+
+async def test_without_a_token_there_are_the_files_of_the_page_and_what_a_terminal_is_told(
+    tmp_path: Path,
+) -> None:
+    async with server(tmp_path, f"web: {{token: {TOKEN}}}") as request:
+        for path in (*VIEWS, f"{ASSETS}0123/app.js"):
+            assert (await request("Host: monitoring.example", path=path))[0] == 200, path
+        for path in VIEWS:
+            status, headers, _ = await request("Host: monitoring.example", "Accept: text/html", path=path)
+            target = "/login" if path == "/" else f"/login?next={path}"
+            assert (status, headers["location"]) == (303, target)
+        for path in ("/assets", "/hosts"):
+            assert (await request("Host: monitoring.example", path=path))[0] == 401, path
 
 
 async def test_a_malformed_header_is_rejected(tmp_path: Path) -> None:

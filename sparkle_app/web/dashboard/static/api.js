@@ -1,0 +1,130 @@
+// Requests to /api/v1, which is everything that the page knows.
+
+import { t } from "./language.js";
+
+const TIMEOUT_MS = 10_000;
+const REMEMBERED = 24;
+
+/** A response other than the one that was asked for. */
+export class ApiError extends Error {
+  /**
+   * @param {"lost"|"unavailable"|"refused"} kind no answer; 503, try again; any other error.
+   * @param {string} detail one line, for people.
+   */
+  constructor(kind, detail, { status = 0, retryAfter = 0 } = {}) {
+    super(detail);
+    this.kind = kind;
+    this.detail = detail;
+    this.status = status;
+    /** Seconds after which to try again; 0: not said. */
+    this.retryAfter = retryAfter;
+  }
+}
+
+// By path: entity tag and decoded body. A response that has not changed is not sent again, and is the same object.
+const tagged = new Map();
+let clockOffset = 0;
+
+/** The worker's time of day in ms: ages are right also if this machine's clock is wrong. */
+export const now = () => Date.now() + clockOffset;
+
+/**
+ * The decoded JSON of a GET request.
+ *
+ * @param {string} path use `pathOf` for names.
+ * @param {Object} query parameters; null and "" are left out, an array is repeated.
+ * @throws {ApiError}
+ * @throws {DOMException} AbortError, if the signal aborts it.
+ */
+export async function get(path, { query = {}, signal, timeout = TIMEOUT_MS } = {}) {
+  const url = withQuery(path, query);
+  const known = tagged.get(url);
+  const headers = { Accept: "application/json", ...(known ? { "If-None-Match": known.tag } : {}) };
+  const response = await answered(url, { headers, signal }, timeout);
+  if (response.status === 304 && known) {
+    keep(url, known);
+    return known.body;
+  }
+  const body = await decoded(response);
+  const tag = response.headers.get("ETag");
+  if (tag) keep(url, { tag, body });
+  return body;
+}
+
+/** The decoded JSON of a POST request. Throws as `get`. */
+export async function post(path, body, { signal, timeout = TIMEOUT_MS } = {}) {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  return decoded(await answered(path, { method: "POST", headers, body: JSON.stringify(body), signal }, timeout));
+}
+
+/** A path with names in it: pathOf`/api/v1/plugins/${plugin}/hosts/${host}`. */
+export function pathOf(parts, ...names) {
+  for (const name of names) {
+    // A browser takes it for the parent folder, even percent-encoded.
+    if (name === "." || name === "..") {
+      throw new ApiError("refused", t("error.name", { name }));
+    }
+  }
+  return String.raw({ raw: parts }, ...names.map(encodeURIComponent));
+}
+
+export function withQuery(path, query) {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const each of [value].flat()) {
+      if (each !== null && each !== undefined && each !== "") parameters.append(name, each);
+    }
+  }
+  return parameters.size ? `${path}?${parameters}` : path;
+}
+
+async function answered(url, options, timeout) {
+  const limit = AbortSignal.timeout(timeout);
+  const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
+  const began = Date.now();
+  try {
+    // no-store: the entity tags are ours.
+    const response = await fetch(url, { ...options, signal, cache: "no-store", credentials: "same-origin" });
+    setClock(response.headers.get("Date"), began, Date.now());
+    return response;
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new ApiError("lost", limit.aborted ? t("error.timeout", { n: timeout / 1000 }) : t("error.unreachable"));
+  }
+}
+
+async function decoded(response) {
+  if (response.status === 401) {
+    const here = location.pathname + location.search;
+    location.assign(`/login?next=${encodeURIComponent(here)}`);
+    // Nothing is shown until the login page is.
+    return new Promise(() => {});
+  }
+  let body = null;
+  try {
+    body = await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    if (response.ok) throw new ApiError("lost", t("error.short"));
+  }
+  if (response.ok) return body;
+  const { status } = response;
+  const kind = status === 503 ? "unavailable" : status === 502 || status === 504 ? "lost" : "refused";
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  throw new ApiError(kind, body?.detail ?? `HTTP ${status}`, { status, retryAfter });
+}
+
+function keep(url, entry) {
+  // The one used last is the last: the first is forgotten.
+  tagged.delete(url);
+  tagged.set(url, entry);
+  if (tagged.size > REMEMBERED) tagged.delete(tagged.keys().next().value);
+}
+
+function setClock(date, began, ended) {
+  const sent = Date.parse(date ?? "");
+  if (Number.isNaN(sent) || ended - began > 2000) return;
+  // The header has whole seconds.
+  const offset = sent + 500 - (began + ended) / 2;
+  clockOffset = Math.abs(offset) > 2000 ? offset : 0;
+}

@@ -1,0 +1,12 @@
+// The page begins here: language and colours, the frame around all views, then the view of the URL.
+
+import { startAges } from "./format.js";
+import { startFrame } from "./frame.js";
+import { startLanguage } from "./language.js";
+import { startRouter } from "./router.js";
+import { startTheme } from "./theme.js";
+
+startLanguage();
+startTheme();
+startRouter(startFrame());
+startAges();

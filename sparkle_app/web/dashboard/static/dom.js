@@ -1,0 +1,84 @@
+// Elements. Text only ever becomes text: nothing here, and nothing elsewhere in the page, parses markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An HTML element.
+ *
+ * @param {string} tag
+ * @param {Object} attributes `onclick` and the like are listeners, `style` is an object of CSS properties, `true` is an
+ *   attribute without a value, and `null` or `false` is none.
+ * @param {...(Node|string|null|Array)} children strings become text; null is left out.
+ */
+export function el(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. */
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") setStyle(element, value);
+    else setAttribute(element, name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// The setters below write only what differs: what is unchanged is neither laid out nor read aloud again.
+
+/** Sets an attribute; null and false remove it. */
+export function setAttribute(element, name, value) {
+  if (value === null || value === undefined || value === false) {
+    if (element.hasAttribute(name)) element.removeAttribute(name);
+  } else {
+    const text = value === true ? "" : String(value);
+    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+  }
+}
+
+/** Sets CSS properties, by their names in CSS. A `style` attribute would violate the content security policy. */
+export function setStyle(element, properties) {
+  for (const [name, value] of Object.entries(properties)) {
+    if (element.style.getPropertyValue(name) !== String(value)) element.style.setProperty(name, value);
+  }
+}
+
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Makes the children of an element those of a list, and keeps the elements of items that remain: focus, selection and
+ * scroll position survive an update.
+ *
+ * @param {Array<[string, any]>} items key and item, in their order.
+ * @param {function(any): {element: Element, update: function(any)}} make called for a new key.
+ */
+export function keyed(parent, items, make) {
+  const before = parent.keyedRows ?? new Map();
+  const rows = new Map();
+  let next = parent.firstElementChild;
+  for (const [key, item] of items) {
+    const row = before.get(key) ?? make(item);
+    rows.set(key, row);
+    row.update(item);
+    if (row.element === next) next = next.nextElementSibling;
+    else parent.insertBefore(row.element, next);
+  }
+  for (const [key, row] of before) if (!rows.has(key)) row.element.remove();
+  parent.keyedRows = rows;
+}
+
+const speaker = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
+
+/** Has a screen reader say something. For what changes by itself: only what matters. */
+export function announce(text) {
+  if (!speaker.isConnected) document.body.append(speaker);
+  // An equal text would not be read again.
+  speaker.textContent = speaker.textContent === text ? `${text}\u00a0` : text;
+}

@@ -1,0 +1,154 @@
+// Values, times and names as text.
+
+import { now } from "./api.js";
+import { el, setText } from "./dom.js";
+import { declared, t } from "./language.js";
+import { store } from "./store.js";
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+/** Shown of a name that is longer. */
+const NAME_LENGTH = 40;
+const NO_BREAK = "\u00a0";
+const NONE = "–";
+
+// Making one takes longer than using it.
+const formats = new Map();
+
+function format(kind, options) {
+  const language = store.get("language");
+  const key = language + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new kind(language, options));
+  return formats.get(key);
+}
+
+/** A number with so many decimals. */
+export const number = (value, decimals = 0) =>
+  format(Intl.NumberFormat, { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).format(value);
+
+const PREFIXED = {
+  bytes: [1024, ["", "Ki", "Mi", "Gi", "Ti", "Pi"]],
+  frequency: [1000, ["", "k", "M", "G", "T"]],
+  power: [1000, ["", "k", "M", "G"]],
+  energy: [1000, ["", "k", "M", "G", "T"]],
+};
+const PLAIN_UNITS = new Set(["B", "Hz", "W", "J", "Wh"]);
+
+/**
+ * A value of a plugin with its unit, such as "84.5 °C".
+ *
+ * @param {number|null} value null is shown as a dash.
+ * @param {{unit: string, panel: Object}} plugin as in /api/v1/plugins.
+ */
+export function quantity(value, { unit, panel }) {
+  if (value === null || value === undefined) return NONE;
+  if (panel.quantity === "duration" && unit === "s") return duration(value);
+  let [scaled, prefix] = [value, ""];
+  if (panel.quantity in PREFIXED && PLAIN_UNITS.has(unit)) {
+    const [base, prefixes] = PREFIXED[panel.quantity];
+    let power = 0;
+    while (Math.abs(scaled) >= base && power < prefixes.length - 1) {
+      scaled /= base;
+      power += 1;
+    }
+    prefix = prefixes[power];
+  }
+  // Far outside of what decimals are meant for: 1.2E15 rather than a row of digits.
+  const huge = Math.abs(scaled) >= 1e12;
+  const text = huge
+    ? format(Intl.NumberFormat, { notation: "scientific", maximumFractionDigits: 3 }).format(scaled)
+    : number(scaled, panel.decimals);
+  return unit ? `${text}${NO_BREAK}${prefix}${unit}` : text;
+}
+
+/** Seconds as "5 min" or "3 h 20 min". */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < MINUTE) return t("duration.seconds", { n: whole });
+  if (whole < HOUR) return t("duration.minutes", { n: Math.floor(whole / MINUTE) });
+  const [size, big, small, rest] =
+    whole < DAY ? [HOUR, "hours", "minutes", MINUTE] : [DAY, "days", "hours", HOUR];
+  const first = t(`duration.${big}`, { n: Math.floor(whole / size) });
+  const second = Math.floor((whole % size) / rest);
+  return second ? `${first} ${t(`duration.${small}`, { n: second })}` : first;
+}
+
+/** "2 s ago", of whole seconds, minutes, hours or days. */
+export function ago(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [name, size] =
+    whole < MINUTE ? ["seconds", 1] : whole < HOUR ? ["minutes", MINUTE] : whole < DAY ? ["hours", HOUR] : ["days", DAY];
+  return t("time.ago", { duration: t(`duration.${name}`, { n: Math.floor(whole / size) }) });
+}
+
+/** A local time: only the time of day if it is today's. */
+export function localTime(ms, { seconds = true } = {}) {
+  const date = new Date(ms);
+  const today = date.toDateString() === new Date(now()).toDateString();
+  const time = { hour: "2-digit", minute: "2-digit", ...(seconds ? { second: "2-digit" } : {}), hourCycle: "h23" };
+  const day = { year: "numeric", month: "short", day: "numeric" };
+  return format(Intl.DateTimeFormat, today ? time : { ...day, ...time }).format(date);
+}
+
+const utc = (ms) => `${new Date(ms).toISOString().replace("T", " ").replace(/\.?0*Z$/, "")} UTC`;
+
+/** A <time> with the local time; UTC is its tooltip. @param {string} at RFC 3339, as the API sends it. */
+export function instant(at) {
+  const ms = Date.parse(at);
+  return el("time", { datetime: at, title: utc(ms) }, localTime(ms));
+}
+
+/** A <time> that says how long ago, and goes on doing so. Update it with `setAge`. */
+export const age = (at) => setAge(el("time", { class: "age" }), at);
+
+/** Sets the time of an element that `age` has made. */
+export function setAge(element, at) {
+  if (element.dateTime !== at) {
+    const ms = Date.parse(at);
+    element.dateTime = at;
+    element.title = `${localTime(ms)} · ${utc(ms)}`;
+    element.at = ms;
+  }
+  setText(element, ago((now() - element.at) / 1000));
+  return element;
+}
+
+/** Keeps all ages current. Called once, at start. */
+export function startAges() {
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const each of document.querySelectorAll("time.age")) setText(each, ago((now() - each.at) / 1000));
+  }, 1000);
+}
+
+// Control characters, and those that are invisible or change the direction of the text around them.
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/gu;
+
+/** A text from outside, with symbols in place of what cannot be seen. */
+export function visible(text) {
+  return text.replace(INVISIBLE, (found) => {
+    const code = found.codePointAt(0);
+    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+    if (code === 0x7f) return "\u2421";
+    return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+  });
+}
+
+/** A text from outside, visible, and cut in the middle if it is long. */
+export function shortened(text, length = NAME_LENGTH) {
+  // Cut by code points: half of a pair would be no character.
+  const all = [...visible(text)];
+  if (all.length <= length) return all.join("");
+  const end = Math.floor((length - 1) / 2);
+  return `${all.slice(0, length - 1 - end).join("")}…${all.slice(-end).join("")}`;
+}
+
+/** A <bdi> with a name from outside: of a host, a metric, a topic. Its tooltip is the whole name, if that is cut. */
+export function name(text, length = NAME_LENGTH) {
+  const shown = shortened(text, length);
+  return el("bdi", { class: "name", title: shown === text ? null : visible(text) }, shown);
+}
+
+/** The title of a plugin. */
+export const pluginTitle = (plugin) => visible(declared(plugin.panel.title ?? plugin.name));

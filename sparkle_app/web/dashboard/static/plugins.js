@@ -1,0 +1,41 @@
+// The installed plugins: loaded once, and again after a failure, since another worker may have others.
+
+import { get } from "./api.js";
+import { store } from "./store.js";
+
+/** All plugins, as /api/v1/plugins lists them. Throws as `get`. */
+export async function plugins(signal) {
+  const known = store.get("plugins");
+  if (known && store.get("connection").since === null) return known;
+  const { plugins: found } = await get("/api/v1/plugins", { signal });
+  store.set("plugins", found);
+  return found;
+}
+
+/** How bad a value is by a plugin's thresholds, as the worker decides: ok, warning or critical. */
+export function severity(value, { panel }) {
+  let worst = "ok";
+  for (const each of panel.thresholds) {
+    const exceeded = each.when === "above" ? value > each.value : value < each.value;
+    if (exceeded && worst !== "critical") worst = each.severity;
+  }
+  return worst;
+}
+
+/** The ends of a plugin's scale; if it declares none, those of the values. */
+export function scaleOf({ panel }, values) {
+  if (panel.scale) return panel.scale;
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value === null) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low > high) return [0, 1];
+  // Bars that begin at zero can be compared by length.
+  low = Math.min(low, 0);
+  return [low, high > low ? high : low + 1];
+}
+
+/** Where on a scale a value is: 0 to 1. */
+export const position = (value, [low, high]) => Math.min(1, Math.max(0, (value - low) / (high - low)));

@@ -1,0 +1,182 @@
+// The fleet now: states, silent hosts, a heat map, and a table that the worker sorts, filters and pages.
+
+import { get, pathOf } from "../api.js";
+import { hostTable, silentHosts } from "../components/host_table.js";
+import { heatMap, legend } from "../components/heat_map.js";
+import { pager } from "../components/pager.js";
+import { STATES, setCount, stateFilter } from "../components/state.js";
+import { announce, el, setAttribute, setText } from "../dom.js";
+import { pluginTitle } from "../format.js";
+import { t } from "../language.js";
+import { plugins } from "../plugins.js";
+import { navigate, urlWith } from "../router.js";
+
+const PAGE_SIZE = 100;
+const SILENT_SHOWN = 6;
+const TYPING_MS = 250;
+/** The worst first: what a reader looks for is on the first page. */
+const DEFAULT_SORT = "state";
+
+/** @param {Page} page its URL: /?state=&search=&sort=&page=&map=PLUGIN */
+export function overview(page) {
+  page.title(t("overview.title"));
+  const parts = partsOf(page);
+  let asked = askedFor(page.query);
+  let last = null;
+  let typed = false;
+
+  async function load(signal) {
+    const installed = await plugins(signal);
+    const mapped = installed.find((each) => each.name === asked.map) ?? installed[0];
+    const [hosts, silent, cells] = await Promise.all([
+      get("/api/v1/overview", {
+        signal,
+        query: {
+          state: asked.state,
+          search: asked.search,
+          sort: asked.sort,
+          limit: PAGE_SIZE,
+          offset: (asked.page - 1) * PAGE_SIZE || null,
+        },
+      }),
+      get("/api/v1/overview", { signal, query: { state: "silent", sort: "-last_seen", limit: SILENT_SHOWN } }),
+      mapped ? get(pathOf`/api/v1/plugins/${mapped.name}/cells`, { signal }) : null,
+    ]);
+    return { installed, mapped, hosts, silent, cells, asked };
+  }
+
+  function show(loaded) {
+    last = loaded;
+    parts.show(loaded);
+    if (typed) announce(t("hosts.found", { n: loaded.hosts.total }));
+    typed = false;
+  }
+
+  const polling = page.poll(load, show);
+  return () => {
+    const next = askedFor(page.query);
+    typed = next.search !== asked.search || next.state !== asked.state;
+    asked = next;
+    // Links and marks follow at once, hosts when they are there.
+    if (last) parts.show({ ...last, asked });
+    parts.search.value = asked.search;
+    polling.now();
+  };
+}
+
+function askedFor(query) {
+  const state = query.get("state");
+  return {
+    state: STATES.includes(state) ? state : null,
+    search: query.get("search") ?? "",
+    sort: query.get("sort") || DEFAULT_SORT,
+    page: Math.max(1, Math.floor(Number(query.get("page"))) || 1),
+    map: query.get("map"),
+  };
+}
+
+function partsOf(page) {
+  const filterUrl = (state) => urlWith({ state, page: null });
+  const sortUrl = (sort) => urlWith({ sort: sort === DEFAULT_SORT ? null : sort, page: null });
+
+  const total = el("span", { class: "count" });
+  const filter = el("nav", { class: "chips", "aria-label": t("filter.label") });
+  const outdated = el("div", { class: "notes" });
+  const silent = silentHosts();
+  const map = heatMap(page);
+  const maps = el("nav", { class: "tabs", "aria-label": t("heat.choose") });
+  const key = el("div", {});
+  const search = searchField(page.query.get("search") ?? "");
+  const table = hostTable(sortUrl);
+  const pages = el("div", {});
+  const nothing = el("p", { class: "nothing", hidden: true });
+  const mapSection = el("section", { class: "card", hidden: true },
+    el("div", { class: "card-head" }, el("h2", {}, t("heat.title")), maps), map.element, key);
+  const tableSection = el("section", { class: "card", hidden: true },
+    el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search, pages), el("div", { class: "scrolled" }, table.element), nothing);
+  const loading = el("p", { class: "nothing" }, t("overview.loading"));
+
+  page.element.append(
+    el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("overview.title"), " ", total), filter),
+    outdated, loading, silent.element, mapSection, tableSection,
+  );
+
+  function show({ installed, mapped, hosts, silent: fallen, cells, asked }) {
+    loading.remove();
+    setText(total, t("number", { n: sumOf(hosts.states) }));
+    showStates(filter, hosts.states, asked.state, filterUrl);
+    outdated.replaceChildren(...notes(hosts));
+    silent.update({
+      hosts: fallen.hosts,
+      total: asked.state === "silent" ? 0 : fallen.total,
+      allUrl: urlWith({ state: "silent", sort: "-last_seen", page: null }),
+    });
+    mapSection.hidden = !cells?.host.length;
+    tableSection.hidden = false;
+    if (!mapSection.hidden) {
+      showTabs(maps, installed, mapped);
+      key.replaceChildren(legend(mapped, cells));
+      map.update({ cells, plugin: mapped, shows: filterOf(cells, asked) });
+    }
+    table.update({ hosts: hosts.hosts, plugins: installed, sort: asked.sort });
+    table.element.hidden = hosts.hosts.length === 0;
+    nothing.hidden = hosts.hosts.length > 0;
+    setText(nothing, t(sumOf(hosts.states) ? "hosts.none" : "hosts.empty"));
+    pages.replaceChildren(pager({
+      page: asked.page, size: PAGE_SIZE, total: hosts.total, urlOf: (to) => urlWith({ page: to === 1 ? null : to }),
+    }));
+  }
+
+  return { show, search };
+}
+
+const sumOf = (states) => Object.values(states).reduce((sum, each) => sum + each, 0);
+
+/** Whether a cell is among the hosts that the table lists. */
+function filterOf(cells, { state, search }) {
+  const text = search.toLowerCase();
+  return (index) =>
+    (!state || cells.state[index] === state) && (!text || cells.host[index].toLowerCase().includes(text));
+}
+
+function showStates(filter, states, chosen, urlOf) {
+  const links = stateFilter(states, chosen, urlOf);
+  if (!filter.children.length) filter.append(...links);
+  for (const [index, link] of [...filter.children].entries()) {
+    setCount(link, index ? states[STATES[index - 1]] ?? 0 : sumOf(states));
+    setAttribute(link, "href", links[index].getAttribute("href"));
+    setAttribute(link, "aria-current", links[index].getAttribute("aria-current"));
+  }
+}
+
+function showTabs(tabs, installed, mapped) {
+  const current = JSON.stringify([installed.map((each) => each.name), mapped.name, location.search]);
+  if (tabs.shown === current) return;
+  tabs.shown = current;
+  tabs.replaceChildren(...installed.map((plugin) =>
+    el("a", { href: urlWith({ map: plugin.name }), "aria-current": plugin === mapped ? "true" : null }, pluginTitle(plugin))));
+}
+
+function notes({ outdated, problem }) {
+  const found = problem ? [t("overview.problem", { detail: problem })] : [];
+  for (const part of outdated) {
+    const partitions = part.partitions.length;
+    found.push(t("overview.outdated", { plugin: part.plugin, n: partitions, detail: part.problem }));
+  }
+  return found.map((text) => el("p", { class: "note" }, text));
+}
+
+function searchField(value) {
+  let timer = 0;
+  const input = el("input", {
+    type: "search", value, placeholder: t("hosts.search"), "aria-label": t("hosts.search"),
+    autocomplete: "off", spellcheck: "false",
+    oninput: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        if (input.isConnected) navigate(urlWith({ search: input.value.trim(), page: null }), { replace: true });
+      }, TYPING_MS);
+    },
+  });
+  return input;
+}

@@ -1,0 +1,106 @@
+"""The overview in a browser: what a worker knows is shown, filtered, sorted, and stays current."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Error, Page, expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet, small_fleet
+
+pytestmark = pytest.mark.any_broker
+
+
+@pytest.fixture(scope="module")
+def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with small_fleet(broker, tmp_path_factory.mktemp("fleet")) as running:
+        yield running
+
+
+def rows(page: Page) -> list[str]:
+    """The hosts of the table, in their order."""
+    return page.locator("table.hosts tbody th").all_inner_texts()
+
+
+def test_hosts_are_shown_with_their_states_the_worst_first(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    expect(page).to_have_title("Hosts · Sparkle-M")
+    expect(page.locator("table.hosts tbody tr")).to_have_count(12)
+    assert rows(page)[:4] == ["host-12", "host-01", "host-02", "host-03"]
+    states = page.locator("table.hosts .state").all_inner_texts()
+    assert states == ["Silent", "Critical", "Warning", "Warning", *["OK"] * 8]
+    assert page.locator(".chip").all_inner_texts() == [
+        "All\n12",
+        "Silent\n1",
+        "Critical\n1",
+        "Warning\n2",
+        "OK\n8",
+    ]
+    hottest = page.locator("tbody tr", has_text="host-01").locator(".of-plugin .number")
+    # PU_Workload, which it does not have, and Temperature.
+    expect(hottest).to_have_text(["–", "97.0\u00a0°C"])
+    silent = page.locator(".silent-hosts")
+    expect(silent).to_contain_text("1 host has fallen silent")
+    expect(silent.get_by_role("link", name="host-12")).to_be_visible()
+    expect(silent.locator("time")).to_have_text(re.compile("4[0-9] min ago"))
+
+
+def test_what_is_chosen_is_in_the_url_and_the_back_button_undoes_it(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    page.get_by_role("link", name="Warning 2").click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    assert page.url.endswith("/?state=warning")
+    page.get_by_role("columnheader", name="Temperature").get_by_role("link").click()
+    expect(page.locator("tbody th").first).to_have_text("host-02")
+    assert page.url.endswith("/?state=warning&sort=-Temperature")
+    page.get_by_role("searchbox").fill("03")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.url.endswith("&search=03")
+    page.reload()
+    expect(page.locator("tbody th")).to_have_text(["host-03"])
+    expect(page.get_by_role("searchbox")).to_have_value("03")
+    page.go_back()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    page.go_back()
+    expect(page.locator("tbody tr")).to_have_count(12)
+    expect(page.get_by_role("searchbox")).to_have_value("")
+
+
+def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    page = visitor.open()
+    for name, heading, path in [
+        ("Dead letters", "Dead letters", "/dead-letters"),
+        ("Pipeline", "Pipeline", "/pipeline"),
+        ("Hosts", "Hosts 12", "/"),
+    ]:
+        page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+        assert page.url == fleet.worker.url + path
+    page.locator("tbody").get_by_role("link", name="host-07").click()
+    assert page.url.endswith("/host?name=host-07")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("host-07")
+
+
+def test_the_browser_s_language_is_used_and_another_one_is_kept(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker, locale="ru-RU").open()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Хосты 12")
+    expect(page.locator(".silent-hosts")).to_contain_text("Замолчал 1 хост")
+    expect(page.locator("tbody tr", has_text="host-01").locator(".number").last).to_have_text("97,0\u00a0°C")
+    page.get_by_label("Язык").select_option("English")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hosts 12")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hosts 12")
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_markup_never_becomes_part_of_the_page(fleet: Fleet, visit: Visit) -> None:
+    """Trusted Types are in force."""
+    visitor = visit(fleet.worker)
+    visitor.expected = ["TrustedHTML", "violates the policy: require-trusted-types-for"]
+    page = visitor.open()
+    with pytest.raises(Error, match="requires 'TrustedHTML' assignment"):
+        page.evaluate("document.body.innerHTML = '<b>x</b>'")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hosts 12")

@@ -1,0 +1,97 @@
+"""The page in Chromium, and everything that goes wrong in it."""
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
+
+from tests.support.worker import Worker
+
+WAIT_MS = 20_000
+"""For what a page shall show."""
+expect.set_options(timeout=WAIT_MS)
+_REPORT_VIOLATIONS = """
+    document.addEventListener("securitypolicyviolation", (event) =>
+        console.error(`violates the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+"""
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium. Within the context, the thread cannot run asyncio."""
+    program = shutil.which("chromium")
+    if not program:
+        pytest.exit("the browser is missing; install the package chromium", 4)
+    arguments = [
+        # As root, as in CI.
+        "--no-sandbox",
+        # What is not on this machine does not exist.
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visitor:
+    """Somebody who looks at the page of a worker.
+
+    Arguments:
+        options: of the browser's context, such as ``color_scheme="dark"``, ``locale="ru-RU"`` or ``viewport``.
+    """
+
+    def __init__(self, browser: Browser, worker: Worker, **options: Any) -> None:
+        self.worker = worker
+        self.expected: list[str] = []
+        """Patterns of faults that the test provokes."""
+        self.faults: list[str] = []
+        """Errors and warnings of the console, exceptions, failed requests, violations of the content security policy,
+        and requests to elsewhere."""
+        options = {"locale": "en-GB", "timezone_id": "Europe/Berlin", "color_scheme": "light"} | options
+        self.context = browser.new_context(base_url=worker.url, **options)
+        self.context.set_default_timeout(WAIT_MS)
+        self.context.add_init_script(_REPORT_VIOLATIONS)
+        self.context.on("page", self._watch)
+        self.page: Page = self.context.new_page()
+
+    def open(self, path: str = "/") -> Page:
+        """The page at a path, when it has shown its first data."""
+        self.page.goto(path)
+        self.page.locator(".freshness[data-state=fresh]").wait_for()
+        return self.page
+
+    def close(self) -> None:
+        """End the visit.
+
+        Raises:
+            AssertionError: if there were faults that were not expected.
+        """
+        self.context.close()
+        faults = [each for each in self.faults if not any(re.search(which, each) for which in self.expected)]
+        assert not faults, "\n".join(faults)
+
+    def _watch(self, page: Page) -> None:
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.faults.append(f"exception: {error}\n{error.stack}"))
+        page.on("request", self._request)
+        page.on("requestfailed", self._failed)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.worker.url}/", "data:")):
+            self.faults.append(f"request to elsewhere: {request.url}")
+
+    def _failed(self, request: Request) -> None:
+        # The page itself ends a request whose answer it does not need any more.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"request failed: {request.url}: {request.failure}")
