@@ -54,7 +54,7 @@ function skipTo(event) {
 }
 
 const brand = () =>
-  el("a", { class: "brand", href: "/" },
+  el("a", { class: "brand", href: "/", "aria-label": "Sparkle-M" },
     svg("svg", { viewBox: "0 0 32 32", width: 22, height: 22, "aria-hidden": "true" },
       svg("path", { d: "M3 20h6l3-12 6 17 4-10 2 5h5", class: "pulse" })),
     el("span", {}, "Sparkle-M"));

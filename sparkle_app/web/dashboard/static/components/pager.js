@@ -7,15 +7,16 @@ import { t } from "../language.js";
  * @param {number} page from 1.
  * @param {number} size of a page.
  * @param {function(number): string} urlOf the URL of a page.
+ * @param {boolean} landmark of several on a page, only one is.
  */
-export function pager({ page, size, total, urlOf }) {
+export function pager({ page, size, total, urlOf, landmark = true }) {
   const pages = Math.max(1, Math.ceil(total / size));
   const first = total ? (page - 1) * size + 1 : 0;
   const link = (to, key, rel) =>
     to >= 1 && to <= pages && to !== page
       ? el("a", { class: "button", href: urlOf(to), rel }, t(key))
       : el("span", { class: "button", "aria-hidden": "true" }, t(key));
-  return el("nav", { class: "pager", "aria-label": t("pager.label") },
+  return el(landmark ? "nav" : "div", { class: "pager", "aria-label": landmark ? t("pager.label") : null },
     el("span", {}, t("pager.range", { first, last: Math.min(page * size, total), total })),
     pages > 1 ? [link(page - 1, "pager.previous", "prev"), link(page + 1, "pager.next", "next")] : null);
 }

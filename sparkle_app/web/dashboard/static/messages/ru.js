@@ -39,7 +39,7 @@ export default {
   "hosts.search": "Поиск хостов",
   "hosts.state": "Состояние",
   "hosts.title": "Все хосты",
-  "nav.deadLetters": "Недоставленные сообщения",
+  "nav.deadLetters": "Недоставленные",
   "nav.label": "Главное меню",
   "nav.overview": "Хосты",
   "nav.pipeline": "Конвейер",

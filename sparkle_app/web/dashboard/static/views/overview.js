@@ -88,12 +88,13 @@ function partsOf(page) {
   const key = el("div", {});
   const search = searchField(page.query.get("search") ?? "");
   const table = hostTable(sortUrl);
-  const pages = el("div", {});
+  const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
   const nothing = el("p", { class: "nothing", hidden: true });
   const mapSection = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("heat.title")), maps), map.element, key);
   const tableSection = el("section", { class: "card", hidden: true },
-    el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search, pages), el("div", { class: "scrolled" }, table.element), nothing);
+    el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search, pages[0]),
+    el("div", { class: "scrolled" }, table.element), nothing, pages[1]);
   const loading = el("p", { class: "nothing" }, t("overview.loading"));
 
   page.element.append(
@@ -122,9 +123,7 @@ function partsOf(page) {
     table.element.hidden = hosts.hosts.length === 0;
     nothing.hidden = hosts.hosts.length > 0;
     setText(nothing, t(sumOf(hosts.states) ? "hosts.none" : "hosts.empty"));
-    pages.replaceChildren(pager({
-      page: asked.page, size: PAGE_SIZE, total: hosts.total, urlOf: (to) => urlWith({ page: to === 1 ? null : to }),
-    }));
+    showPages(pages, asked.page, hosts.total);
   }
 
   return { show, search };
@@ -155,6 +154,17 @@ function showTabs(tabs, installed, mapped) {
   tabs.shown = current;
   tabs.replaceChildren(...installed.map((plugin) =>
     el("a", { href: urlWith({ map: plugin.name }), "aria-current": plugin === mapped ? "true" : null }, pluginTitle(plugin))));
+}
+
+function showPages(pages, page, total) {
+  const range = JSON.stringify([page, total, location.search]);
+  // Otherwise a link that has the focus would lose it.
+  if (pages.shown === range) return;
+  pages.shown = range;
+  const urlOf = (to) => urlWith({ page: to === 1 ? null : to });
+  pages.forEach((each, index) =>
+    each.replaceChildren(pager({ page, size: PAGE_SIZE, total, urlOf, landmark: index === 0 })));
+  pages[1].hidden = total <= PAGE_SIZE;
 }
 
 function notes({ outdated, problem }) {
