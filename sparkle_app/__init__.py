@@ -107,6 +107,7 @@ All packages and modules; the docstring of each describes what it does:
         window_queries      windows, from the bucket tables of all workers
         history             time series, from SQL
         steps               their steps, for a number of points
+        headlines           the headline of many hosts over time
         evidence            recount and completeness of a host's readings
         hosts               the hosts that have sent readings
         dead_letters        counts and lists of dead letters
@@ -126,6 +127,7 @@ All packages and modules; the docstring of each describes what it does:
       collecting_half     runs a collecting half on this machine
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows
+      headlines           the headline of many hosts in steps
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors
@@ -166,6 +168,7 @@ All packages and modules; the docstring of each describes what it does:
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
+      headlines           the headline of many hosts in steps, in SQL
       resolutions         which aggregates serve for a time range
       extents             how many aggregates each host has, and when
       statements          common parts of statements

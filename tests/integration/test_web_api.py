@@ -186,6 +186,7 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
         "/api/v1/plugins",
         "/api/v1/plugins/{plugin}",
         "/api/v1/plugins/{plugin}/cells",
+        "/api/v1/plugins/{plugin}/headlines",
         "/api/v1/plugins/{plugin}/hosts",
         "/api/v1/plugins/{plugin}/hosts/{host}",
         "/api/v1/plugins/{plugin}/hosts/{host}/columns",

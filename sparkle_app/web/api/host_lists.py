@@ -134,6 +134,15 @@ class HostLists:
         overview = await self._overview.get()
         return await self._overview_pages.get(overview.number, plugin, lambda: self._cells(overview, plugin))
 
+    async def names(self, plugin: str, query: ListQuery) -> tuple[list[str], int]:
+        """The hosts of a page of :meth:`overview`, and their number on all pages.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        hosts = await self._hosts(await self._overview.get(), plugin, query)
+        return hosts[query.offset : query.offset + query.limit], len(hosts)
+
     async def _cells(self, overview: Overview, plugin: str) -> Tagged:
         hosts = await self._hosts(overview, plugin, ListQuery())
         states: list[State] = []

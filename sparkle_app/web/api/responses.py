@@ -214,6 +214,22 @@ class CellsResponse(OverviewWindow, kw_only=True):
     """The last value of the metric that stands for the host; null: there are no numbers in the window."""
 
 
+class HeadlinesResponse(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """The metric that stands for a host, of a page of hosts over time."""
+
+    plugin: str
+    unit: str
+    start: Time
+    end: Time
+    step_seconds: int
+    total: int
+    """Number of hosts on all pages."""
+    host: list[str]
+    average: list[list[float | None]]
+    """Of each host, of each step from `from`: the average of the headline, or the highest (or lowest) average of a
+    metric, as the plugin's panel says; null: no readings."""
+
+
 class TimeRange(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     """The time range of a query of one host's history."""
 

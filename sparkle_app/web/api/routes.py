@@ -12,6 +12,7 @@ from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.dead_letters import DeadLetterFilter, DeadLetters
 from sparkle_app.web.api.evidence import Evidence
+from sparkle_app.web.api.headlines import MAX_HOSTS, MAX_STEPS, Headlines
 from sparkle_app.web.api.history import MAX_POINTS, CsvFile, HistoryQueries, SeriesParameters
 from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
 from sparkle_app.web.api.hosts import HostQueries
@@ -115,6 +116,7 @@ def routes(
     """All public routes."""
     lists, evidence, dead = HostLists(parts, views), Evidence(parts), DeadLetters(parts)
     history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
+    headlines = Headlines(parts, lists, history)
 
     async def plugins() -> responses.PluginsResponse:
         installed = [
@@ -145,6 +147,10 @@ def routes(
 
     async def cells(plugin: str) -> Tagged:
         return await lists.cells(plugin)
+
+    async def over_time(plugin: str, points: int | None, **query: Any) -> responses.HeadlinesResponse:
+        start, end = query.pop("from"), query.pop("to")
+        return await headlines.page(plugin, start, end, points or MAX_STEPS, of_list(query))
 
     def of_list(query: dict[str, Any]) -> ListQuery:
         return ListQuery(**{name: value for name, value in query.items() if value is not None})
@@ -217,6 +223,12 @@ def routes(
         "Length of a step: a multiple of the bucket size. Default: one bucket. At most 10000 steps, and 50000 points of"
         " all metrics together.",
     )
+    of_overview = sort(
+        "`host` (default), `state` (the worst first), `last_seen` (the oldest first), or the last value of a plugin's"
+        " headline:",
+        ("state", "last_seen", *parts.plugins),
+    )
+    in_state = choice("state", "Only hosts in this state. Default: all.", list(SEVERITY))
     return [
         Route(api, "Installed plugins", responses.PluginsResponse, plugins),
         Route(
@@ -238,12 +250,8 @@ def routes(
             overview,
             (
                 text("plugin", "Only hosts with this plugin, and only this plugin. Default: all plugins."),
-                sort(
-                    "`host` (default), `state` (the worst first), `last_seen` (the oldest first), or the last value"
-                    " of a plugin's headline:",
-                    ("state", "last_seen", *parts.plugins),
-                ),
-                choice("state", "Only hosts in this state. Default: all.", list(SEVERITY)),
+                of_overview,
+                in_state,
                 _SEARCH,
                 _LIMIT,
                 _OFFSET,
@@ -277,6 +285,26 @@ def routes(
             responses.CellsResponse,
             cells,
             tagged=True,
+        ),
+        Route(
+            f"{one}/headlines",
+            "The metric that stands for a host, of many hosts over time, in columns, from SQL",
+            responses.HeadlinesResponse,
+            over_time,
+            (
+                _FROM,
+                _TO,
+                integer(
+                    "points",
+                    f"About so many steps. Default: {MAX_STEPS}. The step is a usual one.",
+                    MAX_STEPS,
+                ),
+                of_overview,
+                in_state,
+                _SEARCH,
+                integer("limit", f"Maximum number of hosts. Default: {MAX_HOSTS}.", MAX_HOSTS),
+                _OFFSET,
+            ),
         ),
         Route(
             f"{one}/hosts/{{host}}", "Window statistics of one host", responses.HostResponse, host, (_WINDOW,)

@@ -1,0 +1,145 @@
+"""The headline of many hosts over time: what the database merges is what follows from every row."""
+
+import random
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from sqlalchemy import Connection
+
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.time import from_seconds
+from sparkle_app.plugin.headlines import Averages, load_headlines
+from sparkle_app.plugin.panel import Headline
+from sparkle_app.runtime.clock import WallClock
+from sparkle_app.storage.hosts import record_activity
+from sparkle_app.storage.resolutions import Coverage
+from sparkle_app.web.api import headlines
+from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign
+from tests.support.database import EVERY_DATABASE
+from tests.support.fake_clock import FakeClock
+from tests.support.rows import store
+
+START, MINUTE = from_seconds(1_764_000_000), 60_000_000
+HOSTS = ("Web-1", "web-1", "хост")
+PATH = f"/api/v1/plugins/{PLUGIN}/headlines"
+
+
+@pytest.fixture
+async def worker(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[InProcessWorker]:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    store(database_url, [])
+    worker = InProcessWorker(tmp_path / "worker", f"database: {{url: '{database_url}'}}")
+    worker.app.clock = WallClock(FakeClock(START / 1e6 + 3600), FakeClock(0.0))
+    await worker.start()
+    assign([worker], set(range(PARTITIONS)))
+    with worker.engine.begin() as connection:
+        worker.app.plugins.installed[PLUGIN].plugin.store_aggregates(connection, aggregates())
+    times = (START,) * 2 + (START + 3500 * 1_000_000,) * 2
+    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *times) for host in HOSTS])
+    yield worker
+    await worker.stop()
+
+
+def row(host: str, metric: str, minute: int, count: int, total: float, resolution: int = 60) -> AggregateRow:
+    at = START + minute * MINUTE
+    return AggregateRow(host, metric, resolution, at, Statistics(count, total, -9.0, 99.0, 1.0, at))
+
+
+def aggregates() -> list[AggregateRow]:
+    """An hour; quarters, whose sums are exact in any order. Only one host has the metric "total"."""
+    chance = random.Random(2)
+    rows = []
+    for host in HOSTS:
+        for metric in ("core/0", "core/1", *(["total", "Total"] if host == "хост" else [])):
+            for minute in chance.sample(range(60), 25):
+                rows.append(row(host, metric, minute, 2 ** chance.randrange(4), chance.randrange(400) / 4))
+    # In another step than the others, or outside of the range, or of another bucket size.
+    large = row("web-1", "core/9", 3, 1, 1.5e308), row("web-1", "core/9", 4, 1, 1.5e308)
+    return [*rows, *large, row("other", "core/0", 3, 1, 5.0), row("Web-1", "core/0", 0, 1, 5e6, 300)]
+
+
+def expected(headline: Headline, step: int) -> Averages:
+    """Computed from every row."""
+    best = max if headline.statistic == "maximum" else min
+    sums: dict[tuple[str, str, int], list[tuple[float, int]]] = {}
+    for each in aggregates():
+        if each.resolution == 60 and each.hostname in HOSTS:
+            at = each.bucket_start - each.bucket_start % (step * 1_000_000)
+            sums.setdefault((each.hostname, each.metric, at), []).append(
+                (each.statistics.sum, each.statistics.count)
+            )
+    found: Averages = {host: {} for host in HOSTS}
+    for host in HOSTS:
+        names = {name for other, name, _ in sums if other == host}
+        named = {headline.metric} & names or names
+        for (other, name, at), parts in sums.items():
+            if other == host and name in named:
+                found[host].setdefault(at, None)
+                if max(total for total, _ in parts) < 1e300:
+                    average = sum(total for total, _ in parts) / sum(count for _, count in parts)
+                    before = found[host][at]
+                    found[host][at] = average if before is None else best(before, average)
+    return found
+
+
+@EVERY_DATABASE
+@pytest.mark.parametrize("headline", [Headline(), Headline("total"), Headline("core/1", "minimum")], ids=str)
+async def test_the_database_finds_the_headlines_of_all_hosts(
+    worker: InProcessWorker, headline: Headline
+) -> None:
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+
+    class Own(type(plugin)):  # type: ignore[misc] # a class that is known at run time
+        def load_aggregates(
+            self,
+            connection: Connection,
+            hostnames: Sequence[str],
+            metric: str | None,
+            resolution: int,
+            start: int,
+            end: int,
+        ) -> Iterable[AggregateRow]:
+            rows: Iterable[AggregateRow] = super().load_aggregates(
+                connection, hostnames, metric, resolution, start, end
+            )
+            return rows
+
+    for step in (60, 600, 3600):
+        start, end = START - START % (step * 1_000_000), START + 3600 * 1_000_000
+        stored = [Coverage(60, start, end)]
+        with worker.engine.connect() as connection:
+            for each in (plugin, Own()):
+                found = load_headlines(each, headline, connection, HOSTS, stored, start, end, step)
+                assert found == expected(headline, step), (step, each)
+
+
+async def test_a_page_of_hosts_has_a_value_for_each_step(worker: InProcessWorker) -> None:
+    status, found = await worker.get(f"{PATH}?from=2025-11-24T16:00:00Z&to=2025-11-24T17:00:00Z&points=12")
+    assert status == 200, found
+    assert (found["step_seconds"], found["from"], found["unit"]) == (300, "2025-11-24T16:00:00Z", "°C")
+    assert (found["host"], found["total"]) == (sorted(HOSTS), 3)
+    averages = expected(Headline(), 300)
+    begin = START - START % (3600 * 1_000_000)
+    assert found["average"] == [
+        [averages[host].get(begin + number * 300_000_000) for number in range(12)] for host in found["host"]
+    ]
+    status, found = await worker.get(f"{PATH}?limit=1&offset=1&sort=-host&points=60")
+    assert (status, found["host"], found["step_seconds"]) == (200, ["web-1"], 60)
+    status, found = await worker.get(f"{PATH}?search=none")
+    assert (status, found["host"], found["average"], found["total"]) == (200, [], [], 0)
+
+
+async def test_a_query_is_bounded(worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for query, where in [("points=101", "points"), ("limit=101", "limit")]:
+        status, problem = await worker.get(f"{PATH}?{query}")
+        assert (status, problem["detail"].partition(":")[0]) == (400, where)
+    monkeypatch.setattr(headlines, "MAX_BUCKETS", 3 * 61)
+    assert (await worker.get(PATH))[0] == 200
+    status, problem = await worker.get(f"{PATH}?from=2025-11-24T15:00:00Z")
+    assert status == 400
+    assert "from: expected at most 183 stored buckets of all hosts, found " in problem["detail"]
