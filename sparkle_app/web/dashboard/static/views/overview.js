@@ -1,23 +1,24 @@
 // The fleet now: states, silent hosts, a heat map, and a table that the worker sorts, filters and pages.
 
-import { get, pathOf } from "../api.js";
+import { get } from "../api.js";
+import { heatSection } from "../components/heat_section.js";
 import { hostTable, silentHosts } from "../components/host_table.js";
-import { heatMap, legend } from "../components/heat_map.js";
 import { pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
 import { announce, el, setAttribute, setText } from "../dom.js";
-import { pluginTitle } from "../format.js";
 import { t } from "../language.js";
 import { plugins } from "../plugins.js";
 import { navigate, urlWith } from "../router.js";
 
 const PAGE_SIZE = 100;
+/** With the heat map of hosts and time, which has a row for each host of the page. */
+const SMALL_PAGE_SIZE = 40;
 const SILENT_SHOWN = 6;
 const TYPING_MS = 250;
 /** The worst first: what a reader looks for is on the first page. */
 const DEFAULT_SORT = "state";
 
-/** @param {Page} page its URL: /?state=&search=&sort=&page=&map=PLUGIN */
+/** @param {Page} page its URL: /?state=&search=&sort=&page=&map=PLUGIN&over=1h */
 export function overview(page) {
   page.title(t("overview.title"));
   const parts = partsOf(page);
@@ -27,22 +28,14 @@ export function overview(page) {
 
   async function load(signal) {
     const installed = await plugins(signal);
-    const mapped = installed.find((each) => each.name === asked.map) ?? installed[0];
-    const [hosts, silent, cells] = await Promise.all([
-      get("/api/v1/overview", {
-        signal,
-        query: {
-          state: asked.state,
-          search: asked.search,
-          sort: asked.sort,
-          limit: PAGE_SIZE,
-          offset: (asked.page - 1) * PAGE_SIZE || null,
-        },
-      }),
+    const { state, search, sort, size } = asked;
+    const listed = { state, search, sort, limit: size, offset: (asked.page - 1) * size || null };
+    const [hosts, silent, heat] = await Promise.all([
+      get("/api/v1/overview", { signal, query: listed }),
       get("/api/v1/overview", { signal, query: { state: "silent", sort: "-last_seen", limit: SILENT_SHOWN } }),
-      mapped ? get(pathOf`/api/v1/plugins/${mapped.name}/cells`, { signal }) : null,
+      parts.heat.load(signal, installed, listed),
     ]);
-    return { installed, mapped, hosts, silent, cells, asked };
+    return { installed, hosts, silent, heat, asked };
   }
 
   function show(loaded) {
@@ -71,7 +64,7 @@ function askedFor(query) {
     search: query.get("search") ?? "",
     sort: query.get("sort") || DEFAULT_SORT,
     page: Math.max(1, Math.floor(Number(query.get("page"))) || 1),
-    map: query.get("map"),
+    size: query.get("over") ? SMALL_PAGE_SIZE : PAGE_SIZE,
   };
 }
 
@@ -83,15 +76,11 @@ function partsOf(page) {
   const filter = el("nav", { class: "chips", "aria-label": t("filter.label") });
   const outdated = el("div", { class: "notes" });
   const silent = silentHosts();
-  const map = heatMap(page);
-  const maps = el("nav", { class: "tabs", "aria-label": t("heat.choose") });
-  const key = el("div", {});
+  const heat = heatSection(page);
   const search = searchField(page.query.get("search") ?? "");
   const table = hostTable(sortUrl);
   const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
   const nothing = el("p", { class: "nothing", hidden: true });
-  const mapSection = el("section", { class: "card", hidden: true },
-    el("div", { class: "card-head" }, el("h2", {}, t("heat.title")), maps), map.element, key);
   const tableSection = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search, pages[0]),
     el("div", { class: "scrolled" }, table.element), nothing, pages[1]);
@@ -99,10 +88,10 @@ function partsOf(page) {
 
   page.element.append(
     el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("overview.title"), " ", total), filter),
-    outdated, loading, silent.element, mapSection, tableSection,
+    outdated, loading, silent.element, heat.element, tableSection,
   );
 
-  function show({ installed, mapped, hosts, silent: fallen, cells, asked }) {
+  function show({ installed, hosts, silent: fallen, heat: cells, asked }) {
     loading.remove();
     setText(total, t("number", { n: sumOf(hosts.states) }));
     showStates(filter, hosts.states, asked.state, filterUrl);
@@ -112,21 +101,16 @@ function partsOf(page) {
       total: asked.state === "silent" ? 0 : fallen.total,
       allUrl: urlWith({ state: "silent", sort: "-last_seen", page: null }),
     });
-    mapSection.hidden = !cells?.host.length;
     tableSection.hidden = false;
-    if (!mapSection.hidden) {
-      showTabs(maps, installed, mapped);
-      key.replaceChildren(legend(mapped, cells));
-      map.update({ cells, plugin: mapped, shows: filterOf(cells, asked) });
-    }
+    heat.show(cells, filterOf(cells?.found, asked));
     table.update({ hosts: hosts.hosts, plugins: installed, sort: asked.sort });
     table.element.hidden = hosts.hosts.length === 0;
     nothing.hidden = hosts.hosts.length > 0;
     setText(nothing, t(sumOf(hosts.states) ? "hosts.none" : "hosts.empty"));
-    showPages(pages, asked.page, hosts.total);
+    showPages(pages, asked, hosts.total);
   }
 
-  return { show, search };
+  return { show, heat, search };
 }
 
 const sumOf = (states) => Object.values(states).reduce((sum, each) => sum + each, 0);
@@ -148,23 +132,15 @@ function showStates(filter, states, chosen, urlOf) {
   }
 }
 
-function showTabs(tabs, installed, mapped) {
-  const current = JSON.stringify([installed.map((each) => each.name), mapped.name, location.search]);
-  if (tabs.shown === current) return;
-  tabs.shown = current;
-  tabs.replaceChildren(...installed.map((plugin) =>
-    el("a", { href: urlWith({ map: plugin.name }), "aria-current": plugin === mapped ? "true" : null }, pluginTitle(plugin))));
-}
-
-function showPages(pages, page, total) {
-  const range = JSON.stringify([page, total, location.search]);
+function showPages(pages, { page, size }, total) {
+  const range = JSON.stringify([page, size, total, location.search]);
   // Otherwise a link that has the focus would lose it.
   if (pages.shown === range) return;
   pages.shown = range;
   const urlOf = (to) => urlWith({ page: to === 1 ? null : to });
   pages.forEach((each, index) =>
-    each.replaceChildren(pager({ page, size: PAGE_SIZE, total, urlOf, landmark: index === 0 })));
-  pages[1].hidden = total <= PAGE_SIZE;
+    each.replaceChildren(pager({ page, size, total, urlOf, landmark: index === 0 })));
+  pages[1].hidden = total <= size;
 }
 
 function notes({ outdated, problem }) {
