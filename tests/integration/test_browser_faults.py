@@ -1,0 +1,104 @@
+"""The page when something is wrong: names that would break it, a worker that is killed, one that cannot answer."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet
+
+pytestmark = pytest.mark.any_broker
+
+HOSTILE = {
+    "<script>alert(1)</script>": "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>": "<img src=x onerror=alert(1)>",
+    "right\u202eto left": "right⟨U+202E⟩to left",
+    "a\u0007b\u200bc": "a␇b⟨U+200B⟩c",
+    "%2F..%00": "%2F..%00",
+    "a/b?c#d&name=e": "a/b?c#d&name=e",
+    "x" * 1000: "x" * 20 + "…" + "x" * 19,
+    "😀 хост": "😀 хост",
+    "מארח": "מארח",
+    "..": "..",
+    "{n} $& `${1}`": "{n} $& `${1}`",
+}
+"""Hostnames, and what is shown of them."""
+
+
+@pytest.fixture(scope="module")
+def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    fleet = Fleet(broker, tmp_path_factory.mktemp("fleet"))
+    try:
+        fleet.worker.start()
+        fleet.worker.wait_ready()
+        fleet.send("Temperature", "<b>core</b>", dict.fromkeys(HOSTILE, 50.0))
+        fleet.wait_for(len(HOSTILE))
+        yield fleet
+    finally:
+        fleet.worker.kill()
+
+
+def test_names_from_outside_are_shown_as_text(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?sort=host")
+    expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
+    assert page.locator("tbody th").all_inner_texts() == [HOSTILE[host] for host in sorted(HOSTILE)]
+    assert page.locator("main :is(script, img, b.x)").count() == 0
+    long = page.locator("tbody th bdi", has_text="xxx…xxx")
+    assert long.get_attribute("title") == "x" * 1000
+    assert page.locator("tbody td .value").first.get_attribute("title") in {None, "<b>core</b>"}
+
+
+@pytest.mark.parametrize("host", [host for host in HOSTILE if host != ".."])
+def test_a_host_of_any_name_is_found_and_opened(fleet: Fleet, visit: Visit, host: str) -> None:
+    page = visit(fleet.worker).open()
+    page.get_by_role("searchbox").fill(host[:60])
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.locator("tbody th a").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE[host][:10])
+    assert page.evaluate("new URLSearchParams(location.search).get('name')") == host
+
+
+def test_a_worker_that_is_killed_is_said_and_its_return_heals_the_page(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["ERR_CONNECTION", "ERR_EMPTY_RESPONSE", "503"]
+    page = visitor.open()
+    expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
+    fleet.worker.kill()
+    expect(page.locator(".banner")).to_contain_text("Connection lost since")
+    expect(page.locator(".banner")).to_contain_text("Shown is the state of")
+    expect(page.locator("main")).to_have_class("old")
+    expect(page.get_by_role("status")).to_have_text("Connection lost")
+    # The old picture is still there.
+    expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
+    fleet.worker.start()
+    fleet.worker.wait_ready()
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(page.locator(".banner")).to_be_hidden()
+    expect(page.locator("main")).not_to_have_class("old")
+    expect(page.get_by_role("status")).to_have_text("Connected again")
+    expect(page.locator(".freshness")).to_have_text(re.compile(r"\d s ago"))
+    fleet.send("Temperature", "<b>core</b>", {"😀 хост": 99.0})
+    expect(page.locator("tbody tr", has_text="😀").locator(".state")).to_have_text("Critical")
+
+
+def test_what_a_worker_refuses_is_shown_with_its_reason(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["status of 503", "status of 400"]
+    page = visitor.open()
+    details = "not every partition is owned by exactly one worker at this moment"
+    body = f'{{"type": "about:blank", "title": "x", "status": 503, "detail": "{details}"}}'
+    page.route(
+        "**/api/v1/overview**",
+        lambda route: route.fulfill(status=503, content_type="application/problem+json", body=body),
+    )
+    expect(page.locator(".banner")).to_contain_text("Not available since")
+    expect(page.locator(".banner .detail")).to_have_text(details)
+    page.unroute("**/api/v1/overview**")
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator(".banner")).to_be_hidden()
+    page.goto("/?sort=-nothing")
+    expect(page.locator(".banner")).to_contain_text("Refused since")
+    expect(page.locator(".banner .detail")).to_contain_text("sort: expected host or -host")
