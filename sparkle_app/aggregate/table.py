@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import Producer
 from faust.types import TP, EventT
 
 from sparkle_app.kafka.membership import Membership
-from sparkle_app.kafka.publisher import BROKER_ERRORS, without_timestamp
+from sparkle_app.kafka.publisher import BROKER_ERRORS, acknowledged, without_timestamp
 from sparkle_app.kafka.record_batches import records_of
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, partition_of
 from sparkle_app.model.errors import TransientError
@@ -133,7 +133,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=timestamp)
         sent.append(await producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*sent)
+        await acknowledged(sent)
 
     def on_key_set(self, key: BucketKey, value: bytes) -> None:
         """Note the change for :meth:`flush`, and update the index of hosts."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -70,15 +70,25 @@ class IngestPipeline:
         self._held: set[tuple[TP, int | None]] = set()
 
     async def run(self, stream: StreamT[Any]) -> None:
-        """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch."""
+        """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch.
+
+        When it is cancelled, the batches in progress are abandoned, and redelivered.
+        """
+        decrypting: asyncio.Task[list[Outcome]] | None = None
         previous: asyncio.Task[None] | None = None
-        async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
-            records = self._records(events)
-            decrypting = asyncio.create_task(self._decrypt(records))
-            # At most two batches are in progress: acknowledgements stay in order, and memory stays bounded.
+        try:
+            async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
+                records = self._records(events)
+                decrypting = asyncio.create_task(self._decrypt(records))
+                # At most two batches are in progress: acknowledgements stay in order, and memory stays bounded.
+                if previous:
+                    await previous
+                previous = asyncio.create_task(self._finish(stream, events, decrypting))
             if previous:
                 await previous
-            previous = asyncio.create_task(self._finish(stream, events, decrypting))
+        finally:
+            # Faust stops the producer as soon as its agents have ended: no task may go on.
+            await _end(task for task in (previous, decrypting) if task)
 
     async def _decrypt(self, records: Sequence[Record]) -> list[Outcome]:
         with self._metrics.stage(Stage.OPEN):
@@ -161,6 +171,14 @@ class IngestPipeline:
                 record = msgspec.structs.replace(record, received_at=from_seconds(self._clock()))
             records.append(record)
         return records
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def bounded_groups(outcomes: Sequence[Outcome], max_readings: int) -> Iterator[Sequence[Outcome]]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import cache
 
 import msgspec
 from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
-from faust.exceptions import ProducerSendError
+from faust.exceptions import NotReady, ProducerSendError
 from faust.types import TopicT
 
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
@@ -16,8 +16,9 @@ from sparkle_app.runtime.process import exit_process
 
 logger = logging.getLogger(__name__)
 
-BROKER_ERRORS = (KafkaError, ProducerSendError)
-"""Exceptions that sending can raise: those of aiokafka, and the one in which Faust wraps those raised immediately."""
+BROKER_ERRORS = (KafkaError, ProducerSendError, NotReady)
+"""Exceptions that sending can raise: those of aiokafka, the one in which Faust wraps those raised immediately, and that
+of a producer that is not started, or stopped."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -80,7 +81,22 @@ class TopicPublisher:
             )
             for message in messages
         ]
-        await asyncio.gather(*sent)
+        await acknowledged(sent)
+
+
+async def acknowledged(messages: Iterable[Awaitable[object]]) -> None:
+    """Wait until the broker has acknowledged messages, which are the results of sending.
+
+    Raises:
+        KafkaError: if it has refused one, or does not answer.
+    """
+    all_of_them = asyncio.gather(*messages)
+    try:
+        await asyncio.shield(all_of_them)
+    except asyncio.CancelledError:
+        # The messages themselves are not cancelled: Faust would log an error for each. Nobody waits for their errors.
+        all_of_them.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
 
 
 @cache

@@ -38,7 +38,6 @@ from tests.support.aggregate_worker import (
 from tests.support.fake_clock import FakeClock
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp, MemoryStream
-from tests.support.process_exit import ProcessExited
 from tests.support.produce import place_of
 
 TOPIC = "telemetry"
@@ -160,12 +159,7 @@ class IngestWorld:
 
     async def work(self) -> None:
         """Process all records that have been produced, and commit."""
-        others = asyncio.all_tasks()
         await self.pipeline.run(self.stream.stream)
-        # The pipeline finishes its last batch after the end of the stream.
-        for result in await asyncio.gather(*(asyncio.all_tasks() - others), return_exceptions=True):
-            if isinstance(result, ProcessExited):
-                raise result
         await self.app.batching.commit()
 
     async def replay(self, record: Record, value: bytes | None = None) -> None:
@@ -175,13 +169,7 @@ class IngestWorld:
 
     def fail_once(self, part: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         """Make a step raise an error once, after it has done its work, which is the worst moment."""
-        of: Any
-        of, method = {
-            "store": (self.writer, "store"),
-            "send": (self.dead_letters, "send"),
-            "forward": (self.forwarder, "forward"),
-            "delete": (self.dead_letters, "delete_resolved"),
-        }[part]
+        of, method = self._method(part)
         works = getattr(of, method)
         errors = [error]
 
@@ -192,6 +180,28 @@ class IngestWorld:
             return done
 
         monkeypatch.setattr(of, method, fail)
+
+    def block_once(self, part: str, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+        """Make a step of this worker never return after its work; returns the event that is set then."""
+        of, method = self._method(part)
+        works = getattr(of, method)
+        reached = asyncio.Event()
+
+        async def block(*arguments: Any) -> None:
+            await works(*arguments)
+            reached.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(of, method, block)
+        return reached
+
+    def _method(self, part: str) -> tuple[Any, str]:
+        return {
+            "store": (self.writer, "store"),
+            "send": (self.dead_letters, "send"),
+            "forward": (self.forwarder, "forward"),
+            "delete": (self.dead_letters, "delete_resolved"),
+        }[part]
 
     def rows(self) -> list[tuple[float, int]]:
         """Value and offset of each stored reading."""

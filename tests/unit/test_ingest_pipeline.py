@@ -163,6 +163,31 @@ async def test_an_unexpected_error_ends_the_process_before_anything_is_acknowled
     assert await world.committed() == 2
 
 
+@pytest.mark.parametrize("part", ["store", "send", "forward", "delete"])
+async def test_a_cancelled_agent_leaves_no_task_and_its_batches_are_redelivered(
+    world: IngestWorld, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.produce([1.0, None])
+    await world.replay(Record(TOPIC, 1, 5, 0, b"[2.0]"))
+    await world.produce(*([float(number)] for number in range(20, 20 + 3 * BATCH)))
+    reached = world.block_once(part, monkeypatch)
+    others = asyncio.all_tasks()
+    running = asyncio.create_task(world.pipeline.run(world.stream.stream))
+    await reached.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    # Generators that were not exhausted are closed by tasks of their own.
+    assert not [task for task in asyncio.all_tasks() - others if "IngestPipeline" in repr(task)]
+    assert world.acked() == []
+    await world.broker.evict(world.app.connection)
+    await world.start_worker()
+    await world.work()
+    assert sorted(value for value, _ in world.rows()) == [1.0, 2.0, *range(20, 20 + 3 * BATCH)]
+    assert world.letters() == {f"{TOPIC}/0/0/1": "invalid_value", f"{TOPIC}/1/5": None}
+    assert await world.committed() == 2 + 3 * BATCH
+
+
 async def test_a_process_of_the_pool_that_is_gone_ends_the_worker(world: IngestWorld) -> None:
     await world.produce([1.0])
     world.pool.raises.append(BrokenPoolError())
