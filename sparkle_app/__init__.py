@@ -53,6 +53,7 @@ All packages and modules; the docstring of each describes what it does:
       auditor             compares and repairs
       confirmation        distinguishes lasting differences from transient ones
       copies              compares two databases
+      renaming            gives what is stored of a host to another name
     transfer/           files of stored readings and aggregates
       layouts             columns
       kinds               kinds of columns: exact conversions, checks
@@ -156,6 +157,8 @@ All packages and modules; the docstring of each describes what it does:
       views               views with names in place of numbers
       names               numbers that stand for names
       hosts               tables of hosts, and their statements
+      earlier_hosts       hosts of readings that are older than their table
+      renames             gives rows of a host to another name
       migrations/         schema migrations
         branches            revisions of the handler and of plugins
         schema              compares a database with the revisions
@@ -202,7 +205,8 @@ All packages and modules; the docstring of each describes what it does:
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
       audit               common parts of verify and rebuild
-      hosts               lists the hosts, and those that have fallen silent
+      hosts               lists, removes, renames and merges hosts
+      host_renames        common parts of renaming and merging
       database            common parts of commands that use the database
       export              writes stored readings or aggregates to a file
       import_command      stores the rows of files

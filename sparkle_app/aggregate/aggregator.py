@@ -2,11 +2,13 @@
 
 Two rules make aggregates exact. A bucket in the table contains the ids of the readings that it has counted, so a sample
 that arrives more than once is counted once. A bucket that is not in the table (new, pruned, or lost with the table) is
-recomputed from stored readings, which were committed before their samples were produced.
+recomputed from stored readings, which were committed before their samples were produced: a sample whose reading is not
+among them is that of a reading that was deleted, or given to another host.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from itertools import pairwise
@@ -82,11 +84,11 @@ class Aggregator:
         missing = [key for key in by_bucket if key not in in_table]
         loop = asyncio.get_running_loop()
         recomputed = await loop.run_in_executor(self._executor, self._recompute, missing) if missing else {}
-        buckets: Changed = {**recomputed, **in_table}
-        for key, samples_of_bucket in by_bucket.items():
-            for sample in samples_of_bucket:
-                buckets[key].add(sample)
+        for key, bucket in in_table.items():
+            for sample in by_bucket[key]:
+                bucket.add(sample)
         # Includes buckets that had already counted all samples: a crash may have left them in the table but not in SQL.
+        buckets = {key: bucket for key, bucket in recomputed.items() if bucket.ids} | in_table
         return buckets, len(missing)
 
     def update_table(self, changed: Changed) -> None:
@@ -114,10 +116,11 @@ class Aggregator:
             await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
 
     async def restore(self) -> None:
-        """Recompute the buckets for which SQL has counted more readings than the recovered table.
+        """Recompute the buckets for which SQL and the recovered table have not counted equally many readings.
 
-        The changelog topic may have been deleted, or may end with an outdated write of a worker that was suspended.
-        SQL itself can lack only samples that were not acknowledged, and these are redelivered.
+        The changelog topic may have been deleted, or may end with an outdated write of a worker that was suspended. SQL
+        may lack samples that were not acknowledged, which are redelivered; or the readings of a bucket were deleted, or
+        given to another host.
 
         Raises:
             TransientError: if the database does not work at this moment.
@@ -132,24 +135,33 @@ class Aggregator:
         # Older buckets were not compared with SQL, so samples must not be added to them.
         self._table.prune(oldest)
         for (hostname, start), bucket in restored.items():
-            self._table[self._table.interned_key(hostname, start)] = bucket.pack()
+            if bucket.ids:
+                self._table[self._table.interned_key(hostname, start)] = bucket.pack()
+            else:
+                self._table.pop((hostname, start), None)
         await self._table.flush()
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
     def _recompute_missing(self, oldest: int) -> Mapping[BucketKey, Bucket]:
         store, assigned = self._table.data, self._table.assigned()
+        in_table = Counter(start for _, start in store)
         try:
-            keys = []
+            keys: list[BucketKey] = []
             with short_read_transactions(self._engine) as connection:
                 for start, end in self._ranges(oldest):
                     counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
-                    keys += [
-                        (hostname, at)
-                        for hostname, at, count in counts
-                        if self._table.partition_for_key((hostname, at)) in assigned
-                        and ((hostname, at) not in store or count_of(store[hostname, at]) < count)
-                    ]
+                    in_both: set[BucketKey] = set()
+                    for hostname, at, count in counts:
+                        key = hostname, at
+                        if key in store:
+                            in_both.add(key)
+                        if self._table.partition_for_key(key) in assigned and (
+                            key not in store or count_of(store[key]) != count
+                        ):
+                            keys.append(key)
+                    if len(in_both) < sum(number for at, number in in_table.items() if start <= at < end):
+                        keys += [key for key in store if start <= key[1] < end and key not in in_both]
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
         return self._recompute(keys) if keys else {}

@@ -13,6 +13,8 @@ import click
 from aiokafka.errors import KafkaError
 from faust.cli.base import AppCommand, option
 
+from sparkle_app.cli.messages import ENGLISH
+from sparkle_app.cli.prompts import confirm
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.model.time import parse_instant
@@ -44,6 +46,29 @@ def counted(number: int, noun: str) -> str:
 
 class UsageError(ConfigurationError):
     """An option has a value that does not exist or contradicts another option."""
+
+
+def check_confirmation(command: str, yes: bool, as_json: bool) -> None:
+    """Check that a command can ask for confirmation, or need not.
+
+    Arguments:
+        yes: whether the option --yes was given.
+
+    Raises:
+        UsageError: if it cannot.
+    """
+    if not yes and as_json:
+        raise UsageError(f"{command} --json", expected="--yes", found="none", hint="no question is asked")
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("standard input", expected="a terminal", found="none", hint="use --yes")
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask a question, in English; without an answer, it is no."""
+    try:
+        return confirm({**ENGLISH, "confirm": f"{question} [y/N]: "}, default=False)
+    except EOFError:
+        return False
 
 
 class OutputClosedError(Exception):

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -11,10 +10,8 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
+from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, check_confirmation, counted, is_confirmed
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
-from sparkle_app.cli.messages import ENGLISH
-from sparkle_app.cli.prompts import confirm
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
 from sparkle_app.dead_letters.selection import Filter, matching
@@ -79,7 +76,7 @@ class dead_letters(SparkleCommand):
                     hint="list them first, without --discard",
                 )
             selection("dead-letters --discard", everything, selected)
-            _check_confirmation(yes, as_json)
+            check_confirmation("dead-letters --discard", yes, as_json)
         settings = self.handler.settings
         # Without the internal key the causes remain unreadable; this command creates none.
         key = existing_internal_key(settings.certs)
@@ -127,7 +124,10 @@ class dead_letters(SparkleCommand):
             return 0
         if not yes:
             with self.interruptible():
-                confirmed = _confirmed(total)
+                question = (
+                    f"Delete {counted(total, 'dead letter')}? The records cannot be replayed afterwards."
+                )
+                confirmed = is_confirmed(question)
             if not confirmed:
                 self.say("Nothing was discarded.")
                 return 1
@@ -170,23 +170,6 @@ class dead_letters(SparkleCommand):
             for name, value in _fields(dead_letter).items():
                 self.say(f"{name:10} {'-' if value is None else value}")
         return 0
-
-
-def _check_confirmation(yes: bool, as_json: bool) -> None:
-    if not yes and as_json:
-        raise UsageError(
-            "dead-letters --discard --json", expected="--yes", found="none", hint="no question is asked"
-        )
-    if not yes and not sys.stdin.isatty():
-        raise UsageError("standard input", expected="a terminal", found="none", hint="use --yes")
-
-
-def _confirmed(number: int) -> bool:
-    question = f"Delete {counted(number, 'dead letter')}? The records cannot be replayed afterwards. [y/N]: "
-    try:
-        return confirm({**ENGLISH, "confirm": question}, default=False)
-    except EOFError:
-        return False
 
 
 def _fields(dead_letter: DeadLetter) -> dict[str, Any]:

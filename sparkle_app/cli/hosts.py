@@ -1,14 +1,15 @@
-"""``faust -A sparkle_app hosts``: lists the hosts that send readings, and those that have fallen silent."""
+"""``faust -A sparkle_app hosts``: lists hosts and those that have fallen silent, removes, renames and merges them."""
 
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from faust.cli.base import option
+from faust.cli.base import argument, option
 from sqlalchemy import Engine
 
 from sparkle_app.cli.base import JSON, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.host_renames import MERGE, OPTIONS, RENAME, rename_host
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.runtime.terminal import printable
@@ -19,17 +20,26 @@ _HEADER = ("host", "plugin", "config", "last received", "age", "every", "state")
 
 
 class hosts(DatabaseCommand):
-    """List the hosts that have sent readings: one line for each plugin of a host.
+    """List the hosts that have sent readings, one line for each plugin of a host; or rename a host, or merge two.
 
     A host is silent if no reading of it has been stored for more than three of its usual intervals. Workers write the
     table once a minute.
 
+    `rename OLD NEW` gives all stored readings and aggregates of a host to a new name. `merge OLD NEW` adds them to
+    those of a host that is known. Both are exact: `verify` finds no difference. Stop all workers first; the command
+    checks this, and so needs the broker. Records that the workers have not read yet, and those that a collector still
+    sends as OLD, are stored as OLD. A record that is stored already stays with NEW when it is read again, or replayed.
+    Tables that a plugin declares itself, files of `export`, and copies of `move` keep OLD.
+
     Example: faust -A sparkle_app hosts --silent
 
     Remove hosts that no longer exist: faust -A sparkle_app hosts --remove web-1 --remove web-2
+
+    A host was renamed: faust -A sparkle_app hosts merge web-1 www-1 --dry-run
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
+        argument("action", nargs=-1, metavar="[rename OLD NEW | merge OLD NEW]"),
         option("--plugin", help="only this plugin"),
         option("--config", "config_id", type=int, help="only hosts that use this config"),
         option("--silent", is_flag=True, help="only silent hosts; the exit code is 1 if there is any"),
@@ -39,13 +49,33 @@ class hosts(DatabaseCommand):
             metavar="HOST",
             help="remove a host, or with --plugin a plugin of it, until it sends readings again; its readings stay",
         ),
+        *OPTIONS,
         JSON,
     ]
 
     async def run(
-        self, *, plugin: str | None, config_id: int | None, silent: bool, remove: Sequence[str], as_json: bool
+        self,
+        action: Sequence[str],
+        *,
+        plugin: str | None,
+        config_id: int | None,
+        silent: bool,
+        remove: Sequence[str],
+        dry_run: bool,
+        yes: bool,
+        as_json: bool,
     ) -> int:
-        """Print the hosts, or remove some."""
+        """Print the hosts, or remove or rename some."""
+        listing = bool(plugin is not None or config_id is not None or silent or remove)
+        if action or dry_run or yes:
+            if listing or len(action) != 3 or action[0] not in (RENAME, MERGE):
+                raise UsageError(
+                    "hosts",
+                    expected=f"{RENAME} OLD NEW or {MERGE} OLD NEW, with --dry-run, --yes and --json only",
+                    found=" ".join(map(printable, action)) or "neither",
+                    hint="see hosts --help",
+                )
+            return await rename_host(self, *action, dry_run=dry_run, yes=yes, as_json=as_json)
         now = from_seconds(time.time())
         if remove:
             if silent or config_id is not None:

@@ -50,7 +50,7 @@ class migrate(DatabaseCommand):
             require_plugins(schema, plugins.faults)
         else:
             report = self._no_report if as_json else self._say_applying
-            schema = migrate_tables(self.engine(), plugins.branches, plugins.faults, report)
+            schema = migrate_tables(self.engine(), plugins.branches, plugins.faults, report, plugins.readings)
         if as_json:
             self.say_json(_as_fields(schema, applied=not dry_run))
         elif dry_run:

@@ -72,13 +72,8 @@ class reset_offsets(DatabaseCommand):
 
     def _read_times(self, times: dict[tuple[str, int], int]) -> int:
         engine = self.current_engine()
-        tables = [
-            each.plugin.DataFrame.__table__
-            for each in self.handler.plugins.installed.values()
-            if hasattr(each.plugin, "DataFrame")
-        ]
         with read_transaction(engine) as connection:
-            tables = existing(connection, tables)
+            tables = existing(connection, list(self.handler.plugins.readings.values()))
         for table in tables:
             with read_transaction(engine) as connection:
                 for topic, partition, newest in select_newest(connection, table):

@@ -97,10 +97,8 @@ async def _partitions(broker: BrokerSettings, group: str, topics: Sequence[str])
     admin = AIOKafkaAdminClient(bootstrap_servers=broker.url, **security_arguments(broker))
     try:
         await admin.start()
-        for response in await admin.describe_consumer_groups([group]):
-            for _, _, _, _, _, members, *_ in response.groups:
-                if members:
-                    raise _has_members(group, str(len(members)))
+        if members := await _members(admin, group):
+            raise _has_members(group, str(members))
         # Lists all topics: a request for one topic by name may create it.
         existing = set(await admin.list_topics())
         described = await admin.describe_topics([topic for topic in topics if topic in existing])
@@ -111,6 +109,36 @@ async def _partitions(broker: BrokerSettings, group: str, topics: Sequence[str])
         )
     finally:
         await admin.close()
+
+
+async def count_members(broker: BrokerSettings, group: str) -> int:
+    """The number of workers in the consumer group.
+
+    Raises:
+        KafkaError: if the broker does not answer.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.url, **security_arguments(broker))
+    try:
+        await admin.start()
+        return await _members(admin, group)
+    finally:
+        await admin.close()
+
+
+async def require_no_members(broker: BrokerSettings, group: str) -> None:
+    """Check that no worker runs.
+
+    Raises:
+        ConfigurationError: if the group has members.
+        KafkaError: if the broker does not answer.
+    """
+    if members := await count_members(broker, group):
+        raise _has_members(group, str(members))
+
+
+async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
+    described = await admin.describe_consumer_groups([group])
+    return sum(len(members) for each in described for _, _, _, _, _, members, *_ in each.groups)
 
 
 def _has_members(group: str, found: str) -> ConfigurationError:

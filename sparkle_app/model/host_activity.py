@@ -68,3 +68,15 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     longest = max(min(pause, 4 * usual), usual * 9 // 10)
     both.interval = min(max(longest, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
     return both
+
+
+def united(one: HostActivity, other: HostActivity) -> HostActivity:
+    """The activity of a host that has used both names. The interval is the one under the name that was used last."""
+    earlier, later = sorted((one, other), key=lambda each: each.last_received_at)
+    both = msgspec.structs.replace(later)
+    both.first_received_at = min(one.first_received_at, other.first_received_at)
+    both.first_observed_at = min(one.first_observed_at, other.first_observed_at)
+    both.last_observed_at = max(one.last_observed_at, other.last_observed_at)
+    if both.interval is None:
+        both.interval = earlier.interval
+    return both

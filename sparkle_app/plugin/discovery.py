@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from sqlalchemy import Table
+
 from sparkle_app.kafka.topology import TopicSpec, topic_specs
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.legacy import adapt_legacy
@@ -63,6 +65,12 @@ class InstalledPlugins:
         """The revisions of the handler, and those of the plugins."""
         own = (plugin.branch for plugin in self.installed.values())
         return [core_branch(), *(branch for branch in own if branch)]
+
+    @property
+    def readings(self) -> dict[str, Table]:
+        """The tables of readings by NAME of the plugin, of those that declare one."""
+        models = {name: getattr(plugin, "DataFrame", None) for name, plugin in self.by_name.items()}
+        return {name: model.__table__ for name, model in models.items() if model is not None}
 
     @property
     def topics(self) -> list[str]:

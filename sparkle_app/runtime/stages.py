@@ -19,7 +19,7 @@ class Stage(StrEnum):
     FORWARD = "forward"
     """Produce samples to the samples topics."""
     RESTORE = "restore"
-    """Recompute the buckets for which SQL has counted more readings than a recovered table."""
+    """Recompute the buckets for which SQL and a recovered table have not counted equally many readings."""
     AGGREGATE = "aggregate"
     """Count samples in buckets."""
     TABLE = "table"

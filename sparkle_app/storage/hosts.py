@@ -74,9 +74,11 @@ def record_activity(engine: Engine, activities: Sequence[HostActivity]) -> list[
         activities: at most one for each host and plugin, and some hundreds in all.
     """
     # In the same order in all workers, and in two transactions: otherwise they could deadlock.
-    by_id = dict(sorted(((_id(each.hostname, each.plugin), each) for each in activities), key=itemgetter(0)))
+    by_id = dict(
+        sorted(((host_id(each.hostname, each.plugin), each) for each in activities), key=itemgetter(0))
+    )
     with engine.begin() as connection:
-        inserted = _insert(connection, by_id)
+        inserted = insert_hosts(connection, by_id)
     known = {id_: each for id_, each in by_id.items() if id_ not in inserted}
     if not known:
         return []
@@ -94,7 +96,7 @@ def select_hosts(
     if config_id is not None:
         statement = statement.where(_HOSTS.c.config_id == config_id)
     for row in connection.execute(statement).mappings():
-        yield _activity_of(row)
+        yield activity_of(row)
 
 
 def select_page_of_hosts(
@@ -118,15 +120,21 @@ def select_page_of_hosts(
     page: dict[str, list[HostActivity]] = {name: [] for name in names}
     rows = select(_HOSTS).where(*listed, _HOSTS.c.name.in_(names)).order_by(_HOSTS.c.plugin)
     for row in connection.execute(rows).mappings():
-        page[row["name"]].append(_activity_of(row))
+        page[row["name"]].append(activity_of(row))
     return list(page.values())
 
 
 def select_activity(connection: Connection, name: str, plugin: str) -> HostActivity | None:
     """The activity of one host and plugin; None if there is none, or the host was removed."""
-    statement = select(_HOSTS).where(_HOSTS.c.id == _id(name, plugin), _HOSTS.c.removed_at.is_(None))
+    statement = select(_HOSTS).where(_HOSTS.c.id == host_id(name, plugin), _HOSTS.c.removed_at.is_(None))
     row = connection.execute(statement).mappings().first()
-    return None if row is None else _activity_of(row)
+    return None if row is None else activity_of(row)
+
+
+def plugins_of_host(connection: Connection, name: str) -> set[str]:
+    """The plugins of which a host is known to have sent readings, unless it was removed."""
+    statement = select(_HOSTS.c.plugin).where(_HOSTS.c.name == name, _HOSTS.c.removed_at.is_(None))
+    return set(connection.execute(statement).scalars())
 
 
 def count_hosts(connection: Connection, now: int) -> Mapping[str, tuple[int, int]]:
@@ -160,40 +168,40 @@ def remove_host(connection: Connection, name: str, plugin: str | None, at: int) 
     return bool(connection.execute(statement.values(removed_at=moment(at))).rowcount)
 
 
+def insert_hosts(connection: Connection, activities: Mapping[bytes, HostActivity]) -> set[bytes]:
+    """Insert those of some hundreds of hosts that are new, by their id; returns the ids of these."""
+    dialect = dialect_of(connection)
+    time, native_id = dialect.converters(_HOSTS)
+    rows = [
+        columns_of(id_, activity) | {name: time(getattr(activity, name)) for name in _TIMES}
+        | {"id": native_id(id_), "silent_after": time(activity.silent_after)}
+        for id_, activity in activities.items()
+    ]  # fmt: skip
+    return dialect.insert_new(connection, _HOSTS, rows)
+
+
 def _update(connection: Connection, activities: Mapping[bytes, HostActivity]) -> list[ReturnedHost]:
     """Update the rows of hosts that are known."""
     returned: list[ReturnedHost] = []
     changed: list[dict[str, Any]] = []
     statement = select(_HOSTS).where(_HOSTS.c.id.in_(activities)).order_by(_HOSTS.c.id).with_for_update()
     for row in connection.execute(statement).mappings():
-        known, activity = _activity_of(row), activities[row["id"]]
+        known, activity = activity_of(row), activities[row["id"]]
         if row["removed_at"]:
             removed_at = micros(row["removed_at"])
             if activity.last_received_at <= removed_at:
                 # Sent before it was removed.
                 continue
             returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
-            changed.append(_columns(row["id"], activity))
+            changed.append(columns_of(row["id"], activity))
         elif activity.last_received_at - known.last_received_at >= _FRESH or _is_earlier(activity, known):
-            changed.append(_columns(row["id"], merged(known, activity)))
+            changed.append(columns_of(row["id"], merged(known, activity)))
     if changed:
         columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in changed[0]}
         same = _HOSTS.c.id == columns.pop("id")
         rows = [{f"new_{name}": value for name, value in row.items()} for row in changed]
         connection.execute(_HOSTS.update().where(same).values(columns), rows)
     return returned
-
-
-def _insert(connection: Connection, activities: Mapping[bytes, HostActivity]) -> set[bytes]:
-    """Insert the hosts that are new; returns their ids."""
-    dialect = dialect_of(connection)
-    time, native_id = dialect.converters(_HOSTS)
-    rows = [
-        _columns(id_, activity) | {name: time(getattr(activity, name)) for name in _TIMES}
-        | {"id": native_id(id_), "silent_after": time(activity.silent_after)}
-        for id_, activity in activities.items()
-    ]  # fmt: skip
-    return dialect.insert_new(connection, _HOSTS, rows)
 
 
 def _is_earlier(activity: HostActivity, known: HostActivity) -> bool:
@@ -203,11 +211,13 @@ def _is_earlier(activity: HostActivity, known: HostActivity) -> bool:
     )
 
 
-def _id(name: str, plugin: str) -> bytes:
+def host_id(name: str, plugin: str) -> bytes:
+    """The id of a host and plugin in the table."""
     return name_key(f"{name}\0{plugin}")
 
 
-def _columns(id_: bytes, activity: HostActivity) -> dict[str, Any]:
+def columns_of(id_: bytes, activity: HostActivity) -> dict[str, Any]:
+    """The row of a host that is not removed."""
     return {
         "id": id_,
         "name": activity.hostname,
@@ -220,7 +230,8 @@ def _columns(id_: bytes, activity: HostActivity) -> dict[str, Any]:
     }
 
 
-def _activity_of(row: Any) -> HostActivity:
+def activity_of(row: Any) -> HostActivity:
+    """The activity that a row describes, whether the host is removed or not."""
     interval = row["interval_seconds"]
     times = {name: micros(row[name]) for name in _TIMES}
     return HostActivity(

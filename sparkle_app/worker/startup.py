@@ -191,7 +191,10 @@ async def _prepare_tables(settings: Settings, plugins: InstalledPlugins, engine:
         if not settings.database.migrate:
             raise
         logger.warning("migrating: expected %s, found %s", error.expected, error.found)
-        await wait(lambda: migrate(engine, branches, plugins.faults, _log_revision), interrupt=False)
+        await wait(
+            lambda: migrate(engine, branches, plugins.faults, _log_revision, plugins.readings),
+            interrupt=False,
+        )
         logger.info("migrated: %s", error.expected)
 
 

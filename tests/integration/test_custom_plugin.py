@@ -104,6 +104,9 @@ def test_a_plugin_replaces_any_default_in_its_own_folder(
         lambda n: (n or 0) >= 3,
     )
     assert counted == 3
+    environment = workspace.environment(broker.bootstrap, database_url)
+    refused = run_command(environment, "hosts", "rename", "web-1", "web-2", "--yes")
+    assert "found plugin Disk, which stores them in its own way" in refused.stderr
 
 
 NOT_NUMBERS = """

@@ -18,6 +18,7 @@ from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.storage.earlier_hosts import add_hosts_of_readings
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.hosts import (
     COUNTED_SECONDS,
@@ -29,12 +30,14 @@ from sparkle_app.storage.hosts import (
     select_hosts,
     select_page_of_hosts,
 )
-from sparkle_app.storage.models import Base
+from sparkle_app.storage.models import Base, ReadingsTable, tables_of
 from sparkle_app.worker import host_watch
 from sparkle_app.worker.host_watch import watch_hosts
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.collector import Collector
+from tests.support.contract import Aggregates, Readings, store
+from tests.support.contract import reading as contract_reading
 from tests.support.database import EVERY_DATABASE
 from tests.support.eventually import eventually
 from tests.support.produce import produce
@@ -45,6 +48,12 @@ pytestmark = pytest.mark.any_broker
 
 SECOND = 1_000_000
 START = 1_764_000_000 * SECOND
+
+
+class OtherReadings(ReadingsTable):
+    """A table that is not created."""
+
+    __tablename__ = "other_readings"
 
 
 @pytest.fixture
@@ -227,6 +236,34 @@ async def test_a_removed_host_that_sends_readings_again_is_logged(
                 remove_host(connection, "a\x1b[31m", None, START)
     (line,) = caplog.messages
     assert line == "host a\x1b[31m, which was removed at 2025-11-24T16:00:00Z, sends readings of P again"
+
+
+@EVERY_DATABASE
+def test_hosts_of_readings_that_are_older_than_the_table_are_added(engine: Engine) -> None:
+    Base.metadata.create_all(engine, tables=tables_of(Readings, Aggregates))
+    rows = [("a", "k", 30, 1), ("a", "k", 10, 2), ("a", "j", 50, 3), ("a", "k", 40, 1), ("b", "k", 5, 1)]
+    rows += [("removed", "k", 5, 1), ("known", "k", 5, 1)]
+    store(
+        engine,
+        [
+            contract_reading(
+                number, hostname=hostname, key=key, observed_at=START + at * SECOND,
+                received_at=START + (at + 1) * SECOND, config_id=config_id,
+            )
+            for number, (hostname, key, at, config_id) in enumerate(rows)
+        ],
+    )  # fmt: skip
+    record_activity(engine, [activity("known", 900), activity("removed", 6)])
+    with engine.begin() as connection:
+        remove_host(connection, "removed", None, START + 1000 * SECOND)
+        tables = {"P": Readings.__table__, "Q": OtherReadings.__table__}
+        assert add_hosts_of_readings(connection, tables) == 2
+    with engine.begin() as connection:
+        assert add_hosts_of_readings(connection, tables) == 0
+    first, second, third = listed(engine)
+    assert first == HostActivity("a", "P", 3, *(START + at * SECOND for at in (11, 51, 10, 50)))
+    assert second == HostActivity("b", "P", 1, *(START + at * SECOND for at in (6, 6, 5, 5)))
+    assert third == activity("known", 900)
 
 
 @EVERY_DATABASE

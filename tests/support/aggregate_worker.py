@@ -20,6 +20,7 @@ from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, ReadingsTable
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import tables_of
 from tests.support.memory_broker import MemoryBroker
 from tests.support.memory_faust import MemoryApp, MemoryStream
@@ -90,7 +91,7 @@ def sqlite_engine(folder: Path) -> Engine:
     """A database with the plugin's tables, without synchronous writes: it need not survive a power failure."""
     engine = make_engine(make_url(f"sqlite:///{folder}/readings.sqlite3"))
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    Base.metadata.create_all(engine, tables_of(DataFrame, Aggregates))
+    Base.metadata.create_all(engine, [*tables_of(DataFrame, Aggregates), Host.__table__])
     return engine
 
 

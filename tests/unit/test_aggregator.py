@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, event, text
 
 from sparkle_app.aggregate.aggregator import Aggregator
+from sparkle_app.audit.renaming import Renaming
 from sparkle_app.model.buckets import AggregateRow, bucket_start
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
@@ -15,7 +16,14 @@ from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage import engine as engines
-from tests.support.aggregate_worker import BUCKET_SECONDS, RETENTION_SECONDS, AggregateWorker, Plain
+from tests.support.aggregate_worker import (
+    BUCKET_SECONDS,
+    NAME,
+    PLUGIN,
+    RETENTION_SECONDS,
+    AggregateWorker,
+    Plain,
+)
 from tests.support.aggregate_world import AT, MINUTE, NOW, World
 from tests.support.fake_clock import FakeClock
 
@@ -218,6 +226,43 @@ async def test_a_restore_takes_from_sql_what_the_table_lacks_and_leaves_the_rest
     await world.worker.aggregator.restore()
     assert read == ["b"]
     assert world.in_table() == {("a", 0): 1, ("a", 1): 1, ("b", 0): 1}
+
+
+def give(world: World, old: str, new: str) -> None:
+    """Give the readings of a host to another one."""
+    renaming = Renaming({NAME: PLUGIN}, old, new)
+    renaming.count_pending(world.engine, BUCKET_SECONDS)
+    with world.engine.begin() as connection:
+        renaming.apply(connection)
+    with world.engine.connect() as connection:
+        # A transaction that fails forgets the series that it knew, as a worker does that starts.
+        connection.execute(text("SELECT 1"))
+        connection.rollback()
+
+
+async def test_a_sample_whose_reading_was_given_to_another_host_is_not_counted(world: World) -> None:
+    readings = world.store(1.0, 2.0)
+    give(world, "a", "b")
+    await keep(world, *readings)
+    assert (world.in_table(), world.in_sql()) == ({}, {("b", 0): (2, 3.0)})
+    # It comes back.
+    await keep(world, *world.store(4.0))
+    assert world.in_table() == {("a", 0): 1}
+    assert world.in_sql() == {("a", 0): (1, 4.0), ("b", 0): (2, 3.0)}
+
+
+async def test_a_restore_follows_readings_that_were_given_to_another_host(world: World) -> None:
+    await keep(
+        world, *world.store(1.0, 2.0), *world.store(3.0, at=AT + MINUTE), *world.store(4.0, hostname="c")
+    )
+    give(world, "a", "b")
+    await keep(world, *world.store(4.0, hostname="c", at=AT + MINUTE))
+    # It comes back with one reading, which is not in the table yet.
+    world.store(5.0)
+    await world.restart()
+    assert world.in_table() == {("b", 0): 2, ("b", 1): 1, ("c", 0): 1, ("c", 1): 1, ("a", 0): 1}
+    await world.restart()
+    assert world.in_table() == {("b", 0): 2, ("b", 1): 1, ("c", 0): 1, ("c", 1): 1, ("a", 0): 1}
 
 
 async def test_a_restore_keeps_no_snapshot_for_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
 
+from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.errors import TransientError
@@ -21,9 +22,14 @@ AD = CHANGELOG.encode()
 
 
 @pytest.fixture
-def world(world: World) -> World:
-    """With the clock at a time at which the table keeps buckets since the epoch."""
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With a table that keeps buckets since the epoch, and those without stored readings."""
+
+    async def restore(_: Aggregator) -> None:
+        """Does nothing."""
+
     world.clock.now = RETENTION_SECONDS
+    monkeypatch.setattr(Aggregator, "restore", restore)
     return world
 
 

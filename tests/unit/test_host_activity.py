@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sparkle_app.ingest.host_recorder import RecentActivity
-from sparkle_app.model.host_activity import HostActivity, merged
+from sparkle_app.model.host_activity import HostActivity, merged, united
 from sparkle_app.model.reading import StoredReading
 from tests.support.fake_clock import FakeClock
 
@@ -163,3 +163,13 @@ def test_no_reading_was_received_in_the_future() -> None:
             START + 100 * SECOND,
         )
     ]
+
+
+def test_two_names_of_a_host_are_one_host() -> None:
+    old = activity(0, 300, config_id=1, interval=60)
+    new = activity(100, 500, config_id=2, interval=120)
+    both = activity(0, 500, config_id=2, interval=120)
+    assert united(old, new) == united(new, old) == both
+    new.interval = None
+    assert united(old, new).interval == old.interval
+    assert (old.last_received_at, new.first_received_at) == (START + 300 * SECOND, START + 100 * SECOND)

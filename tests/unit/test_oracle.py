@@ -17,7 +17,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
-from sparkle_app.storage import aggregates, extents, hosts, readings
+from sparkle_app.storage import aggregates, earlier_hosts, extents, hosts, readings, renames
 from sparkle_app.storage.engine import make_engine, notice, read_transaction
 from sparkle_app.storage.errors import (
     is_lock_conflict,
@@ -102,6 +102,16 @@ def every_statement(connection: Connection) -> None:
     hosts.select_page_of_hosts(connection, "P", START, 10, "a")
     hosts.count_hosts(connection, START)
     hosts.remove_host(connection, "a", "P", START)
+    hosts.plugins_of_host(connection, "a")
+    earlier_hosts.add_hosts_of_readings(connection, {"P": READINGS})
+    common = [renames.CommonSeries("m", resolution, 1, 2) for resolution in (0, 60)]
+    renames.common_series(connection, "a", "b")
+    renames.common_buckets(connection, AGGREGATES, common[1])
+    for kind in (READINGS, AGGREGATES):
+        renames.count_host_rows(connection, kind, "a")
+        renames.move_rows(connection, kind, common)
+    renames.rename_series(connection, "a", "b")
+    renames.rename_activity(connection, "a", "b")
     for kind in (READINGS, AGGREGATES):
         connection.execute(data_table(kind).delete())
     readings.insert_new(connection, Texts.__table__, [text_reading(1), text_reading(2)])
@@ -128,7 +138,7 @@ def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: l
     hosts.record_activity(engine, [activity])
     # The recording connection says that each row is inserted, so those that are known are updated by hand.
     with engine.begin() as connection:
-        hosts._update(connection, {hosts._id("host", "P"): activity})
+        hosts._update(connection, {hosts.host_id("host", "P"): activity})
     for statement, _, _ in statements:
         # PL/SQL, sessions and transactions are not part of that grammar.
         if statement.lstrip().startswith(("DECLARE", "ALTER SESSION", "SET TRANSACTION", "SAVEPOINT")):

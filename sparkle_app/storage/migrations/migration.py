@@ -1,7 +1,7 @@
 """Creates and migrates the tables of a database, one process at a time."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import StringIO
 from typing import Any
@@ -14,7 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.earlier_hosts import add_hosts_of_readings
 from sparkle_app.storage.errors import is_lock_conflict, server_message
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.migrations.branches import Branch
 from sparkle_app.storage.migrations.compaction import COMPACT, compact
 from sparkle_app.storage.migrations.roles import EXISTING, WIDE
@@ -52,13 +54,19 @@ def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
 
 
 def migrate(
-    engine: Engine, branches: Sequence[Branch], faults: Sequence[ConfigurationError], report: Report
+    engine: Engine,
+    branches: Sequence[Branch],
+    faults: Sequence[ConfigurationError],
+    report: Report,
+    readings: Mapping[str, Table] | None = None,
 ) -> Schema:
     """Apply the pending revisions, then create the tables that do not exist, in one transaction.
 
     Arguments:
         faults: of plugins that cannot be loaded.
         report: called before each revision.
+        readings: tables of readings, by NAME of the plugin, whose hosts are added to the table of hosts if there were
+            readings before this table.
 
     Returns:
         The schema as it was before.
@@ -98,6 +106,8 @@ def migrate(
                 raise
             raise _failed(current[-1], error, dialect.transactional_ddl) from error
         Base.metadata.create_all(connection)
+        if Host.__table__ in schema.missing or any(each.id == COMPACT for each in schema.pending):
+            add_hosts_of_readings(connection, readings or {})
         connection.commit()
     return schema
 
