@@ -168,7 +168,8 @@ class check(SparkleCommand):
                     damaged = damage(connection, _TIMEOUT_SECONDS)
                     schema = None if damaged else read_schema(connection, handler.plugins.branches)
                     # The tables of an earlier schema have other columns.
-                    missing = try_writing(connection) if schema and not schema.pending else []
+                    older = bool(schema and (schema.pending or schema.wide))
+                    missing = try_writing(connection) if schema and not older else []
             except (SQLAlchemyError, OSError) as error:
                 cause = transient_error(error)
                 what = "to accept what a worker writes" if cause.hint else "to accept connections"
@@ -185,7 +186,7 @@ class check(SparkleCommand):
                     found=damaged,
                     hint="restore it from a backup",
                 )
-            if schema and schema.pending:
+            if schema and older:
                 return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
             self._refuse_lost_table(missing)
             to_create = f"; the first worker will create {', '.join(sorted(missing))}" if missing else ""
@@ -207,7 +208,8 @@ class check(SparkleCommand):
         if not self.handler.settings.database.migrate:
             schema.require_current()
         require_plugins(schema, self.handler.plugins.faults)
-        return ", ".join(revision.id for revision in schema.pending)
+        tables = sorted("".join(table.name) for table in schema.wide)
+        return ", ".join(revision.id for revision in schema.pending) or f"tables {', '.join(tables)}"
 
     def _refuse_lost_table(self, missing: Sequence[str]) -> None:
         for name, installed in self.handler.plugins.installed.items():

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
+from sparkle_app.storage.models import Base, data_table, key_to_view, left_out
 
 # If it is set, packages import their server half instead of their collecting half.
 SERVER_FLAG = "SPARKLE_M_SERVER"
@@ -103,9 +105,36 @@ def load_plugins(folder: Path) -> InstalledPlugins:
             for old, new in plugins.installed[manifest.name].plugin.deprecated.items():
                 where = f"plugin {manifest.name} ({manifest.folder})"
                 plugins.warnings.append(f"{where}: the method `{old}` is deprecated, rename it to `{new}`")
+            plugins.warnings += _left_out_of(plugins.installed[manifest.name])
         except ConfigurationError as fault:
             plugins.faults.append(fault)
     return plugins
+
+
+def _refuse_key_to_view(where: str, table: Table) -> None:
+    if key := key_to_view(table):
+        # Otherwise no table could be created.
+        table.metadata.remove(table)
+        target = key.rpartition("> ")[2].rpartition(".")[0]
+        raise ConfigurationError(
+            where,
+            expected=f"foreign keys to tables; the rows of {target} are in {target}_data",
+            found=f"{table.name}.{key}, a view",
+            hint=f'write ForeignKey("{target}_data.id")',
+        )
+
+
+def _left_out_of(installed: InstalledPlugin) -> Iterator[str]:
+    """Warnings about indexes and constraints that a plugin declares, and that its tables do not have."""
+    for model in ("DataFrame", "Aggregates"):
+        if (table := getattr(getattr(installed.plugin, model, None), "__table__", None)) is None:
+            continue
+        for each in left_out(table):
+            yield (
+                f"plugin {installed.name} ({installed.manifest.folder}): not created: {each}: rows are stored in"
+                f" {data_table(table).name}, where series_id stands for hostname and metric, which have an index;"
+                " remove it, or use series_id in a revision of the plugin"
+            )
 
 
 def no_plugins(folder: Path) -> ConfigurationError:
@@ -142,6 +171,7 @@ def _installed(manifest: Manifest, branch: Branch | None) -> InstalledPlugin:
 
 def _import(manifest: Manifest) -> Plugin:
     where = f"plugin {manifest.name} ({manifest.folder})"
+    before = set(Base.metadata.tables)
     try:
         module = importlib.import_module(f"plugins.{manifest.folder.name}")
     # A package may raise any exception, and even call sys.exit().
@@ -152,6 +182,8 @@ def _import(manifest: Manifest) -> Plugin:
             found=f"{type(error).__name__}: {' '.join(str(error).split())}",
             hint="repair or remove the package",
         ) from error
+    for name in Base.metadata.tables.keys() - before:
+        _refuse_key_to_view(where, Base.metadata.tables[name])
     plugin = getattr(module, "plugin", None) or adapt_legacy(module, manifest.name)
     if not isinstance(plugin, Plugin):
         raise ConfigurationError(

@@ -24,12 +24,15 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import SchemaType
 
 from sparkle_app.storage.columns import CompactId, CompactTime, ReadingId, UtcDateTime
 from sparkle_app.storage.views import VIEW
 
 _DATA = "sparkle_data"
 """Key of a view's info: the table with its rows."""
+_LEFT_OUT = "sparkle_left_out"
+"""Key of a view's info: descriptions of the indexes and constraints that the table with its rows does not have."""
 
 
 class Base(DeclarativeBase):
@@ -170,6 +173,22 @@ def own_columns(view: Table) -> list[str]:
     return [each.name for each in view.c if each.name not in vars(base)]
 
 
+def left_out(view: Table) -> list[str]:
+    """Descriptions of a plugin's indexes and constraints that do not exist: they name columns of the view only."""
+    found: list[str] = view.info.get(_LEFT_OUT, [])
+    return found
+
+
+def key_to_view(table: Table) -> str | None:
+    """A foreign key of a table that refers to a view instead of the table with its rows; None if there is none."""
+    for key in table.foreign_keys:
+        target = key.target_fullname.rpartition(".")[0]
+        stored = table.metadata.tables.get(f"{target}_data")
+        if stored is not None and VIEW in stored.info:
+            return f"{key.parent.name} -> {key.target_fullname}"
+    return None
+
+
 def tables_of(*models: type[Base]) -> list[Table]:
     """All tables that these models need."""
     return [SERIES, SOURCES, *(data_table(model.__table__) for model in models)]
@@ -183,13 +202,15 @@ def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> T
         columns: of the view. Of those that a plugin has added, the table has only these.
     """
     readings = "observed_at" in view.c
+    # Enumerations exist already if the rows come from a table that has them.
+    create_types = metadata is view.metadata
     stored = [_copy(each) for each in (_READINGS_COLUMNS if readings else _AGGREGATES_COLUMNS)]
     known = {each.name for each in stored} | (_SHOWN_READINGS if readings else _SHOWN_AGGREGATES)
     if taken := {"series_id", "source_id", "bucket"}.intersection(view.c.keys()):
         raise ValueError(f"expected other names of columns in {view.name} than {', '.join(sorted(taken))}")
     if readings:
-        stored.append(_copy(view.c.value))
-    own = [_copy(each) for each in view.c if each.name in columns and each.name not in known]
+        stored.append(_copy(view.c.value, create_types))
+    own = [_copy(each, create_types) for each in view.c if each.name in columns and each.name not in known]
     # Named by SQLAlchemy, which shortens names that are too long for the database.
     indexes = [Index(None, "series_id", "observed_at")] if readings else []
     names = {each.name for each in (*stored, *own)}
@@ -213,24 +234,40 @@ def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> T
 def _store_as_view(view: Table) -> None:
     # It is no table of the database.
     view.metadata.remove(view)
-    view.info[_DATA] = declare_data(view, view.metadata, view.c.keys())
+    data = view.info[_DATA] = declare_data(view, view.metadata, view.c.keys())
+    view.info[_LEFT_OUT] = list(_left_out(view, data.c.keys()))
 
 
 def _constraints(view: Table, names: Collection[str]) -> Iterator[Index | UniqueConstraint]:
     """Indexes and unique constraints of a plugin, of columns that are stored."""
-    for index in view.indexes:
-        if set(index.columns.keys()) <= set(names):
-            yield Index(index.name, *index.columns.keys(), unique=index.unique)
-    for constraint in view.constraints:
-        columns = constraint.columns.keys() if isinstance(constraint, UniqueConstraint) else ()
+    for each in (*view.indexes, *view.constraints):
+        columns = each.columns.keys()
         if columns and set(columns) <= set(names):
-            yield UniqueConstraint(*columns, name=constraint.name)
+            if isinstance(each, Index):
+                yield Index(each.name, *columns, unique=each.unique)
+            elif isinstance(each, UniqueConstraint):
+                yield UniqueConstraint(*columns, name=each.name)
 
 
-def _copy(column: Column[Any]) -> Column[Any]:
+def _left_out(view: Table, names: Collection[str]) -> Iterator[str]:
+    for each in (*view.indexes, *view.constraints):
+        if isinstance(each, Index | UniqueConstraint):
+            missing = [column.name for column in each.columns if column.name not in names]
+            kind = "index" if isinstance(each, Index) else "unique constraint"
+            name = f"{kind} {each.name}" if each.name else kind
+            if missing:
+                yield f"{name} of {view.name}, which names {' and '.join(missing)}"
+
+
+def _copy(column: Column[Any], create_types: bool = True) -> Column[Any]:
+    """A copy of a column; a type of its own, such as an enumeration of PostgreSQL, is created with the table or not."""
+    type_ = column.type
+    if not create_types and isinstance(type_, SchemaType):
+        # A copy that is not created.
+        type_ = type_.adapt(type(type_))
     copy: Column[Any] = Column(
         column.name,
-        column.type,
+        type_,
         primary_key=column.primary_key,
         autoincrement=column.autoincrement,
         nullable=column.nullable,

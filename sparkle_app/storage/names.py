@@ -159,7 +159,14 @@ def _create(
         except IntegrityError:
             # A logical replica that was promoted has the rows, but not the sequence of their ids.
             dialect_of(connection).continue_keys(connection, table)
-            found |= retried(connection, insert_missing)
+            try:
+                found |= retried(connection, insert_missing)
+            except IntegrityError as error:
+                # No row is at fault.
+                raise TransientError(
+                    f"database: {table.name}: expected ids that are not used yet from the sequence of its primary key,"
+                    " found used ones; let it continue after the greatest id"
+                ) from error
     return found
 
 

@@ -311,13 +311,19 @@ def test_a_series_that_has_disappeared_is_created_again(engine: Engine) -> None:
 
 
 def test_series_are_created_although_the_database_has_lost_count_of_their_ids(engine: Engine) -> None:
-    if type(dialect_of(engine)).continue_keys is Dialect.continue_keys:
+    if engine.dialect.name != "postgresql":
         pytest.skip("ids come from no sequence that could be lost")
     assert len(store(engine, [reading(number, key=f"k{number}") for number in range(20)])) == 20
     with engine.begin() as connection:
         # As on a logical replica that is promoted.
         connection.execute(text("ALTER TABLE sparkle_series ALTER COLUMN id RESTART WITH 1"))
     later = [reading(number, key=f"other{number}") for number in range(20, 25)]
+    if type(dialect_of(engine)).continue_keys is Dialect.continue_keys:
+        # Nobody knows how to let it continue. No reading may become a dead letter.
+        with pytest.raises(TransientError, match="let it continue after the greatest id") as caught:
+            store(engine, later)
+        assert not is_row_error(caught.value)
+        return
     assert len(store(engine, later)) == 5
 
 

@@ -221,6 +221,11 @@ def test_a_plugin_that_returns_after_the_tables_were_compacted_is_compacted(
     installation.add_wide_readings(TABLES[0].removesuffix("_data"), 5)
     installation.migrate()
     (installation.workspace.folder / "fan_speed").rename(plugin)
+    # Nothing is pending, but the rows are still in the wide tables.
+    assert "which were not migrated: fan_speed_aggregates, fan_speed_readings; run" in installation.check()
+    installation.environment["SPARKLE_DATABASE__MIGRATE"] = "true"
+    assert "will migrate it: tables fan_speed_aggregates, fan_speed_readings" in installation.check()
+    del installation.environment["SPARKLE_DATABASE__MIGRATE"]
     write_plugin(installation.workspace.plugins, 2)
     assert "; run `faust -A sparkle_app migrate`" in installation.check()
     done = installation.migrate()

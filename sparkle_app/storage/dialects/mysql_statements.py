@@ -41,7 +41,8 @@ class Values:
 
     def parts(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         """Parts of the rows that fit into one statement each, whatever characters have to be escaped."""
-        driver: Any = self._connection.connection.driver_connection
+        # Not driver_connection, which a detached connection, as that of a migration, does not have.
+        driver: Any = self._connection.connection.dbapi_connection
         limit = driver.max_packet // 2
         part: list[Row] = []
         size = 0
