@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sparkle_app.model.errors import Reason
 from sparkle_app.web.dashboard.assets import FOLDER
 
 FORMS = {"en": {"one", "other"}, "ru": {"one", "few", "many", "other"}}
@@ -71,3 +72,12 @@ def test_nothing_in_the_code_parses_markup() -> None:
             r"\b(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script
         )
         assert not found, path
+
+
+def test_every_reason_is_explained() -> None:
+    script = (FOLDER / "components" / "reason.js").read_text("utf-8")
+    listed = re.search(r"REASONS = \[(.*?)\]", script, re.DOTALL)
+    assert listed
+    assert sorted(re.findall(r'"(\w+)"', listed[1])) == sorted(Reason)
+    for kind in ("reason.", "reason.means.", "reason.action."):
+        assert {f"{kind}{each}" for each in Reason} <= set(messages("en"))

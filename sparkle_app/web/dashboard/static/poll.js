@@ -14,9 +14,10 @@ const MAX_RETRY_MS = 30_000;
  *
  * @param {function(AbortSignal): Promise<any>} load requests everything that is shown together.
  * @param {function(any)} show called with what was loaded.
+ * @param {number} interval in ms.
  * @returns {{now: function(), stop: function()}} `now` loads at once, for another query, and aborts the last request.
  */
-export function poll(load, show) {
+export function poll(load, show, { interval = INTERVAL_MS } = {}) {
   let timer = 0;
   let failures = 0;
   let request = null;
@@ -27,7 +28,7 @@ export function poll(load, show) {
     request?.abort();
     if (stopped || document.hidden) return;
     const mine = (request = new AbortController());
-    let delay = INTERVAL_MS;
+    let delay = interval;
     try {
       const loaded = await load(mine.signal);
       if (mine.signal.aborted) return;

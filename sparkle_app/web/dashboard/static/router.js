@@ -26,8 +26,8 @@ class Page {
   }
 
   /** Polls (poll.js) until the view is left. */
-  poll(load, show) {
-    const polling = poll(load, show);
+  poll(load, show, options) {
+    const polling = poll(load, show, options);
     this.ending(polling.stop);
     return polling;
   }

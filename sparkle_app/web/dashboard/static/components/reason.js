@@ -1,0 +1,23 @@
+// Why a record became a dead letter: the worker's word, and what it means.
+
+import { el } from "../dom.js";
+import { visible } from "../format.js";
+import { t } from "../language.js";
+
+/** All reasons, in the order of the stages that find them. */
+export const REASONS = [
+  "not_json", "bad_field", "bad_hostname", "bad_datetime", "bad_base64", "unknown_config", "undecryptable",
+  "bad_payload", "unknown_plugin", "invalid_value", "too_many_metrics", "refused_by_database",
+];
+
+/** A reason as text. A worker of a later version may have others. */
+export const reasonText = (reason) => (REASONS.includes(reason) ? t(`reason.${reason}`) : visible(reason));
+
+/** What a reason means, and what to do, as a list of two entries of a <dl>; none of an unknown one. */
+export function explanation(reason) {
+  if (!REASONS.includes(reason)) return [];
+  return [
+    [t("deadLetter.means"), t(`reason.means.${reason}`)],
+    [t("deadLetter.action"), t(`reason.action.${reason}`)],
+  ].map(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]);
+}

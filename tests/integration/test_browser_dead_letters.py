@@ -1,0 +1,133 @@
+"""Dead letters in a browser: what was sent through Kafka appears with its reason, and can be filtered and opened."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet
+from tests.support.produce import produce
+
+# The embedded broker does not report the end offsets of a topic.
+pytestmark = pytest.mark.kafka
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    fleet = Fleet(broker, tmp_path_factory.mktemp("fleet"))
+    try:
+        fleet.worker.start()
+        fleet.worker.wait_ready()
+        fleet.send("Temperature", "core/0", {"web-1": 40.0, "web-2": 1e9, HOSTILE: 1e9})
+        fleet.send("Fans", "1", {"web-2": 900.0})
+        yield fleet
+    finally:
+        fleet.worker.kill()
+
+
+def reasons(page: Page) -> list[str]:
+    return sorted(page.locator("table.letters .of-reason").all_inner_texts())
+
+
+def test_a_dead_letter_appears_with_its_reason(fleet: Fleet, visit: Visit, broker: Broker) -> None:
+    page = visit(fleet.worker).open("/dead-letters")
+    expect(page.locator("table.letters tbody tr")).to_have_count(3)
+    assert reasons(page) == ["Invalid value", "Invalid value", "Unknown plugin"]
+    # Without reloading.
+    produce(broker.bootstrap, fleet.workspace.topic, [b"junk\xff"])
+    expect(page.locator("table.letters tbody tr")).to_have_count(4)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dead letters 4")
+    by_reason = page.locator(".card", has=page.get_by_role("heading", name="By reason"))
+    lines = by_reason.get_by_role("listitem")
+    expect(lines).to_have_count(3)
+    # Those with equal numbers are in any order.
+    assert sorted(lines.all_text_contents()) == ["Invalid value2", "Not JSON1", "Unknown plugin1"]
+    hours = page.locator(".hours li:not([aria-hidden])")
+    assert sum(int(each.rpartition(": ")[2]) for each in hours.all_inner_texts()) == 4
+
+
+def test_filters_are_in_the_url(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/dead-letters")
+    page.locator(".counts").get_by_role("link", name="Unknown plugin").click()
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    assert page.url.endswith("/dead-letters?reason=unknown_plugin")
+    expect(page.get_by_label("Reason")).to_have_value("unknown_plugin")
+    page.get_by_label("Reason").select_option("Invalid value")
+    page.get_by_label("Host, exactly").fill("web-2")
+    page.get_by_label("Host, exactly").press("Enter")
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    assert page.url.endswith("/dead-letters?reason=invalid_value&host=web-2")
+    page.reload()
+    expect(page.locator("table.letters .of-host")).to_have_text("web-2")
+    expect(page.get_by_label("Host, exactly")).to_have_value("web-2")
+    page.get_by_label("Host, exactly").fill("nobody")
+    page.get_by_label("Host, exactly").press("Enter")
+    expect(page.get_by_text("No dead letter matches.")).to_be_visible()
+    page.go_back()
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="Clear filters").click()
+    expect(page.get_by_label("Reason")).to_have_value("")
+    assert page.url.endswith("/dead-letters")
+
+
+def test_one_dead_letter_says_why_and_what_to_do_and_whether_it_would_be_stored(
+    fleet: Fleet, visit: Visit
+) -> None:
+    page = visit(fleet.worker).open("/dead-letters?host=web-2&reason=unknown_plugin")
+    page.locator("table.letters tbody").get_by_role("link").click()
+    expect(page.get_by_role("heading", name="It would not be stored now either")).to_be_visible()
+    expect(page.get_by_text("No installed plugin has this name.")).to_be_visible()
+    expect(page.get_by_text("Install the plugin, restart the workers, then replay.")).to_be_visible()
+    facts = dict(
+        zip(
+            page.locator(".letter dt").all_inner_texts(),
+            page.locator(".letter dd").all_inner_texts(),
+            strict=True,
+        )
+    )
+    assert facts["Config"] == "1"
+    assert facts["Host"].startswith("web-2 as the record says")
+    assert re.fullmatch(rf"{fleet.workspace.topic}/\d+/\d+", facts["Topic/partition/offset"])
+    # The record was received a moment ago: the day of the host's clock is today.
+    assert datetime.fromisoformat(facts["The host's local time"]).tzinfo is None
+    assert facts["Payload"].startswith("256 bytes, encrypted")
+    page.get_by_text("The whole value, as it was received").click()
+    expect(page.locator(".letter pre")).to_contain_text('"payload"')
+    assert "900.0" not in page.locator(".letter").inner_text()
+    page.get_by_role("link", name="All dead letters").click()
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    assert page.url.endswith("/dead-letters?host=web-2&reason=unknown_plugin")
+
+
+def test_a_hostile_hostname_is_text(fleet: Fleet, visit: Visit) -> None:
+    """Scripts, and requests for the image, would be faults of the visit."""
+    page = visit(fleet.worker).open("/dead-letters")
+    row = page.locator("table.letters tbody tr", has_text="onerror")
+    expect(row.locator(".of-host")).to_have_text(HOSTILE)
+    expect(page.locator(".counts").get_by_text(HOSTILE)).to_be_visible()
+    row.get_by_role("link").click()
+    expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+    assert page.locator("img").count() == 0
+
+
+def test_a_dead_letter_that_is_gone_is_said_in_words(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["status of 404"]
+    page = visitor.open("/dead-letters?key=telemetry%2F0%2F1")
+    expect(page.locator(".note")).to_contain_text(
+        "key: expected that of a dead letter, found 'telemetry/0/1'"
+    )
+
+
+def test_every_reason_has_its_words_in_both_languages(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker, locale="ru-RU", viewport={"width": 390, "height": 844}).open("/dead-letters")
+    expect(page.get_by_label("Причина").get_by_role("option")).to_have_count(13)
+    row = page.locator("table.letters tbody tr", has_text="onerror")
+    expect(row.locator(".of-reason")).to_have_text("Недопустимое значение")
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
