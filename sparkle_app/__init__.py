@@ -168,6 +168,7 @@ All packages and modules; the docstring of each describes what it does:
         versions/         the handler's revisions
           0001_tables_per_plugin the base
           0002_compact_tables    numbers in place of names
+          0005_clock_offsets     offsets of wrong clocks
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates

@@ -19,7 +19,7 @@ from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
-from sparkle_app.model.time import from_millis, from_seconds, is_plausible
+from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
@@ -148,7 +148,7 @@ class IngestPipeline:
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
-        self._hosts.note(stored)
+        self._hosts.note(stored, clock_offsets(outcomes))
         for plugin, readings in stored.items():
             last = max((each.received_at for each in readings), default=None)
             if last is not None:
@@ -179,6 +179,16 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in ending:
         task.cancel()
     await asyncio.gather(*ending, return_exceptions=True)
+
+
+def clock_offsets(outcomes: Sequence[Outcome]) -> dict[bytes, int]:
+    """Of the readings whose clock is not trusted: by id, the local time minus the record's timestamp, microseconds."""
+    return {
+        reading.id: micros(reading.local_time) - reading.received_at
+        for outcome in outcomes
+        for reading in outcome.readings
+        if not reading.clock_trusted and reading.local_time
+    }
 
 
 def bounded_groups(outcomes: Sequence[Outcome], max_readings: int) -> Iterator[Sequence[Outcome]]:

@@ -20,6 +20,7 @@ POLL_SECONDS = 5.0
 INTERVAL_SECONDS = 60.0
 MAX_HOSTS = 250
 """In one transaction, counted once for each plugin: readings are stored between the transactions."""
+_NONE: Mapping[bytes, int] = {}
 Key = tuple[str, str]
 """Hostname, and NAME of the plugin."""
 
@@ -41,18 +42,32 @@ class RecentActivity:
         # In the order in which they were taken.
         self._taken: dict[Key, float] = {}
 
-    def note(self, stored: Mapping[str, Sequence[StoredReading]]) -> None:
-        """Take stored readings into account, by NAME of their plugin."""
+    def note(
+        self, stored: Mapping[str, Sequence[StoredReading]], clock_offsets: Mapping[bytes, int] = _NONE
+    ) -> None:
+        """Take stored readings into account, by NAME of their plugin.
+
+        Arguments:
+            clock_offsets: by id of the reading, of those whose clock is not trusted, microseconds.
+        """
         now = from_seconds(self._wall())
         for plugin, readings in stored.items():
             for reading in readings:
                 received, observed = min(reading.received_at, now), min(reading.observed_at, now)
                 activity = self._pending.get((reading.hostname, plugin))
+                offset = clock_offsets.get(reading.id)
                 if activity:
-                    activity.add(reading.config_id, received, observed)
+                    activity.add(reading.config_id, received, observed, offset)
                 else:
                     self._pending[reading.hostname, plugin] = HostActivity(
-                        reading.hostname, plugin, reading.config_id, received, received, observed, observed
+                        reading.hostname,
+                        plugin,
+                        reading.config_id,
+                        received,
+                        received,
+                        observed,
+                        observed,
+                        clock_offset=offset,
                     )
 
     def take_due(self) -> list[HostActivity]:

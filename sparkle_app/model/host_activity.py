@@ -26,12 +26,18 @@ class HostActivity(msgspec.Struct):
     last_observed_at: int
     interval: int | None = None
     """Usual time between its readings, microseconds, at least a minute; None: not known yet."""
+    clock_offset: int | None = None
+    """Of the reading that was received last, if the host's clock was not trusted: the local time that it states, minus
+    the time at which it was received, microseconds; None: the clock was trusted."""
 
-    def add(self, config_id: int, received_at: int, observed_at: int) -> None:
+    def add(
+        self, config_id: int, received_at: int, observed_at: int, clock_offset: int | None = None
+    ) -> None:
         """Take another reading into account."""
         if received_at >= self.last_received_at:
             self.last_received_at = received_at
             self.config_id = config_id
+            self.clock_offset = clock_offset
         self.first_received_at = min(self.first_received_at, received_at)
         self.first_observed_at = min(self.first_observed_at, observed_at)
         self.last_observed_at = max(self.last_observed_at, observed_at)
@@ -55,7 +61,7 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     interval may be recorded in several parts.
     """
     both = msgspec.structs.replace(earlier)
-    both.add(later.config_id, later.last_received_at, later.last_observed_at)
+    both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
     pause = later.first_received_at - earlier.last_received_at

@@ -52,6 +52,9 @@ class Host(Base):
     """The host is silent after this time, unless it sends another reading."""
     removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it was removed; NULL again as soon as it sends another reading."""
+    clock_offset_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    """The local time that its last reading states, minus the time at which this was received, if its clock is not
+    trusted; NULL: it is."""
 
 
 _HOSTS = Host.__table__
@@ -100,7 +103,13 @@ def select_hosts(
 
 
 def select_page_of_hosts(
-    connection: Connection, plugin: str | None, silent_at: int | None, limit: int, after: str
+    connection: Connection,
+    plugin: str | None,
+    silent_at: int | None,
+    limit: int,
+    after: str,
+    *,
+    untrusted_clock: bool = False,
 ) -> list[list[HostActivity]]:
     """The activity of each host of a page, by name and plugin.
 
@@ -109,6 +118,7 @@ def select_page_of_hosts(
         silent_at: only hosts of which a plugin is silent at this time, microseconds since the epoch.
         limit: maximum number of hosts.
         after: only hosts after this one.
+        untrusted_clock: only hosts whose clock is not trusted.
     """
     listed: list[ColumnElement[bool]] = [_HOSTS.c.removed_at.is_(None)]
     if plugin is not None:
@@ -116,6 +126,8 @@ def select_page_of_hosts(
     matching = select(_HOSTS.c.name).distinct().where(*listed, _HOSTS.c.name > after)
     if silent_at is not None:
         matching = matching.where(_HOSTS.c.silent_after < moment(silent_at))
+    if untrusted_clock:
+        matching = matching.where(_HOSTS.c.clock_offset_seconds.is_not(None))
     names = connection.execute(matching.order_by(_HOSTS.c.name).limit(limit)).scalars().all()
     page: dict[str, list[HostActivity]] = {name: [] for name in names}
     rows = select(_HOSTS).where(*listed, _HOSTS.c.name.in_(names)).order_by(_HOSTS.c.plugin)
@@ -227,17 +239,19 @@ def columns_of(id_: bytes, activity: HostActivity) -> dict[str, Any]:
         "interval_seconds": None if activity.interval is None else activity.interval // span(1),
         "silent_after": moment(activity.silent_after),
         "removed_at": None,
+        "clock_offset_seconds": None if activity.clock_offset is None else activity.clock_offset // span(1),
     }
 
 
 def activity_of(row: Any) -> HostActivity:
     """The activity that a row describes, whether the host is removed or not."""
-    interval = row["interval_seconds"]
+    interval, offset = row["interval_seconds"], row["clock_offset_seconds"]
     times = {name: micros(row[name]) for name in _TIMES}
     return HostActivity(
         hostname=row["name"],
         plugin=row["plugin"],
         config_id=row["config_id"],
         interval=None if interval is None else span(interval),
+        clock_offset=None if offset is None else span(offset),
         **times,
     )

@@ -112,6 +112,24 @@ def test_hosts_are_counted_by_plugin_and_state(engine: Engine) -> None:
 
 
 @EVERY_DATABASE
+def test_hosts_whose_clock_is_not_trusted_are_listed(engine: Engine) -> None:
+    wrong = [activity(f"host-{number}", number) for number in range(4)]
+    for number, each in enumerate(wrong[1:]):
+        each.clock_offset = (number - 1) * 86_400 * SECOND
+    record(engine, *wrong)
+
+    def offsets() -> dict[str, int | None]:
+        with read_transaction(engine) as connection:
+            page = select_page_of_hosts(connection, None, None, 10, "", untrusted_clock=True)
+        return {each.hostname: each.clock_offset for (each,) in page}
+
+    day = 86_400 * SECOND
+    assert offsets() == {"host-1": -day, "host-2": 0, "host-3": day}
+    record(engine, activity("host-1", 100), activity("host-9", 100))
+    assert set(offsets()) == {"host-2", "host-3"}
+
+
+@EVERY_DATABASE
 def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
     record(engine, *(activity(f"host-{number:02}", number * 100) for number in range(20)))
     record(engine, activity("host-03", 0, "Q"), activity("host-17", 0, "Q"))

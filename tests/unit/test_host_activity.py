@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from sparkle_app.ingest.host_recorder import RecentActivity
@@ -37,6 +38,27 @@ def test_first_and_last_times_do_not_depend_on_the_order() -> None:
         assert (both.first_received_at, both.last_received_at) == (START, START + 85 * SECOND)
         assert (both.first_observed_at, both.last_observed_at) == (START - 1, START + 85 * SECOND - 1)
         assert both.config_id == 80
+
+
+def test_the_clock_of_the_last_reading_counts() -> None:
+    early, late = activity(0), activity(60)
+    late.clock_offset = 7 * SECOND
+    assert merged(early, late).clock_offset == 7 * SECOND
+    assert merged(late, early).clock_offset == 7 * SECOND
+    # The clock is right again.
+    assert merged(late, activity(120)).clock_offset is None
+
+
+def test_offsets_are_those_of_readings_whose_clock_is_not_trusted() -> None:
+    recent = RecentActivity(lambda: START / SECOND + 100)
+    readings = [reading(0, "right"), reading(0, "wrong"), reading(0, "mended"), reading(1, "mended")]
+    readings = [msgspec.structs.replace(each, id=bytes([n])) for n, each in enumerate(readings)]
+    recent.note({"P": readings}, {b"\1": -5 * SECOND, b"\2": 9 * SECOND})
+    assert {each.hostname: each.clock_offset for each in recent.take_all()} == {
+        "right": None,
+        "wrong": -5 * SECOND,
+        "mended": None,
+    }
 
 
 def learned(

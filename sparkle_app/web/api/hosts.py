@@ -25,7 +25,7 @@ class HostQueries:
             raise Problem(400, f"plugin: expected one of {', '.join(self._parts.plugins)}, found {plugin!r}")
 
     async def page(
-        self, plugin: str | None, state: str | None, limit: int, after: str
+        self, plugin: str | None, state: str | None, clock: str | None, limit: int, after: str
     ) -> responses.KnownHostsResponse:
         """One page of hosts.
 
@@ -40,7 +40,9 @@ class HostQueries:
         silent_at = now if state == "silent" else None
         found = await from_database(
             self._parts,
-            lambda connection: select_page_of_hosts(connection, plugin, silent_at, limit + 1, after),
+            lambda connection: select_page_of_hosts(
+                connection, plugin, silent_at, limit + 1, after, untrusted_clock=clock is not None
+            ),
         )
         hosts = [
             responses.KnownHost(activities[0].hostname, [_activity(each, now) for each in activities])
@@ -59,4 +61,5 @@ def _activity(activity: HostActivity, now: int) -> responses.HostActivity:
         rfc3339(activity.last_observed_at),
         None if activity.interval is None else activity.interval // 1_000_000,
         activity.is_silent(now),
+        None if activity.clock_offset is None else activity.clock_offset // 1_000_000,
     )

@@ -87,6 +87,9 @@ class HostActivity(msgspec.Struct):
     """Usual time between its readings, at least 60; null: it has sent readings only once."""
     silent: bool
     """Whether nothing was received for more than three of these intervals (15 minutes if there is none)."""
+    clock_offset_seconds: int | None
+    """The local time that its last reading states, minus the time at which this was received, if the clock is not
+    trusted: the UTC offset is a part of it, and so is a delay of the record; null: the clock is trusted."""
 
 
 class KnownHost(msgspec.Struct):

@@ -156,9 +156,9 @@ def routes(
         return ListQuery(**{name: value for name, value in query.items() if value is not None})
 
     async def known_hosts(
-        plugin: str | None, state: str | None, limit: int | None, after: str | None
+        plugin: str | None, state: str | None, clock: str | None, limit: int | None, after: str | None
     ) -> responses.KnownHostsResponse:
-        return await known.page(plugin, state, limit or 100, after or "")
+        return await known.page(plugin, state, clock, limit or 100, after or "")
 
     async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
         return await windows.host(plugin, host, window or WINDOW_SECONDS)
@@ -239,6 +239,7 @@ def routes(
             (
                 text("plugin", "Only hosts that have sent readings of this plugin. Default: all plugins."),
                 choice("state", "Only hosts of which a plugin is silent. Default: all hosts.", ["silent"]),
+                choice("clock", "Only hosts whose clock is not trusted. Default: all hosts.", ["untrusted"]),
                 _LIMIT,
                 after,
             ),
