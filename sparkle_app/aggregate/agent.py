@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from faust import App
@@ -29,7 +30,11 @@ class RebalancedError(Exception):
 
 
 class AggregatePipeline:
-    """Stages of a batch of samples: count, write to the table, write to SQL, acknowledge."""
+    """Stages of a batch of samples: count, write to the table, write to SQL, acknowledge.
+
+    Arguments:
+        clock: seconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -40,9 +45,11 @@ class AggregatePipeline:
         cipher: Cipher,
         metrics: Metrics,
         wait: float,
+        clock: Callable[[], float],
     ) -> None:
         self._app = app
         self._name = name
+        self._clock = clock
         self._table = table
         self._aggregator = aggregator
         self._cipher = cipher
@@ -83,6 +90,8 @@ class AggregatePipeline:
             Stage.AGGREGATE, self._metrics, lambda: self._aggregator.count(samples)
         )
         await retry(Stage.TABLE, self._metrics, lambda: self._write(changed, generation))
+        if produced := max((event.message.timestamp or 0.0 for event in events), default=0.0):
+            self._metrics.answered(self._name, max(self._clock() - produced, 0.0))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
         await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
         self._check_generation(generation)

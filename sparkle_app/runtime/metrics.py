@@ -110,6 +110,14 @@ class Metrics:
         )
         self.delays: dict[str, float] = {}
         """The last value of ``sparkle_row_delay_seconds`` by NAME of the plugin."""
+        self.answer_delay = Gauge(
+            "sparkle_answer_delay_seconds",
+            "Seconds from the production of the last samples, after their readings were in SQL, until answers had them",
+            ["plugin"],
+            registry=self.registry,
+        )
+        self.answer_delays: dict[str, float] = {}
+        """The last value of ``sparkle_answer_delay_seconds`` by NAME of the plugin."""
         self.wal_bytes = Gauge(
             "sparkle_sqlite_wal_bytes",
             "Size of SQLite's write-ahead log, in bytes; 0 with other databases",
@@ -171,6 +179,15 @@ class Metrics:
             if sample.name.endswith("_total")
         }
 
+    def stage_totals(self) -> dict[str, tuple[float, float]]:
+        """The number of batches in each stage, and the seconds that they took."""
+        found: dict[str, dict[str, float]] = {}
+        for family in self.stage_seconds.collect():
+            for sample in family.samples:
+                found.setdefault(sample.labels["stage"], {})[sample.name] = sample.value
+        name = "sparkle_stage_seconds"
+        return {stage: (each[f"{name}_count"], each[f"{name}_sum"]) for stage, each in found.items()}
+
     def disk(self, usage: DiskUsage) -> None:
         """Expose the usage of a file system."""
         for field, gauge in self._disks.items():
@@ -192,6 +209,15 @@ class Metrics:
         self.row_delay.labels(plugin).set(delay)
         self.delays[plugin] = delay
         self._stored_at = self._clock()
+
+    def answered(self, plugin: str, delay: float) -> None:
+        """Note that samples are in the answers.
+
+        Arguments:
+            delay: seconds since the last of them was produced.
+        """
+        self.answer_delay.labels(plugin).set(delay)
+        self.answer_delays[plugin] = delay
 
     @property
     def since_stored(self) -> float:

@@ -102,6 +102,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             app.cipher,
             app.metrics,
             settings.aggregates.batch_wait_seconds,
+            app.clock.now,
         )
 
     async def restore() -> None:

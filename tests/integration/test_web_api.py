@@ -114,6 +114,8 @@ def test_a_worker_shows_its_hosts_and_its_pipeline(
     assert roles[workspace.topic] == "ingest"
     assert sorted(roles.values()) == ["aggregate", "aggregate", "ingest"]
     assert 0 <= state["row_delay_seconds"]["Temperature"] < 60
+    assert 0 <= state["answer_delay_seconds"]["Temperature"] < 60
+    assert state["stage_totals"]["store"]["batches"] >= 1
     text = requests.get(f"{worker.url}/metrics/hosts", timeout=10).text
     assert 'sparkle_temperature_celsius{host="a/b",metric="core/0"} ' in text
 

@@ -135,7 +135,7 @@ class AggregateWorker:
         )
         self.aggregator.worker = self
         self.pipeline = AggregatePipeline(
-            self.app, NAME, self.table, self.aggregator, CIPHER, METRICS, wait=0.0
+            self.app, NAME, self.table, self.aggregator, CIPHER, METRICS, wait=0.0, clock=clock
         )
         self.table.on_recover(self.pipeline.restore)
         self.stream = _Stream(self.app, lambda: self.at("fetched"))

@@ -26,9 +26,16 @@ async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest
         PartitionLag(samples, 1, 5, 5),
         PartitionLag(dead_letter_topic(first.settings.app_id), 0, None, None),
     ]
-    second.group.lag = [PartitionLag("telemetry", 1, None, 3), PartitionLag(samples, 0, 9, 8)]
+    second.group.lag = [
+        PartitionLag("telemetry", 1, None, 3),
+        PartitionLag(samples, 0, 9, 8),
+        PartitionLag(samples, 1, None, 0),
+    ]
     metrics = first.app.metrics
     metrics.stored(PLUGIN, 12, 0.25)
+    metrics.answered(PLUGIN, 0.125)
+    with metrics.stage(Stage.OPEN):
+        pass
     metrics.retries.labels(Stage.STORE).inc(3)
     metrics.dead_letters.labels(Reason.NOT_JSON).inc()
     second.group.problem = "the clock is wrong"
@@ -43,14 +50,27 @@ async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest
         by_url = {each["worker"]: each for each in state["workers"]}
         one, other = by_url[first.url], by_url[second.url]
         assert one["topics"] == [
-            {"topic": "telemetry", "role": "ingest", "partitions": [0, 2], "lag": 17},
-            {"topic": samples, "role": "aggregate", "partitions": [1], "lag": 0},
+            {
+                "topic": "telemetry",
+                "role": "ingest",
+                "partitions": [0, 2],
+                "lag": 17,
+                "partition_lags": [10, 7],
+            },
+            {"topic": samples, "role": "aggregate", "partitions": [1], "lag": 0, "partition_lags": [0]},
         ]
-        # What is not known is not 0; a commit may be ahead of what the last fetch has seen.
-        assert [each["lag"] for each in other["topics"]] == [None, 0]
+        # What is not known is not 0; a commit may be ahead of what the last fetch has seen; and of an empty partition
+        # nothing is ever committed.
+        assert [(each["lag"], each["partition_lags"]) for each in other["topics"]] == [
+            (None, [None]),
+            (0, [0, 0]),
+        ]
         assert (one["tables"][PLUGIN], other["tables"][PLUGIN]) == ([0, 1], [3])
         assert [(each["stage"], each["error"]) for each in one["stages"]] == [("store", "database: locked")]
         assert (one["readings"][PLUGIN], one["row_delay_seconds"]) == (12, {PLUGIN: 0.25})
+        assert one["answer_delay_seconds"] == {PLUGIN: 0.125}
+        totals = one["stage_totals"]
+        assert [totals[stage]["batches"] for stage in (Stage.OPEN, Stage.STORE)] == [1, 0]
         assert (one["retries"]["store"], one["dead_letters"]["not_json"]) == (3, 1)
         assert (one["problem"], other["problem"], one["consuming"]) == (None, "the clock is wrong", True)
     url = second.url

@@ -28,6 +28,8 @@ class TopicLag(msgspec.Struct):
     lag: int | None
     """Records that are not consumed and committed yet, in all partitions; null: not known yet. Each record of a samples
     topic has the samples of many readings."""
+    partition_lags: list[int | None] = []
+    """The same of each partition, in the order of `partitions`."""
 
 
 class StageInProgress(msgspec.Struct):
@@ -37,6 +39,13 @@ class StageInProgress(msgspec.Struct):
     seconds: float
     error: str | None
     """Why its last attempt failed: the stage is repeated until it succeeds."""
+
+
+class StageTotal(msgspec.Struct):
+    """What a worker has done in a stage since it started."""
+
+    batches: float
+    seconds: float
 
 
 class WorkerState(msgspec.Struct):
@@ -65,6 +74,10 @@ class WorkerState(msgspec.Struct):
     """By reason: dead letters produced since the worker started."""
     held_back: float
     """Records that no private key decrypts, since the worker started. They are read again once one does."""
+    answer_delay_seconds: dict[str, float] = {}
+    """By plugin: from the row in SQL of the last readings until they were in the answers."""
+    stage_totals: dict[str, StageTotal] = {}
+    """By stage."""
 
 
 class UnreachableWorker(msgspec.Struct):
@@ -130,10 +143,12 @@ class Pipeline:
             if lag.topic == dead_letter_topic(app_id):
                 continue
             role = "aggregate" if lag.topic in samples else "ingest"
-            found = topics.setdefault(lag.topic, TopicLag(lag.topic, role, [], 0))
+            found = topics.setdefault(lag.topic, TopicLag(lag.topic, role, [], 0, []))
             found.partitions.append(lag.partition)
-            known = lag.committed is not None and lag.end is not None
-            number = max(lag.end - lag.committed, 0) if known else None  # type: ignore[operator]
+            number = None
+            if lag.end is not None and (lag.committed is not None or lag.end == 0):
+                number = max(lag.end - (lag.committed or 0), 0)
+            found.partition_lags.append(number)
             found.lag = None if found.lag is None or number is None else found.lag + number
         return WorkerState(
             worker=group.url,
@@ -152,4 +167,9 @@ class Pipeline:
             retries=metrics.totals(metrics.retries),
             dead_letters=metrics.totals(metrics.dead_letters),
             held_back=sum(metrics.totals(metrics.held_back).values()),
+            answer_delay_seconds={name: round(delay, 3) for name, delay in metrics.answer_delays.items()},
+            stage_totals={
+                stage: StageTotal(batches, round(seconds, 3))
+                for stage, (batches, seconds) in metrics.stage_totals().items()
+            },
         )

@@ -1,0 +1,70 @@
+// Hosts with wrong clocks: their readings are stored with the time at which they were received.
+
+import { ApiError, get } from "../api.js";
+import { el, keyed, setText } from "../dom.js";
+import { age, duration, name, setAge } from "../format.js";
+import { t } from "../language.js";
+import { hostUrl } from "../router.js";
+
+const INTERVAL_MS = 60_000;
+const LISTED = 100;
+
+/** Loads the hosts, once a minute: workers write them once a minute. A failure is no failure of the view. */
+export function clocksLoader() {
+  let loaded = null;
+  let due = 0;
+  return async (signal) => {
+    if (Date.now() < due) return loaded;
+    try {
+      const { hosts, next } = await get("/api/v1/hosts", { signal, query: { clock: "untrusted", limit: LISTED } });
+      loaded = { hosts, more: next !== null, problem: null };
+      due = Date.now() + INTERVAL_MS;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      loaded = { hosts: loaded?.hosts ?? [], more: loaded?.more ?? false, problem: error.detail };
+    }
+    return loaded;
+  };
+}
+
+/** @returns {{element: Element, update: function(Object)}} `update` gets what the loader returns. */
+export function clocks() {
+  const title = el("h2", {});
+  const problem = el("p", { class: "note", hidden: true });
+  const body = el("tbody", {});
+  const table = el("table", { class: "plain" },
+    el("caption", { class: "visually-hidden" }, t("clocks.caption")),
+    el("thead", {}, el("tr", {}, ["host", "plugin", "offset", "last"].map((each) => el("th", { scope: "col" }, t(`clocks.${each}`))))),
+    body);
+  const more = el("p", { class: "more" }, t("clocks.more", { n: LISTED }));
+  const nothing = el("p", { class: "aside" }, t("clocks.none"));
+  const lead = el("p", { class: "lead" }, t("clocks.lead"));
+  const scrolled = el("div", { class: "scrolled" }, table);
+  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, scrolled, more, nothing);
+
+  function update(found) {
+    const rows = found.hosts.flatMap(({ host, plugins }) =>
+      plugins.filter((each) => each.clock_offset_seconds !== null).map((each) => ({ host, ...each })));
+    setText(title, t("clocks.title", { n: found.hosts.length }));
+    problem.hidden = found.problem === null;
+    setText(problem, found.problem === null ? "" : t("clocks.problem", { detail: found.problem }));
+    keyed(body, rows.map((each) => [JSON.stringify([each.host, each.plugin]), each]), row);
+    lead.hidden = scrolled.hidden = rows.length === 0;
+    more.hidden = !found.more;
+    nothing.hidden = rows.length > 0 || found.problem !== null;
+  }
+
+  return { element, update };
+}
+
+function row({ host, plugin, last_received_at: at }) {
+  const offset = el("td", {});
+  const seen = age(at);
+  const element = el("tr", {},
+    el("th", { scope: "row" }, el("a", { href: hostUrl(host) }, name(host))), el("td", {}, name(plugin)), offset, el("td", {}, seen));
+  function update({ clock_offset_seconds: seconds, last_received_at: at }) {
+    setText(offset, t(seconds < 0 ? "clocks.behind" : "clocks.ahead", { duration: duration(Math.abs(seconds)) }));
+    setAge(seen, at);
+  }
+  return { element, update };
+}

@@ -1,0 +1,54 @@
+// What waits for what: the stages in the order of the pipeline, and how much of the time each takes.
+
+import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
+import { duration, number, visible } from "../format.js";
+import { t } from "../language.js";
+import { sum } from "../pipeline_history.js";
+import { ALL_STAGES, busy, stageText } from "./verdict.js";
+
+const COLUMNS = ["stage", "share", "batches", "average", "retries", "now"];
+
+/** @returns {{element: Element, update: function(Object, PipelineHistory)}} */
+export function stageTable() {
+  const body = el("tbody", {});
+  const element = el("table", { class: "plain stages" },
+    el("caption", { class: "visually-hidden" }, t("stages.caption")),
+    el("thead", {}, el("tr", {}, COLUMNS.map((each) => el("th", { scope: "col" }, t(`stages.${each}`))))), body);
+
+  function update({ workers }, history) {
+    const shares = ALL_STAGES.map((stage) => busy(history, stage));
+    const largest = Math.max(...shares);
+    keyed(body, ALL_STAGES.map((stage, index) => [stage, { stage, share: shares[index], largest, workers, history }]), row);
+  }
+
+  return { element, update };
+}
+
+function row({ stage }) {
+  const fill = el("div", { class: "fill" });
+  const share = el("span", { class: "number" });
+  const [batches, average, retries, current] = [0, 1, 2, 3].map(() => el("td", {}));
+  const element = el("tr", { "data-stage": stage },
+    el("th", { scope: "row" }, stageText(stage), " ", el("code", {}, stage)),
+    el("td", { class: "of-share" }, el("div", { class: "value" }, share, el("div", { class: "bar", "aria-hidden": "true" }, fill))),
+    batches, average, retries, current);
+
+  function update({ share: part, largest, workers, history }) {
+    const rate = history.rate((each) => each.stage_totals[stage]?.batches ?? 0);
+    const seconds = history.rate((each) => each.stage_totals[stage]?.seconds ?? 0);
+    setText(share, part === null ? "–" : `${number(100 * part, part > 0 && part < 0.1 ? 1 : 0)}\u00a0%`);
+    // Several batches may be in a stage at once.
+    setStyle(fill, { width: `${Math.min(100, 100 * (part ?? 0))}%` });
+    setAttribute(element, "data-largest", part > 0.05 && part === largest);
+    setText(batches, rate === null ? "–" : number(rate, rate > 0 && rate < 10 ? 1 : 0));
+    setText(average, rate ? t("stages.ms", { ms: number((1000 * seconds) / rate, 1) }) : "–");
+    setText(retries, number(sum(workers.map((each) => each.retries[stage] ?? 0))));
+    const running = workers.flatMap((each) => each.stages.filter((run) => run.stage === stage));
+    const failed = running.find((run) => run.error);
+    const longest = Math.max(0, ...running.map((run) => run.seconds));
+    setText(current, !running.length ? "–" : failed ? `${duration(longest)}: ${visible(failed.error)}` : t("stages.since", { duration: duration(longest) }));
+    setAttribute(current, "class", failed ? "failed" : null);
+  }
+
+  return { element, update };
+}

@@ -1,0 +1,194 @@
+"""The pipeline in a browser: workers, what they consume, and in words why something is late."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.eventually import eventually
+from tests.support.fleet import Fleet
+from tests.support.produce import produce
+from tests.support.worker import Worker
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def fleet(broker: Broker, folder: Path) -> Iterator[Fleet]:
+    fleet = Fleet(broker, folder)
+    try:
+        fleet.worker.start()
+        fleet.worker.wait_ready()
+        fleet.send("Temperature", "core/0", {f"host-{number}": 40.0 for number in range(9)})
+        fleet.wait_for(9)
+        yield fleet
+    finally:
+        fleet.worker.kill()
+
+
+@pytest.fixture
+def second(fleet: Fleet, broker: Broker, folder: Path) -> Iterator[Worker]:
+    environment = fleet.workspace.environment(broker.bootstrap, f"sqlite:///{folder / 'readings.sqlite3'}")
+    worker = Worker(environment, folder / "worker-2.log")
+    try:
+        worker.start()
+        worker.wait_ready()
+        yield worker
+    finally:
+        worker.kill()
+
+
+def card(page: Page, worker: Worker) -> Locator:
+    return page.locator(f'.worker[data-worker="{worker.url}/"], .worker[data-worker="{worker.url}"]')
+
+
+def cells(row: Locator) -> list[str]:
+    return row.locator("th, td").all_inner_texts()
+
+
+@pytest.mark.any_broker
+def test_a_worker_its_partitions_and_its_delays_are_shown(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/pipeline")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
+    expect(page.locator(".verdict li")).to_have_text(
+        ["Nothing waits: every record is stored, or is a dead letter."]
+    )
+    worker = card(page, fleet.worker)
+    expect(worker.locator(".state")).to_have_text("Consumes")
+    topic = worker.get_by_role("row", name=fleet.workspace.topic + " records")
+    # The embedded broker does not say that a partition is empty.
+    assert re.fullmatch(r"0–3 0( .*)?", " ".join(cells(topic)[2:]))
+    plugin = worker.get_by_role("row", name="Temperature 0–3")
+    row, answer = cells(plugin)[3:]
+    assert row.endswith(" s")
+    assert answer.endswith(" s")
+    expect(worker.locator("dl div", has_text="Readings stored")).to_have_text("Readings stored9")
+    stage = page.locator('.stages [data-stage="store"]')
+    expect(stage).to_contain_text("Insert readings into SQL")
+    # From the second response on.
+    expect(stage.locator(".of-share .number")).to_have_text("0\u00a0%")
+    # A live change follows.
+    fleet.send("Temperature", "core/1", {f"host-{number}": 41.0 for number in range(9)})
+    expect(worker.locator("dl div", has_text="Readings stored")).to_have_text("Readings stored18")
+
+
+@pytest.mark.any_broker
+def test_a_host_with_a_wrong_clock_is_listed_with_its_offset(
+    fleet: Fleet, visit: Visit, broker: Broker
+) -> None:
+    page = visit(fleet.worker).open("/pipeline")
+    expect(page.get_by_text("No host has a wrong clock.")).to_be_visible()
+    name = "<i>ahead</i>"
+    ahead = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=3, minutes=1)
+    record = fleet.collector.record(name, "Temperature", "core/0", 40.0, ahead)
+    produce(broker.bootstrap, fleet.workspace.topic, [record])
+    eventually(
+        lambda: fleet.worker.get("/api/v1/hosts?clock=untrusted"),
+        lambda found: [each["host"] for each in found[1]["hosts"]] == [name],
+    )
+    page.reload()
+    section = page.locator(".clocks")
+    expect(section.get_by_role("heading")).to_have_text("1 host with a wrong clock")
+    row = section.locator("tbody tr")
+    expect(row.get_by_role("link")).to_have_text(name)
+    expect(row).to_contain_text("Temperature")
+    expect(row).to_contain_text("3 d ahead")
+
+
+@pytest.mark.any_broker
+def test_a_locked_database_is_named_as_what_is_waited_for(fleet: Fleet, visit: Visit, folder: Path) -> None:
+    page = visit(fleet.worker).open("/pipeline")
+    connection = sqlite3.connect(folder / "readings.sqlite3", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    fleet.send("Temperature", "core/2", {"host-1": 42.0})
+    sentence = page.locator(".verdict li").first
+    expect(sentence).to_contain_text("“Insert readings into SQL”", timeout=60_000)
+    assert sentence.get_attribute("data-state") in {"critical", "warning"}
+    expect(page.locator('.stages [data-stage="store"] td').last).not_to_have_text("–")
+    connection.rollback()
+    connection.close()
+    expect(sentence).to_contain_text("Nothing waits", timeout=60_000)
+
+
+@pytest.mark.kafka
+def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/pipeline")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 2 workers")
+    expect(card(page, second).locator(".state")).to_have_text("Consumes")
+    second.kill()
+    expect(page.locator(".verdict li", has_text=second.url)).to_contain_text("does not answer")
+    expect(card(page, second).locator(".state")).to_have_text("Does not answer")
+    # After the rebalance.
+    expect(page.locator(".gone li")).to_contain_text("has left the group", timeout=60_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
+    expect(card(page, second)).to_have_count(0)
+    expect(page.locator(".verdict li")).to_contain_text("Nothing waits", timeout=60_000)
+
+
+@pytest.mark.any_broker
+def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/pipeline")
+
+    def sentences(*responses: dict[str, Any]) -> list[str]:
+        """What the page says after responses that are five seconds apart."""
+        found: list[str] = page.evaluate(
+            """async (responses) => {
+                const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+                const { PipelineHistory } = await import(url("pipeline_history.js"));
+                const { verdict } = await import(url("components/verdict.js"));
+                const history = new PipelineHistory();
+                responses.forEach((each, index) => history.add(each, 5000 * index));
+                return verdict(responses.at(-1), history).map(({ state, text }) => `${state}: ${text}`);
+            }""",
+            list(responses),
+        )
+        return found
+
+    assert sentences(response(0, 0)) == ["ok: Nothing waits: every record is stored, or is a dead letter."]
+    assert sentences(response(0, 500)) == ["ok: 500 records are not stored yet."]
+    assert sentences(response(0, 500), response(500, 500)) == [
+        "ok: Nothing is late: 500 records are in progress, about 5 s of work."
+    ]
+    # 100 readings a second, 4 of 5 seconds in the database.
+    late = [response(500 * each, 9000 - 500 * each, store=4.0 * each) for each in range(4)]
+    assert sentences(*late) == [
+        "warning: 7,500 records wait: about 1 min at 100 readings per second."
+        " The bottleneck is the stage “Insert readings into SQL”, with 80 % of the time."
+    ]
+    growing = [response(500 * each, 9000 + 500 * each, store=4.0 * each) for each in range(4)]
+    assert "10,500 records wait, and the number does not fall" in sentences(*growing)[0]
+    stuck = [response(500, 9000) for _ in range(4)]
+    assert sentences(*stuck) == ["warning: 9,000 records wait, and none is stored. No stage is busy."]
+    # A worker that was started again counts from 0.
+    assert "Nothing is late" not in sentences(response(500, 9000), response(0, 9000))[0]
+    lost = response(0, 0) | {
+        "unreachable": [{"worker": "http://b", "problem": "x"}],
+        "unowned": {"P": [1, 2]},
+    }
+    assert [each.partition(":")[0] for each in sentences(lost)] == ["critical", "warning"]
+
+
+def response(readings: float, lag: int, store: float = 0.0) -> dict[str, Any]:
+    """Of /api/v1/pipeline."""
+    topic = {"topic": "t", "role": "ingest", "partitions": [0], "lag": lag, "partition_lags": [lag]}
+    worker = {
+        "worker": "http://a",
+        "consuming": True,
+        "problem": None,
+        "topics": [topic],
+        "stages": [],
+        "readings": {"P": readings},
+        "held_back": 0,
+        "stage_totals": {"store": {"batches": readings / 100, "seconds": store}},
+    }
+    return {"workers": [worker], "unreachable": [], "unowned": {}}
