@@ -1,0 +1,197 @@
+"""The overview as different people use it: by keyboard, with a screen reader, on a phone, and for a week."""
+
+import re
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet, small_fleet
+
+pytestmark = pytest.mark.any_broker
+
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+UPDATES = """
+    async (count) => {
+        const assets = document.querySelector("script[type=module]").src;
+        const { store } = await import(new URL("store.js", assets));
+        for (let done = 0; done < count; done += 1) {
+            const shown = new Promise((resolve) => {
+                const end = store.subscribe("connection", () => (end(), resolve()));
+            });
+            dispatchEvent(new Event("focus"));
+            await shown;
+        }
+    }
+"""
+"""Loads and shows the same again and again, as polling does."""
+VISITS = """
+    async (count) => {
+        const shown = async (selector) => {
+            while (!document.querySelector(selector)) await new Promise((resolve) => setTimeout(resolve, 10));
+        };
+        for (let done = 0; done < count; done += 1) {
+            for (const path of ["/pipeline", "/dead-letters"]) {
+                document.querySelector(`nav a[href="${path}"]`).click();
+                await shown(`nav a[href="${path}"][aria-current]`);
+            }
+            document.querySelector("nav a").click();
+            await shown("tbody tr");
+        }
+    }
+"""
+"""Opens all views. Not by Playwright, which keeps the elements that it has found."""
+
+
+@pytest.fixture(scope="module")
+def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with small_fleet(broker, tmp_path_factory.mktemp("fleet")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core."""
+    (file,) = (
+        file for file in distribution("axe-playwright-python").files or [] if file.name == "axe.min.js"
+    )
+    return Path(str(file.locate())).read_text("utf-8")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(
+    fleet: Fleet, visit: Visit, axe: str, scheme: str, locale: str, width: int
+) -> None:
+    visitor = visit(
+        fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+    )
+    visitor.context.add_init_script(axe)
+    for path in ("/", "/?over=1h&state=warning"):
+        page = visitor.open(path)
+        expect(page.locator(".legend")).to_be_visible()
+        violations = page.evaluate("axe.run()")["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("document.activeElement.outerHTML"))[:200]
+
+
+def test_the_keyboard_alone_reaches_and_opens_a_host(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    expect(page.locator(".legend")).to_be_visible()
+    page.keyboard.press("Tab")
+    assert "Skip to content" in focused(page)
+    page.keyboard.press("Enter")
+    assert 'id="main"' in focused(page)
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if "listbox" in focused(page):
+            break
+    assert "listbox" in focused(page)
+    # In the order of names, the hosts of the plugin that is shown: host-03 to host-11.
+    option = page.locator(".cells:visible [role=option]")
+    expect(option).to_have_text("host-03: 90\u00a0%, Warning")
+    page.keyboard.press("ArrowRight")
+    expect(option).to_have_text("host-04: 20\u00a0%, OK")
+    page.keyboard.press("End")
+    expect(option).to_have_text("host-11: 55\u00a0%, OK")
+    assert option.get_attribute("aria-posinset") == option.get_attribute("aria-setsize") == "9"
+    expect(page.locator(".tip:visible")).to_contain_text("host-11")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("name=host-11$"))
+    # The new view is announced by its heading.
+    assert "<h1" in focused(page)
+
+
+def test_an_update_takes_neither_the_focus_nor_the_selection(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?sort=host")
+    link = page.locator("tbody").get_by_role("link", name="host-09")
+    link.focus()
+    page.evaluate(UPDATES, 3)
+    expect(link).to_be_focused()
+    page.locator(".cells:visible").focus()
+    page.keyboard.press("End")
+    page.evaluate(UPDATES, 3)
+    expect(page.locator(".tip:visible")).to_contain_text("host-11")
+    page.get_by_role("columnheader", name="Host").get_by_role("link").focus()
+    page.evaluate(UPDATES, 3)
+    assert "/?sort=-host" in focused(page)
+
+
+def test_a_phone_shows_cards_and_a_finger_selects_before_it_opens(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker, **PHONE).open()
+    expect(page.locator("tbody tr")).to_have_count(12)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["viewport"]["width"]
+    page.locator(".cells canvas:visible").tap(position={"x": 5, "y": 5})
+    expect(page.locator(".tip:visible")).to_contain_text("host-03")
+    assert page.url == f"{fleet.worker.url}/"
+    page.locator(".tip:visible a").tap()
+    expect(page).to_have_url(re.compile("name=host-03$"))
+
+
+def test_the_map_over_time_shows_when_hosts_were_hot(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?map=Temperature")
+    page.get_by_role("navigation", name="Time of the heat map").get_by_role("link", name="1 h").click()
+    expect(page.locator(".time-map .names li")).to_have_count(12)
+    assert page.url.endswith("/?map=Temperature&over=1h")
+    page.locator(".cells:visible").focus()
+    page.keyboard.press("End")
+    # The last cell is that of this minute, of the last host in the order of the table.
+    expect(page.locator(".cells:visible [role=option]")).to_contain_text("host-11, ")
+    page.get_by_role("link", name="Now", exact=True).click()
+    expect(page.locator(".time-map")).to_be_hidden()
+
+
+def test_a_live_change_is_shown_without_reloading(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    row = page.locator("tbody tr", has_text="host-08")
+    expect(row.locator(".state")).to_have_text("OK")
+    fleet.send("Temperature", "coretemp/Core 0", {"host-08": 99.5})
+    expect(row.locator(".state")).to_have_text("Critical")
+    expect(row.locator(".number").last).to_have_text("99.5\u00a0°C")
+    expect(page.get_by_role("link", name="Critical 2")).to_be_visible()
+
+
+def test_the_colours_are_chosen_and_kept(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker, color_scheme="dark").open()
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.get_by_label("Colours").select_option("Light")
+    light = page.evaluate(background)
+    assert light != dark
+    page.reload()
+    assert page.evaluate(background) == light
+    page.get_by_label("Colours").select_option("Auto")
+    assert page.evaluate(background) == dark
+
+
+def test_a_page_that_is_left_open_does_not_grow(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    page = visitor.open()
+    browser = visitor.context.new_cdp_session(page)
+
+    def size() -> tuple[float, int, int]:
+        for _ in range(3):
+            browser.send("HeapProfiler.collectGarbage")
+        counters = browser.send("Memory.getDOMCounters")
+        heap = browser.send("Runtime.getHeapUsage")["usedSize"]
+        return heap, counters["nodes"], counters["jsEventListeners"]
+
+    # Meanwhile the browser compiles what runs often, which is part of the heap.
+    page.evaluate(UPDATES, 600)
+    page.evaluate(VISITS, 10)
+    heap, nodes, listeners = size()
+    page.evaluate(UPDATES, 500)
+    page.evaluate(VISITS, 10)
+    heap_after, nodes_after, listeners_after = size()
+    assert heap_after < heap * 1.1
+    assert nodes_after < nodes * 1.05
+    assert listeners_after == listeners
