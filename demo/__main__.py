@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from demo.broker import embedded_broker_command
+from demo.browser import open_page
 from demo.processes import Child, ChildExitedError, stop_all
 from demo.table import Averages, show
 from sparkle_app.collector_config import make_config
@@ -44,6 +45,8 @@ def main() -> None:
         averages = Averages(f"http://127.0.0.1:{options.web_port}", socket.gethostname())
         _start(options, children)
         _wait_until_ready(averages, children)
+        if sys.stdout.isatty():
+            open_page(f"{averages.url}/")
         show(averages, children, _announcement(averages))
     except KeyboardInterrupt:
         print("\nstopping", flush=True)
@@ -156,7 +159,8 @@ def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:
 def _announcement(averages: "Averages") -> str:
     return "\n".join(
         [
-            f"web address:    {averages.url}/api/v1/plugins",
+            f"page:           {averages.url}/",
+            f"API:            {averages.url}/api/v1/plugins",
             f"SQLite file:    {FOLDER / 'data' / 'sparkle.sqlite3'}",
             # On a line of its own: a URL that is wrapped at 80 columns cannot be copied.
             "this machine:",

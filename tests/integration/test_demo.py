@@ -68,7 +68,11 @@ def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) ->
     database = re.search(r"SQLite file: +(\S+)", text)
     assert command
     assert database
-    assert re.search(r"web address: +http://127\.0\.0\.1:\d+/", text)
+    # First of all, so that it is seen.
+    page = re.search(r"^starting .*\npage: +(http://127\.0\.0\.1:\d+/)\n", text)
+    assert page
+    with urllib.request.urlopen(urllib.request.Request(page[1], headers={"Accept": "text/html"})) as response:
+        assert b"<script type=" in response.read()
     with urllib.request.urlopen(command[1]) as response:
         statistics = json.load(response)
     assert statistics["host"] == socket.gethostname()

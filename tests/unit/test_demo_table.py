@@ -7,7 +7,8 @@ from demo.table import Row, free_lines, visible
 
 ANNOUNCEMENT = "\n".join(
     [
-        "web address:    http://127.0.0.1:6066/api/v1/plugins",
+        "page:           http://127.0.0.1:6066/",
+        "API:            http://127.0.0.1:6066/api/v1/plugins",
         "SQLite file:    /home/somebody/sparkle/.demo/data/sparkle.sqlite3",
         "this machine:",
         f"curl 'http://127.0.0.1:6066/api/v1/plugins/PU_Workload/hosts/{'name' * 5}?window=5m'",

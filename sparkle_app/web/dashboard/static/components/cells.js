@@ -3,7 +3,6 @@
 
 import { el, setAttribute, setStyle } from "../dom.js";
 import { navigate } from "../router.js";
-import { colours } from "../theme.js";
 
 let maps = 0;
 
@@ -24,8 +23,10 @@ export function cells(page, map) {
   const canvas = el("canvas", { "aria-hidden": "true" });
   // A list box that has one option at a time, the selected cell.
   let option = el("div", { role: "option", id: `${id}-0`, class: "visually-hidden" });
+  // Not drawn on the canvas: to select a cell does not draw the others again.
+  const mark = el("div", { class: "mark", hidden: true });
   const tip = el("div", { class: "tip", hidden: true });
-  const element = el("div", { class: "cells", role: "listbox", tabindex: 0 }, canvas, option, tip);
+  const element = el("div", { class: "cells", role: "listbox", tabindex: 0 }, canvas, option, mark, tip);
   let grid = null;
   let selected = -1;
 
@@ -43,25 +44,13 @@ export function cells(page, map) {
     context.scale(ratio, ratio);
     map.paint(context, grid);
     if (selected >= map.count()) selected = -1;
-    if (selected >= 0) mark(context);
-    showTip();
+    showSelected();
   }
-
-  function mark(context) {
-    const { x, y } = placeOf(selected);
-    context.globalAlpha = 1;
-    context.lineWidth = 2;
-    [context.strokeStyle] = colours("--focus");
-    context.strokeRect(x - 1, y - 1, grid.wide + 2, grid.high + 2);
-  }
-
-  const placeOf = (index) =>
-    ({ x: (index % grid.columns) * grid.pitchX, y: Math.floor(index / grid.columns) * grid.pitchY });
 
   function select(index) {
     if (index === selected) return;
     selected = index < map.count() ? index : -1;
-    draw();
+    showSelected();
   }
 
   function speak() {
@@ -79,15 +68,18 @@ export function cells(page, map) {
     setAttribute(element, "aria-activedescendant", option.id);
   }
 
-  function showTip() {
-    tip.hidden = selected < 0;
-    if (tip.hidden) return;
+  function showSelected() {
+    mark.hidden = tip.hidden = selected < 0;
+    if (selected < 0) return;
+    const x = (selected % grid.columns) * grid.pitchX;
+    const y = Math.floor(selected / grid.columns) * grid.pitchY;
+    const [left, top, width, height] = [x - 2, y - 2, grid.wide + 4, grid.high + 4].map((each) => `${each}px`);
+    setStyle(mark, { left, top, width, height });
     tip.replaceChildren(...map.tip(selected));
-    const { x, y } = placeOf(selected);
     const most = Math.max(0, element.clientWidth - tip.offsetWidth);
-    const left = Math.min(Math.max(0, x + grid.wide / 2 - tip.offsetWidth / 2), most);
+    const middle = Math.min(Math.max(0, x + grid.wide / 2 - tip.offsetWidth / 2), most);
     const above = y - tip.offsetHeight - 6;
-    setStyle(tip, { left: `${left}px`, top: `${above > -48 ? above : y + grid.high + 6}px` });
+    setStyle(tip, { left: `${middle}px`, top: `${above > -48 ? above : y + grid.high + 6}px` });
   }
 
   function indexAt(event) {
