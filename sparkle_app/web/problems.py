@@ -10,12 +10,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from sparkle_app.model.time import from_seconds
 from sparkle_app.runtime.clock import WallClock
+from sparkle_app.web.security_headers import ASSET_HEADERS
 
 _aiohttp_handle_error = web.RequestHandler.handle_error
 logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_SECONDS = 5
+_HEADERS = {"Cache-Control": "no-store", **ASSET_HEADERS}
 
 
 class ProblemDetails(msgspec.Struct):
@@ -74,7 +76,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         logger.exception("%s %s: unexpected error; please report it", request.method, request.path)
         return _response(Problem(500, "internal error; see the log of this worker"))
-    response.headers.setdefault("Cache-Control", "no-store")
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     return response
 
 
@@ -106,5 +109,5 @@ def _response(problem: Problem) -> web.Response:
         body=msgspec.json.encode(details),
         status=problem.status,
         content_type="application/problem+json",
-        headers={"Cache-Control": "no-store", **problem.headers},
+        headers={**_HEADERS, **problem.headers},
     )

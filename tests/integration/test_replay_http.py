@@ -129,3 +129,23 @@ def test_a_replay_of_records_without_a_key_does_not_open_the_circuit_breaker(
     assert '"letters":600,' in run_command(environment, "dead-letters", "--json").stdout
     produce(broker.bootstrap, workspace.topic, [collector.record("new", "Temperature", "core/0", 40.0)])
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+
+
+def test_a_worker_that_stops_during_a_replay_exits_and_the_replay_can_be_repeated(
+    broker: Broker, workspace: Workspace, collector: Collector, start_worker: StartWorker
+) -> None:
+    create_topic(broker.bootstrap, workspace.topic, 4)
+    invalid = InvalidRecordError(Reason.NOT_JSON, "expected an object")
+    produce_dead_letters(
+        broker, workspace, *((number, b"junk %d" % number, invalid) for number in range(5000))
+    )
+    first = start_worker()
+    assert requests.post(f"{first.url}{PATH}?all=true", timeout=20).json()["state"] == "running"
+    assert first.terminate() == 0
+    for fault in ("Traceback", "was destroyed", "never retrieved", "Unclosed"):
+        assert fault not in first.process.tail(), fault
+    second = start_worker()
+    assert requests.get(second.url + PATH, timeout=20).json()["state"] == "none"
+    assert requests.post(f"{second.url}{PATH}?reason=not_json", timeout=20).status_code == 202
+    done = finished(second)
+    assert (done["state"], done["replayable"], done["sent"]) == ("finished", 5000, 5000)

@@ -174,5 +174,7 @@ async def test_no_other_origin_is_permitted_to_read(worker: InProcessWorker) -> 
             for authorization in ({}, {"Authorization": "Bearer operate"}):
                 found = await send(worker, path, method, **asked, **authorization)
                 assert not [name for name in found.headers if name.lower().startswith("access-control")], path
+                assert found.headers["X-Content-Type-Options"] == "nosniff", path
+                assert found.headers["Cross-Origin-Resource-Policy"] == "same-origin", path
                 if method == "OPTIONS":
                     assert found.status >= 400, path
