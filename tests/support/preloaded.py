@@ -10,6 +10,7 @@ output and error, and a pipe that receives the exit code.
 import contextlib
 import gc
 import importlib
+import inspect
 import io
 import json
 import os
@@ -304,6 +305,8 @@ if __name__ == "__main__":
     for name in _LIBRARIES:
         importlib.import_module(name)
     _import_handler()
+    # Faust asks it for the module of each agent, for which it looks up the file of every module, once.
+    inspect.getmodule(sys._getframe())
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.default_int_handler)
