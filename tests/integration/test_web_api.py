@@ -4,6 +4,8 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count
 from tests.support.eventually import eventually
+from tests.support.postgres import PostgresServer
 from tests.support.web import Values, is_correct, path_of, request, send
 from tests.support.worker import Worker, Workspace, run_command
 
@@ -41,23 +44,47 @@ def stored(url: str) -> int:
     return count(url, "temperature_aggregates")
 
 
-@pytest.fixture
-def served(
-    broker: Broker, workspace: Workspace, collector: Collector, database_url: str, start_worker: StartWorker
-) -> tuple[Worker, Values]:
+@dataclass(frozen=True)
+class Served:
     """A worker that has stored readings of three hosts."""
-    worker = start_worker()
-    sent = send(broker, workspace.topic, collector, ["web-1", "web-2", "a/b"])
-    eventually(
-        lambda: request(worker, path_of("a/b")),
-        lambda found: found[0] == 200 and is_correct(found[2], sent["a/b"]),
-    )
-    eventually(lambda: stored(database_url), lambda found: found >= 6)
-    return worker, sent
+
+    worker: Worker
+    sent: Values
+    topic: str
+    """The plugin topic."""
+    environment: dict[str, str]
+    """Of the worker, for commands."""
 
 
-def test_series_and_readings_come_from_sql(served: tuple[Worker, Values]) -> None:
-    worker, sent = served
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def served(
+    request: pytest.FixtureRequest, broker: Broker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """One for all tests that only read."""
+    workspace = Workspace(tmp_path_factory.mktemp("served"))
+    url = f"sqlite:///{workspace.folder / 'readings.sqlite3'}"
+    if request.param != "sqlite":
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        url = postgres.create_database(workspace.app_id)
+    collector = Collector(workspace.certs)
+    environment = workspace.environment(broker.bootstrap, url)
+    worker = Worker(environment, workspace.folder / "worker-1.log")
+    try:
+        worker.start()
+        worker.wait_ready()
+        sent = send(broker, workspace.topic, collector, ["web-1", "web-2", "a/b"])
+        eventually(
+            lambda: worker.get(path_of("a/b")),
+            lambda found: found[0] == 200 and is_correct(found[1], sent["a/b"]),
+        )
+        eventually(lambda: stored(url), lambda found: found >= 6)
+        yield Served(worker, sent, workspace.topic, environment)
+    finally:
+        worker.kill()
+
+
+def test_series_and_readings_come_from_sql(served: Served) -> None:
+    worker, sent = served.worker, served.sent
     status, _, series = request(worker, path_of("a/b", "/series?metric=core%2F0&step=1h"))
     assert status == 200
     assert list(series["series"]) == ["core/0"]
@@ -80,25 +107,19 @@ def test_series_and_readings_come_from_sql(served: tuple[Worker, Values]) -> Non
     assert {datetime.fromisoformat(each["observed_at"]).tzinfo for each in page["readings"]} == {UTC}
 
 
-def test_readings_as_csv_are_what_export_writes(
-    served: tuple[Worker, Values], broker: Broker, workspace: Workspace, database_url: str
-) -> None:
-    worker, _ = served
+def test_readings_as_csv_are_what_export_writes(served: Served) -> None:
     response = requests.get(
-        worker.url + path_of("a/b", "/readings?limit=1000"), headers={"Accept": "text/csv"}, timeout=10
+        served.worker.url + path_of("a/b", "/readings?limit=1000"), headers={"Accept": "text/csv"}, timeout=10
     )
     assert (response.status_code, response.headers["Content-Type"][:8]) == (200, "text/csv")
-    environment = workspace.environment(broker.bootstrap, database_url)
-    exported = run_command(environment, "export", "Temperature", "--host", "a/b").stdout.splitlines()
+    exported = run_command(served.environment, "export", "Temperature", "--host", "a/b").stdout.splitlines()
     assert response.text.splitlines() == exported
     assert len(exported) == 7
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_worker_shows_its_hosts_and_its_pipeline(
-    served: tuple[Worker, Values], workspace: Workspace
-) -> None:
-    worker, sent = served
+@pytest.mark.parametrize("served", ["sqlite"], indirect=True)
+def test_a_worker_shows_its_hosts_and_its_pipeline(served: Served) -> None:
+    worker, sent = served.worker, served.sent
     _, _, overview = eventually(
         lambda: request(worker, "/api/v1/overview?sort=-Temperature"),
         lambda found: found[0] == 200 and {each["host"] for each in found[2]["hosts"]} == set(sent),
@@ -111,7 +132,7 @@ def test_a_worker_shows_its_hosts_and_its_pipeline(
     (state,) = pipeline["workers"]
     assert (pipeline["unreachable"], pipeline["unowned"], state["consuming"]) == ([], {}, True)
     roles = {each["topic"]: each["role"] for each in state["topics"]}
-    assert roles[workspace.topic] == "ingest"
+    assert roles[served.topic] == "ingest"
     assert sorted(roles.values()) == ["aggregate", "aggregate", "ingest"]
     assert 0 <= state["row_delay_seconds"]["Temperature"] < 60
     assert 0 <= state["answer_delay_seconds"]["Temperature"] < 60
@@ -120,9 +141,9 @@ def test_a_worker_shows_its_hosts_and_its_pipeline(
     assert 'sparkle_temperature_celsius{host="a/b",metric="core/0"} ' in text
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_invalid_requests_get_a_problem_document(served: tuple[Worker, Values]) -> None:
-    worker, _ = served
+@pytest.mark.parametrize("served", ["sqlite"], indirect=True)
+def test_invalid_requests_get_a_problem_document(served: Served) -> None:
+    worker = served.worker
     for path, status, detail in [
         ("/nowhere", 404, "GET /nowhere"),
         (
@@ -165,12 +186,10 @@ def test_invalid_requests_get_a_problem_document(served: tuple[Worker, Values]) 
     assert "Error handling request" not in log
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(
-    served: tuple[Worker, Values],
-) -> None:
+@pytest.mark.parametrize("served", ["sqlite"], indirect=True)
+def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(served: Served) -> None:
     """Schemathesis finds no deviation from the OpenAPI document."""
-    worker, sent = served
+    worker, sent = served.worker, served.sent
     text = requests.get(f"{worker.url}/metrics", timeout=10).text
     readings = sum(len(values) for metrics in sent.values() for values in metrics.values())
     assert f'sparkle_readings_total{{plugin="Temperature"}} {readings}.0' in text
