@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from sparkle_app.storage.names import READINGS, create_series, create_sources
+from sparkle_app.model.retention import READINGS
+from sparkle_app.storage.names import create_series, create_sources
 
 _HOSTS, _METRICS = 5000, 16
 _COLUMNS = 'id, observed_at, received_at, "offset", value, series_id, source_id'

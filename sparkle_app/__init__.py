@@ -159,6 +159,7 @@ All packages and modules; the docstring of each describes what it does:
       hosts               tables of hosts, and their statements
       earlier_hosts       hosts of readings that are older than their table
       renames             gives rows of a host to another name
+      retention           watermarks: what is kept, and what is merged
       migrations/         schema migrations
         branches            revisions of the handler and of plugins
         schema              compares a database with the revisions
@@ -168,7 +169,8 @@ All packages and modules; the docstring of each describes what it does:
         versions/         the handler's revisions
           0001_tables_per_plugin the base
           0002_compact_tables    numbers in place of names
-          0005_clock_offsets     offsets of wrong clocks
+          0003_retention         watermarks of retention
+          0004_clock_offsets     offsets of wrong clocks
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
@@ -248,6 +250,7 @@ All packages and modules; the docstring of each describes what it does:
       sample              samples
       buckets             buckets and statistics
       completeness        how complete the readings of a host are
+      retention           what watermarks mean
       time                microseconds since 1970
       capacity            what a fleet needs
 """

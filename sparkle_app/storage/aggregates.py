@@ -22,11 +22,12 @@ from sqlalchemy import (
 )
 
 from sparkle_app.model.buckets import LARGE, MAX_SCALED, SCALE, AggregateRow, Statistics, bucket_start
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.models import SERIES, data_table
-from sparkle_app.storage.names import READINGS, create_series, find_series, naming
+from sparkle_app.storage.names import create_series, find_series, naming
 from sparkle_app.storage.readings import named_rows, within
 from sparkle_app.storage.statements import chunks
 

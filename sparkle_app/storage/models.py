@@ -74,6 +74,24 @@ SOURCES = Table(
 """What many readings have in common."""
 
 
+class RetentionRow(Base):
+    """What is kept of one resolution of a plugin, and what is merged: the times of :class:`Watermark`."""
+
+    __tablename__ = "sparkle_retention"
+
+    plugin: Mapped[str] = mapped_column(String(255), primary_key=True)
+    resolution: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """Seconds; 0 for readings."""
+    complete_since: Mapped[int] = mapped_column(BigInteger)
+    kept_since: Mapped[int] = mapped_column(BigInteger)
+    deleted_until: Mapped[int] = mapped_column(BigInteger)
+    merging_until: Mapped[int] = mapped_column(BigInteger)
+    merged_until: Mapped[int] = mapped_column(BigInteger)
+
+
+RETENTION = RetentionRow.__table__
+
+
 # Columns in this order need no padding in PostgreSQL.
 _READINGS_COLUMNS: tuple[Column[Any], ...] = (
     Column("id", CompactId, primary_key=True),
@@ -191,7 +209,7 @@ def key_to_view(table: Table) -> str | None:
 
 def tables_of(*models: type[Base]) -> list[Table]:
     """All tables that these models need."""
-    return [SERIES, SOURCES, *(data_table(model.__table__) for model in models)]
+    return [SERIES, SOURCES, RETENTION, *(data_table(model.__table__) for model in models)]
 
 
 def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> Table:

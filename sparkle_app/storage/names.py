@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, event, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sparkle_app.model.errors import TransientError
+from sparkle_app.model.retention import READINGS
 from sparkle_app.storage import columns
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import READ_ONLY
@@ -24,8 +25,6 @@ from sparkle_app.storage.statements import MAX_IN_LIST, SERIES_KEY, chunks, name
 _MAX_SEEN = 500_000
 # Of a key, to save memory. A series that is taken for another one is noticed as missing.
 _SEEN_BYTES = 8
-READINGS = 0
-"""The resolution of a series of readings."""
 Series = tuple[str, str]
 """Hostname and metric."""
 Source = tuple[int, str, int, bool]

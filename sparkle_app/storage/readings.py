@@ -20,10 +20,11 @@ from sqlalchemy import (
 )
 
 from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import SERIES, SOURCES, data_table
-from sparkle_app.storage.names import READINGS, create_sources, naming
+from sparkle_app.storage.names import create_sources, naming
 from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 
 # Of a statement: SQLite allows 500.

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Table, inspect
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import TableKind
 from sparkle_app.storage.hosts import Host
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, data_table
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, RetentionRow, data_table
 
 
 def try_writing(connection: Connection) -> list[str]:
@@ -40,4 +40,4 @@ def _kind_of(table: Table) -> TableKind:
         return TableKind.READINGS
     if issubclass(model, AggregatesTable):
         return TableKind.AGGREGATES
-    return TableKind.HOSTS if model is Host else TableKind.OTHER
+    return TableKind.UPDATED if model in (Host, RetentionRow) else TableKind.OTHER

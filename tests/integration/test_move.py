@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.reading import Reading
+from sparkle_app.model.retention import READINGS
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine, read_transaction
-from sparkle_app.storage.names import READINGS, create_series, create_sources
+from sparkle_app.storage.names import create_series, create_sources
 from tests.support.database import Rows, count, query
 from tests.support.earlier_packages import install
 from tests.support.eventually import eventually

@@ -11,13 +11,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.errors import TransientError
+from sparkle_app.model.retention import READINGS
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate
-from sparkle_app.storage.names import READINGS, create_series, create_sources
+from sparkle_app.storage.names import create_series, create_sources
 from tests.integration.conftest import StartWorker
 from tests.support.collector import Collector
 from tests.support.database import count, query
@@ -30,7 +31,7 @@ from tests.support.worker import PROJECT, Workspace, run_command
 
 pytestmark = pytest.mark.any_broker
 
-HOSTS = ("sparkle_hosts",)
+HOSTS = ("sparkle_hosts", "sparkle_retention")
 NAMES = ("sparkle_series", "sparkle_sources")
 SHIPPED = (
     *("pu_workload_aggregates_data", "pu_workload_readings_data"),
@@ -151,10 +152,10 @@ def test_an_empty_database_gets_the_tables_of_the_models(installation: Installat
     assert plan.splitlines() == [f"would create {name}" for name in sorted((*SHIPPED, *TABLES))]
     assert tables(installation.url) == {}
     done = installation.migrate()
-    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0005, fan_speed_0002" in done
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0004, fan_speed_0002" in done
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
     before = tables(installation.url)
-    assert "nothing to do; schema revision 0005, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0004, fan_speed_0002" in installation.migrate()
     assert installation.migrate("--sql") == "-- nothing to do\n"
     assert tables(installation.url) == before
 
@@ -189,7 +190,7 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
         migrated.append(other := copy(installation))
         other.script(other.migrate("--sql"))
         installation.migrate()
-        assert other.migrate().endswith("nothing to do; schema revision 0005\n")
+        assert other.migrate().endswith("nothing to do; schema revision 0004\n")
     else:
         refused = installation.run("migrate", "--sql")
         assert refused.stderr.endswith("; run the command without --sql\n"), refused.stderr
@@ -198,7 +199,7 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
     hosts = query(installation.url, "SELECT name, plugin FROM sparkle_hosts ORDER BY 1")
     assert hosts == [{"name": f"host-{number}", "plugin": "Temperature"} for number in range(7)]
     for each in migrated:
-        assert each.revisions() == ["0005"]
+        assert each.revisions() == ["0004"]
         assert sorted(tables(each.url)) == sorted((*SHIPPED, "sparkle_schema"))
         for name, rows in shown.items():
             found = query(each.url, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4")
@@ -232,7 +233,7 @@ def test_a_plugin_that_returns_after_the_tables_were_compacted_is_compacted(
     assert "fan_speed_0002" in done
     rows = query(installation.url, "SELECT hostname, value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(f"host-{n}", float(n), "unknown") for n in range(5)]
-    assert installation.migrate().endswith("nothing to do; schema revision 0005, fan_speed_0002\n")
+    assert installation.migrate().endswith("nothing to do; schema revision 0004, fan_speed_0002\n")
 
 
 def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -> None:
@@ -242,7 +243,7 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     assert plan == {
         "applied": False,
         "schema": [
-            {"plugin": None, "found": "0005", "expected": "0005"},
+            {"plugin": None, "found": "0004", "expected": "0004"},
             {"plugin": "Fan_Speed", "found": "fan_speed_0001", "expected": "fan_speed_0002"},
         ],
         "revisions": [{"revision": "fan_speed_0002", "plugin": "Fan_Speed", "description": "Step 2."}],
@@ -252,11 +253,11 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     other.script(other.migrate("--sql"))
     applying, done = installation.migrate().splitlines()
     assert applying == "applying fan_speed_0002 of plugin Fan_Speed: Step 2."
-    assert done.endswith(": 1 revision applied; schema revision 0005, fan_speed_0002")
+    assert done.endswith(": 1 revision applied; schema revision 0004, fan_speed_0002")
     rows = query(installation.url, "SELECT value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(0.0, "unknown"), (1.0, "unknown"), (2.0, "unknown")]
     assert tables(other.url) == tables(installation.url)
-    assert other.revisions() == installation.revisions() == ["0005", "fan_speed_0002"]
+    assert other.revisions() == installation.revisions() == ["0004", "fan_speed_0002"]
     assert query(other.url, "SELECT * FROM fan_speed_readings ORDER BY value") == query(
         installation.url, "SELECT * FROM fan_speed_readings ORDER BY value"
     )
@@ -281,7 +282,7 @@ def test_a_newer_schema_is_refused(installation: Installation) -> None:
     write_plugin(installation.workspace.plugins, 1)
     installation.migrate()
     for known, newer, hint in (
-        ("0005", "9999", "install the version of the handler that migrated the database"),
+        ("0004", "9999", "install the version of the handler that migrated the database"),
         (
             "fan_speed_0001",
             "fan_speed_9999",
@@ -308,10 +309,10 @@ def test_revisions_of_a_plugin_that_is_not_installed_are_left_alone(installation
     installation.migrate()
     plugin = installation.workspace.plugins / "fan_speed"
     plugin.rename(installation.workspace.folder / "fan_speed")
-    assert "nothing to do; schema revision 0005\n" in installation.migrate()
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert "nothing to do; schema revision 0004\n" in installation.migrate()
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
     (installation.workspace.folder / "fan_speed").rename(plugin)
-    assert "nothing to do; schema revision 0005, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0004, fan_speed_0002" in installation.migrate()
 
 
 def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(installation: Installation) -> None:
@@ -320,10 +321,10 @@ def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(instal
     revisions.rename(installation.workspace.folder / "later")
     installation.migrate()
     installation.add_readings(TABLES[0], 1)
-    assert installation.revisions() == ["0005"]
+    assert installation.revisions() == ["0004"]
     write_plugin(installation.workspace.plugins, 2)
     assert "1 revision applied" in installation.migrate()
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
     assert query(installation.url, "SELECT maker FROM fan_speed_readings") == [{"maker": "unknown"}]
 
 
@@ -352,7 +353,7 @@ def test_a_revision_that_fails_changes_nothing(installation: Installation) -> No
     assert failed.stderr.endswith("; nothing was changed: the migration was rolled back as a whole\n")
     assert failed.stderr.count("\n") == 1
     assert tables(installation.url) == before
-    assert installation.revisions() == ["0005", "fan_speed_0001"]
+    assert installation.revisions() == ["0004", "fan_speed_0001"]
     assert query(installation.url, "SELECT max(value) AS n FROM fan_speed_readings") == [{"n": 2.0}]
 
 
@@ -396,7 +397,7 @@ create_tables(engine, plugins.branches)
     for process in processes:
         assert process.wait(60) == 0, process.tail()
         assert process.log.read_text() == "loaded\n"
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
     assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
 
 
@@ -470,7 +471,7 @@ def test_workers_migrate_only_if_they_may(installation: Installation, start_work
         for text in logs
     ]
     assert sum(applied) == 1, logs
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
     assert count(installation.url, TABLES[0]) == 3
 
 
@@ -480,7 +481,22 @@ def test_two_workers_start_at_once_on_an_empty_database(
     write_plugin(installation.workspace.plugins, 2)
     for worker in [start_worker(ready=False) for _ in range(2)]:
         worker.wait_ready()
-    assert installation.revisions() == ["0005", "fan_speed_0002"]
+    assert installation.revisions() == ["0004", "fan_speed_0002"]
+
+
+def test_the_watermarks_of_retention_are_added(installation: Installation) -> None:
+    installation.migrate()
+    expected = tables(installation.url)
+    installation.add_readings("temperature_readings_data", 3)
+    installation.script("DROP TABLE sparkle_retention; ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds; UPDATE sparkle_schema SET version_num = '0002';")
+    assert installation.check().split("found ")[1].startswith("0002; run `faust -A sparkle_app migrate`")
+    other = copy(installation)
+    other.script(other.migrate("--sql"))
+    assert installation.migrate().startswith("applying 0003: Watermarks of retention.\n")
+    for each in (installation, other):
+        assert (tables(each.url), each.revisions()) == (expected, ["0004"])
+        assert count(each.url, "temperature_readings") == 3
+        assert "nothing to do" in each.migrate()
 
 
 def test_the_column_of_clock_offsets_is_added(installation: Installation) -> None:
@@ -488,14 +504,14 @@ def test_the_column_of_clock_offsets_is_added(installation: Installation) -> Non
     expected = tables(installation.url)
     installation.script(
         "ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds;"
-        f" UPDATE sparkle_schema SET version_num = '{_before('0005')}';"
+        f" UPDATE sparkle_schema SET version_num = '{_before('0004')}';"
     )
-    assert installation.check().split("found ")[1].startswith(f"{_before('0005')}; run `faust")
+    assert installation.check().split("found ")[1].startswith(f"{_before('0004')}; run `faust")
     other = copy(installation)
     other.script(other.migrate("--sql"))
-    assert installation.migrate().startswith("applying 0005: Offsets of clocks that are not trusted.\n")
+    assert installation.migrate().startswith("applying 0004: Offsets of clocks that are not trusted.\n")
     for each in (installation, other):
-        assert (tables(each.url), each.revisions()) == (expected, ["0005"])
+        assert (tables(each.url), each.revisions()) == (expected, ["0004"])
         assert "nothing to do" in each.migrate()
 
 

@@ -17,7 +17,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
-from sparkle_app.storage import aggregates, earlier_hosts, extents, hosts, readings, renames
+from sparkle_app.storage import aggregates, earlier_hosts, extents, hosts, readings, renames, retention
 from sparkle_app.storage.engine import make_engine, notice, read_transaction
 from sparkle_app.storage.errors import (
     is_lock_conflict,
@@ -112,6 +112,7 @@ def every_statement(connection: Connection) -> None:
         renames.move_rows(connection, kind, common)
     renames.rename_series(connection, "a", "b")
     renames.rename_activity(connection, "a", "b")
+    retention.watermarks(connection, "P", 60, lock=True)
     for kind in (READINGS, AGGREGATES):
         connection.execute(data_table(kind).delete())
     readings.insert_new(connection, Texts.__table__, [text_reading(1), text_reading(2)])
@@ -127,7 +128,8 @@ def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: l
         every_statement(connection)
     with engine.begin() as connection:
         Base.metadata.create_all(
-            connection, tables=[*tables_of(Readings, Texts, Aggregates), hosts.Host.__table__]
+            connection,
+            tables=[*tables_of(Readings, Texts, Aggregates), hosts.Host.__table__],
         )
     with read_transaction(engine) as connection:
         every_statement(connection)
@@ -139,15 +141,22 @@ def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: l
     # The recording connection says that each row is inserted, so those that are known are updated by hand.
     with engine.begin() as connection:
         hosts._update(connection, {hosts.host_id("host", "P"): activity})
+    retention.advance(engine, "P", 60, kept_since=START)
     for statement, _, _ in statements:
-        # PL/SQL, sessions and transactions are not part of that grammar.
-        if statement.lstrip().startswith(("DECLARE", "ALTER SESSION", "SET TRANSACTION", "SAVEPOINT")):
+        # PL/SQL, sessions, locks of tables and transactions are not part of that grammar.
+        if statement.lstrip().startswith(
+            ("DECLARE", "ALTER SESSION", "SET TRANSACTION", "SAVEPOINT", "LOCK TABLE")
+        ):
             continue
         parsed = sqlglot.parse_one(statement, read="oracle", error_level=sqlglot.ErrorLevel.RAISE)
         assert not isinstance(parsed, expressions.Command), statement
     kinds = {statement.split(maxsplit=1)[0] for statement, _, _ in statements}
     assert {"MERGE", "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "SAVEPOINT"} <= kinds
     assert "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE" in [statement for statement, _, _ in statements]
+    locks = {statement for statement, _, _ in statements if statement.startswith("LOCK TABLE")}
+    assert locks == {
+        f"LOCK TABLE sparkle_retention IN {mode} MODE WAIT 30" for mode in ("ROW SHARE", "EXCLUSIVE")
+    }
 
 
 def test_rows_are_merged_in_one_call_with_the_types_of_their_columns(

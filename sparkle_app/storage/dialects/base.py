@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.dialects import portable
 from sparkle_app.storage.dialects.sqlstates import is_row_state, sqlstate
-from sparkle_app.storage.statements import Row
+from sparkle_app.storage.statements import Row, key_names
 from sparkle_app.storage.wal import WriteAheadLog
 
 READ_ONLY = "sparkle_read_only"
@@ -50,7 +50,7 @@ class TableKind(Enum):
 
     READINGS = "readings"
     AGGREGATES = "aggregates"
-    HOSTS = "hosts"
+    UPDATED = "updated"
     OTHER = "other"
 
 
@@ -115,6 +115,18 @@ class Dialect:
         """Prevent others from creating tables meanwhile, if the database can."""
         return nullcontext()
 
+    def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
+        """Lock a row until the transaction ends. It need not be read or written itself.
+
+        Arguments:
+            row: its primary key.
+            shared: do not exclude other shared locks, if the database can tell them apart. A lock that is not shared
+                does not wait for ever for a sequence of shared ones.
+        """
+        same = [table.c[name] == value for name, value in row.items()]
+        _, (name, *_) = key_names(table)
+        connection.execute(table.update().where(*same).values({name: table.c[name]}))
+
     def lift_time_limit(self, connection: Connection) -> None:
         """Let the statements of this transaction take as long as they need."""
 
@@ -125,7 +137,7 @@ class Dialect:
             connection: in a transaction that will be rolled back.
         """
         connection.execute(insert_nothing(table.insert(), table))
-        if kind is TableKind.HOSTS:
+        if kind is TableKind.UPDATED:
             connection.execute(
                 table.update().where(false()).values({column.name: column for column in table.c})
             )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     event,
     func,
     literal_column,
+    select,
     text,
 )
 from sqlalchemy.dialects import mysql
@@ -140,6 +141,11 @@ class MySql(Dialect):
             connection.invalidate()
             raise
         connection.execute(text(f"SELECT release_lock({name})"))
+
+    def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
+        """Locks the row, in the order of requests."""
+        same = [table.c[name] == value for name, value in row.items()]
+        connection.execute(select(literal_column("1")).where(*same).with_for_update(read=shared))
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Until the connection is closed, which happens instead of its return to the pool."""

@@ -71,7 +71,7 @@ class OnConflictDialect(Dialect, ABC):
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """With the same ON CONFLICT, so that the database checks the unique constraint, too."""
-        if kind in (TableKind.HOSTS, TableKind.OTHER):
+        if kind in (TableKind.UPDATED, TableKind.OTHER):
             super().try_insert(connection, table, kind)
             return
         statement = insert_nothing(self.insert(table), table)

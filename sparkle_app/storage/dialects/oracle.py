@@ -133,6 +133,12 @@ class Oracle(Dialect):
             raise
         _call(connection, _RELEASE)
 
+    def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
+        """Locks the table, as rows have no shared locks; statements that change rows take a ROW EXCLUSIVE lock."""
+        name = connection.dialect.identifier_preparer.format_table(table)
+        mode = "ROW SHARE" if shared else "EXCLUSIVE"
+        connection.exec_driver_sql(f"LOCK TABLE {name} IN {mode} MODE WAIT {_LOCK_SECONDS}")
+
     def lift_time_limit(self, connection: Connection) -> None:
         """Until the connection is returned to the pool."""
         driver: Any = connection.connection.driver_connection
@@ -140,7 +146,7 @@ class Oracle(Dialect):
 
     def try_insert(self, connection: Connection, table: Table, kind: TableKind) -> None:
         """Also updates no rows of aggregates, as MERGE does."""
-        super().try_insert(connection, table, TableKind.HOSTS if kind is TableKind.AGGREGATES else kind)
+        super().try_insert(connection, table, TableKind.UPDATED if kind is TableKind.AGGREGATES else kind)
 
     def is_own(self, error: BaseException) -> bool:
         """Whether the error comes from oracledb."""

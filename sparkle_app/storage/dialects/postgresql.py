@@ -37,7 +37,7 @@ from sparkle_app.model.time import span
 from sparkle_app.storage import columns as types
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series
+from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series, name_key
 
 _DRIVERS = ("psycopg2", "psycopg")
 _EPOCH: ColumnElement[Any] = literal_column("timestamp 'epoch'")
@@ -135,6 +135,12 @@ class PostgreSql(OnConflictDialect):
         """Take an advisory lock until the transaction ends: two workers that start would both create the tables."""
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
         return nullcontext()
+
+    def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
+        """Take an advisory lock: unlike one of rows, it is granted in the order of requests, and writes nothing."""
+        key = int.from_bytes(name_key(f"{table.name}:{row}")[:8], signed=True)
+        lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(lock(literal(key, BigInteger))))
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Lift the server's limit, and that of the connection, which returns when it is used again."""

@@ -159,6 +159,9 @@ class Sqlite(OnConflictDialect):
         """The WAL of the file."""
         return WriteAheadLog(Path((url.database or "").removeprefix("file:")))
 
+    def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
+        """Does nothing: a transaction that writes has locked the database."""
+
     def damage(self, connection: Connection, seconds: float) -> str | None:
         """The result of PRAGMA quick_check, which reads the whole file."""
         _limit_time(connection, seconds)

@@ -8,8 +8,8 @@ from sqlalchemy import BigInteger, Column, inspect
 
 from sparkle_app.storage.migrations.roles import EXISTING
 
-revision = "0005"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 _TABLE = "sparkle_hosts"
 _COLUMN = "clock_offset_seconds"

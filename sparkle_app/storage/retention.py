@@ -1,0 +1,142 @@
+"""The watermarks of retention: which rows of a plugin are kept, and which hours and days are merged.
+
+A row that has been deleted must not come back, and an aggregate must not be replaced by one of the readings that are
+left. Therefore the watermarks are advanced first, then rows are deleted or merged; and whoever stores readings or
+aggregates reads the watermarks in the same transaction:
+
+* ``watermarks(connection, plugin, bucket_size, lock=True)``, at the beginning of a transaction that writes. Until it
+  ends, the watermarks do not change. Such transactions do not wait for each other. With several plugins, lock them in
+  the order of their names.
+* ``watermarks(connection, plugin, bucket_size)`` in a transaction that reads, from the same snapshot as the rows.
+* ``advance(engine, plugin, resolution, ...)`` waits until the transactions that have read the old watermarks end. Rows
+  are deleted, hours and days merged, after it returns.
+
+A plugin whose methods store its rows elsewhere is no exception: the callers of its methods follow the watermarks.
+"""
+
+import time
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Engine, insert, select
+
+from sparkle_app.model.buckets import bucket_start
+from sparkle_app.model.retention import DAY, READINGS, Watermark, Watermarks, merged_resolutions
+from sparkle_app.model.time import from_seconds, span
+from sparkle_app.storage.dialects import dialect_of
+from sparkle_app.storage.dialects.portable import retried
+from sparkle_app.storage.models import RETENTION, SERIES
+
+_MARKS = Watermark.__struct_fields__
+
+
+def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: bool = False) -> Watermarks:
+    """The watermarks of a plugin.
+
+    Arguments:
+        plugin: its NAME.
+        bucket_size: that of the workers, seconds.
+        lock: keep them from being advanced until the transaction ends, which must be one that writes.
+    """
+    if not lock:
+        return Watermarks(bucket_size, _select(connection, plugin))
+    _lock(connection, plugin, shared=True)
+    known = _select(connection, plugin)
+    if not _resolutions(bucket_size) <= known.keys():
+        begin(connection, plugin, bucket_size)
+        # What was locked may not have existed.
+        _lock(connection, plugin, shared=True)
+        known = _select(connection, plugin)
+    return Watermarks(bucket_size, known)
+
+
+def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
+    """Create the watermarks of a plugin that do not exist yet, in a transaction that writes.
+
+    After a change of the bucket size, those of the former size are replaced.
+    """
+    known = _select(connection, plugin)
+    expected = _resolutions(bucket_size)
+    rows = {resolution: Watermark() for resolution in sorted(expected - known.keys())}
+    former = known.keys() - expected
+    if bucket_size in rows:
+        rows[bucket_size] = Watermark(
+            complete_since=_tomorrow() if former or _has_others(connection, bucket_size) else 0,
+            kept_since=max((known[each].kept_since for each in former), default=0),
+        )
+    values = [
+        {"plugin": plugin, "resolution": resolution, **{name: getattr(mark, name) for name in _MARKS}}
+        for resolution, mark in rows.items()
+    ]
+
+    def create() -> None:
+        existing = _select(connection, plugin)
+        if new := [row for row in values if row["resolution"] not in existing]:
+            connection.execute(insert(RETENTION), new)
+
+    if rows:
+        retried(connection, create)
+    # Not without need: the locks of rows that are only looked at could lead to a deadlock in MySQL.
+    if former:
+        own = RETENTION.c.plugin == plugin
+        connection.execute(RETENTION.delete().where(own, RETENTION.c.resolution.in_(sorted(former))))
+
+
+def advance(
+    engine: Engine,
+    plugin: str,
+    resolution: int,
+    *,
+    kept_since: int = 0,
+    deleted_until: int = 0,
+    merging_until: int = 0,
+    merged_until: int = 0,
+) -> None:
+    """Advance watermarks that exist, in a transaction of its own. Those that are later already stay.
+
+    Arguments:
+        kept_since, deleted_until, merging_until, merged_until: as of :class:`Watermark`; 0 changes nothing.
+
+    Raises:
+        SQLAlchemyError: when the database does not work at this moment. Nothing has changed then.
+    """
+    marks = {
+        "kept_since": kept_since,
+        "deleted_until": deleted_until,
+        "merging_until": merging_until,
+        "merged_until": merged_until,
+    }
+    with engine.begin() as connection:
+        _lock(connection, plugin, shared=False)
+        for name, at in marks.items():
+            mark = RETENTION.c[name]
+            same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == resolution, mark < at)
+            if at:
+                connection.execute(RETENTION.update().where(*same).values({name: at}))
+
+
+def _lock(connection: Connection, plugin: str, *, shared: bool) -> None:
+    row = {"plugin": plugin, "resolution": READINGS}
+    dialect_of(connection).lock_row(connection, RETENTION, row, shared=shared)
+
+
+def _select(connection: Connection, plugin: str) -> Mapping[int, Watermark]:
+    columns = (RETENTION.c[name] for name in _MARKS)
+    statement = select(RETENTION.c.resolution, *columns).where(RETENTION.c.plugin == plugin)
+    return {row[0]: Watermark(*row[1:]) for row in connection.execute(statement)}
+
+
+def _has_others(connection: Connection, bucket_size: int) -> bool:
+    """Whether there may be buckets of another size, of any plugin."""
+    found = set(connection.execute(select(SERIES.c.resolution).distinct()).scalars())
+    found -= {READINGS, bucket_size}
+    if connection.execute(select(RETENTION.c.plugin).limit(1)).first():
+        found -= set(merged_resolutions(bucket_size))
+    return bool(found)
+
+
+def _resolutions(bucket_size: int) -> set[int]:
+    return {READINGS, bucket_size, *merged_resolutions(bucket_size)}
+
+
+def _tomorrow() -> int:
+    return bucket_start(from_seconds(time.time()), DAY) + span(DAY)

@@ -1,0 +1,111 @@
+"""What watermarks mean."""
+
+import random
+
+import pytest
+
+from sparkle_app.model.buckets import bucket_start
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Watermark, Watermarks, merged_resolutions
+from sparkle_app.model.time import span
+
+MIDNIGHT = 1_764_028_800_000_000
+"""2025-11-25, 00:00 UTC."""
+
+
+def day(number: int) -> int:
+    return MIDNIGHT + number * span(DAY)
+
+
+def hour(number: int) -> int:
+    return MIDNIGHT + number * span(HOUR)
+
+
+@pytest.mark.parametrize(
+    ("bucket_size", "merged"),
+    [(60, (HOUR, DAY)), (7, ()), (2400, (DAY,)), (3600, (DAY,)), (7200, (DAY,)), (86_400, ())],
+)
+def test_hours_and_days_are_merged_from_buckets_that_divide_them(
+    bucket_size: int, merged: tuple[int, ...]
+) -> None:
+    assert merged_resolutions(bucket_size) == merged
+    assert Watermarks(bucket_size, {}).resolutions == (bucket_size, *merged)
+
+
+def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
+    marks = Watermarks(60, {})
+    assert marks[READINGS] == Watermark(0, 0, 0, 0, 0)
+    assert marks.accepts(0)
+    assert marks.keeps(60, 0)
+    assert marks.source(HOUR, 0) == 60
+    assert marks.to_merge_again([MIDNIGHT]) == {}
+
+
+def test_rows_that_begin_at_the_watermark_are_kept() -> None:
+    marks = Watermarks(60, {READINGS: Watermark(kept_since=day(0)), 60: Watermark(kept_since=day(1))})
+    assert (marks.accepts(day(0)), marks.accepts(day(0) - 1)) == (True, False)
+    assert (marks.keeps(60, day(1)), marks.keeps(60, day(1) - 1)) == (True, False)
+    assert marks.keeps(HOUR, 0)
+
+
+def test_an_hour_is_merged_from_buckets_if_all_are_kept_and_complete_else_from_readings_if_these_are_kept() -> (
+    None
+):
+    marks = Watermarks(60, {READINGS: Watermark(kept_since=day(-2)), 60: Watermark(kept_since=day(-1))})
+    assert marks.source(HOUR, day(-1)) == 60
+    assert marks.source(HOUR, hour(-25)) == READINGS
+    assert marks.source(HOUR, day(-2)) == READINGS
+    assert marks.source(HOUR, hour(-49)) is None
+    assert marks.source(DAY, day(-3)) == HOUR
+    of_other_size = Watermarks(60, {READINGS: Watermark(), 60: Watermark(complete_since=day(1))})
+    assert of_other_size.source(HOUR, hour(23)) == READINGS
+    assert of_other_size.source(HOUR, day(1)) == 60
+    # Hours of any time are complete.
+    assert of_other_size.source(DAY, day(0)) == HOUR
+
+
+def test_days_are_merged_from_buckets_if_these_do_not_divide_hours() -> None:
+    marks = Watermarks(2400, {2400: Watermark(kept_since=day(0)), DAY: Watermark(merging_until=day(2))})
+    assert marks.source(DAY, day(0)) == 2400
+    assert marks.source(DAY, day(-1)) == READINGS
+    assert marks.to_merge_again([day(1) + span(2400)]) == {DAY: {day(1)}}
+
+
+def test_what_was_merged_and_is_kept_is_merged_again() -> None:
+    marks = Watermarks(
+        60,
+        {
+            HOUR: Watermark(kept_since=day(0), merging_until=hour(49)),
+            DAY: Watermark(merging_until=day(2)),
+        },
+    )
+    minute = span(60)
+    starts = [hour(-1), hour(3), hour(3) + minute, hour(48), hour(49)]
+    found = marks.to_merge_again(starts)
+    assert found == {HOUR: {hour(3), hour(48)}, DAY: {day(-1), day(0)}}
+    assert list(found) == [HOUR, DAY]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_hours_of_a_day_have_the_same_source_and_it_is_one_that_is_kept(seed: int) -> None:
+    chance = random.Random(seed)
+    marks = Watermarks(
+        chance.choice([2, 60, 1800]),
+        {
+            each: Watermark(
+                complete_since=day(chance.randrange(-5, 2)) if each not in (READINGS, HOUR, DAY) else 0,
+                kept_since=day(chance.randrange(-5, 2)),
+            )
+            for each in (READINGS, 2, 60, 1800, HOUR, DAY)
+        },
+    )
+    for number in range(-5, 3):
+        sources = {marks.source(HOUR, day(number) + each * span(HOUR)) for each in range(24)}
+        assert len(sources) == 1
+        (source,) = sources
+        if source is None:
+            assert not marks.accepts(day(number))
+        else:
+            # The first and the last row of the day.
+            last = day(number + 1) - 1
+            assert marks.keeps(source, day(number))
+            assert marks.keeps(source, bucket_start(last, source) if source else last)
