@@ -488,7 +488,10 @@ def test_the_watermarks_of_retention_are_added(installation: Installation) -> No
     installation.migrate()
     expected = tables(installation.url)
     installation.add_readings("temperature_readings_data", 3)
-    installation.script("DROP TABLE sparkle_retention; ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds; UPDATE sparkle_schema SET version_num = '0002';")
+    installation.script(
+        "DROP TABLE sparkle_retention; ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds;"
+        " UPDATE sparkle_schema SET version_num = '0002';"
+    )
     assert installation.check().split("found ")[1].startswith("0002; run `faust -A sparkle_app migrate`")
     other = copy(installation)
     other.script(other.migrate("--sql"))
