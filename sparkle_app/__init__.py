@@ -14,6 +14,7 @@ All packages and modules; the docstring of each describes what it does:
       host_watch          counts the hosts that have fallen silent
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
+      retention_watch     runs retention every few minutes
       disk_watchdog       logs when a disk is nearly full
       wal_watchdog        keeps SQLite's write-ahead log small
       topic_watch         notices topics that are deleted, created again or restored
@@ -25,6 +26,7 @@ All packages and modules; the docstring of each describes what it does:
       key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins
       host_recorder       records when hosts sent readings
+      expired_readings    counts readings that are older than retention keeps them
       metric_limit        limits the distinct metrics of a host in a bucket
       forwarder           produces samples
     envelope/           the collectors' records
@@ -54,6 +56,8 @@ All packages and modules; the docstring of each describes what it does:
       confirmation        distinguishes lasting differences from transient ones
       copies              compares two databases
       renaming            gives what is stored of a host to another name
+    retention/          how long rows are kept
+      retainer            merges hours and days, deletes expired rows
     transfer/           files of stored readings and aggregates
       layouts             columns
       kinds               kinds of columns: exact conversions, checks
@@ -129,6 +133,7 @@ All packages and modules; the docstring of each describes what it does:
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows
       headlines           the headline of many hosts in steps
+      merging             aggregates of buckets, and of the hours and days that contain them
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors
@@ -176,6 +181,7 @@ All packages and modules; the docstring of each describes what it does:
       aggregates          writes and reads aggregates
       headlines           the headline of many hosts in steps, in SQL
       resolutions         which aggregates serve for a time range
+      expiry              deletes expired rows, a part at a time
       extents             how many aggregates each host has, and when
       statements          common parts of statements
       rows                rows of tables that packages declare
@@ -207,6 +213,7 @@ All packages and modules; the docstring of each describes what it does:
       check               checks configuration, broker and database
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
+      retain              merges and deletes now, or shows what would be deleted
       audit               common parts of verify and rebuild
       hosts               lists, removes, renames and merges hosts
       host_renames        common parts of renaming and merging
@@ -239,6 +246,7 @@ All packages and modules; the docstring of each describes what it does:
     config/             settings
       settings            top-level keys and rules
       sections            keys and rules of each section
+      retention           those of the section on retention
       urls                rules of URLs, and URLs without secrets
       loading             file and environment variables
       reference           generates docs/settings.md

@@ -93,7 +93,8 @@ class AggregatePipeline:
         if produced := max((event.message.timestamp or 0.0 for event in events), default=0.0):
             self._metrics.answered(self._name, max(self._clock() - produced, 0.0))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
-        await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
+        expired = await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
+        self._metrics.expired_aggregates.labels(self._name).inc(expired)
         self._check_generation(generation)
         for event in events:
             await stream.ack(event)

@@ -20,9 +20,11 @@ from sparkle_app.aggregate.table import BucketKey, BucketTable
 from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
+from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import short_read_transactions
 from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ class Aggregator:
     """Computes the aggregates of one plugin.
 
     Arguments:
-        plugin: the plugin's server half.
+        name: NAME of the plugin.
+        plugin: its server half.
         table: the plugin's bucket table.
         engine: the database.
         executor: threads for database access.
@@ -48,6 +51,7 @@ class Aggregator:
 
     def __init__(
         self,
+        name: str,
         plugin: Plugin,
         table: BucketTable,
         engine: Engine,
@@ -56,6 +60,7 @@ class Aggregator:
         retention: int,
         clock: Callable[[], float],
     ) -> None:
+        self._name = name
         self._plugin = plugin
         self._table = table
         self._engine = engine
@@ -100,8 +105,11 @@ class Aggregator:
         if oldest > self._table.pruned_before:
             self._table.prune(oldest)
 
-    async def store(self, changed: Changed) -> None:
-        """Upsert the buckets into SQL, through the plugin.
+    async def store(self, changed: Changed) -> int:
+        """Upsert the buckets into SQL, through the plugin, and the hours and days that contain them.
+
+        Returns:
+            The number of aggregates that are not stored, because their readings have expired.
 
         Raises:
             TransientError: if the database does not work at this moment.
@@ -112,8 +120,9 @@ class Aggregator:
             for hostname, start in sorted(changed)
             for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
-        if rows:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
+        if not rows:
+            return 0
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
 
     async def restore(self) -> None:
         """Recompute the buckets for which SQL and the recovered table have not counted equally many readings.
@@ -179,10 +188,11 @@ class Aggregator:
             from_seconds(self._clock()) - span(self._retention + _SKEW_SECONDS), self._bucket_size
         )
 
-    def _upsert(self, rows: list[AggregateRow]) -> None:
+    def _upsert(self, rows: list[AggregateRow]) -> int:
         try:
             with self._engine.begin() as connection:
-                self._plugin.store_aggregates(connection, rows)
+                marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+                return store_buckets(self._plugin, connection, marks, rows)
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
 

@@ -22,6 +22,7 @@ def add_commands() -> None:
         rebuild,
         replay,
         reset_offsets,
+        retain,
         try_plugin,
         verify,
     )

@@ -17,6 +17,7 @@ from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
+from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, notice, read_transaction
@@ -95,6 +96,8 @@ class check(SparkleCommand):
 
         yield CheckResult("settings file", True, self.handler.settings.source)
         yield _checked("settings", settings)
+        for line in retention_warnings(self.handler.settings, self.handler.plugins.by_name):
+            yield CheckResult("settings", True, f"warning: {line}")
 
     def _plugins(self) -> Iterator[CheckResult]:
         plugins = self.handler.plugins

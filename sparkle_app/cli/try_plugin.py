@@ -166,7 +166,7 @@ async def _store(installed: InstalledPlugin, trials: list[Trial], settings: Aggr
                 engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds
             )
             await writer.store(outcomes)
-            first, refused = await writer.store(outcomes)
+            first, refused, _ = await writer.store(outcomes)
             for refusal in refused:
                 by_id[refusal.reading.id].error = _dead_letter(refusal.error)
             with read_transaction(engine) as connection:

@@ -1,19 +1,20 @@
 """Settings: settings.yaml, overridden by environment variables (``SPARKLE_BROKER__URL`` sets ``broker.url``).
 
-Every key is declared here or in sections.py, with its default, bounds, description, and the rules that relate it to
-other keys. docs/settings.md is generated from both. A violated rule is a ConfigurationError.
+Every key is declared here, in sections.py or in retention.py, with its default, bounds, description, and the rules
+that relate it to other keys. docs/settings.md is generated from them. A violated rule is a ConfigurationError.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
     PrivateAttr,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -24,6 +25,7 @@ from pydantic_settings import (
 )
 from sqlalchemy.engine import URL, make_url
 
+from sparkle_app.config.retention import RetentionSettings
 from sparkle_app.config.sections import (
     AggregatesSettings,
     BrokerSettings,
@@ -78,10 +80,16 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     aggregates: AggregatesSettings = AggregatesSettings()
     dead_letters: DeadLettersSettings = DeadLettersSettings()
+    retention: RetentionSettings = RetentionSettings()
     web: WebSettings = WebSettings()
 
     _source: str = PrivateAttr("defaults")
     _defaults: "Settings | None" = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _windows_are_kept(self) -> Self:
+        self.retention.require_window(self.aggregates.window_retention_seconds)
+        return self
 
     @classmethod
     def settings_customise_sources(

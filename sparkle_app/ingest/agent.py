@@ -12,6 +12,7 @@ from faust.types import TP, StreamT
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
+from sparkle_app.ingest.expired_readings import ExpiredReadings
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.host_recorder import RecentActivity
 from sparkle_app.ingest.key_breaker import KeyBreaker
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 class IngestPipeline:
     """Stages of a batch: decrypt, store, produce dead letters, forward, acknowledge.
+
+    A reading that is older than retention keeps it is counted, and neither stored nor forwarded.
 
     Stages run in order, and each is retried until it succeeds. A batch is acknowledged only when all its results are
     durable.
@@ -66,6 +69,7 @@ class IngestPipeline:
         self._batch_size = batch_size
         self._batch_wait = batch_wait
         self._clock = clock
+        self._expired = ExpiredReadings(metrics)
         # Partitions with records that are held back, each with its generation: after a rebalance they are read again.
         self._held: set[tuple[TP, int | None]] = set()
 
@@ -139,7 +143,7 @@ class IngestPipeline:
     async def _make_durable(self, outcomes: Sequence[Outcome]) -> None:
         """Store and forward every reading, or produce a dead letter for it."""
         metrics = self._metrics
-        stored, refused = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
+        stored, refused, expired = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
@@ -149,6 +153,8 @@ class IngestPipeline:
         if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
         self._hosts.note(stored, clock_offsets(outcomes))
+        if expired:
+            self._expired.note(expired)
         for plugin, readings in stored.items():
             last = max((each.received_at for each in readings), default=None)
             if last is not None:

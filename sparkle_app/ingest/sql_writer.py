@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from sparkle_app.ingest.metric_limit import MetricLimit
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome
+from sparkle_app.model.retention import READINGS, ExpiredReason
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
+from sparkle_app.storage.retention import watermarks
 
 Stored = dict[str, list[StoredReading]]
 """Stored readings by NAME of the plugin."""
@@ -24,6 +26,15 @@ class Refusal(NamedTuple):
     outcome: Outcome
     reading: Reading
     error: InvalidRecordError
+
+
+class ExpiredReading(NamedTuple):
+    """A reading that is not stored, because it is older than retention keeps it."""
+
+    reading: Reading
+    reason: ExpiredReason
+    kept_since: int
+    """Readings of its plugin are kept since this time, microseconds since the epoch."""
 
 
 class SqlWriter:
@@ -49,17 +60,18 @@ class SqlWriter:
         self._plugins = plugins
         self._executor = executor
         self._max_metrics = max_metrics
+        self._bucket_size = bucket_size
         self._limit = MetricLimit(plugins, max_metrics, bucket_size)
 
     def forget_metrics(self) -> None:
         """Called after a rebalance: other workers may have stored metrics since."""
         self._limit.forget()
 
-    async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal]]:
+    async def store(self, outcomes: Sequence[Outcome]) -> tuple[Stored, list[Refusal], list[ExpiredReading]]:
         """Store the readings of ``outcomes``, which are not changed.
 
         Returns:
-            The stored readings, and those that are not stored.
+            The stored readings, those that cannot be stored, and those that have expired.
 
         Raises:
             TransientError: if the database does not work at this moment. Some readings may have been stored.
@@ -67,14 +79,32 @@ class SqlWriter:
         rows = [(outcome, reading) for outcome in outcomes for reading in outcome.readings]
         stored: Stored = {}
         refused: list[Refusal] = []
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._store, rows, stored, refused)
-        return stored, refused
+        expired: list[ExpiredReading] = []
+        await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._store, rows, stored, refused, expired
+        )
+        return stored, refused, expired
 
-    def _store(self, rows: list[tuple[Outcome, Reading]], stored: Stored, refused: list[Refusal]) -> None:
+    def _store(
+        self,
+        rows: list[tuple[Outcome, Reading]],
+        stored: Stored,
+        refused: list[Refusal],
+        expired: list[ExpiredReading],
+    ) -> None:
         if not rows:
             return
         try:
-            by_plugin, excess = self._in_one_transaction([reading for _, reading in rows])
+            by_plugin, excess, kept_since = self._in_one_transaction([reading for _, reading in rows])
+            expired += [
+                ExpiredReading(
+                    reading,
+                    ExpiredReason.REPLAY if outcome.record.replayed else ExpiredReason.LATE,
+                    kept_since[reading.plugin],
+                )
+                for outcome, reading in rows
+                if reading.observed_at < kept_since[reading.plugin]
+            ]
             for plugin, readings in by_plugin.items():
                 stored.setdefault(plugin, []).extend(readings)
             if excess:
@@ -95,8 +125,8 @@ class SqlWriter:
                 refused.append(Refusal(outcome, reading, rejected))
                 return
         half = len(rows) // 2
-        self._store(rows[:half], stored, refused)
-        self._store(rows[half:], stored, refused)
+        self._store(rows[:half], stored, refused, expired)
+        self._store(rows[half:], stored, refused, expired)
 
     def _over_limit(self, outcome: Outcome, reading: Reading) -> Refusal:
         detail = f"the host has more than {self._max_metrics} metrics in a bucket (aggregates.max_metrics_per_host)"
@@ -105,17 +135,29 @@ class SqlWriter:
         )
         return Refusal(outcome, reading, error)
 
-    def _in_one_transaction(self, readings: list[Reading]) -> tuple[Stored, list[Reading]]:
-        """Store readings; those of hosts with too many metrics are returned instead."""
+    def _in_one_transaction(self, readings: list[Reading]) -> tuple[Stored, list[Reading], Mapping[str, int]]:
+        """Store readings, except those that have expired.
+
+        Returns:
+            What was stored, the readings of hosts with too many metrics, and since when readings are kept, by plugin.
+        """
         by_plugin: dict[str, list[Reading]] = {}
         stored: Stored = {}
         with self._engine.begin() as connection, reraise_swallowed():
+            # In sorted order, so that two workers cannot deadlock; here and below.
+            kept_since = {
+                name: self._kept_since(connection, name)
+                for name in sorted({each.plugin for each in readings})
+            }
+            readings = [each for each in readings if each.observed_at >= kept_since[each.plugin]]
             excess = self._limit.excess(connection, readings)
             over = {id(reading) for reading in excess}
             for reading in readings:
                 if id(reading) not in over:
                     by_plugin.setdefault(reading.plugin, []).append(reading)
-            # In sorted order, so that two workers cannot deadlock.
             for name in sorted(by_plugin):
                 stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))
-        return stored, excess
+        return stored, excess, kept_since
+
+    def _kept_since(self, connection: Connection, plugin: str) -> int:
+        return watermarks(connection, plugin, self._bucket_size, lock=True)[READINGS].kept_since

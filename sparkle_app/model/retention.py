@@ -4,16 +4,36 @@ Aggregates of hours and days are merged from finer ones. Time is divided at UTC 
 hour, either all rows of a resolution are kept, or none is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
 from sparkle_app.model.buckets import bucket_start
+from sparkle_app.model.time import span
 
 READINGS = 0
 """Stands for stored readings where a resolution is expected."""
 HOUR = 3600
 DAY = 86_400
+
+
+class ExpiredReason(StrEnum):
+    """Why a reading arrives although it is older than retention keeps it. The value is used in metrics."""
+
+    LATE = "late"
+    """Its record was read late, or again."""
+    REPLAY = "replay"
+    """Its record was replayed from the dead-letter topic."""
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long the rows of a plugin are kept, in seconds; None: for ever."""
+
+    readings: int | None
+    buckets: int | None
+    hours: int | None
+    days: int | None
 
 
 def merged_resolutions(bucket_size: int) -> tuple[int, ...]:
@@ -75,18 +95,50 @@ class Watermarks(msgspec.Struct, frozen=True):
             return finer
         return READINGS if self.keeps(READINGS, start) else None
 
-    def to_merge_again(self, starts: Iterable[int]) -> dict[int, set[int]]:
-        """The starts of hours and days that have to be merged again after buckets have changed, by resolution.
-
-        Finest first: days may be merged from hours.
+    def to_merge_again(self, start: int) -> list[tuple[int, int]]:
+        """Resolution and start of the hour and the day that have to be merged again after a bucket has changed.
 
         Arguments:
-            starts: of the changed buckets, which are accepted.
+            start: of the bucket, which is accepted.
         """
-        found: dict[int, set[int]] = {}
-        for start in starts:
-            for resolution in merged_resolutions(self.bucket_size):
-                at = bucket_start(start, resolution)
-                if at < self[resolution].merging_until and self.keeps(resolution, at):
-                    found.setdefault(resolution, set()).add(at)
-        return dict(sorted(found.items()))
+        units = ((each, bucket_start(start, each)) for each in merged_resolutions(self.bucket_size))
+        return [(each, at) for each, at in units if at < self[each].merging_until and self.keeps(each, at)]
+
+    def may_be_merged_until(self, resolution: int, now: int) -> int:
+        """The end of the hours or days that may be merged: all that they are merged from has been merged.
+
+        Arguments:
+            now: readings that are older are not expected any more; microseconds since the epoch.
+        """
+        finer = self.resolutions[self.resolutions.index(resolution) - 1]
+        until = now if finer == self.bucket_size else min(now, self[finer].merged_until)
+        return bucket_start(until, resolution)
+
+    def expires_before(self, resolution: int, retention: Retention, now: int) -> int:
+        """Rows of this resolution that begin before this time may be deleted: what is merged from them has been merged.
+
+        Arguments:
+            resolution: 0 for readings.
+            now: microseconds since the epoch.
+        """
+        kept_for = {READINGS: retention.readings, HOUR: retention.hours, DAY: retention.days}
+        kept = retention.buckets if resolution == self.bucket_size else kept_for[resolution]
+        if kept is None:
+            return 0
+        merged = (
+            self[each].merged_until for each in merged_resolutions(self.bucket_size) if each > resolution
+        )
+        return max(bucket_start(min((now - span(kept), *merged)), DAY), 0)
+
+    def as_if_merged(self, now: int) -> "Watermarks":
+        """What the watermarks are once all hours and days have been merged that may be.
+
+        Arguments:
+            now: as of :meth:`may_be_merged_until`.
+        """
+        found = self
+        for resolution in merged_resolutions(self.bucket_size):
+            until = max(found[resolution].merged_until, found.may_be_merged_until(resolution, now))
+            mark = msgspec.structs.replace(found[resolution], merged_until=until)
+            found = Watermarks(self.bucket_size, {**found.known, resolution: mark})
+        return found

@@ -133,6 +133,14 @@ class Plugin:
         """Stored readings of some hosts with ``start <= observed_at < end``, in order of event time."""
         return sql.select_span(connection, self._readings, hostnames, start, end, limit)
 
+    def expire_readings(self, connection: Connection, before: int, limit: int) -> int:
+        """Delete at most ``limit`` stored readings with ``observed_at < before``; returns their number.
+
+        Called until it returns 0, if :meth:`load_readings` is overridden: the handler deletes from its own tables
+        itself. If this method is not overridden as well, readings of the plugin are kept for ever.
+        """
+        raise NotImplementedError
+
     def count_readings(
         self, connection: Connection, start: int, end: int, hostname: str | None = None
     ) -> Iterable[tuple[str, int]]:
@@ -189,6 +197,16 @@ class Plugin:
         Called before they are recomputed.
         """
         delete_aggregates(connection, self._aggregates, resolution, keys)
+
+    def expire_aggregates(self, connection: Connection, resolution: int, before: int, limit: int) -> int:
+        """Delete at most ``limit`` aggregates with ``bucket_start < before``, as :meth:`expire_readings`.
+
+        Called if :meth:`load_aggregates` is overridden.
+
+        Arguments:
+            resolution: bucket size in seconds.
+        """
+        raise NotImplementedError
 
     def compute_aggregates(
         self, connection: Connection, hostnames: Sequence[str], resolution: int, start: int, end: int

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sparkle_app.model.errors import Reason
+from sparkle_app.model.retention import ExpiredReason
 from sparkle_app.runtime.disks import DiskUsage
 from sparkle_app.runtime.stages import Stage, StageRun, Stages
 
@@ -61,6 +62,36 @@ class Metrics:
             "sparkle_records_expired",
             "Records that retention deleted before they were consumed",
             ["topic"],
+            registry=self.registry,
+        )
+        self.expired_readings = Counter(
+            "sparkle_readings_expired",
+            "Readings that were not stored, because they are older than retention keeps them",
+            ["plugin", "reason"],
+            registry=self.registry,
+        )
+        self.expired_aggregates = Counter(
+            "sparkle_aggregates_expired",
+            "Aggregates that were not stored, because their readings have expired since",
+            ["plugin"],
+            registry=self.registry,
+        )
+        self._retained = Counter(
+            "sparkle_retention_rows",
+            "Rows that retention has merged or deleted",
+            ["plugin", "action"],
+            registry=self.registry,
+        )
+        self.retention_failures = Counter(
+            "sparkle_retention_failures",
+            "Runs of retention that failed; the next one continues",
+            ["plugin"],
+            registry=self.registry,
+        )
+        self._retention_age = Gauge(
+            "sparkle_retention_age_seconds",
+            "Seconds since retention last ran to its end, or since the worker took it over",
+            ["plugin"],
             registry=self.registry,
         )
         self.recomputed = Counter(
@@ -166,6 +197,12 @@ class Metrics:
             self.readings.labels(plugin)
             self.clocks_not_believed.labels(plugin)
             self.recomputed.labels(plugin)
+            self.expired_aggregates.labels(plugin)
+            self.retention_failures.labels(plugin)
+            for action in ("merge", "delete"):
+                self._retained.labels(plugin, action)
+            for reason in ExpiredReason:
+                self.expired_readings.labels(plugin, reason)
             for state in ("ok", "silent"):
                 self.hosts.labels(plugin, state)
 
@@ -218,6 +255,20 @@ class Metrics:
         """
         self.answer_delay.labels(plugin).set(delay)
         self.answer_delays[plugin] = delay
+
+    def retained(self, plugin: str, action: str, rows: int) -> None:
+        """Count rows that retention has merged or deleted."""
+        if rows:
+            self._retained.labels(plugin, action).inc(rows)
+
+    def retention_complete(self, plugin: str, clock: Callable[[], float]) -> None:
+        """Retention has run to its end, in this worker or in another one.
+
+        Arguments:
+            clock: seconds, monotonic.
+        """
+        now = clock()
+        self._retention_age.labels(plugin).set_function(lambda: clock() - now)
 
     @property
     def since_stored(self) -> float:

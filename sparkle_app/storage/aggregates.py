@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -29,7 +30,7 @@ from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.models import SERIES, data_table
 from sparkle_app.storage.names import create_series, find_series, naming
 from sparkle_app.storage.readings import named_rows, within
-from sparkle_app.storage.statements import chunks
+from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 
 _COLUMNS = ("hostname", "metric", "bucket", "count", "sum", "minimum", "maximum", "last", "last_at")
 
@@ -108,13 +109,48 @@ def select_steps(
         step: a multiple of ``resolution``.
         limit: maximum number of rows returned, in order of time.
     """
+    rows = named_aggregates(table)
+    chosen = _of_host(rows, hostname, metrics, resolution, start, end)
+    found = _steps(table, chosen, resolution, step)
+    statement = found.order_by(found.selected_columns.newest, found.selected_columns.metric).limit(limit)
+    dialect = dialect_of(connection)
+    for each in connection.execute(statement).mappings():
+        yield _step_of(each, hostname, step, resolution, dialect)
+
+
+def select_merged(
+    connection: Connection,
+    table: Table,
+    hostnames: Sequence[str],
+    resolution: int,
+    start: int,
+    end: int,
+    step: int,
+) -> Iterator[AggregateRow]:
+    """As :func:`select_steps`, of all metrics of some hosts, in any order; infinite sums as rows of SQL have them."""
+    rows = named_aggregates(table)
+    dialect = dialect_of(connection)
+    for some in chunks(hostnames, MAX_IN_LIST):
+        chosen = (rows.c.hostname.in_(some), *starting_within(rows, resolution, start, end))
+        for each in connection.execute(_steps(table, chosen, resolution, step, rows.c.hostname)).mappings():
+            row = _step_of(each, each["hostname"], step, resolution, dialect)
+            yield msgspec.structs.replace(row, statistics=row.statistics.as_row())
+
+
+def _steps(
+    table: Table,
+    chosen: Sequence[ColumnElement[bool]],
+    resolution: int,
+    step: int,
+    *names: ColumnElement[str],
+) -> Select[Any]:
     rows, data = named_aggregates(table), data_table(table)
     row, newest = rows.c, data.alias()
-    dialect = dialect_of(connection)
     total, large_sum = _split_sum(row.sum)
     steps = (
         select(
             row.series_id,
+            *names,
             row.metric,
             func.sum(row["count"]).label("count"),
             total.label("sum"),
@@ -125,32 +161,32 @@ def select_steps(
             func.max(row.maximum).label("maximum"),
             func.max(row.bucket).label("newest"),
         )
-        .where(*_of_host(rows, hostname, metrics, resolution, start, end))
-        .group_by(row.series_id, row.metric, _step_number(row.bucket, resolution, step))
+        .where(*chosen)
+        .group_by(row.series_id, *names, row.metric, _step_number(row.bucket, resolution, step))
     )
     found = steps.subquery()
-    statement = (
-        select(*found.c, newest.c.last, newest.c.last_at)
-        .join(newest, (newest.c.series_id == found.c.series_id) & (newest.c.bucket == found.c.newest))
-        .order_by(found.c.newest, found.c.metric)
-        .limit(limit)
+    return select(*found.c, newest.c.last, newest.c.last_at).join(
+        newest, (newest.c.series_id == found.c.series_id) & (newest.c.bucket == found.c.newest)
     )
-    for each in connection.execute(statement).mappings():
-        # An infinite sum may stand as a finite number, and SQLite has NULL for the sum of infinities of both signs.
-        bounds = (_sum_of(each[name], dialect) for name in ("smallest_sum", "largest_sum"))
-        infinite = {bound for bound in bounds if math.isinf(bound)}
-        large = sum(infinite) if infinite else each["large_sum"]
-        statistics = Statistics(
-            int(each["count"]),
-            each["sum"],
-            each["minimum"],
-            each["maximum"],
-            each["last"],
-            micros(each["last_at"]),
-            large,
-        )
-        at = bucket_start(each["newest"] * span(resolution), step)
-        yield AggregateRow(hostname, each["metric"], step, at, statistics)
+
+
+def _step_of(each: Any, hostname: str, step: int, resolution: int, dialect: Dialect) -> AggregateRow:
+    # An infinite sum may stand as a finite number, and SQLite has NULL for the sum of infinities of both signs.
+    bounds = (_sum_of(each[name], dialect) for name in ("smallest_sum", "largest_sum"))
+    infinite = {bound for bound in bounds if math.isinf(bound)}
+    large = sum(infinite) if infinite else each["large_sum"]
+    statistics = Statistics(
+        int(each["count"]),
+        each["sum"],
+        each["minimum"],
+        each["maximum"],
+        each["last"],
+        micros(each["last_at"]),
+        large,
+    )
+    return AggregateRow(
+        hostname, each["metric"], step, bucket_start(each["newest"] * span(resolution), step), statistics
+    )
 
 
 def select_points(

@@ -73,6 +73,18 @@ def damage(connection: Connection, seconds: float) -> str | None:
     return dialect_of(connection).damage(connection, seconds)
 
 
+def return_space(engine: Engine) -> bool:
+    """Return a part of the space of deleted rows to the disk; returns whether there is more."""
+    with engine.begin() as connection:
+        return dialect_of(connection).return_space(connection)
+
+
+def space_warning(engine: Engine) -> str | None:
+    """Why the space of deleted rows is never returned to the disk; None: it is, or it need not be."""
+    with read_transaction(engine) as connection:
+        return dialect_of(connection).space_warning(connection)
+
+
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a read-only transaction with one snapshot; it never waits for a writer."""

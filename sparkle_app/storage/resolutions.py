@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import span
 
 
@@ -16,15 +17,27 @@ class Coverage(msgspec.Struct, frozen=True):
     end: int
 
 
-def stored_resolutions(bucket_size: int, start: int, end: int) -> list[Coverage]:
+def stored_resolutions(marks: Watermarks, start: int, end: int) -> list[Coverage]:
     """For each resolution, the part of a time range of which all aggregates are stored. At most one for each.
 
     Every query of a series takes what it reads from here.
 
     Arguments:
-        bucket_size: that of the workers, seconds.
+        marks: of the plugin, from the snapshot that is queried.
     """
-    return [Coverage(bucket_size, start, end)]
+    found = []
+    for resolution in marks.resolutions:
+        mark = marks[resolution]
+        until = end if resolution == marks.bucket_size else min(end, mark.merged_until)
+        if (since := max(start, mark.kept_since)) < until:
+            found.append(Coverage(resolution, since, until))
+    return found
+
+
+def finest_resolution(marks: Watermarks, start: int) -> int:
+    """The finest resolution that is kept since a time, or the one that is kept longest; in seconds."""
+    kept = (each for each in marks.resolutions if marks.keeps(each, start))
+    return next(kept, min(marks.resolutions, key=lambda each: marks[each].kept_since))
 
 
 def sources(stored: Sequence[Coverage], start: int, end: int, step: int) -> list[Coverage]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import unavailable
+from sparkle_app.web.problems import Problem, unavailable
 
 T = TypeVar("T")
 
@@ -18,13 +18,15 @@ async def from_database(parts: WebParts, load: Callable[[Connection], T]) -> T:
     """The result of ``load``, which reads from one snapshot.
 
     Raises:
-        Problem: 503, when the database does not work at this moment.
+        Problem: that of ``load``; 503, when the database does not work at this moment.
     """
 
     def query() -> T:
         try:
             with read_transaction(parts.engine) as connection:
                 return load(connection)
+        except Problem:
+            raise
         except Exception as error:
             raise unavailable(str(transient_error(error))) from error
 

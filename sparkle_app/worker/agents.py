@@ -86,6 +86,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
     @cache
     def pipeline() -> AggregatePipeline:
         aggregator = Aggregator(
+            name,
             plugin.plugin,
             table,
             app.parts.engine,

@@ -26,6 +26,7 @@ from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
 from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugins
+from sparkle_app.retention.retainer import retainers
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
@@ -45,6 +46,7 @@ from sparkle_app.worker.key_watchdog import watch_keys
 from sparkle_app.worker.parts import Parts
 from sparkle_app.worker.readiness import log_ready
 from sparkle_app.worker.recovery_watchdog import watch_recovery
+from sparkle_app.worker.retention_watch import RetentionWatch
 from sparkle_app.worker.shutdown import start_shutdown_timeout
 from sparkle_app.worker.topic_watch import watch_topics
 from sparkle_app.worker.wal_watchdog import watch_wal
@@ -219,8 +221,20 @@ class SparkleApp(faust.App):
                 self.parts.engine, self.parts.readers, self.clock, self.metrics, self.plugins.installed
             )
         )
+        self.add_future(self._retention().run())
         self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
         await super().on_started()
+
+    def _retention(self) -> RetentionWatch:
+        return RetentionWatch(
+            retainers(self.settings, self.plugins.by_name, self.parts.engine),
+            self.buckets,
+            self.parts.engine,
+            self.parts.writers,
+            self.clock,
+            self.metrics,
+            self.settings.retention.interval_seconds,
+        )
 
     async def on_stop(self) -> None:
         """Stop within the shutdown timeout, even if the database does not answer."""

@@ -16,6 +16,7 @@ from sparkle_app.kafka.admin import create_topics, topics_with_messages
 from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import InstalledPlugins, no_plugins
+from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key, lost_internal_key
@@ -59,6 +60,8 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     check_port(web_bind, web_port)
     for warning in [*plugins.warnings, *plugins.faults]:
         logger.warning("%s", warning)
+    for line in retention_warnings(settings, plugins.by_name):
+        logger.warning("%s", line)
     if not plugins.installed:
         raise no_plugins(settings.plugins)
     parts = build_parts(settings, plugins.by_name)

@@ -12,9 +12,11 @@ from aiohttp import web
 from sqlalchemy import event
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.retention import Retention, Watermarks
 from sparkle_app.model.time import micros, rfc3339
 from sparkle_app.plugin.history import load_columns, load_page, load_steps
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.retention.retainer import Retainer
 from sparkle_app.storage.resolutions import Coverage, stored_resolutions
 from sparkle_app.web.api import history, responses
 from tests.support.cluster import PLUGIN, InProcessWorker
@@ -248,11 +250,12 @@ async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker)
         with worker.engine.connect() as connection:
             plans = [plan_of(connection, *each) for each in executed if "SELECT" in each[0]]
         event.listen(worker.engine, "before_cursor_execute", note)
-        assert len(plans) == 1
-        assert "Seq Scan" not in plans[0]
-        assert "SCAN temperature" not in plans[0]
-        assert "SCAN sparkle" not in plans[0]
-        assert "Index" in plans[0] or "INDEX" in plans[0] or "PRIMARY KEY" in plans[0], plans[0]
+        # First the watermarks, a few rows.
+        _, plan = plans
+        assert "Seq Scan" not in plan
+        assert "SCAN temperature" not in plan
+        assert "SCAN sparkle" not in plan
+        assert "Index" in plan or "INDEX" in plan or "PRIMARY KEY" in plan, plan
 
 
 def plan_of(connection: Any, statement: str, parameters: Any) -> str:
@@ -279,7 +282,14 @@ async def test_a_plugin_with_tables_of_its_own_gives_the_same(worker: InProcessW
     store(str(worker.engine.url.render_as_string(hide_password=False)), [("h", "m", 1.0, at) for at in times])
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, aggregates())
-        scope = ("web-1", None, stored_resolutions(60, START, START + 2 * DAY), START, START + 2 * DAY, 3600)
+        scope = (
+            "web-1",
+            None,
+            stored_resolutions(Watermarks(60, {}), START, START + 2 * DAY),
+            START,
+            START + 2 * DAY,
+            3600,
+        )
         by_key = {
             each: sorted(
                 load_steps(each, connection, *scope, 1000), key=lambda row: (row.metric, row.bucket_start)
@@ -301,6 +311,36 @@ async def test_a_plugin_with_tables_of_its_own_gives_the_same(worker: InProcessW
                 pages.append(found)
             assert pages[0] == pages[1]
             assert len(set(pages[0])) == len(times)
+
+
+@EVERY_DATABASE
+async def test_what_has_expired_is_read_from_hours_and_days(worker: InProcessWorker) -> None:
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    rows = aggregates()
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, rows)
+    kept = Retention(None, 86_400, 2 * 86_400, None)
+    list(Retainer(PLUGIN, plugin, worker.engine, 60, kept).run(START + 3 * DAY + HOUR))
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/series?from=2026-11-23&to=2026-11-26"
+    for step in (86_400, 2 * 86_400):
+        status, body = await worker.get(f"{path}&step={step}")
+        assert (status, body["series"]) == (200, expected(rows, step, START + 4 * DAY))
+    # Days for ever, hours since the 24th, minutes since the 25th.
+    status, problem = await worker.get(f"{path}&step=1h")
+    assert (status, problem["detail"]) == (
+        400,
+        "step: expected a multiple of 86400 s, as aggregates of 60 s are kept since 2026-11-25T00:00:00Z, found 3600",
+    )
+    status, body = await worker.get(path)
+    assert (status, body["step_seconds"]) == (200, 86_400)
+    path = path.replace("11-23", "11-24").replace("/series", "/columns")
+    status, body = await worker.get(f"{path}&points=1000")
+    assert (status, body["step_seconds"]) == (200, 3600)
+    assert body["sources"] == [
+        {"resolution_seconds": 3600, "from": "2026-11-24T00:00:00Z", "to": "2026-11-26T00:00:00Z"}
+    ]
+    status, body = await worker.get(path.replace("11-24", "11-25"))
+    assert (status, body["step_seconds"]) == (200, 60)
 
 
 async def test_a_series_has_a_bounded_number_of_points(
@@ -330,7 +370,7 @@ async def test_sums_beyond_the_range_of_a_double_cost_their_metric_only(worker: 
         for metric, values in {"huge": [huge] * 3, "both": [huge, -huge, 1.0], "small": [small] * 3}.items()
         for n, value in enumerate(values)
     ]
-    stored = stored_resolutions(60, START, START + DAY)
+    stored = stored_resolutions(Watermarks(60, {}), START, START + DAY)
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, rows)
         found = {

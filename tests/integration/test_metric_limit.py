@@ -82,7 +82,7 @@ class World:
     def store(self, *readings: Reading) -> list[int]:
         """Store readings; the offsets of those that are not stored."""
         outcomes = [Outcome(Record("telemetry", 0, each.offset, START, b""), [each], []) for each in readings]
-        stored, refused = asyncio.run(self._writer.store(outcomes))
+        stored, refused, _ = asyncio.run(self._writer.store(outcomes))
         assert len(stored.get("Plain", [])) + len(refused) == len({each.id for each in readings})
         for each in refused:
             assert each.error.reason is Reason.TOO_MANY_METRICS

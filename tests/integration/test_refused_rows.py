@@ -84,7 +84,7 @@ def store(engine: Engine, plugin: str, values: list[Any]) -> tuple[list[StoredRe
     readings = [a_reading(number, plugin, value) for number, value in enumerate(values)]
     outcomes = [Outcome(Record("telemetry", 0, each.offset, START, b""), [each], []) for each in readings]
     with ThreadPoolExecutor() as executor:
-        stored, refused = asyncio.run(SqlWriter(engine, PACKAGES, executor, 2000, 60).store(outcomes))
+        stored, refused, _ = asyncio.run(SqlWriter(engine, PACKAGES, executor, 2000, 60).store(outcomes))
     return stored.get(plugin, []), refused
 
 

@@ -131,7 +131,7 @@ class AggregateWorker:
         self.table.worker = self
         self.app.tables.add(self.table)
         self.aggregator = _Aggregator(
-            PLUGIN, self.table, engine, InlineExecutor(), BUCKET_SECONDS, RETENTION_SECONDS, clock
+            NAME, PLUGIN, self.table, engine, InlineExecutor(), BUCKET_SECONDS, RETENTION_SECONDS, clock
         )
         self.aggregator.worker = self
         self.pipeline = AggregatePipeline(
@@ -180,10 +180,11 @@ class _Aggregator(Aggregator):
         await self.worker.at("counted")
         return counted
 
-    async def store(self, changed: Changed) -> None:
+    async def store(self, changed: Changed) -> int:
         await self.worker.at("store")
-        await super().store(changed)
+        expired = await super().store(changed)
         await self.worker.at("stored")
+        return expired
 
 
 class _Stream(MemoryStream):

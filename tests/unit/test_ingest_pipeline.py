@@ -13,14 +13,20 @@ from faust.types import TP
 
 from sparkle_app.ingest import agent
 from sparkle_app.ingest.decryption_pool import BrokenPoolError
+from sparkle_app.ingest.expired_readings import ExpiredReadings
+from sparkle_app.ingest.sql_writer import ExpiredReading
 from sparkle_app.kafka.record_batches import RecordBatch
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.retention import READINGS, ExpiredReason
 from sparkle_app.model.time import from_seconds
+from sparkle_app.storage.retention import advance
 from tests.support.aggregate_worker import (
     NAME,
     SAMPLES,
+    plain_reading,
 )
+from tests.support.fake_clock import FakeClock
 from tests.support.ingest_world import BATCH, LETTERS, PER_MINUTE, TOPIC, IngestWorld
 from tests.support.process_exit import ProcessExited, raise_instead_of_exit
 
@@ -294,6 +300,44 @@ async def test_a_replayed_record_is_stored_as_it_was_first_and_its_letter_is_del
     assert world.letters() == {f"{TOPIC}/1/77": None}
     assert world.pool.asked[0][0].received_at == first.received_at
     assert await world.committed() == 1
+
+
+async def test_readings_that_have_expired_are_counted_and_neither_stored_nor_forwarded(
+    world: IngestWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.produce([1.0])
+    await world.work()
+    at = 1_600_000_000_000_000
+    advance(world.engine, NAME, READINGS, kept_since=at)
+    await world.replay(Record(TOPIC, 1, 77, at - 1, b"[2.0]"))
+    await world.replay(Record(TOPIC, 1, 78, at, b"[3.0]"))
+    await world.produce([4.0], [None])
+    await world.work()
+    assert world.rows() == [(1.0, 0), (4.0, 3), (3.0, 78)]
+    assert world.samples() == [1.0, 3.0, 4.0]
+    # Neither of the replayed records is a dead letter any longer.
+    assert world.letters() == {f"{TOPIC}/1/77": None, f"{TOPIC}/1/78": None, f"{TOPIC}/0/4": "invalid_value"}
+    assert await world.committed() == 5
+    assert world.value("readings", plugin=NAME) == 3
+    assert world.value("readings_expired", plugin=NAME, reason="replay") == 1
+    (line,) = (each.getMessage() for each in caplog.records if "expired" in each.name)
+    assert line == (
+        "1 readings were not stored: they are older than retention keeps them; for example Plain k of host-2.0 at"
+        " 2020-09-13T12:26:39.999000Z (replay), kept since 2020-09-13T12:26:40Z"
+    )
+
+
+async def test_expired_readings_are_logged_once_a_minute(
+    world: IngestWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    noted = ExpiredReadings(world.metrics, clock)
+    reading = plain_reading(1, "a", "k", 5, 1.0)
+    for seconds in (0, 30, 29, 1):
+        clock.now += seconds
+        noted.note([ExpiredReading(reading, ExpiredReason.LATE, 10)] * 2)
+    assert [each.getMessage().split()[0] for each in caplog.records] == ["2", "6"]
+    assert world.value("readings_expired", plugin=NAME, reason="late") == 8
 
 
 async def test_a_replayed_record_that_fails_again_stays_a_letter_and_does_not_count_as_new(

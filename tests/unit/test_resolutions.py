@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from sparkle_app.storage.resolutions import Coverage, sources
+from sparkle_app.model.retention import READINGS, Watermark, Watermarks
+from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
 from sparkle_app.web.api.steps import STEPS, step_for
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
@@ -52,6 +53,34 @@ def test_each_minute_is_in_one_source_if_any_has_it(seed: int) -> None:
         assert [each.resolution for each in having] == ([max(able)] if able else [])
     for each in found:
         assert each.start % (each.resolution * 1_000_000) == each.end % (each.resolution * 1_000_000) == 0
+
+
+def test_what_is_stored_is_what_is_kept_and_merged() -> None:
+    marks = Watermarks(
+        60,
+        {
+            READINGS: Watermark(kept_since=5 * DAY),
+            60: Watermark(kept_since=10 * DAY),
+            3600: Watermark(kept_since=2 * DAY, merging_until=13 * DAY, merged_until=12 * DAY + HOUR),
+            86_400: Watermark(merged_until=12 * DAY),
+        },
+    )
+    assert stored_resolutions(marks, 0, 20 * DAY) == [
+        Coverage(60, 10 * DAY, 20 * DAY),
+        Coverage(3600, 2 * DAY, 12 * DAY + HOUR),
+        Coverage(86_400, 0, 12 * DAY),
+    ]
+    assert stored_resolutions(marks, 12 * DAY, 13 * DAY) == [
+        Coverage(60, 12 * DAY, 13 * DAY),
+        Coverage(3600, 12 * DAY, 12 * DAY + HOUR),
+    ]
+    assert stored_resolutions(Watermarks(60, {}), 0, DAY) == [Coverage(60, 0, DAY)]
+    kept = {start: finest_resolution(marks, start * DAY) for start in (11, 10, 9, 2, 1)}
+    assert kept == {11: 60, 10: 60, 9: 3600, 2: 3600, 1: 86_400}
+    limited = Watermarks(
+        60, {each: Watermark(kept_since=at * DAY) for each, at in ((60, 9), (3600, 8), (86_400, 7))}
+    )
+    assert finest_resolution(limited, 0) == 86_400
 
 
 def test_the_step_is_the_shortest_usual_one_that_gives_so_few_points() -> None:

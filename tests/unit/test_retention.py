@@ -37,7 +37,7 @@ def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
     assert marks.accepts(0)
     assert marks.keeps(60, 0)
     assert marks.source(HOUR, 0) == 60
-    assert marks.to_merge_again([MIDNIGHT]) == {}
+    assert marks.to_merge_again(MIDNIGHT) == []
 
 
 def test_rows_that_begin_at_the_watermark_are_kept() -> None:
@@ -67,7 +67,7 @@ def test_days_are_merged_from_buckets_if_these_do_not_divide_hours() -> None:
     marks = Watermarks(2400, {2400: Watermark(kept_since=day(0)), DAY: Watermark(merging_until=day(2))})
     assert marks.source(DAY, day(0)) == 2400
     assert marks.source(DAY, day(-1)) == READINGS
-    assert marks.to_merge_again([day(1) + span(2400)]) == {DAY: {day(1)}}
+    assert marks.to_merge_again(day(1) + span(2400)) == [(DAY, day(1))]
 
 
 def test_what_was_merged_and_is_kept_is_merged_again() -> None:
@@ -78,11 +78,10 @@ def test_what_was_merged_and_is_kept_is_merged_again() -> None:
             DAY: Watermark(merging_until=day(2)),
         },
     )
-    minute = span(60)
-    starts = [hour(-1), hour(3), hour(3) + minute, hour(48), hour(49)]
-    found = marks.to_merge_again(starts)
-    assert found == {HOUR: {hour(3), hour(48)}, DAY: {day(-1), day(0)}}
-    assert list(found) == [HOUR, DAY]
+    assert marks.to_merge_again(hour(-1)) == [(DAY, day(-1))]
+    assert marks.to_merge_again(hour(3) + span(60)) == [(HOUR, hour(3)), (DAY, day(0))]
+    assert marks.to_merge_again(hour(48)) == [(HOUR, hour(48))]
+    assert marks.to_merge_again(hour(49)) == []
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -59,6 +59,7 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "rebuild",
         "replay",
         "reset-offsets",
+        "retain",
         "try-plugin",
         "verify",
         "worker",

@@ -87,10 +87,11 @@ def store(
     record = Record("telemetry", 2, 0, 0, b"")
     outcomes = [Outcome(record, [reading], []) for reading in readings]
     with ThreadPoolExecutor() as executor:
-        stored, refused = asyncio.run(
+        stored, refused, expired = asyncio.run(
             SqlWriter(engine, {"Plain": plugin}, executor, 2000, 60).store(outcomes)
         )
     assert set(stored) <= {"Plain"}
+    assert expired == []
     assert all(refusal.reading in refusal.outcome.readings for refusal in refused)
     return stored.get("Plain", []), refused
 

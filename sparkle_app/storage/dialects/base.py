@@ -115,6 +115,18 @@ class Dialect:
         """Prevent others from creating tables meanwhile, if the database can."""
         return nullcontext()
 
+    def return_space(self, connection: Connection) -> bool:
+        """Return a part of the space of deleted rows to the disk, if the database does not do so, or reuse it, itself.
+
+        Returns:
+            Whether there is more.
+        """
+        return False
+
+    def space_warning(self, connection: Connection) -> str | None:
+        """Why the space of deleted rows is only reused, and never returned to the disk; None: it is, or need not be."""
+        return None
+
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Lock a row until the transaction ends. It need not be read or written itself.
 

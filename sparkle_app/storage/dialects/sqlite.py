@@ -50,6 +50,11 @@ _MAX_WAL_BYTES = 64 * 1024 * 1024
 _READ_SECONDS = 60
 # How many instructions of SQLite between two looks at the clock: some milliseconds.
 _PROGRESS_INSTRUCTIONS = 100_000
+# Of PRAGMA auto_vacuum.
+_INCREMENTAL = 2
+# 4 MB: in a fraction of a second.
+_VACUUM_PAGES = 1000
+_MIN_FREE_PAGES = 4000
 _SECOND: ColumnElement[int] = literal_column("1000000", BigInteger)
 _TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
@@ -127,6 +132,8 @@ class Sqlite(OnConflictDialect):
             _limit_time(connection, None)
             # Changes the file, in which the mode is stored. Reading must not: `check` and `verify` only read.
             if not connection.info.get(_WAL):
+                # Has no effect unless the file is empty.
+                connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
                 mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
                 connection.info[_WAL] = True
                 if mode != "wal" and not unusual:
@@ -158,6 +165,28 @@ class Sqlite(OnConflictDialect):
     def write_ahead_log(self, url: URL) -> WriteAheadLog:
         """The WAL of the file."""
         return WriteAheadLog(Path((url.database or "").removeprefix("file:")))
+
+    def return_space(self, connection: Connection) -> bool:
+        """An incremental vacuum of some pages. The space of a twentieth of the file is left for new rows."""
+        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() != _INCREMENTAL:
+            return False
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
+        excess = free - max(pages // 20, _MIN_FREE_PAGES)
+        if excess > 0:
+            number = min(excess, _VACUUM_PAGES)
+            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({number})").close()
+        return bool(excess > _VACUUM_PAGES)
+
+    def space_warning(self, connection: Connection) -> str | None:
+        """The mode is part of the file, and changes only with VACUUM."""
+        if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == _INCREMENTAL:
+            return None
+        file = connection.engine.url.database
+        return (
+            f"{file}: the space of deleted rows is reused, but not returned to the disk; to change this, stop the"
+            f" workers and run once: sqlite3 {file} 'PRAGMA auto_vacuum=INCREMENTAL; VACUUM'"
+        )
 
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Does nothing: a transaction that writes has locked the database."""

@@ -1,6 +1,6 @@
 """Queries of the past, answered from SQL by any worker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import rfc3339, span
-from sparkle_app.plugin.history import Position, load_columns, load_page, load_steps
-from sparkle_app.storage.resolutions import Coverage, sources, stored_resolutions
+from sparkle_app.plugin.history import Columns, Position, load_columns, load_page, load_steps
+from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files
 from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT, READINGS, Layout, layouts
@@ -33,15 +34,25 @@ T = TypeVar("T")
 
 
 class SeriesQuery(msgspec.Struct, frozen=True):
-    """A query of :func:`load_steps`."""
+    """What is asked for. The steps depend on what is stored."""
 
     plugin: str
     host: str
     metrics: tuple[str, ...] | None
-    stored: tuple[Coverage, ...]
+    start: int
+    end: int
+    step: int | None
+    points: int | None
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Whole steps, and what they are read from."""
+
+    stored: Sequence[Coverage]
     start: int
     end: int
     step: int
+    """In seconds."""
 
 
 class SeriesParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,92 +114,84 @@ class HistoryQueries:
         query = self._series_query(asked)
 
         async def compute() -> bytes:
-            return await self._csv(AGGREGATES_LAYOUT, await self._load_steps(query))
+            return await self._csv(AGGREGATES_LAYOUT, (await self._load_steps(query))[1])
 
         return CsvFile(f"{query.plugin}-{query.host}-series.csv", await self._series_csv.run(query, compute))
 
     def _series_query(self, asked: SeriesParameters) -> SeriesQuery:
-        bucket_size = self._parts.settings.aggregates.bucket_seconds
+        if asked.points and asked.step:
+            raise Problem(400, "points: expected either step or points, found both")
         start, end = self.time_range(asked.start, asked.end)
-        step = asked.step or bucket_size
-        if asked.points:
-            if asked.step:
-                raise Problem(400, "points: expected either step or points, found both")
-            step = step_for(end - start, asked.points, bucket_size)
-        if step % bucket_size:
-            raise Problem(400, f"step: expected a multiple of {bucket_size} s, found {step}")
-        if (end - start) // span(step) > MAX_POINTS:
+        metrics = None if asked.metrics is None else tuple(sorted(set(asked.metrics)))
+        return SeriesQuery(asked.plugin, asked.host, metrics, start, end, asked.step, asked.points)
+
+    def _steps(self, connection: Connection, query: SeriesQuery) -> Steps:
+        bucket_size = self._parts.settings.aggregates.bucket_seconds
+        marks = watermarks(connection, query.plugin, bucket_size)
+        finest = finest_resolution(marks, query.start)
+        step = query.step or finest
+        if query.points:
+            step = step_for(query.end - query.start, query.points, finest)
+        if step % finest:
+            kept = rfc3339(marks[bucket_size].kept_since)
+            why = "" if finest == bucket_size else f", as aggregates of {bucket_size} s are kept since {kept}"
+            raise Problem(400, f"step: expected a multiple of {finest} s{why}, found {step}")
+        width = span(step)
+        if (number := (query.end - query.start) // width) > MAX_POINTS:
             raise Problem(
                 400,
-                f"step: expected at most {MAX_POINTS} points, found {(end - start) // span(step)};"
+                f"step: expected at most {MAX_POINTS} points, found {number};"
                 " use a longer step or a shorter time range",
             )
-        # Whole steps, so that no point covers only a part of its step.
-        width = span(step)
-        start, end = start - start % width, -(-end // width) * width
-        stored = tuple(stored_resolutions(bucket_size, start, end))
-        metrics = None if asked.metrics is None else tuple(sorted(set(asked.metrics)))
-        return SeriesQuery(asked.plugin, asked.host, metrics, stored, start, end, step)
+        # No point covers only a part of its step.
+        start, end = query.start - query.start % width, -(-query.end // width) * width
+        return Steps(stored_resolutions(marks, start, end), start, end, step)
 
-    async def _load_steps(self, query: SeriesQuery) -> list[AggregateRow]:
+    async def _load_steps(self, query: SeriesQuery) -> tuple[Steps, list[AggregateRow]]:
         """In the order of metric and time."""
-        rows = await self._query(
-            query.host,
-            lambda connection: sorted(
-                load_steps(
-                    self._parts.plugins[query.plugin].plugin,
-                    connection,
-                    query.host,
-                    query.metrics,
-                    query.stored,
-                    query.start,
-                    query.end,
-                    query.step,
-                    limit=MAX_POINTS_OF_ALL + 1,
-                ),
-                key=lambda row: (row.metric, row.bucket_start),
-            ),
-        )
+        plugin = self._parts.plugins[query.plugin].plugin
+
+        def load(connection: Connection) -> tuple[Steps, list[AggregateRow]]:
+            steps = self._steps(connection, query)
+            scope = (query.host, query.metrics, steps.stored, steps.start, steps.end, steps.step)
+            if _is_impossible(query.host):
+                return steps, []
+            rows = load_steps(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+            return steps, sorted(rows, key=lambda row: (row.metric, row.bucket_start))
+
+        steps, rows = await from_database(self._parts, load)
         _check_points(len(rows))
-        return rows
+        return steps, rows
 
     async def _merged(self, query: SeriesQuery) -> responses.SeriesResponse:
-        rows = await self._load_steps(query)
+        steps, rows = await self._load_steps(query)
         series: dict[str, list[responses.Point]] = {}
         async with self._parts.slices.computation() as computation:
             for row in rows:
                 series.setdefault(row.metric, []).append(responses.point(row.bucket_start, row.statistics))
                 await computation.pause()
         return responses.SeriesResponse(
-            **self._header(query.plugin, query.host, query.start, query.end),
-            step_seconds=query.step,
+            **self._header(query.plugin, query.host, steps.start, steps.end),
+            step_seconds=steps.step,
             series=series,
         )
 
     async def _in_columns(self, query: SeriesQuery) -> responses.ColumnsResponse:
         plugin = self._parts.plugins[query.plugin].plugin
-        found = await self._query(
-            query.host,
-            lambda connection: list(
-                load_columns(
-                    plugin,
-                    connection,
-                    query.host,
-                    query.metrics,
-                    query.stored,
-                    query.start,
-                    query.end,
-                    query.step,
-                    limit=MAX_POINTS_OF_ALL + 1,
-                ).items()
-            ),
-        )
-        series = dict(found)
+
+        def load(connection: Connection) -> tuple[Steps, dict[str, Columns]]:
+            steps = self._steps(connection, query)
+            scope = (query.host, query.metrics, steps.stored, steps.start, steps.end, steps.step)
+            if _is_impossible(query.host):
+                return steps, {}
+            return steps, load_columns(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+
+        steps, series = await from_database(self._parts, load)
         _check_points(sum(len(each.at) for each in series.values()))
-        used = sources(query.stored, query.start, query.end, query.step)
+        used = sources(steps.stored, steps.start, steps.end, steps.step)
         return responses.ColumnsResponse(
-            **self._header(query.plugin, query.host, query.start, query.end),
-            step_seconds=query.step,
+            **self._header(query.plugin, query.host, steps.start, steps.end),
+            step_seconds=steps.step,
             sources=[
                 responses.Source(
                     resolution_seconds=each.resolution, start=rfc3339(each.start), end=rfc3339(each.end)
@@ -259,8 +262,10 @@ class HistoryQueries:
     ) -> tuple[list[StoredReading], str | None]:
         """The readings of a page, and the cursor of the next one."""
         server_half = self._parts.plugins[plugin].plugin
-        found = await self._query(
-            host,
+        if _is_impossible(host):
+            return [], None
+        found = await from_database(
+            self._parts,
             lambda connection: list(
                 load_page(server_half, connection, host, start, end, limit + 1, after, metric)
             ),
@@ -275,12 +280,6 @@ class HistoryQueries:
                 pieces.append(csv_files.encode(layout, map(layout.row_of, some)))
                 await computation.pause()
         return b"".join(pieces)
-
-    async def _query(self, host: str, load: Callable[[Connection], list[T]]) -> list[T]:
-        if "\0" in host:
-            # Records with such a hostname are rejected, and PostgreSQL does not accept NUL in a parameter.
-            return []
-        return await from_database(self._parts, load)
 
     def _header(self, plugin: str, host: str, start: int, end: int) -> dict[str, str]:
         return {
@@ -302,6 +301,11 @@ class HistoryQueries:
         if start >= end:
             raise Problem(400, f"from: expected a time before {rfc3339(end)}, found {rfc3339(start)}")
         return start, end
+
+
+def _is_impossible(host: str) -> bool:
+    """Records with such a hostname are rejected, and PostgreSQL does not accept NUL in a parameter."""
+    return "\0" in host
 
 
 def _check_points(number: int) -> None:

@@ -1,0 +1,108 @@
+"""Stores aggregates of buckets, and merges hours and days from them, as the watermarks of retention require."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+
+import msgspec
+from sqlalchemy import Connection
+
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.retention import READINGS, Watermarks
+from sparkle_app.model.time import span
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.aggregates import select_merged
+
+# In the same order in all transactions, so that they cannot deadlock.
+_ORDER = attrgetter("hostname", "metric", "bucket_start")
+
+
+def store_buckets(
+    plugin: Plugin, connection: Connection, marks: Watermarks, rows: Sequence[AggregateRow]
+) -> int:
+    """Upsert aggregates of buckets, and merge the hours and days again that contain them and were merged already.
+
+    Arguments:
+        marks: of the plugin, locked in this transaction (storage/retention.py).
+        rows: of the bucket size of ``marks``, with all readings that are stored.
+
+    Returns:
+        The number of rows that are dropped, because the readings of their bucket have expired.
+    """
+    starts = {row.bucket_start for row in rows}
+    accepted = {start for start in starts if marks.accepts(start)}
+    kept = {start for start in accepted if marks.keeps(marks.bucket_size, start)}
+    stored = list(rows) if kept == starts else [row for row in rows if row.bucket_start in kept]
+    if stored:
+        plugin.store_aggregates(connection, stored)
+    hosts: dict[tuple[int, int], set[str]] = {}
+    for start in accepted:
+        for resolution, at in marks.to_merge_again(start):
+            names = (row.hostname for row in rows if row.bucket_start == start)
+            hosts.setdefault((resolution, at), set()).update(names)
+    # Finest first: days are merged from hours.
+    for (resolution, at), hostnames in sorted(hosts.items()):
+        merge(plugin, connection, marks, sorted(hostnames), resolution, at)
+    return 0 if accepted == starts else sum(row.bucket_start not in accepted for row in rows)
+
+
+def merge(
+    plugin: Plugin,
+    connection: Connection,
+    marks: Watermarks,
+    hostnames: Sequence[str],
+    resolution: int,
+    start: int,
+) -> None:
+    """Upsert the aggregates of some hosts for an hour or a day.
+
+    The result is that of aggregating the readings: it does not change if it is merged again, and an aggregate that
+    counts fewer readings than the stored one changes nothing.
+
+    Arguments:
+        resolution: in seconds.
+        start: of the hour or day.
+    """
+    end = start + span(resolution)
+    if rows := merged_rows(plugin, connection, marks, hostnames, resolution, start, end):
+        plugin.store_aggregates(connection, rows)
+
+
+def merged_rows(
+    plugin: Plugin,
+    connection: Connection,
+    marks: Watermarks,
+    hostnames: Sequence[str],
+    resolution: int,
+    start: int,
+    end: int,
+) -> list[AggregateRow]:
+    """The rows of :func:`merge`, in the order in which they must be stored.
+
+    Arguments:
+        start, end: of a day, or of hours of one day.
+    """
+    source = marks.source(resolution, start)
+    if source is None:
+        return []
+    if source == READINGS:
+        found = plugin.compute_aggregates(connection, hostnames, resolution, start, end)
+    elif type(plugin).load_aggregates is Plugin.load_aggregates:
+        table = plugin.Aggregates.__table__
+        found = select_merged(connection, table, hostnames, source, start, end, resolution)
+    else:
+        finer = plugin.load_aggregates(connection, hostnames, None, source, start, end)
+        found = _merged(finer, resolution)
+    return sorted(found, key=_ORDER)
+
+
+def _merged(rows: Iterable[AggregateRow], resolution: int) -> Iterator[AggregateRow]:
+    merged: dict[tuple[str, str, int], Statistics] = {}
+    for row in rows:
+        key = row.hostname, row.metric, bucket_start(row.bucket_start, resolution)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = msgspec.structs.replace(row.statistics)
+        else:
+            known.merge(row.statistics)
+    for (hostname, metric, start), statistics in merged.items():
+        yield AggregateRow(hostname, metric, resolution, start, statistics.as_row())

@@ -1,0 +1,104 @@
+"""Statements that delete expired rows, a part at a time: each takes a fraction of a second."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, select
+
+from sparkle_app.model.retention import READINGS
+from sparkle_app.model.time import micros, span
+from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.readings import within
+from sparkle_app.storage.statements import MAX_IN_LIST, chunks
+
+
+def delete_readings(
+    connection: Connection, table: Table, hostnames: Sequence[str], start: int, end: int
+) -> int:
+    """Delete readings of some hosts with ``start <= observed_at < end``; returns their number."""
+    return _delete(connection, table, hostnames, READINGS, within(data_table(table), start, end))
+
+
+def delete_buckets(
+    connection: Connection, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
+) -> int:
+    """Delete aggregates of some hosts with ``start <= bucket_start < end``; returns their number."""
+    bucket, size = data_table(table).c.bucket, span(resolution)
+    inside = (bucket >= -(-start // size), bucket < -(-end // size))
+    return _delete(connection, table, hostnames, resolution, inside)
+
+
+def first_reading(connection: Connection, table: Table, before: int) -> int | None:
+    """Event time of the earliest reading before a time; None if there is none."""
+    data = data_table(table)
+    found = _first(connection, table, data.c.observed_at, READINGS, within(data, 0, before))
+    return None if found is None else micros(found)
+
+
+def first_bucket(connection: Connection, table: Table, resolution: int, before: int) -> int | None:
+    """Start of the earliest aggregate of this resolution that begins before a time; None if there is none."""
+    bucket, size = data_table(table).c.bucket, span(resolution)
+    found = _first(connection, table, bucket, resolution, (bucket < -(-before // size),))
+    return None if found is None else int(found) * size
+
+
+def named_hosts(connection: Connection, resolution: int) -> list[str]:
+    """The hosts that have ever had rows of this resolution, of any plugin."""
+    statement = select(SERIES.c.hostname).where(SERIES.c.resolution == resolution).distinct()
+    return sorted(connection.execute(statement).scalars())
+
+
+def former_bucket_sizes(connection: Connection, known: Sequence[int]) -> list[int]:
+    """The resolutions of aggregates other than those that are known."""
+    found = set(connection.execute(select(SERIES.c.resolution).distinct()).scalars())
+    return sorted(found - {READINGS, *known})
+
+
+def count_expired(connection: Connection, table: Table, resolution: int, before: int) -> int:
+    """The number of rows that begin before a time."""
+    data = data_table(table)
+    is_readings = resolution == READINGS
+    old = within(data, 0, before) if is_readings else (data.c.bucket < -(-before // span(resolution)),)
+    joined = data.join(SERIES, SERIES.c.id == data.c.series_id)
+    statement = select(func.count()).select_from(joined).where(SERIES.c.resolution == resolution, *old)
+    return int(connection.execute(statement).scalar_one())
+
+
+def _delete(
+    connection: Connection,
+    table: Table,
+    hostnames: Sequence[str],
+    resolution: int,
+    inside: Sequence[ColumnElement[bool]],
+) -> int:
+    data = data_table(table)
+    # The ids are given as numbers: with a subquery, PostgreSQL may read the whole table.
+    return sum(
+        connection.execute(
+            data.delete().where(data.c.series_id.in_(some), *inside),
+            execution_options={"preserve_rowcount": True},
+        ).rowcount
+        for some in _series(connection, hostnames, resolution)
+    )
+
+
+def _series(connection: Connection, hostnames: Sequence[str], resolution: int) -> Iterator[Sequence[int]]:
+    found: list[int] = []
+    for some in chunks(hostnames, MAX_IN_LIST):
+        statement = select(SERIES.c.id).where(SERIES.c.hostname.in_(some), SERIES.c.resolution == resolution)
+        found += connection.execute(statement).scalars()
+    yield from chunks(sorted(found), MAX_IN_LIST)
+
+
+def _first(
+    connection: Connection,
+    table: Table,
+    column: ColumnElement[object],
+    resolution: int,
+    inside: Sequence[ColumnElement[bool]],
+) -> Any:
+    """By the index of each series: none has all of them in order of time."""
+    data = data_table(table)
+    earliest = select(func.min(column)).where(data.c.series_id == SERIES.c.id, *inside).scalar_subquery()
+    of_each = select(earliest.label("at")).where(SERIES.c.resolution == resolution).subquery()
+    return connection.execute(select(func.min(of_each.c.at))).scalar()

@@ -1,0 +1,287 @@
+"""Retention of one plugin: what it merges and deletes, interruptions, and writes of workers in between."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark
+from sparkle_app.model.time import span
+from sparkle_app.plugin.merging import store_buckets
+from sparkle_app.plugin_api import Plugin
+from sparkle_app.retention.retainer import GRACE_SECONDS, Action, Retainer, Step
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.names import create_series
+from sparkle_app.storage.retention import watermarks
+from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
+
+NOON = 1_764_072_000_000_000
+TODAY = NOON - span(DAY // 2)
+KEPT = Retention(3 * DAY, DAY, 4 * DAY, 6 * DAY)
+HOSTS = [f"host-{number:02}" for number in range(12)]
+
+
+class World:
+    def __init__(self, folder: Path, plugin: Plugin = PLUGIN, bucket_size: int = 60) -> None:
+        self.engine = sqlite_engine(folder)
+        self.plugin = plugin
+        self.bucket_size = bucket_size
+        self.number = 0
+
+    def retainer(self, kept: Retention = KEPT, plugin: Plugin | None = None) -> Retainer:
+        return Retainer(NAME, plugin or self.plugin, self.engine, self.bucket_size, kept)
+
+    def store(self, at: int, *hostnames: str) -> None:
+        """A reading of each host arrives, and its bucket is recomputed."""
+        hosts = hostnames or ("host-00",)
+        readings = [
+            plain_reading(number, hostname, "k", at, float(number))
+            for number, hostname in enumerate(hosts, self.number)
+        ]
+        self.number += len(hosts)
+        start = at - at % span(self.bucket_size)
+        end = start + span(self.bucket_size)
+        with self.engine.begin() as connection:
+            marks = watermarks(connection, NAME, self.bucket_size, lock=True)
+            if not marks.accepts(at):
+                return
+            self.plugin.store_readings(connection, readings)
+        with self.engine.begin() as connection:
+            marks = watermarks(connection, NAME, self.bucket_size, lock=True)
+            rows = self.plugin.compute_aggregates(connection, hosts, self.bucket_size, start, end)
+            store_buckets(self.plugin, connection, marks, list(rows))
+
+    def counts(self, resolution: int) -> dict[int, int]:
+        """The number of readings of all hosts, by the days and hours before noon."""
+        found: dict[int, int] = {}
+        with read_transaction(self.engine) as connection:
+            if resolution == READINGS:
+                for each in self.plugin.load_readings(connection, HOSTS, 0, NOON + span(DAY)):
+                    day = (each.observed_at - TODAY) // span(DAY)
+                    found[day] = found.get(day, 0) + 1
+            else:
+                for _, start, count in self.plugin.count_aggregates(
+                    connection, resolution, 0, NOON + span(DAY)
+                ):
+                    day = (start - TODAY) // span(DAY)
+                    found[day] = found.get(day, 0) + count
+        return found
+
+    def marks(self) -> dict[int, Watermark]:
+        with read_transaction(self.engine) as connection:
+            return dict(watermarks(connection, NAME, self.bucket_size).known)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Ten days of readings, two of a host on each day."""
+    world = World(tmp_path)
+    for day in range(10):
+        for at in (0, 1):
+            world.store(NOON - day * span(DAY) - at * span(HOUR), *HOSTS)
+    yield world
+    world.engine.dispose()
+
+
+def run(world: World, **options: Any) -> list[Step]:
+    return list(world.retainer(**options).run(NOON + span(HOUR)))
+
+
+def test_what_has_ended_is_merged_and_what_has_expired_is_deleted(world: World) -> None:
+    steps = run(world)
+    both = 2 * len(HOSTS)
+    assert world.counts(READINGS) == {-day: both for day in range(3)} | {-3: both}
+    assert world.counts(60) == {0: both, -1: both}
+    assert world.counts(HOUR) == {-day: both for day in range(5)} | {0: len(HOSTS)}
+    assert world.counts(DAY) == {-day: both for day in range(1, 7)}
+    marks = world.marks()
+    assert {each: mark.kept_since for each, mark in marks.items()} == {
+        READINGS: TODAY - 3 * span(DAY),
+        60: TODAY - span(DAY),
+        HOUR: TODAY - 4 * span(DAY),
+        DAY: TODAY - 6 * span(DAY),
+    }
+    assert all(mark.deleted_until == mark.kept_since for mark in marks.values())
+    assert marks[HOUR].merged_until == marks[HOUR].merging_until == NOON
+    assert marks[DAY].merged_until == TODAY
+    deleted = {
+        resolution: sum(
+            each.rows for each in steps if each.action is Action.DELETE and each.resolution == resolution
+        )
+        for resolution in marks
+    }
+    assert deleted == {READINGS: 6 * both, 60: 8 * both, HOUR: 5 * both, DAY: 3 * len(HOSTS)}
+
+
+def test_a_run_with_nothing_to_do_does_nothing(world: World) -> None:
+    run(world)
+    assert run(world) == []
+
+
+def test_hours_are_merged_after_a_grace_period(world: World) -> None:
+    list(world.retainer().run(NOON + span(GRACE_SECONDS) - 1))
+    assert world.marks()[HOUR].merged_until == NOON - span(HOUR)
+    list(world.retainer().run(NOON + span(GRACE_SECONDS)))
+    assert world.marks()[HOUR].merged_until == NOON
+
+
+def test_a_run_that_is_interrupted_anywhere_is_continued_by_the_next(tmp_path: Path) -> None:
+    number = 0
+    while True:
+        world = World(tmp_path / str(number)) if (tmp_path / str(number)).mkdir() is None else None
+        assert world
+        for day in range(8):
+            world.store(NOON - day * span(DAY))
+        steps = world.retainer().run(NOON + span(HOUR))
+        done = [step for step, _ in zip(steps, range(number), strict=False)]
+        steps.close()  # type: ignore[attr-defined]
+        # As a worker that is killed: the last step may or may not have been noted.
+        late = NOON - span(DAY) + 5
+        world.store(late)
+        run(world)
+        assert world.counts(READINGS) == {0: 1, -1: 2, -2: 1, -3: 1}
+        assert world.counts(60) == {0: 1, -1: 2}
+        assert world.counts(HOUR) == {-1: 2, -2: 1, -3: 1, -4: 1}
+        assert world.counts(DAY) == {-1: 2, -2: 1, -3: 1, -4: 1, -5: 1, -6: 1}
+        world.engine.dispose()
+        if len(done) < number:
+            break
+        number += 17
+
+
+def test_nothing_is_deleted_before_it_is_merged(world: World) -> None:
+    for step in world.retainer().run(NOON + span(HOUR)):
+        marks = world.marks()
+        assert marks[60].kept_since <= marks[HOUR].merged_until
+        assert marks[HOUR].kept_since <= marks[DAY].merged_until
+        if step.action is Action.MERGE:
+            assert all(mark.kept_since == 0 for mark in marks.values())
+            assert marks[step.resolution].merging_until >= step.until
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_late_readings_while_rows_are_merged_and_deleted_are_counted_or_expire(
+    world: World, every: int
+) -> None:
+    both = 2 * len(HOSTS)
+    expected = dict.fromkeys(range(-9, 1), both)
+    for number, _ in enumerate(world.retainer().run(NOON + span(HOUR))):
+        if number % every == 0:
+            for day in range(10):
+                hostname = HOSTS[number % len(HOSTS)]
+                at = NOON - day * span(DAY) - number % 60
+                kept = world.marks()[READINGS].kept_since
+                world.store(at, hostname)
+                expected[-day] += at >= kept
+    assert world.counts(READINGS) == {day: expected[day] for day in range(-3, 1)}
+    assert world.counts(60) == {day: expected[day] for day in (-1, 0)}
+    hours = world.counts(HOUR)
+    # The last hour has not ended.
+    assert {day: hours[day] for day in range(-4, 0)} == {day: expected[day] for day in range(-4, 0)}
+    assert world.counts(DAY) == {day: expected[day] for day in range(-6, 0)}
+
+
+def test_two_runs_at_once_do_no_harm(world: World) -> None:
+    runs = [world.retainer().run(NOON + span(HOUR)) for _ in range(2)]
+    while runs:
+        runs = [each for each in runs if next(each, None) is not None]
+    both = 2 * len(HOSTS)
+    assert world.counts(READINGS) == {-day: both for day in range(4)}
+    assert world.counts(60) == {0: both, -1: both}
+    assert world.counts(HOUR) == {-day: both for day in range(5)} | {0: len(HOSTS)}
+    assert world.counts(DAY) == {-day: both for day in range(1, 7)}
+
+
+def test_all_is_kept_for_ever_if_it_is_set_so_and_merged_all_the_same(world: World) -> None:
+    steps = run(world, kept=Retention(None, None, None, None))
+    assert {each.action for each in steps} == {Action.MERGE}
+    assert len(world.counts(READINGS)) == len(world.counts(60)) == 10
+    assert len(world.counts(DAY)) == 9
+    assert all(mark.kept_since == 0 for mark in world.marks().values())
+
+
+def test_what_would_be_deleted_is_counted_without_changes(world: World) -> None:
+    expiring = {
+        each.resolution: (each.before, each.rows) for each in world.retainer().expiring(NOON + span(HOUR))
+    }
+    both = 2 * len(HOSTS)
+    assert expiring == {
+        READINGS: (TODAY - 3 * span(DAY), 6 * both),
+        60: (TODAY - span(DAY), 8 * both),
+        HOUR: (TODAY - 4 * span(DAY), 0),
+        DAY: (TODAY - 6 * span(DAY), 0),
+    }
+    assert len(world.counts(READINGS)) == 10
+    assert set(world.marks().values()) == {Watermark()}
+
+
+def test_buckets_of_a_former_size_expire_with_the_others(world: World) -> None:
+    with world.engine.begin() as connection:
+        create_series(connection, [("host-00", "k")], 300)
+        rows = [
+            AggregateRow("host-00", "k", 300, NOON - day * span(DAY), Statistics(1, 1.0, 1.0, 1.0, 1.0, NOON))
+            for day in range(10)
+        ]
+        PLUGIN.store_aggregates(connection, rows)
+    run(world)
+    assert world.counts(300) == {0: 1, -1: 1}
+
+
+def test_buckets_that_do_not_divide_an_hour_are_only_deleted(tmp_path: Path) -> None:
+    world = World(tmp_path, bucket_size=7)
+    for day in range(3):
+        world.store(NOON - day * span(DAY))
+    run(world)
+    assert set(world.marks()) == {READINGS, 7}
+    assert world.counts(7) == {0: 1, -1: 1}
+
+
+class OwnRows(Plugin):
+    """A plugin that keeps its rows itself, and does not delete them."""
+
+    DataFrame = DataFrame
+    Aggregates = Aggregates
+
+    def load_readings(self, *arguments: Any, **named: Any) -> Iterable[StoredReading]:
+        return super().load_readings(*arguments, **named)
+
+    def load_aggregates(self, *arguments: Any, **named: Any) -> Iterable[AggregateRow]:
+        return super().load_aggregates(*arguments, **named)
+
+
+class Deleting(OwnRows):
+    """One that deletes them, a few at a time."""
+
+    def expire_readings(self, connection: Connection, before: int, limit: int) -> int:
+        assert limit > 100
+        found = [each.id for each in self.load_readings(connection, HOSTS, 0, before)][:100]
+        data = DataFrame.metadata.tables["memory_readings_data"]
+        connection.execute(data.delete().where(data.c.id.in_(found)))
+        return len(found)
+
+    def expire_aggregates(self, connection: Connection, resolution: int, before: int, limit: int) -> int:
+        rows = self.load_aggregates(connection, HOSTS, None, resolution, 0, before)
+        keys = [(row.hostname, row.bucket_start, row.metric) for row in rows][:limit]
+        self.delete_aggregates(connection, resolution, keys)
+        return len(keys)
+
+
+def test_a_plugin_that_stores_its_rows_itself_deletes_them_itself(world: World) -> None:
+    assert world.retainer(plugin=Deleting()).keeps_its_own() == []
+    run(world, plugin=Deleting())
+    both = 2 * len(HOSTS)
+    assert world.counts(READINGS) == {-day: both for day in range(4)}
+    assert world.counts(60) == {0: both, -1: both}
+    assert world.counts(DAY) == {-day: both for day in range(1, 7)}
+
+
+def test_a_plugin_that_does_not_delete_its_rows_keeps_them(world: World) -> None:
+    assert world.retainer(plugin=OwnRows()).keeps_its_own() == ["readings", "aggregates"]
+    run(world, plugin=OwnRows())
+    assert len(world.counts(READINGS)) == len(world.counts(60)) == 10
+    assert len(world.counts(DAY)) == 9
+    assert all(mark.kept_since == 0 for mark in world.marks().values())
