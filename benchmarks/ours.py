@@ -121,7 +121,11 @@ def measure(
 def _wait_counted(connection: Connection, workers: list[Worker], number: int) -> None:
     """Wait until the aggregates in SQL count ``number`` readings."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while (counted := _sum(connection, "SELECT sum(a.count) FROM temperature_aggregates a")) < number:
+    while (
+        counted := _sum(
+            connection, "SELECT sum(a.count) FROM temperature_aggregates a WHERE a.resolution = 60"
+        )
+    ) < number:
         assert time.monotonic() < deadline, f"{counted} of {number} were counted; {workers[0].process.tail()}"
         time.sleep(0.1)
     assert counted == number, f"expected {number} counted readings, found {counted}"

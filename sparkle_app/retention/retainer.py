@@ -166,8 +166,7 @@ class Retainer:
         if start >= until:
             return
         if not start:
-            first = self._first_source(resolution, until)
-            start = until if first is None else bucket_start(first, resolution)
+            start = self._first_to_merge(resolution, until)
         while start < until:
             # Until the end of the day: what is merged is not merged again after an interruption.
             end = min(until, bucket_start(start, DAY) + span(DAY))
@@ -177,7 +176,18 @@ class Retainer:
                 yield self._timed(Action.MERGE, resolution, end, self._merging(some, resolution, start, end))
             self._advance(resolution, merged_until=end)
             start = end
-        self._advance(resolution, merging_until=until, merged_until=until)
+
+    def _first_to_merge(self, resolution: int, until: int) -> int:
+        """Where the first run begins. The watermarks are at the end of that day, or at ``until``."""
+        first = self._first_source(resolution, until)
+        end = until if first is None else min(until, bucket_start(first, DAY) + span(DAY))
+        self._advance(resolution, merging_until=end)
+        # Again: a transaction that had read the old watermarks may have stored earlier ones meanwhile.
+        first = self._first_source(resolution, end)
+        if first is not None:
+            return bucket_start(first, resolution)
+        self._advance(resolution, merged_until=end)
+        return end
 
     def _merging(self, hosts: Sequence[str], resolution: int, start: int, end: int) -> Callable[[], int]:
         def merge() -> int:

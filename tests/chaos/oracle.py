@@ -197,7 +197,7 @@ def differences(world: World, readings: str) -> list[object]:
         (hostname, metric, start): tuple(rest)
         for hostname, metric, start, *rest in world.sql(
             f"SELECT hostname, metric, {micros_of('bucket_start')}, count, sum, minimum, maximum, last,"
-            f" {micros_of('last_at')} FROM {readings.replace('_readings', '_aggregates')}"
+            f" {micros_of('last_at')} FROM {readings.replace('_readings', '_aggregates')} WHERE resolution = 60"
         )
     }
     return [
@@ -265,7 +265,7 @@ def _merged(world: World, table: str, hostname: str, window: tuple[int, ...]) ->
     by_metric: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for metric, *row in world.sql(
         f"SELECT metric, count, sum, minimum, maximum, last, {world.database.micros('last_at')}"
-        f" FROM {table.replace('_readings', '_aggregates')} WHERE hostname = %(host)s"
+        f" FROM {table.replace('_readings', '_aggregates')} WHERE hostname = %(host)s AND resolution = 60"
         f" AND {world.database.micros('bucket_start')} BETWEEN %(start)s AND %(end)s",
         host=hostname,
         start=window[0],

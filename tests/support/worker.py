@@ -54,6 +54,8 @@ class Workspace:
             "certs": self.certs,
             "plugins": self.plugins,
             "data": self.data,
+            # Most tests compare what one of these workers stores.
+            "retention__interval_seconds": 86_400,
             **settings,
         }
         return inherited | {f"SPARKLE_{key.upper()}": str(value) for key, value in own.items()}
