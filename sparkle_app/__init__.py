@@ -52,7 +52,9 @@ All packages and modules; the docstring of each describes what it does:
       table               bucket table and its changelog topic
       windows             merges buckets into windows
     audit/              comparison of aggregates with stored readings
-      auditor             compares and repairs
+      auditor             compares and repairs, page by page
+      levels              what the aggregates of each resolution should be
+      differences         an aggregate that is not what it should be
       confirmation        distinguishes lasting differences from transient ones
       copies              compares two databases
       renaming            gives what is stored of a host to another name
@@ -134,6 +136,7 @@ All packages and modules; the docstring of each describes what it does:
       history             series and pages of readings, bounded in rows
       headlines           the headline of many hosts in steps
       merging             aggregates of buckets, and of the hours and days that contain them
+      extents             how many aggregates each host has
     storage/            SQL
       engine              connections and transactions
       errors              classification of errors

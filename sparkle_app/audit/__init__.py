@@ -1,1 +1,1 @@
-"""Compares the aggregates in SQL with the stored readings, and repairs them: auditor, confirmation."""
+"""Compares the aggregates in SQL with what they are computed from, and repairs them."""

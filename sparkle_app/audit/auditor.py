@@ -1,68 +1,50 @@
-"""Compares the aggregates in SQL with aggregates recomputed from stored readings, and repairs those that differ."""
+"""Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.model.buckets import Statistics, bucket_start
-from sparkle_app.model.time import span
+from sparkle_app.audit.differences import AggregateKey, Difference
+from sparkle_app.audit.levels import Level, Page, ceiling, levels
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.retention import READINGS, Watermarks
+from sparkle_app.model.time import EARLIEST, LATEST, span
+from sparkle_app.plugin.extents import load_extents
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.extents import Extent
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import groups_of_hosts
 
-_PAGE_READINGS = 10_000
-"""Number of readings that are compared together, from one snapshot: in less than a second."""
+_PAGE_ROWS = 10_000
+"""Number of readings, or of aggregates, that are compared together, from one snapshot: in less than a second. Once
+hours and days have been merged, a page has at least a day."""
 _PAGE_HOSTS = 500
 _MAX_ATTEMPTS = 5
-Key = tuple[str, int, str]
-"""Hostname, start of the bucket (microseconds since the epoch) and metric."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """An aggregate that differs from its stored readings."""
+class Scope(msgspec.Struct, frozen=True):
+    """What is to be compared: whole buckets of a time range, and the hours and days that are whole in it."""
 
-    key: Key
-    stored: Statistics | None
-    """The aggregate in SQL; None: there is none."""
-    computed: Statistics | None
-    """The aggregate of the stored readings; None: there are no readings."""
-
-    @property
-    def lagging(self) -> bool:
-        """Whether fewer readings are counted than stored: a worker may still be counting them."""
-        return self.computed is not None and (self.stored is None or self.stored.count < self.computed.count)
-
-    @property
-    def without_readings(self) -> bool:
-        """Whether no stored readings are left: ``rebuild`` does not change the aggregate."""
-        return self.computed is None
-
-    @property
-    def shrinking(self) -> bool:
-        """Whether more readings are counted than stored: ``rebuild`` recomputes the aggregate from the rest."""
-        return (
-            self.computed is not None and self.stored is not None and self.stored.count > self.computed.count
-        )
-
-    def unchanged_since(self, earlier: "Difference") -> bool:
-        """Whether both aggregates, stored and computed, are the same as in an earlier comparison."""
-        return statistics_equal(self.stored, earlier.stored) and statistics_equal(
-            self.computed, earlier.computed
-        )
-
-
-@dataclass(frozen=True)
-class Page:
-    """Hosts and a time range that are compared in one transaction."""
-
-    hostnames: Sequence[str]
     start: int
     end: int
+    unit: int
+    """Pages end at multiples of this, seconds: the largest bucket that is compared."""
+    readings_since: int
+    """Readings are kept since this time, which is not before ``start``."""
+    readings: Mapping[str, int]
+    """Hosts with stored readings or with aggregates since then, and their number of readings."""
+    earlier: Mapping[str, Extent]
+    """Hosts with aggregates before that time."""
+
+    @property
+    def rows(self) -> int:
+        """The number of readings, and of aggregates whose readings are not kept."""
+        return sum(self.readings.values()) + sum(each.rows for each in self.earlier.values())
 
 
 @dataclass(frozen=True)
@@ -72,77 +54,107 @@ class PageResult:
     page: Page
     readings: int
     aggregates: int
+    """Of all resolutions, without those that are not verifiable."""
+    not_verifiable: Mapping[AggregateKey, Statistics]
+    """Other aggregates: what they were computed from is not kept."""
     differences: Sequence[Difference]
+
+    @property
+    def rows(self) -> int:
+        """How much of :attr:`Scope.rows` this is."""
+        return self.readings or self.aggregates + len(self.not_verifiable)
 
 
 class Auditor:
     """Compares and repairs the aggregates of one plugin.
 
     Arguments:
-        plugin: the plugin's server half.
+        name: NAME of the plugin.
+        plugin: its server half.
         engine: the database.
-        bucket_size: bucket size in seconds; aggregates of other sizes are ignored.
+        bucket_size: bucket size in seconds; aggregates of other sizes are ignored, except hours and days that were
+            merged.
     """
 
-    def __init__(self, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
+    def __init__(self, name: str, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
+        self._name = name
         self._plugin = plugin
         self._engine = engine
         self._bucket_size = bucket_size
-        self._length = span(bucket_size)
 
-    def hosts(self, start: int, end: int, hostname: str | None = None) -> dict[str, int]:
-        """Hosts with stored readings or aggregates in the buckets of a time range, and their number of readings.
+    def scope(self, start: int, end: int, hostname: str | None = None) -> Scope:
+        """What is stored in the buckets of a time range.
 
         Arguments:
             hostname: only this host.
         """
-        start, end = self._align_to_buckets(start, end)
+        page = Page((), bucket_start(start, self._bucket_size), ceiling(end, self._bucket_size))
         with read_transaction(self._engine) as connection:
-            hosts = dict(self._plugin.count_readings(connection, start, end, hostname))
-        # In a transaction of its own: as long as one lasts, SQLite's WAL grows. compare() reads again.
-        with read_transaction(self._engine) as connection:
-            scope = (self._bucket_size, start, end, hostname)
-            for each, _, _ in self._plugin.count_aggregates(connection, *scope):
-                hosts.setdefault(each, 0)
-        return hosts
+            marks = watermarks(connection, self._name, self._bucket_size)
+            unit = max(_resolutions(marks, page))
+            since = bucket_start(marks[READINGS].kept_since, unit)
+            since = min(max(since, page.start), page.end)
+            readings = dict(self._plugin.count_readings(connection, since, page.end, hostname))
+        # In transactions of their own: as long as one lasts, SQLite's WAL grows. compare() reads again.
+        earlier: dict[str, Extent] = {}
+        for resolution in _resolutions(marks, page):
+            with read_transaction(self._engine) as connection:
+                scope = (self._plugin, connection, resolution)
+                for each in load_extents(*scope, since, page.end, hostname):
+                    readings.setdefault(each.hostname, 0)
+                for each in load_extents(*scope, page.start, since, hostname):
+                    earlier[each.hostname] = _joined(earlier.get(each.hostname, each), each)
+        return Scope(page.start, page.end, unit, since, readings, earlier)
 
-    def compare(self, hosts: Mapping[str, int], start: int, end: int) -> Iterator[PageResult]:
-        """Compare the aggregates of ``hosts``, as :meth:`hosts` returns them, in a time range, page by page.
+    def knows(self, hostname: str) -> bool:
+        """Whether a host has stored readings or aggregates."""
+        found = self.scope(EARLIEST, LATEST, hostname)
+        return bool(found.readings or found.earlier)
 
-        The range is extended to whole buckets, because an aggregate covers a whole bucket.
-        """
-        start, end = self._align_to_buckets(start, end)
-        for group in groups_of_hosts(hosts, _PAGE_READINGS, _PAGE_HOSTS):
-            at, rows = start, _PAGE_READINGS
-            while at < end:
+    def compare(self, scope: Scope) -> Iterator[PageResult]:
+        """Compare the aggregates of a scope, page by page."""
+        yield from self._compare_earlier(scope)
+        for group in groups_of_hosts(scope.readings, _PAGE_ROWS, _PAGE_HOSTS):
+            at, rows = scope.readings_since, _PAGE_ROWS
+            while at < scope.end:
                 with read_transaction(self._engine) as connection:
-                    cut = end
-                    if hosts[group[0]] > _PAGE_READINGS:
-                        cut = self._plugin.event_time_after(connection, group[0], at, end, rows)
-                        # A page ends at the end of a bucket.
-                        cut = end if cut == end else bucket_start(cut, self._bucket_size)
+                    cut = scope.end
+                    if scope.readings[group[0]] > _PAGE_ROWS:
+                        cut = self._plugin.event_time_after(connection, group[0], at, scope.end, rows)
+                        cut = cut if cut == scope.end else bucket_start(cut, scope.unit)
                         if cut <= at:
                             rows *= 2
                             continue
-                    page = Page(group, at, cut)
-                    stored, computed = self._stored(connection, page), self._computed(connection, page)
-                readings = sum(statistics.count for statistics in computed.values())
-                yield PageResult(page, readings, len(stored), _differences(stored, computed))
+                    yield self._result(connection, Page(group, at, cut))
                 at = cut
 
-    def recheck(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
+    def _compare_earlier(self, scope: Scope) -> Iterator[PageResult]:
+        rows = {name: extent.rows for name, extent in scope.earlier.items()}
+        for group in groups_of_hosts(rows, _PAGE_ROWS, _PAGE_HOSTS):
+            extents = [scope.earlier[name] for name in group]
+            first = max(bucket_start(min(each.first for each in extents), scope.unit), scope.start)
+            last = max(each.last for each in extents)
+            pages = -(-sum(each.rows for each in extents) // _PAGE_ROWS)
+            width = max(ceiling((last - first) // pages, scope.unit), span(scope.unit))
+            while first <= last:
+                after = bucket_start(first, scope.unit) + width
+                page = Page(group, first, min(after, scope.readings_since))
+                with read_transaction(self._engine) as connection:
+                    yield self._result(connection, page)
+                first = after
+
+    def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:
         """Compare again where differences were found on one page; returns those that exist now, by key."""
-        hostnames = sorted({each.key[0] for each in differences})
-        starts = [each.key[1] for each in differences]
-        page = Page(hostnames, min(starts), max(starts) + self._length)
+        page = _around([each.key for each in differences])
         with read_transaction(self._engine) as connection:
-            stored, computed = self._stored(connection, page), self._computed(connection, page)
-        return {each.key: each for each in _differences(stored, computed)}
+            found = [each for level in self._levels(connection, page) for each in level.differences]
+        return {each.key: each for each in found}
 
     def repair(self, result: PageResult) -> int:
         """Recompute the aggregates that differ, in one transaction; returns how many were repaired.
 
-        An aggregate without stored readings is not changed, even if others of the same bucket are repaired.
+        Hours and days that contain a repaired bucket are repaired as well. An aggregate without stored readings is not
+        changed, even if others of the same bucket are repaired. What is not kept any more is not stored again.
         """
         keys = [each.key for each in result.differences if not each.without_readings]
         if not keys:
@@ -155,59 +167,89 @@ class Auditor:
                     raise
         return self._recompute(result.page, keys)
 
-    def _recompute(self, page: Page, keys: Sequence[Key]) -> int:
+    def _recompute(self, page: Page, keys: Sequence[AggregateKey]) -> int:
+        repaired = 0
         with self._engine.begin() as connection:
-            # DELETE locks the rows. Readings that were committed before are aggregated below, and an aggregate that a
-            # worker stores afterwards counts at least as many.
-            self._plugin.delete_aggregates(connection, self._bucket_size, keys)
-            return self._plugin.fill_aggregates(
-                connection, page.hostnames, self._bucket_size, page.start, page.end
-            )
+            marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            since = max(marks[each].kept_since for each in (READINGS, self._bucket_size))
+            buckets = [key for key in keys if key.resolution == self._bucket_size and key.start >= since]
+            if buckets:
+                # DELETE locks the rows. Readings that were committed before are aggregated below, and an aggregate that
+                # a worker stores afterwards counts at least as many.
+                self._delete(connection, self._bucket_size, buckets)
+                start = max(page.start, ceiling(since, self._bucket_size))
+                repaired = self._plugin.fill_aggregates(
+                    connection, page.hostnames, self._bucket_size, start, page.end
+                )
+            return repaired + self._merge(connection, marks, keys)
 
-    def _align_to_buckets(self, start: int, end: int) -> tuple[int, int]:
-        after = bucket_start(end, self._bucket_size)
-        return bucket_start(start, self._bucket_size), after if after == end else after + self._length
+    def _merge(self, connection: Connection, marks: Watermarks, keys: Sequence[AggregateKey]) -> int:
+        """Store the hours and days that differ, of those in ``keys`` and of those with buckets in ``keys``."""
+        merged = [each for each in marks.resolutions if each != self._bucket_size]
+        wanted = {
+            (key.hostname, bucket_start(key.start, resolution), key.metric, resolution)
+            for key in keys
+            for resolution in merged
+            if key.resolution <= resolution
+        }
+        if not wanted:
+            return 0
+        repaired = 0
+        page = _around([AggregateKey(*each) for each in wanted])
+        for level in levels(self._plugin, connection, marks, page):
+            found = {
+                each.key: each.computed
+                for each in level.differences
+                if each.key in wanted and each.computed is not None
+            }
+            if found:
+                self._delete(connection, level.resolution, list(found))
+                rows = [
+                    AggregateRow(key.hostname, key.metric, key.resolution, key.start, statistics)
+                    for key, statistics in found.items()
+                ]
+                self._plugin.store_aggregates(connection, rows)
+            repaired += len(found)
+        return repaired
 
-    def _stored(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
-        rows = self._plugin.load_aggregates(
-            connection, page.hostnames, None, self._bucket_size, page.start, page.end
+    def _delete(self, connection: Connection, resolution: int, keys: Sequence[AggregateKey]) -> None:
+        names = [(key.hostname, key.start, key.metric) for key in keys]
+        self._plugin.delete_aggregates(connection, resolution, names)
+
+    def _levels(self, connection: Connection, page: Page) -> Iterator[Level]:
+        marks = watermarks(connection, self._name, self._bucket_size)
+        return levels(self._plugin, connection, marks, page)
+
+    def _result(self, connection: Connection, page: Page) -> PageResult:
+        buckets, *merged = self._levels(connection, page)
+        return PageResult(
+            page,
+            buckets.readings,
+            sum(len(level.stored) for level in (buckets, *merged)),
+            {key: each for level in (buckets, *merged) for key, each in level.not_verifiable.items()},
+            [each for level in (buckets, *merged) for each in level.differences],
         )
-        return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
-
-    def _computed(self, connection: Connection, page: Page) -> dict[Key, Statistics]:
-        rows = self._plugin.compute_aggregates(
-            connection, page.hostnames, self._bucket_size, page.start, page.end
-        )
-        return {(row.hostname, row.bucket_start, row.metric): row.statistics for row in rows}
 
 
-def _differences(stored: Mapping[Key, Statistics], computed: Mapping[Key, Statistics]) -> list[Difference]:
-    return [
-        Difference(key, stored.get(key), computed.get(key))
-        for key in sorted(stored.keys() | computed.keys())
-        if not statistics_equal(stored.get(key), computed.get(key))
-    ]
+def _resolutions(marks: Watermarks, page: Page) -> list[int]:
+    """Those of which aggregates are compared."""
+
+    def compared(resolution: int) -> bool:
+        first, last = page.whole(resolution)
+        return first < min(last, marks[resolution].merged_until)
+
+    return [each for each in marks.resolutions if each == marks.bucket_size or compared(each)]
 
 
-def statistics_equal(one: Statistics | None, other: Statistics | None) -> bool:
-    """Whether two aggregates are equal, up to rounding of the sum."""
-    if one is None or other is None:
-        return one is other
-    return (one.count, one.minimum, one.maximum, one.last, one.last_at) == (
-        other.count,
-        other.minimum,
-        other.maximum,
-        other.last,
-        other.last_at,
-    ) and _sums_equal(one, other)
+def _around(keys: Sequence[AggregateKey]) -> Page:
+    """The page with these aggregates, and with all that they are computed from."""
+    unit = max(key.resolution for key in keys)
+    end = max(key.start + span(key.resolution) for key in keys)
+    hostnames = sorted({key.hostname for key in keys})
+    return Page(hostnames, bucket_start(min(key.start for key in keys), unit), ceiling(end, unit))
 
 
-def _sums_equal(one: Statistics, other: Statistics) -> bool:
-    # Floating-point sums depend on the order of addition, which is not defined; with values of both signs, they may be
-    # much smaller than what was rounded.
-    rounded = max(abs(one.minimum), abs(one.maximum))
-    return (
-        math.isclose(one.sum, other.sum, rel_tol=1e-9, abs_tol=1e-9)
-        # A damaged row may have a count of 0.
-        or abs(one.sum - other.sum) / max(one.count, 1) <= rounded * 1e-9
-    )
+def _joined(one: Extent, other: Extent) -> Extent:
+    if one is other:
+        return one
+    return Extent(one.hostname, one.rows + other.rows, min(one.first, other.first), max(one.last, other.last))

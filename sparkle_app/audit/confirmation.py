@@ -4,7 +4,8 @@ import itertools
 import time
 from collections.abc import Iterable, Sequence
 
-from sparkle_app.audit.auditor import Auditor, Difference, statistics_equal
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.differences import Difference, statistics_equal
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.model.buckets import Statistics
 

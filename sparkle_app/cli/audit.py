@@ -1,16 +1,19 @@
 """Base of ``verify`` and ``rebuild``: selection of aggregates, and iteration."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.audit.auditor import Auditor, Difference, PageResult
-from sparkle_app.cli.base import Instant, OutputClosedError, UsageError
+from sparkle_app.audit.auditor import Auditor, PageResult
+from sparkle_app.audit.differences import AggregateKey, Difference
+from sparkle_app.cli.base import Instant, OutputClosedError, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.buckets import Statistics
-from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
+from sparkle_app.model.retention import DAY, HOUR
+from sparkle_app.model.time import rfc3339
 
 SCOPE: list[Any] = [
     option("--plugin", help="only aggregates of this plugin"),
@@ -19,9 +22,13 @@ SCOPE: list[Any] = [
     option(
         "--until",
         type=Instant(),
-        help="end of the time range, exclusive; a bucket that is partly in the range is included as a whole",
+        help="end of the time range, exclusive; a bucket that is partly in the range is included as a whole, hours and"
+        " days that are partly in it are not compared",
     ),
 ]
+
+
+_NAMES = {HOUR: "hour", DAY: "day"}
 
 
 class AuditCommand(DatabaseCommand):
@@ -47,11 +54,11 @@ class AuditCommand(DatabaseCommand):
         bucket_size = self.handler.settings.aggregates.bucket_seconds
         engine = self.current_engine()
         auditors = {
-            name: Auditor(each.plugin, engine, bucket_size)
+            name: Auditor(name, each.plugin, engine, bucket_size)
             for name, each in installed.items()
             if plugin in (None, name)
         }
-        if host is not None and not any(each.hosts(EARLIEST, LATEST, host) for each in auditors.values()):
+        if host is not None and not any(each.knows(host) for each in auditors.values()):
             raise UsageError(
                 "--host",
                 expected=f"a host with readings of {' or '.join(auditors)}",
@@ -69,11 +76,11 @@ class AuditCommand(DatabaseCommand):
             UsageError: when the time range is empty.
         """
         start, end = time_range(since, until)
-        hosts = auditor.hosts(start, end, host)
-        with self.progress(sum(hosts.values()), name) as progress:
-            for result in auditor.compare(hosts, start, end):
+        scope = auditor.scope(start, end, host)
+        with self.progress(scope.rows, name) as progress:
+            for result in auditor.compare(scope):
                 yield result
-                progress.update(result.readings)
+                progress.update(result.rows)
 
     def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
         # If the reader has closed standard output, the command still completes.
@@ -81,13 +88,28 @@ class AuditCommand(DatabaseCommand):
             super()._write(line, *args, **kwargs)
 
 
+def by_resolution(keys: Iterable[AggregateKey]) -> Counter[int]:
+    """How many aggregates there are of each resolution, the finest first."""
+    return Counter(sorted(key.resolution for key in keys))
+
+
+def not_verifiable(plugin: str, number: Counter[int]) -> str:
+    """A line about aggregates that are kept longer than what they were computed from."""
+    parts = (f"{each} of {_NAMES.get(resolution, 'bucket')}s" for resolution, each in sorted(number.items()))
+    return (
+        f"{plugin}: {counted(number.total(), 'aggregate')} not verifiable any more ({', '.join(parts)}): what they were"
+        " computed from is not kept"
+    )
+
+
 def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
     """A difference as fields of the JSON output."""
-    hostname, start, metric = difference.key
+    hostname, start, metric, resolution = difference.key
     return {
         "plugin": plugin,
         "host": hostname,
         "metric": metric,
+        "resolution": resolution,
         "bucket_start": rfc3339(start),
         "stored": _statistics(difference.stored),
         "computed": _statistics(difference.computed),
@@ -96,7 +118,7 @@ def as_fields(plugin: str, difference: Difference) -> dict[str, Any]:
 
 def as_line(plugin: str, difference: Difference) -> str:
     """A difference as a line of text."""
-    hostname, start, metric = difference.key
+    hostname, start, metric, resolution = difference.key
 
     def describe(statistics: Statistics | None) -> str:
         if not statistics:
@@ -104,7 +126,8 @@ def as_line(plugin: str, difference: Difference) -> str:
         s = statistics
         return f"count {s.count} sum {s.sum:g} min {s.minimum:g} max {s.maximum:g} last {s.last:g}"
 
-    aggregate = f"{plugin} {hostname!r} {metric!r} {rfc3339(start)}"
+    merged = f", {_NAMES[resolution]}" if resolution in _NAMES else ""
+    aggregate = f"{plugin} {hostname!r} {metric!r} {rfc3339(start)}{merged}"
     return f"{aggregate}: stored {describe(difference.stored)}; computed {describe(difference.computed)}"
 
 

@@ -141,7 +141,7 @@ class move(DatabaseCommand):
         for name in copy.verifiable:
             installed = self.handler.plugins.installed[name]
             bucket_size = self.handler.settings.aggregates.bucket_seconds
-            auditors = [Auditor(installed.plugin, each, bucket_size) for each in (source, target)]
+            auditors = [Auditor(name, installed.plugin, each, bucket_size) for each in (source, target)]
             total = sum(
                 each["read"] for each in report["parts"] if (each["name"], each["what"]) == (name, "readings")
             )

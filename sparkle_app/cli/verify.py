@@ -1,14 +1,15 @@
 """``faust -A sparkle_app verify``: compares the aggregates in SQL with the stored readings."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 from faust.cli.base import option
 
-from sparkle_app.audit.auditor import Difference
 from sparkle_app.audit.confirmation import confirmed
-from sparkle_app.cli.audit import SCOPE, AuditCommand, as_fields, as_line
+from sparkle_app.audit.differences import Difference
+from sparkle_app.cli.audit import SCOPE, AuditCommand, as_fields, as_line, by_resolution, not_verifiable
 from sparkle_app.cli.base import JSON, counted
 
 _LIMIT = 20
@@ -16,6 +17,9 @@ _LIMIT = 20
 
 class verify(AuditCommand):
     """Compare the aggregates in SQL with the stored readings.
+
+    Hours and days whose readings are not kept any more are compared with the finer aggregates that they were merged
+    from. Where these are not kept either, aggregates are counted as not verifiable.
 
     The exit code is 1 if any differs. Workers may keep running: the command waits for aggregates that are behind their
     readings, until none of them has changed for 30 seconds.
@@ -46,10 +50,12 @@ class verify(AuditCommand):
         found: list[Difference] = []
         for name, auditor in self.auditors(plugin, scope["host"]).items():
             readings = aggregates = 0
+            unverified: Counter[int] = Counter()
             suspects: list[Sequence[Difference]] = []
             for result in self.results(name, auditor, **scope):
                 readings += result.readings
                 aggregates += result.aggregates
+                unverified += by_resolution(result.not_verifiable)
                 suspects.append(result.differences)
             if number := sum(map(len, suspects)):
                 self.note(
@@ -62,6 +68,7 @@ class verify(AuditCommand):
                     "plugin": name,
                     "readings": readings,
                     "aggregates": aggregates,
+                    "not_verifiable": unverified.total(),
                     "differences": [as_fields(name, each) for each in differences],
                 }
             )
@@ -75,6 +82,8 @@ class verify(AuditCommand):
                 f"{name}: {counted(readings, 'reading')}, {counted(aggregates, 'aggregate')},"
                 f" {counted(len(differences), 'difference')}"
             )
+            if unverified:
+                self.say(not_verifiable(name, unverified))
         if as_json:
             self.say_json(report)
         else:

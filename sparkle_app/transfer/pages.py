@@ -7,15 +7,16 @@ among them or not, and what was stored before is, once.
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
+from sparkle_app.plugin.extents import in_default_table, load_extents
 from sparkle_app.plugin.history import Position, load_page
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.extents import Extent, select_aggregated_metrics, select_extents
+from sparkle_app.storage.extents import Extent, select_aggregated_metrics
 from sparkle_app.storage.statements import groups_of_hosts
 
 PAGE_ROWS = 10_000
@@ -87,15 +88,11 @@ class AggregatePages:
     ) -> None:
         self._plugin, self._engine = plugin, engine
         self._resolution, self._start, self._end = resolution, start, end
-        self._in_default_table = (
-            type(plugin).load_aggregates is Plugin.load_aggregates
-            and type(plugin).count_aggregates is Plugin.count_aggregates
-        )
         with read_transaction(engine) as connection:
             self.hosts = {
                 extent.hostname: extent
                 for name in hostnames or (None,)
-                for extent in self._extents(connection, name)
+                for extent in load_extents(plugin, connection, resolution, start, end, name)
             }
         """The hosts that have any, and where these are."""
         self.rows = sum(extent.rows for extent in self.hosts.values())
@@ -105,7 +102,7 @@ class AggregatePages:
         numbers = {name: extent.rows for name, extent in self.hosts.items()}
         for hosts in groups_of_hosts(numbers, PAGE_ROWS, _PAGE_HOSTS):
             extent = self.hosts[hosts[0]]
-            if not self._in_default_table:
+            if not in_default_table(self._plugin):
                 for name in hosts:
                     yield from self._slices(self.hosts[name], None, _PAGE_BUCKETS)
             elif extent.rows > PAGE_ROWS:
@@ -114,18 +111,6 @@ class AggregatePages:
                     yield from self._slices(extent, metric, PAGE_ROWS)
             else:
                 yield self._load(hosts, None, self._start, self._end)
-
-    def _extents(self, connection: Connection, hostname: str | None) -> Iterator[Extent]:
-        scope = self._resolution, self._start, self._end, hostname
-        if self._in_default_table:
-            yield from select_extents(connection, self._plugin.Aggregates.__table__, *scope)
-            return
-        buckets: dict[str, tuple[int, int, int]] = {}
-        for name, at, _ in self._plugin.count_aggregates(connection, *scope):
-            count, first, last = buckets.get(name, (0, at, at))
-            buckets[name] = count + 1, min(first, at), max(last, at)
-        for name, extent in buckets.items():
-            yield Extent(name, *extent)
 
     def _metrics(self, hostname: str) -> list[str]:
         table = self._plugin.Aggregates.__table__

@@ -4,8 +4,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
+from sparkle_app.model.time import micros, span
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.retention import advance
 from tests.support.database import EVERY_DATABASE, Rows, of_series, query
 from tests.support.rows import store
 from tests.support.worker import Workspace, read_one_line, run_command
@@ -166,3 +169,26 @@ def test_an_unknown_host_is_a_usage_error(database_url: str, workspace: Workspac
     # A known host without readings in the time range is not an error.
     report = command(environment, name, "--host", "host-1", "--until", "2026-11-01")
     assert "Temperature: 0 readings" in report
+
+
+@EVERY_DATABASE
+def test_aggregates_that_are_kept_longer_than_what_they_were_computed_from(
+    database_url: str, workspace: Workspace
+) -> None:
+    environment = workspace.environment(NOWHERE, database_url)
+    store(database_url, [("host-1", metric, 20.0, NOON) for metric in ("a", "b")])
+    command(environment, "rebuild")
+    engine = make_engine(make_url(database_url))
+    advance(engine, "Temperature", 3600, merging_until=micros(NOON), merged_until=micros(NOON))
+    advance(engine, "Temperature", 0, kept_since=micros(NOON) + span(86_400))
+    engine.dispose()
+    change(database_url, "DELETE FROM temperature_readings_data")
+    report = command(environment, "verify", "--plugin", "Temperature")
+    assert report == (
+        "Temperature: 0 readings, 0 aggregates, 0 differences\n"
+        "Temperature: 2 aggregates not verifiable any more (2 of buckets): what they were computed from is not kept\n"
+    )
+    (fields,) = json.loads(command(environment, "verify", "--plugin", "Temperature", "--json"))
+    assert fields["not_verifiable"] == 2
+    assert "0 aggregates recomputed\n" in command(environment, "rebuild", "--plugin", "Temperature")
+    assert [row["count"] for row in aggregates(database_url)] == [1, 1]

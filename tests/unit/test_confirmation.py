@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 
 from sparkle_app.audit import confirmation
-from sparkle_app.audit.auditor import Auditor, Difference, Key, statistics_equal
+from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.confirmation import confirmed
+from sparkle_app.audit.differences import AggregateKey, Difference, statistics_equal
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.model.buckets import Statistics
 from tests.support.virtual_time import VirtualClock
@@ -30,8 +31,8 @@ def statistics(count: int | None) -> Statistics | None:
     return None if count is None else Statistics(count, float(count), 1.0, 1.0, 1.0, count)
 
 
-def key(host: str) -> Key:
-    return host, 0, "core/0"
+def key(host: str) -> AggregateKey:
+    return AggregateKey(host, 0, "core/0", 60)
 
 
 class Database:
@@ -46,7 +47,7 @@ class Database:
         stored, computed = self._states[host](self._clock.now)
         return None if stored == computed else Difference(key(host), statistics(stored), statistics(computed))
 
-    def recheck(self, differences: Sequence[Difference]) -> dict[Key, Difference]:
+    def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:
         self.rechecks += 1
         assert differences, "expected no request for an empty page"
         found = (self.difference(each.key[0]) for each in differences)

@@ -3,7 +3,8 @@
 import asyncio
 from itertools import islice
 
-from sparkle_app.audit.auditor import Auditor, Difference
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.differences import Difference
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.completeness import completeness
 from sparkle_app.model.time import rfc3339, span
@@ -47,20 +48,23 @@ class Evidence:
         )
 
     def _recount(self, plugin: str, host: str, start: int, end: int) -> responses.RecountResponse:
-        auditor = Auditor(self._parts.plugins[plugin].plugin, self._parts.engine, self._bucket_size)
-        readings = aggregates = 0
+        server_half = self._parts.plugins[plugin].plugin
+        auditor = Auditor(plugin, server_half, self._parts.engine, self._bucket_size)
+        readings = aggregates = not_verifiable = 0
         differences: list[Difference] = []
         try:
-            hosts = {} if "\0" in host else auditor.hosts(start, end, host)
-            if sum(hosts.values()) > MAX_READINGS:
+            # No host has such a name.
+            scope = None if "\0" in host else auditor.scope(start, end, host)
+            if scope and scope.rows > MAX_READINGS:
                 raise Problem(
                     400,
-                    f"from: expected at most {MAX_READINGS} readings in the time range, found {sum(hosts.values())};"
+                    f"from: expected at most {MAX_READINGS} readings in the time range, found {scope.rows};"
                     " use a shorter one, or the command verify",
                 )
-            for page in auditor.compare(hosts, start, end):
+            for page in auditor.compare(scope) if scope else ():
                 readings += page.readings
                 aggregates += page.aggregates
+                not_verifiable += len(page.not_verifiable)
                 differences += page.differences
         except Problem:
             raise
@@ -70,11 +74,12 @@ class Evidence:
         return responses.RecountResponse(
             plugin=plugin,
             host=host,
-            unit=self._parts.plugins[plugin].plugin.unit,
+            unit=server_half.unit,
             start=rfc3339(start - start % width),
             end=rfc3339(-(-end // width) * width),
             readings=readings,
             aggregates=aggregates,
+            not_verifiable=not_verifiable,
             equal=not differences,
             differing=len(differences),
             differences=[_difference(each) for each in islice(differences, MAX_LISTED)],
@@ -131,9 +136,10 @@ class Evidence:
 
 
 def _difference(found: Difference) -> responses.DifferenceInfo:
-    _, at, metric = found.key
+    _, at, metric, resolution = found.key
     return responses.DifferenceInfo(
         metric=metric,
+        resolution=resolution,
         at=rfc3339(at),
         stored=_metric(found.stored),
         recounted=_metric(found.computed),

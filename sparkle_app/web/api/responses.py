@@ -276,6 +276,8 @@ class DifferenceInfo(msgspec.Struct, kw_only=True):
     """An aggregate that is not what its readings give."""
 
     metric: str
+    resolution: int
+    """Bucket size, seconds."""
     at: Time
     """Start of the bucket."""
     stored: MetricStatistics | None
@@ -292,7 +294,9 @@ class RecountResponse(TimeRange, kw_only=True):
     readings: int
     """Stored readings that were recounted."""
     aggregates: int
-    """Aggregates that were compared: one for each metric and bucket."""
+    """Aggregates that were compared: one for each metric and bucket, and for each hour and day that is whole in it."""
+    not_verifiable: int
+    """Other aggregates: what they were computed from is not kept any more."""
     equal: bool
     """Whether every aggregate is exactly what its readings give."""
     differing: int
