@@ -69,6 +69,7 @@ All packages and modules; the docstring of each describes what it does:
       pages               reads stored rows in pages
       importing           stores what is not stored yet
       moving              copies everything to another database
+      watermarks          what both databases keep
     web/                HTTP
       parts               the parts that the web server gets
       routing             registers the routes

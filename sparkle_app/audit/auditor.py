@@ -74,13 +74,17 @@ class Auditor:
         engine: the database.
         bucket_size: bucket size in seconds; aggregates of other sizes are ignored, except hours and days that were
             merged.
+        marks: compare what these say is kept and merged; None: what the database's own say.
     """
 
-    def __init__(self, name: str, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
+    def __init__(
+        self, name: str, plugin: Plugin, engine: Engine, bucket_size: int, marks: Watermarks | None = None
+    ) -> None:
         self._name = name
         self._plugin = plugin
         self._engine = engine
         self._bucket_size = bucket_size
+        self._given = marks
 
     def scope(self, start: int, end: int, hostname: str | None = None) -> Scope:
         """What is stored in the buckets of a time range.
@@ -90,7 +94,7 @@ class Auditor:
         """
         page = Page((), bucket_start(start, self._bucket_size), ceiling(end, self._bucket_size))
         with read_transaction(self._engine) as connection:
-            marks = watermarks(connection, self._name, self._bucket_size)
+            marks = self._marks(connection)
             unit = max(_resolutions(marks, page))
             since = bucket_start(marks[READINGS].kept_since, unit)
             since = min(max(since, page.start), page.end)
@@ -217,8 +221,10 @@ class Auditor:
         self._plugin.delete_aggregates(connection, resolution, names)
 
     def _levels(self, connection: Connection, page: Page) -> Iterator[Level]:
-        marks = watermarks(connection, self._name, self._bucket_size)
-        return levels(self._plugin, connection, marks, page)
+        return levels(self._plugin, connection, self._marks(connection), page)
+
+    def _marks(self, connection: Connection) -> Watermarks:
+        return self._given or watermarks(connection, self._name, self._bucket_size)
 
     def _result(self, connection: Connection, page: Page) -> PageResult:
         buckets, *merged = self._levels(connection, page)

@@ -12,10 +12,13 @@ from faust.cli.base import argument, option
 from sparkle_app.cli.base import JSON, Instant, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.model.time import EARLIEST, LATEST
+from sparkle_app.model.retention import READINGS as STORED_READINGS
+from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.folders import complete_file
 from sparkle_app.runtime.terminal import printable
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.csv_files import CsvWriter
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, Layout, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
@@ -29,7 +32,8 @@ class export(DatabaseCommand):
     """Write stored readings or aggregates of a plugin to a file, as CSV or Parquet.
 
     Without --output, CSV is written to standard output. Workers may keep running: what they store meanwhile may be in
-    the file or not. The command `import` reads the file.
+    the file or not. Standard error says since when rows are kept, if the time range begins before. The command `import`
+    reads the file.
 
     Examples: faust -A sparkle_app export Temperature --since 2026-11-01 --output november.parquet
 
@@ -137,12 +141,19 @@ class export(DatabaseCommand):
         start, end = time_range(since, until)
         settings = self.handler.settings
         engine = self.current_engine()
+        bucket_size = settings.aggregates.bucket_seconds
+        with read_transaction(engine) as connection:
+            marks = watermarks(connection, installed.name, bucket_size)
+        kept_since = marks[STORED_READINGS if what == READINGS else resolution or bucket_size].kept_since
+        if start < kept_since:
+            self.error(
+                f"{installed.name}: {what} are kept since {rfc3339(kept_since)}; earlier ones have expired"
+            )
 
         def pages(hosts: tuple[str, ...], start: int, end: int) -> Pages:
             if what == READINGS:
                 return ReadingPages(installed.plugin, engine, hosts, start, end)
-            size = resolution or settings.aggregates.bucket_seconds
-            return AggregatePages(installed.plugin, engine, size, hosts, start, end)
+            return AggregatePages(installed.plugin, engine, resolution or bucket_size, hosts, start, end)
 
         selected = pages(hosts, start, end)
         for host in hosts:

@@ -17,8 +17,9 @@ class import_command(DatabaseCommand):
     """Store the rows of files that `export` has written, CSV or Parquet.
 
     What is stored already remains: readings are recognised by their ids, and an aggregate is replaced only by one that
-    has counted more readings. So the command can be interrupted and run again. The columns of a file say whether it
-    holds readings or aggregates. Imported readings are not aggregated; `rebuild` does it.
+    has counted more readings. Rows that are older than retention keeps them are not stored. So the command can be
+    interrupted and run again. The columns of a file say whether it holds readings or aggregates. Imported readings are
+    not aggregated; `rebuild` does it.
 
     Example: faust -A sparkle_app import Temperature november.parquet december.csv
     """
@@ -37,13 +38,14 @@ class import_command(DatabaseCommand):
         installed = self.installed_plugin(plugin)
         engine = self.engine()
         create_tables(engine, self.handler.plugins.branches)
-        importer = Importer(installed.plugin, engine)
+        bucket_size = self.handler.settings.aggregates.bucket_seconds
         report: list[dict[str, Any]] = []
         new_readings = 0
         for name in files:
             try:
                 with open(name, "rb") as file:
                     source = read_file(file, name, installed.name, installed.plugin)
+                    importer = Importer(installed.name, installed.plugin, engine, bucket_size)
                     read = inserted = 0
                     with self.progress(source.size, name) as progress:
                         for rows, new in importer.store(source):
@@ -56,10 +58,13 @@ class import_command(DatabaseCommand):
                 ) from error
             what = source.layout.what
             new_readings += inserted if what == READINGS else 0
-            known = read - inserted
-            report.append({"file": name, "what": what, "read": read, "inserted": inserted, "known": known})
+            expired = importer.expired
+            known = read - inserted - expired
+            numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
+            report.append({"file": name, "what": what, **numbers})
             if not as_json:
-                self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known")
+                rest = f", {expired} not stored: older than retention keeps them" if expired else ""
+                self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")
         if as_json:
             self.say_json(report)
         elif new_readings:

@@ -34,7 +34,8 @@ _VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
 
 
 class move(DatabaseCommand):
-    """Copy everything to another database: readings and aggregates of all plugins, tables of packages, hosts.
+    """Copy everything to another database: readings and aggregates of all plugins, tables of packages, hosts,
+    and since when rows are kept.
 
     What is there already remains, so the command can be interrupted and run again. Workers may keep running for the
     first run. Then stop them, and run it again: it takes what they have stored since, verifies both databases, and says
@@ -89,7 +90,11 @@ class move(DatabaseCommand):
     def _copy_all(self, source: Engine, engine: Engine, target_url: URL, dry_run: bool, as_json: bool) -> int:
         with read_transaction(source) as connection:
             others = unknown_tables(connection)
-        copy = Copy(self.handler.plugins.by_name, source, engine)
+        bucket_size = self.handler.settings.aggregates.bucket_seconds
+        copy = Copy(self.handler.plugins.by_name, source, engine, bucket_size)
+        if not dry_run:
+            # What the source has deleted must not be stored again by those that will use the target.
+            copy.copy_watermarks()
         report: dict[str, Any] = {"from": shown(source.url), "to": shown(target_url), "copied": not dry_run}
         report["parts"] = [self._copy(part, dry_run, as_json) for part in copy.parts()]
         report["not_copied"] = [*others, *copy.own_columns]
@@ -125,8 +130,11 @@ class move(DatabaseCommand):
                     new += part.store(page)
                     read += len(page)
                     progress.update(len(page))
-            fields |= {"read": read, "new": new, "known": read - new}
-            line = f"{counted(read, part.what[:-1])} read, {new} new or changed, {read - new} known"
+            expired = part.expired()
+            known = read - new - expired
+            fields |= {"read": read, "new": new, "known": known, "expired": expired}
+            line = f"{counted(read, part.what[:-1])} read, {new} new or changed, {known} known"
+            line += f", {expired} older than what is kept" if expired else ""
         if not as_json:
             self.say(f"{part.name}: {line}")
         return fields
@@ -134,6 +142,8 @@ class move(DatabaseCommand):
     def _verify(
         self, copy: Copy, source: Engine, target: Engine, report: dict[str, Any], as_json: bool
     ) -> int:
+        # What has expired meanwhile is not compared.
+        copy.copy_watermarks()
         missing = list(copy.missing())
         report["missing"] = [{"name": name, "what": what, "rows": number} for name, what, number in missing]
         report["verified"] = []
@@ -141,7 +151,10 @@ class move(DatabaseCommand):
         for name in copy.verifiable:
             installed = self.handler.plugins.installed[name]
             bucket_size = self.handler.settings.aggregates.bucket_seconds
-            auditors = [Auditor(name, installed.plugin, each, bucket_size) for each in (source, target)]
+            marks = copy.watermarks(name)
+            auditors = [
+                Auditor(name, installed.plugin, each, bucket_size, marks) for each in (source, target)
+            ]
             total = sum(
                 each["read"] for each in report["parts"] if (each["name"], each["what"]) == (name, "readings")
             )
@@ -154,6 +167,11 @@ class move(DatabaseCommand):
                     self.say(
                         f"{name}: {counted(each.readings, 'reading')}, {counted(each.aggregates, 'aggregate')},"
                         f" {counted(each.differences, 'difference')} in {shown(url)}"
+                    )
+                if here.not_verifiable:
+                    self.say(
+                        f"{name}: {counted(here.not_verifiable, 'aggregate')} not verifiable any more,"
+                        f" {'equal in' if equal else 'compared between'} both databases"
                     )
         report["complete"] = complete = same and not missing
         if as_json:

@@ -5,8 +5,9 @@ remains one dead letter. Replayed records do not open the circuit breaker.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aiokafka import AIOKafkaProducer
 
@@ -18,6 +19,7 @@ from sparkle_app.model.time import to_millis
 from sparkle_app.sealed.cipher import Cipher
 
 _BATCH_SIZE = 500
+NOTHING_EXPIRED: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass
@@ -28,6 +30,8 @@ class ReplayProgress:
     """Selected dead letters that contain their record."""
     empty: int = 0
     """Selected dead letters whose record was too large for the dead-letter topic; they are skipped."""
+    expired: int = 0
+    """Replayable dead letters that are older than retention keeps readings: workers count them as expired."""
     replayed: int = 0
     """Dead letters whose records were produced."""
     sent: int = 0
@@ -35,9 +39,16 @@ class ReplayProgress:
 
 
 async def count_replayable(
-    reader: DeadLetterReader, selected: Filter, progress: ReplayProgress, limit: int | None = None
+    reader: DeadLetterReader,
+    selected: Filter,
+    progress: ReplayProgress,
+    limit: int | None = None,
+    kept_since: Mapping[str, int] = NOTHING_EXPIRED,
 ) -> None:
     """Count the selected dead letters.
+
+    Arguments:
+        kept_since: since when readings are kept, by topic; microseconds since the epoch.
 
     Raises:
         TooManyDeadLettersError: if there are more than ``limit``, selected or not.
@@ -46,6 +57,8 @@ async def count_replayable(
     async for _, _, dead_letter in matching(reader, selected, limit):
         progress.replayable += dead_letter.whole
         progress.empty += not dead_letter.whole
+        record = dead_letter.record
+        progress.expired += dead_letter.whole and record.received_at < kept_since.get(record.topic, 0)
 
 
 async def replay_selected(

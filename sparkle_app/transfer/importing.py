@@ -1,4 +1,7 @@
-"""Stores rows of files through a plugin. What is stored already remains: a file can be imported repeatedly."""
+"""Stores rows of files through a plugin. What is stored already remains: a file can be imported repeatedly.
+
+What retention has deleted, or would delete, is not stored.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
@@ -12,11 +15,14 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.reading import Reading
+from sparkle_app.model.retention import READINGS as STORED_READINGS
+from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import span
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.readings import select_ids
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
 from sparkle_app.transfer.layouts import READINGS, layouts
@@ -46,15 +52,26 @@ def read_file(file: BufferedReader, name: str, plugin_name: str, plugin: Plugin)
 
 
 class Importer:
-    """Stores rows of one plugin."""
+    """Stores rows of one plugin.
 
-    def __init__(self, plugin: Plugin, engine: Engine) -> None:
-        self._plugin, self._engine = plugin, engine
+    Arguments:
+        name: NAME of the plugin.
+        plugin: its server half.
+        engine: the database.
+        bucket_size: that of the workers, seconds.
+    """
+
+    def __init__(self, name: str, plugin: Plugin, engine: Engine, bucket_size: int) -> None:
+        self._name, self._plugin, self._engine = name, plugin, engine
+        self._bucket_size = bucket_size
+        self.expired = 0
+        """How many rows were not stored, because they are older than what is kept."""
 
     def store(self, file: FileRows) -> Iterator[tuple[int, int]]:
         """Store the rows of a file in batches, one transaction each; the number of rows, and of those inserted.
 
-        The others are known: a reading with this id, or an aggregate that has counted at least as many readings.
+        The others have expired (:attr:`expired`), or are known: a reading with this id, or an aggregate that has
+        counted at least as many readings.
 
         Raises:
             ConfigurationError: when the file is not as expected, or holds readings that only the plugin can store.
@@ -72,18 +89,26 @@ class Importer:
     def insert(self, what: str, rows: Sequence[Any]) -> int:
         """Store readings or aggregates in transactions of bounded size; returns how many of them are new."""
         store = self._store_readings if what == READINGS else self._store_aggregates
-        return sum(self._in_transaction(store, some) for some in chunks(rows, BATCH_ROWS))
+        return sum(self._in_transaction(store, what, some) for some in chunks(rows, BATCH_ROWS))
 
-    def _in_transaction(self, store: Callable[[Connection, Any], int], batch: Sequence[Any]) -> int:
+    def _in_transaction(
+        self, store: Callable[[Connection, Any], int], what: str, batch: Sequence[Any]
+    ) -> int:
         for _ in range(_MAX_ATTEMPTS - 1):
             try:
-                with self._engine.begin() as connection:
-                    return store(connection, batch)
+                return self._insert(store, what, batch)
             except DBAPIError as error:
                 if not is_lock_conflict(error):
                     raise
+        return self._insert(store, what, batch)
+
+    def _insert(self, store: Callable[[Connection, Any], int], what: str, batch: Sequence[Any]) -> int:
         with self._engine.begin() as connection:
-            return store(connection, batch)
+            marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            kept = [row for row in batch if _is_kept(marks, what, row)]
+            inserted = store(connection, kept)
+        self.expired += len(batch) - len(kept)
+        return inserted
 
     def _store_readings(self, connection: Connection, batch: Sequence[Reading]) -> int:
         by_id = {reading.id: reading for reading in reversed(batch)}
@@ -134,6 +159,12 @@ class Importer:
                 ):
                     counts[resolution, metric, row.hostname, row.bucket_start] = row.statistics.count
         return counts
+
+
+def _is_kept(marks: Watermarks, what: str, row: Any) -> bool:
+    if what == READINGS:
+        return marks.keeps(STORED_READINGS, row.observed_at)
+    return marks.keeps(row.resolution, row.bucket_start)
 
 
 def _times_by_host(readings: Iterable[Reading]) -> dict[str, list[int]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Engine, Table
 
+from sparkle_app.model.retention import READINGS as STORED_READINGS
+from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
@@ -27,8 +29,9 @@ from sparkle_app.storage.rows import (
     write_rows,
 )
 from sparkle_app.transfer.importing import Importer
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
+from sparkle_app.transfer.layouts import AGGREGATES, READINGS, Layout, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
+from sparkle_app.transfer.watermarks import common_watermarks, copy_watermarks
 
 _PAGE_ROWS = 2_000
 ROWS = "rows"
@@ -48,6 +51,8 @@ class Part:
     """Read from the source, page by page."""
     store: Callable[[Sequence[Any]], int]
     """Stores a page in the target; returns how many of its rows were not there, or have changed."""
+    expired: Callable[[], int] = lambda: 0
+    """How many rows were not stored until now, because the target does not keep them."""
 
 
 class Copy:
@@ -57,10 +62,14 @@ class Copy:
         plugins: the installed plugins, by NAME.
         source: the database to read; workers may write to it meanwhile.
         target: the database to write to, with all tables.
+        bucket_size: that of the workers, seconds.
     """
 
-    def __init__(self, plugins: Mapping[str, Plugin], source: Engine, target: Engine) -> None:
+    def __init__(
+        self, plugins: Mapping[str, Plugin], source: Engine, target: Engine, bucket_size: int
+    ) -> None:
         self._source, self._target = source, target
+        self._bucket_size = bucket_size
         self._plugins = {name: plain for name, plugin in plugins.items() if (plain := _plain(plugin))}
         with read_transaction(source) as connection:
             # A plugin that was just installed has none.
@@ -89,13 +98,16 @@ class Copy:
         for name, plugin in self._with(lambda plain: plain.Aggregates.__table__):
             with read_transaction(self._source) as connection:
                 resolutions = select_resolutions(connection, plugin.Aggregates.__table__)
-            store = partial(Importer(plugin, self._target).insert, AGGREGATES)
             for resolution in resolutions:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
-                yield Part(name, AGGREGATES, found.rows, found, store)
+                importer = self._importer(name, plugin)
+                store = partial(importer.insert, AGGREGATES)
+                yield Part(name, AGGREGATES, found.rows, found, store, _expired(importer))
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
-            yield Part(name, READINGS, pages.rows, pages, partial(self._store_readings, name, plugin))
+            importer = self._importer(name, plugin)
+            store = partial(self._store_readings, layouts(name, plugin)[READINGS], importer)
+            yield Part(name, READINGS, pages.rows, pages, store, _expired(importer))
         for table in self._tables:
             number = self._count(self._source, table)
             yield Part(_name(table), ROWS, number, self._pages(table), partial(self._write, table))
@@ -103,10 +115,11 @@ class Copy:
     def missing(self) -> Iterator[tuple[str, str, int]]:
         """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
+            since = max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
             with read_transaction(self._target) as connection:
-                there = dict(plugin.count_readings(connection, EARLIEST, LATEST))
+                there = dict(plugin.count_readings(connection, since, LATEST))
             with read_transaction(self._source) as connection:
-                here = dict(plugin.count_readings(connection, EARLIEST, LATEST))
+                here = dict(plugin.count_readings(connection, since, LATEST))
             if number := sum(max(count - there.get(host, 0), 0) for host, count in here.items()):
                 yield name, READINGS, number
         for table in self._tables:
@@ -118,10 +131,21 @@ class Copy:
         """The plugins that have a table."""
         return [(name, plain) for name, plain in self._plugins.items() if table(plain) in self._own]
 
-    def _store_readings(self, name: str, plugin: Plugin, page: Sequence[Any]) -> int:
-        layout = layouts(name, plugin)[READINGS]
-        readings = [layout.item_of(layout.row_of(each)) for each in page]
-        return Importer(plugin, self._target).insert(READINGS, readings)
+    def copy_watermarks(self) -> None:
+        """Have the target keep no more than the source does; what it does not keep itself stays deleted."""
+        for name in self._plugins:
+            copy_watermarks(self._source, self._target, name, self._bucket_size)
+
+    def watermarks(self, name: str) -> Watermarks:
+        """What both databases keep of a plugin, and have merged."""
+        return common_watermarks(self._source, self._target, name, self._bucket_size)
+
+    def _importer(self, name: str, plugin: Plugin) -> Importer:
+        return Importer(name, plugin, self._target, self._bucket_size)
+
+    @staticmethod
+    def _store_readings(layout: Layout, importer: Importer, page: Sequence[Any]) -> int:
+        return importer.insert(READINGS, [layout.item_of(layout.row_of(each)) for each in page])
 
     def _pages(self, table: Table) -> Iterator[Sequence[Values]]:
         after: Values | None = None
@@ -142,6 +166,10 @@ class Copy:
     def _count(engine: Engine, table: Table) -> int:
         with read_transaction(engine) as connection:
             return count_rows(connection, table)
+
+
+def _expired(importer: Importer) -> Callable[[], int]:
+    return lambda: importer.expired
 
 
 def _plain(plugin: Plugin) -> Plugin | None:

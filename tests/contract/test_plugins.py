@@ -203,7 +203,7 @@ def test_a_reading_is_the_same_after_export_and_import(
         writer.close()
     other = make_engine(make_url(f"sqlite:///{tmp_path}/other.sqlite3"))
     Base.metadata.create_all(other)
-    importer = Importer(plugin.plugin, other)
+    importer = Importer(name, plugin.plugin, other, 60)
     for inserted in (1, 0):
         with file.open("rb") as source:
             assert list(importer.store(read_file(source, "file", name, plugin.plugin))) == [(1, inserted)]

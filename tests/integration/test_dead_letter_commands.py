@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from sqlalchemy.engine import make_url
 
 from sparkle_app.dead_letters.message import dead_letter_headers, dead_letter_key
 from sparkle_app.kafka.topology import dead_letter_topic
@@ -19,6 +20,8 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.retention import advance, begin
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.produce import consume_all, create_topic
@@ -73,11 +76,49 @@ def test_a_record_with_several_rejected_readings_is_replayed_once(
     shown = json.loads(run_command(environment, "dead-letters", "--show", keys[1], "--json").stdout)
     assert (shown["offset"], shown["index"]) == (0, 1)
     replayed = run_command(environment, "replay", "--all", "--json")
-    assert json.loads(replayed.stdout) == {"letters": 4, "without_record": 0, "sent": 2}
+    assert json.loads(replayed.stdout) == {"letters": 4, "without_record": 0, "expired": 0, "sent": 2}
     again = run_command(environment, "replay", "--reason", "invalid_value")
     assert again.stdout.startswith("3 dead letters replayed; ")
     values = [record.value or b"" for record in consume_all(broker.bootstrap, workspace.topic)]
     assert sorted(values) == [b"junk", b'{"readings": 3}', b'{"readings": 3}']
+
+
+def test_a_replay_says_how_many_dead_letters_are_older_than_what_is_kept(
+    broker: Broker, workspace: Workspace, tmp_path: Path
+) -> None:
+    Collector(workspace.certs)
+    create_topic(broker.bootstrap, workspace.topic, 1)
+    error = InvalidRecordError(Reason.NOT_JSON, "expected an object")
+    produce_dead_letters(broker, workspace, *((offset, b"junk", error) for offset in range(5)))
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    environment = workspace.environment(broker.bootstrap, url)
+    # There is no database yet.
+    assert run_command(environment, "replay", "--all", "--dry-run").stderr == ""
+    assert run_command(environment, "migrate").returncode == 0
+    engine = make_engine(make_url(url))
+    for plugin, seconds in (("Temperature", 3), ("PU_Workload", 2)):
+        with engine.begin() as connection:
+            begin(connection, plugin, 60)
+        advance(engine, plugin, 0, kept_since=(1_700_000_000 + seconds) * 1_000_000)
+    engine.dispose()
+    # Both plugins have this topic: whose readings the records have is not known.
+    done = run_command(environment, "replay", "--all", "--dry-run")
+    assert done.stderr == (
+        "2 dead letters older than retention keeps readings: workers will not store these, but count them as expired\n"
+    )
+    assert json.loads(run_command(environment, "replay", "--all", "--json").stdout) == {
+        "letters": 5,
+        "without_record": 0,
+        "expired": 2,
+        "sent": 5,
+    }
+    # Without the database, dead letters are replayed as well.
+    unreachable = workspace.environment(broker.bootstrap, "postgresql://127.0.0.1:1/none")
+    done = run_command(unreachable, "replay", "--all", "--dry-run")
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "not known how many dead letters are older than what is kept: database.url: "
+    )
 
 
 def test_control_characters_in_a_record_are_escaped(

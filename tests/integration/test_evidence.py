@@ -13,6 +13,7 @@ from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, micros, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import record_activity
+from sparkle_app.storage.retention import advance, begin
 from sparkle_app.web.api import evidence
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
@@ -109,6 +110,35 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
     assert (found["completeness"], found["expected"]) == (0.0, 12)
     status, problem = await worker.get(f"{HOST}/completeness?from=2026-01-01&to=2026-11-23")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
+
+
+@EVERY_DATABASE
+async def test_responses_say_since_when_rows_are_kept(worker: InProcessWorker) -> None:
+    times = (START, START + 55 * MINUTE, START, START + 55 * MINUTE)
+    record_activity(worker.engine, [HostActivity("web-1", PLUGIN, 1, *times, interval=5 * MINUTE)])
+    paths = [f"{HOST}/{name}?{RANGE}" for name in ("recount", "completeness", "readings")]
+    for path in paths:
+        status, found = await worker.get(path)
+        assert (status, found["kept_since"]) == (200, None)
+    with worker.engine.begin() as connection:
+        begin(connection, PLUGIN, 60)
+    advance(worker.engine, PLUGIN, 0, kept_since=START + 15 * MINUTE)
+    advance(worker.engine, PLUGIN, 60, kept_since=START + 40 * MINUTE)
+    kept_since = []
+    for path in paths:
+        status, found = await worker.get(path)
+        assert status == 200
+        kept_since.append(found["kept_since"])
+    assert kept_since == ["2026-11-23T00:15:00Z", "2026-11-23T00:40:00Z", "2026-11-23T00:15:00Z"]
+    status, found = await worker.get(paths[0])
+    # Buckets and readings before that time are not compared.
+    assert (found["equal"], found["readings"], found["aggregates"]) == (True, 10, 8)
+    # What has expired is not missing.
+    status, found = await worker.get(paths[1])
+    assert (found["from"], found["missing"], found["completeness"]) == ("2026-11-23T00:40:00Z", 0, 1.0)
+    # A range of which everything is kept.
+    status, found = await worker.get(f"{HOST}/readings?from=2026-11-23T00:15:00Z&to=2026-11-24")
+    assert found["kept_since"] is None
 
 
 @EVERY_DATABASE

@@ -12,7 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy.engine import make_url
 
+from sparkle_app.model.time import micros
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.retention import advance, begin
 from tests.support.database import EVERY_DATABASE, Rows, query
 from tests.support.processes import Process, run_program
 from tests.support.rows import store
@@ -153,6 +157,35 @@ def test_only_the_selected_rows_are_exported(environment: dict[str, str]) -> Non
     nothing = command(environment, "export", "Temperature", "--what", "aggregates", "--resolution", "300")
     assert len(nothing.splitlines()) == 1
     assert len(command(environment, "export", "Temperature", "--until", "2026-11-01").splitlines()) == 1
+
+
+def test_an_export_says_what_has_expired_and_an_import_does_not_store_it(
+    environment: dict[str, str], other: dict[str, str], tmp_path: Path
+) -> None:
+    file = str(tmp_path / "readings.csv")
+    assert run_command(environment, "export", "Temperature", "--output", file).stderr == ""
+    for each in (environment, other):
+        command(each, "migrate")
+        engine = make_engine(make_url(each["SPARKLE_DATABASE__URL"]))
+        with engine.begin() as connection:
+            begin(connection, "Temperature", 60)
+        advance(engine, "Temperature", 0, kept_since=micros(NOON + timedelta(seconds=40)))
+        engine.dispose()
+    done = run_command(environment, "export", "Temperature", "--output", str(tmp_path / "again.csv"))
+    assert done.stderr == (
+        "Temperature: readings are kept since 2026-11-23T12:00:40Z; earlier ones have expired\n"
+    )
+    scope = ("--since", (NOON + timedelta(seconds=40)).isoformat())
+    assert run_command(environment, "export", "Temperature", *scope).stderr == ""
+    assert run_command(environment, "export", "Temperature", "--what", "aggregates").stderr == ""
+    kept = sum(at >= NOON + timedelta(seconds=40) for *_, at in READINGS)
+    done = run_command(other, "import", "Temperature", file)
+    assert (
+        f"{file}: {len(READINGS)} readings read, {kept} inserted, 0 known,"
+        f" {len(READINGS) - kept} not stored: older than retention keeps them\n"
+    ) in done.stdout
+    (report,) = json.loads(command(other, "import", "Temperature", file, "--json"))
+    assert (report["known"], report["expired"]) == (kept, len(READINGS) - kept)
 
 
 def test_wrong_usage_is_one_line_and_changes_nothing(environment: dict[str, str], tmp_path: Path) -> None:

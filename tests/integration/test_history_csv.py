@@ -95,7 +95,7 @@ async def test_readings_come_page_by_page_and_can_be_imported(
             "DELETE FROM temperature_readings_data WHERE " + of_series("hostname <> 'other'")
         )
     with file.open("rb") as source:
-        importer = Importer(plugin, worker.engine)
+        importer = Importer(PLUGIN, plugin, worker.engine, 60)
         assert list(importer.store(read_file(source, "file", PLUGIN, plugin))) == [(25, 25)]
     assert query(database_url, f"{stored} ORDER BY observed_at") == before
 

@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.reading import Reading
-from sparkle_app.model.retention import READINGS
+from sparkle_app.model.retention import READINGS, Watermark
+from sparkle_app.model.time import span
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.names import create_series, create_sources
+from sparkle_app.storage.retention import advance, begin, watermarks
 from tests.support.database import Rows, count, query
 from tests.support.earlier_packages import install
 from tests.support.eventually import eventually
@@ -200,12 +202,18 @@ def test_a_killed_move_continues_and_everything_is_moved_once(
     parts = {(each["name"], each["what"]): each for each in report["parts"]}
     moved = parts["Temperature", "readings"]
     assert (moved["read"], moved["known"]) == (12_000, some)
-    assert parts["gauges", "rows"] == {"name": "gauges", "what": "rows", "read": 30, "new": 30, "known": 0}
+    numbers = {"read": 30, "new": 30, "known": 0, "expired": 0}
+    assert parts["gauges", "rows"] == {"name": "gauges", "what": "rows", **numbers}
     assert_same(source, database_url)
     verified = {each["plugin"]: each for each in report["verified"]}
     assert verified["Temperature"]["to"] == verified["Temperature"]["from"]
     assert verified["Temperature"]["to"]["readings"] == 12_000
-    assert verified["Fans"]["to"] == {"readings": 40, "aggregates": 40, "differences": 0}
+    assert verified["Fans"]["to"] == {
+        "readings": 40,
+        "aggregates": 40,
+        "differences": 0,
+        "not_verifiable": 0,
+    }
     assert run_command(of_target, "verify").returncode == 0
     # Numbers that the database generates continue.
     engine = make_engine(make_url(database_url))
@@ -292,6 +300,69 @@ def test_aggregates_without_readings_and_of_every_bucket_size_are_moved(
     assert "2 differences in" in text
     assert "the differences are the same in both databases" in text
     assert_same(source, target, ["temperature_readings", "temperature_aggregates", "sparkle_hosts"])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+def test_what_either_database_does_not_keep_stays_deleted(
+    workspace: Workspace, source: str, database_url: str
+) -> None:
+    day = NOON // 86_400
+    environment = fill(
+        source,
+        workspace,
+        [("Temperature", "a", "k", n, 86_400 * (day - n) + 60 * k) for n in range(5) for k in range(3)],
+    )
+    here, there = (make_engine(make_url(url)) for url in (source, database_url))
+    # Hours and days of all but the last one have been merged here. The oldest day of readings is not kept, nor are two
+    # of buckets, although not all rows have been deleted.
+    for resolution in (3600, 86_400):
+        until = span(86_400 * day)
+        advance(here, "Temperature", resolution, merging_until=until, merged_until=until)
+    assert run_command(environment, "rebuild").returncode == 0
+    advance(here, "Temperature", 0, kept_since=span(86_400 * (day - 3)))
+    advance(
+        here, "Temperature", 60, kept_since=span(86_400 * (day - 2)), deleted_until=span(86_400 * (day - 3))
+    )
+    delete(source, "temperature_readings_data", "observed_at", 86_400 * (day - 3))
+    # The other one has been used: it keeps less.
+    assert run_command(workspace.environment(NOWHERE, database_url), "migrate").returncode == 0
+    with there.begin() as connection:
+        begin(connection, "Temperature", 60)
+    advance(there, "Temperature", 0, kept_since=span(86_400 * (day - 1)))
+    report = json.loads(move(environment, database_url, "--json"))
+    assert report["complete"] is True
+    parts = {
+        (each["name"], each["what"]): each["expired"]
+        for each in report["parts"]
+        if each["what"] == "readings"
+    }
+    assert parts["Temperature", "readings"] == 6
+    (verified,) = (each for each in report["verified"] if each["plugin"] == "Temperature")
+    assert verified["from"] == verified["to"]
+    assert verified["to"]["differences"] == 0
+    assert verified["to"]["readings"] == 6
+    assert verified["to"]["not_verifiable"] > 0
+    with read_transaction(there) as connection:
+        marks = watermarks(connection, "Temperature", 60)
+    assert marks[0].kept_since == span(86_400 * (day - 1))
+    assert marks[60] == Watermark(kept_since=span(86_400 * (day - 2)))
+    assert marks[86_400].merged_until == span(86_400 * day)
+    resolutions = "SELECT resolution, count(*) AS n FROM temperature_aggregates GROUP BY resolution"
+    kept = {row["resolution"]: row["n"] for row in query(database_url, resolutions)}
+    # Buckets of three days.
+    assert kept == {60: 9, 3600: 4, 86_400: 4}
+    for url in (source, database_url):
+        done = run_command(workspace.environment(NOWHERE, url), "verify")
+        assert done.returncode == 0, done.stdout + done.stderr
+    here.dispose()
+    there.dispose()
+
+
+def delete(url: str, table: str, column: str, before: int) -> None:
+    with closing(sqlite3.connect(str(make_url(url).database))) as connection:
+        deleted = connection.execute(f"DELETE FROM {table} WHERE {column} < ?", (span(before),)).rowcount
+        assert deleted > 0
+        connection.commit()
 
 
 def test_a_dry_run_changes_nothing(workspace: Workspace, source: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.models import data_table
+from sparkle_app.storage.retention import advance, begin
 from sparkle_app.transfer import importing, pages
 from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
@@ -224,7 +225,7 @@ def test_no_transaction_is_open_between_pages(engine: Engine, plugin: Plugin) ->
 def test_an_import_inserts_what_is_not_stored(engine: Engine, plugin: Plugin, own: bool) -> None:
     rows = readings()
     half = own_methods(plugin) if own else plugin
-    importer = Importer(half, engine)
+    importer = Importer("Temperature", half, engine, 60)
     with engine.begin() as connection:
         plugin.store_readings(connection, rows[5:9])
     # Twice in one batch, and again in another.
@@ -237,10 +238,37 @@ def test_an_import_inserts_what_is_not_stored(engine: Engine, plugin: Plugin, ow
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["default methods", "own methods"])
+def test_what_is_older_than_retention_keeps_it_is_not_imported(
+    engine: Engine, plugin: Plugin, own: bool
+) -> None:
+    half = own_methods(plugin) if own else plugin
+    rows = sorted(readings(), key=lambda each: each.observed_at)
+    with engine.begin() as connection:
+        begin(connection, "Temperature", 60)
+    middle = rows[len(rows) // 2].observed_at
+    old = sum(each.observed_at < middle for each in rows)
+    advance(engine, "Temperature", 0, kept_since=middle)
+    importer = Importer("Temperature", half, engine, 60)
+    assert imported(importer, half, READINGS, rows) == (len(rows), len(rows) - old)
+    assert importer.expired == old > 0
+    assert len(stored(engine, plugin, READINGS)) == len(rows) - old
+    buckets = aggregates(3)
+    last = max(row.bucket_start for row in buckets)
+    advance(engine, "Temperature", 60, kept_since=last)
+    importer = Importer("Temperature", half, engine, 60)
+    kept = sum(row.bucket_start >= last for row in buckets)
+    assert imported(importer, half, AGGREGATES, buckets) == (len(buckets), kept)
+    assert importer.expired == len(buckets) - kept > 0
+    # Aggregates of other sizes have a watermark of their own.
+    hour = AggregateRow("many", "core/0", 3600, START - START % (3600 * 1_000_000), buckets[0].statistics)
+    assert imported(importer, half, AGGREGATES, [hour]) == (1, 1)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["default methods", "own methods"])
 @pytest.mark.parametrize("order", ["file", "random"])
 def test_imported_aggregates_only_grow(engine: Engine, plugin: Plugin, own: bool, order: str) -> None:
     half = own_methods(plugin) if own else plugin
-    importer = Importer(half, engine)
+    importer = Importer("Temperature", half, engine, 60)
     older, same, newer = aggregates(2), aggregates(3), aggregates(4)
     if order == "random":
         for rows in (older, same, newer):
@@ -273,7 +301,7 @@ def test_few_other_aggregates_are_loaded_to_find_the_known_ones(engine: Engine, 
             return rows
 
     rows = aggregates()
-    importer = Importer(Counting(), engine)
+    importer = Importer("Temperature", Counting(), engine, 60)
     random.Random(4).shuffle(rows)
     imported(importer, plugin, AGGREGATES, rows)
     loaded.clear()
@@ -283,6 +311,6 @@ def test_few_other_aggregates_are_loaded_to_find_the_known_ones(engine: Engine, 
 
 def test_a_package_for_the_earlier_handler_takes_aggregates_only(engine: Engine) -> None:
     data_table(LEGACY.Aggregates.__table__).create(engine)
-    assert imported(Importer(LEGACY, engine), LEGACY, AGGREGATES, aggregates()[:1]) == (1, 1)
+    assert imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, AGGREGATES, aggregates()[:1]) == (1, 1)
     with pytest.raises(ConfigurationError, match="the earlier handler"):
-        imported(Importer(LEGACY, engine), LEGACY, READINGS, readings()[:1])
+        imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, READINGS, readings()[:1])

@@ -7,9 +7,12 @@ from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.differences import Difference
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.completeness import completeness
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339, span
+from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.hosts import select_activity
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.web.api import responses
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time, unavailable
@@ -53,6 +56,8 @@ class Evidence:
         readings = aggregates = not_verifiable = 0
         differences: list[Difference] = []
         try:
+            with read_transaction(self._parts.engine) as connection:
+                marks = watermarks(connection, plugin, self._bucket_size)
             # No host has such a name.
             scope = None if "\0" in host else auditor.scope(start, end, host)
             if scope and scope.rows > MAX_READINGS:
@@ -77,6 +82,7 @@ class Evidence:
             unit=server_half.unit,
             start=rfc3339(start - start % width),
             end=rfc3339(-(-end // width) * width),
+            kept_since=responses.kept_since(marks[READINGS].kept_since, start),
             readings=readings,
             aggregates=aggregates,
             not_verifiable=not_verifiable,
@@ -103,12 +109,19 @@ class Evidence:
                 f" found {(end - start) // span(1)}",
             )
         server_half = self._parts.plugins[plugin].plugin
-        activity = await from_database(
-            self._parts, lambda connection: select_activity(connection, host, plugin)
+        activity, marks = await from_database(
+            self._parts,
+            lambda connection: (
+                select_activity(connection, host, plugin),
+                watermarks(connection, plugin, self._bucket_size),
+            ),
         )
         if activity is None:
             raise Problem(404, f"host: expected one that sends readings of {plugin}, found {host[:100]!r}")
-        start = max(start, activity.first_observed_at - activity.first_observed_at % width)
+        kept_since = marks[self._bucket_size].kept_since
+        kept = responses.kept_since(kept_since, start)
+        # What has expired is neither sent nor missing.
+        start = max(start, activity.first_observed_at - activity.first_observed_at % width, kept_since)
         counts = await from_database(
             self._parts,
             lambda connection: sorted(
@@ -124,6 +137,7 @@ class Evidence:
             unit=server_half.unit,
             start=rfc3339(start),
             end=rfc3339(max(start, end)),
+            kept_since=kept,
             interval_seconds=None if interval is None else interval // span(1),
             expected=found.expected if found else None,
             missing=found.missing if found else None,

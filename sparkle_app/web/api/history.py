@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.history import Columns, Position, load_columns, load_page, load_steps
 from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
@@ -220,10 +221,11 @@ class HistoryQueries:
             Problem: as :meth:`series`.
         """
         start, end = self.time_range(start, end)
-        page, following = await self._load_page(plugin, host, start, end, limit, after, metric)
+        page, following, kept_since = await self._load_page(plugin, host, start, end, limit, after, metric)
         numeric_value = self._parts.plugins[plugin].plugin.numeric_value
         return responses.ReadingsResponse(
             **self._header(plugin, host, start, end),
+            kept_since=responses.kept_since(kept_since, start),
             readings=[responses.reading(each, numeric_value(each)) for each in page],
             next=following,
         )
@@ -244,7 +246,7 @@ class HistoryQueries:
             Problem: as :meth:`series`.
         """
         start, end = self.time_range(start, end)
-        page, following = await self._load_page(plugin, host, start, end, limit, after, metric)
+        page, following, _ = await self._load_page(plugin, host, start, end, limit, after, metric)
         layout = layouts(plugin, self._parts.plugins[plugin].plugin)[READINGS]
         # The time range of the next page is that of this one, also if the present was its end.
         next_page = {"from": rfc3339(start), "to": rfc3339(end), "after": following} if following else None
@@ -259,19 +261,22 @@ class HistoryQueries:
         limit: int,
         after: Position | None,
         metric: str | None,
-    ) -> tuple[list[StoredReading], str | None]:
-        """The readings of a page, and the cursor of the next one."""
+    ) -> tuple[list[StoredReading], str | None, int]:
+        """The readings of a page, the cursor of the next one, and since when readings are kept."""
         server_half = self._parts.plugins[plugin].plugin
+        bucket_size = self._parts.settings.aggregates.bucket_seconds
         if _is_impossible(host):
-            return [], None
-        found = await from_database(
-            self._parts,
-            lambda connection: list(
-                load_page(server_half, connection, host, start, end, limit + 1, after, metric)
-            ),
-        )
+            return [], None, 0
+
+        def load(connection: Connection) -> tuple[list[StoredReading], int]:
+            kept_since = watermarks(connection, plugin, bucket_size)[STORED_READINGS].kept_since
+            page = load_page(server_half, connection, host, start, end, limit + 1, after, metric)
+            return list(page), kept_since
+
+        found, kept_since = await from_database(self._parts, load)
         page = found[:limit]
-        return page, cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None
+        following = cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None
+        return page, following, kept_since
 
     async def _csv(self, layout: Layout, items: Sequence[Any]) -> bytes:
         pieces = [csv_files.header(layout)]

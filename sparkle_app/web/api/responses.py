@@ -243,6 +243,13 @@ class TimeRange(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     end: Time
 
 
+class KeptRange(TimeRange, kw_only=True):
+    """A time range of rows that retention may have deleted in part."""
+
+    kept_since: Time | None
+    """Rows that begin before this time have expired; null: the range does not begin before what is kept."""
+
+
 class Point(MetricStatistics, kw_only=True, gc=False):
     """Statistics of the step that starts at `at`."""
 
@@ -288,7 +295,7 @@ class DifferenceInfo(msgspec.Struct, kw_only=True):
     """Whether the aggregate counts fewer readings: a worker may be about to count the rest."""
 
 
-class RecountResponse(TimeRange, kw_only=True):
+class RecountResponse(KeptRange, kw_only=True):
     """The aggregates of one host, compared with its stored readings, in whole buckets."""
 
     readings: int
@@ -313,7 +320,7 @@ class GapInfo(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"
     """How many times the host should have sent readings."""
 
 
-class CompletenessResponse(TimeRange, kw_only=True):
+class CompletenessResponse(KeptRange, kw_only=True):
     """How often one host sent readings, from its first reading and until now at most."""
 
     interval_seconds: int | None
@@ -402,12 +409,22 @@ class ReadingInfo(msgspec.Struct):
     offset: int
 
 
-class ReadingsResponse(TimeRange, kw_only=True):
+class ReadingsResponse(KeptRange, kw_only=True):
     """Stored readings of one host, in the order of event time."""
 
     readings: list[ReadingInfo]
     next: str | None
     """The value of `after` for the next page; null on the last page."""
+
+
+def kept_since(at: int, start: int) -> Time | None:
+    """The field of :class:`KeptRange`.
+
+    Arguments:
+        at: rows are kept since this time, microseconds since the epoch.
+        start: of the range.
+    """
+    return rfc3339(at) if start < at else None
 
 
 def reading(stored: StoredReading, numeric_value: float | None) -> ReadingInfo:
