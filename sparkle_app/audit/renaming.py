@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Engine
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.model.buckets import AggregateRow, Statistics, merge_into
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.names import READINGS
 from sparkle_app.storage.renames import (
     CommonSeries,
     common_buckets,
@@ -73,10 +73,9 @@ class Renaming:
         Arguments:
             bucket_size: in seconds.
         """
-        for plugin in self._plugins.values():
-            auditor = Auditor(plugin, engine, bucket_size)
-            hosts = auditor.hosts(EARLIEST, LATEST, self._old)
-            for result in auditor.compare(hosts, EARLIEST, LATEST):
+        for name, plugin in self._plugins.items():
+            auditor = Auditor(name, plugin, engine, bucket_size)
+            for result in auditor.compare(auditor.scope(EARLIEST, LATEST, self._old)):
                 auditor.repair(
                     replace(result, differences=[each for each in result.differences if each.lagging])
                 )

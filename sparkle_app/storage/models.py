@@ -259,7 +259,7 @@ def _store_as_view(view: Table) -> None:
 def _constraints(view: Table, names: Collection[str]) -> Iterator[Index | UniqueConstraint]:
     """Indexes and unique constraints of a plugin, of columns that are stored."""
     for each in (*view.indexes, *view.constraints):
-        columns = each.columns.keys()
+        columns = each.columns.keys() if isinstance(each, Index | UniqueConstraint) else []
         if columns and set(columns) <= set(names):
             if isinstance(each, Index):
                 yield Index(each.name, *columns, unique=each.unique)

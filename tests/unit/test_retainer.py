@@ -132,13 +132,13 @@ def test_hours_are_merged_after_a_grace_period(world: World) -> None:
 def test_a_run_that_is_interrupted_anywhere_is_continued_by_the_next(tmp_path: Path) -> None:
     number = 0
     while True:
-        world = World(tmp_path / str(number)) if (tmp_path / str(number)).mkdir() is None else None
-        assert world
+        (tmp_path / str(number)).mkdir()
+        world = World(tmp_path / str(number))
         for day in range(8):
             world.store(NOON - day * span(DAY))
         steps = world.retainer().run(NOON + span(HOUR))
         done = [step for step, _ in zip(steps, range(number), strict=False)]
-        steps.close()  # type: ignore[attr-defined]
+        steps.close()
         # As a worker that is killed: the last step may or may not have been noted.
         late = NOON - span(DAY) + 5
         world.store(late)

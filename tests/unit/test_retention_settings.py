@@ -42,7 +42,7 @@ def test_environment_variables_set_durations(tmp_path: Path, monkeypatch: pytest
 )
 def test_a_duration_is_a_number_of_days_weeks_or_years(tmp_path: Path, duration: str) -> None:
     with pytest.raises(
-        ConfigurationError, match="retention.readings: expected .*whole days, weeks or years, such as 90d"
+        ConfigurationError, match=r"retention\.readings: expected .*whole days, weeks or years, such as 90d"
     ):
         load(tmp_path, f"retention: {{readings: '{duration}'}}")
 

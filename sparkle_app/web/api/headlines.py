@@ -1,10 +1,15 @@
 """The headline of many hosts over time, for the heat map of hosts and time."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import msgspec
+from sqlalchemy import Connection
 
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.headlines import Averages, load_headlines
-from sparkle_app.storage.resolutions import Coverage, sources, stored_resolutions
+from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
+from sparkle_app.storage.retention import watermarks
 from sparkle_app.web.api import responses
 from sparkle_app.web.api.history import HistoryQueries
 from sparkle_app.web.api.host_lists import HostLists, ListQuery
@@ -21,14 +26,23 @@ MAX_BUCKETS = 160_000
 
 
 class HeadlinesQuery(msgspec.Struct, frozen=True):
-    """A query of :func:`load_headlines`."""
+    """What is asked for. The steps depend on what is stored."""
 
     plugin: str
     hosts: tuple[str, ...]
-    stored: tuple[Coverage, ...]
+    start: int
+    end: int
+    points: int
+
+
+class LoadedHeadlines(msgspec.Struct, frozen=True):
+    """Averages in whole steps."""
+
+    averages: Averages
     start: int
     end: int
     step: int
+    """In seconds."""
 
 
 class Headlines:
@@ -38,7 +52,7 @@ class Headlines:
         self._parts = parts
         self._lists = lists
         self._history = history
-        self._running: SingleFlight[Averages] = SingleFlight()
+        self._running: SingleFlight[LoadedHeadlines] = SingleFlight()
 
     async def page(
         self, plugin: str, start: int | None, end: int | None, points: int, listed: ListQuery
@@ -48,48 +62,36 @@ class Headlines:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        bucket_size = self._parts.settings.aggregates.bucket_seconds
         start, end = self._history.time_range(start, end)
-        step = step_for(end - start, points, bucket_size)
-        width = span(step)
-        start, end = start - start % width, -(-end // width) * width
         hosts, total = await self._lists.names(plugin, listed)
-        stored = tuple(stored_resolutions(bucket_size, start, end))
-        _check(len(hosts), stored, start, end, step)
-        query = HeadlinesQuery(plugin, tuple(hosts), stored, start, end, step)
-        averages = await self._running.run(query, lambda: self._load(query))
-        steps = range(start, end, width)
+        query = HeadlinesQuery(plugin, tuple(hosts), start, end, points)
+        found = await self._running.run(query, lambda: from_database(self._parts, partial(self._load, query)))
+        steps = range(found.start, found.end, span(found.step))
         return responses.HeadlinesResponse(
             plugin=plugin,
             unit=self._parts.plugins[plugin].plugin.unit,
-            start=rfc3339(start),
-            end=rfc3339(end),
-            step_seconds=step,
+            start=rfc3339(found.start),
+            end=rfc3339(found.end),
+            step_seconds=found.step,
             total=total,
             host=hosts,
-            average=[[averages[host].get(at) for at in steps] for host in hosts],
+            average=[[found.averages[host].get(at) for at in steps] for host in hosts],
         )
 
-    async def _load(self, query: HeadlinesQuery) -> Averages:
+    def _load(self, query: HeadlinesQuery, connection: Connection) -> LoadedHeadlines:
         installed = self._parts.plugins[query.plugin]
-        if not query.hosts:
-            return {}
-        return await from_database(
-            self._parts,
-            lambda connection: load_headlines(
-                installed.plugin,
-                installed.panel.headline,
-                connection,
-                query.hosts,
-                query.stored,
-                query.start,
-                query.end,
-                query.step,
-            ),
-        )
+        marks = watermarks(connection, query.plugin, self._parts.settings.aggregates.bucket_seconds)
+        step = step_for(query.end - query.start, query.points, finest_resolution(marks, query.start))
+        width = span(step)
+        start, end = query.start - query.start % width, -(-query.end // width) * width
+        stored = stored_resolutions(marks, start, end)
+        _check(len(query.hosts), stored, start, end, step)
+        scope = (connection, query.hosts, stored, start, end, step)
+        averages = load_headlines(installed.plugin, installed.panel.headline, *scope) if query.hosts else {}
+        return LoadedHeadlines(averages, start, end, step)
 
 
-def _check(hosts: int, stored: tuple[Coverage, ...], start: int, end: int, step: int) -> None:
+def _check(hosts: int, stored: Sequence[Coverage], start: int, end: int, step: int) -> None:
     found = sources(stored, start, end, step)
     buckets = hosts * sum((each.end - each.start) // span(each.resolution) for each in found)
     if buckets > MAX_BUCKETS:
