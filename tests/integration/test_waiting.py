@@ -146,7 +146,7 @@ def test_verify_waits_for_aggregates_that_are_late(
     time.sleep(8)
     for number in range(3):
         assert run_command(environment, "rebuild", "--host", f"late-{number}").returncode == 0
-    # Aggregates that are still missing after 30 seconds without any change are reported.
+    # Aggregates that are still missing after two session timeouts without any change are reported.
     assert process.wait(60) == 1
     *_, report = json.loads(process.log.read_text())
     found = {each["host"]: each["stored"] and each["stored"]["last"] for each in report["differences"]}
