@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from sparkle_app.model.errors import InvalidRecordError, Reason
 from tests.integration.conftest import Visit
+from tests.integration.test_dead_letter_commands import produce_more
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
 from tests.support.produce import produce
@@ -25,6 +28,18 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         fleet.worker.wait_ready()
         fleet.send("Temperature", "core/0", {"web-1": 40.0, "web-2": 1e9, HOSTILE: 1e9})
         fleet.send("Fans", "1", {"web-2": 900.0})
+        yield fleet
+    finally:
+        fleet.worker.kill()
+
+
+@pytest.fixture
+def guarded(broker: Broker, tmp_path: Path) -> Iterator[Fleet]:
+    """It has tokens: for readers, and for operators."""
+    fleet = Fleet(broker, tmp_path, web__token="look", web__operator_token="operate")
+    try:
+        fleet.worker.start()
+        fleet.worker.wait_ready()
         yield fleet
     finally:
         fleet.worker.kill()
@@ -131,3 +146,41 @@ def test_every_reason_has_its_words_in_both_languages(fleet: Fleet, visit: Visit
     expect(row.locator(".of-reason")).to_have_text("Недопустимое значение")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+def test_an_operator_replays_after_a_question_and_sees_the_progress(
+    fleet: Fleet, visit: Visit, broker: Broker
+) -> None:
+    unknown = InvalidRecordError(Reason.UNKNOWN_PLUGIN, "Temperature")
+    # Its plugin is installed now.
+    records = [fleet.collector.record("replayed", "Temperature", f"core/{n}", 40.0) for n in range(3)]
+    produce_more(broker, fleet.workspace, *((1000 + n, record, unknown) for n, record in enumerate(records)))
+    page = visit(fleet.worker).open("/dead-letters?host=replayed")
+    expect(page.locator("table.letters tbody tr")).to_have_count(3)
+    button = page.get_by_role("button", name="Replay these 3 …")
+    button.click()
+    dialog = page.get_by_role("dialog", name="Replay 3 dead letters?")
+    expect(dialog).to_contain_text("Host: replayed")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    button.click()
+    dialog.get_by_role("button", name="Replay 3").click()
+    done = page.locator(".replay[data-state=finished]")
+    expect(done).to_contain_text("3 of 3 replayed. Host: replayed")
+    expect(page.get_by_text("No dead letter matches.")).to_be_visible()
+    expect(button).to_be_hidden()
+    _, found = fleet.worker.get("/api/v1/plugins/Temperature/hosts/replayed/readings?from=2023-11-01")
+    assert [each["metric"] for each in found["readings"]] == ["core/0", "core/1", "core/2"]
+
+
+def test_a_reader_is_offered_no_replay(guarded: Fleet, visit: Visit) -> None:
+    guarded.send("Temperature", "core/0", {"web-1": 1e9})
+    for token, offered in (("look", 0), ("operate", 1)):
+        page = visit(guarded.worker).page
+        page.goto("/dead-letters")
+        page.locator("input[name=token]").fill(token)
+        page.keyboard.press("Enter")
+        expect(page.locator("table.letters tbody tr")).to_have_count(1)
+        expect(page.get_by_role("button", name="Replay all 1 …")).to_have_count(offered)

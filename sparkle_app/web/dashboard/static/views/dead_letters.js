@@ -5,6 +5,7 @@ import { countBars, hourBars } from "../components/counts.js";
 import { deadLetterTable } from "../components/dead_letter_table.js";
 import { pager } from "../components/pager.js";
 import { REASONS } from "../components/reason.js";
+import { loadReplay, replay } from "../components/replay.js";
 import { el, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { navigate, urlWith } from "../router.js";
@@ -36,13 +37,14 @@ export function deadLetters(page) {
 
 function list(page) {
   page.title(t("deadLetters.title"));
-  const parts = partsOf(page);
+  const parts = partsOf(page, () => polling.now());
   let asked = askedFor(page.query);
   let last = null;
 
   async function load(signal) {
     const query = { ...asked, page: null, limit: PAGE_SIZE, offset: (asked.page - 1) * PAGE_SIZE || null };
-    return { found: await get("/api/v1/dead-letters", { signal, query }), asked };
+    const [found, replayed] = await Promise.all([get("/api/v1/dead-letters", { signal, query }), loadReplay(signal)]);
+    return { found, replayed, asked };
   }
 
   function show(loaded) {
@@ -73,7 +75,7 @@ function askedFor(query) {
   };
 }
 
-function partsOf(page) {
+function partsOf(page, started) {
   const filterUrl = (name, value) => urlWith({ [name]: value, page: null });
   const total = el("span", { class: "count" });
   const counts = ["reason", "host", "config"].map((each) => countBars(each, filterUrl));
@@ -81,21 +83,23 @@ function partsOf(page) {
   const form = filterForm();
   const table = deadLetterTable();
   const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
+  const replaying = replay(started);
   const leftOut = el("p", { class: "note", hidden: true });
   const nothing = el("p", { class: "nothing" }, t("overview.loading"));
   const summary = el("div", { class: "summary", hidden: true }, counts.map((each) => each.element), hours.element);
 
   page.element.append(
-    el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("deadLetters.title"), " ", total)),
+    el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("deadLetters.title"), " ", total), replaying.button),
     el("p", { class: "lead" }, t("deadLetters.lead")),
-    leftOut, summary,
+    replaying.element, leftOut, summary,
     el("section", { class: "card" },
       el("div", { class: "card-head" }, el("h2", {}, t("deadLetters.list")), form.element, pages[0]),
       el("div", { class: "scrolled" }, table.element), nothing, pages[1]),
   );
   form.fill(askedFor(page.query));
 
-  function show({ found, asked }) {
+  function show({ found, replayed, asked }) {
+    replaying.update(replayed, asked, found.total);
     setText(total, t("number", { n: found.total }));
     leftOut.hidden = found.left_out === 0;
     setText(leftOut, t("deadLetters.leftOut", { n: found.left_out }));
