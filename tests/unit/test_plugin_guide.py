@@ -1,11 +1,13 @@
 """The example plugin in docs/plugins.md works: it is extracted from the page, and stores a reading."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from sparkle_app.plugin.panel import Panel, parse_panel
 from tests.support.old_python import annotation_faults
 
 PROJECT = Path(__file__).parents[2]
@@ -101,3 +103,13 @@ def test_the_example_of_strings_works(tmp_path: Path) -> None:
     shown = re.search(r"try-plugin Raid_State md0=clean md1=odd\n(.*?)```", GUIDE, re.DOTALL)
     assert shown
     assert tried.stdout.splitlines()[1:] == shown[1].splitlines()[1:]
+
+
+def test_the_panel_of_the_guide_is_valid_and_has_every_item() -> None:
+    declared = re.search(r"```python\nPANEL = (.*?)\n```", GUIDE, re.DOTALL)
+    assert declared
+    items = ast.literal_eval(declared[1])
+    assert parse_panel(items).thresholds[1].value == 200
+    assert set(items) == set(Panel.__struct_fields__)
+    described = GUIDE[declared.end() :].partition("\n## ")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", described)) == set(items)
