@@ -259,12 +259,12 @@ def _store_as_view(view: Table) -> None:
 def _constraints(view: Table, names: Collection[str]) -> Iterator[Index | UniqueConstraint]:
     """Indexes and unique constraints of a plugin, of columns that are stored."""
     for each in (*view.indexes, *view.constraints):
-        columns = each.columns.keys() if isinstance(each, Index | UniqueConstraint) else []
-        if columns and set(columns) <= set(names):
-            if isinstance(each, Index):
-                yield Index(each.name, *columns, unique=each.unique)
-            elif isinstance(each, UniqueConstraint):
-                yield UniqueConstraint(*columns, name=each.name)
+        if not isinstance(each, Index | UniqueConstraint) or not set(each.columns.keys()) <= set(names):
+            continue
+        if isinstance(each, Index):
+            yield Index(each.name, *each.columns.keys(), unique=each.unique)
+        else:
+            yield UniqueConstraint(*each.columns.keys(), name=each.name)
 
 
 def _left_out(view: Table, names: Collection[str]) -> Iterator[str]:

@@ -1,17 +1,25 @@
 """Rows of any table, as they are: of tables that packages declare, of which the handler knows the primary key only."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
+    Column,
     ColumnElement,
     Connection,
+    MetaData,
+    Select,
     Table,
     and_,
     bindparam,
+    case,
     func,
     inspect,
     literal,
+    null,
     or_,
     select,
     tuple_,
@@ -28,6 +36,8 @@ Values = Mapping[str, Any]
 """The value of each column of a row, as in SQLAlchemy."""
 # Of a statement: Oracle accepts 1,000 values in a list.
 _MAX_KEYS = 500
+# Added to the name of a column.
+_IS_NULL = "__is_null"
 
 
 def package_tables() -> list[Table]:
@@ -60,10 +70,26 @@ def select_rows(connection: Connection, table: Table, after: Values | None, limi
     Arguments:
         after: only rows after this one.
     """
-    statement = select(table).order_by(*table.primary_key).limit(limit)
+    statement = _whole(table).order_by(*table.primary_key).limit(limit)
     if after is not None:
         statement = statement.where(_later(list(table.primary_key), after))
-    return [dict(row) for row in connection.execute(statement).mappings()]
+    return _values(connection, table, statement)
+
+
+def all_rows(connection: Connection, table: Table) -> list[Values]:
+    """The rows of a table, in any order."""
+    return _values(connection, table, _whole(table))
+
+
+def replace_rows(connection: Connection, table: Table, rows: Sequence[Values]) -> int:
+    """Replace all rows of a table without primary key, if they differ; returns the number of its rows then."""
+    stored = all_rows(connection, table)
+    if sorted(map(_comparable, stored)) == sorted(map(_comparable, rows)):
+        return 0
+    connection.execute(table.delete())
+    if rows:
+        connection.execute(_exact(table).insert(), [dict(row) for row in rows])
+    return len(rows)
 
 
 def write_rows(
@@ -81,8 +107,7 @@ def write_rows(
     stored: dict[tuple[Any, ...], Values] = {}
     for some in chunks(rows, _MAX_KEYS):
         of_some = tuple_(*keys).in_([_key(keys, row) for row in some])
-        for each in connection.execute(select(table).where(of_some)).mappings():
-            found = dict(each)
+        for found in _values(connection, table, _whole(table).where(of_some)):
             stored[_key(keys, found)] = found
     new, changed = [], []
     for row in rows:
@@ -92,12 +117,12 @@ def write_rows(
         elif any(row[name] != known[name] for name in names) and is_newer(row, known):
             changed.append({f"new_{name}": row[name] for name in names})
     if new:
-        connection.execute(table.insert(), new)
+        connection.execute(_exact(table).insert(), new)
         dialect_of(connection).continue_keys(connection, table)
     if changed:
         same = [column == bindparam(f"new_{column.name}", type_=column.type) for column in keys]
         values = {
-            name: bindparam(f"new_{name}", type_=table.c[name].type)
+            name: bindparam(f"new_{name}", type_=_exact(table).c[name].type)
             for name in names
             if name not in table.primary_key
         }
@@ -119,6 +144,48 @@ def is_newer_host(row: Values, stored: Values) -> bool:
     """Whether a row of the table of hosts tells more than the stored one."""
     times = row["last_received_at"], stored["last_received_at"]
     return bool(times[0] > times[1] or (times[0] == times[1] and stored["removed_at"] is None))
+
+
+def _whole(table: Table) -> Select[Any]:
+    """All columns, and for each column with JSON whether it is NULL, which SQLAlchemy returns as a JSON null."""
+    flags = (
+        # Not every database has boolean values.
+        case((each.is_(null()), 1), else_=0).label(f"{each.name}{_IS_NULL}")
+        for each in _json_columns(table)
+    )
+    return select(*table.c, *flags)
+
+
+def _values(connection: Connection, table: Table, statement: Select[Any]) -> list[Values]:
+    """The rows that a statement selects; in columns with JSON, NULL is None, and a JSON null is JSON.NULL."""
+    rows: list[Values] = []
+    for found in connection.execute(statement).mappings():
+        row = {each.name: found[each.name] for each in table.c}
+        for each in _json_columns(table):
+            if row[each.name] is None and not found[f"{each.name}{_IS_NULL}"]:
+                row[each.name] = JSON.NULL
+        rows.append(row)
+    return rows
+
+
+@cache
+def _json_columns(table: Table) -> tuple[Column[Any], ...]:
+    return tuple(each for each in table.c if isinstance(each.type, JSON))
+
+
+@cache
+def _exact(table: Table) -> Table:
+    """The same table, into whose columns with JSON None is written as NULL."""
+    exact = table.to_metadata(MetaData())
+    for each in _json_columns(exact):
+        type_: Any = copy(each.type)
+        type_.none_as_null = True
+        each.type = type_
+    return exact
+
+
+def _comparable(row: Values) -> str:
+    return repr(sorted((name, repr(value)) for name, value in row.items()))
 
 
 def _key(keys: Sequence[ColumnElement[Any]], row: Values) -> tuple[Any, ...]:

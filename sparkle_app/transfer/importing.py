@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.model.buckets import AggregateRow
+from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.retention import READINGS as STORED_READINGS
@@ -25,7 +25,7 @@ from sparkle_app.storage.readings import select_ids
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
-from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
 from sparkle_app.transfer.rows import FileRows
 
 BATCH_ROWS = 5_000
@@ -91,6 +91,11 @@ class Importer:
         store = self._store_readings if what == READINGS else self._store_aggregates
         return sum(self._in_transaction(store, what, some) for some in chunks(rows, BATCH_ROWS))
 
+    def replace_aggregates(self, rows: Sequence[AggregateRow]) -> int:
+        """Store aggregates, also in place of those that have counted more readings; returns how many differed."""
+        store = self._replace_aggregates
+        return sum(self._in_transaction(store, AGGREGATES, some) for some in chunks(rows, BATCH_ROWS))
+
     def _in_transaction(
         self, store: Callable[[Connection, Any], int], what: str, batch: Sequence[Any]
     ) -> int:
@@ -134,15 +139,34 @@ class Importer:
             key = row.resolution, row.metric, row.hostname, row.bucket_start
             if key not in by_key or by_key[key].statistics.count < row.statistics.count:
                 by_key[key] = row
-        counts = self._stored_counts(connection, by_key)
-        new = [row for key, row in by_key.items() if row.statistics.count > counts.get(key, 0)]
+        stored = self._stored(connection, by_key)
+        new = [
+            row
+            for key, row in by_key.items()
+            if key not in stored or row.statistics.count > stored[key].count
+        ]
         if new:
             self._plugin.store_aggregates(connection, new)
         return len(new)
 
-    def _stored_counts(self, connection: Connection, keys: Iterable[_Key]) -> dict[_Key, int]:
-        """How many readings the stored aggregates with these keys have counted."""
-        counts: dict[_Key, int] = {}
+    def _replace_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> int:
+        by_key = {(row.resolution, row.metric, row.hostname, row.bucket_start): row for row in rows}
+        stored = self._stored(connection, by_key)
+        changed = {key: row for key, row in by_key.items() if stored.get(key) != row.statistics}
+        # An upsert would keep them.
+        larger = [
+            key for key, row in changed.items() if key in stored and stored[key].count > row.statistics.count
+        ]
+        for resolution, group in groupby(sorted(larger), itemgetter(0)):
+            keys = [(hostname, start, metric) for _, metric, hostname, start in group]
+            self._plugin.delete_aggregates(connection, resolution, keys)
+        if changed:
+            self._plugin.store_aggregates(connection, list(changed.values()))
+        return len(changed)
+
+    def _stored(self, connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Statistics]:
+        """The stored aggregates with these keys, among others."""
+        found: dict[_Key, Statistics] = {}
         for (resolution, metric), group in groupby(sorted(keys), itemgetter(0, 1)):
             boxes = [list(group)]
             while boxes:
@@ -157,8 +181,8 @@ class Importer:
                 for row in self._plugin.load_aggregates(
                     connection, hostnames, metric, resolution, first, last + 1
                 ):
-                    counts[resolution, metric, row.hostname, row.bucket_start] = row.statistics.count
-        return counts
+                    found[resolution, metric, row.hostname, row.bucket_start] = row.statistics
+        return found
 
 
 def _is_kept(marks: Watermarks, what: str, row: Any) -> bool:

@@ -20,11 +20,13 @@ from sparkle_app.storage.extents import select_resolutions
 from sparkle_app.storage.models import own_columns
 from sparkle_app.storage.rows import (
     Values,
+    all_rows,
     count_rows,
     existing,
     hosts_table,
     is_newer_host,
     package_tables,
+    replace_rows,
     select_rows,
     write_rows,
 )
@@ -101,7 +103,8 @@ class Copy:
             for resolution in resolutions:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
                 importer = self._importer(name, plugin)
-                store = partial(importer.insert, AGGREGATES)
+                # In the source, rebuild may have left aggregates that have counted fewer readings.
+                store = importer.replace_aggregates
                 yield Part(name, AGGREGATES, found.rows, found, store, _expired(importer))
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
@@ -110,7 +113,10 @@ class Copy:
             yield Part(name, READINGS, pages.rows, pages, store, _expired(importer))
         for table in self._tables:
             number = self._count(self._source, table)
-            yield Part(_name(table), ROWS, number, self._pages(table), partial(self._write, table))
+            if table.primary_key:
+                yield Part(_name(table), ROWS, number, self._pages(table), partial(self._write, table))
+            else:
+                yield Part(_name(table), ROWS, number, self._whole(table), partial(self._replace, table))
 
     def missing(self) -> Iterator[tuple[str, str, int]]:
         """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
@@ -161,6 +167,15 @@ class Copy:
         is_newer = is_newer_host if table is hosts_table() else _always
         with self._target.begin() as connection:
             return write_rows(connection, table, page, is_newer)
+
+    def _whole(self, table: Table) -> Iterator[Sequence[Values]]:
+        """All rows of a table without primary key, which cannot be read page by page, as one page."""
+        with read_transaction(self._source) as connection:
+            yield all_rows(connection, table)
+
+    def _replace(self, table: Table, page: Sequence[Values]) -> int:
+        with self._target.begin() as connection:
+            return replace_rows(connection, table, page)
 
     @staticmethod
     def _count(engine: Engine, table: Table) -> int:

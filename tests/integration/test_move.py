@@ -365,6 +365,73 @@ def delete(url: str, table: str, column: str, before: int) -> None:
         connection.commit()
 
 
+def test_a_move_follows_what_rebuild_has_repaired(workspace: Workspace, source: str, tmp_path: Path) -> None:
+    target = f"sqlite:///{tmp_path / 'target.sqlite3'}"
+    environment = fill(source, workspace, [("Temperature", "a", "k", n, NOON + n) for n in range(70)])
+    assert "complete, if no worker" in move(environment, target)
+    # Readings are deleted in both databases, and one of the aggregates has the right count and another sum.
+    for name in ("source", "target"):
+        with closing(sqlite3.connect(tmp_path / f"{name}.sqlite3")) as connection:
+            connection.execute("DELETE FROM temperature_readings_data WHERE value >= 10 AND value < 30")
+            connection.execute("UPDATE temperature_aggregates_data SET sum = sum + 1 WHERE count = 10")
+            connection.commit()
+    assert run_command(environment, "rebuild").returncode == 0
+    text = move(environment, target)
+    assert "Temperature: 2 aggregates read, 2 new or changed, 0 known\n" in text
+    assert "complete, if no worker" in text
+    assert_same(source, target, ["temperature_readings", "temperature_aggregates"])
+
+
+NOTES = """
+from sqlalchemy import JSON, Column, Integer, Table, Text
+from sparkle_app.plugin_api import Base
+
+keyed = Table("notes_keyed", Base.metadata, Column("id", Integer, primary_key=True), Column("note", JSON))
+plain = Table("notes_plain", Base.metadata, Column("text", Text), Column("note", JSON))
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "mariadb"], indirect=True)
+def test_tables_without_keys_and_nulls_of_both_kinds_are_moved(
+    workspace: Workspace, source: str, database_url: str, tmp_path: Path
+) -> None:
+    server = workspace.plugins / "temperature" / "server.py"
+    server.write_text(server.read_text() + NOTES)
+    environment = fill(source, workspace, [("Temperature", "a", "k", 1, NOON)])
+
+    def change(*statements: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "source.sqlite3")) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+
+    def moved(table: str, columns: str) -> list[tuple[Any, ...]]:
+        statement = f"SELECT {columns}, note IS NULL AS missing, note FROM {table}"
+        found = [tuple(plain(value) for value in row.values()) for row in query(database_url, statement)]
+        return sorted(found, key=str)
+
+    change(
+        "INSERT INTO notes_keyed VALUES (1, NULL), (2, 'null'), (3, '[1]')",
+        "INSERT INTO notes_plain VALUES ('a', NULL), ('a', 'null'), ('b', '[1]'), ('b', '[1]')",
+    )
+    text = move(environment, database_url)
+    assert "notes_keyed: 3 rows read, 3 new or changed, 0 known\n" in text
+    assert "notes_plain: 4 rows read, 4 new or changed, 0 known\n" in text
+    assert [row[:2] for row in moved("notes_keyed", "id")] == [(1, 1), (2, 0), (3, 0)]
+    assert [row[:2] for row in moved("notes_plain", "text")] == [("a", 0), ("a", 1), ("b", 0), ("b", 0)]
+    again = move(environment, database_url)
+    assert "notes_keyed: 3 rows read, 0 new or changed, 3 known\n" in again
+    assert "notes_plain: 4 rows read, 0 new or changed, 4 known\n" in again
+    change(
+        "UPDATE notes_keyed SET note = CASE id WHEN 1 THEN 'null' WHEN 2 THEN NULL ELSE note END",
+        "DELETE FROM notes_plain WHERE note = '[1]'",
+    )
+    text = move(environment, database_url)
+    assert "notes_keyed: 3 rows read, 2 new or changed, 1 known\n" in text
+    assert [row[:2] for row in moved("notes_keyed", "id")] == [(1, 0), (2, 1), (3, 0)]
+    assert [row[:2] for row in moved("notes_plain", "text")] == [("a", 0), ("a", 1)]
+
+
 def test_a_dry_run_changes_nothing(workspace: Workspace, source: str, tmp_path: Path) -> None:
     environment = fill(source, workspace, [("Temperature", "a", "k", n, NOON + n) for n in range(70)])
     with closing(sqlite3.connect(tmp_path / "source.sqlite3")) as connection:
