@@ -54,7 +54,7 @@ _PROGRESS_INSTRUCTIONS = 100_000
 _INCREMENTAL = 2
 # 4 MB: in a fraction of a second.
 _VACUUM_PAGES = 1000
-_MIN_FREE_PAGES = 4000
+_MIN_FREE_PAGES = 250
 _SECOND: ColumnElement[int] = literal_column("1000000", BigInteger)
 _TRANSIENT_CODES = {
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
@@ -175,7 +175,9 @@ class Sqlite(OnConflictDialect):
         excess = free - max(pages // 20, _MIN_FREE_PAGES)
         if excess > 0:
             number = min(excess, _VACUUM_PAGES)
-            connection.exec_driver_sql(f"PRAGMA incremental_vacuum({number})").close()
+            driver: Any = connection.connection.driver_connection
+            # It frees a page each time it is stepped, which only executescript() repeats; it commits first.
+            driver.executescript(f"PRAGMA incremental_vacuum({number})")
         return bool(excess > _VACUUM_PAGES)
 
     def space_warning(self, connection: Connection) -> str | None:
