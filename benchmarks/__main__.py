@@ -14,7 +14,7 @@ from benchmarks.tables import of_once, of_rates
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
 
-PROGRESS_KEYS = ("rate", "sql_p99", "restart", "p99", "month_p99")
+PROGRESS_KEYS = ("rate", "sql_p99", "restart", "p99", "month_p99", "stall")
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def _options() -> argparse.Namespace:
         type=_positive,
         nargs="*",
         default=[10_000, 1_000_000, 10_000_000],
-        help="numbers of stored readings for the growth measurements",
+        help="numbers of stored readings for the growth measurements; retention is measured with the largest",
     )
     parser.add_argument(
         "--flood",

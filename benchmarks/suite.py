@@ -11,7 +11,7 @@ from statistics import mean
 from threading import Event
 from typing import Any
 
-from benchmarks import clients, latency, limit, others, ours, overview, series, state
+from benchmarks import clients, latency, limit, others, ours, overview, retention, series, state
 from benchmarks.backlog import WARM, readings
 from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
@@ -112,6 +112,8 @@ class Suite:
             "backpressure, PostgreSQL sleeps half a second in each insert",
             partial(self._ours, "PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
+        for number, database in product(sorted(rows)[-1:], DATABASES):
+            yield f"retention of {number} readings, {database}", partial(self._retention, database, number)
         yield "state, 10000 hosts x 16 x 1 h", self._state
         yield "series of 24 metrics, PostgreSQL, 100 hosts", partial(self._series, 100)
         for hosts, viewers in ((1000, 10), (10_000, 1), (10_000, 10), (10_000, 100)):
@@ -167,6 +169,11 @@ class Suite:
         workspace, collector = self._workspace()
         url = self._url(database, workspace)
         return latency.to_sql_and_http(workspace, collector, self._kafka, url, ours.PARTITIONS, 500, 30)
+
+    def _retention(self, database: str, rows: int) -> Figures:
+        workspace, collector = self._workspace()
+        url = self._url(database, workspace)
+        return retention.measure(workspace.folder, self._kafka, workspace, collector, url, rows)
 
     def _state(self) -> Figures:
         workspace, _ = self._workspace()

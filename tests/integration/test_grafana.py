@@ -17,6 +17,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from sqlalchemy.engine import make_url
 
+from sparkle_app.model.time import micros
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.retention import advance
 from tests.support.grafana import expand, queries
 from tests.support.mariadb import MariadbServer
 from tests.support.package_rows import PackageReading, store_through_packages
@@ -178,6 +181,8 @@ def test_every_query_runs_as_the_read_only_user_who_cannot_write(reader: Any, da
                 with pytest.raises(psycopg2.Error, match=r"permission denied|must be owner"):
                     cursor.execute(statement)
     assert [tuple(map(int, row)) for row in found["fleet: Hosts A"]] == [(3,)]
+    for name in DASHBOARDS:
+        assert [int(row[0]) for row in found[f"{name}: variable resolution"]] == [60]
     assert [tuple(map(int, row)) for row in found["fleet: Silent hosts A"]] == [(3,)]
     assert [tuple(map(int, row)) for row in found["fleet: Hosts by config A"]] == [(1, 3)]
     assert sum(int(row[1]) for row in found["fleet: Readings A"]) == 180
@@ -214,3 +219,41 @@ def missing(given: Any, decoded: Any, path: str = "") -> list[str]:
         pairs = enumerate(zip(given, decoded, strict=True))
         return [lost for n, (one, other) in pairs for lost in missing(one, other, f"{path}/{n}")]
     return [] if given == decoded else [path]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+def test_panels_read_aggregates_that_are_kept_and_not_too_many(reader: Any, database_url: str) -> None:
+    database = make_url(database_url).get_backend_name()
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    now = midnight + timedelta(hours=12)
+    texts = {
+        query
+        for dashboard in DASHBOARDS.values()
+        for where, _, query in queries(dashboard)
+        if where == "variable resolution"
+    }
+    (text,) = texts
+
+    def resolution(days: float, until: datetime = now) -> int:
+        with closing(reader.cursor()) as cursor:
+            cursor.execute(expand(text, database, until - timedelta(days=days), until, VALUES))
+            ((found,),) = cursor.fetchall()
+            return int(found)
+
+    # Hours and days have not been merged.
+    assert (resolution(1), resolution(7), resolution(365)) == (60, 60, 60)
+    engine = make_engine(make_url(database_url))
+    for plugin in ("Temperature", "PU_Workload"):
+        advance(engine, plugin, 3600, merging_until=micros(now), merged_until=micros(now))
+        advance(engine, plugin, 86_400, merging_until=micros(midnight), merged_until=micros(midnight))
+    assert (resolution(0.1), resolution(1), resolution(2), resolution(60)) == (60, 60, 3600, 3600)
+    assert (resolution(365), resolution(20 * 365)) == (86_400, 86_400)
+    # Short ranges of the past, of which one plugin keeps no buckets and then no hours either.
+    past = midnight - timedelta(days=40)
+    assert resolution(0.5, past) == 60
+    advance(engine, "Temperature", 60, kept_since=micros(midnight - timedelta(days=30)))
+    assert resolution(0.5, past) == 3600
+    assert resolution(1) == 60
+    advance(engine, "PU_Workload", 3600, kept_since=micros(midnight - timedelta(days=35)))
+    assert resolution(0.5, past) == 86_400
+    engine.dispose()
