@@ -7,7 +7,9 @@ from importlib.resources import files
 
 import msgspec
 
-_DAY = 86_400
+from sparkle_app.model.retention import DAY, HOUR, Retention
+
+_YEAR = 365 * DAY
 # After an outage, records have to be processed faster than they arrive, and load is not even.
 _UTILIZATION = 0.5
 # More does not make one worker faster (docs/operations.md, "Scaling").
@@ -54,7 +56,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """The hosts, and how long their readings are kept."""
+    """The hosts, and how long their rows are kept."""
 
     hosts: int
     metrics: int
@@ -62,7 +64,9 @@ class Fleet(msgspec.Struct, frozen=True):
     interval: int
     """Seconds between two readings of a metric."""
     days: int = 365
-    """For how long readings and aggregates are kept."""
+    """After how many days the size of the database is estimated."""
+    retention: Retention = Retention(90 * DAY, 30 * DAY, 3 * _YEAR, None)
+    """The default of the settings."""
     bucket_seconds: int = 60
     window_seconds: int = 3600
     """``aggregates.window_retention_seconds``."""
@@ -94,10 +98,13 @@ class Estimate(msgspec.Struct, frozen=True):
     memory: float
     """Of all workers, bytes."""
     database_bytes_per_day: float
+    """What is stored on a day, whenever it expires."""
     kafka_bytes: float
     """What Kafka retains."""
     database_bytes: float
-    """In all days that are kept."""
+    """Of what is kept after ``Fleet.days``."""
+    database_bytes_per_year: float
+    """By how much the database grows in the year after that."""
     shares: Mapping[str, float]
     """How much is needed of what there is: above 1, it is not enough."""
 
@@ -127,10 +134,11 @@ def estimate(measured: Figures, database: str, fleet: Fleet, machine: Machine) -
     series = fleet.hosts * fleet.metrics
     slower = max(fleet.interval, fleet.bucket_seconds)
     memory = workers * measured.worker_bytes + series * fleet.window_seconds / slower * measured.bucket_bytes
-    a_day = rate * _DAY * each.reading_bytes + series * _DAY / slower * each.aggregate_bytes
+    growth = _growth(each, fleet)
+    a_day = sum(bytes_ for _, bytes_ in growth)
     cores = (worker + broker + server) / _UTILIZATION
-    kept = a_day * fleet.days
-    kafka = _RETAINED_DAYS * rate * _DAY * measured.record_bytes + rate * fleet.window_seconds * (
+    kept, a_year_later = (_kept(growth, days) for days in (fleet.days, fleet.days + 365))
+    kafka = _RETAINED_DAYS * rate * DAY * measured.record_bytes + rate * fleet.window_seconds * (
         measured.changelog_bytes
     )
     shares = {
@@ -142,8 +150,41 @@ def estimate(measured: Figures, database: str, fleet: Fleet, machine: Machine) -
     if each.writers:
         shares["writers"] = thousands * each.writing / each.writers / _UTILIZATION
     return Estimate(
-        rate, worker, broker, server, math.ceil(cores), workers, memory, a_day, kafka, kept, shares
+        rate,
+        worker,
+        broker,
+        server,
+        math.ceil(cores),
+        workers,
+        memory,
+        a_day,
+        kafka,
+        kept,
+        a_year_later - kept,
+        shares,
     )
+
+
+def _growth(each: DatabaseFigures, fleet: Fleet) -> Sequence[tuple[int | None, float]]:
+    """For readings and each resolution, how many seconds they are kept (None: for ever), and bytes a day."""
+    series = fleet.hosts * fleet.metrics
+    kept = fleet.retention
+    # An aggregate has at least one reading.
+    return [
+        (kept.readings, series * DAY / fleet.interval * each.reading_bytes),
+        *(
+            (seconds, series * DAY / max(fleet.interval, resolution) * each.aggregate_bytes)
+            for seconds, resolution in (
+                (kept.buckets, fleet.bucket_seconds),
+                (kept.hours, HOUR),
+                (kept.days, DAY),
+            )
+        ),
+    ]
+
+
+def _kept(growth: Sequence[tuple[int | None, float]], days: int) -> float:
+    return sum(bytes_ * (days if seconds is None else min(days, seconds / DAY)) for seconds, bytes_ in growth)
 
 
 def table(measured: Figures, fleet: Fleet, machine: Machine) -> Sequence[Sequence[str]]:
@@ -159,7 +200,8 @@ def table(measured: Figures, fleet: Fleet, machine: Machine) -> Sequence[Sequenc
         "workers": [str(each.workers) for each in found.values()],
         "memory of the workers": [size(each.memory) for each in found.values()],
         "database, per day": [size(each.database_bytes_per_day) for each in found.values()],
-        f"database, {fleet.days} days": [size(each.database_bytes) for each in found.values()],
+        f"database, after {fleet.days} days": [size(each.database_bytes) for each in found.values()],
+        "growth in the year after": [size(each.database_bytes_per_year) for each in found.values()],
         f"Kafka, {_RETAINED_DAYS} days": [size(each.kafka_bytes) for each in found.values()],
         "breaks first": [
             f"{each.breaks_first} ({_share(each.shares[each.breaks_first])})" for each in found.values()

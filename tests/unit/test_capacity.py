@@ -19,6 +19,7 @@ from sparkle_app.model.capacity import (
     size,
     table,
 )
+from sparkle_app.model.retention import Retention
 from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 
@@ -54,6 +55,8 @@ MEASURED = Figures(
     changelog_bytes=30,
 )
 FLEET = Fleet(hosts=6000, metrics=10, interval=60, days=10)
+A_DAY = 1000 * 86_400 * 300 + 60_000 * (24 + 1) * 100
+"""Bytes: a reading and a bucket a minute, hours and days."""
 
 
 def of(database: str, fleet: Fleet = FLEET, machine: Machine = Machine()) -> Estimate:  # noqa: B008 - frozen
@@ -67,8 +70,9 @@ def test_the_arithmetic() -> None:
     assert (found.cores, found.workers) == (1, 1)
     # An hour of 60 buckets for each metric.
     assert found.memory == 200e6 + 60_000 * 60 * 40
-    assert found.database_bytes_per_day == 1000 * 86_400 * 300
-    assert found.database_bytes == 10 * found.database_bytes_per_day
+    assert found.database_bytes_per_day == A_DAY
+    # Nothing has expired.
+    assert found.database_bytes == 10 * A_DAY
     assert found.kafka_bytes == 7 * 86_400 * 1000 * 500 + 1000 * 3600 * 30
     assert found.shares["disk"] == (found.database_bytes + found.kafka_bytes) / 1e12
     assert "writers" not in found.shares
@@ -78,8 +82,27 @@ def test_the_arithmetic() -> None:
 
 def test_buckets_longer_than_the_interval_have_several_readings() -> None:
     slow = of("server", msgspec.structs.replace(FLEET, bucket_seconds=600))
-    assert slow.database_bytes_per_day == 1000 * 86_400 * 200 + 60_000 * 144 * 100
+    assert slow.database_bytes_per_day == 1000 * 86_400 * 200 + 60_000 * (144 + 24 + 1) * 100
     assert slow.memory == 200e6 + 60_000 * 6 * 40
+
+
+def test_expired_rows_take_no_space() -> None:
+    a_year = of("server", msgspec.structs.replace(FLEET, days=365))
+    readings, buckets, hours, days = 86_400_000 * 200, 86_400_000 * 100, 60_000 * 24 * 100, 60_000 * 100
+    assert a_year.database_bytes == 90 * readings + 30 * buckets + 365 * (hours + days)
+    # Hours expire after three years, days never.
+    assert a_year.database_bytes_per_year == 365 * (hours + days)
+    later = of("server", msgspec.structs.replace(FLEET, days=5 * 365))
+    assert later.database_bytes == 90 * readings + 30 * buckets + 3 * 365 * hours + 5 * 365 * days
+    assert later.database_bytes_per_year == 365 * days
+    forever = Retention(None, None, None, None)
+    found = of("server", msgspec.structs.replace(FLEET, days=365, retention=forever))
+    assert found.database_bytes == found.database_bytes_per_year == 365 * A_DAY
+
+
+def test_rarer_readings_than_hours_have_an_aggregate_each() -> None:
+    found = of("server", msgspec.structs.replace(FLEET, interval=6 * 3600))
+    assert found.database_bytes_per_day == 60_000 * (4 * 200 + (4 + 4 + 1) * 100)
 
 
 def test_what_breaks_first_follows_from_the_machine() -> None:
