@@ -12,6 +12,7 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from tests.integration.conftest import Visit
 from tests.integration.test_dead_letter_commands import produce_more
 from tests.support.broker import Broker
+from tests.support.browser import LOOKS, axe_script, violations
 from tests.support.fleet import Fleet
 from tests.support.produce import produce
 
@@ -146,6 +147,45 @@ def test_every_reason_has_its_words_in_both_languages(fleet: Fleet, visit: Visit
     expect(row.locator(".of-reason")).to_have_text("Недопустимое значение")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+def test_axe_finds_nothing(fleet: Fleet, visit: Visit) -> None:
+    for scheme, locale, width in LOOKS:
+        visitor = visit(
+            fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+        )
+        visitor.context.add_init_script(axe_script())
+        page = visitor.open("/dead-letters?reason=invalid_value")
+        expect(page.locator(".summary")).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.locator(".view-head button").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+        page.locator("table.letters tbody").get_by_role("link").first.click()
+        expect(page.locator(".letter pre")).to_have_count(1)
+        page.locator(".letter summary").click()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_the_keyboard_alone_filters_and_opens_one(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/dead-letters")
+    link = page.locator(".counts").get_by_role("link", name="Unknown plugin")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    # It ends the filter, too.
+    expect(link).to_be_focused()
+    expect(link).to_have_attribute("aria-current", "true")
+    page.locator("table.letters tbody").get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter ")
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.locator("table.letters tbody tr")).to_have_count(1)
 
 
 def test_an_operator_replays_after_a_question_and_sees_the_progress(

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import LOOKS, UPDATES, axe_script, used_memory, violations
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.produce import produce
@@ -133,6 +134,28 @@ def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker,
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
     expect(card(page, second)).to_have_count(0)
     expect(page.locator(".verdict li")).to_contain_text("Nothing waits", timeout=60_000)
+
+
+@pytest.mark.any_broker
+def test_axe_finds_nothing_and_a_page_that_is_left_open_does_not_grow(fleet: Fleet, visit: Visit) -> None:
+    for scheme, locale, width in LOOKS:
+        visitor = visit(
+            fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+        )
+        visitor.context.add_init_script(axe_script())
+        page = visitor.open("/pipeline")
+        expect(page.locator(".worker dl")).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    page = visit(fleet.worker).open("/pipeline")
+    # Meanwhile the browser compiles what runs often, which is part of the heap.
+    page.evaluate(UPDATES, 600)
+    heap, nodes, listeners = used_memory(page)
+    page.evaluate(UPDATES, 500)
+    heap_after, nodes_after, listeners_after = used_memory(page)
+    assert heap_after < heap * 1.1
+    assert nodes_after < nodes * 1.05
+    assert listeners_after == listeners
 
 
 @pytest.mark.any_broker

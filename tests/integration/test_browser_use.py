@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from importlib.metadata import distribution
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,25 +9,12 @@ from playwright.sync_api import Page, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import UPDATES, axe_script, used_memory, violations
 from tests.support.fleet import Fleet, small_fleet
 
 pytestmark = pytest.mark.any_broker
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-UPDATES = """
-    async (count) => {
-        const assets = document.querySelector("script[type=module]").src;
-        const { store } = await import(new URL("store.js", assets));
-        for (let done = 0; done < count; done += 1) {
-            const shown = new Promise((resolve) => {
-                const end = store.subscribe("connection", () => (end(), resolve()));
-            });
-            dispatchEvent(new Event("focus"));
-            await shown;
-        }
-    }
-"""
-"""Loads and shows the same again and again, as polling does."""
 VISITS = """
     async (count) => {
         const shown = async (selector) => {
@@ -54,30 +39,18 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The script of axe-core."""
-    (file,) = (
-        file for file in distribution("axe-playwright-python").files or [] if file.name == "axe.min.js"
-    )
-    return Path(str(file.locate())).read_text("utf-8")
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(
-    fleet: Fleet, visit: Visit, axe: str, scheme: str, locale: str, width: int
-) -> None:
+def test_axe_finds_nothing(fleet: Fleet, visit: Visit, scheme: str, locale: str, width: int) -> None:
     visitor = visit(
         fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
     )
-    visitor.context.add_init_script(axe)
+    visitor.context.add_init_script(axe_script())
     for path in ("/", "/?over=1h&state=warning"):
         page = visitor.open(path)
         expect(page.locator(".legend")).to_be_visible()
-        violations = page.evaluate("axe.run()")["violations"]
-        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+        assert violations(page) == []
 
 
 def focused(page: Page) -> str:
@@ -176,22 +149,13 @@ def test_the_colours_are_chosen_and_kept(fleet: Fleet, visit: Visit) -> None:
 def test_a_page_that_is_left_open_does_not_grow(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()
-    browser = visitor.context.new_cdp_session(page)
-
-    def size() -> tuple[float, int, int]:
-        for _ in range(3):
-            browser.send("HeapProfiler.collectGarbage")
-        counters = browser.send("Memory.getDOMCounters")
-        heap = browser.send("Runtime.getHeapUsage")["usedSize"]
-        return heap, counters["nodes"], counters["jsEventListeners"]
-
     # Meanwhile the browser compiles what runs often, which is part of the heap.
     page.evaluate(UPDATES, 600)
     page.evaluate(VISITS, 10)
-    heap, nodes, listeners = size()
+    heap, nodes, listeners = used_memory(page)
     page.evaluate(UPDATES, 500)
     page.evaluate(VISITS, 10)
-    heap_after, nodes_after, listeners_after = size()
+    heap_after, nodes_after, listeners_after = used_memory(page)
     assert heap_after < heap * 1.1
     assert nodes_after < nodes * 1.05
     assert listeners_after == listeners

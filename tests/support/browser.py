@@ -4,6 +4,8 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,24 @@ _REPORT_VIOLATIONS = """
     document.addEventListener("securitypolicyviolation", (event) =>
         console.error(`violates the policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
+
+
+LOOKS = [("light", "en-GB", 1280), ("dark", "ru-RU", 1280), ("dark", "en-GB", 390), ("light", "ru-RU", 390)]
+"""Colours, language and width: each with each other."""
+UPDATES = """
+    async (count) => {
+        const assets = document.querySelector("script[type=module]").src;
+        const { store } = await import(new URL("store.js", assets));
+        for (let done = 0; done < count; done += 1) {
+            const shown = new Promise((resolve) => {
+                const end = store.subscribe("connection", () => (end(), resolve()));
+            });
+            dispatchEvent(new Event("focus"));
+            await shown;
+        }
+    }
+"""
+"""Loads and shows the same again and again, as polling does."""
 
 
 @contextlib.contextmanager
@@ -95,3 +115,28 @@ class Visitor:
         # The page itself ends a request whose answer it does not need any more.
         if request.failure != "net::ERR_ABORTED":
             self.faults.append(f"request failed: {request.url}: {request.failure}")
+
+
+def axe_script() -> str:
+    """The script of axe-core, for the context of a visitor: ``add_init_script``."""
+    (file,) = (
+        file for file in distribution("axe-playwright-python").files or [] if file.name == "axe.min.js"
+    )
+    return Path(str(file.locate())).read_text("utf-8")
+
+
+def violations(page: Page) -> list[tuple[str, str]]:
+    """What axe-core finds: the rule, and the first element that violates it."""
+    found = page.evaluate("axe.run()")["violations"]
+    return [(each["id"], each["nodes"][0]["html"]) for each in found]
+
+
+def used_memory(page: Page) -> tuple[float, int, int]:
+    """Bytes of the heap, nodes and listeners, after collecting garbage."""
+    browser = page.context.new_cdp_session(page)
+    for _ in range(3):
+        browser.send("HeapProfiler.collectGarbage")
+    counters = browser.send("Memory.getDOMCounters")
+    heap = browser.send("Runtime.getHeapUsage")["usedSize"]
+    browser.detach()
+    return heap, counters["nodes"], counters["jsEventListeners"]

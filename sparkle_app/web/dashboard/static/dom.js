@@ -62,6 +62,9 @@ export function setText(element, text) {
 export function keyed(parent, items, make) {
   const before = parent.keyedRows ?? new Map();
   const rows = new Map();
+  const wanted = new Set(items.map(([key]) => key));
+  // First: what remains in the same order is then not moved. A moved element loses the focus.
+  for (const [key, row] of before) if (!wanted.has(key)) row.element.remove();
   let next = parent.firstElementChild;
   for (const [key, item] of items) {
     const row = before.get(key) ?? make(item);
@@ -70,7 +73,6 @@ export function keyed(parent, items, make) {
     if (row.element === next) next = next.nextElementSibling;
     else parent.insertBefore(row.element, next);
   }
-  for (const [key, row] of before) if (!rows.has(key)) row.element.remove();
   parent.keyedRows = rows;
 }
 

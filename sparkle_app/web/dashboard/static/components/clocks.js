@@ -5,6 +5,7 @@ import { el, keyed, setText } from "../dom.js";
 import { age, duration, name, setAge } from "../format.js";
 import { t } from "../language.js";
 import { hostUrl } from "../router.js";
+import { scrolled } from "./scrolled.js";
 
 const INTERVAL_MS = 60_000;
 const LISTED = 100;
@@ -39,8 +40,8 @@ export function clocks() {
   const more = el("p", { class: "more" }, t("clocks.more", { n: LISTED }));
   const nothing = el("p", { class: "aside" }, t("clocks.none"));
   const lead = el("p", { class: "lead" }, t("clocks.lead"));
-  const scrolled = el("div", { class: "scrolled" }, table);
-  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, scrolled, more, nothing);
+  const listed = scrolled(t("clocks.caption"), table);
+  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, listed, more, nothing);
 
   function update(found) {
     const rows = found.hosts.flatMap(({ host, plugins }) =>
@@ -49,7 +50,7 @@ export function clocks() {
     problem.hidden = found.problem === null;
     setText(problem, found.problem === null ? "" : t("clocks.problem", { detail: found.problem }));
     keyed(body, rows.map((each) => [JSON.stringify([each.host, each.plugin]), each]), row);
-    lead.hidden = scrolled.hidden = rows.length === 0;
+    lead.hidden = listed.hidden = rows.length === 0;
     more.hidden = !found.more;
     nothing.hidden = rows.length > 0 || found.problem !== null;
   }

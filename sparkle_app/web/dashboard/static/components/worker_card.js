@@ -4,6 +4,7 @@ import { el, keyed, setText } from "../dom.js";
 import { duration, name, number, shortened } from "../format.js";
 import { t } from "../language.js";
 import { stateMark, setState } from "./state.js";
+import { scrolled } from "./scrolled.js";
 import { sparkline } from "./sparkline.js";
 import { sum } from "../pipeline_history.js";
 
@@ -18,10 +19,10 @@ export function workerCard({ state: { worker } }) {
   const element = el("section", { class: "card worker", "data-worker": worker },
     el("div", { class: "card-head" }, el("h2", {}, name(worker, 80)), mark, word),
     problem,
-    el("div", { class: "scrolled" }, el("table", { class: "plain" },
+    scrolled(t("worker.topics"), el("table", { class: "plain" },
       el("caption", { class: "visually-hidden" }, t("worker.topics")),
       el("thead", {}, head("worker.topic", "worker.role", "worker.partitions", "worker.lag")), topics)),
-    el("div", { class: "scrolled" }, el("table", { class: "plain" },
+    scrolled(t("worker.plugins"), el("table", { class: "plain" },
       el("caption", { class: "visually-hidden" }, t("worker.plugins")),
       el("thead", {}, head("worker.plugin", "worker.hostPartitions", "worker.rate", "worker.row", "worker.answer")), plugins)),
     facts);

@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { clocks, clocksLoader } from "../components/clocks.js";
+import { scrolled } from "../components/scrolled.js";
 import { shape } from "../components/state.js";
 import { sparkline } from "../components/sparkline.js";
 import { stageTable } from "../components/stage_table.js";
@@ -51,7 +52,7 @@ function partsOf(page) {
     sentences, el("div", { class: "tiles" }, tiles.map((each) => each.element)),
     el("section", { class: "card" },
       el("div", { class: "card-head" }, el("h2", {}, t("stages.title")), el("p", { class: "aside" }, t("stages.lead"))),
-      el("div", { class: "scrolled" }, stages.element)),
+      scrolled(t("stages.caption"), stages.element)),
     gone, workers, wrongClocks.element);
   page.element.append(
     el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("pipeline.title"), " ", count)), loading, content);
