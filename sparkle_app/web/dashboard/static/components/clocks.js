@@ -38,21 +38,20 @@ export function clocks() {
     el("thead", {}, el("tr", {}, ["host", "plugin", "offset", "last"].map((each) => el("th", { scope: "col" }, t(`clocks.${each}`))))),
     body);
   const more = el("p", { class: "more" }, t("clocks.more", { n: LISTED }));
-  const nothing = el("p", { class: "aside" }, t("clocks.none"));
   const lead = el("p", { class: "lead" }, t("clocks.lead"));
   const listed = scrolled(t("clocks.caption"), table);
-  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, listed, more, nothing);
+  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, listed, more);
 
   function update(found) {
     const rows = found.hosts.flatMap(({ host, plugins }) =>
       plugins.filter((each) => each.clock_offset_seconds !== null).map((each) => ({ host, ...each })));
-    setText(title, t("clocks.title", { n: found.hosts.length }));
-    problem.hidden = found.problem === null;
-    setText(problem, found.problem === null ? "" : t("clocks.problem", { detail: found.problem }));
+    const known = found.problem === null;
+    setText(title, rows.length ? t("clocks.title", { n: found.hosts.length }) : t(known ? "clocks.none" : "clocks.caption"));
+    problem.hidden = known;
+    setText(problem, known ? "" : t("clocks.problem", { detail: found.problem }));
     keyed(body, rows.map((each) => [JSON.stringify([each.host, each.plugin]), each]), row);
     lead.hidden = listed.hidden = rows.length === 0;
     more.hidden = !found.more;
-    nothing.hidden = rows.length > 0 || found.problem !== null;
   }
 
   return { element, update };

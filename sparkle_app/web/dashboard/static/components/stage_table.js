@@ -5,6 +5,7 @@ import { duration, number, visible } from "../format.js";
 import { t } from "../language.js";
 import { sum } from "../pipeline_history.js";
 import { ALL_STAGES, busy, stageText } from "./verdict.js";
+import { delay } from "./worker_card.js";
 
 const COLUMNS = ["stage", "share", "batches", "average", "retries", "now"];
 
@@ -24,6 +25,8 @@ export function stageTable() {
   return { element, update };
 }
 
+const took = (seconds) => (seconds < 1 ? t("stages.ms", { ms: number(1000 * seconds, seconds < 0.01 ? 1 : 0) }) : delay(seconds));
+
 function row({ stage }) {
   const fill = el("div", { class: "fill" });
   const share = el("span", { class: "number" });
@@ -41,7 +44,7 @@ function row({ stage }) {
     setStyle(fill, { width: `${Math.min(100, 100 * (part ?? 0))}%` });
     setAttribute(element, "data-largest", part > 0.05 && part === largest);
     setText(batches, rate === null ? "–" : number(rate, rate > 0 && rate < 10 ? 1 : 0));
-    setText(average, rate ? t("stages.ms", { ms: number((1000 * seconds) / rate, 1) }) : "–");
+    setText(average, rate ? took(seconds / rate) : "–");
     setText(retries, number(sum(workers.map((each) => each.retries[stage] ?? 0))));
     const running = workers.flatMap((each) => each.stages.filter((run) => run.stage === stage));
     const failed = running.find((run) => run.error);

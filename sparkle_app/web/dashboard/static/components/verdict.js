@@ -4,7 +4,7 @@ import { duration, number, shortened, visible } from "../format.js";
 import { t } from "../language.js";
 import { sum, waiting } from "../pipeline_history.js";
 
-/** A backlog that is processed within this time is none: the last batches are always in progress. */
+/** What is stored within this time is not late: the last batches are always in progress. */
 const LATE_SECONDS = 15;
 /** A stage that takes longer than this has not just begun. */
 const SLOW_SECONDS = 10;
@@ -70,7 +70,9 @@ function* backlogs(response, history) {
     // There were some all the time, and never more than now.
     const some = (each) => waiting(each, role) > 0 && waiting(each, role) <= lag;
     const stuck = history.holdsFor(some) >= LATE_SECONDS * 1000;
-    if (rate && lag / rate > LATE_SECONDS) {
+    // Those that are being processed may have waited for a long time.
+    const delay = Math.max(0, ...response.workers.flatMap((each) => Object.values(each.row_delay_seconds)));
+    if (rate && Math.max(delay, lag / rate) > LATE_SECONDS) {
       const times = { duration: duration(lag / rate), rate: number(Math.round(rate)) };
       yield { state: "warning", text: t(stuck ? "verdict.grows" : "verdict.catchesUp", { ...values, ...times }) };
     } else if (!rate && stuck) yield { state: "warning", text: t(`verdict.waits.${role}`, values) };

@@ -11,7 +11,7 @@ export default {
   "clocks.last": "Last reading",
   "clocks.lead": "The local time in their last readings fits no time zone, so these are stored with the time at which they were received. A host whose records arrive late is listed too.",
   "clocks.more": {"one": "The first {n} by name; /api/v1/hosts?clock=untrusted has all of them.", "other": "The first {n} by name; /api/v1/hosts?clock=untrusted has all of them."},
-  "clocks.none": "No host has a wrong clock.",
+  "clocks.none": "No host has a wrong clock",
   "clocks.offset": "Local time, compared with UTC",
   "clocks.plugin": "Plugin",
   "clocks.problem": "It is not known at this moment which clocks are wrong: {detail}",
