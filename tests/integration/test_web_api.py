@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -125,6 +126,10 @@ def test_a_worker_shows_its_hosts_and_its_pipeline(served: Served) -> None:
         lambda found: found[0] == 200 and {each["host"] for each in found[2]["hosts"]} == set(sent),
     )
     assert (overview["outdated"], overview["problem"]) == ([], None)
+    for each in overview["hosts"]:
+        assert request(worker, f"/api/v1/hosts/{quote(each['host'], safe='')}")[2].items() >= each.items()
+    status, _, problem = request(worker, "/api/v1/hosts/nobody")
+    assert (status, problem["detail"]) == (404, "host: expected one that has sent readings, found 'nobody'")
     _, _, pipeline = eventually(
         lambda: request(worker, "/api/v1/pipeline"),
         lambda found: {each["lag"] for each in found[2]["workers"][0]["topics"]} <= {0, None},
@@ -202,6 +207,7 @@ def test_the_worker_serves_prometheus_metrics_and_a_valid_openapi_document(serve
         "/api/v1/dead-letters/replay",
         "/api/v1/dead-letters/{key}",
         "/api/v1/hosts",
+        "/api/v1/hosts/{host}",
         "/api/v1/pipeline",
         "/api/v1/overview",
         "/api/v1/plugins",

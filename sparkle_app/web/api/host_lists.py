@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
@@ -133,6 +134,27 @@ class HostLists:
         """
         overview = await self._overview.get()
         return await self._overview_pages.get(overview.number, plugin, lambda: self._cells(overview, plugin))
+
+    async def one(self, host: str) -> responses.OverviewHostResponse:
+        """One host of the overview.
+
+        Raises:
+            Problem: 404, when the host is not known; 503, while the time is not known.
+        """
+        overview = await self._overview.get()
+        row = overview.rows.get(host)
+        if row is None:
+            raise Problem(404, f"host: expected one that has sent readings, found {host[:100]!r}")
+        partition = partition_of(host, self._parts.settings.broker.partitions)
+        return responses.OverviewHostResponse(
+            **msgspec.structs.asdict(responses.overview_host(host, row, None)),
+            outdated=[
+                _outdated(name, part)
+                for name, part in overview.outdated
+                if name in row.values and partition in part.partitions
+            ],
+            problem=overview.problem or None,
+        )
 
     async def names(self, plugin: str, query: ListQuery) -> tuple[list[str], int]:
         """The hosts of a page of :meth:`overview`, and their number on all pages.

@@ -199,6 +199,15 @@ class OverviewHost(msgspec.Struct):
     plugins: dict[str, PluginOfHost]
 
 
+class OverviewHostResponse(OverviewHost, kw_only=True):
+    """A host, at most some seconds old, except for what `outdated` says."""
+
+    outdated: list[OutdatedPart]
+    """Those with this host; empty if the worker that has it answers."""
+    problem: str | None
+    """Why it is not known at this moment whether the host is silent: the database does not answer."""
+
+
 class OverviewResponse(OverviewWindow, kw_only=True):
     """A page of all hosts, silent ones included."""
 

@@ -245,6 +245,12 @@ def routes(
             ),
         ),
         Route(
+            "/api/v1/hosts/{host}",
+            "One host: state, last values and time of the last reading",
+            responses.OverviewHostResponse,
+            lists.one,
+        ),
+        Route(
             "/api/v1/overview",
             "All hosts: state, last values and time of the last reading, silent hosts included",
             responses.OverviewResponse,
