@@ -28,6 +28,7 @@ class Fleet:
         self.workspace = Workspace(folder)
         self.collector = Collector(self.workspace.certs)
         self._broker = broker
+        self._queued: list[tuple[bytes, int]] = []
         database = f"sqlite:///{folder / 'readings.sqlite3'}"
         environment = self.workspace.environment(broker.bootstrap, database, **settings)
         self.worker = Worker(environment, folder / "worker-1.log")
@@ -39,10 +40,23 @@ class Fleet:
             values: by hostname.
             at: when, in seconds since 1970; now by default.
         """
+        self.queue(plugin, metric, values, at)
+        self.flush()
+
+    def queue(self, plugin: str, metric: str, values: dict[str, object], at: float | None = None) -> None:
+        """Send one reading of each host with the next :meth:`flush`."""
         at = time.time() if at is None else at
         when = datetime.fromtimestamp(at)
-        records = [self.collector.record(host, plugin, metric, value, when) for host, value in values.items()]
-        produce(self._broker.bootstrap, self.workspace.topic, records, [int(at * 1000)] * len(records))
+        self._queued += [
+            (self.collector.record(host, plugin, metric, value, when), int(at * 1000))
+            for host, value in values.items()
+        ]
+
+    def flush(self) -> None:
+        """Send what is queued."""
+        records, times = zip(*self._queued, strict=True)
+        produce(self._broker.bootstrap, self.workspace.topic, list(records), list(times))
+        self._queued.clear()
 
     def wait_for(self, hosts: int) -> None:
         """Wait until the overview has so many hosts."""

@@ -152,3 +152,29 @@ export function name(text, length = NAME_LENGTH) {
 
 /** The title of a plugin. */
 export const pluginTitle = (plugin) => visible(declared(plugin.panel.title ?? plugin.name));
+
+const AXIS = {
+  year: { year: "numeric" },
+  month: { month: "short" },
+  day: { day: "numeric", month: "short" },
+  minute: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+  second: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
+};
+
+/** A part of a local time, for an axis: year, month, day, minute, second or zone. */
+export function axisTime(date, part) {
+  if (part !== "zone") return format(Intl.DateTimeFormat, AXIS[part]).format(date);
+  const parts = format(Intl.DateTimeFormat, { timeZoneName: "short" }).formatToParts(date);
+  return parts.find((each) => each.type === "timeZoneName").value;
+}
+
+/** "20:05 – 20:10", with the days unless both are today's. Seconds since 1970. */
+export function timeSpan(from, to, { seconds = false } = {}) {
+  const [first, last] = [new Date(from * 1000), new Date(to * 1000)];
+  const sameDay = first.toDateString() === last.toDateString();
+  const end = sameDay ? axisTime(last, seconds ? "second" : "minute") : localTime(to * 1000, { seconds });
+  return `${localTime(from * 1000, { seconds })} – ${end}`;
+}
+
+/** A time in UTC, for tooltips. */
+export const utcTime = (ms) => utc(ms);

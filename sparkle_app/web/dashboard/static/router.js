@@ -109,7 +109,8 @@ function show({ forward = false } = {}) {
   store.set("path", location.pathname);
 }
 
-function reload() {
+/** Makes the view anew. */
+export function reload() {
   page?.end();
   path = location.pathname;
   page = new Page();

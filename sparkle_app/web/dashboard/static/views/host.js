@@ -1,12 +1,109 @@
-// One host: all its plugins, one time range.
+// One host: all its plugins under each other, one time range, and where every number comes from.
 
-import { el } from "../dom.js";
-import { name } from "../format.js";
+import { now } from "../api.js";
+import { completenessStrips } from "../components/completeness.js";
+import { hostHeader } from "../components/host_header.js";
+import { pluginSection, withoutCharts } from "../components/plugin_section.js";
+import { COMPARE, rangeBar } from "../components/range_bar.js";
+import { el, keyed } from "../dom.js";
+import { completenessOf, hostState, pluginData } from "../host_data.js";
 import { t } from "../language.js";
+import { plugins } from "../plugins.js";
+import { rangeOf, refreshSeconds } from "../ranges.js";
+import { reload } from "../router.js";
 
-/** @param {Page} page its URL: /host?name=HOST */
+/** @param {Page} page its URL: /host?name=HOST&range=1h&compare=day, or &from=…&to=… */
 export function host(page) {
   const hostname = page.query.get("name") ?? "";
   page.title(hostname || t("host.title"));
-  page.element.append(el("h1", { tabindex: -1 }, name(hostname)));
+  if (!hostname) {
+    page.element.append(el("h1", { tabindex: -1 }, t("host.title")), el("p", {}, t("host.noName"), " ", el("a", { href: "/" }, t("host.all"))));
+    return undefined;
+  }
+  const parts = partsOf(page, hostname);
+  let asked = askedFor(page.query);
+  let charts = null;
+  let due = 0;
+  parts.showRange(asked);
+
+  async function load(signal) {
+    const [installed, state] = await Promise.all([plugins(signal), hostState(hostname, signal)]);
+    const moving = asked.range.live ? { ...asked, range: rangeOf(page.query, now()) } : asked;
+    if (!charts || Date.now() >= due) {
+      charts = { asked: moving, ...(await loadCharts(installed, state, moving, signal)) };
+      due = Date.now() + 1000 * refreshSeconds(moving.range) - 500;
+    }
+    return { state, ...charts };
+  }
+
+  async function loadCharts(installed, state, { range, compare }, signal) {
+    const own = state ? installed.filter((each) => each.name in state.plugins) : installed;
+    const [data, complete] = await Promise.all([
+      Promise.all(own.map((plugin) =>
+        pluginData({ plugin, host: hostname, range, compare, known: state?.plugins[plugin.name] }, signal))),
+      state ? Promise.all(own.map(async (plugin) => [plugin, await completenessOf(plugin, hostname, range, signal)])) : [],
+    ]);
+    return { data, complete };
+  }
+
+  const polling = page.poll(load, parts.show);
+  return () => {
+    const name = page.query.get("name") ?? "";
+    if (name !== hostname) {
+      reload();
+      return;
+    }
+    asked = askedFor(page.query);
+    charts = null;
+    parts.showRange(asked);
+    parts.wait();
+    polling.now();
+  };
+}
+
+function askedFor(query) {
+  const compare = query.get("compare");
+  return { range: rangeOf(query, now()), compare: COMPARE.includes(compare) ? compare : null };
+}
+
+function partsOf(page, hostname) {
+  const header = hostHeader(hostname);
+  const bar = rangeBar();
+  const strips = completenessStrips();
+  const sections = el("div", { class: "plugins" });
+  const status = el("p", { class: "nothing", role: "status" }, t("overview.loading"));
+  page.element.classList.add("host-view");
+  page.element.append(header.element, bar.element, strips.element, ...[withoutCharts()].filter(Boolean), status, sections);
+  let shown = null;
+
+  const all = () => [...(sections.keyedRows?.values() ?? [])];
+  page.ending(() => all().forEach((each) => each.destroy()));
+  page.listen(window, "sparkle:colours", () => all().forEach((each) => each.recolour()));
+
+  function show(loaded) {
+    const { state, data, complete, asked } = loaded;
+    header.update({ state, latest: data.flatMap((each) => each.latest) });
+    if (shown === data) return;
+    shown = data;
+    sections.classList.remove("waiting");
+    // A host that nobody knows has no plugins; one that was removed still has its history.
+    const listed = state ? [...data] : data.filter((each) => each.lines.length || each.words.length);
+    // Charts first.
+    listed.sort((a, b) => (b.lines.length > 0) - (a.lines.length > 0));
+    status.hidden = listed.length > 0;
+    status.textContent = t(state ? "host.empty" : "host.nothing");
+    bar.update(asked);
+    strips.update({ range: asked.range, plugins: complete });
+    const left = new Set(all());
+    keyed(sections, listed.map((each) => [each.plugin.name, each]), () => pluginSection(page, { zoomOut: bar.zoomOut }));
+    for (const each of all()) left.delete(each);
+    for (const each of left) each.destroy();
+  }
+
+  return {
+    show,
+    showRange: bar.update,
+    /** What is shown is of another range. */
+    wait: () => sections.classList.add("waiting"),
+  };
 }

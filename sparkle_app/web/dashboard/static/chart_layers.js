@@ -1,0 +1,118 @@
+// What a chart has besides its lines: bands, thresholds, and marks of single readings.
+
+import { quantity } from "./format.js";
+import { t } from "./language.js";
+
+/** A reading that was received so many seconds after it was measured is late. */
+export const LATE_SECONDS = 60;
+const MARK = 4;
+
+export const delayOf = ({ observed_at: observed, received_at: received }) => (Date.parse(received) - Date.parse(observed)) / 1000;
+
+/** late, clock or null: what is to be said of a reading. */
+export const remarkOf = (reading) =>
+  !reading.clock_trusted ? "clock" : delayOf(reading) > LATE_SECONDS ? "late" : null;
+
+/** Below the lines: min–max bands and thresholds. */
+export function drawBelow(plot, { bands, gap, palette, plugin, highlighted, lines }) {
+  clipped(plot, (context) => {
+    for (const line of bands) {
+      context.globalAlpha = highlighted === null || lines[highlighted] === line ? 0.16 : 0.05;
+      context.fillStyle = palette[line.colour];
+      for (const [first, last] of runs(line, gap)) fillBand(plot, context, line, first, last);
+    }
+    context.globalAlpha = 1;
+    const texts = [];
+    for (const threshold of plugin.panel.thresholds) drawThreshold(plot, context, threshold, palette, plugin, texts);
+  });
+}
+
+/** Parts of a line without a gap. */
+function* runs({ x }, gap) {
+  let first = 0;
+  for (let index = 1; index <= x.length; index += 1) {
+    if (index < x.length && x[index] - x[index - 1] <= gap) continue;
+    yield [first, index - 1];
+    first = index;
+  }
+}
+
+function fillBand(plot, context, line, first, last) {
+  const x = (index) => plot.valToPos(line.x[index], "x", true);
+  const y = (value) => plot.valToPos(value, "y", true);
+  context.beginPath();
+  if (first === last) {
+    context.rect(x(first) - 2 * devicePixelRatio, y(line.maximum[first]), 4 * devicePixelRatio,
+      y(line.minimum[first]) - y(line.maximum[first]));
+  } else {
+    for (let index = first; index <= last; index += 1) context.lineTo(x(index), y(line.maximum[index]));
+    for (let index = last; index >= first; index -= 1) context.lineTo(x(index), y(line.minimum[index]));
+  }
+  context.fill();
+}
+
+function drawThreshold(plot, context, threshold, palette, plugin, texts) {
+  const { min, max } = plot.scales.y;
+  if (!(threshold.value > min && threshold.value < max)) return;
+  const ratio = devicePixelRatio;
+  const { left, width } = plot.bbox;
+  const y = Math.round(plot.valToPos(threshold.value, "y", true));
+  context.strokeStyle = context.fillStyle = palette[`--${threshold.severity}`];
+  context.lineWidth = ratio;
+  context.setLineDash([4 * ratio, 4 * ratio]);
+  context.beginPath();
+  context.moveTo(left, y);
+  context.lineTo(left + width, y);
+  context.stroke();
+  context.setLineDash([]);
+  context.font = `${11 * ratio}px system-ui, sans-serif`;
+  context.textAlign = "right";
+  // Beyond the line, unless there is no room.
+  const above = threshold.when === "above" ? y - plot.bbox.top > 14 * ratio : plot.bbox.top + plot.bbox.height - y < 14 * ratio;
+  context.textBaseline = above ? "bottom" : "top";
+  const text = thresholdText(threshold, plugin);
+  const at = y + (above ? -8 : 8) * ratio;
+  // Beside another one, if they would overlap.
+  const right = texts.filter((each) => Math.abs(each.at - at) < 14 * ratio).reduce((least, each) => Math.min(least, each.left), left + width) - 6 * ratio;
+  texts.push({ at, left: right - context.measureText(text).width });
+  context.fillText(text, right, y + (above ? -2 : 2) * ratio);
+}
+
+/** "Warning > 80 °C" */
+export const thresholdText = ({ severity, when, value }, plugin) =>
+  `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${quantity(value, plugin)}`;
+
+/** Above the lines: rings around readings that arrived late, squares around those of a host with a wrong clock. */
+export function drawAbove(plot, { lines, palette, exact }) {
+  if (!exact) return;
+  clipped(plot, (context) => {
+    context.lineWidth = 1.5 * devicePixelRatio;
+    context.fillStyle = palette["--card"];
+    const size = MARK * devicePixelRatio;
+    for (const line of lines) {
+      if (line.hidden || !line.readings) continue;
+      context.strokeStyle = palette["--warning"];
+      line.readings.forEach((reading, index) => {
+        const remark = remarkOf(reading);
+        if (!remark) return;
+        const x = plot.valToPos(line.x[index], "x", true);
+        const y = plot.valToPos(line.value[index], "y", true);
+        context.beginPath();
+        if (remark === "late") context.arc(x, y, size, 0, 2 * Math.PI);
+        else context.rect(x - size, y - size, 2 * size, 2 * size);
+        context.fill();
+        context.stroke();
+      });
+    }
+  });
+}
+
+function clipped(plot, draw) {
+  const { ctx: context, bbox } = plot;
+  context.save();
+  context.beginPath();
+  context.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  context.clip();
+  draw(context);
+  context.restore();
+}

@@ -1,0 +1,188 @@
+// A chart as a figure: plot, legend, a caption in words, the same as a table, and what can be done with its points.
+
+import { chartLibrary, makeChart, styleOf } from "../chart.js";
+import { now } from "../api.js";
+import { announce, el, setAttribute, setText } from "../dom.js";
+import { localTime, pluginTitle, quantity, shortened, timeSpan, utcTime } from "../format.js";
+import { t } from "../language.js";
+import { extremes, nearest } from "../lines.js";
+import { rangeUrl, scaled } from "../ranges.js";
+import { navigate } from "../router.js";
+import { chartLegend } from "./chart_legend.js";
+import { chartTable } from "./chart_table.js";
+import { chartWalk, pointText } from "./chart_walk.js";
+import { exportBar } from "./export_bar.js";
+import { openReadings } from "./readings_dialog.js";
+
+/**
+ * @param {Page} page
+ * @param {function()} zoomOut
+ * @returns {{element, update, destroy, recolour}} `update` gets {title, metrics, data, all}: see host_data.js.
+ */
+export function chartPanel(page, zoomOut) {
+  let shown = null;
+  let lines = [];
+  let chart = null;
+  let asTable = chartLibrary === null;
+  const hidden = new Set();
+
+  const heading = el("h3", {});
+  const time = el("span", { class: "at" });
+  const toggle = el("button", { type: "button", "aria-pressed": asTable, hidden: chartLibrary === null, onclick: switchTable }, t("host.table.show"));
+  const plot = el("div", { class: "plot", tabindex: 0, role: "application", "aria-roledescription": t("host.chart.role"), hidden: asTable });
+  const table = el("div", { hidden: !asTable });
+  const point = el("p", { class: "point", hidden: true });
+  const caption = el("figcaption", {});
+  const legend = chartLegend({
+    toggle: (metric) => hide((each) => (each === metric ? !hidden.has(each) : hidden.has(each))),
+    only: (metric) => hide((each) => each !== metric),
+    all: (visible) => hide(() => !visible),
+    highlight: (metric) => chart?.highlight(metric === null ? null : lines.findIndex((each) => each.metric === metric && !each.compared)),
+  });
+  const element = el("figure", { class: "chart card" },
+    el("div", { class: "card-head" }, heading, time, toggle), plot, table, point, legend.element,
+    el("div", { class: "chart-foot" }, caption, exportBar(() => shown)));
+
+  const walk = chartWalk(plot, () => (shown ? { lines, plugin: shown.data.plugin } : null), {
+    select: (line, index) => {
+      chart.select(line, index);
+      showPoint(lines[line], index);
+    },
+    unselect: () => {
+      chart.unselect();
+      point.hidden = true;
+    },
+    open: (line, index) => open(lines[line], index),
+    zoom: (factor, at) => {
+      const { from, to } = scaled(shown.data.range, factor, now());
+      const middle = at === null ? 0 : at - (from + to) / 2;
+      navigate(rangeUrl(factor < 1 ? { from: from + middle, to: to + middle } : { from, to }));
+    },
+  });
+
+  function update(next) {
+    shown = next;
+    const { data, metrics } = next;
+    lines = linesOf(data, metrics, hidden);
+    setText(heading, next.title ?? pluginTitle(data.plugin));
+    const text = captionText(lines.filter((each) => !each.compared), data);
+    setText(caption, text);
+    setAttribute(plot, "aria-label", t("host.chart.label", { title: heading.textContent, caption: text }));
+    if (chartLibrary && !asTable) {
+      chart ??= makeChart(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: showCursor });
+      chart.update({ lines, from: data.range.from, to: data.range.to, gap: data.gap, exact: data.exact });
+      walk.update();
+    }
+    if (asTable) drawTable();
+    showValues(null);
+  }
+
+  function hide(isHidden) {
+    const chosen = shown.metrics.filter(isHidden);
+    hidden.clear();
+    for (const metric of chosen) hidden.add(metric);
+    update(shown);
+  }
+
+  function switchTable() {
+    asTable = !asTable;
+    setAttribute(toggle, "aria-pressed", asTable);
+    setText(toggle, t(asTable ? "host.table.hide" : "host.table.show"));
+    plot.hidden = asTable;
+    table.hidden = !asTable;
+    point.hidden = true;
+    if (asTable) {
+      chart?.destroy();
+      chart = null;
+    } else table.replaceChildren();
+    update(shown);
+  }
+
+  function drawTable() {
+    const scrolled = table.querySelector(".scrolled")?.scrollTop ?? 0;
+    table.replaceChildren(chartTable({ lines, exact: shown.data.exact, plugin: shown.data.plugin, caption: heading.textContent }));
+    table.firstElementChild.scrollTop = scrolled;
+  }
+
+  const zoom = (from, to) => {
+    navigate(rangeUrl({ from, to }));
+    announce(t("host.zoomed", { range: timeSpan(from, to, { seconds: true }) }));
+  };
+
+  function pointed(line, index, { touch }) {
+    // A finger selects first: it covers what it points at.
+    if (touch) walk.go({ line: lines[line], number: line }, index);
+    else open(lines[line], index);
+  }
+
+  function open(line, index) {
+    const { plugin, path } = shown.data;
+    const [from, to] = [line.at[index], line.until[index]];
+    // Of a reading, all that were measured within a second.
+    const span = to > from ? { from, to } : { from: Math.floor(from), to: Math.floor(from) + 1 };
+    openReadings(page, { plugin, path, metric: line.metric, ...span });
+  }
+
+  function showPoint(line, index) {
+    point.hidden = false;
+    point.replaceChildren(el("span", {}, pointText(line, index, shown.data.plugin)),
+      el("button", { type: "button", onclick: () => open(line, index) }, t("host.readings.open")));
+  }
+
+  function showCursor(at) {
+    setText(time, at === null ? "" : localTime(at * 1000));
+    setAttribute(time, "title", at === null ? null : utcTime(at * 1000));
+    showValues(at);
+  }
+
+  /** Writes values at a time, or the last ones, into the legend. */
+  function showValues(at) {
+    const values = new Map();
+    const own = lines.filter((each) => !each.compared);
+    for (const line of own) {
+      const index = at === null ? line.x.length - 1 : nearest(line, at);
+      const near = index >= 0 && (at === null || Math.abs(line.x[index] - at) <= shown.data.gap);
+      values.set(line.metric, near ? line.value[index] : null);
+    }
+    legend.update({ lines: own, values, plugin: shown.data.plugin });
+  }
+
+  return {
+    element,
+    update,
+    recolour: () => chart?.recolour(),
+    destroy: () => {
+      chart?.destroy();
+      chart = null;
+    },
+  };
+}
+
+/** The lines of some metrics, with their styles; then those that they are compared with. */
+function linesOf(data, metrics, hidden) {
+  const found = (lines, solid) => metrics.map((metric, index) => {
+    const line = lines.find((each) => each.metric === metric);
+    const style = styleOf(index);
+    return line && { ...line, ...style, dash: solid ? [2, 2] : style.dash, hidden: hidden.has(metric) };
+  }).filter(Boolean);
+  return [...found(data.lines, false), ...found(data.compared, true)];
+}
+
+function captionText(lines, { range, plugin, exact, step, compare, compared }) {
+  const when = timeSpan(range.from, range.to);
+  const found = extremes(lines.filter((each) => !each.hidden));
+  if (!found) return t("host.caption.empty", { range: when });
+  const thin = compare ? ` ${compared.length ? t(`host.compared.${compare}`) : t("host.compared.none")}` : "";
+  const one = lines.length === 1;
+  const text = ({ value, metric, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
+    value: quantity(value, plugin), metric: shortened(metric), time: localTime(line.at[index] * 1000, { seconds: exact }),
+  });
+  return t(exact ? "host.caption.exact" : "host.caption.steps", {
+    range: when, step: stepText(step), lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
+  }) + thin;
+}
+
+function stepText(seconds) {
+  const [unit, size] = seconds % 86400 === 0 ? ["days", 86400] : seconds % 3600 === 0 ? ["hours", 3600] : ["minutes", 60];
+  return t(`duration.${unit}`, { n: seconds / size });
+}

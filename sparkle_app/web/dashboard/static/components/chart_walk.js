@@ -1,0 +1,91 @@
+// A chart by keyboard: arrows walk the points of a line and its neighbours, and a screen reader says each.
+
+import { announce } from "../dom.js";
+import { localTime, quantity, shortened, timeSpan } from "../format.js";
+import { t } from "../language.js";
+import { nearest } from "../lines.js";
+
+const BIG_STEP = 10;
+
+/**
+ * @param {Element} plot gets the keys.
+ * @param {function(): Object} shown {lines, plugin}, or null.
+ * @param {Object} on `select(line, index)`, `unselect()`, `open(line, index)`, `zoom(factor, at)`.
+ */
+export function chartWalk(plot, shown, on) {
+  let at = null;
+
+  const walkable = () => (shown()?.lines ?? []).map((line, number) => ({ line, number }))
+    .filter(({ line }) => !line.hidden && !line.compared && line.x.length);
+
+  /** The selected point in the present lines. */
+  function present() {
+    const lines = walkable();
+    if (!lines.length) return null;
+    const chosen = lines.find(({ line }) => line.metric === at?.metric) ?? lines[0];
+    return { lines, chosen, index: nearest(chosen.line, at?.x ?? Infinity) };
+  }
+
+  function go(chosen, index, spoken = true) {
+    at = { metric: chosen.line.metric, x: chosen.line.x[index] };
+    on.select(chosen.number, index);
+    if (spoken) announce(pointText(chosen.line, index, shown().plugin));
+  }
+
+  plot.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const found = present();
+    if (!found) return;
+    const { lines, chosen } = found;
+    const { x } = chosen.line;
+    const index = at === null ? null : found.index;
+    const step = event.shiftKey ? BIG_STEP : 1;
+    const last = x.length - 1;
+    const to = {
+      ArrowLeft: () => (index === null ? last : Math.max(0, index - step)),
+      ArrowRight: () => (index === null ? last : Math.min(last, index + step)),
+      Home: () => 0,
+      End: () => last,
+    }[event.key];
+    if (to) go(chosen, to());
+    else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      const place = lines.indexOf(chosen) + (event.key === "ArrowDown" ? 1 : -1);
+      const next = lines[(place + lines.length) % lines.length];
+      go(next, nearest(next.line, at?.x ?? Infinity));
+    } else if (event.key === "Enter" && index !== null) on.open(chosen.number, index);
+    else if (event.key === "+" || event.key === "=") on.zoom(0.5, at?.x ?? null);
+    else if (event.key === "-") on.zoom(2, at?.x ?? null);
+    else if (event.key === "Escape" && at) {
+      at = null;
+      on.unselect();
+    } else return;
+    event.preventDefault();
+  });
+
+  return {
+    /** Selects a point that was touched. */
+    go,
+    /** After new points: the selected one may be elsewhere, or gone. */
+    update() {
+      if (!at) return;
+      const found = present();
+      if (found) go(found.chosen, found.index, false);
+    },
+    clear() {
+      at = null;
+    },
+  };
+}
+
+/** "core/0, 20:05 – 20:10: 54.3 °C (41.0 °C to 61.2 °C)" */
+export function pointText(line, index, plugin) {
+  const value = quantity(line.value[index], plugin);
+  const metric = shortened(line.metric);
+  if (!line.count) {
+    return t("host.point.reading", { metric, time: localTime(line.at[index] * 1000), value });
+  }
+  return t("host.point.step", {
+    metric, time: timeSpan(line.at[index], line.until[index]), value, n: line.count[index],
+    minimum: quantity(line.minimum[index], plugin), maximum: quantity(line.maximum[index], plugin),
+  });
+}

@@ -1,0 +1,66 @@
+// How complete the readings of each plugin are: a number, and a strip of the range with its gaps.
+
+import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
+import { duration, number, pluginTitle, timeSpan } from "../format.js";
+import { t } from "../language.js";
+import { navigate } from "../router.js";
+import { rangeUrl } from "../ranges.js";
+
+/** More are too narrow to be seen. */
+const MAX_GAPS = 300;
+const LISTED = 5;
+
+/** @returns {{element, update}} `update` gets {range, plugins: Array<[plugin, response|null]>}. */
+export function completenessStrips() {
+  const list = el("div", { class: "strips" });
+  const element = el("section", { class: "completeness", "aria-label": t("host.complete.label"), hidden: true }, list);
+
+  function update({ range, plugins }) {
+    const known = plugins.filter(([, found]) => found && found.completeness !== null);
+    element.hidden = known.length === 0;
+    keyed(list, known.map(([plugin, found]) => [plugin.name, { plugin, found, range }]), strip);
+  }
+  return { element, update };
+}
+
+function strip() {
+  const title = el("span", { class: "of" });
+  const ratio = el("span", { class: "number" });
+  const bar = el("div", { class: "strip", role: "img" });
+  const words = el("span", { class: "gaps" });
+  const element = el("div", { class: "strip-row" }, title, ratio, bar, words);
+  let drawn = "";
+
+  function update({ plugin, found, range }) {
+    const { completeness, gaps, missing, expected } = found;
+    setText(title, pluginTitle(plugin));
+    // 99.96 % is not complete.
+    const percent = Math.min(Math.round(1000 * completeness) / 10, missing ? 99.9 : 100);
+    const text = `${number(percent, percent < 100 ? 1 : 0)}\u00a0%`;
+    setText(ratio, text);
+    setAttribute(element, "data-state", percent >= 99 ? "ok" : percent >= 90 ? "warning" : "critical");
+    const times = gaps.map((gap) => [Date.parse(gap.from) / 1000, Date.parse(gap.to) / 1000, gap.missing]);
+    const listed = [...times].sort((a, b) => b[2] - a[2]).slice(0, LISTED).map(([from, to]) => timeSpan(from, to)).join("; ");
+    setText(words, gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(Math.max(...times.map(([from, to]) => to - from))) }) : t("host.complete.none"));
+    setAttribute(bar, "aria-label", t("host.complete.words", { percent: text, expected, missing, gaps: listed || "–" }));
+    const state = JSON.stringify([range.from, range.to, times]);
+    if (state === drawn) return;
+    drawn = state;
+    const start = Math.max(range.from, Date.parse(found.from) / 1000);
+    bar.replaceChildren(
+      ...(start > range.from ? [part("before", range.from, start, range, t("host.complete.before"))] : []),
+      ...times.slice(-MAX_GAPS).map(([from, to, n]) => {
+        const each = part("gap", from, to, range, t("host.complete.gap", { range: timeSpan(from, to), n }));
+        each.addEventListener("click", () => navigate(rangeUrl({ from: from - (to - from), to: to + (to - from) })));
+        return each;
+      }));
+  }
+  return { element, update };
+}
+
+function part(kind, from, to, range, title) {
+  const place = (at) => (100 * (Math.min(Math.max(at, range.from), range.to) - range.from)) / (range.to - range.from);
+  const each = el("i", { class: kind, title });
+  setStyle(each, { left: `${place(from)}%`, width: `${Math.max(0.15, place(to) - place(from))}%` });
+  return each;
+}

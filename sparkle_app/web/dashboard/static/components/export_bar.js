@@ -1,0 +1,75 @@
+// CSV, JSON and a curl command of exactly what a chart shows.
+
+import { withQuery } from "../api.js";
+import { announce, el } from "../dom.js";
+import { t } from "../language.js";
+import { rfc3339 } from "../ranges.js";
+
+/** The API takes no more of them. */
+const MAX_METRICS = 100;
+const SHOWN_MS = 2000;
+
+/** @param {function(): Object} shown {data, metrics, all}: all: whether these are all metrics of the plugin. */
+export function exportBar(shown) {
+  const button = (key, action) => {
+    const each = el("button", { type: "button", onclick: () => action(each, shown()) }, t(key));
+    return each;
+  };
+  return el("div", { class: "exports", role: "group", "aria-label": t("host.export.label") },
+    button("host.export.csv", save("csv", "text/csv")),
+    button("host.export.json", save("json", "application/json")),
+    button("host.export.curl", copy));
+}
+
+/** The URL of what is shown. @param {string} format csv or json. */
+export function exportUrl({ data, metrics, all }, format) {
+  const range = { from: rfc3339(data.range.from), to: rfc3339(data.range.to) };
+  const metric = all || metrics.length > MAX_METRICS ? null : metrics;
+  if (data.exact) return withQuery(`${data.path}/readings`, { ...range, limit: 1000, metric });
+  // Columns are for charts, CSV has rows.
+  return withQuery(`${data.path}/${format === "csv" ? "series" : "columns"}`, { ...range, step: data.step, metric });
+}
+
+const save = (format, type) => async (button, asked) => {
+  try {
+    const response = await fetch(exportUrl(asked, format), { headers: { Accept: type }, cache: "no-store" });
+    if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    const file = URL.createObjectURL(await response.blob());
+    const base = `${asked.data.plugin.name}-${asked.data.host}`.replace(/[^A-Za-z0-9_.-]+/g, "_").slice(0, 100);
+    el("a", { href: file, download: `${base}.${format}` }).click();
+    setTimeout(() => URL.revokeObjectURL(file), 10_000);
+  } catch (error) {
+    say(button, t("host.export.failed", { detail: error.message }));
+  }
+};
+
+async function copy(button, asked) {
+  const url = new URL(exportUrl(asked, "json"), location.href).href;
+  // --globoff: brackets and braces mean themselves.
+  const command = `curl --globoff --path-as-is '${url.replaceAll("'", "%27")}'`;
+  const copied = await copyText(command, button);
+  say(button, t(copied ? "host.export.copied" : "host.export.failed", { detail: command }));
+}
+
+async function copyText(text, beside) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without TLS, a browser has no clipboard for pages beyond localhost.
+    const area = el("textarea", { class: "visually-hidden", readonly: true, "aria-hidden": "true" });
+    area.value = text;
+    beside.after(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+function say(button, text) {
+  announce(text);
+  const note = el("span", { class: "said" }, text);
+  button.parentElement.append(note);
+  setTimeout(() => note.remove(), SHOWN_MS);
+}

@@ -1,0 +1,74 @@
+// The time range of all charts: presets, from–to, earlier, later, wider, and what is compared with.
+
+import { now } from "../api.js";
+import { el, setAttribute, setText } from "../dom.js";
+import { timeSpan } from "../format.js";
+import { t } from "../language.js";
+import { PRESETS, localInput, moved, presetUrl, rangeUrl, scaled } from "../ranges.js";
+import { navigate, urlWith } from "../router.js";
+
+export const COMPARE = ["day", "week"];
+
+/** @returns {{element: Element, update: function(Object), zoomOut: function()}} `update` gets {range, compare}. */
+export function rangeBar() {
+  let range = null;
+  const presets = el("nav", { class: "tabs", "aria-label": t("host.range.presets") },
+    Object.keys(PRESETS).map((name) => el("a", { "data-range": name }, t(`host.range.${nameOf(name)}`))));
+  const [from, to] = ["from", "to"].map((which) =>
+    el("input", { type: "datetime-local", step: "any", required: true, "aria-label": t(`host.range.${which}`) }));
+  const form = el("form", { class: "from-to", onsubmit: apply },
+    from, el("span", { "aria-hidden": "true" }, "–"), to, el("button", { type: "submit" }, t("host.range.apply")));
+  const step = (key, sign, action) =>
+    el("button", { type: "button", title: t(key), "aria-label": t(key), onclick: () => navigate(rangeUrl(action())) }, sign);
+  const steps = el("div", { class: "steps" },
+    step("host.range.earlier", "←", () => moved(range, -0.5)),
+    step("host.range.later", "→", () => moved(range, 0.5)),
+    step("host.range.wider", "−", () => scaled(range, 2, now())),
+    step("host.range.narrower", "+", () => scaled(range, 0.5, now())));
+  const compare = el("select", { "aria-label": t("host.compare.label"), onchange: () => navigate(urlWith({ compare: compare.value })) },
+    ["", ...COMPARE].map((each) => el("option", { value: each }, t(`host.compare.${each || "none"}`))));
+  const live = el("span", { class: "live" });
+  const problem = el("p", { class: "note", hidden: true });
+  const element = el("section", { class: "range-bar", "aria-label": t("host.range.label") },
+    presets, steps, compare, live, form, problem);
+  // What somebody is typing is left alone.
+  let typed = false;
+  form.addEventListener("input", () => { typed = true; });
+
+  function apply(event) {
+    event.preventDefault();
+    const [first, last] = [from, to].map((input) => new Date(input.value).getTime() / 1000);
+    if (!(first < last)) {
+      to.setCustomValidity(t("host.range.order"));
+      to.reportValidity();
+      return;
+    }
+    typed = false;
+    navigate(rangeUrl({ from: first, to: last }));
+  }
+  for (const input of [from, to]) input.addEventListener("input", () => to.setCustomValidity(""));
+
+  function update({ range: next, compare: compared }) {
+    const changed = range?.preset !== next.preset || (!next.preset && (range?.from !== next.from || range?.to !== next.to));
+    range = next;
+    for (const link of presets.children) {
+      setAttribute(link, "href", presetUrl(link.dataset.range));
+      setAttribute(link, "aria-current", link.dataset.range === range.preset ? "true" : null);
+    }
+    if (changed || (!typed && !form.contains(document.activeElement))) {
+      [from.value, to.value] = [range.from, range.to].map((each) => localInput(range.live ? each - (each % 60) : each));
+      typed = false;
+    }
+    compare.value = compared ?? "";
+    setText(live, range.live ? t("host.range.live") : timeSpan(range.from, range.to));
+    setAttribute(live, "data-live", String(range.live));
+    problem.hidden = !range.invalid;
+    setText(problem, range.invalid ? t("host.range.invalid") : "");
+  }
+
+  return { element, update, zoomOut: () => navigate(rangeUrl(scaled(range, 2, now()))) };
+}
+
+/** Names of messages have only letters. */
+const nameOf = (preset) =>
+  ({ "15m": "quarter", "1h": "hour", "6h": "hours", "24h": "day", "7d": "week", "30d": "month", "1y": "year", "3y": "years" })[preset];

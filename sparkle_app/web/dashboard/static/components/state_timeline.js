@@ -1,0 +1,88 @@
+// Values that are words, over time: a bar for each metric, with a part for each word, which is written in it.
+
+import { el, setStyle } from "../dom.js";
+import { instant, name, timeSpan, visible } from "../format.js";
+import { t } from "../language.js";
+import { inOrder } from "../lines.js";
+
+/** With more different words, a table of the last values says more. */
+const MAX_WORDS = 12;
+const MAX_PARTS = 300;
+
+/** Whether readings are words that a timeline can show. */
+export function isTimeline(readings) {
+  const words = new Set();
+  for (const { value } of readings) {
+    if (typeof value !== "string" && typeof value !== "boolean") return false;
+    words.add(String(value));
+  }
+  return words.size > 0 && words.size <= MAX_WORDS;
+}
+
+/** @param {{words: Object[], range: Object, gap: number, complete: boolean}} data see host_data.js. */
+export function stateTimeline(data) {
+  const { range, gap } = data;
+  const words = byFrequency(data.words.map((each) => String(each.value)));
+  const rows = partsOf(data.words, gap, range.to);
+  const body = inOrder(rows.keys()).map((metric) => row(metric, rows.get(metric), words, range));
+  const marks = el("div", { class: "marks", "aria-hidden": "true" }, el("span", {}, timeSpan(range.from, range.to)));
+  return el("div", { class: "timeline" }, body, marks,
+    data.complete ? null : el("p", { class: "note" }, t("host.words.first", { n: data.words.length })));
+}
+
+function byFrequency(texts) {
+  const counts = new Map();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
+}
+
+/** Runs of equal values of each metric: {word, from, to}, seconds since 1970. */
+function partsOf(readings, gap, end) {
+  const rows = new Map();
+  for (const { metric, value, observed_at: observed } of readings) {
+    const at = Date.parse(observed) / 1000;
+    const word = String(value);
+    if (!rows.has(metric)) rows.set(metric, []);
+    const parts = rows.get(metric);
+    const last = parts.at(-1);
+    const near = last && at - last.seen <= gap;
+    if (near) last.to = at;
+    if (near && last.word === word) last.seen = at;
+    else parts.push({ word, from: at, to: at, seen: at });
+  }
+  for (const parts of rows.values()) {
+    const last = parts.at(-1);
+    // A value lasts until the next one is due.
+    last.to = Math.min(end, last.seen + gap);
+    for (const each of parts) if (each.to <= each.from) each.to = each.from + gap / 2;
+  }
+  return rows;
+}
+
+function row(metric, parts, words, { from, to }) {
+  const bar = el("ol", { class: "states", tabindex: 0, "aria-label": visible(metric) });
+  const place = (at) => (100 * (Math.min(Math.max(at, from), to) - from)) / (to - from);
+  for (const part of parts.slice(-MAX_PARTS)) {
+    if (part.to < from || part.from > to) continue;
+    const text = visible(part.word) || t("host.words.empty");
+    const each = el("li", { "data-word": words.indexOf(part.word) % 8, title: `${text} · ${timeSpan(part.from, part.to, { seconds: true })}` },
+      el("span", {}, text), el("span", { class: "visually-hidden" }, ` ${timeSpan(part.from, part.to, { seconds: true })}`));
+    setStyle(each, { left: `${place(part.from)}%`, width: `${Math.max(0.2, place(part.to) - place(part.from))}%` });
+    bar.append(each);
+  }
+  return el("div", { class: "timeline-row" }, name(metric, 28), bar);
+}
+
+/** The last value of each metric, of values that are neither numbers nor few words. */
+export function lastValues(readings) {
+  const last = new Map();
+  for (const reading of readings) last.set(reading.metric, reading);
+  return el("div", { class: "scrolled" }, el("table", { class: "data" },
+    el("thead", {}, el("tr", {}, ["metric", "value", "time"].map((each) => el("th", { scope: "col" }, t(`host.column.${each}`))))),
+    el("tbody", {}, inOrder(last.keys()).map((metric) => {
+      const { value, observed_at: observed } = last.get(metric);
+      return el("tr", {}, el("td", {}, name(metric)),
+        el("td", { class: "json" }, el("bdi", {}, visible(typeof value === "string" ? value : JSON.stringify(value)))),
+        el("td", {}, instant(observed)));
+    }))));
+}

@@ -1,0 +1,158 @@
+// What the API knows of one host: its state, and of each plugin the points, readings and completeness of a time range.
+
+import { ApiError, get, now, pathOf } from "./api.js";
+import { lineOfColumns, linesOfReadings, shiftedBy, usualInterval } from "./lines.js";
+import { daysBefore, rfc3339 } from "./ranges.js";
+
+const POINTS = 400;
+/** For a host with so many metrics that there would be too many points. */
+const FEW_POINTS = 60;
+const HOUR = 3600;
+/** Raw readings are shown of a range that has no more; one page of the API. */
+const MAX_READINGS = 1000;
+/** Of values that are not numbers. */
+const MAX_PAGES = 3;
+/** The API counts buckets of five weeks at most. */
+const MAX_COMPLETENESS_SECONDS = 34 * 24 * HOUR;
+/** How far a clock can be wrong without the worker noticing: readings may seem to be older or newer. */
+const CLOCK_SECONDS = 8 * 60;
+const COMPARED_DAYS = { day: 1, week: 7 };
+
+/** The row of a host in the overview; null if it is not known. Throws as `get`. */
+export async function hostState(host, signal) {
+  try {
+    return await get(pathOf`/api/v1/hosts/${host}`, { signal });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/**
+ * What is shown of a plugin. Whatever the API refuses is in `problem`.
+ *
+ * @param {{plugin: Object, host: string, range: Object, compare: string|null, known: Object|undefined}} asked
+ *   known: the plugin of the host in the overview.
+ */
+export async function pluginData(asked, signal) {
+  try {
+    return await loaded(asked, signal);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.kind !== "refused") throw error;
+    return { ...asked, lines: [], compared: [], words: [], latest: [], problem: error.detail };
+  }
+}
+
+async function loaded(asked, signal) {
+  const { plugin, host, range, compare, known } = asked;
+  const path = pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}`;
+  const [columns, latest] = await Promise.all([
+    columnsOf(path, range, signal),
+    known ? latestReadings(path, known, signal) : [],
+  ]);
+  const step = columns.step_seconds;
+  const counted = Object.values(columns.series).flatMap(({ count }) => count).reduce((sum, each) => sum + each, 0);
+  const interval = known?.interval_seconds ?? 0;
+  const data = {
+    ...asked, path, step, latest, problem: null, exact: false, words: [], complete: true, compared: [], counted,
+    lines: Object.entries(columns.series).map(([metric, each]) => lineOfColumns(metric, each, step, range.to)),
+  };
+  data.gap = gapOf(data.lines, interval, step);
+  const short = range.to - range.from <= 2 * HOUR;
+  const words = latest.some((each) => each.numeric_value === null) || data.lines.length === 0;
+  if (words || (short && counted <= MAX_READINGS)) {
+    const { readings, complete } = await readingsOf(path, range, words ? MAX_PAGES : 1, signal);
+    data.words = readings.filter((each) => each.numeric_value === null);
+    if (data.words.length) data.gap = gapOf([...linesOfReadings(data.words).values()], interval, step);
+    data.complete = complete;
+    if (short && complete && data.lines.length <= MAX_READINGS) {
+      const lines = [...linesOfReadings(readings.filter((each) => each.numeric_value !== null)).values()];
+      Object.assign(data, { exact: true, lines, gap: Math.max(data.gap, gapOf(lines, interval, 0)) });
+    }
+  }
+  if (compare && data.lines.length) data.compared = await comparedLines(path, range, compare, step, signal);
+  return data;
+}
+
+/** A host that sends every two minutes has no gaps of one minute. */
+const gapOf = (lines, interval, step) => Math.max(1.5 * step, 2.5 * usualInterval(lines) + 1, interval ? 2.5 * interval + 1 : 0);
+
+async function columnsOf(path, { from, to }, signal, fixed = {}) {
+  const query = { from: rfc3339(from), to: rfc3339(to), points: POINTS, ...fixed };
+  try {
+    return await get(`${path}/columns`, { query, signal });
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 400 || !error.detail.startsWith("step:")) throw error;
+    return get(`${path}/columns`, { query: { ...query, points: FEW_POINTS }, signal });
+  }
+}
+
+/** All readings of a range, or as many as some pages of the API have. */
+export async function readingsOf(path, { from, to }, pages, signal, query = {}) {
+  const readings = [];
+  let after = null;
+  for (let page = 0; page < pages; page += 1) {
+    const found = await get(`${path}/readings`,
+      { signal, query: { from: rfc3339(from), to: rfc3339(to), limit: MAX_READINGS, after, ...query } });
+    readings.push(...found.readings);
+    after = found.next;
+    if (after === null) break;
+  }
+  return { readings, complete: after === null, after };
+}
+
+/** The last reading of each metric, by metric. */
+async function latestReadings(path, { last_seen: seen }, signal) {
+  const at = Math.floor(Date.parse(seen) / 1000);
+  const near = (before) => readingsOf(path, { from: at - before, to: at + CLOCK_SECONDS }, MAX_PAGES, signal);
+  let { readings } = await near(120);
+  if (!readings.length) ({ readings } = await near(CLOCK_SECONDS + 120));
+  const last = new Map();
+  for (const reading of readings) last.set(reading.metric, reading);
+  return [...last.values()];
+}
+
+async function comparedLines(path, { from, to }, compare, step, signal) {
+  const seconds = daysBefore(to, COMPARED_DAYS[compare]);
+  const { series, step_seconds: found } = await columnsOf(path, { from: from - seconds, to: to - seconds }, signal);
+  return Object.entries(series).map(([metric, each]) =>
+    shiftedBy({ ...lineOfColumns(metric, each, found, to - seconds), minimum: null, maximum: null }, seconds));
+}
+
+/** How complete a plugin's readings are; null if the range is too long, or nothing is known. */
+export async function completenessOf(plugin, host, { from, to }, signal) {
+  if (to - from > MAX_COMPLETENESS_SECONDS) return null;
+  try {
+    const query = { from: rfc3339(from), to: rfc3339(to) };
+    return await get(pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}/completeness`, { query, signal });
+  } catch (error) {
+    if (error instanceof ApiError && error.kind === "refused") return null;
+    throw error;
+  }
+}
+
+const RECOUNT_TIMEOUT_MS = 120_000;
+const MAX_RECOUNTED = 200_000;
+
+/**
+ * Compares the aggregates of a plugin with its readings; of too many, those of the end of the range.
+ *
+ * @param {number} counted how many readings the range has, as far as it is known.
+ * @returns {Promise<{found: Object, seconds: number, partial: boolean}>}
+ */
+export async function recount(path, { from, to }, counted, signal) {
+  const began = performance.now();
+  let start = counted > MAX_RECOUNTED ? to - ((to - from) * 0.8 * MAX_RECOUNTED) / counted : from;
+  for (;;) {
+    try {
+      const query = { from: rfc3339(Math.floor(start)), to: rfc3339(Math.min(to, Math.ceil(now() / 1000))) };
+      const found = await get(`${path}/recount`, { query, signal, timeout: RECOUNT_TIMEOUT_MS });
+      return { found, seconds: (performance.now() - began) / 1000, partial: start > from };
+    } catch (error) {
+      // There are more readings than the aggregates say.
+      const fewer = error instanceof ApiError && error.status === 400 && error.detail.includes("readings in the time range");
+      if (!fewer || to - start < 120) throw error;
+      start = (start + to) / 2;
+    }
+  }
+}
