@@ -141,19 +141,21 @@ def load_page(
     end: int,
     limit: int,
     after: Position | None,
-    metric: str | None = None,
+    metrics: Collection[str] | None = None,
 ) -> Iterable[StoredReading]:
     """The first ``limit`` readings of a host with ``start <= observed_at < end``, ordered by event time and id.
 
     Arguments:
         after: only readings after this one.
-        metric: only this metric.
+        metrics: only these.
     """
     if type(plugin).load_readings is Plugin.load_readings:
-        return select_page(connection, plugin.DataFrame.__table__, hostname, start, end, limit, after, metric)
+        return select_page(
+            connection, plugin.DataFrame.__table__, hostname, start, end, limit, after, metrics
+        )
     first = start if after is None else max(start, after[0])
     found = _ordered(plugin, connection, hostname, first, end, limit, after)
-    return islice((each for each in found if metric in {None, each.key}), limit)
+    return islice((each for each in found if metrics is None or each.key in metrics), limit)
 
 
 def _merged(rows: Iterable[AggregateRow], hostname: str, step: int, limit: int) -> Iterator[AggregateRow]:

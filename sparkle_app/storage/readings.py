@@ -126,19 +126,19 @@ def select_page(
     end: int,
     limit: int,
     after: tuple[int, bytes] | None,
-    metric: str | None = None,
+    metrics: Collection[str] | None = None,
 ) -> Iterator[StoredReading]:
     """The first readings of a host with ``start <= observed_at < end``, ordered by event time and id.
 
     Arguments:
         after: only readings after the one with this event time and id.
-        metric: only this metric.
+        metrics: only these, some hundreds at most.
     """
     rows = whole_rows(table)
     time, id_ = rows.c.observed_at, rows.c.id
     statement = select(rows).where(rows.c.hostname == hostname).order_by(time, id_)
-    if metric is not None:
-        statement = statement.where(rows.c.metric == metric)
+    if metrics is not None:
+        statement = statement.where(rows.c.metric.in_(metrics))
     if after:
         start = max(start, after[0])
         later = or_(time > moment(after[0]), id_ > literal(after[1], id_.type))

@@ -104,6 +104,11 @@ def test_series_and_readings_come_from_sql(served: Served) -> None:
         if page["next"] is None:
             break
         after = f"&after={page['next']}"
+    path = path_of("a/b", "/readings?metric=core%2F0&metric=none")
+    _, _, chosen = request(worker, path)
+    assert [each["value"] for each in chosen["readings"]] == sent["a/b"]["core/0"]
+    _, _, both = request(worker, f"{path}&metric=core%2F1")
+    assert len(both["readings"]) == len(found)
     assert sorted(found) == sorted((name, value) for name, values in sent["a/b"].items() for value in values)
     assert {datetime.fromisoformat(each["observed_at"]).tzinfo for each in page["readings"]} == {UTC}
 

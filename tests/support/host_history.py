@@ -1,4 +1,4 @@
-"""A worker with the history of a host, for tests of the host's page; two of its plugins have values other than numbers."""
+"""A worker with the history of a host, for tests of its page. Two plugins have values other than numbers."""
 
 import math
 import time
@@ -53,7 +53,9 @@ def add_plugin(workspace: Workspace, name: str, kind: str, title: str) -> None:
     (folder / "server.py").write_text(_SERVER.format(kind=kind, table=name.lower()))
 
 
-def send_history(fleet: Fleet, host: str, sensors: tuple[str, ...], cores: int, minutes: int, now: float) -> None:
+def send_history(
+    fleet: Fleet, host: str, sensors: tuple[str, ...], cores: int, minutes: int, now: float
+) -> None:
     """Send a reading of each metric for each of the last minutes, except for a gap."""
     for minute in range(minutes, -1, -1):
         if minute in GAP:
@@ -77,7 +79,12 @@ def send_history(fleet: Fleet, host: str, sensors: tuple[str, ...], cores: int, 
 
 @contextmanager
 def host_with_history(
-    broker: Broker, folder: Path, *, cores: int = CORES, minutes: int = MINUTES, sensors: tuple[str, ...] = SENSORS
+    broker: Broker,
+    folder: Path,
+    *,
+    cores: int = CORES,
+    minutes: int = MINUTES,
+    sensors: tuple[str, ...] = SENSORS,
 ) -> Iterator[Fleet]:
     """One host with readings of four plugins in each minute, and a gap."""
     fleet = Fleet(broker, folder)
@@ -89,9 +96,7 @@ def host_with_history(
         send_history(fleet, HOST, sensors, cores, minutes, time.time())
         fleet.wait_for(1)
         sent = (minutes + 1 - len(GAP)) * (1 + cores)
-        eventually(
-            lambda: stored(fleet, "PU_Workload", minutes), lambda found: found == sent, seconds=120
-        )
+        eventually(lambda: stored(fleet, "PU_Workload", minutes), lambda found: found == sent, seconds=120)
         yield fleet
     finally:
         fleet.worker.kill()

@@ -1,6 +1,6 @@
 """Queries of the past, answered from SQL by any worker."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -210,7 +210,7 @@ class HistoryQueries:
         end: int | None,
         limit: int,
         after: Position | None,
-        metric: str | None,
+        metric: Collection[str] | None,
     ) -> responses.ReadingsResponse:
         """One page of the readings of one host.
 
@@ -238,7 +238,7 @@ class HistoryQueries:
         end: int | None,
         limit: int,
         after: Position | None,
-        metric: str | None,
+        metric: Collection[str] | None,
     ) -> CsvFile:
         """The same as CSV, in the columns of an export of readings.
 
@@ -260,7 +260,7 @@ class HistoryQueries:
         end: int,
         limit: int,
         after: Position | None,
-        metric: str | None,
+        metric: Collection[str] | None,
     ) -> tuple[list[StoredReading], str | None, int]:
         """The readings of a page, the cursor of the next one, and since when readings are kept."""
         server_half = self._parts.plugins[plugin].plugin

@@ -336,7 +336,7 @@ def routes(
             "Stored readings of one host, from SQL",
             responses.ReadingsResponse,
             readings,
-            (_METRIC, _FROM, _TO, _LIMIT, page),
+            (_METRICS, _FROM, _TO, _LIMIT, page),
             csv=readings_csv,
         ),
         Route(

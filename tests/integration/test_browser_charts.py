@@ -1,0 +1,145 @@
+"""The charts of a host by mouse, finger and keyboard, and for a long time."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet
+from tests.support.host_history import HOST, host_with_history
+from tests.support.host_page import chart, drag, host_path, range_in_url, used
+
+pytestmark = pytest.mark.any_broker
+
+
+@pytest.fixture(scope="module")
+def history(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with host_with_history(broker, tmp_path_factory.mktemp("history")) as running:
+        yield running
+
+
+def test_a_drag_shows_finer_data_of_that_time_and_back_undoes_it(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path(range="24h"))
+    figure = chart(page, "Processor")
+    expect(figure.locator("figcaption")).to_contain_text("averages of 5 min")
+    drag(page, figure, 0.9, 0.99)
+    expect(figure.locator("figcaption")).to_contain_text("averages of 1 min")
+    first, last = range_in_url(page)
+    assert 1.8 * 3600 < (last - first).total_seconds() < 2.6 * 3600
+    drag(page, figure, 0.5, 0.8)
+    expect(figure.locator("figcaption")).to_contain_text("every reading")
+    inner = range_in_url(page)
+    assert first < inner[0] < inner[1] < last
+    page.go_back()
+    expect(figure.locator("figcaption")).to_contain_text("averages of 1 min")
+    assert range_in_url(page) == (first, last)
+    figure.locator(".u-over").dblclick()
+    expect(page).not_to_have_url(re.compile(re.escape(quote(first.strftime("%H:%M:%S")))))
+    assert (range_in_url(page)[1] - range_in_url(page)[0]) > 1.5 * (last - first)
+    page.get_by_role("link", name="1 h", exact=True).click()
+    expect(page).to_have_url(f"{history.worker.url}{host_path()}")
+    expect(page.locator(".live")).to_have_text("Live")
+
+
+def test_a_finger_selects_a_point_and_a_range(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open(
+        host_path()
+    )
+    figure = chart(page, "nvme")
+    figure.locator("canvas").scroll_into_view_if_needed()
+    box = figure.locator(".u-over").bounding_box()
+    assert box
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.touchscreen.tap(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
+    expect(figure.locator(".point")).to_contain_text("nvme/Composite, ")
+    session = page.context.new_cdp_session(page)
+    y = box["y"] + box["height"] / 2
+
+    def touch(kind: str, points: list[dict[str, float]]) -> None:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", [{"x": box["x"] + 60, "y": y}])
+    for x in range(70, 200, 10):
+        touch("touchMove", [{"x": box["x"] + x, "y": y}])
+    touch("touchEnd", [])
+    expect(page).to_have_url(re.compile("from=.*to="))
+    first, last = range_in_url(page)
+    assert 600 < (last - first).total_seconds() < 3000
+
+
+def test_the_keyboard_walks_the_points_and_each_is_spoken_and_has_its_readings(
+    history: Fleet, visit: Visit
+) -> None:
+    page = visit(history.worker).open(host_path())
+    figure, said = chart(page, "coretemp"), page.locator("[role=status][aria-live]")
+    figure.locator(".plot").focus()
+    page.keyboard.press("Home")
+    expect(said).to_have_text(re.compile(r"^coretemp/Core 0, \d\d:\d\d:\d\d: \d\d\.\d\u00a0°C$"))
+    first = said.inner_text()
+    page.keyboard.press("Shift+ArrowRight")
+    expect(said).not_to_have_text(first)
+    page.keyboard.press("Shift+ArrowLeft")
+    expect(said).to_have_text(first)
+    page.keyboard.press("ArrowDown")
+    expect(said).to_have_text(re.compile(r"^coretemp/Core 1, "))
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Where this point comes from")
+    expect(dialog.locator("li")).to_have_count(1)
+    value = re.search(r"[\d.]+\u00a0°C", first)
+    assert value
+    expect(dialog.locator("strong")).to_have_text(value[0])
+    expect(dialog).to_contain_text(f"{history.workspace.topic} / partition ")
+    stored = requests.get(
+        f"{history.worker.url}/api/v1/plugins/Temperature/hosts/{HOST}/readings",
+        {"from": dialog.locator("time").first.get_attribute("datetime"), "metric": "coretemp/Core 0"},
+        timeout=10,
+    ).json()["readings"][0]
+    expect(dialog.locator("code")).to_have_text(stored["id"])
+    expect(dialog.locator("dl")).to_contain_text(f"offset {stored['offset']}")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert "plot" in page.evaluate("document.activeElement.className")
+
+
+def test_a_page_that_is_left_open_does_not_grow(history: Fleet, visit: Visit) -> None:
+    visitor = visit(history.worker)
+    visitor.page.clock.install()
+    page = visitor.open(host_path(range="15m"))
+    expect(chart(page, "nvme").locator("canvas")).to_be_visible()
+
+    def update(times: int) -> None:
+        for _ in range(times):
+            with page.expect_response(re.compile("Temperature/hosts/web-1/columns")):
+                page.clock.run_for(5000)
+
+    update(10)
+    before = used(page)
+    update(60)
+    after = used(page)
+    for name in ("Nodes", "JSEventListeners", "JSHeapUsedSize"):
+        assert after[name] < 1.1 * before[name], (name, before[name], after[name])
+
+
+def test_nothing_is_left_of_charts_that_are_not_shown(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path(range="15m"))
+
+    def leave_and_return(times: int) -> None:
+        for _ in range(times):
+            page.locator("header nav").get_by_role("link", name="Hosts").click()
+            expect(page.locator("table.hosts")).to_be_visible()
+            page.go_back()
+            expect(chart(page, "nvme").locator("canvas")).to_be_visible()
+
+    # The browser keeps the view that was left last, but none of those before it.
+    leave_and_return(2)
+    before = used(page)
+    leave_and_return(6)
+    after = used(page)
+    for name in ("Nodes", "JSEventListeners"):
+        assert after[name] < 1.1 * before[name], (name, before[name], after[name])

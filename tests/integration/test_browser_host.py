@@ -1,0 +1,162 @@
+"""The page of a host in a browser: what is shown is what the API says."""
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.fleet import Fleet
+from tests.support.host_history import HOST, host_with_history
+from tests.support.host_page import chart, drawn, host_path, wait_for_host
+
+pytestmark = pytest.mark.any_broker
+HOSTILE = "<img src=x onerror=alert(1)>\u202eevil%2F..#" + "x" * 960
+METRIC = '"><b>\u202e%2F[0]'
+
+
+@pytest.fixture(scope="module")
+def history(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with host_with_history(broker, tmp_path_factory.mktemp("history")) as running:
+        yield running
+
+
+def test_every_plugin_of_a_host_has_its_charts_words_or_values(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path())
+    expect(page).to_have_title("web-1 · Sparkle-M")
+    expect(page.locator("h2:visible")).to_have_text(
+        ["Load, %", "Temperature, °C", "Disks", "Services"], use_inner_text=True
+    )
+    expect(page.locator("figure h3")).to_have_text(["Processor", "Cores", "coretemp", "nvme"])
+    for title in ("Processor", "coretemp"):
+        expect(chart(page, title).locator("canvas")).to_be_visible()
+        assert drawn(chart(page, title), "--line-1") > 200
+    # What a threshold means stands there in words.
+    expect(page.locator(".limits").first).to_have_text("Warning > 80\u00a0%Critical > 95\u00a0%")
+    expect(page.locator(".timeline-row")).to_have_count(2)
+    expect(page.locator(".timeline-row", has_text="nginx").locator("li").last).to_contain_text("active")
+    expect(page.locator(".timeline-row", has_text="sshd")).to_contain_text("failed")
+    expect(page.locator(".words .json")).to_have_text('{"smart":"ok","hours":100}')
+    # The gap is shown, and counted.
+    expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("1 gap, the longest 1")
+    expect(page.locator(".strip .gap")).to_have_count(2)
+
+
+def test_a_value_that_a_host_sends_appears_by_itself(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path(range="15m"))
+    legend = chart(page, "coretemp").locator(".chart-legend li", has_text="Core 1")
+    expect(legend).to_be_visible()
+    history.send("Temperature", "coretemp/Core 1", {HOST: 96.5})
+    expect(legend.locator(".number")).to_have_text("96.5\u00a0°C")
+    expect(chart(page, "coretemp").locator("figcaption")).to_contain_text(
+        "highest 96.5\u00a0°C (coretemp/Core 1"
+    )
+    expect(page.locator(".host-head .state")).to_have_text("Critical")
+
+
+def test_the_table_of_a_chart_has_the_numbers_of_the_api(history: Fleet, visit: Visit) -> None:
+    to = datetime.now(UTC).replace(second=0, microsecond=0)
+    ends = {"from": f"{datetime.fromtimestamp(to.timestamp() - 4 * 3600, UTC):%FT%TZ}", "to": f"{to:%FT%TZ}"}
+    page = visit(history.worker).open(host_path(**ends))
+    figure = chart(page, "Processor")
+    figure.get_by_role("button", name="Show as table").click()
+    expect(figure.locator("tbody tr").first).to_be_visible()
+    found = [
+        (row.locator("time").get_attribute("datetime"), *row.locator("td").all_inner_texts()[1:])
+        for row in figure.locator("tbody tr").all()
+    ]
+    columns: dict[str, Any] = requests.get(
+        f"{history.worker.url}/api/v1/plugins/PU_Workload/hosts/{HOST}/columns",
+        {**ends, "points": 400, "metric": "CPU/total"},
+        timeout=10,
+    ).json()["series"]["CPU/total"]
+    names = ("at", "average", "minimum", "maximum", "count")
+    expected = [
+        (
+            f"{datetime.fromtimestamp(at, UTC):%FT%TZ}",
+            "CPU/total",
+            *(f"{math.floor(each + 0.5)}\u00a0%" for each in values),
+            str(count),
+        )
+        for at, *values, count in zip(*(columns[name] for name in names), strict=True)
+    ]
+    assert found == expected[::-1]
+    assert len(found) > 40
+
+
+def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path(range="6h"))
+    section = page.locator("section.of-plugin", has_text="Load, %")
+    section.get_by_role("button", name="Prove it").click()
+    expect(section.locator(".recount")).to_have_text(
+        re.compile(
+            r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
+        )
+    )
+
+
+def test_both_nights_of_the_clock_change_have_the_right_hours(history: Fleet, visit: Visit) -> None:
+    """In Europe/Berlin, 02:00 to 03:00 does not exist on 29 March, and exists twice on 25 October."""
+    for moment in ("2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"):
+        at = datetime.fromisoformat(moment).timestamp()
+        history.send("Temperature", "nvme/Composite", {"night": 40.0}, at)
+    wait_for_host(history, "night")
+    page = visit(history.worker).open(
+        host_path("night", **{"from": "2026-10-25T00:00:00Z", "to": "2026-10-25T03:00:00Z"})
+    )
+    figure = chart(page, "nvme")
+    figure.get_by_role("button", name="Show as table").click()
+    expect(figure.locator("tbody time")).to_have_text([re.compile("02:30:00$")] * 2)
+    times = [each.get_attribute("title") for each in figure.locator("tbody time").all()]
+    assert times == ["2026-10-25 01:30:00 UTC", "2026-10-25 00:30:00 UTC"]
+    labels = page.evaluate(
+        """async (nights) => {
+            const base = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
+            const { timeLabels, timeMarks } = await import(`${base}time_axis.js`);
+            return nights.map(([from, to, most]) =>
+                timeLabels(timeMarks(Date.parse(from) / 1000, Date.parse(to) / 1000, most))
+                    .map((each) => each.split("\\n")[0]));
+        }""",
+        [
+            ["2026-10-24T23:00:00Z", "2026-10-25T03:00:00Z", 5],
+            ["2026-03-29T00:00:00Z", "2026-03-29T03:00:00Z", 5],
+            ["2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", 5],
+            ["2026-03-20T00:00:00Z", "2026-04-02T00:00:00Z", 14],
+        ],
+    )
+    assert labels[0] == ["01:00", "02:00 GMT+2", "02:00 GMT+1", "03:00", "04:00"]
+    assert labels[1] == ["01:00", "03:00", "04:00", "05:00"]
+    assert labels[2] == ["18:00", "00:00", "06:00", "12:00"]
+    assert (labels[3][0], labels[3][-1], len(labels[3])) == ("Mar 21", "Apr 2", 13)
+
+
+def test_hostile_names_are_only_text(history: Fleet, visit: Visit) -> None:
+    history.send("Temperature", METRIC, {HOSTILE: 41.0}, time.time() - 30)
+    history.send("Temperature", METRIC, {HOSTILE: 42.0})
+    wait_for_host(history, HOSTILE)
+    page = visit(history.worker).open(host_path(HOSTILE))
+    expect(page.locator("h1")).to_have_text(re.compile(r"^<img src=x onerror=alert\(1\)>⟨U\+202E⟩evil….*x$"))
+    expect(page.locator("figure .chart-legend li")).to_have_text(re.compile(r'^"><b>⟨U\+202E⟩%2F\[0\]42\.0'))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    page.locator(".latest summary").click()
+    page.locator(".latest button").click()
+    expect(page.get_by_role("dialog").locator("li").first).to_contain_text("42.0")
+    assert page.locator("img, b").count() == 0
+
+
+def test_a_host_that_nobody_knows_and_a_range_without_readings_say_so(history: Fleet, visit: Visit) -> None:
+    visitor = visit(history.worker)
+    visitor.expected = ["404"]
+    page = visitor.open(host_path("nobody"))
+    expect(page.locator(".host-head .note")).to_contain_text("No host of this name sends readings now")
+    page.goto(host_path(**{"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}))
+    expect(page.locator(".nothing:visible").first).to_contain_text("No readings in this time range")
+    page.goto(host_path(**{"from": "yesterday", "to": "now"}))
+    expect(page.locator(".range-bar .note")).to_contain_text("not valid")

@@ -1,0 +1,80 @@
+"""The page of a host in a browser, for tests."""
+
+import re
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+from playwright.sync_api import Locator, Page
+
+from tests.support.eventually import eventually
+from tests.support.fleet import Fleet
+from tests.support.host_history import HOST
+
+
+def host_path(host: str = HOST, **query: str) -> str:
+    """The path of the page of a host."""
+    return f"/host?{urlencode({'name': host, **query})}"
+
+
+def chart(page: Page, title: str) -> Locator:
+    """The chart with a title."""
+    return page.locator("figure.chart", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def wait_for_host(history: Fleet, host: str) -> None:
+    """Wait until the overview has a host."""
+    eventually(
+        lambda: history.worker.get(f"/api/v1/hosts/{quote(host, safe='')}"),
+        lambda found: found[0] == 200,
+        seconds=150,
+    )
+
+
+def used(page: Page) -> dict[str, float]:
+    """What a page uses after a garbage collection."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    for _ in range(2):
+        session.send("HeapProfiler.collectGarbage")
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    session.detach()
+    return {each["name"]: each["value"] for each in metrics}
+
+
+def range_in_url(page: Page) -> tuple[datetime, datetime]:
+    """The range in the URL."""
+    found = dict(re.findall(r"(from|to)=([^&]+)", page.url.replace("%3A", ":")))
+    first, last = (datetime.fromisoformat(found[each]) for each in ("from", "to"))
+    return first, last
+
+
+def drag(page: Page, figure: Locator, start: float, end: float) -> None:
+    """Drag over the plot, from one part of its width to another."""
+    figure.scroll_into_view_if_needed()
+    box = figure.locator(".u-over").bounding_box()
+    assert box
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + start * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], y, steps=4)
+    page.mouse.up()
+
+
+def drawn(figure: Locator, colour: str) -> int:
+    """The number of pixels of a canvas that have about the colour of a line."""
+    count: int = figure.locator("canvas").evaluate(
+        """async (canvas, name) => {
+            const base = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
+            const { colours } = await import(`${base}theme.js`);
+            const [red, green, blue] = colours(name)[0].match(/\\d+/g).map(Number);
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            let found = 0;
+            for (let at = 0; at < data.length; at += 4) {
+                const far = Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue);
+                if (data[at + 3] > 128 && far < 60) found += 1;
+            }
+            return found;
+        }""",
+        colour,
+    )
+    return count
