@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST, host_with_history
 from tests.support.host_page import chart, drawn, host_path, wait_for_host
@@ -44,9 +45,6 @@ def test_every_plugin_of_a_host_has_its_charts_words_or_values(history: Fleet, v
     expect(page.locator(".timeline-row", has_text="nginx").locator("li").last).to_contain_text("active")
     expect(page.locator(".timeline-row", has_text="sshd")).to_contain_text("failed")
     expect(page.locator(".words .json")).to_have_text('{"smart":"ok","hours":100}')
-    # The gap is shown, and counted.
-    expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("1 gap, the longest 1")
-    expect(page.locator(".strip .gap")).to_have_count(2)
 
 
 def test_a_value_that_a_host_sends_appears_by_itself(history: Fleet, visit: Visit) -> None:
@@ -89,6 +87,26 @@ def test_the_table_of_a_chart_has_the_numbers_of_the_api(history: Fleet, visit: 
     ]
     assert found == expected[::-1]
     assert len(found) > 40
+
+
+def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:
+    def interval() -> int | None:
+        # It is known after the second minute with readings.
+        history.send("Temperature", "nvme/Composite", {HOST: 60.0})
+        history.send("Services", "sshd", {HOST: "active"})
+        found: dict[str, Any] = history.worker.get(f"/api/v1/hosts/{HOST}")[1]["plugins"]
+        time.sleep(2)
+        return found["Temperature"]["interval_seconds"] and found["Services"]["interval_seconds"]
+
+    eventually(interval, lambda found: found is not None, seconds=240)
+    page = visit(history.worker).open(host_path())
+    expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("gap")
+    expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("the longest 1")
+    expect(page.locator(".strip-row", has_text="Temperature").locator(".gap").first).to_be_visible()
+    # Nobody counts when words were sent.
+    path = f"/api/v1/plugins/Services/hosts/{HOST}/completeness"
+    assert history.worker.get(path)[1]["completeness"] is None
+    expect(page.locator(".strip-row", has_text="Services")).to_have_count(0)
 
 
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:

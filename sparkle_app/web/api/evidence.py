@@ -9,6 +9,7 @@ from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.completeness import completeness
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339, span
+from sparkle_app.plugin_api import JsonPlugin, StringPlugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.hosts import select_activity
@@ -24,6 +25,8 @@ MAX_READINGS = 200_000
 MAX_BUCKETS = 50_000
 """Of a request for the completeness: five weeks of minutes."""
 MAX_LISTED = 100
+_NOT_AGGREGATED = (StringPlugin.numeric_value, JsonPlugin.numeric_value)
+"""With these, a plugin has no aggregates: when it sent readings is not counted."""
 
 
 class Evidence:
@@ -130,7 +133,12 @@ class Evidence:
             ),
         )
         interval = activity.interval
-        found = completeness(counts, width, interval, start, end) if interval and start < end else None
+        aggregated = type(server_half).numeric_value not in _NOT_AGGREGATED
+        found = (
+            completeness(counts, width, interval, start, end)
+            if interval and aggregated and start < end
+            else None
+        )
         return responses.CompletenessResponse(
             plugin=plugin,
             host=host,

@@ -335,7 +335,7 @@ class CompletenessResponse(KeptRange, kw_only=True):
     interval_seconds: int | None
     """Usual time between its readings; null: not known yet, and so is what depends on it."""
     expected: int | None
-    """How often it should have sent readings."""
+    """How often it should have sent readings; null: not known, also of a plugin whose values are not numbers."""
     missing: int | None
     """How often it did not."""
     completeness: float | None
