@@ -161,6 +161,8 @@ def _create(
             try:
                 found |= retried(connection, insert_missing)
             except IntegrityError as error:
+                if any(value is None for row in rows.values() for value in row.values()):
+                    raise
                 # No row is at fault.
                 raise TransientError(
                     f"database: {table.name}: expected ids that are not used yet from the sequence of its primary key,"
