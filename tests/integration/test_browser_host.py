@@ -72,7 +72,7 @@ def test_the_table_of_a_chart_has_the_numbers_of_the_api(history: Fleet, visit: 
     ]
     columns: dict[str, Any] = requests.get(
         f"{history.worker.url}/api/v1/plugins/PU_Workload/hosts/{HOST}/columns",
-        {**ends, "points": 400, "metric": "CPU/total"},
+        {**ends, "points": "400", "metric": "CPU/total"},
         timeout=10,
     ).json()["series"]["CPU/total"]
     names = ("at", "average", "minimum", "maximum", "count")
@@ -96,7 +96,8 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
         history.send("Services", "sshd", {HOST: "active"})
         found: dict[str, Any] = history.worker.get(f"/api/v1/hosts/{HOST}")[1]["plugins"]
         time.sleep(2)
-        return found["Temperature"]["interval_seconds"] and found["Services"]["interval_seconds"]
+        known: int | None = found["Temperature"]["interval_seconds"] and found["Services"]["interval_seconds"]
+        return known
 
     eventually(interval, lambda found: found is not None, seconds=240)
     page = visit(history.worker).open(host_path())
