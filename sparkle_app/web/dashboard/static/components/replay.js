@@ -8,23 +8,41 @@ import { session } from "../session.js";
 import { reasonText } from "./reason.js";
 
 const PATH = "/api/v1/dead-letters/replay";
+/** While none is running: a worker asks all the others. */
+const IDLE_MS = 30_000;
 const FILTERS = ["reason", "host", "config", "topic"];
 
-/** Loads what this component shows: the role, and the last replay; null if that is not known at this moment. */
-export async function loadReplay(signal) {
-  try {
-    const [{ role }, last] = await Promise.all([session(signal), get(PATH, { signal })]);
-    return { role, last };
-  } catch (error) {
-    if (error instanceof ApiError) return null;
-    throw error;
-  }
+/**
+ * Loads what this component shows: the role, and the last replay; null if that is not known at this moment.
+ *
+ * @returns {{load: function(AbortSignal): Promise<Object|null>, expire: function()}} after `expire`, it is loaded anew.
+ */
+export function replayLoader() {
+  let loaded = null;
+  let due = 0;
+  return {
+    async load(signal) {
+      if (loaded?.last.state !== "running" && Date.now() < due) return loaded;
+      try {
+        const [{ role }, last] = await Promise.all([session(signal), get(PATH, { signal })]);
+        loaded = { role, last };
+        due = Date.now() + IDLE_MS;
+        return loaded;
+      } catch (error) {
+        if (error instanceof ApiError) return null;
+        throw error;
+      }
+    },
+    expire() {
+      due = 0;
+    },
+  };
 }
 
 /**
  * @param {function()} started called when a replay has begun.
  * @returns {{button: Element, element: Element, update: function(Object|null, Object, number)}} `update` gets what
- *   `loadReplay` returned, the filters, and how many dead letters they select.
+ *   a loader returned, the filters, and how many dead letters they select.
  */
 export function replay(started) {
   let selected = { filters: {}, total: 0 };

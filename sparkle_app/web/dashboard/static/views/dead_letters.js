@@ -5,7 +5,7 @@ import { countBars, hourBars } from "../components/counts.js";
 import { deadLetterTable } from "../components/dead_letter_table.js";
 import { pager } from "../components/pager.js";
 import { REASONS } from "../components/reason.js";
-import { loadReplay, replay } from "../components/replay.js";
+import { replay, replayLoader } from "../components/replay.js";
 import { el, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { navigate, urlWith } from "../router.js";
@@ -37,13 +37,17 @@ export function deadLetters(page) {
 
 function list(page) {
   page.title(t("deadLetters.title"));
-  const parts = partsOf(page, () => polling.now());
+  const replays = replayLoader();
+  const parts = partsOf(page, () => {
+    replays.expire();
+    polling.now();
+  });
   let asked = askedFor(page.query);
   let last = null;
 
   async function load(signal) {
     const query = { ...asked, page: null, limit: PAGE_SIZE, offset: (asked.page - 1) * PAGE_SIZE || null };
-    const [found, replayed] = await Promise.all([get("/api/v1/dead-letters", { signal, query }), loadReplay(signal)]);
+    const [found, replayed] = await Promise.all([get("/api/v1/dead-letters", { signal, query }), replays.load(signal)]);
     return { found, replayed, asked };
   }
 
