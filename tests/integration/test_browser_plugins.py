@@ -12,6 +12,7 @@ from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
+from tests.support.host_page import host_path
 from tests.support.worker import PROJECT, Workspace
 
 pytestmark = pytest.mark.any_broker
@@ -116,6 +117,23 @@ def test_every_installed_plugin_is_shown_with_its_title_and_values(
             assert text.endswith(plugin["unit"]), plugin["name"]
             decimals = re.search(r"[.,](\d+)\s", text)
             assert len(decimals[1] if decimals else "") == plugin["panel"]["decimals"], plugin["name"]
+
+
+def test_every_installed_plugin_has_its_section_on_the_page_of_a_host(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    for plugin in installed(fleet):
+        page = visitor.open(host_path(f"host of {plugin['name']}", range="15m"))
+        section = page.locator("section.of-plugin", has=page.get_by_role("heading", name=title(plugin, "en")))
+        expect(section).to_have_count(1)
+        if plugin["name"] == "Raid_State":
+            expect(section.locator(".timeline-row")).to_contain_text("clean")
+            continue
+        expect(section.locator("figure.chart canvas")).to_be_visible()
+        expect(section.locator("figcaption")).to_contain_text(plugin["unit"])
+        words = {"warning": "Warning", "critical": "Critical"}
+        limits = [words[each["severity"]] for each in plugin["panel"]["thresholds"]]
+        shown = section.locator(".limits .state").all_inner_texts()
+        assert [each.split()[0] for each in shown] == limits
 
 
 def test_the_fans_of_the_guide_need_no_line(fleet: Fleet, visit: Visit) -> None:
