@@ -34,7 +34,7 @@ PARALLEL = -n $(FILES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos soak poison bench lint wheel requirements clean
+.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos soak poison bench lint pictures wheel requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ lint: $(DEV_STAMP)  ## check style, types and layers
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+
+pictures: $(DEV_STAMP)  ## take the pictures of the page again, docs/images
+	@$(RUN) -m pytest --pictures=docs/images tests/integration/test_browser_pictures.py
 
 wheel: $(DEV_STAMP)  ## build the wheel and the source distribution in dist/
 	@rm -rf dist

@@ -18,7 +18,7 @@ settings.load_profile("usual")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options --broker, --database-url, --wheel and --poison."""
+    """Add the options --broker, --database-url, --wheel, --pictures and --poison."""
     parser.addoption(
         "--broker",
         choices=("tansu", "kafka"),
@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the only database of the tests that run on each: an empty one, by its SQLAlchemy URL",
     )
     parser.addoption("--wheel", type=Path, help="the wheel that tests/integration/test_wheel.py installs")
+    parser.addoption("--pictures", type=Path, help="the folder for the pictures of the page")
     parser.addoption("--poison", type=int, default=4_000, help="records of the poison test (4,000)")
 
 

@@ -146,8 +146,8 @@ def test_a_reading_passes_all_stages(
             assert await writer.store(outcomes) == first
         return outcomes, first
 
-    (outcome,), (by_plugin, rejected) = asyncio.run(process())
-    assert (rejected, outcome.errors) == ([], [])
+    (outcome,), (by_plugin, rejected, expired) = asyncio.run(process())
+    assert (rejected, expired, outcome.errors) == ([], [], [])
     stored = by_plugin[name]
     assert stored == [each.as_stored() for each in outcome.readings]
     start = bucket_start(stored[0].observed_at, 60)

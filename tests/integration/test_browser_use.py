@@ -146,6 +146,92 @@ def test_the_colours_are_chosen_and_kept(fleet: Fleet, visit: Visit) -> None:
     assert page.evaluate(background) == dark
 
 
+FORMATTED = """
+    async (calls) => {
+        const assets = document.querySelector("script[type=module]").src;
+        const format = await import(new URL("format.js", assets));
+        return calls.map(([name, ...values]) => {
+            const found = format[name](...values);
+            return found instanceof Element ? [found.textContent, found.title] : found;
+        });
+    }
+"""
+
+
+@pytest.mark.parametrize(
+    ("zone", "locale", "at", "text", "utc"),
+    [
+        # The hour that is twice, and the night in which one is missing.
+        (
+            "Europe/Berlin",
+            "en-GB",
+            "2026-10-25T00:30:00Z",
+            "25 Oct 2026, 02:30:00",
+            "2026-10-25 00:30:00 UTC",
+        ),
+        (
+            "Europe/Berlin",
+            "en-GB",
+            "2026-10-25T01:30:00Z",
+            "25 Oct 2026, 02:30:00",
+            "2026-10-25 01:30:00 UTC",
+        ),
+        (
+            "Europe/Berlin",
+            "ru-RU",
+            "2026-03-29T01:00:00Z",
+            "29 мар. 2026 г., 03:00:00",
+            "2026-03-29 01:00:00 UTC",
+        ),
+        (
+            "Asia/Kolkata",
+            "en-GB",
+            "2026-01-01T18:45:00.250Z",
+            "2 Jan 2026, 00:15:00",
+            "2026-01-01 18:45:00.25 UTC",
+        ),
+    ],
+)
+def test_times_are_local_and_utc_is_their_tooltip(
+    fleet: Fleet, visit: Visit, zone: str, locale: str, at: str, text: str, utc: str
+) -> None:
+    page = visit(fleet.worker, timezone_id=zone, locale=locale).open()
+    ((shown, title),) = page.evaluate(FORMATTED, [["instant", at]])
+    assert shown.replace("\u202f", " ").replace("\u00a0", " ") in {
+        text,
+        text.replace("Oct 2026,", "Oct 2026 at"),
+    }
+    assert title == utc
+
+
+def test_values_have_the_decimals_and_the_unit_of_their_plugin(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+
+    def quantity(value: float | None, unit: str, kind: str = "number", decimals: int = 1) -> str:
+        call = ["quantity", value, {"unit": unit, "panel": {"quantity": kind, "decimals": decimals}}]
+        return str(page.evaluate(FORMATTED, [call])[0]).replace("\u00a0", " ")
+
+    assert quantity(84.25, "°C", "temperature") in {"84.3 °C", "84.2 °C"}
+    assert quantity(None, "°C") == "–"
+    assert quantity(1234567.0, "", "count", 0) == "1,234,567"
+    assert quantity(3.5 * 2**30, "B", "bytes") == "3.5 GiB"
+    assert quantity(2_400_000_000, "Hz", "frequency", 2) == "2.40 GHz"
+    assert quantity(1500, "MHz", "frequency", 0) == "1,500 MHz"
+    assert quantity(93_784, "s", "duration") == "1 d 2 h"
+    assert quantity(-1.5e300, "V") == "-1.5E300 V"
+    assert page.evaluate(FORMATTED, [["duration", each] for each in (0, 59.6, 125, 3600, 90_061)]) == [
+        "0 s",
+        "1 min",
+        "2 min",
+        "1 h",
+        "1 d 1 h",
+    ]
+    assert page.evaluate(FORMATTED, [["visible", "a\x00\x1b\x7f\u200f"], ["shortened", "😀" * 9, 5]]) == [
+        "a␀␛␡⟨U+200F⟩",
+        "😀😀…😀😀",
+    ]
+
+
 def test_a_page_that_is_left_open_does_not_grow(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()

@@ -1,12 +1,14 @@
 """`make test-wheel`: the wheel, installed in a new virtual environment and run in an empty folder."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 import sparkle_app
 from tests.support.broker import Broker
@@ -144,6 +146,10 @@ def test_a_record_becomes_an_average_in_an_empty_folder(
     _, answer = eventually(lambda: worker.get(path), lambda found: found[0] == 200)
     assert answer["metrics"]["core/0"]["average"] == 41.5
     assert answer["metrics"]["core/0"]["count"] == 1
+    page = requests.get(worker.url, headers={"Accept": "text/html"}, timeout=10).text
+    script = re.search(r'src="(/assets/[^"]+)"', page)
+    assert script
+    assert "startRouter" in requests.get(worker.url + script[1], timeout=10).text
     assert (folder / "data" / "sparkle.sqlite3").is_file()
     verified = run("sparkle", "verify", **settings)
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout

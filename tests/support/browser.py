@@ -45,7 +45,7 @@ def chromium() -> Iterator[Browser]:
     """Debian's Chromium. Within the context, the thread cannot run asyncio."""
     program = shutil.which("chromium")
     if not program:
-        pytest.exit("the browser is missing; install the package chromium", 4)
+        pytest.fail("the browser is missing; install the package chromium")
     arguments = [
         # As root, as in CI.
         "--no-sandbox",

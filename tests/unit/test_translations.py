@@ -13,6 +13,7 @@ TRANSLATIONS = {
     "docs/operations.md": "docs/ru/operations.md",
     "docs/runbook.md": "docs/ru/runbook.md",
     "docs/backup.md": "docs/ru/backup.md",
+    "docs/dashboard.md": "docs/ru/dashboard.md",
 }
 _ORIGINALS = {PROJECT / translation: PROJECT / page for page, translation in TRANSLATIONS.items()}
 _CODE = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

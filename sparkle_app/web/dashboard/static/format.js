@@ -17,9 +17,9 @@ const NONE = "–";
 const formats = new Map();
 
 function format(kind, options) {
-  const language = store.get("language");
-  const key = language + JSON.stringify(options);
-  if (!formats.has(key)) formats.set(key, new kind(language, options));
+  const locale = store.get("locale");
+  const key = locale + JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new kind(locale, options));
   return formats.get(key);
 }
 

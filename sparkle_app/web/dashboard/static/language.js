@@ -23,8 +23,11 @@ export function chooseLanguage(language) {
 }
 
 function use(language) {
-  plurals = new Intl.PluralRules(language);
-  numbers = new Intl.NumberFormat(language);
+  // Dates and numbers as in the reader's region, if the browser names one.
+  const locale = navigator.languages.find((each) => each.slice(0, 2).toLowerCase() === language) ?? language;
+  plurals = new Intl.PluralRules(locale);
+  numbers = new Intl.NumberFormat(locale);
+  store.set("locale", locale);
   document.documentElement.lang = language;
   store.set("language", language);
 }

@@ -7,6 +7,7 @@
  * plugins     the installed plugins, as /api/v1/plugins lists them, or null.
  * path        that of the present view.
  * language    "en" or "ru" (language.js).
+ * locale      language and region, for Intl, such as "en-GB".
  * theme       "auto", "light" or "dark" (theme.js).
  */
 const values = {
@@ -14,6 +15,7 @@ const values = {
   plugins: null,
   path: "/",
   language: "en",
+  locale: "en",
   theme: "auto",
 };
 const listeners = new Map();

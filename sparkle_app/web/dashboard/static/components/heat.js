@@ -7,6 +7,10 @@ import { position, scaleOf } from "../plugins.js";
 import { colours } from "../theme.js";
 
 const SHADES = 16;
+const DARK = "#101820";
+const BRIGHT = "#ffffff";
+/** Of a surface on which both have the same contrast. */
+const MIDDLE = 0.18;
 
 /**
  * What draws the cells of one map.
@@ -15,12 +19,14 @@ const SHADES = 16;
  * @returns {function(CanvasRenderingContext2D, Object)} draws one cell: {value, state, x, y, wide, high, text}.
  */
 export function heat(plugin, values) {
-  const [low, high, warning, critical, silent, nothing, dark, bright] = colours(
-    "--heat-low", "--heat-high", "--warning-fill", "--critical-fill", "--silent-fill", "--heat-empty", "--heat-text",
-    "--heat-text-inverse");
+  const [low, high, warning, critical, silent, nothing] = colours(
+    "--heat-low", "--heat-high", "--warning-fill", "--critical-fill", "--silent-fill", "--heat-empty");
   const shades = Array.from({ length: SHADES }, (_, step) =>
     `color-mix(in oklab, ${high} ${Math.round((100 * step) / (SHADES - 1))}%, ${low})`);
   const fills = { silent, critical, warning };
+  const inks = Object.fromEntries(Object.entries(fills).map(([state, fill]) => [state, inkOn(luminance(fill))]));
+  // Shades are even in lightness, which is about the cube root of luminance.
+  const [lowest, highest] = [Math.cbrt(luminance(low)), Math.cbrt(luminance(high))];
   // The shades end where the first threshold is: what is beyond has a colour of its own.
   const [bottom, top] = scaleOf(plugin, values);
   const limits = plugin.panel.thresholds.filter((each) => each.when === "above").map((each) => each.value);
@@ -35,12 +41,22 @@ export function heat(plugin, values) {
     if (size > 6) context.roundRect(x, y, wide, high, size > 10 ? 3 : 1.5);
     else context.rect(x, y, wide, high);
     context.fill();
-    const onBright = state === "ok" ? warmth < 0.55 : state === "warning";
-    context.fillStyle = context.strokeStyle = onBright ? dark : bright;
+    context.fillStyle = context.strokeStyle = inks[state] ?? inkOn((lowest + warmth * (highest - lowest)) ** 3);
     if (text) context.fillText(text, x + wide / 2, y + high / 2 + 1);
     // Shapes too: colours alone do not tell everybody.
     if (size >= 6) drawShape(context, state, x, y, wide, high);
   };
+}
+
+const inkOn = (surface) => (surface > MIDDLE ? DARK : BRIGHT);
+
+/** Relative luminance of "rgb(…)", as WCAG defines it. */
+function luminance(colour) {
+  const [red, green, blue] = colour.match(/[\d.]+/g).map((each) => {
+    const part = each / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }
 
 function drawShape(context, state, x, y, wide, high) {
