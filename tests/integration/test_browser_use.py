@@ -131,6 +131,7 @@ def test_a_live_change_is_shown_without_reloading(fleet: Fleet, visit: Visit) ->
     expect(row.locator(".state")).to_have_text("Critical")
     expect(row.locator(".number").last).to_have_text("99.5\u00a0°C")
     expect(page.get_by_role("link", name="Critical 2")).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Silent: 1, critical: 2")
 
 
 def test_the_colours_are_chosen_and_kept(fleet: Fleet, visit: Visit) -> None:

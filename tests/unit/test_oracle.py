@@ -26,6 +26,7 @@ from sparkle_app.storage.errors import (
     server_message,
     transient_error,
 )
+from sparkle_app.storage.headlines import select_headlines
 from sparkle_app.storage.models import Base, data_table, tables_of
 from sparkle_app.storage.trial import try_writing
 from tests.support.oracle import Statement, recording_engine
@@ -92,6 +93,8 @@ def every_statement(connection: Connection) -> None:
     aggregates.upsert_growing(connection, AGGREGATES, rows[:1])
     list(aggregates.select_aggregates(connection, AGGREGATES, ["a"], "m", 60, START, START + HOUR))
     list(aggregates.select_steps(connection, AGGREGATES, "a", ["m"], 60, START, START + HOUR, 600, 9))
+    for metric in ("m", None):
+        select_headlines(connection, AGGREGATES, ["a", "b"], metric, True, 60, START, START + HOUR, 600)
     aggregates.delete_aggregates(connection, AGGREGATES, 60, [("a", START, "m"), ("b", START, "m")])
     list(aggregates.select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
     list(aggregates.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))

@@ -226,6 +226,7 @@ export default {
   "overview.outdated": {"one": "{plugin}: {n} partition is not up to date: {detail}", "other": "{plugin}: {n} partitions are not up to date: {detail}"},
   "overview.problem": "It is not known at this moment which hosts are silent: {detail}",
   "overview.title": "Hosts",
+  "overview.worse": "Silent: {silent}, critical: {critical}",
   "pager.label": "Pages",
   "pager.next": "Next",
   "pager.previous": "Previous",

@@ -226,6 +226,7 @@ export default {
   "overview.outdated": {"one": "{plugin}: устарели данные {n} партиции: {detail}", "few": "{plugin}: устарели данные {n} партиций: {detail}", "many": "{plugin}: устарели данные {n} партиций: {detail}", "other": "{plugin}: устарели данные {n} партиции: {detail}"},
   "overview.problem": "Сейчас неизвестно, какие хосты молчат: {detail}",
   "overview.title": "Хосты",
+  "overview.worse": "Молчат: {silent}, критично: {critical}",
   "pager.label": "Страницы",
   "pager.next": "Вперёд",
   "pager.previous": "Назад",

@@ -39,8 +39,10 @@ export function overview(page) {
   }
 
   function show(loaded) {
+    const before = last?.hosts.states;
     last = loaded;
     parts.show(loaded);
+    announceWorse(before, loaded.hosts.states);
     if (typed) announce(t("hosts.found", { n: loaded.hosts.total }));
     typed = false;
   }
@@ -129,6 +131,13 @@ function showStates(filter, states, chosen, urlOf) {
     setCount(link, index ? states[STATES[index - 1]] ?? 0 : sumOf(states));
     setAttribute(link, "href", links[index].getAttribute("href"));
     setAttribute(link, "aria-current", links[index].getAttribute("aria-current"));
+  }
+}
+
+/** Says that more hosts are silent or critical than before. */
+function announceWorse(before, { silent, critical }) {
+  if (before && (silent > before.silent || critical > before.critical)) {
+    announce(t("overview.worse", { silent, critical }));
   }
 }
 
