@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import axe_script, violations
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST, host_with_history
 from tests.support.host_page import chart, drag, host_path, range_in_url, used
@@ -105,6 +106,24 @@ def test_the_keyboard_walks_the_points_and_each_is_spoken_and_has_its_readings(
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert "plot" in page.evaluate("document.activeElement.className")
+
+
+@pytest.mark.parametrize(("scheme", "locale", "width"), [("light", "en-GB", 1280), ("dark", "ru-RU", 390)])
+def test_axe_finds_nothing(history: Fleet, visit: Visit, scheme: str, locale: str, width: int) -> None:
+    visitor = visit(
+        history.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+    )
+    visitor.context.add_init_script(axe_script())
+    page = visitor.open(host_path(range="6h", compare="day"))
+    expect(page.locator("figure.chart canvas").first).to_be_visible()
+    page.locator("figure.chart").first.get_by_role("button").first.click()
+    page.locator(".latest summary").first.click()
+    page.locator(".prove").first.click()
+    expect(page.locator(".recount[data-state=equal]")).to_be_visible()
+    assert violations(page) == []
+    page.locator(".latest button").first.click()
+    expect(page.get_by_role("dialog").locator("li").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_a_page_that_is_left_open_does_not_grow(history: Fleet, visit: Visit) -> None:

@@ -1,7 +1,7 @@
 """A worker with some hosts, for tests of the page: some hot, some busy, one silent."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path

@@ -27,7 +27,7 @@ function strip() {
   const title = el("span", { class: "of" });
   const ratio = el("span", { class: "number" });
   const bar = el("div", { class: "strip", role: "img" });
-  const words = el("span", { class: "gaps" });
+  const words = el("a", { class: "gaps" });
   const element = el("div", { class: "strip-row" }, title, ratio, bar, words);
   let drawn = "";
 
@@ -40,8 +40,10 @@ function strip() {
     setText(ratio, text);
     setAttribute(element, "data-state", percent >= 99 ? "ok" : percent >= 90 ? "warning" : "critical");
     const times = gaps.map((gap) => [Date.parse(gap.from) / 1000, Date.parse(gap.to) / 1000, gap.missing]);
+    const longest = times.reduce((most, each) => (most && most[1] - most[0] >= each[1] - each[0] ? most : each), null);
+    setAttribute(words, "href", longest && around(longest));
     const listed = [...times].sort((a, b) => b[2] - a[2]).slice(0, LISTED).map(([from, to]) => timeSpan(from, to)).join("; ");
-    setText(words, gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(Math.max(...times.map(([from, to]) => to - from))) }) : t("host.complete.none"));
+    setText(words, gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(longest[1] - longest[0]) }) : t("host.complete.none"));
     setAttribute(bar, "aria-label", t("host.complete.words", { percent: text, expected, missing, gaps: listed || "–" }));
     const state = JSON.stringify([range.from, range.to, times]);
     if (state === drawn) return;
@@ -51,12 +53,15 @@ function strip() {
       ...(start > range.from ? [part("before", range.from, start, range, t("host.complete.before"))] : []),
       ...times.slice(-MAX_GAPS).map(([from, to, n]) => {
         const each = part("gap", from, to, range, t("host.complete.gap", { range: timeSpan(from, to), n }));
-        each.addEventListener("click", () => navigate(rangeUrl({ from: from - (to - from), to: to + (to - from) })));
+        each.addEventListener("click", () => navigate(around([from, to])));
         return each;
       }));
   }
   return { element, update };
 }
+
+/** The URL of a gap, with as much before and after. */
+const around = ([from, to]) => rangeUrl({ from: 2 * from - to, to: 2 * to - from });
 
 function part(kind, from, to, range, title) {
   const place = (at) => (100 * (Math.min(Math.max(at, range.from), range.to) - range.from)) / (range.to - range.from);
