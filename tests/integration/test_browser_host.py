@@ -1,7 +1,11 @@
 """The page of a host in a browser: what is shown is what the API says."""
 
+import csv
+import io
+import json
 import math
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -87,6 +91,49 @@ def test_the_table_of_a_chart_has_the_numbers_of_the_api(history: Fleet, visit: 
     ]
     assert found == expected[::-1]
     assert len(found) > 40
+
+
+def test_what_a_chart_shows_can_be_saved(history: Fleet, visit: Visit) -> None:
+    ends = {
+        "from": f"{datetime.fromtimestamp(time.time() - 3000, UTC):%FT%TZ}",
+        "to": f"{datetime.now(UTC):%FT%TZ}",
+    }
+    visitor = visit(history.worker)
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = visitor.open(host_path(**ends))
+    figure = chart(page, "coretemp")
+    expect(figure.locator("figcaption")).to_contain_text("every reading")
+
+    def saved(name: str) -> str:
+        with page.expect_download() as download:
+            figure.get_by_role("button", name=name).click()
+        assert download.value.suggested_filename == f"Temperature-{HOST}.{name.lower()}"
+        return download.value.path().read_text()
+
+    found = json.loads(saved("JSON"))
+    assert {each["metric"] for each in found["readings"]} == {"coretemp/Core 0", "coretemp/Core 1"}
+    rows = list(csv.DictReader(io.StringIO(saved("CSV"))))
+    assert [row["metric"] for row in rows] == [each["metric"] for each in found["readings"]]
+    figure.get_by_role("button", name="Show as table").click()
+    expect(figure.locator("tbody tr")).to_have_count(len(rows))
+    figure.get_by_role("button", name="Copy curl").click()
+    expect(figure.locator(".said")).to_have_text("Copied")
+    command = shlex.split(page.evaluate("navigator.clipboard.readText()"))
+    assert command[0] == "curl"
+    assert requests.get(command[-1], timeout=10).json() == found
+
+
+def test_without_the_library_charts_are_tables(history: Fleet, visit: Visit) -> None:
+    visitor = visit(history.worker)
+    visitor.page.route(
+        "**/uplot.js",
+        lambda route: route.fulfill(body="export default null;", content_type="text/javascript"),
+    )
+    page = visitor.open(host_path())
+    expect(page.get_by_text("Charts are shown as tables")).to_be_visible()
+    expect(chart(page, "Processor").locator("tbody tr").first).to_be_visible()
+    expect(page.locator("canvas, .plot:visible")).to_have_count(0)
+    expect(page.get_by_role("button", name="Show as")).to_have_count(0)
 
 
 def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:
