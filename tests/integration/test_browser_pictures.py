@@ -68,9 +68,7 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         fleet.worker.start()
         fleet.worker.wait_ready()
         now = time.time()
-        for at, plugin, metric, values in readings(now):
-            fleet.queue(plugin, metric, values, at)
-        fleet.flush()
+        fleet.send_all(readings(now))
         # When a host sent readings is written once a minute.
         eventually(
             lambda: fleet.worker.get("/api/v1/hosts?limit=1000"), lambda found: is_settled(found[1], now), 150

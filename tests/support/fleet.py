@@ -1,7 +1,7 @@
 """A worker with some hosts, for tests of the page: some hot, some busy, one silent."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,6 @@ class Fleet:
         self.workspace = Workspace(folder)
         self.collector = Collector(self.workspace.certs)
         self._broker = broker
-        self._queued: list[tuple[bytes, int]] = []
         database = f"sqlite:///{folder / 'readings.sqlite3'}"
         environment = self.workspace.environment(broker.bootstrap, database, **settings)
         self.worker = Worker(environment, folder / "worker-1.log")
@@ -40,23 +39,18 @@ class Fleet:
             values: by hostname.
             at: when, in seconds since 1970; now by default.
         """
-        self.queue(plugin, metric, values, at)
-        self.flush()
+        self.send_all([(time.time() if at is None else at, plugin, metric, values)])
 
-    def queue(self, plugin: str, metric: str, values: dict[str, object], at: float | None = None) -> None:
-        """Send one reading of each host with the next :meth:`flush`."""
-        at = time.time() if at is None else at
-        when = datetime.fromtimestamp(at)
-        self._queued += [
-            (self.collector.record(host, plugin, metric, value, when), int(at * 1000))
-            for host, value in values.items()
-        ]
-
-    def flush(self) -> None:
-        """Send what is queued."""
-        records, times = zip(*self._queued, strict=True)
-        produce(self._broker.bootstrap, self.workspace.topic, list(records), list(times))
-        self._queued.clear()
+    def send_all(self, readings: Iterable[tuple[float, str, str, dict[str, object]]]) -> None:
+        """Send readings: time, plugin, metric and values, as of :meth:`send`."""
+        records, times = [], []
+        for at, plugin, metric, values in readings:
+            when = datetime.fromtimestamp(at)
+            records += [
+                self.collector.record(host, plugin, metric, value, when) for host, value in values.items()
+            ]
+            times += [int(at * 1000)] * len(values)
+        produce(self._broker.bootstrap, self.workspace.topic, records, times)
 
     def wait_for(self, hosts: int) -> None:
         """Wait until the overview has so many hosts."""

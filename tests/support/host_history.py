@@ -53,39 +53,29 @@ def add_plugin(workspace: Workspace, name: str, kind: str, title: str) -> None:
     (folder / "server.py").write_text(_SERVER.format(kind=kind, table=name.lower()))
 
 
-def send_history(
-    fleet: Fleet, host: str, sensors: tuple[str, ...], cores: int, minutes: int, now: float
-) -> None:
-    """Send a reading of each metric for each of the last minutes, except for a gap."""
-    for minute in range(minutes, -1, -1):
+def history(now: float) -> Iterator[tuple[float, str, str, dict[str, object]]]:
+    """A reading of each metric for each of the last minutes, except for a gap."""
+    for minute in range(MINUTES, -1, -1):
         if minute in GAP:
             continue
         at = now - 60 * minute
-        for number, sensor in enumerate(sensors):
+        for number, sensor in enumerate(SENSORS):
             value = 55 + 6 * number + 9 * math.sin(minute / 7 + number)
-            fleet.queue("Temperature", sensor, {host: round(value, 1)}, at)
+            yield at, "Temperature", sensor, {HOST: round(value, 1)}
         load = 45 + 35 * math.sin(minute / 9)
-        fleet.queue("PU_Workload", "CPU/total", {host: round(load, 1)}, at)
-        for core in range(cores):
+        yield at, "PU_Workload", "CPU/total", {HOST: round(load, 1)}
+        for core in range(CORES):
             value = min(100.0, max(0.0, load + 12 * math.sin(minute * 1.7 + core)))
-            fleet.queue("PU_Workload", f"CPU/{core}", {host: round(value, 1)}, at)
+            yield at, "PU_Workload", f"CPU/{core}", {HOST: round(value, 1)}
         if minute % 5 == 0:
             word = ("active", "degraded", "active", "failed")[minute // 15 % 4]
-            fleet.queue("Services", "sshd", {host: word}, at)
-            fleet.queue("Services", "nginx", {host: "active"}, at)
-            fleet.queue("Disks", "sda", {host: {"smart": "ok", "hours": 100 + minute}}, at)
-    fleet.flush()
+            yield at, "Services", "sshd", {HOST: word}
+            yield at, "Services", "nginx", {HOST: "active"}
+            yield at, "Disks", "sda", {HOST: {"smart": "ok", "hours": 100 + minute}}
 
 
 @contextmanager
-def host_with_history(
-    broker: Broker,
-    folder: Path,
-    *,
-    cores: int = CORES,
-    minutes: int = MINUTES,
-    sensors: tuple[str, ...] = SENSORS,
-) -> Iterator[Fleet]:
+def host_with_history(broker: Broker, folder: Path) -> Iterator[Fleet]:
     """One host with readings of four plugins in each minute, and a gap."""
     fleet = Fleet(broker, folder)
     add_plugin(fleet.workspace, "Services", "String", "Services")
@@ -93,17 +83,17 @@ def host_with_history(
     try:
         fleet.worker.start()
         fleet.worker.wait_ready()
-        send_history(fleet, HOST, sensors, cores, minutes, time.time())
+        fleet.send_all(history(time.time()))
         fleet.wait_for(1)
-        sent = (minutes + 1 - len(GAP)) * (1 + cores)
-        eventually(lambda: stored(fleet, "PU_Workload", minutes), lambda found: found == sent, seconds=120)
+        sent = (MINUTES + 1 - len(GAP)) * (1 + CORES)
+        eventually(lambda: stored_loads(fleet), lambda found: found == sent, seconds=120)
         yield fleet
     finally:
         fleet.worker.kill()
 
 
-def stored(fleet: Fleet, plugin: str, minutes: int) -> int:
-    """The number of readings in the aggregates of the host."""
-    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * minutes - 600))
-    _, found = fleet.worker.get(f"/api/v1/plugins/{plugin}/hosts/{HOST}/columns?from={start}&points=1000")
+def stored_loads(fleet: Fleet) -> int:
+    """The number of readings in the aggregates of PU_Workload."""
+    start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * MINUTES - 600))
+    _, found = fleet.worker.get(f"/api/v1/plugins/PU_Workload/hosts/{HOST}/columns?from={start}&points=1000")
     return sum(sum(each["count"]) for each in found["series"].values())
