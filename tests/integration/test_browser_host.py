@@ -197,10 +197,10 @@ def test_both_nights_of_the_clock_change_have_the_right_hours(history: Fleet, vi
             ["2026-03-20T00:00:00Z", "2026-04-02T00:00:00Z", 14],
         ],
     )
-    assert labels[0] == ["01:00", "02:00 GMT+2", "02:00 GMT+1", "03:00", "04:00"]
+    assert labels[0] == ["01:00", "02:00 CEST", "02:00 CET", "03:00", "04:00"]
     assert labels[1] == ["01:00", "03:00", "04:00", "05:00"]
     assert labels[2] == ["18:00", "00:00", "06:00", "12:00"]
-    assert (labels[3][0], labels[3][-1], len(labels[3])) == ("Mar 21", "Apr 2", 13)
+    assert (labels[3][0], labels[3][-1], len(labels[3])) == ("21 Mar", "2 Apr", 13)
 
 
 def test_hostile_names_are_only_text(history: Fleet, visit: Visit) -> None:

@@ -12,7 +12,7 @@ export const chartLibrary = uPlot;
 
 /** A line has one of eight colours and one of four dashes: 32 differ. */
 const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6", "--line-7", "--line-8"];
-export const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
+const DASHES = [[], [7, 3], [2, 3], [9, 3, 2, 3]];
 export const styleOf = (index) => ({
   colour: COLOURS[index % COLOURS.length],
   dash: DASHES[(index + Math.floor(index / COLOURS.length)) % DASHES.length],

@@ -88,7 +88,7 @@ async function columnsOf(path, { from, to }, signal, fixed = {}) {
 }
 
 /** All readings of a range, or as many as some pages of the API have. */
-export async function readingsOf(path, { from, to }, pages, signal, query = {}) {
+async function readingsOf(path, { from, to }, pages, signal, query = {}) {
   const readings = [];
   let after = null;
   for (let page = 0; page < pages; page += 1) {

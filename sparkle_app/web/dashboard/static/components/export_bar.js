@@ -22,7 +22,7 @@ export function exportBar(shown) {
 }
 
 /** The URL of what is shown. @param {string} format csv or json. */
-export function exportUrl({ data, metrics, all }, format) {
+function exportUrl({ data, metrics, all }, format) {
   const range = { from: rfc3339(data.range.from), to: rfc3339(data.range.to) };
   const metric = all || metrics.length > MAX_METRICS ? null : metrics;
   if (data.exact) return withQuery(`${data.path}/readings`, { ...range, limit: 1000, metric });
