@@ -18,15 +18,20 @@ import time
 from collections.abc import Mapping
 
 from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, READINGS, Watermark, Watermarks, merged_resolutions
 from sparkle_app.model.time import from_seconds, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.portable import retried
+from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.models import RETENTION, SERIES
 
 _MARKS = Watermark.__struct_fields__
+_MAX_ATTEMPTS = 5
+# Those who write wait for a transaction that waits for the exclusive lock.
+_PAUSE_SECONDS = 0.2
 
 
 def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: bool = False) -> Watermarks:
@@ -105,6 +110,19 @@ def advance(
         "merging_until": merging_until,
         "merged_until": merged_until,
     }
+    for _ in range(_MAX_ATTEMPTS - 1):
+        try:
+            _advance(engine, plugin, resolution, marks)
+        except DBAPIError as error:
+            if not is_lock_conflict(error):
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+    _advance(engine, plugin, resolution, marks)
+
+
+def _advance(engine: Engine, plugin: str, resolution: int, marks: Mapping[str, int]) -> None:
     with engine.begin() as connection:
         _lock(connection, plugin, shared=False)
         for name, at in marks.items():

@@ -132,8 +132,9 @@ def test_hours_are_merged_after_a_grace_period(world: World) -> None:
 def test_a_run_that_is_interrupted_anywhere_is_continued_by_the_next(tmp_path: Path) -> None:
     number = 0
     while True:
-        (tmp_path / str(number)).mkdir()
-        world = World(tmp_path / str(number))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        world = World(folder)
         for day in range(8):
             world.store(NOON - day * span(DAY))
         steps = world.retainer().run(NOON + span(HOUR))

@@ -5,7 +5,16 @@ import random
 import pytest
 
 from sparkle_app.model.buckets import bucket_start
-from sparkle_app.model.retention import DAY, HOUR, READINGS, Watermark, Watermarks, merged_resolutions
+from sparkle_app.model.retention import (
+    DAY,
+    HOUR,
+    READINGS,
+    ExpiredReason,
+    Retention,
+    Watermark,
+    Watermarks,
+    merged_resolutions,
+)
 from sparkle_app.model.time import span
 
 MIDNIGHT = 1_764_028_800_000_000
@@ -108,3 +117,43 @@ def test_the_hours_of_a_day_have_the_same_source_and_it_is_one_that_is_kept(seed
             last = day(number + 1) - 1
             assert marks.keeps(source, day(number))
             assert marks.keeps(source, bucket_start(last, source) if source else last)
+
+
+KEPT = Retention(90 * DAY, 30 * DAY, 1000 * DAY, None)
+
+
+def test_days_are_merged_once_their_hours_are() -> None:
+    marks = Watermarks(60, {HOUR: Watermark(merged_until=hour(49)), DAY: Watermark(merged_until=day(1))})
+    assert marks.may_be_merged_until(HOUR, hour(50) - 1) == hour(49)
+    assert marks.may_be_merged_until(HOUR, hour(50)) == hour(50)
+    assert marks.may_be_merged_until(DAY, hour(100)) == day(2)
+    assert marks.may_be_merged_until(DAY, hour(47)) == day(1)
+    assert Watermarks(2400, {}).may_be_merged_until(DAY, hour(47)) == day(1)
+    assert Watermarks(3600, {}).may_be_merged_until(DAY, hour(48)) == day(2)
+    then = marks.as_if_merged(hour(100) + 5)
+    assert (then[HOUR].merged_until, then[DAY].merged_until) == (hour(100), day(4))
+    earlier = marks.as_if_merged(day(-3))
+    assert (earlier[HOUR].merged_until, earlier[DAY].merged_until) == (hour(49), day(1))
+
+
+def test_rows_expire_at_midnight_when_what_is_merged_from_them_has_been_merged() -> None:
+    merged = {HOUR: Watermark(merged_until=hour(24 * 200 + 5)), DAY: Watermark(merged_until=day(200))}
+    marks = Watermarks(60, merged)
+    now = day(150) + 7
+    assert marks.expires_before(READINGS, KEPT, now) == day(60)
+    assert marks.expires_before(READINGS, KEPT, day(151) - 1) == day(60)
+    assert marks.expires_before(READINGS, KEPT, day(151)) == day(61)
+    assert marks.expires_before(60, KEPT, now) == day(120)
+    assert marks.expires_before(HOUR, KEPT, now) == day(-850)
+    assert marks.expires_before(DAY, KEPT, now) == 0
+    # Retention has not run for long.
+    assert [marks.expires_before(each, KEPT, day(5000)) for each in (READINGS, 60, HOUR)] == [day(200)] * 3
+    assert Watermarks(60, {}).expires_before(60, KEPT, now) == 0
+    assert Watermarks(7, {}).expires_before(7, KEPT, now) == day(120)
+    # Of a bucket size of one hour, buckets are kept as buckets are.
+    assert Watermarks(3600, merged).expires_before(3600, KEPT, now) == day(120)
+    assert Watermarks(60, merged).expires_before(READINGS, Retention(None, None, None, None), now) == 0
+
+
+def test_reasons_are_words_of_metrics() -> None:
+    assert [str(each) for each in ExpiredReason] == ["late", "replay"]

@@ -138,6 +138,9 @@ class PostgreSql(OnConflictDialect):
 
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Take an advisory lock: unlike one of rows, it is granted in the order of requests, and writes nothing."""
+        if not shared:
+            # New shared locks wait behind this one: a suspended worker that has one must not make all others wait.
+            connection.execute(text("SET LOCAL lock_timeout = '1s'"))
         key = int.from_bytes(name_key(f"{table.name}:{row}")[:8], signed=True)
         lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
         connection.execute(select(lock(literal(key, BigInteger))))
