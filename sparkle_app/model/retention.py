@@ -95,6 +95,16 @@ class Watermarks(msgspec.Struct, frozen=True):
             return finer
         return READINGS if self.keeps(READINGS, start) else None
 
+    def sources(self, resolution: int, start: int) -> tuple[int, ...]:
+        """As :meth:`source`; also the next finer resolution if its rows are kept, but may lack some readings.
+
+        Of two results, the one that counts more readings is right: readings may have been deleted by hand.
+        """
+        source = self.source(resolution, start)
+        finer = self.resolutions[self.resolutions.index(resolution) - 1]
+        found = (finer, source) if source != finer and self.keeps(finer, start) else (source,)
+        return tuple(each for each in found if each is not None)
+
     def to_merge_again(self, start: int) -> list[tuple[int, int]]:
         """Resolution and start of the hour and the day that have to be merged again after a bucket has changed.
 

@@ -81,18 +81,31 @@ def merged_rows(
     Arguments:
         start, end: of a day, or of hours of one day.
     """
-    source = marks.source(resolution, start)
-    if source is None:
-        return []
+    found: dict[tuple[str, str, int], AggregateRow] = {}
+    for source in marks.sources(resolution, start):
+        for row in _rows_from(source, plugin, connection, hostnames, resolution, start, end):
+            known = found.get(_ORDER(row))
+            if known is None or known.statistics.count < row.statistics.count:
+                found[_ORDER(row)] = row
+    return [found[key] for key in sorted(found)]
+
+
+def _rows_from(
+    source: int,
+    plugin: Plugin,
+    connection: Connection,
+    hostnames: Sequence[str],
+    resolution: int,
+    start: int,
+    end: int,
+) -> Iterable[AggregateRow]:
     if source == READINGS:
-        found = plugin.compute_aggregates(connection, hostnames, resolution, start, end)
-    elif type(plugin).load_aggregates is Plugin.load_aggregates:
+        return plugin.compute_aggregates(connection, hostnames, resolution, start, end)
+    if type(plugin).load_aggregates is Plugin.load_aggregates:
         table = plugin.Aggregates.__table__
-        found = select_merged(connection, table, hostnames, source, start, end, resolution)
-    else:
-        finer = plugin.load_aggregates(connection, hostnames, None, source, start, end)
-        found = _merged(finer, resolution)
-    return sorted(found, key=_ORDER)
+        return select_merged(connection, table, hostnames, source, start, end, resolution)
+    finer = plugin.load_aggregates(connection, hostnames, None, source, start, end)
+    return _merged(finer, resolution)
 
 
 def _merged(rows: Iterable[AggregateRow], resolution: int) -> Iterator[AggregateRow]:

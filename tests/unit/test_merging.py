@@ -174,6 +174,20 @@ def test_an_hour_is_merged_from_readings_while_its_buckets_may_be_incomplete(tmp
     assert sum(each.count for each in world.stored(120).values()) == 1
 
 
+def test_incomplete_buckets_of_deleted_readings_are_not_lost(tmp_path: Path) -> None:
+    world = _world(tmp_path)
+    for number in range(3):
+        world.store("a", MIDNIGHT + number, 1.0)
+    world.bucket_size = 120
+    world.store("a", MIDNIGHT + 3, 1.0)
+    with world.engine.begin() as connection:
+        # By hand, as the only way before there was retention.
+        delete_readings(connection, DataFrame.__table__, HOSTS, MIDNIGHT, MIDNIGHT + 2)
+    world.merge(HOUR, MIDNIGHT + span(HOUR))
+    # The buckets count all four, the readings only the last two.
+    assert sum(each.count for each in world.stored(HOUR).values()) == 4
+
+
 def test_what_expires_is_neither_stored_nor_merged_again(tmp_path: Path) -> None:
     world = _world(tmp_path)
     world.store("a", MIDNIGHT + 1, 1.0)

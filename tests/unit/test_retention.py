@@ -72,6 +72,17 @@ def test_an_hour_is_merged_from_buckets_if_all_are_kept_and_complete_else_from_r
     assert of_other_size.source(DAY, day(0)) == HOUR
 
 
+def test_incomplete_buckets_are_a_source_beside_readings() -> None:
+    marks = Watermarks(60, {READINGS: Watermark(kept_since=day(0)), 60: Watermark(complete_since=day(1))})
+    assert marks.sources(HOUR, day(1)) == (60,)
+    assert marks.sources(HOUR, day(0)) == (60, READINGS)
+    assert marks.sources(HOUR, day(-1)) == (60,)
+    expired = Watermarks(60, {60: Watermark(kept_since=day(0))})
+    assert expired.sources(HOUR, day(-1)) == (READINGS,)
+    gone = Watermarks(60, {READINGS: Watermark(kept_since=day(0)), 60: Watermark(kept_since=day(0))})
+    assert gone.sources(HOUR, day(-1)) == ()
+
+
 def test_days_are_merged_from_buckets_if_these_do_not_divide_hours() -> None:
     marks = Watermarks(2400, {2400: Watermark(kept_since=day(0)), DAY: Watermark(merging_until=day(2))})
     assert marks.source(DAY, day(0)) == 2400
