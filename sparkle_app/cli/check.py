@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -20,7 +21,14 @@ from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
-from sparkle_app.storage.engine import can_be_created, damage, make_engine, notice, read_transaction
+from sparkle_app.storage.engine import (
+    can_be_created,
+    damage,
+    make_engine,
+    notice,
+    read_transaction,
+    write_ahead_log,
+)
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
@@ -30,6 +38,7 @@ from sparkle_app.web.port import check_port
 from sparkle_app.web.tls import expiry_warning, server_context
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
 from sparkle_app.worker.startup import check_data_folder, known_internal_key
+from sparkle_app.worker.wal_watchdog import MAX_BYTES, too_large
 
 _TIMEOUT_SECONDS = 10
 
@@ -72,6 +81,7 @@ class check(SparkleCommand):
             _checked("data", self._data),
             self._web(),
             await self._database(),
+            *self._wal(),
             *self._disks(),
             *await self._broker(),
         ]
@@ -197,6 +207,16 @@ class check(SparkleCommand):
             return f"{shown(url)}{to_create}" + (f"; warning: {warning}" if warning else "")
 
         return await asyncio.to_thread(_checked, "database", connect)
+
+    def _wal(self) -> Iterator[CheckResult]:
+        wal = write_ahead_log(database_url(self.handler.settings))
+        if wal and wal.size() > MAX_BYTES:
+            # Those that keep a transaction are found twice; others come and go.
+            readers = wal.readers()
+            time.sleep(1)
+            yield CheckResult(
+                "database", True, f"warning: {wal.path}: {too_large(wal, readers & wal.readers())}"
+            )
 
     def _disks(self) -> Iterator[CheckResult]:
         settings = self.handler.settings

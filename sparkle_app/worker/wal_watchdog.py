@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.wal import UNKNOWN, Checkpoint, WriteAheadLog, process_name
@@ -74,10 +74,9 @@ class WalWatchdog:
         if now < due:
             return None
         self._reported_at = now
-        self.warning = (
-            f"expected at most {_megabytes(MAX_BYTES)} of WAL, found {_megabytes(self.size)},"
-            f" for {now - self._above_since:.0f} s: {self._cause(error)}"
-        )
+        cause = f"checkpoints fail ({error})" if error else ""
+        duration = f", for {now - self._above_since:.0f} s"
+        self.warning = too_large(self._wal, self._readers, duration, cause, self._name)
         return f"{self._wal.path}: {self.warning}"
 
     def _truncate(self) -> Checkpoint:
@@ -91,17 +90,30 @@ class WalWatchdog:
             return self._wal.truncate(min(self._wal.size() / MAX_BYTES, MAX_WAIT_SECONDS))
         return done
 
-    def _cause(self, error: str) -> str:
-        if error:
-            return f"checkpoints fail ({error})"
-        processes = sorted({pid for pid, _ in self._readers if pid > 0})
-        if not processes:
-            return (
-                "a reader keeps its transaction open; end it;"
-                f" `fuser -v {self._wal.database}` lists the processes that use the file"
-            )
-        named = ", ".join(f"{pid} ({self._name(pid) or 'unknown'})" for pid in processes)
-        return f"a reader keeps its transaction open; end it: process {named}"
+
+def too_large(
+    wal: WriteAheadLog,
+    readers: Collection[tuple[int, int]],
+    duration: str = "",
+    cause: str = "",
+    name: Callable[[int], str] = process_name,
+) -> str:
+    """What is wrong with a WAL that is larger than MAX_BYTES, and what to do.
+
+    Arguments:
+        readers: as :meth:`WriteAheadLog.readers`.
+        cause: empty: a reader.
+        name: returns the name of a process.
+    """
+    processes = sorted({pid for pid, _ in readers if pid > 0})
+    named = ", ".join(f"{pid} ({name(pid) or 'unknown'})" for pid in processes)
+    reader = "a reader keeps its transaction open; end it"
+    if not processes:
+        reader += f"; `fuser -v {wal.database}` lists the processes that use the file"
+    else:
+        reader += f": process {named}"
+    found = f"expected at most {_megabytes(MAX_BYTES)} of WAL, found {_megabytes(wal.size())}{duration}"
+    return f"{found}: {cause or reader}"
 
 
 async def watch_wal(wal: WriteAheadLog, metrics: Metrics, warnings: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from tests.support.collector import Collector
 from tests.support.database import count
 from tests.support.eventually import eventually
 from tests.support.produce import produce
-from tests.support.worker import Worker, Workspace
+from tests.support.worker import Worker, Workspace, run_command
 
 pytestmark = pytest.mark.any_broker
 
@@ -36,7 +36,8 @@ def test_a_worker_names_the_reader_and_empties_the_wal_after_it(
     collector = Collector(workspace.certs)
     file, wal = tmp_path / "x.sqlite3", tmp_path / "x.sqlite3-wal"
     url = f"sqlite:///{file}"
-    worker = Worker(workspace.environment(broker.bootstrap, url), workspace.folder / "worker-1.log")
+    environment = workspace.environment(broker.bootstrap, url)
+    worker = Worker(environment, workspace.folder / "worker-1.log")
 
     def send(number: int) -> None:
         records = [collector.record("host", "Temperature", f"k{number}-{n}", 20.0) for n in range(20)]
@@ -65,6 +66,11 @@ def test_a_worker_names_the_reader_and_empties_the_wal_after_it(
             send(1)
             status, health = worker.get("/health/ready")
             assert status == 200
+            checked = run_command(environment, "check")
+            assert (
+                f"ok    database: warning: {wal}: expected at most 256 MB of WAL, found 28" in checked.stdout
+            )
+            assert line in checked.stdout
             assert line in health["warnings"]["wal"]
             metrics = requests.get(f"{worker.url}/metrics", timeout=10).text
             (size,) = (
