@@ -9,7 +9,7 @@ from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
-from sparkle_app.transfer.layouts import READINGS
+from sparkle_app.transfer.layouts import AGGREGATES, READINGS
 
 
 # Click drops "_command" from the name.
@@ -19,7 +19,7 @@ class import_command(DatabaseCommand):
     What is stored already remains: readings are recognised by their ids, and an aggregate is replaced only by one that
     has counted more readings. Rows that are older than retention keeps them are not stored. So the command can be
     interrupted and run again. The columns of a file say whether it holds readings or aggregates. Imported readings are
-    not aggregated; `rebuild` does it.
+    not aggregated, and imported aggregates not merged into hours and days; `rebuild` does it.
 
     Example: faust -A sparkle_app import Temperature november.parquet december.csv
     """
@@ -40,7 +40,7 @@ class import_command(DatabaseCommand):
         create_tables(engine, self.handler.plugins.branches)
         bucket_size = self.handler.settings.aggregates.bucket_seconds
         report: list[dict[str, Any]] = []
-        new_readings = 0
+        new = {READINGS: 0, AGGREGATES: 0}
         for name in files:
             try:
                 with open(name, "rb") as file:
@@ -48,16 +48,16 @@ class import_command(DatabaseCommand):
                     importer = Importer(installed.name, installed.plugin, engine, bucket_size)
                     read = inserted = 0
                     with self.progress(source.size, name) as progress:
-                        for rows, new in importer.store(source):
+                        for rows, stored in importer.store(source):
                             read += rows
-                            inserted += new
+                            inserted += stored
                             progress.update(source.position() - progress.pos)
             except OSError as error:
                 raise ConfigurationError(
                     name, expected="a file", found=error.strerror or str(error), hint="correct the name"
                 ) from error
             what = source.layout.what
-            new_readings += inserted if what == READINGS else 0
+            new[what] += inserted
             expired = importer.expired
             known = read - inserted - expired
             numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
@@ -67,8 +67,7 @@ class import_command(DatabaseCommand):
                 self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")
         if as_json:
             self.say_json(report)
-        elif new_readings:
-            self.say(
-                f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to aggregate the inserted readings"
-            )
+        elif any(new.values()):
+            purpose = "aggregate the inserted readings" if new[READINGS] else "merge them into hours and days"
+            self.say(f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to {purpose}")
         return 0

@@ -92,6 +92,7 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
                 "read": expected[what],
                 "inserted": expected[what] * inserted,
                 "known": expected[what] * (not inserted),
+                "expired": 0,
             }
             for what, file in files.items()
         ]
