@@ -68,6 +68,6 @@ class import_command(DatabaseCommand):
         if as_json:
             self.say_json(report)
         elif any(new.values()):
-            purpose = "aggregate the inserted readings" if new[READINGS] else "merge them into hours and days"
-            self.say(f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to {purpose}")
+            effect = "aggregate the inserted readings" if new[READINGS] else "merge them into hours and days"
+            self.say(f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to {effect}")
         return 0
