@@ -137,16 +137,15 @@ def test_without_the_library_charts_are_tables(history: Fleet, visit: Visit) -> 
 
 
 def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:
-    def interval() -> int | None:
+    def known() -> bool:
         # It is known after the second minute with readings.
         history.send("Temperature", "nvme/Composite", {HOST: 60.0})
         history.send("Services", "sshd", {HOST: "active"})
         found: dict[str, Any] = history.worker.get(f"/api/v1/hosts/{HOST}")[1]["plugins"]
         time.sleep(2)
-        known: int | None = found["Temperature"]["interval_seconds"] and found["Services"]["interval_seconds"]
-        return known
+        return all(found[each]["interval_seconds"] for each in ("Temperature", "Services"))
 
-    eventually(interval, lambda found: found is not None, seconds=240)
+    eventually(known, bool, seconds=240)
     page = visit(history.worker).open(host_path())
     expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("gap")
     expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("the longest 1")

@@ -168,11 +168,12 @@ export function axisTime(date, part) {
   return parts.find((each) => each.type === "timeZoneName").value;
 }
 
-/** "20:05 – 20:10", with the days unless both are today's. Seconds since 1970. */
+/** "20:05 – 20:10", with the days unless both are today. Seconds since 1970. */
 export function timeSpan(from, to, { seconds = false } = {}) {
   const [first, last] = [new Date(from * 1000), new Date(to * 1000)];
   const sameDay = first.toDateString() === last.toDateString();
-  const end = sameDay ? axisTime(last, seconds ? "second" : "minute") : localTime(to * 1000, { seconds });
+  const time = axisTime(last, seconds ? "second" : "minute");
+  const end = sameDay ? time : `${axisTime(last, "day")}, ${time}`;
   return `${localTime(from * 1000, { seconds })} – ${end}`;
 }
 
