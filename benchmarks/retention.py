@@ -23,10 +23,9 @@ from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
 from tests.support.worker import PROJECT, Worker, Workspace, run_command
 
-DAYS = 100
-METRICS = 16
-_INTERVAL = 300
-"""Seconds between two readings of a metric, if the number of rows suits a whole number of hosts."""
+HOSTS, METRICS = 22, 16
+ROWS_A_DAY = 100_000
+"""A reading every five minutes: 10 million in 100 days. Fewer rows are as dense, in fewer days."""
 _BACKLOG = 4_000
 """Records that wait, so that the worker is never idle."""
 _BASELINE_SECONDS = 20
@@ -75,7 +74,7 @@ def measure(
     """Store old readings and their aggregates in SQL, then have ``retain`` delete them beside a worker at full load.
 
     Arguments:
-        rows: number of old readings, in 100 days.
+        rows: number of old readings.
 
     Raises:
         AssertionError: if a reading was lost or stored twice, an old one is left, or ``verify`` finds a difference.
@@ -126,11 +125,11 @@ def measure(
 
 
 def fill(engine: Engine, rows: int) -> list[str]:
-    """Store readings of the 100 days before yesterday, and their aggregates in buckets; returns the hosts."""
-    hosts = max(1, round(rows / (METRICS * DAYS * DAY // _INTERVAL)))
-    names = [f"old-{number}" for number in range(hosts)]
-    start = span((int(time.time()) // DAY - 1 - DAYS) * DAY)
-    values = {"hosts": hosts, "start": start, "step": span(DAYS * DAY) // rows}
+    """Store readings of the days before yesterday, and their aggregates in buckets; returns the hosts."""
+    names = [f"old-{number}" for number in range(HOSTS)]
+    days = max(1, round(rows / ROWS_A_DAY))
+    start = span((int(time.time()) // DAY - 1 - days) * DAY)
+    values = {"hosts": HOSTS, "start": start, "step": span(days * DAY) // rows}
     table = "temperature_readings_data"
     is_sqlite = engine.dialect.name == "sqlite"
     with engine.begin() as connection:
@@ -149,7 +148,7 @@ def fill(engine: Engine, rows: int) -> list[str]:
     plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
     for name in names:
         with engine.begin() as connection:
-            plugin.fill_aggregates(connection, [name], 60, start, start + span(DAYS * DAY))
+            plugin.fill_aggregates(connection, [name], 60, start, start + span(days * DAY))
     if not is_sqlite:
         # As autovacuum would have done.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
