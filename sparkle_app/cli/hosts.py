@@ -149,6 +149,9 @@ def _fields(activity: HostActivity, now: int) -> dict[str, Any]:
         "last_observed_at": rfc3339(activity.last_observed_at),
         "interval_seconds": None if activity.interval is None else activity.interval // 1_000_000,
         "silent": activity.is_silent(now),
+        "clock_offset_seconds": (
+            None if activity.clock_offset is None else activity.clock_offset // 1_000_000
+        ),
     }
 
 

@@ -73,7 +73,7 @@ def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
     page = visitor.open()
     for name, heading, path in [
         ("Dead letters", "Dead letters", "/dead-letters"),
-        ("Pipeline", "Pipeline", "/pipeline"),
+        ("Pipeline", "Pipeline 1 worker", "/pipeline"),
         ("Hosts", "Hosts 12", "/"),
     ]:
         page.get_by_role("navigation", name="Main").get_by_role("link", name=name).click()

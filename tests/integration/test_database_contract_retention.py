@@ -21,6 +21,7 @@ from sparkle_app.storage.names import create_series
 from sparkle_app.storage.retention import advance, begin, watermarks
 from sparkle_app.storage.trial import try_writing
 from tests.support.contract import START, Aggregates, Readings
+from tests.support.eventually import eventually
 
 pytestmark = pytest.mark.every_database
 
@@ -139,9 +140,18 @@ def test_watermarks_advance_although_there_is_always_a_transaction_that_writes(e
         watermarks(connections[0], "p", 60, lock=True)
         retaining = threads.submit(advance, engine, "p", READINGS, kept_since=START)
         assert not _ends_soon(retaining)
+
+        def following_waits() -> Future[Any] | None:
+            following = threads.submit(watermarks, connections[1], "p", 60, lock=True)
+            if _ends_soon(following):
+                # The other one has not asked for the lock yet.
+                connections[1].rollback()
+                return None
+            return following
+
         # Begins before the other ends.
-        following = threads.submit(watermarks, connections[1], "p", 60, lock=True)
-        assert not _ends_soon(following)
+        following = eventually(following_waits, lambda found: found is not None)
+        assert following
         connections[0].rollback()
         assert following.result()[READINGS].kept_since == START
         retaining.result()

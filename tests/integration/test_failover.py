@@ -141,5 +141,5 @@ def create_tables_with_a_worker(broker: Broker, workspace: Workspace, server: Po
     worker = Worker(environment, workspace.folder / "worker-tables.log")
     worker.start()
     tables = "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'public'"
-    eventually(lambda: query(url, tables)[0]["n"], lambda n: n == 8)
+    eventually(lambda: query(url, tables)[0]["n"], lambda n: n == 9)
     worker.kill()

@@ -119,9 +119,9 @@ def test_a_database_error_is_reported_with_the_message_of_the_database(
     assert done.returncode == 1
     place, _, found = done.stderr.partition(", found ")
     assert place == f"database: expected {database_url} to execute the statement"
-    message = "no such table: pu_workload_readings_data"
+    message = "no such table: sparkle_retention"
     if database_url.startswith("postgresql"):
-        message = 'relation "pu_workload_readings_data" does not exist'
+        message = 'relation "sparkle_retention" does not exist'
     assert found == f"{message}; fix this and run the command again; a worker creates missing tables\n"
 
 
