@@ -28,11 +28,14 @@ from sparkle_app.storage.expiry import (
     former_bucket_sizes,
     named_hosts,
 )
+from sparkle_app.storage.hosts import select_last_receipt
 from sparkle_app.storage.retention import advance, watermarks
 from sparkle_app.storage.statements import chunks
 
 GRACE_SECONDS = 900
 """Hours are merged so long after they end: what comes later is merged again."""
+_LEAD_SECONDS = 3600
+"""How much later than the last reading the present can be for a deletion: the clock of a worker may be wrong."""
 _MERGED_HOSTS = 200
 """For an hour or a day; for several hours, fewer."""
 _FIRST_HOSTS = 10
@@ -109,7 +112,7 @@ class Retainer:
             yield from self._merge(resolution, now - span(GRACE_SECONDS))
         for resolution in (READINGS, self._bucket_size, *merged_resolutions(self._bucket_size)):
             if self._can_expire(resolution):
-                yield from self._expire(resolution, now)
+                yield from self._expire(resolution, self._present(now))
         while (
             step := self._timed(Action.VACUUM, READINGS, now, lambda: int(return_space(self._engine)))
         ).rows:
@@ -117,13 +120,14 @@ class Retainer:
 
     def expiring(self, now: int) -> Iterator[Expiry]:
         """What :meth:`run` would delete, if all that has ended was merged."""
+        present = self._present(now)
         with read_transaction(self._engine) as connection:
             marks = watermarks(connection, self._name, self._bucket_size).as_if_merged(
                 now - span(GRACE_SECONDS)
             )
             for resolution in (READINGS, *marks.resolutions):
                 before = max(
-                    marks.expires_before(resolution, self._retention, now), marks[resolution].kept_since
+                    marks.expires_before(resolution, self._retention, present), marks[resolution].kept_since
                 )
                 if not before or not self._can_expire(resolution):
                     continue
@@ -131,6 +135,12 @@ class Retainer:
                 table = self._readings if resolution == READINGS else self._aggregates
                 rows = count_expired(connection, table, resolution, before) if own else None
                 yield Expiry(resolution, before, rows)
+
+    def _present(self, now: int) -> int:
+        """The present, or an hour after the last reading: nothing is deleted because a clock is years ahead."""
+        with read_transaction(self._engine) as connection:
+            last = select_last_receipt(connection, self._name)
+        return now if last is None else min(now, last + span(_LEAD_SECONDS))
 
     def keeps_its_own(self) -> list[str]:
         """What cannot be deleted, because the plugin stores it in its own way and has no method that deletes it."""

@@ -143,6 +143,14 @@ def select_activity(connection: Connection, name: str, plugin: str) -> HostActiv
     return None if row is None else activity_of(row)
 
 
+def select_last_receipt(connection: Connection, plugin: str) -> int | None:
+    """When the last reading of a plugin was received, removed hosts included; microseconds since the epoch."""
+    last: datetime | None = connection.execute(
+        select(func.max(_HOSTS.c.last_received_at)).where(_HOSTS.c.plugin == plugin)
+    ).scalar()
+    return None if last is None else micros(last)
+
+
 def plugins_of_host(connection: Connection, name: str) -> set[str]:
     """The plugins of which a host is known to have sent readings, unless it was removed."""
     statement = select(_HOSTS.c.plugin).where(_HOSTS.c.name == name, _HOSTS.c.removed_at.is_(None))

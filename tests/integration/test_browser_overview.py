@@ -82,6 +82,8 @@ def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
     page.locator("tbody").get_by_role("link", name="host-07").click()
     assert page.url.endswith("/host?name=host-07")
     expect(page.get_by_role("heading", level=1)).to_contain_text("host-07")
+    # Nobody has logged in.
+    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
 
 
 def test_the_browser_s_language_is_used_and_another_one_is_kept(fleet: Fleet, visit: Visit) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark
 from sparkle_app.model.time import span
@@ -15,6 +16,7 @@ from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.retention.retainer import GRACE_SECONDS, Action, Retainer, Step
 from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.hosts import record_activity
 from sparkle_app.storage.names import create_series
 from sparkle_app.storage.retention import watermarks
 from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
@@ -152,6 +154,20 @@ def test_a_run_that_is_interrupted_anywhere_is_continued_by_the_next(tmp_path: P
         if len(done) < number:
             break
         number += 17
+
+
+def test_a_clock_that_is_years_ahead_deletes_nothing_that_is_kept(world: World) -> None:
+    activity = HostActivity(HOSTS[0], NAME, 1, NOON, NOON, NOON, NOON)
+    record_activity(world.engine, [activity])
+    expected = [each.before for each in world.retainer().expiring(NOON + span(HOUR))]
+    late = NOON + span(5 * 365 * DAY)
+    assert [each.before for each in world.retainer().expiring(late)] == expected
+    list(world.retainer().run(late))
+    assert world.counts(READINGS) == {-day: 2 * len(HOSTS) for day in range(4)}
+    # What comes next is stored and counted.
+    world.store(NOON + 5, "host-00")
+    assert world.counts(READINGS)[0] == 2 * len(HOSTS) + 1
+    assert world.counts(DAY)[0] == 2 * len(HOSTS) + 1
 
 
 def test_nothing_is_deleted_before_it_is_merged(world: World) -> None:

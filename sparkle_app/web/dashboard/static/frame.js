@@ -4,6 +4,7 @@ import { announce, el, setAttribute, setText, svg } from "./dom.js";
 import { ago, localTime } from "./format.js";
 import { LANGUAGES, chooseLanguage, t } from "./language.js";
 import { retryNow } from "./poll.js";
+import { session } from "./session.js";
 import { store } from "./store.js";
 import { THEMES, chooseTheme } from "./theme.js";
 
@@ -19,7 +20,7 @@ export function startFrame() {
 
   function draw() {
     setText(skip, t("nav.skip"));
-    header.replaceChildren(brand(), navigation(), freshness(), language(), theme());
+    header.replaceChildren(brand(), navigation(), freshness(), language(), theme(), logout());
     markPath();
     showConnection();
   }
@@ -106,4 +107,13 @@ function theme() {
     announce(t(`choice.theme.${event.target.value}`));
   };
   return el("select", { class: "theme", "aria-label": t("choice.theme"), onchange: choose }, options);
+}
+
+/** Only of somebody who has logged in. */
+function logout() {
+  const form = el("form", { class: "logout", method: "post", action: "/logout", hidden: true },
+    el("button", { type: "submit" }, t("session.end")));
+  // Without an answer there is no button; the views say why.
+  session().then((found) => setAttribute(form, "hidden", !found.session), () => {});
+  return form;
 }

@@ -292,6 +292,7 @@ export default {
   "replay.started": ", started",
   "replay.these": {"one": "Replay this {n} …", "other": "Replay these {n} …"},
   "replay.withoutRecord": {"one": "{n} has no record, and cannot be replayed.", "other": "{n} have no record, and cannot be replayed."},
+  "session.end": "Log out",
   "silent.all": {"one": "All {n}", "other": "All {n}"},
   "silent.title": {"one": "{n} host has fallen silent", "other": "{n} hosts have fallen silent"},
   "stage.aggregate": "Count in buckets",
