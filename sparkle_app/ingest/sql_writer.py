@@ -1,17 +1,19 @@
 """Stores the readings of a batch in SQL, through their plugins, in one transaction."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from sparkle_app.ingest.metric_limit import MetricLimit
-from sparkle_app.model.errors import InvalidRecordError, Reason
+from sparkle_app.model.errors import InvalidRecordError, Reason, TransientError
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome
 from sparkle_app.model.retention import READINGS, ExpiredReason
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
 from sparkle_app.storage.retention import watermarks
@@ -46,6 +48,7 @@ class SqlWriter:
         executor: threads for database access.
         max_metrics: maximum number of distinct metrics of a host, plugin and bucket.
         bucket_size: in seconds.
+        clock: seconds since the epoch.
     """
 
     def __init__(
@@ -55,8 +58,10 @@ class SqlWriter:
         executor: Executor,
         max_metrics: int,
         bucket_size: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
+        self._clock = clock
         self._plugins = plugins
         self._executor = executor
         self._max_metrics = max_metrics
@@ -160,4 +165,11 @@ class SqlWriter:
         return stored, excess, kept_since
 
     def _kept_since(self, connection: Connection, plugin: str) -> int:
-        return watermarks(connection, plugin, self._bucket_size, lock=True)[READINGS].kept_since
+        """Raises TransientError rather than to drop every reading: one of two clocks is wrong."""
+        kept_since = watermarks(connection, plugin, self._bucket_size, lock=True)[READINGS].kept_since
+        if kept_since > from_seconds(self._clock()):
+            raise TransientError(
+                f"retention of {plugin}: expected readings to be kept since a time in the past, found"
+                f" {rfc3339(kept_since)}; correct the clock of this machine (docs/runbook.md)"
+            )
+        return kept_since

@@ -181,11 +181,39 @@ class Retainer:
             # Until the end of the day: what is merged is not merged again after an interruption.
             end = min(until, bucket_start(start, DAY) + span(DAY))
             self._advance(resolution, merging_until=end)
-            units = (end - start) // span(resolution)
+            units, rows = (end - start) // span(resolution), 0
             for some in chunks(self._aggregated_hosts(start, end), max(1, _MERGED_HOSTS // units)):
-                yield self._timed(Action.MERGE, resolution, end, self._merging(some, resolution, start, end))
+                work = self._merging(some, resolution, start, end)
+                yield (step := self._timed(Action.MERGE, resolution, end, work))
+                rows += step.rows
             self._advance(resolution, merged_until=end)
-            start = end
+            start = end if rows else self._after_pause(resolution, end, until)
+
+    def _after_pause(self, resolution: int, start: int, until: int) -> int:
+        """Where to continue after a day without rows: one row of a wrong clock may be decades before the next."""
+        if not self._own_aggregates:
+            return start
+        found = self._next_row(start, until)
+        end = until if found is None else bucket_start(found, DAY)
+        if end <= start:
+            return start
+        self._advance(resolution, merging_until=end)
+        # Again: a transaction that had read the old watermarks may have stored rows in between.
+        if self._next_row(start, end) is not None:
+            return start
+        self._advance(resolution, merged_until=end)
+        return end
+
+    def _next_row(self, start: int, before: int) -> int | None:
+        """Start of the first row in a time range, of readings or of aggregates."""
+        with read_transaction(self._engine) as connection:
+            firsts = [
+                first_bucket(connection, self._aggregates, each, before, start)
+                for each in (self._bucket_size, *merged_resolutions(self._bucket_size))
+            ]
+            if self._own_readings:
+                firsts.append(first_reading(connection, self._readings, before, start))
+        return min((each for each in firsts if each is not None), default=None)
 
     def _first_to_merge(self, resolution: int, until: int) -> int:
         """Where the first run begins. The watermarks are at the end of that day, or at ``until``."""

@@ -28,17 +28,20 @@ def delete_buckets(
     return _delete(connection, table, hostnames, resolution, inside)
 
 
-def first_reading(connection: Connection, table: Table, before: int) -> int | None:
-    """Event time of the earliest reading before a time; None if there is none."""
+def first_reading(connection: Connection, table: Table, before: int, since: int = 0) -> int | None:
+    """Event time of the earliest reading before a time, and not before another one; None if there is none."""
     data = data_table(table)
-    found = _first(connection, table, data.c.observed_at, READINGS, within(data, 0, before))
+    found = _first(connection, table, data.c.observed_at, READINGS, within(data, since, before))
     return None if found is None else micros(found)
 
 
-def first_bucket(connection: Connection, table: Table, resolution: int, before: int) -> int | None:
-    """Start of the earliest aggregate of this resolution that begins before a time; None if there is none."""
+def first_bucket(
+    connection: Connection, table: Table, resolution: int, before: int, since: int = 0
+) -> int | None:
+    """Start of the earliest aggregate of this resolution that begins in a time range; None if there is none."""
     bucket, size = data_table(table).c.bucket, span(resolution)
-    found = _first(connection, table, bucket, resolution, (bucket < -(-before // size),))
+    inside = (bucket >= -(-since // size), bucket < -(-before // size))
+    found = _first(connection, table, bucket, resolution, inside)
     return None if found is None else int(found) * size
 
 

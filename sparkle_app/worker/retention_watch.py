@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import TypeVar
 
 from sqlalchemy import Engine
@@ -103,7 +104,9 @@ class RetentionWatch:
                 # As long as it took: others write as well.
                 await asyncio.sleep(max(step.seconds, _MIN_PAUSE))
         finally:
-            steps.close()
+            # ValueError: the worker stops while a thread executes a step.
+            with suppress(ValueError):
+                steps.close()
             if rows[Action.DELETE]:
                 logger.info("%s: retention deleted %d rows", name, rows[Action.DELETE])
         if rows[Action.DELETE] and not self._warned:

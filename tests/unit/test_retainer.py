@@ -24,6 +24,7 @@ from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, 
 NOON = 1_764_072_000_000_000
 TODAY = NOON - span(DAY // 2)
 KEPT = Retention(3 * DAY, DAY, 4 * DAY, 6 * DAY)
+KEPT_LONG = Retention(10_000 * DAY, 10_000 * DAY, 10_000 * DAY, 10_000 * DAY)
 HOSTS = [f"host-{number:02}" for number in range(12)]
 
 
@@ -168,6 +169,16 @@ def test_a_clock_that_is_years_ahead_deletes_nothing_that_is_kept(world: World) 
     world.store(NOON + 5, "host-00")
     assert world.counts(READINGS)[0] == 2 * len(HOSTS) + 1
     assert world.counts(DAY)[0] == 2 * len(HOSTS) + 1
+
+
+def test_a_row_of_a_wrong_clock_decades_ago_is_merged_without_a_step_for_each_day(world: World) -> None:
+    world.store(NOON - span(9000 * DAY), "host-00")
+    steps = list(world.retainer(KEPT_LONG).run(NOON + span(HOUR)))
+    assert len(steps) < 200
+    with read_transaction(world.engine) as connection:
+        days = list(PLUGIN.count_aggregates(connection, DAY, 0, NOON))
+    assert len(days) == 1 + 9 * len(HOSTS)
+    assert world.marks()[DAY].merged_until == TODAY
 
 
 def test_nothing_is_deleted_before_it_is_merged(world: World) -> None:

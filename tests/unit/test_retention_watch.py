@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -157,3 +159,32 @@ async def test_nothing_is_deleted_while_the_clock_is_in_doubt(
     world.wall.in_doubt = True
     await world.run(3 * INTERVAL)
     assert retainer.times == []
+
+
+async def test_a_worker_that_stops_does_not_wait_for_retention(tmp_path: Path) -> None:
+    began, end = threading.Event(), threading.Event()
+
+    class Slow(Runs):
+        def run(self, now: int) -> Iterator[Step]:
+            began.set()
+            end.wait()
+            yield Step(Action.DELETE, 0, 1, now, 0.0)
+
+    metrics = Metrics()
+    table: Any = SimpleNamespace(owned=lambda: {0})
+    wall: Any = SimpleNamespace(now=FakeClock(), in_doubt=False)
+    given: Any = {NAME: Slow()}
+    with ThreadPoolExecutor(1) as writers:
+        watch = RetentionWatch(given, {NAME: table}, sqlite_engine(tmp_path), writers, wall, metrics, 0.01)
+        running = asyncio.create_task(watch.run())
+        await asyncio.to_thread(began.wait)
+        running.cancel()
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await running
+        finally:
+            end.set()
+    assert metrics.registry.get_sample_value("sparkle_retention_failures_total", {"plugin": NAME}) in (
+        None,
+        0,
+    )

@@ -1,6 +1,7 @@
 """Stored readings and aggregates in SQLite; tests/integration runs similar tests on PostgreSQL."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from sparkle_app.ingest.sql_writer import Refusal, SqlWriter
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import Reason, TransientError
 from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.retention import READINGS
+from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin_api import (
     AggregatesTable,
     Base,
@@ -29,6 +32,7 @@ from sparkle_app.plugin_api import (
 )
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import is_row_error
+from sparkle_app.storage.retention import advance
 
 
 class DataFrame(ReadingsTable):
@@ -218,3 +222,14 @@ def test_an_error_of_the_database_does_not_quote_values(engine: Engine) -> None:
         connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "secret"})
     assert "no such table: nowhere" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_watermarks_in_the_future_drop_nothing(engine: Engine) -> None:
+    """One of two clocks is wrong: the batch is retried until they are corrected."""
+    plugin = Plain()
+    reading = a_reading(1)
+    store(engine, plugin, [reading])
+    advance(engine, "Plain", READINGS, kept_since=from_seconds(time.time() + 86_400))
+    with pytest.raises(TransientError, match="correct the clock of this machine"):
+        store(engine, plugin, [a_reading(2)])
+    assert count(engine) == 1

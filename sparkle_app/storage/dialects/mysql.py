@@ -47,6 +47,7 @@ from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, key_names
 _STATEMENT_SECONDS = 60
 # After max_statement_time, a server that is there has answered.
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5
+_LOCK_WAIT_SECONDS = 10
 # Connections to a server that has become a replica are replaced after this time even if they only read.
 _RECYCLE_SECONDS = 60
 # MariaDB executes what is between /*M! and */, MySQL what is between /*!80000 and */. Nothing is truncated, and the
@@ -55,12 +56,13 @@ _RECYCLE_SECONDS = 60
 # transaction or not.
 _SESSION = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
-    "NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10"
+    f"NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS},"
+    " lock_wait_timeout = 10"
     "/*M! , idle_transaction_timeout = 15, max_statement_time = {0} */"
     "/*!80000 , wait_timeout = 15, max_execution_time = {0}000 */"
 )
 _UNLIMITED = (
-    "SET SESSION innodb_lock_wait_timeout = 10/*M! , max_statement_time = 0 */"
+    f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}/*M! , max_statement_time = 0 */"
     "/*!80000 , max_execution_time = 0 */"
 )
 _SNAPSHOT = (
@@ -145,7 +147,16 @@ class MySql(Dialect):
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Locks the row, in the order of requests."""
         same = [table.c[name] == value for name, value in row.items()]
-        connection.execute(select(literal_column("1")).where(*same).with_for_update(read=shared))
+        statement: Any = select(literal_column("1")).where(*same).with_for_update(read=shared)
+        if shared:
+            connection.execute(statement)
+            return
+        # New shared locks wait behind this one: a suspended worker that has one must not make all others wait.
+        connection.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = 1")
+        try:
+            connection.execute(statement)
+        finally:
+            connection.exec_driver_sql(f"SET SESSION innodb_lock_wait_timeout = {_LOCK_WAIT_SECONDS}")
 
     def lift_time_limit(self, connection: Connection) -> None:
         """Until the connection is closed, which happens instead of its return to the pool."""
