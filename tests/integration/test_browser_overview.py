@@ -72,7 +72,7 @@ def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()
     for name, heading, path in [
-        ("Dead letters", "Dead letters", "/dead-letters"),
+        ("Dead letters", "Dead letters 0", "/dead-letters"),
         ("Pipeline", "Pipeline 1 worker", "/pipeline"),
         ("Hosts", "Hosts 12", "/"),
     ]:
