@@ -1,5 +1,6 @@
 """The login page: forms, cookies and redirects, with real HTTP and two workers."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -9,10 +10,12 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from sparkle_app.web import authentication, sessions
 from sparkle_app.web.authentication import MAX_PATH, local_path
-from sparkle_app.web.html.login import MAX_FORM_BYTES
+from sparkle_app.web.html import login
+from sparkle_app.web.html.login import MAX_FORM_BYTES, MAX_FORMS
 from sparkle_app.web.html.messages import LANGUAGES, language
 from sparkle_app.web.login_limit import ATTEMPTS
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
@@ -318,6 +321,43 @@ async def test_what_is_no_form_of_the_page_is_refused(
     found = await send(worker, "/login", "POST", body, Content_Type=kind)
     assert (found.status, found.content_type) == (status, "application/problem+json")
     assert "operate" not in await found.text()
+
+
+async def start_form(worker: InProcessWorker) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection with a form of which the last byte is missing; it has been told to go on."""
+    url = URL(worker.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Expect: 100-continue\r\nContent-Length: 13\r\n\r\ntoken=operat"
+    )
+    assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def test_a_form_that_does_not_come_in_time_is_refused(
+    worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "FORM_SECONDS", 0.1)
+    reader, writer = await start_form(worker)
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.split()[1] == b"408"
+    assert b"Set-Cookie" not in head
+    writer.close()
+    # Its place is free again.
+    monkeypatch.undo()
+    assert (await log_in(worker, "operate")).status == 303
+
+
+async def test_the_number_of_forms_that_are_read_at_one_time_is_limited(worker: InProcessWorker) -> None:
+    started = [await start_form(worker) for _ in range(MAX_FORMS)]
+    found = await log_in(worker, "operate")
+    assert (found.status, found.headers["Retry-After"]) == (429, "5")
+    for reader, writer in started:
+        writer.write(b"e")
+        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"303"
+        writer.close()
+    assert (await log_in(worker, "operate")).status == 303
 
 
 @pytest.mark.parametrize(

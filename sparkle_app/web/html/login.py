@@ -1,5 +1,6 @@
 """The login page: a form that works without scripts. A token becomes a cookie that every worker accepts."""
 
+import asyncio
 import logging
 import math
 import time
@@ -25,6 +26,10 @@ from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Tokens
 
 MAX_FORM_BYTES = 16_384
+FORM_SECONDS = 5.0
+"""How long a client may take to send the form."""
+MAX_FORMS = 20
+"""Read at one time."""
 LOG_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -46,6 +51,7 @@ class _Login:
         self._seconds = settings.web.session_seconds
         self._proxy = settings.web.trust_proxy
         self._limit = LoginLimit()
+        self._reading = 0
         self._failed = 0
         self._log_at = 0.0
 
@@ -56,7 +62,7 @@ class _Login:
 
     async def log_in(self, request: web.Request) -> web.Response:
         _refuse_other_sites(request)
-        form = await _read_form(request)
+        form = await self._read_form(request)
         target = local_path(form.get("next", "/"))
         if not self._tokens:
             return _redirect(target)
@@ -91,6 +97,26 @@ class _Login:
             self._cookie, path="/", secure=self._is_secure(request), httponly=True, samesite="Strict"
         )
         return response
+
+    async def _read_form(self, request: web.Request) -> dict[str, str]:
+        """As the function of this name, for a limited number of requests at one time.
+
+        Raises:
+            Problem: the same; also 408, if the form does not come in time, and 429, if others are being read.
+        """
+        if self._reading >= MAX_FORMS:
+            wait = str(math.ceil(FORM_SECONDS))
+            raise Problem(
+                429, f"expected at most {MAX_FORMS} logins at one time; try again", {"Retry-After": wait}
+            )
+        self._reading += 1
+        try:
+            async with asyncio.timeout(FORM_SECONDS):
+                return await _read_form(request)
+        except TimeoutError:
+            raise Problem(408, f"body: expected within {FORM_SECONDS:g} s") from None
+        finally:
+            self._reading -= 1
 
     def _form(
         self, request: web.Request, target: str, error: str = "", *, status: int = 200, seconds: int = 0
