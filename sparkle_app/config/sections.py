@@ -184,7 +184,8 @@ class WebSettings(Section):
     """Port to listen on. Workers on one machine need different ports."""
     token: SecretStr | None = None
     """Token for reading: what a request must contain as a bearer token, or a person enters at `/login`. The same for \
-all workers, and long and random: `openssl rand -hex 32`. Only `/health/live` and `/health/ready` need none."""
+all workers, and long and random: `openssl rand -hex 32`. Without it, there are only `/health/live`, \
+`/health/ready`, the login page, files that are the same in every installation, and what `/` tells a terminal."""
     operator_token: SecretStr | None = None
     """Token for reading and writing: with it, dead letters can be replayed over HTTP. Another one than `web.token`, \
 and the same for all workers."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from sparkle_app.model.time import from_seconds
@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_SECONDS = 5
-_HEADERS = {"Cache-Control": "no-store", **ASSET_HEADERS}
+# aiohttp would name the versions of itself and of Python.
+_SERVER = {hdrs.SERVER: "Sparkle-M"}
+_HEADERS = {"Cache-Control": "no-store", **_SERVER, **ASSET_HEADERS}
 
 
 class ProblemDetails(msgspec.Struct):
@@ -70,6 +72,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return _response(problem)
     except web.HTTPException as error:
         if error.status < 400:
+            error.headers.update(_SERVER)
             raise
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", headers))
@@ -93,7 +96,9 @@ def malformed_request(
     Replaces ``RequestHandler.handle_error``: aiohttp calls it before any middleware and offers no other hook.
     """
     if not isinstance(exc, HttpProcessingError):
-        return _aiohttp_handle_error(protocol, request, status, exc, message)
+        found = _aiohttp_handle_error(protocol, request, status, exc, message)
+        found.headers.update(_SERVER)
+        return found
     # The remaining lines repeat the request.
     error = (message or "not HTTP").splitlines()[0].rstrip(":")
     response = _response(

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
+from sparkle_app.runtime.version import __version__
 from sparkle_app.web.dashboard import chart_library
 from sparkle_app.web.dashboard.assets import load_assets
 from sparkle_app.web.dashboard.page import VIEWS, add_page
@@ -86,6 +87,8 @@ async def test_a_terminal_gets_two_lines(client: ClientSession) -> None:
         lines = (await response.text()).splitlines()
     assert len(lines) == 2
     assert "in a browser" in lines[0]
+    # Whoever asks without a token is not told the version.
+    assert __version__ not in "".join(lines)
     assert re.search(r"http://127\.0\.0\.1:\d+/api/v1/openapi\.json$", lines[1])
 
 

@@ -110,6 +110,12 @@ async def test_other_responses_are_unchanged(client: Client) -> None:
         assert response.headers["Cache-Control"] == "max-age=60"
 
 
+@pytest.mark.parametrize("path", ["/fine", "/problem", "/gone", "/defect", "/redirect", "/not/here"])
+async def test_the_server_does_not_tell_versions(client: Client, path: str) -> None:
+    async with client.get(path, allow_redirects=False) as response:
+        assert response.headers["Server"] == "Sparkle-M"
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -132,6 +138,7 @@ async def test_a_malformed_request_gets_a_problem_document_and_the_connection_is
     status = int(head.split()[1])
     assert 400 <= status < 500
     assert b"application/problem+json" in head
+    assert b"\r\nServer: Sparkle-M\r\n" in head
     document = json.loads(body)
     assert document["status"] == status
     # One line, without text of the request.
@@ -151,6 +158,6 @@ async def test_an_unexpected_error_outside_of_the_middleware_is_handled_by_aioht
     application = web.Application()
     application.router.add_get("/", defect)
     async with TestClient(TestServer(application)) as client, client.get("/") as response:
-        assert response.status == 500
+        assert (response.status, response.headers["Server"]) == (500, "Sparkle-M")
         assert "not to be shown" not in await response.text()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -4,7 +4,6 @@ import re
 
 from aiohttp import web
 
-from sparkle_app.runtime.version import __version__
 from sparkle_app.web.dashboard.assets import Asset, load_assets
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.security_headers import ASSET_HEADERS, PAGE_HEADERS
@@ -57,7 +56,7 @@ def _response(request: web.Request, asset: Asset, headers: dict[str, str], vary:
 def _for_terminal(request: web.Request) -> web.Response:
     url = f"{request.scheme}://{request.host}"
     text = (
-        f"Sparkle-M handler {__version__}: open {url}/ in a browser.\n"
+        f"Sparkle-M handler: open {url}/ in a browser.\n"
         f"API: {url}/api/v1/overview and others, described in {url}/api/v1/openapi.json\n"
     )
     return web.Response(text=text, headers={"Vary": "Accept, Accept-Encoding", **ASSET_HEADERS})
