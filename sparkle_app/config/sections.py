@@ -193,7 +193,7 @@ and the same for all workers."""
     """How long a browser stays logged in."""
     trust_proxy: bool = False
     """Whether all requests of browsers come through a reverse proxy that sets `X-Forwarded-Proto`, and appends the \
-client's address to `X-Forwarded-For`: attempts to log in are then limited by this address, and cookies are `Secure` \
+client's address to `X-Forwarded-For`: wrong tokens are then limited by this address, and cookies are `Secure` \
 if the client used HTTPS."""
     public_url: Annotated[str | None, AfterValidator(url_without_login)] = None
     """URL at which other workers reach this one; by default `http://HOST:PORT` of this section, or `https://…` with \

@@ -3,6 +3,7 @@
 Requests between workers have a secret of their own (partition_router.py), which no token of a user replaces.
 """
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from yarl import URL
 from sparkle_app.config.sections import LOCALHOST
 from sparkle_app.config.settings import Settings
 from sparkle_app.web.dashboard.page import VIEWS, accepts_page
+from sparkle_app.web.login_limit import LIMIT, LoginLimit, client_address
 from sparkle_app.web.problems import Handler, Problem
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Role, Tokens
@@ -84,10 +86,10 @@ def is_of_browser(request: web.Request) -> bool:
 
 
 def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name-defined]
-    """The middleware that rejects unauthorized requests with status 401 or 403, or asks browsers to log in."""
+    """The middleware that rejects unauthorized requests with status 401, 403 or 429, or asks browsers to log in."""
     tokens = Tokens(settings.web)
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}
-    cookie = session_cookie(settings)
+    cookie, limit = session_cookie(settings), LoginLimit()
 
     def verify(request: web.Request) -> Access:
         if not tokens:
@@ -99,7 +101,13 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
         bearer = _bearer(request)
         if bearer is not None:
             if role := tokens.role(bearer):
+                # However many others at its address were wrong: programs behind one proxy may have one address.
                 return Access(role, Proof.BEARER)
+            if wait := limit.attempt(client_address(request, settings.web.trust_proxy)):
+                seconds = math.ceil(wait)
+                raise Problem(
+                    429, f"too many wrong tokens; try again in {seconds} s", {"Retry-After": str(seconds)}
+                )
         elif session := tokens.session(request.cookies.get(cookie, ""), time.time()):
             return Access(session[0], Proof.SESSION, session[1])
         raise Problem(
@@ -110,6 +118,7 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[LIMIT] = limit
         if request.method == hdrs.METH_POST and request.rel_url.raw_path.startswith(INTERNAL_FOLDER):
             return await handler(request)
         is_open = (

@@ -1,21 +1,20 @@
-"""Limits attempts to log in, per address and in all, in constant memory."""
+"""Limits wrong tokens per address, in constant memory."""
 
 import time
 from array import array
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 
+from aiohttp import web
+
 ATTEMPTS = 10
 """From one address at once; then one more every :data:`SECONDS`."""
 SECONDS = 30.0
-ALL_ATTEMPTS = 100
-"""From all addresses at once; then one more every :data:`ALL_SECONDS`."""
-ALL_SECONDS = 1.0
 _SLOTS = 4096
 
 
 class LoginLimit:
-    """A leaky bucket for each address, and one for all.
+    """A leaky bucket for each address.
 
     Addresses share a fixed number of buckets, so a client with many addresses costs no memory; it can only make clients
     wait whose addresses share theirs.
@@ -26,26 +25,43 @@ class LoginLimit:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # When each bucket will be empty, if there is no further attempt. The last one is for all addresses.
-        self._empty_at = array("d", bytes(8 * (_SLOTS + 1)))
+        # When each bucket will be empty, if there is no further attempt.
+        self._empty_at = array("d", bytes(8 * _SLOTS))
 
     def attempt(self, address: str) -> float:
         """Count an attempt; returns 0.0, or the seconds to wait if there were too many: it does not count then."""
-        now = self._clock()
-        buckets = ((_slot(address), ATTEMPTS, SECONDS), (_SLOTS, ALL_ATTEMPTS, ALL_SECONDS))
-        wait = max(
-            self._empty_at[slot] + seconds - now - number * seconds for slot, number, seconds in buckets
-        )
+        now, slot = self._clock(), _slot(address)
+        wait = self._empty_at[slot] + SECONDS - now - ATTEMPTS * SECONDS
         if wait > 0:
             return wait
-        for slot, _, seconds in buckets:
-            self._empty_at[slot] = max(self._empty_at[slot], now) + seconds
+        self._empty_at[slot] = max(self._empty_at[slot], now) + SECONDS
         return 0.0
 
     def succeeded(self, address: str) -> None:
         """Do not count the last attempt of an address."""
         self._empty_at[_slot(address)] -= SECONDS
-        self._empty_at[_SLOTS] -= ALL_SECONDS
+
+
+LIMIT = web.RequestKey("limit", LoginLimit)
+"""The key of a request under which the middleware puts the limit, for the login page."""
+
+
+def client_address(request: web.Request, trust_proxy: bool) -> str:
+    """The address of the client, without a port.
+
+    Arguments:
+        trust_proxy: whether all requests come through a proxy, and the client is the one that called it.
+    """
+    # A proxy appends the address from which it was called; what is before it, a client may have sent.
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
+    return _without_port(forwarded) if trust_proxy and forwarded else request.remote or ""
+
+
+def _without_port(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    # Otherwise, an address with several colons is IPv6, without a port.
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _slot(address: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from sparkle_app.model.time import from_seconds
@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RETRY_SECONDS = 5
 # aiohttp would name the versions of itself and of Python.
-_SERVER = {hdrs.SERVER: "Sparkle-M"}
+_SERVER = {"Server": "Sparkle-M"}
 _HEADERS = {"Cache-Control": "no-store", **_SERVER, **ASSET_HEADERS}
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
 from sparkle_app.web import authentication, sessions
@@ -17,7 +18,7 @@ from sparkle_app.web.authentication import MAX_PATH, local_path
 from sparkle_app.web.html import login
 from sparkle_app.web.html.login import MAX_FORM_BYTES, MAX_FORMS
 from sparkle_app.web.html.messages import LANGUAGES, language
-from sparkle_app.web.login_limit import ATTEMPTS
+from sparkle_app.web.login_limit import ATTEMPTS, client_address
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from tests.support.cluster import InProcessWorker, assign
 from tests.support.login import cookie_of, log_in, send
@@ -283,6 +284,34 @@ async def test_behind_a_proxy_the_address_and_the_scheme_are_those_of_the_client
     plain = await log_in(worker, "operate", X_Forwarded_For="192.0.2.2", X_Forwarded_Proto="http")
     assert "Secure" not in plain.headers["Set-Cookie"]
     await worker.stop()
+
+
+async def test_wrong_bearer_tokens_count_as_wrong_tokens_of_the_login_page(worker: InProcessWorker) -> None:
+    for _ in range(ATTEMPTS):
+        assert (await send(worker, PLUGINS, Authorization="Bearer wrong")).status == 401
+    found = await send(worker, PLUGINS, Authorization="Bearer wrong")
+    assert (found.status, found.content_type) == (429, "application/problem+json")
+    assert 0 < int(found.headers["Retry-After"]) <= 30
+    assert (await log_in(worker, "wrong")).status == 429
+    # Nobody can keep others out.
+    assert (await send(worker, PLUGINS, Authorization="Bearer operate")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ("203.0.113.9, 192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:49152", "192.0.2.1"),
+        ("[2001:db8::1]:49152", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_the_address_that_a_proxy_reports_has_no_port(forwarded: str, address: str) -> None:
+    request = make_mocked_request("GET", "/", {"X-Forwarded-For": forwarded})
+    assert client_address(request, trust_proxy=True) == address
+    assert client_address(request, trust_proxy=False) == ""
 
 
 async def test_without_a_proxy_its_headers_are_ignored(worker: InProcessWorker) -> None:

@@ -1,12 +1,10 @@
 """Cookies of sessions, and the limit of attempts to log in."""
 
-from collections import Counter
-
 import pytest
 from pydantic import SecretStr
 
 from sparkle_app.config.sections import WebSettings
-from sparkle_app.web.login_limit import ALL_ATTEMPTS, ALL_SECONDS, ATTEMPTS, SECONDS, LoginLimit, _slot
+from sparkle_app.web.login_limit import ATTEMPTS, SECONDS, LoginLimit, _slot
 from sparkle_app.web.sessions import Role, Tokens
 from tests.support.fake_clock import FakeClock
 
@@ -104,17 +102,9 @@ def test_attempts_of_an_address_are_limited(clock: FakeClock) -> None:
 
 def test_a_right_token_does_not_count(clock: FakeClock) -> None:
     limit = LoginLimit(clock)
-    for _ in range(ATTEMPTS * ALL_ATTEMPTS):
+    for _ in range(ATTEMPTS * 100):
         assert limit.attempt("192.0.2.1") == 0.0
         limit.succeeded("192.0.2.1")
-
-
-def test_attempts_of_all_addresses_are_limited(clock: FakeClock) -> None:
-    limit = LoginLimit(clock)
-    found = Counter(limit.attempt(f"198.51.100.{number}") for number in range(ALL_ATTEMPTS + 20))
-    assert found == {0.0: ALL_ATTEMPTS, ALL_SECONDS: 20}
-    clock.now += ALL_SECONDS
-    assert limit.attempt("203.0.113.1") == 0.0
 
 
 def test_a_client_has_the_addresses_of_a_whole_network(clock: FakeClock) -> None:
@@ -132,6 +122,6 @@ def test_the_limit_needs_the_same_memory_for_any_number_of_addresses(clock: Fake
     limit = LoginLimit(clock)
     for number in range(5_000):
         limit.attempt(f"unix:{number}")
-        clock.now += ALL_SECONDS
+        clock.now += 1.0
     assert set(vars(limit)) == {"_clock", "_empty_at"}
-    assert len(limit._empty_at) == 4097
+    assert len(limit._empty_at) == 4096

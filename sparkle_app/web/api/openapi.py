@@ -112,7 +112,9 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
     problems = {400: "Invalid parameter", **route.problems}
     if not route.public:
         problems |= (
-            {401: "Missing or wrong token"} if token else {403: "The Host header does not name this machine"}
+            {401: "Missing or wrong token", 429: "Too many wrong tokens from this address"}
+            if token
+            else {403: "The Host header does not name this machine"}
         )
     if route.writes:
         problems |= {403: "Not with the role of an operator, or from a page of another site"}

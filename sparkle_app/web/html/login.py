@@ -20,7 +20,7 @@ from sparkle_app.web.authentication import (
 from sparkle_app.web.html.elements import el, page
 from sparkle_app.web.html.messages import LANGUAGES, language
 from sparkle_app.web.html.style import STYLE_PATH
-from sparkle_app.web.login_limit import LoginLimit
+from sparkle_app.web.login_limit import LIMIT, client_address
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Tokens
@@ -50,7 +50,6 @@ class _Login:
         self._app_id = settings.app_id
         self._seconds = settings.web.session_seconds
         self._proxy = settings.web.trust_proxy
-        self._limit = LoginLimit()
         self._reading = 0
         self._failed = 0
         self._log_at = 0.0
@@ -66,9 +65,9 @@ class _Login:
         target = local_path(form.get("next", "/"))
         if not self._tokens:
             return _redirect(target)
-        address = self._address(request)
+        address, limit = client_address(request, self._proxy), request[LIMIT]
         # From here to the comparison, nothing is awaited: concurrent requests are counted, too.
-        if wait := self._limit.attempt(address):
+        if wait := limit.attempt(address):
             seconds = math.ceil(wait)
             found = self._form(request, target, "too_many", seconds=seconds, status=429)
             found.headers["Retry-After"] = str(seconds)
@@ -77,7 +76,7 @@ class _Login:
         if role is None:
             self._log_failure(address)
             return self._form(request, target, "wrong", status=401)
-        self._limit.succeeded(address)
+        limit.succeeded(address)
         response = _redirect(target)
         response.set_cookie(
             self._cookie,
@@ -173,12 +172,6 @@ class _Login:
             charset="utf-8",
             headers=headers,
         )
-
-    def _address(self, request: web.Request) -> str:
-        """Of the client."""
-        # A proxy appends the address from which it was called; what is before it, a client may have sent.
-        forwarded = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
-        return forwarded if self._proxy and forwarded else request.remote or ""
 
     def _is_secure(self, request: web.Request) -> bool:
         return request.secure or (
