@@ -1,36 +1,73 @@
 """Responses with an entity tag: a client that has the present one gets status 304 without a body (RFC 9110, 13.1.2)."""
 
+import asyncio
+import gzip
+from collections.abc import Coroutine
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
-from aiohttp import ETag, web
+from aiohttp import ETag, hdrs, web
 
 from sparkle_app.web.encoding import encode
+from sparkle_app.web.negotiation import accepts_gzip
 from sparkle_app.web.slices import Slices
+
+MIN_COMPRESSED = 10_000
+"""Bytes; fewer are not compressed."""
+_GZIP_LEVEL = 5
+_Representation = tuple[bytes, str]
+"""What is sent, and its entity tag."""
 
 
 class Tagged:
-    """A response that many clients get. It is encoded once.
+    """A response that many clients get. It is encoded once, and compressed once, however many ask at the same time.
 
     Arguments:
         body: must not be modified.
     """
 
     def __init__(self, body: msgspec.Struct) -> None:
-        self._body = body
-        self._encoded: tuple[bytes, str] | None = None
+        self._body: msgspec.Struct | None = body
+        self._encoding: asyncio.Task[_Representation] | None = None
+        self._compressing: asyncio.Task[_Representation] | None = None
+
+    async def encoded(self, slices: Slices) -> bytes:
+        """The JSON."""
+        return (await self._plain(slices))[0]
 
     async def response(self, request: web.Request, slices: Slices) -> web.Response:
         """The response to a request."""
-        if self._encoded is None:
-            encoded = await encode(self._body, slices)
-            self._encoded = encoded, blake2b(encoded, digest_size=16).hexdigest()
-        encoded, tag = self._encoded
         # no-cache: a cache must ask before each use.
-        headers = {"Cache-Control": "private, no-cache"}
+        headers = {"Cache-Control": "private, no-cache", hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        data, tag = await self._plain(slices)
+        if len(data) > MIN_COMPRESSED and accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
+            if self._compressing is None:
+                self._compressing = asyncio.create_task(_compressed(data, tag))
+            data, tag = await asyncio.shield(self._compressing)
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
         if request.if_none_match and ETag(tag) in {ETag(each.value) for each in request.if_none_match}:
+            headers.pop(hdrs.CONTENT_ENCODING, None)
             found = web.Response(status=304, headers=headers)
         else:
-            found = web.Response(body=encoded, content_type="application/json", headers=headers)
+            found = web.Response(body=data, content_type="application/json", headers=headers)
         found.etag = tag
         return found
+
+    async def _plain(self, slices: Slices) -> _Representation:
+        if self._encoding is None:
+            assert self._body is not None
+            self._encoding = asyncio.create_task(_encoded(encode(self._body, slices)))
+            self._body = None
+        # One of those who wait may be cancelled: the others still wait for the result.
+        return await asyncio.shield(self._encoding)
+
+
+async def _encoded(encoding: Coroutine[Any, Any, bytes]) -> _Representation:
+    data = await encoding
+    return data, blake2b(data, digest_size=16).hexdigest()
+
+
+async def _compressed(data: bytes, tag: str) -> _Representation:
+    compressed = await asyncio.get_running_loop().run_in_executor(None, gzip.compress, data, _GZIP_LEVEL)
+    return compressed, f"{tag}-gzip"

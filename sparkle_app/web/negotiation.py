@@ -1,4 +1,4 @@
-"""Content negotiation: whether a request prefers CSV to JSON (RFC 9110, 12.5.1)."""
+"""Content negotiation: whether a request prefers CSV to JSON, and accepts gzip (RFC 9110, 12.5.1 and 12.5.3)."""
 
 import re
 from collections.abc import Iterable
@@ -9,6 +9,17 @@ JSON = "application/json"
 _RANGE = re.compile(r'[^,;"\s]+(?:\s*;\s*(?:[^,;"=\s]+(?:=(?:"(?:[^"\\]|\\.)*"|[^,;"\s]*))?)?)*')
 _WEIGHT = re.compile(r";\s*q=([^;,\s]*)", re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+_NO_GZIP = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)", re.IGNORECASE)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a response may be compressed with gzip.
+
+    Arguments:
+        accept_encoding: the header Accept-Encoding.
+    """
+    return "gzip" in accept_encoding.lower() and not _NO_GZIP.search(accept_encoding)
 
 
 def prefers_csv(accept: Iterable[str]) -> bool:

@@ -18,7 +18,8 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import Host, record_activity
 from sparkle_app.web import slices
 from sparkle_app.web.api import routes
-from sparkle_app.web.snapshots import lines, local, overview, refreshed
+from sparkle_app.web.snapshots import fleet, lines, local, overview, refreshed
+from sparkle_app.web.snapshots.views import MAX_FIRST, MAX_VIEWS
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
 
@@ -134,6 +135,35 @@ async def test_a_client_that_has_the_response_gets_304_from_any_worker(
 
     _, page = await until(second, path, lambda _, page: 99.5 in page["last"])
     assert (99.5 in page["last"], await status()) == (True, 200)
+
+
+async def test_views_that_are_dropped_are_not_refreshed_and_few_are_made_at_one_time(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh, first, most = fleet.FleetView._refresh, 0, 0
+
+    async def counted(view: fleet.FleetView) -> fleet.FleetSnapshot:
+        nonlocal first, most
+        if view._snapshot is not None:
+            return await refresh(view)
+        first += 1
+        most = max(most, first)
+        try:
+            return await refresh(view)
+        finally:
+            first -= 1
+
+    monkeypatch.setattr(fleet.FleetView, "_refresh", counted)
+    windows = range(60, 60 * (2 * MAX_VIEWS + 1), 60)
+    found = await asyncio.gather(*(workers[0].get(f"{LINES}?window={window}") for window in windows))
+    assert {status for status, _ in found} == {200}
+    assert most == MAX_FIRST
+    background = [
+        task
+        for task in asyncio.all_tasks()
+        if getattr(task.get_coro(), "__qualname__", "") == "Refreshed._run"
+    ]
+    assert 0 < len(background) <= MAX_VIEWS
 
 
 async def test_viewers_cost_no_computation_and_only_changed_hosts_are_computed(

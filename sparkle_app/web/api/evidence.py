@@ -22,6 +22,8 @@ from sparkle_app.web.single_flight import SingleFlight
 
 MAX_READINGS = 200_000
 """Recounted for one request: some seconds."""
+MAX_RECOUNTS = 20
+"""In progress or waiting."""
 MAX_BUCKETS = 50_000
 """Of a request for the completeness: five weeks of minutes."""
 MAX_LISTED = 100
@@ -30,18 +32,23 @@ _NOT_AGGREGATED = (StringPlugin.numeric_value, JsonPlugin.numeric_value)
 
 
 class Evidence:
-    """Answers requests for a recount and for the completeness. Equal ones at one time are executed once."""
+    """Answers requests for a recount and for the completeness. Equal recounts at one time are executed once, and
+    different ones one after another."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._bucket_size = parts.settings.aggregates.bucket_seconds
+        # Otherwise they would take all threads that query the database.
+        self._turn = asyncio.Lock()
+        self._waiting = 0
         self._recounts: SingleFlight[responses.RecountResponse] = SingleFlight()
 
     async def recount(self, plugin: str, host: str, start: int, end: int) -> responses.RecountResponse:
         """Compare the aggregates of one host with its stored readings.
 
         Raises:
-            Problem: 400, when there are too many readings; 503, when the database does not work at this moment.
+            Problem: 400, when there are too many readings; 503, when there are too many recounts, or the database does
+                not work at this moment.
         """
         return await self._recounts.run(
             (plugin, host, start, end),
@@ -49,9 +56,18 @@ class Evidence:
         )
 
     async def _in_thread(self, plugin: str, host: str, start: int, end: int) -> responses.RecountResponse:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._parts.readers, self._recount, plugin, host, start, end
-        )
+        if self._waiting >= MAX_RECOUNTS:
+            raise unavailable(
+                f"expected at most {MAX_RECOUNTS} recounts at one time; repeat the request later"
+            )
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._parts.readers, self._recount, plugin, host, start, end
+                )
+        finally:
+            self._waiting -= 1
 
     def _recount(self, plugin: str, host: str, start: int, end: int) -> responses.RecountResponse:
         server_half = self._parts.plugins[plugin].plugin

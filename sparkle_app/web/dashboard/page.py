@@ -1,17 +1,15 @@
 """Serves the page and its files. They contain no data: the page asks the API for it."""
 
-import re
-
 from aiohttp import web
 
 from sparkle_app.web.dashboard.assets import Asset, load_assets
+from sparkle_app.web.negotiation import accepts_gzip
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.security_headers import ASSET_HEADERS, PAGE_HEADERS
 
 VIEWS = ("/", "/host", "/dead-letters", "/pipeline")
 """The paths of the page: each is one of its views (static/router.js)."""
 ASSETS = "/assets/"
-_NO_GZIP = re.compile(r"gzip\s*;\s*q=0(\.0*)?\s*(,|$)", re.IGNORECASE)
 
 
 def accepts_page(request: web.Request) -> bool:
@@ -43,8 +41,7 @@ def add_page(router: web.UrlDispatcher) -> None:
 
 
 def _response(request: web.Request, asset: Asset, headers: dict[str, str], vary: str) -> web.Response:
-    accepted = request.headers.get("Accept-Encoding", "")
-    compressed = "gzip" in accepted.lower() and not _NO_GZIP.search(accepted)
+    compressed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
     if compressed:
         headers["Content-Encoding"] = "gzip"
     return web.Response(

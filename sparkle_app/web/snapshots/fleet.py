@@ -65,17 +65,26 @@ class FleetView:
 
     Arguments:
         local: the lines of this worker's hosts.
+        first: limits how many views make their first snapshots at one time.
     """
 
-    def __init__(self, parts: WebParts, router: PartitionRouter, view: View, local: LocalView[Line]) -> None:
+    def __init__(
+        self,
+        parts: WebParts,
+        router: PartitionRouter,
+        view: View,
+        local: LocalView[Line],
+        first: asyncio.Semaphore,
+    ) -> None:
         self._web = parts
         self._router = router
         self._view = view
         self._local = local
+        self._first = first
         self._numbers = count(1)
         self._parts: dict[str, _Part] = {}
         self._snapshot: FleetSnapshot | None = None
-        self._refreshed = Refreshed(self._refresh)
+        self._refreshed = Refreshed(self._make)
 
     async def get(self) -> FleetSnapshot:
         """A snapshot that is some seconds old at most, if the workers answer.
@@ -85,6 +94,10 @@ class FleetView:
         """
         return await self._refreshed.get()
 
+    def stop(self) -> None:
+        """Make no more snapshots unless somebody asks."""
+        self._refreshed.stop()
+
     async def present(self) -> FleetSnapshot:
         """A new snapshot.
 
@@ -92,6 +105,12 @@ class FleetView:
             Problem: as :meth:`get`.
         """
         return await self._refreshed.present()
+
+    async def _make(self) -> FleetSnapshot:
+        if self._snapshot is None:
+            async with self._first:
+                return await self._refresh()
+        return await self._refresh()
 
     async def _refresh(self) -> FleetSnapshot:
         now = current_time(self._web.clock)

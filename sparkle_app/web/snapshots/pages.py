@@ -1,5 +1,6 @@
 """Pages of a snapshot, sorted and filtered: computed once for each snapshot and query."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from itertools import islice
 
@@ -7,15 +8,19 @@ from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.single_flight import SingleFlight
 from sparkle_app.web.slices import Slices
 
-MAX_PAGES = 300
-"""Kept for one snapshot."""
+MAX_BYTES = 32 * 2**20
+"""Of the responses that are kept for one snapshot."""
+_BYTES = 4096
+"""What a response takes besides its JSON, at most."""
+IDLE_SECONDS = 30.0
+"""If nobody asks for so long, nothing is kept."""
 _SORTED_AT_ONCE = 1000
 
 
 class Pages:
     """The orders and responses that have been computed from the present snapshot.
 
-    They are kept until another snapshot is asked for.
+    They are kept until another snapshot is asked for, or nobody asks.
     """
 
     def __init__(self, slices: Slices) -> None:
@@ -23,6 +28,8 @@ class Pages:
         self._number: Hashable = None
         self._orders: dict[Hashable, list[str]] = {}
         self._responses: dict[Hashable, Tagged] = {}
+        self._bytes = 0
+        self._idle: asyncio.TimerHandle | None = None
         self._running: SingleFlight[Tagged] = SingleFlight()
 
     async def get(
@@ -37,14 +44,22 @@ class Pages:
 
         async def run() -> Tagged:
             response = await compute()
-            if number == self._number and len(self._responses) < MAX_PAGES:
+            size = len(await response.encoded(self._slices)) + _BYTES
+            if number == self._number and self._bytes + size <= MAX_BYTES:
                 self._responses[query] = response
+                self._bytes += size
             return response
 
         if number != self._number:
-            self._number, self._orders, self._responses = number, {}, {}
+            self._forget(number)
+        if self._idle:
+            self._idle.cancel()
+        self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._forget, None)
         found = self._responses.get(query)
         return found or await self._running.run((number, query), run)
+
+    def _forget(self, number: Hashable) -> None:
+        self._number, self._orders, self._responses, self._bytes = number, {}, {}, 0
 
     async def sorted(
         self, number: Hashable, by: str, hosts: Iterable[str], value: Callable[[str], float | None] | None

@@ -33,6 +33,7 @@ class Refreshed(Generic[Snapshot]):
         self._failure: Exception | None = None
         self._made_at = 0.0
         self._asked_at = 0.0
+        self._stopped = False
 
     async def get(self) -> Snapshot:
         """The last snapshot; the next one if there is none yet.
@@ -40,6 +41,8 @@ class Refreshed(Generic[Snapshot]):
         Raises:
             Exception: what the last call has raised.
         """
+        if self._stopped:
+            return await self.present()
         self._asked_at, max_age = time.monotonic(), MAX_AGE_SECONDS
         if self._task is None or self._task.done():
             self._task, max_age = asyncio.create_task(self._run()), MAX_REFRESH_SECONDS
@@ -49,6 +52,12 @@ class Refreshed(Generic[Snapshot]):
         if self._last is not None and self._asked_at - self._made_at < max_age:
             return self._last
         return await self.present()
+
+    def stop(self) -> None:
+        """Make no more snapshots in the background: who still has this object gets new ones."""
+        self._stopped = True
+        if self._task:
+            self._task.cancel()
 
     async def present(self) -> Snapshot:
         """The next snapshot.

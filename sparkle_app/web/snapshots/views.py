@@ -1,5 +1,6 @@
 """The views of a worker: those that clients and other workers have asked for last."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,6 +13,8 @@ from sparkle_app.web.snapshots.local import LocalView
 
 MAX_VIEWS = 16
 """Of each kind. With ten thousand hosts, one takes up to 10 MB."""
+MAX_FIRST = 4
+"""Views that make their first snapshots at one time."""
 Kept = TypeVar("Kept")
 
 
@@ -23,12 +26,18 @@ class Views:
         self._router = PartitionRouter(parts)
         self._local: OrderedDict[View, LocalView[Line]] = OrderedDict()
         self._fleet: OrderedDict[View, FleetView] = OrderedDict()
+        self._first = asyncio.Semaphore(MAX_FIRST)
 
     def fleet(self, view: View) -> FleetView:
         """The hosts of all workers."""
-        return _kept(
-            self._fleet, view, lambda: FleetView(self._parts, self._router, view, self._local_lines(view))
+        found, evicted = _kept(
+            self._fleet,
+            view,
+            lambda: FleetView(self._parts, self._router, view, self._local_lines(view), self._first),
         )
+        if evicted:
+            evicted.stop()
+        return found
 
     async def page(self, query: LinesQuery) -> LinesPage:
         """Lines of this worker's hosts, for another worker.
@@ -42,13 +51,13 @@ class Views:
         return page_of(local, query)
 
     def _local_lines(self, view: View) -> LocalView[Line]:
-        return _kept(self._local, view, lambda: local_lines(self._parts, view))
+        return _kept(self._local, view, lambda: local_lines(self._parts, view))[0]
 
 
-def _kept(views: OrderedDict[View, Kept], view: View, make: Callable[[], Kept]) -> Kept:
+def _kept(views: OrderedDict[View, Kept], view: View, make: Callable[[], Kept]) -> tuple[Kept, Kept | None]:
+    """A view, and the one that has been dropped for it."""
     found = views[view] if view in views else make()
     views[view] = found
     views.move_to_end(view)
-    if len(views) > MAX_VIEWS:
-        views.popitem(last=False)
-    return found
+    evicted = views.popitem(last=False)[1] if len(views) > MAX_VIEWS else None
+    return found, evicted

@@ -1,0 +1,43 @@
+"""Recounts of different hosts wait for each other, and not too many of them."""
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparkle_app.web.api.evidence import MAX_RECOUNTS, Evidence
+from sparkle_app.web.problems import Problem
+from tests.support.cluster import PLUGIN, InProcessWorker
+
+
+async def test_recounts_take_one_thread_and_few_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = InProcessWorker(tmp_path / "a")
+    await worker.start()
+    worker.readers._max_workers = 4
+    go_on, running = threading.Event(), 0
+
+    def recount(_self: Evidence, _plugin: str, host: str, *_range: Any) -> str:
+        nonlocal running
+        running += 1
+        assert running == 1
+        go_on.wait(30)
+        running -= 1
+        return host
+
+    monkeypatch.setattr(Evidence, "_recount", recount)
+    evidence = Evidence(worker.parts)
+    hosts = [str(number) for number in range(MAX_RECOUNTS)]
+    tasks = [asyncio.create_task(evidence.recount(PLUGIN, host, 0, 1)) for host in hosts]
+    while evidence._waiting < MAX_RECOUNTS:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    with pytest.raises(Problem, match="20 recounts") as caught:
+        await evidence.recount(PLUGIN, "another", 0, 1)
+    assert caught.value.status == 503
+    # Other queries have a thread.
+    assert await asyncio.get_running_loop().run_in_executor(worker.readers, str, "free") == "free"
+    go_on.set()
+    assert [str(found) for found in await asyncio.gather(*tasks)] == hosts
+    assert evidence._waiting == 0
+    await worker.stop()
