@@ -1,5 +1,6 @@
 """/api/v1/pipeline: what each worker does. Two workers in this process."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,15 @@ from sparkle_app.kafka.consumer import PartitionLag
 from sparkle_app.kafka.topology import dead_letter_topic, samples_topic
 from sparkle_app.model.errors import Reason
 from sparkle_app.runtime.stages import Stage
+from sparkle_app.web.api.pipeline import Pipeline, PipelineQuery, WorkerState
+from sparkle_app.web.snapshots import refreshed
 from tests.support.cluster import PLUGIN, InProcessWorker, assign
 
 
 async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     first, second = (InProcessWorker(tmp_path / name, "web: {token: secret}") for name in "ab")
+    monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 0.02)
     for worker in (first, second):
         await worker.start()
         worker.http.headers["Authorization"] = "Bearer secret"
@@ -75,8 +79,33 @@ async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest
         assert (one["problem"], other["problem"], one["consuming"]) == (None, "the clock is wrong", True)
     url = second.url
     await second.stop()
-    _, found = await first.get("/api/v1/pipeline")
+    async with asyncio.timeout(20):
+        while not found["unreachable"]:
+            await asyncio.sleep(0.02)
+            _, found = await first.get("/api/v1/pipeline")
     assert [each["worker"] for each in found["workers"]] == [first.url]
     assert [each["worker"] for each in found["unreachable"]] == [url]
     assert found["unreachable"][0]["problem"].startswith("no response from the worker")
     await first.stop()
+
+
+async def test_all_who_ask_get_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+    monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 3600.0)
+    monkeypatch.setattr(refreshed, "MAX_REFRESH_SECONDS", 3600.0)
+    local, calls = Pipeline.local, 0
+
+    async def counted(pipeline: Pipeline, query: PipelineQuery) -> WorkerState:
+        nonlocal calls
+        calls += 1
+        return await local(pipeline, query)
+
+    monkeypatch.setattr(Pipeline, "local", counted)
+    worker = InProcessWorker(tmp_path / "a")
+    await worker.start()
+    assign([worker], {0, 1, 2, 3})
+    answers = await asyncio.gather(*(worker.get("/api/v1/pipeline") for _ in range(10)))
+    answers.append(await worker.get("/api/v1/pipeline"))
+    assert all(answer == answers[0] for answer in answers)
+    assert (answers[0][0], calls) == (200, 1)
+    await worker.stop()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -15,9 +15,11 @@ from sparkle_app.ingest.decryption_pool import decrypt_readings
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.web.api import responses
+from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.single_flight import SingleFlight
+from sparkle_app.web.snapshots.pages import Pages
 
 CACHE_SECONDS = 5.0
 MAX_KEPT = 50_000
@@ -25,6 +27,7 @@ MAX_KEPT = 50_000
 _LISTED_HOSTS = 50
 _HOURS = 48
 _TIMEOUT_SECONDS = 20.0
+_READ_AT_ONCE = 2
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
@@ -57,15 +60,26 @@ class DeadLetters:
         self._read_at = 0.0
         self._ends: dict[int, int] = {}
         self._by_key: dict[bytes, Summary] = {}
+        self._newest_first: Sequence[Summary] = ()
+        self._is_sorted = True
         self._left_out = 0
+        self._pages = Pages(parts.slices)
+        self._reading: SingleFlight[DeadLetter | None] = SingleFlight()
+        self._turns = asyncio.Semaphore(_READ_AT_ONCE)
 
-    async def page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> responses.DeadLettersResponse:
+    async def page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
         """Counts of the chosen dead letters, and one page, the newest first.
 
         Raises:
             Problem: 503, when the broker does not answer.
         """
         await self._update()
+        return await self._pages.get(
+            self._read_at, (chosen, limit, offset), lambda: self._page(chosen, limit, offset)
+        )
+
+    async def _page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
+        left_out = self._left_out
         found = []
         reasons: Counter[str] = Counter()
         hosts: Counter[str] = Counter()
@@ -73,23 +87,26 @@ class DeadLetters:
         hours: Counter[int] = Counter()
         since = from_seconds(self._parts.clock.now()) - span(_HOURS * 3600)
         async with self._parts.slices.computation() as computation:
-            for each in self._chosen(chosen):
+            for each, is_chosen in self._chosen(chosen):
+                await computation.pause()
+                if not is_chosen:
+                    continue
                 found.append(each)
                 reasons[each.reason] += 1
                 hosts[each.host] += 1
                 configs[each.config] += 1
                 if each.received_at >= since:
                     hours[each.received_at - each.received_at % span(3600)] += 1
-                await computation.pause()
-        found.sort(key=lambda each: -each.received_at)
-        return responses.DeadLettersResponse(
-            total=len(found),
-            left_out=self._left_out,
-            by_reason=dict(reasons.most_common()),
-            by_host=dict(hosts.most_common(_LISTED_HOSTS)),
-            by_config=dict(configs.most_common(_LISTED_HOSTS)),
-            by_hour={rfc3339(at): number for at, number in sorted(hours.items())},
-            dead_letters=[each.info for each in found[offset : offset + limit]],
+        return Tagged(
+            responses.DeadLettersResponse(
+                total=len(found),
+                left_out=left_out,
+                by_reason=dict(reasons.most_common()),
+                by_host=dict(hosts.most_common(_LISTED_HOSTS)),
+                by_config=dict(configs.most_common(_LISTED_HOSTS)),
+                by_hour={rfc3339(at): number for at, number in sorted(hours.items())},
+                dead_letters=[each.info for each in found[offset : offset + limit]],
+            )
         )
 
     async def one(self, key: str) -> responses.DeadLetterResponse:
@@ -102,7 +119,8 @@ class DeadLetters:
         summary = self._by_key.get(key.encode("utf-8", "surrogateescape"))
         if summary is None:
             raise Problem(404, f"key: expected that of a dead letter, found {key[:300]!r}")
-        dead_letter = await self._read_one(summary.position)
+        position = summary.position
+        dead_letter = await self._reading.run(position, lambda: self._read_one(position))
         if dead_letter is None:
             raise Problem(404, f"key: the dead letter {key[:300]!r} has been replayed or discarded")
         stored, why = None, "the dead letter does not contain the value of its record"
@@ -123,16 +141,16 @@ class DeadLetters:
         errors = [error for error in outcome.errors if error.index in {None, index}]
         return not errors, "; ".join(str(error) for error in errors)
 
-    def _chosen(self, chosen: DeadLetterFilter) -> Iterator[Summary]:
+    def _chosen(self, chosen: DeadLetterFilter) -> Iterator[tuple[Summary, bool]]:
         config = None if chosen.config is None else str(chosen.config)
-        for each in list(self._by_key.values()):
-            if (
+        for each in self._newest_first:
+            yield (
+                each,
                 chosen.reason in {None, each.reason}
                 and chosen.host in {None, each.host}
                 and config in {None, each.config}
-                and chosen.topic in {None, each.topic}
-            ):
-                yield each
+                and chosen.topic in {None, each.topic},
+            )
 
     async def _update(self) -> None:
         if time.monotonic() - self._read_at >= CACHE_SECONDS:
@@ -147,7 +165,9 @@ class DeadLetters:
                 if any(end < self._ends.get(partition, 0) for partition, end in reader.ends.items()):
                     # The topic was deleted and created again.
                     self._ends, self._by_key, self._left_out = {}, {}, 0
+                    self._newest_first = ()
                 async for (partition, offset), key, dead_letter in reader.messages(self._ends):
+                    self._is_sorted = False
                     self._by_key.pop(key, None)
                     if dead_letter:
                         self._by_key[key] = _summary((partition, offset), key, dead_letter)
@@ -156,6 +176,12 @@ class DeadLetters:
                             self._left_out += 1
                     self._ends[partition] = offset + 1
                 self._ends.update(reader.ends)
+                if not self._is_sorted:
+                    # Replaced: pages of the earlier ones may be in progress.
+                    self._newest_first = sorted(
+                        self._by_key.values(), key=lambda each: each.received_at, reverse=True
+                    )
+                    self._is_sorted = True
         except (TimeoutError, KafkaError, OSError) as error:
             raise unavailable(f"broker: the dead-letter topic cannot be read: {error!r}") from error
         self._read_at = time.monotonic()
@@ -163,6 +189,7 @@ class DeadLetters:
     async def _read_one(self, position: Position) -> DeadLetter | None:
         try:
             async with (
+                self._turns,
                 asyncio.timeout(_TIMEOUT_SECONDS),
                 open_dead_letters(self._parts.settings, self._parts.cipher) as reader,
             ):

@@ -9,7 +9,7 @@ from sparkle_app.runtime.version import __version__
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
-from sparkle_app.web.single_flight import SingleFlight
+from sparkle_app.web.snapshots.refreshed import Refreshed
 
 PIPELINE_PATH = "/internal/v1/pipeline"
 
@@ -100,16 +100,16 @@ _state = msgspec.json.Decoder(WorkerState)
 
 
 class Pipeline:
-    """Asks all workers. Requests at one time are answered once."""
+    """Asks all workers, every two seconds while somebody asks for their state."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._router = PartitionRouter(parts)
-        self._running: SingleFlight[PipelineResponse] = SingleFlight()
+        self._refreshed = Refreshed(self._ask_all)
 
     async def state(self) -> PipelineResponse:
-        """The state of all workers."""
-        return await self._running.run("", self._ask_all)
+        """The state of all workers, some seconds old at most. It must not be modified."""
+        return await self._refreshed.get()
 
     async def _ask_all(self) -> PipelineResponse:
         owners = {plugin: self._router.owners(plugin) for plugin in self._parts.tables}

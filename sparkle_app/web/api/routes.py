@@ -198,9 +198,7 @@ def routes(
     async def how_complete(plugin: str, host: str, **query: Any) -> responses.CompletenessResponse:
         return await evidence.completeness(plugin, host, *history.time_range(query["from"], query["to"]))
 
-    async def dead_letters(
-        limit: int | None, offset: int | None, **chosen: Any
-    ) -> responses.DeadLettersResponse:
+    async def dead_letters(limit: int | None, offset: int | None, **chosen: Any) -> Tagged:
         return await dead.page(DeadLetterFilter(**chosen), limit or 100, offset or 0)
 
     async def replay(config: int | None, **query: Any) -> ReplayResponse:
@@ -387,6 +385,7 @@ def routes(
                 _OFFSET_OF_DEAD_LETTERS,
             ),
             problems={503: "The broker does not answer"},
+            tagged=True,
         ),
         Route(
             "/api/v1/dead-letters/{key}",
