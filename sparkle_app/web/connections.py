@@ -13,8 +13,10 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 30.0
 """How long a connection may be without a request, or with half of its headers. Longer than the 15 s for which other
 workers, and many clients, keep an idle connection: one that closes while a request is on its way loses it."""
-HANDSHAKE_SECONDS = 10.0
-"""How long a TLS handshake may take. Until then, a connection is not counted."""
+HANDSHAKE_SECONDS = 5.0
+"""How long a TLS handshake may take. Until then, a connection does not count as one of :data:`MAX_CONNECTIONS`."""
+HANDSHAKES = 0.25
+"""TLS handshakes at one time, as a part of the maximum number of connections. Beyond it, new ones are refused."""
 MAX_BODY_BYTES = 65_536
 """Of a request. The longest are those between workers."""
 RESPONSE_SECONDS = 120.0
@@ -44,12 +46,33 @@ class LimitedServer(web.Server):
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
         # Without a request in progress, the one that has been idle for the longest time first.
         self._idle: dict[web.RequestHandler, None] = {}
+        # With what ends the count of one that fails: asyncio does not tell.
+        self._handshakes: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         self._closed = 0
         self._log_at = 0.0
+
+    def with_handshake(self) -> web.RequestHandler:
+        """What handles a connection whose TLS handshake begins.
+
+        Raises:
+            ConnectionRefusedError: if there are too many; asyncio then closes the connection.
+        """
+        if len(self._handshakes) >= self._limit * HANDSHAKES:
+            self._log(
+                "web server: more than %d TLS handshakes; new connections refused", len(self._handshakes)
+            )
+            raise ConnectionRefusedError
+        handler = self()
+        self._handshakes[handler] = asyncio.get_running_loop().call_later(
+            HANDSHAKE_SECONDS, self._handshakes.pop, handler, None
+        )
+        return handler
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Called by a new connection."""
         super().connection_made(handler, transport)
+        if timer := self._handshakes.pop(handler, None):
+            timer.cancel()
         self._open[handler] = transport
         self._idle[handler] = None
         if len(self._open) > self._limit:
@@ -65,15 +88,22 @@ class LimitedServer(web.Server):
         transport = self._open.pop(handler)
         del self._idle[handler]
         self._closed += 1
-        if time.monotonic() >= self._log_at:
-            logger.warning(
-                "web server: more than %d connections; %d without a request in progress closed, the last one from %s",
-                self._limit,
-                self._closed,
-                transport.get_extra_info("peername"),
-            )
-            self._closed, self._log_at = 0, time.monotonic() + LOG_SECONDS
+        if self._log(
+            "web server: more than %d connections; %d without a request in progress closed, the last one from %s",
+            self._limit,
+            self._closed,
+            transport.get_extra_info("peername"),
+        ):
+            self._closed = 0
         transport.abort()
+
+    def _log(self, text: str, *arguments: object) -> bool:
+        """Log a warning unless there was one in the last :data:`LOG_SECONDS`; returns whether it was logged."""
+        if time.monotonic() < self._log_at:
+            return False
+        self._log_at = time.monotonic() + LOG_SECONDS
+        logger.warning(text, *arguments)
+        return True
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         handler = request.protocol
@@ -112,13 +142,15 @@ class LimitedRunner(web.AppRunner):
 
 
 class LimitedSite(web.TCPSite):
-    """Limits the time of TLS handshakes, for which aiohttp has no option."""
+    """Limits the time and the number of TLS handshakes, for which aiohttp has no option."""
 
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
+        server = self._runner.server
+        assert isinstance(server, LimitedServer)
         self._server = await asyncio.get_running_loop().create_server(
-            self._runner.server,  # type: ignore[arg-type]
+            server.with_handshake if self._ssl_context else server,
             self._host,
             self._port,
             ssl=self._ssl_context,

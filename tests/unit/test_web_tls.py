@@ -231,6 +231,35 @@ async def test_a_client_that_does_not_finish_its_handshake_is_disconnected(
             writer.close()
 
 
+@pytest.fixture
+def few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 8)
+
+
+async def test_beyond_a_number_of_handshakes_new_connections_are_refused(
+    few_connections: None, port: int, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Those that have ended do not count.
+    for _ in range(5):
+        assert await served_certificate(port, authority)
+    writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(2)]
+    for _ in range(3):
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await served_certificate(port, authority)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == connections.__name__]
+    assert "more than 2 TLS handshakes" in line
+    for writer in writers:
+        writer.close()
+    # The count of handshakes that failed ends with their time.
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                assert await served_certificate(port, authority)
+                break
+            except OSError:
+                await asyncio.sleep(0.1)
+
+
 async def test_plain_http_gets_no_answer(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
