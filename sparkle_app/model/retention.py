@@ -45,7 +45,8 @@ class Watermark(msgspec.Struct, frozen=True):
     """The state of the rows of one resolution; microseconds since the epoch. Nothing in it ever decreases."""
 
     complete_since: int = 0
-    """Of buckets: earlier ones may lack readings that were aggregated in buckets of another size."""
+    """Earlier buckets may lack readings that were aggregated in buckets of another size. Also of hours, if these were
+    buckets before, or were not merged."""
     kept_since: int = 0
     """Rows that begin before this time have been deleted or are being deleted. None of them is stored any more."""
     deleted_until: int = 0

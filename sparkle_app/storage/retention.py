@@ -17,6 +17,7 @@ A plugin whose methods store its rows elsewhere is no exception: the callers of 
 import time
 from collections.abc import Mapping
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
@@ -46,7 +47,7 @@ def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: b
         return Watermarks(bucket_size, _select(connection, plugin))
     _lock(connection, plugin, shared=True)
     known = _select(connection, plugin)
-    if not _resolutions(bucket_size) <= known.keys():
+    if known.keys() != _resolutions(bucket_size):
         begin(connection, plugin, bucket_size)
         # What was locked may not have existed.
         _lock(connection, plugin, shared=True)
@@ -63,11 +64,20 @@ def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
     expected = _resolutions(bucket_size)
     rows = {resolution: Watermark() for resolution in sorted(expected - known.keys())}
     former = known.keys() - expected
-    if bucket_size in rows:
-        rows[bucket_size] = Watermark(
-            complete_since=_tomorrow() if former or _has_others(connection, bucket_size) else 0,
-            kept_since=max((known[each].kept_since for each in former), default=0),
-        )
+    if known and known.keys() != expected:
+        former_size = min(known.keys() - {READINGS})
+        # An hour can be a bucket before, or after: then its watermarks exist already.
+        incomplete = {bucket_size, former_size, *rows} & expected - {READINGS}
+        for resolution in sorted(incomplete):
+            if resolution in rows:
+                rows[resolution] = Watermark(complete_since=_tomorrow())
+            else:
+                raise_complete_since(connection, plugin, resolution, _tomorrow())
+        if bucket_size in rows:
+            kept_since = max(known[each].kept_since for each in {former_size, *former})
+            rows[bucket_size] = replace(rows[bucket_size], kept_since=kept_since)
+    elif rows and _has_others(connection, bucket_size):
+        rows[bucket_size] = Watermark(complete_since=_tomorrow())
     values = [
         {"plugin": plugin, "resolution": resolution, **{name: getattr(mark, name) for name in _MARKS}}
         for resolution, mark in rows.items()
@@ -84,6 +94,13 @@ def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
     if former:
         own = RETENTION.c.plugin == plugin
         connection.execute(RETENTION.delete().where(own, RETENTION.c.resolution.in_(sorted(former))))
+
+
+def raise_complete_since(connection: Connection, plugin: str, resolution: int, at: int) -> None:
+    """Raise ``complete_since`` of watermarks that exist, in a transaction that writes; one that is later stays."""
+    same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == resolution)
+    statement = RETENTION.update().where(*same, RETENTION.c.complete_since < at)
+    connection.execute(statement.values(complete_since=at))
 
 
 def advance(

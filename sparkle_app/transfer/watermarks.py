@@ -1,11 +1,10 @@
 """Watermarks of two databases, one of which is copied to the other."""
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from sparkle_app.model.retention import Watermark, Watermarks
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.models import RETENTION
-from sparkle_app.storage.retention import advance, begin, watermarks
+from sparkle_app.storage.retention import advance, begin, raise_complete_since, watermarks
 
 
 def copy_watermarks(source: Engine, target: Engine, plugin: str, bucket_size: int) -> None:
@@ -26,7 +25,7 @@ def copy_watermarks(source: Engine, target: Engine, plugin: str, bucket_size: in
     with target.begin() as connection:
         begin(connection, plugin, bucket_size)
         for resolution, mark in known.items():
-            _complete_since(connection, plugin, resolution, mark.complete_since)
+            raise_complete_since(connection, plugin, resolution, mark.complete_since)
     for resolution, mark in known.items():
         advance(
             target,
@@ -60,9 +59,3 @@ def _common(one: Watermark, other: Watermark) -> Watermark:
 def _read(engine: Engine, plugin: str, bucket_size: int) -> Watermarks:
     with read_transaction(engine) as connection:
         return watermarks(connection, plugin, bucket_size)
-
-
-def _complete_since(connection: Connection, plugin: str, resolution: int, at: int) -> None:
-    columns = RETENTION.c
-    same = (columns.plugin == plugin, columns.resolution == resolution, columns.complete_since < at)
-    connection.execute(RETENTION.update().where(*same).values(complete_since=at))

@@ -86,6 +86,22 @@ def test_buckets_of_another_size_are_complete_from_the_next_day_on(engine: Engin
     assert known(engine)[60].complete_since == changed[120].complete_since
 
 
+def test_buckets_become_hours_and_hours_become_buckets(engine: Engine) -> None:
+    locked(engine)
+    advance(engine, "p", HOUR, kept_since=5, merging_until=START, merged_until=START)
+    locked(engine, bucket_size=HOUR)
+    hours = known(engine)
+    assert set(hours) == {READINGS, HOUR, DAY}
+    assert hours[HOUR].complete_since > START
+    assert (hours[HOUR].kept_since, hours[HOUR].merged_until) == (5, START)
+    assert hours[DAY] == Watermark()
+    locked(engine)
+    minutes = known(engine)
+    assert set(minutes) == {READINGS, 60, HOUR, DAY}
+    assert minutes[60] == Watermark(complete_since=hours[HOUR].complete_since, kept_since=5)
+    assert minutes[HOUR] == hours[HOUR]
+
+
 def test_aggregates_of_another_size_are_noticed_although_there_are_no_watermarks(engine: Engine) -> None:
     with engine.begin() as connection:
         create_series(connection, [("host", "k")], 60)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark, merged_resolutions
 from sparkle_app.model.time import span
 from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
@@ -313,3 +313,40 @@ def test_a_plugin_that_does_not_delete_its_rows_keeps_them(world: World) -> None
     assert len(world.counts(READINGS)) == len(world.counts(60)) == 10
     assert len(world.counts(DAY)) == 9
     assert all(mark.kept_since == 0 for mark in world.marks().values())
+
+
+@pytest.mark.parametrize("sizes", [(60, 3600, 60), (3600, 60, 3600), (2400, 60, 2400), (60, 86_400, 60)])
+def test_hours_and_days_are_exact_after_changes_of_the_bucket_size(
+    tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    world = World(tmp_path)
+    forever = Retention(None, None, None, None)
+    for part, size in enumerate(sizes):
+        world.bucket_size = size
+        # Each size begins in the middle of an hour of a day.
+        first = NOON + part * span(DAY)
+        for minute in (30, 50, 90, 600, 1440):
+            world.store(first + minute * span(60), "host-00")
+        # Late: of hours before and after the last change.
+        for earlier in (first, first - span(DAY)):
+            world.store(earlier + 40 * span(60), "host-00")
+        if part < 2:
+            list(world.retainer(forever).run(first + span(DAY // 2) + span(HOUR)))
+            for earlier in (first, first - span(DAY)):
+                world.store(earlier + 41 * span(60), "host-00")
+            world.store(first + span(DAY) + 20 * span(60), "host-00")
+    list(world.retainer(forever).run(NOON + 5 * span(DAY)))
+    for resolution in merged_resolutions(sizes[-1]):
+        scope = ["host-00"], resolution, TODAY - span(DAY), NOON + 9 * span(DAY)
+        with read_transaction(world.engine) as connection:
+            computed = {
+                each.bucket_start: each.statistics for each in PLUGIN.compute_aggregates(connection, *scope)
+            }
+            stored = {
+                each.bucket_start: each.statistics
+                for each in PLUGIN.load_aggregates(connection, scope[0], None, *scope[1:])
+            }
+        assert {at: each.count for at, each in stored.items()} == {
+            at: each.count for at, each in computed.items()
+        }
+        assert stored == computed
