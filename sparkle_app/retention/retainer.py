@@ -310,22 +310,29 @@ class Retainer:
             return first_bucket(connection, self._aggregates, resolution, before)
 
     def _first_source(self, resolution: int, before: int) -> int | None:
-        """Start of the first aggregate from which others are merged."""
+        """Time of the first aggregate, or reading, from which others are merged."""
         finer = [self._bucket_size, *merged_resolutions(self._bucket_size)]
         source = finer[finer.index(resolution) - 1]
+        found: list[int | None] = []
+        # Where buckets may be incomplete, readings are a source as well.
+        if self._own_readings and self._marks()[source].complete_since:
+            found.append(self._first(READINGS, before))
         if self._own_aggregates:
-            return self._first(source, before)
-        with read_transaction(self._engine) as connection:
-            found = self._plugin.count_aggregates(connection, source, EARLIEST, before)
-            return min((start for _, start, _ in found), default=None)
+            found.append(self._first(source, before))
+        else:
+            with read_transaction(self._engine) as connection:
+                counts = self._plugin.count_aggregates(connection, source, EARLIEST, before)
+                found += [start for _, start, _ in counts]
+        return min((each for each in found if each is not None), default=None)
 
     def _aggregated_hosts(self, start: int, end: int) -> Sequence[str]:
-        """All hosts that may have aggregates of buckets."""
-        if self._own_aggregates:
-            return self._named_hosts(self._bucket_size)
+        """All hosts that may have aggregates of buckets, or had them before a change of the bucket size."""
         with read_transaction(self._engine) as connection:
-            found = self._plugin.count_aggregates(connection, self._bucket_size, start, end)
-            return sorted({hostname for hostname, _, _ in found})
+            hosts = set(named_hosts(connection))
+            if not self._own_aggregates:
+                found = self._plugin.count_aggregates(connection, self._bucket_size, start, end)
+                hosts.update(hostname for hostname, _, _ in found)
+        return sorted(hosts)
 
     def _named_hosts(self, resolution: int) -> Sequence[str]:
         with read_transaction(self._engine) as connection:

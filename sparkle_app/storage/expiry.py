@@ -45,9 +45,11 @@ def first_bucket(
     return None if found is None else int(found) * size
 
 
-def named_hosts(connection: Connection, resolution: int) -> list[str]:
-    """The hosts that have ever had rows of this resolution, of any plugin."""
-    statement = select(SERIES.c.hostname).where(SERIES.c.resolution == resolution).distinct()
+def named_hosts(connection: Connection, resolution: int | None = None) -> list[str]:
+    """The hosts that have ever had rows of this resolution, or of any, of any plugin."""
+    statement = select(SERIES.c.hostname).distinct()
+    if resolution is not None:
+        statement = statement.where(SERIES.c.resolution == resolution)
     return sorted(connection.execute(statement).scalars())
 
 

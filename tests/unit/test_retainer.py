@@ -17,6 +17,7 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.retention.retainer import GRACE_SECONDS, Action, Retainer, Step
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import record_activity
+from sparkle_app.storage.models import RETENTION
 from sparkle_app.storage.names import create_series
 from sparkle_app.storage.retention import watermarks
 from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
@@ -350,3 +351,19 @@ def test_hours_and_days_are_exact_after_changes_of_the_bucket_size(
             at: each.count for at, each in computed.items()
         }
         assert stored == computed
+
+
+@pytest.mark.parametrize("watermarks_before", [True, False])
+def test_hosts_that_were_off_before_the_bucket_size_was_changed_have_hours_and_days(
+    tmp_path: Path, watermarks_before: bool
+) -> None:
+    world = World(tmp_path)
+    world.store(NOON - span(DAY), "host-00")
+    world.bucket_size = 120
+    world.store(NOON, "host-01")
+    if not watermarks_before:
+        # The size was changed when there was no retention.
+        with world.engine.begin() as connection:
+            connection.execute(RETENTION.delete())
+    list(world.retainer(Retention(None, None, None, None)).run(NOON + span(DAY)))
+    assert world.counts(HOUR) == world.counts(DAY) == {-1: 1, 0: 1}
