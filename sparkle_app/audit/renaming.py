@@ -7,9 +7,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from sparkle_app.audit.auditor import Auditor
-from sparkle_app.model.buckets import AggregateRow, Statistics, merge_into
-from sparkle_app.model.retention import READINGS
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
+from sparkle_app.model.retention import DAY, READINGS, Watermarks, merged_resolutions
 from sparkle_app.model.time import EARLIEST, LATEST, span
+from sparkle_app.plugin.merging import merge
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.renames import (
     CommonSeries,
@@ -20,6 +21,7 @@ from sparkle_app.storage.renames import (
     rename_activity,
     rename_series,
 )
+from sparkle_app.storage.retention import lock_out_writers, watermarks
 from sparkle_app.storage.statements import chunks
 
 # Read together: a day of minutes.
@@ -39,6 +41,7 @@ class Renaming:
     """Gives the readings, the aggregates and the row in the table of hosts of one name to another.
 
     No worker may run meanwhile: its tables of buckets have the old name, and readings that it has read may carry it.
+    ``retain`` and ``rebuild`` may: they read and write in one transaction.
 
     Arguments:
         plugins: all that have tables, by NAME.
@@ -80,8 +83,16 @@ class Renaming:
                     replace(result, differences=[each for each in result.differences if each.lagging])
                 )
 
-    def apply(self, connection: Connection) -> None:
-        """Rename, or merge. Rows keep their ids; aggregates of common buckets are merged, which is exact."""
+    def apply(self, connection: Connection, bucket_size: int) -> None:
+        """Rename, or merge. Rows keep their ids; aggregates of common buckets are merged, which is exact.
+
+        Arguments:
+            bucket_size: in seconds.
+
+        Raises:
+            DBAPIError: also if what merges hours at the same time does not end in time (``is_lock_conflict``).
+        """
+        lock_out_writers(connection, self._plugins)
         common = common_series(connection, self._old, self._new)
         for plugin in self._plugins.values():
             readings, aggregates = plugin.DataFrame.__table__, plugin.Aggregates.__table__
@@ -92,6 +103,17 @@ class Renaming:
                 move_rows(connection, table, common)
         rename_series(connection, self._old, self._new)
         rename_activity(connection, self._old, self._new)
+        for name, plugin in self._plugins.items():
+            self._merge_again(connection, plugin, watermarks(connection, name, bucket_size))
+
+    def _merge_again(self, connection: Connection, plugin: Plugin, marks: Watermarks) -> None:
+        """Merge what is being merged at present: the new name may be unknown there."""
+        for resolution in merged_resolutions(marks.bucket_size):
+            mark = marks[resolution]
+            # Of one day at most.
+            since = max(mark.merged_until, mark.merging_until - span(DAY), mark.kept_since)
+            for start in range(bucket_start(since, resolution), mark.merging_until, span(resolution)):
+                merge(plugin, connection, marks, [self._new], resolution, start)
 
     def _merge(self, connection: Connection, plugin: Plugin, series: CommonSeries, starts: set[int]) -> None:
         """Merge the aggregates of some buckets. The plugin stores them: it may have added columns."""

@@ -229,18 +229,14 @@ class Retainer:
 
     def _merging(self, hosts: Sequence[str], resolution: int, start: int, end: int) -> Callable[[], int]:
         def merge() -> int:
-            # Read outside of the transaction that writes. If a worker has changed a bucket since, it has merged the
-            # hour again, and its result, which counts more readings, stays.
-            with read_transaction(self._engine) as connection:
-                marks = watermarks(connection, self._name, self._bucket_size)
-                rows = merged_rows(self._plugin, connection, marks, hosts, resolution, start, end)
-            if not rows:
-                return 0
+            # In one transaction: a host whose rows were given to another name meanwhile would be counted twice.
             with self._engine.begin() as connection:
                 marks = watermarks(connection, self._name, self._bucket_size, lock=True)
                 if not marks.keeps(resolution, start):
                     return 0
-                self._plugin.store_aggregates(connection, rows)
+                rows = merged_rows(self._plugin, connection, marks, hosts, resolution, start, end)
+                if rows:
+                    self._plugin.store_aggregates(connection, rows)
             return len(rows)
 
         return merge

@@ -15,7 +15,7 @@ A plugin whose methods store its rows elsewhere is no exception: the callers of 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, insert, select
@@ -94,6 +94,16 @@ def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
     if former:
         own = RETENTION.c.plugin == plugin
         connection.execute(RETENTION.delete().where(own, RETENTION.c.resolution.in_(sorted(former))))
+
+
+def lock_out_writers(connection: Connection, plugins: Iterable[str]) -> None:
+    """Wait for the transactions that write rows of some plugins, and have others wait until this one ends.
+
+    Arguments:
+        plugins: their NAMEs.
+    """
+    for plugin in sorted(plugins):
+        _lock(connection, plugin, shared=False)
 
 
 def raise_complete_since(connection: Connection, plugin: str, resolution: int, at: int) -> None:

@@ -90,7 +90,7 @@ def assert_exact(engine: Engine, expected: dict[str, int]) -> None:
 
 def rename(engine: Engine, old: str, new: str) -> None:
     with engine.begin() as connection:
-        Renaming({NAME: PLUGIN}, old, new).apply(connection)
+        Renaming({NAME: PLUGIN}, old, new).apply(connection, 60)
 
 
 @pytest.mark.every_database

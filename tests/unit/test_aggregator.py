@@ -233,7 +233,7 @@ def give(world: World, old: str, new: str) -> None:
     renaming = Renaming({NAME: PLUGIN}, old, new)
     renaming.count_pending(world.engine, BUCKET_SECONDS)
     with world.engine.begin() as connection:
-        renaming.apply(connection)
+        renaming.apply(connection, BUCKET_SECONDS)
     with world.engine.connect() as connection:
         # A transaction that fails forgets the series that it knew, as a worker does that starts.
         connection.execute(text("SELECT 1"))

@@ -1,12 +1,14 @@
 """Retention of one plugin: what it merges and deletes, interruptions, and writes of workers in between."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
+from sparkle_app.audit.renaming import Renaming
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import StoredReading
@@ -367,3 +369,36 @@ def test_hosts_that_were_off_before_the_bucket_size_was_changed_have_hours_and_d
             connection.execute(RETENTION.delete())
     list(world.retainer(Retention(None, None, None, None)).run(NOON + span(DAY)))
     assert world.counts(HOUR) == world.counts(DAY) == {-1: 1, 0: 1}
+
+
+@pytest.mark.parametrize("new", ["host-01", "other"])
+def test_a_host_that_is_renamed_meanwhile_is_counted_once(tmp_path: Path, new: str) -> None:
+    world = World(tmp_path)
+    world.store(NOON - span(DAY), "host-00", "host-01")
+    renaming: list[Future[None]] = []
+
+    def rename() -> None:
+        with world.engine.begin() as connection:
+            Renaming({NAME: PLUGIN}, "host-00", new).apply(connection, 60)
+
+    class Renamed(Plugin):
+        DataFrame = DataFrame
+        Aggregates = Aggregates
+
+        def load_aggregates(self, *arguments: Any, **named: Any) -> Iterable[AggregateRow]:
+            rows = list(super().load_aggregates(*arguments, **named))
+            if not renaming:
+                renaming.append(threads.submit(rename))
+                # Ends now if it can.
+                wait(renaming, timeout=0.3)
+            return rows
+
+    forever = Retention(None, None, None, None)
+    with ThreadPoolExecutor() as threads:
+        list(world.retainer(forever, Renamed()).run(NOON + span(HOUR)))
+        renaming[0].result()
+    assert world.counts(HOUR) == world.counts(DAY) == {-1: 2}
+    with read_transaction(world.engine) as connection:
+        for resolution in (HOUR, DAY):
+            found = PLUGIN.load_aggregates(connection, ["host-00"], None, resolution, 0, NOON)
+            assert list(found) == []
