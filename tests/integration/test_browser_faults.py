@@ -102,3 +102,56 @@ def test_what_a_worker_refuses_is_shown_with_its_reason(fleet: Fleet, visit: Vis
     page.goto("/?sort=-nothing")
     expect(page.locator(".banner")).to_contain_text("Refused since")
     expect(page.locator(".banner .detail")).to_contain_text("sort: expected host or -host")
+    page.locator("select.language").select_option("ru")
+    expect(page.locator(".banner button")).to_have_text("Повторить сейчас")
+
+
+def test_what_cannot_be_shown_is_not_fresh(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["^exception: "]
+    page = visitor.open()
+    page.route("**/api/v1/overview**", lambda route: route.fulfill(json={"hosts": []}))
+    expect(page.locator(".banner .detail")).to_contain_text("TypeError")
+    expect(page.locator("main")).to_have_class("old")
+    page.unroute("**/api/v1/overview**")
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator(".banner")).to_be_hidden()
+    page.goto("/?over=toString")
+    expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
+    expect(page.locator(".banner")).to_be_hidden()
+
+
+def test_a_page_of_another_version_says_why_it_is_empty(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["status of 404"]
+    page = visitor.page
+    page.route("**/assets/**/poll.js", lambda route: route.fulfill(status=404))
+    page.goto("/")
+    expect(page.locator("body")).to_contain_text("the workers run different versions")
+    page.unroute("**/assets/**/poll.js")
+    visitor.open()
+    expect(page.locator("#boot")).to_have_count(0)
+
+
+def test_an_announcement_is_made_where_it_is_read(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    found = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { announce } = await import(url("dom.js"));
+            const region = () => document.querySelector("[role=status][aria-live]");
+            const said = () => new Promise((done) => setTimeout(() => done(region().textContent), 300));
+            announce("one");
+            announce("two");
+            const found = [region().textContent, await said()];
+            const dialog = document.createElement("dialog");
+            document.body.append(dialog);
+            dialog.showModal();
+            announce("three");
+            found.push(await said(), dialog.contains(region()));
+            dialog.remove();
+            announce("four");
+            return [...found, await said()];
+        }"""
+    )
+    assert found == ["", "one. two", "three", True, "four"]

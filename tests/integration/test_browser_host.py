@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
@@ -154,6 +154,33 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     path = f"/api/v1/plugins/Services/hosts/{HOST}/completeness"
     assert history.worker.get(path)[1]["completeness"] is None
     expect(page.locator(".strip-row", has_text="Services")).to_have_count(0)
+    # On a phone, charts come first.
+    phone = visit(history.worker, viewport={"width": 390, "height": 800}).page
+    since = f"{datetime.fromtimestamp(time.time() - 1800, UTC):%FT%TZ}"
+    changed(phone, "Temperature", "completeness", {"from": since, "kept_since": since})
+    phone.goto(host_path())
+    expect(phone.locator(".completeness summary")).to_have_text(
+        re.compile(r"Completeness: [\d.]+\u00a0% at worst, \w+")
+    )
+    strip = phone.locator(".strip-row", has_text="Temperature")
+    expect(strip).to_be_hidden()
+    phone.locator(".completeness summary").click()
+    expect(strip).to_be_visible()
+    expect(strip.locator(".before")).to_have_attribute("title", "Not kept any longer")
+
+
+def changed(page: Page, plugin: str, what: str, changes: dict[str, Any]) -> None:
+    """Change what a worker answers about a plugin of a host."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        # What has not changed is not sent again.
+        if response.status == 200:
+            route.fulfill(response=response, json=response.json() | changes)
+        else:
+            route.fulfill(response=response)
+
+    page.route(re.compile(f"/api/v1/plugins/{plugin}/hosts/[^/]+/{what}"), answer)
 
 
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:
@@ -165,6 +192,67 @@ def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> 
             r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
         )
     )
+
+
+def test_what_is_not_kept_any_longer_proves_nothing(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).page
+    start = f"{datetime.fromtimestamp(time.time() - 3600, UTC):%FT%TZ}"
+    now = f"{datetime.now(UTC):%FT%TZ}"
+    kept: dict[str, Any] = {"resolution_seconds": 60, "from": now, "to": now}
+    changed(page, "PU_Workload", "columns", {"from": start, "sources": [kept]})
+    changed(page, "PU_Workload", "readings", {"kept_since": now, "readings": []})
+    changed(page, "PU_Workload", "recount", {"not_verifiable": 7, "kept_since": now})
+    page.goto(host_path())
+    section = page.locator("section.of-plugin", has_text="Load, %")
+    expect(section.locator(".note:visible")).to_have_text(
+        re.compile(r"^What is older than \d\d:\d\d:\d\d is not kept any longer\.$")
+    )
+    # Aggregates are kept longer than readings.
+    expect(section.locator("figcaption").first).to_contain_text("averages of 1 min. Lowest")
+    section.get_by_role("button", name="Prove it").click()
+    expect(section.locator(".recount[data-state=unknown]")).to_have_text(
+        re.compile(
+            r" 7 aggregates cannot be verified: what they were computed from is not kept any longer\."
+            r" Readings are kept since \d\d:\d\d:\d\d\.$"
+        )
+    )
+    changed(page, "PU_Workload", "recount", {"aggregates": 0, "not_verifiable": 0})
+    section.get_by_role("button", name="Prove it").click()
+    expect(section.locator(".recount[data-state=unknown]")).to_have_text(
+        re.compile(r"There are no aggregates that they could be compared with\.$")
+    )
+
+
+def test_a_legend_ends_with_a_whole_row(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path())
+    shown, row = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { chartLegend } = await import(url("components/chart_legend.js"));
+            const { element, update } = chartLegend({});
+            document.querySelector("figure.chart").append(element);
+            const line = (_, each) => ({ metric: `CPU/${each}`, colour: "--line-1", dash: [] });
+            const lines = Array.from({ length: 60 }, line);
+            update({ lines, values: new Map(), plugin: { unit: "", panel: {} } });
+            const list = element.querySelector(".lines");
+            return [list.clientHeight, list.firstElementChild.getBoundingClientRect().height];
+        }"""
+    )
+    assert shown % row == 0
+    assert shown >= 4 * row
+
+
+def test_a_range_to_the_present_is_refreshed_as_one_that_moves(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path())
+    seconds = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { refreshSeconds } = await import(url("ranges.js"));
+            const ending = (to) => refreshSeconds({ from: to - 600, to, live: false }, 1_000_000_000);
+            return [ending(1_000_000), ending(1_000_300), ending(999_000)];
+        }"""
+    )
+    assert seconds == [5, 5, 300]
 
 
 def test_both_nights_of_the_clock_change_have_the_right_hours(history: Fleet, visit: Visit) -> None:

@@ -1,5 +1,6 @@
 """A person logs in with a token, sees the page, and logs out."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,27 @@ def test_a_person_logs_in_and_out(fleet: Fleet, visit: Visit) -> None:
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{fleet.worker.url}/pipeline")
     expect(page.get_by_role("heading", level=1)).to_contain_text("Pipeline")
+    page.get_by_role("button", name="Log out").wait_for()
+    page.route("**/api/v1/session", lambda route: route.abort())
+    visitor.expected += ["session", "ERR_FAILED"]
+    page.reload()
+    expect(page.locator(".freshness[data-state=fresh]")).to_be_visible()
+    expect(page.get_by_role("button", name="Log out")).to_have_count(0)
+    page.unroute("**/api/v1/session")
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    command = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { exportBar } = await import(url("components/export_bar.js"));
+            const data = { range: { from: 0, to: 60 }, path: "/api/v1/plugins/P/hosts/h", step: 60, exact: false };
+            const bar = exportBar(() => ({ data, metrics: [], all: true }));
+            document.body.append(bar);
+            bar.lastChild.click();
+            await new Promise((done) => setTimeout(done, 1000));
+            return navigator.clipboard.readText();
+        }"""
+    )
+    assert shlex.split(command)[3:5] == ["-H", "Authorization: Bearer $SPARKLE_WEB__TOKEN"]
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(f"{fleet.worker.url}/login")
     page.goto("/")

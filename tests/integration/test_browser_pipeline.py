@@ -204,19 +204,34 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
         "unowned": {"P": [1, 2]},
     }
     assert [each.partition(":")[0] for each in sentences(lost)] == ["critical", "warning"]
+    # Stored is not yet answered.
+    assert sentences(response(0, 0, samples=3)) == [
+        "ok: Every record is stored; 3 sample messages are not in the answers yet."
+    ]
+    behind = response(0, 0, samples=3)
+    behind["workers"][0]["answer_delay_seconds"] = {"P": 40.0}
+    assert sentences(behind) == [
+        "warning: 3 sample messages wait: the last readings were in the answers 40 s after they were stored."
+        " No stage is busy."
+    ]
+    unknown = response(0, 0)
+    unknown["workers"][0]["topics"][0] |= {"partitions": [0, 1], "lag": None, "partition_lags": [0, None]}
+    assert sentences(unknown) == ["ok: It is not known yet how many records wait."]
 
 
-def response(readings: float, lag: int, store: float = 0.0) -> dict[str, Any]:
+def response(readings: float, lag: int, store: float = 0.0, samples: int = 0) -> dict[str, Any]:
     """Of /api/v1/pipeline."""
     topic = {"topic": "t", "role": "ingest", "partitions": [0], "lag": lag, "partition_lags": [lag]}
+    sampled = topic | {"role": "aggregate", "lag": samples, "partition_lags": [samples]}
     worker = {
         "worker": "http://a",
         "consuming": True,
         "problem": None,
-        "topics": [topic],
+        "topics": [topic, sampled],
         "stages": [],
         "readings": {"P": readings},
         "row_delay_seconds": {},
+        "answer_delay_seconds": {},
         "held_back": 0,
         "stage_totals": {"store": {"batches": readings / 100, "seconds": store}},
     }

@@ -6,6 +6,9 @@ import { startLanguage } from "./language.js";
 import { startRouter } from "./router.js";
 import { startTheme } from "./theme.js";
 
+document.getElementById("boot").remove();
+// A browser that goes back shows the page as it was, even to somebody who has logged out since.
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 startLanguage();
 startTheme();
 startRouter(startFrame());

@@ -78,9 +78,28 @@ export function keyed(parent, items, make) {
 
 const speaker = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
 
+const SPEAK_MS = 100;
+let speaking = 0;
+let together = [];
+
 /** Has a screen reader say something. For what changes by itself: only what matters. */
 export function announce(text) {
-  if (!speaker.isConnected) document.body.append(speaker);
-  // An equal text would not be read again.
-  speaker.textContent = speaker.textContent === text ? `${text}\u00a0` : text;
+  place();
+  // Of one update, everything is said; of several in a row, the last.
+  if (!together.length) setTimeout(() => { together = []; });
+  together.push(text);
+  const all = together.join(". ");
+  clearTimeout(speaking);
+  // What a region contains when it appears is not read.
+  speaking = setTimeout(() => {
+    place();
+    // An equal text would not be read again.
+    speaker.textContent = speaker.textContent === all ? `${all}\u00a0` : all;
+  }, SPEAK_MS);
+}
+
+/** Outside of a modal dialog, nothing is read. */
+function place() {
+  const parent = document.querySelector("dialog:modal") ?? document.body;
+  if (speaker.parentElement !== parent) parent.append(speaker);
 }

@@ -23,6 +23,7 @@ export function startFrame() {
     header.replaceChildren(brand(), navigation(), freshness(), language(), theme(), logout());
     markPath();
     showConnection();
+    showLogout(header);
   }
 
   function markPath() {
@@ -44,7 +45,10 @@ export function startFrame() {
   draw();
   store.subscribe("language", draw);
   store.subscribe("path", markPath);
-  store.subscribe("connection", showConnection);
+  store.subscribe("connection", (connection) => {
+    showConnection();
+    if (connection.state === "fresh") showLogout(header);
+  });
   setInterval(() => document.hidden || showConnection(), 1000);
   return main;
 }
@@ -77,12 +81,13 @@ function showBanner(banner, { state, at, since, detail, retryAt }) {
   if (!banner.firstChild) {
     banner.append(
       el("strong", {}), el("span", { class: "detail" }), el("span", { class: "next" }),
-      el("button", { type: "button", onclick: retryNow }, t("connection.retry")),
+      el("button", { type: "button", onclick: retryNow }),
     );
   }
-  const [title, text, next] = banner.children;
+  const [title, text, next, retry] = banner.children;
   setText(title, t(`connection.${state}`, { time: localTime(since) }));
   setText(text, detail);
+  setText(retry, t("connection.retry"));
   const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
   const shown = at === null ? "" : `${t("connection.picture", { time: localTime(at) })} `;
   setText(next, shown + t("connection.next", { n: seconds }));
@@ -109,11 +114,12 @@ function theme() {
   return el("select", { class: "theme", "aria-label": t("choice.theme"), onchange: choose }, options);
 }
 
-/** Only of somebody who has logged in. */
-function logout() {
-  const form = el("form", { class: "logout", method: "post", action: "/logout", hidden: true },
+const logout = () =>
+  el("form", { class: "logout", method: "post", action: "/logout", hidden: true },
     el("button", { type: "submit" }, t("session.end")));
+
+/** Only to somebody who has logged in. */
+function showLogout(header) {
   // Without an answer there is no button; the views say why.
-  session().then((found) => setAttribute(form, "hidden", !found.session), () => {});
-  return form;
+  session().then((found) => setAttribute(header.querySelector(".logout"), "hidden", !found.session), () => {});
 }

@@ -56,22 +56,31 @@ async function loaded(asked, signal) {
   const data = {
     ...asked, path, step, latest, problem: null, exact: false, words: [], complete: true, compared: [], counted,
     lines: Object.entries(columns.series).map(([metric, each]) => lineOfColumns(metric, each, step, range.to)),
+    keptSince: keptSince(columns),
   };
   data.gap = gapOf(data.lines, interval, step);
   const short = range.to - range.from <= 2 * HOUR;
   const words = latest.some((each) => each.numeric_value === null) || data.lines.length === 0;
   if (words || (short && counted <= MAX_READINGS)) {
-    const { readings, complete } = await readingsOf(path, range, words ? MAX_PAGES : 1, signal);
+    const { readings, complete, kept } = await readingsOf(path, range, words ? MAX_PAGES : 1, signal);
     data.words = readings.filter((each) => each.numeric_value === null);
     if (data.words.length) data.gap = gapOf([...linesOfReadings(data.words).values()], interval, step);
     data.complete = complete;
-    if (short && complete && data.lines.length <= MAX_READINGS) {
+    if (words && !data.lines.length) data.keptSince = kept;
+    // Aggregates are kept longer.
+    if (short && complete && !kept && data.lines.length <= MAX_READINGS) {
       const lines = [...linesOfReadings(readings.filter((each) => each.numeric_value !== null)).values()];
-      Object.assign(data, { exact: true, lines, gap: Math.max(data.gap, gapOf(lines, interval, 0)) });
+      Object.assign(data, { exact: true, keptSince: null, lines, gap: Math.max(data.gap, gapOf(lines, interval, 0)) });
     }
   }
   if (compare && data.lines.length) data.compared = await comparedLines(path, range, compare, step, signal);
   return data;
+}
+
+/** Since when there is something of a range, if it begins earlier; RFC 3339. */
+function keptSince({ from, to, sources }) {
+  const first = sources[0]?.from ?? to;
+  return Date.parse(first) > Date.parse(from) ? first : null;
 }
 
 /** A host that sends every two minutes has no gaps of one minute. */
@@ -91,14 +100,16 @@ async function columnsOf(path, { from, to }, signal, fixed = {}) {
 async function readingsOf(path, { from, to }, pages, signal, query = {}) {
   const readings = [];
   let after = null;
+  let kept = null;
   for (let page = 0; page < pages; page += 1) {
     const found = await get(`${path}/readings`,
       { signal, query: { from: rfc3339(from), to: rfc3339(to), limit: MAX_READINGS, after, ...query } });
     readings.push(...found.readings);
     after = found.next;
+    kept = found.kept_since;
     if (after === null) break;
   }
-  return { readings, complete: after === null, after };
+  return { readings, complete: after === null, after, kept };
 }
 
 /** The last reading of each metric, by metric. */

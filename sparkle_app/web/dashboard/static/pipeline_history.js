@@ -82,16 +82,15 @@ export class PipelineHistory {
 
 export const sum = (numbers) => Object.values(numbers).reduce((total, each) => total + each, 0);
 
-/** Records that wait in the topics of a role; null: not known. @param {"ingest"|"aggregate"} role */
+/** The lags of all partitions of a role; null: not known. @param {"ingest"|"aggregate"} role */
+const lags = (response, role) => response.workers.flatMap(({ topics }) =>
+  topics.filter((each) => each.role === role).flatMap((each) => (each.partition_lags.length ? each.partition_lags : [each.lag])));
+
+/** Records that wait in the topics of a role; null: not known of every partition. */
 export function waiting(response, role) {
-  let total = 0;
-  for (const { topics } of response.workers) {
-    for (const topic of topics) {
-      if (topic.role !== role) continue;
-      // Partitions that are not known yet hide none of the others.
-      for (const lag of topic.partition_lags) total += lag ?? 0;
-      if (topic.lag === null && topic.partition_lags.every((each) => each === null)) return null;
-    }
-  }
-  return total;
+  const found = lags(response, role);
+  return found.includes(null) ? null : sum(found);
 }
+
+/** The same as far as it is known: partitions of which it is not hide none of the others. */
+export const waitingAtLeast = (response, role) => sum(lags(response, role));

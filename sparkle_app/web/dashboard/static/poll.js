@@ -32,14 +32,16 @@ export function poll(load, show, { interval = INTERVAL_MS } = {}) {
     try {
       const loaded = await load(mine.signal);
       if (mine.signal.aborted) return;
+      show(loaded);
       failures = 0;
       succeeded();
-      show(loaded);
     } catch (error) {
       if (mine.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      delay = retryDelay(error, failures++);
-      failed(error, delay);
+      // What cannot be shown is as old as what cannot be loaded.
+      const known = error instanceof ApiError ? error : new ApiError("refused", String(error));
+      delay = retryDelay(known, failures++);
+      failed(known, delay);
+      if (known !== error) throw error;
     } finally {
       // Otherwise a newer request sets the timer.
       if (request === mine && !stopped) timer = setTimeout(run, delay);

@@ -35,9 +35,12 @@ function secondsOf(text) {
   return Number.isNaN(ms) ? null : Math.floor(ms / 1000);
 }
 
-/** How often a range is asked for again. */
-export function refreshSeconds({ live, from, to }) {
-  if (!live) return 300;
+/** Readings of the last minute may still arrive. */
+const ARRIVING = 60;
+
+/** How often a range is asked for again. @param {number} now ms */
+export function refreshSeconds({ from, to }, now) {
+  if (to + ARRIVING < now / 1000) return 300;
   const length = to - from;
   return length <= HOUR ? 5 : length <= 6 * HOUR ? 15 : length <= DAY ? 30 : 60;
 }

@@ -10,17 +10,40 @@ import { rangeUrl } from "../ranges.js";
 const MAX_GAPS = 300;
 const LISTED = 5;
 
+/** Of a phone: strips would hide the charts. Also in host.css. */
+const narrow = matchMedia("(max-width: 640px)");
+
 /** @returns {{element, update}} `update` gets {range, plugins: Array<[plugin, response|null]>}. */
-export function completenessStrips() {
+export function completenessStrips(page) {
   const list = el("div", { class: "strips" });
-  const element = el("section", { class: "completeness", "aria-label": t("host.complete.label"), hidden: true }, list);
+  const worst = el("summary", {});
+  const details = el("details", { open: !narrow.matches }, worst, list);
+  const element = el("section", { class: "completeness", "aria-label": t("host.complete.label"), hidden: true }, details);
+  page.listen(narrow, "change", () => { details.open = !narrow.matches; });
 
   function update({ range, plugins }) {
     const known = plugins.filter(([, found]) => found && found.completeness !== null);
     element.hidden = known.length === 0;
     keyed(list, known.map(([plugin, found]) => [plugin.name, { plugin, found, range }]), strip);
+    if (!known.length) return;
+    const [plugin, found] = known.reduce((least, each) => (each[1].completeness < least[1].completeness ? each : least));
+    setText(worst, t("host.complete.worst", { plugin: pluginTitle(plugin), percent: percentText(found) }));
+    setAttribute(worst, "data-state", stateOf(found));
   }
   return { element, update };
+}
+
+/** 99.96 % is not complete. */
+const percentOf = ({ completeness, missing }) => Math.min(Math.round(1000 * completeness) / 10, missing ? 99.9 : 100);
+
+function percentText(found) {
+  const percent = percentOf(found);
+  return `${number(percent, percent < 100 ? 1 : 0)}\u00a0%`;
+}
+
+function stateOf(found) {
+  const percent = percentOf(found);
+  return percent >= 99 ? "ok" : percent >= 90 ? "warning" : "critical";
 }
 
 function strip() {
@@ -32,25 +55,26 @@ function strip() {
   let drawn = "";
 
   function update({ plugin, found, range }) {
-    const { completeness, gaps, missing, expected } = found;
+    const { gaps, missing, expected } = found;
     setText(title, pluginTitle(plugin));
-    // 99.96 % is not complete.
-    const percent = Math.min(Math.round(1000 * completeness) / 10, missing ? 99.9 : 100);
-    const text = `${number(percent, percent < 100 ? 1 : 0)}\u00a0%`;
+    const text = percentText(found);
     setText(ratio, text);
-    setAttribute(element, "data-state", percent >= 99 ? "ok" : percent >= 90 ? "warning" : "critical");
+    setAttribute(element, "data-state", stateOf(found));
     const times = gaps.map((gap) => [Date.parse(gap.from) / 1000, Date.parse(gap.to) / 1000, gap.missing]);
     const longest = times.reduce((most, each) => (most && most[1] - most[0] >= each[1] - each[0] ? most : each), null);
     setAttribute(words, "href", longest && around(longest));
     const listed = [...times].sort((a, b) => b[2] - a[2]).slice(0, LISTED).map(([from, to]) => timeSpan(from, to)).join("; ");
     setText(words, gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(longest[1] - longest[0]) }) : t("host.complete.none"));
     setAttribute(bar, "aria-label", t("host.complete.words", { percent: text, expected, missing, gaps: listed || "–" }));
-    const state = JSON.stringify([range.from, range.to, times]);
+    const state = JSON.stringify([range.from, range.to, found.kept_since, times]);
     if (state === drawn) return;
     drawn = state;
     const start = Math.max(range.from, Date.parse(found.from) / 1000);
+    // The first reading may be later than what is kept.
+    const kept = found.kept_since && Date.parse(found.kept_since) / 1000 >= start;
+    const before = t(kept ? "host.complete.expired" : "host.complete.before");
     bar.replaceChildren(
-      ...(start > range.from ? [part("before", range.from, start, range, t("host.complete.before"))] : []),
+      ...(start > range.from ? [part("before", range.from, start, range, before)] : []),
       ...times.slice(-MAX_GAPS).map(([from, to, n]) => {
         const each = part("gap", from, to, range, t("host.complete.gap", { range: timeSpan(from, to), n }));
         each.addEventListener("click", () => navigate(around([from, to])));

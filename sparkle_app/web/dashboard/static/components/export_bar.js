@@ -4,6 +4,7 @@ import { withQuery } from "../api.js";
 import { announce, el } from "../dom.js";
 import { t } from "../language.js";
 import { rfc3339 } from "../ranges.js";
+import { session } from "../session.js";
 
 /** The API takes no more of them. */
 const MAX_METRICS = 100;
@@ -46,9 +47,15 @@ const save = (format, type) => async (button, asked) => {
 async function copy(button, asked) {
   const url = new URL(exportUrl(asked, "json"), location.href).href;
   // --globoff: brackets and braces mean themselves.
-  const command = `curl --globoff --path-as-is '${url.replaceAll("'", "%27")}'`;
+  const command = `curl --globoff --path-as-is ${await token()}'${url.replaceAll("'", "%27")}'`;
   const copied = await copyText(command, button);
   say(button, t(copied ? "host.export.copied" : "host.export.failed", { detail: command }));
+}
+
+/** Where a browser has a session, curl needs a token. */
+async function token() {
+  const { session: needed } = await session().catch(() => ({ session: false }));
+  return needed ? '-H "Authorization: Bearer $SPARKLE_WEB__TOKEN" ' : "";
 }
 
 async function copyText(text, beside) {

@@ -33,7 +33,7 @@ export function heatSection(page) {
   /** @param {Object} listed the query of the hosts that the table lists. */
   async function load(signal, installed, listed) {
     const plugin = installed.find((each) => each.name === page.query.get("map")) ?? installed[0];
-    const over = page.query.get("over") in SPANS ? page.query.get("over") : null;
+    const over = Object.hasOwn(SPANS, page.query.get("over") ?? "") ? page.query.get("over") : null;
     if (!plugin) return null;
     const loaded = { installed, plugin, over, problem: "" };
     if (!over) return { ...loaded, found: await get(pathOf`/api/v1/plugins/${plugin.name}/cells`, { signal }) };

@@ -3,7 +3,7 @@
 import { chartLibrary } from "../chart.js";
 import { thresholdText } from "../chart_layers.js";
 import { el, setText } from "../dom.js";
-import { instant, pluginTitle } from "../format.js";
+import { instant, localTime, pluginTitle } from "../format.js";
 import { t } from "../language.js";
 import { chartsOf } from "../lines.js";
 import { rangeUrl } from "../ranges.js";
@@ -22,6 +22,7 @@ export function pluginSection(page, { zoomOut }) {
   const limits = el("div", { class: "limits" });
   const proof = recountButton(page);
   const problem = el("p", { class: "note", hidden: true });
+  const kept = el("p", { class: "note", hidden: true });
   const charts = el("div", { class: "charts" });
   const words = el("section", { class: "card words", hidden: true });
   const empty = el("p", { class: "nothing card", hidden: true });
@@ -30,7 +31,7 @@ export function pluginSection(page, { zoomOut }) {
     openReadings(page, { plugin: data.plugin, path: data.path, metric: reading.metric, from: at, to: at + 1 });
   });
   const element = el("section", { class: "of-plugin" },
-    el("div", { class: "plugin-head" }, title, limits, proof.button), proof.result, problem, charts, words, empty, latest.element);
+    el("div", { class: "plugin-head" }, title, limits, proof.button), proof.result, problem, kept, charts, words, empty, latest.element);
 
   function update(next) {
     data = next;
@@ -42,6 +43,8 @@ export function pluginSection(page, { zoomOut }) {
     }
     problem.hidden = !next.problem;
     setText(problem, next.problem ? t("host.problem", { detail: next.problem }) : "");
+    kept.hidden = !next.keptSince;
+    setText(kept, next.keptSince ? t("host.kept", { time: localTime(Date.parse(next.keptSince)) }) : "");
     showCharts(next);
     words.hidden = next.words.length === 0;
     if (next.words.length) words.replaceChildren(isTimeline(next.words) ? stateTimeline(next) : lastValues(next.words));

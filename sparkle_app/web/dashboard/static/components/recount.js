@@ -2,7 +2,7 @@
 
 import { ApiError } from "../api.js";
 import { announce, el } from "../dom.js";
-import { instant, name, number, quantity, timeSpan } from "../format.js";
+import { instant, localTime, name, number, quantity, timeSpan } from "../format.js";
 import { recount } from "../host_data.js";
 import { t } from "../language.js";
 
@@ -23,7 +23,7 @@ export function recountButton(page) {
     show("running", t("host.recount.running"));
     try {
       const found = await recount(data.path, data.range, data.counted ?? 0, mine.signal);
-      show(found.found.equal ? "equal" : "differing", sentence(found), found.found);
+      show(stateOf(found.found), sentence(found), found.found);
     } catch (error) {
       if (mine.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
@@ -52,14 +52,25 @@ export function recountButton(page) {
   return { button, result, update };
 }
 
+/** What could not be compared is not proved. */
+function stateOf({ equal, aggregates, not_verifiable: left }) {
+  if (!equal) return "differing";
+  return aggregates && !left ? "equal" : "unknown";
+}
+
 function sentence({ found, seconds, partial }) {
   const [from, to] = [found.from, found.to].map((each) => Date.parse(each) / 1000);
   const values = {
     range: timeSpan(from, to), n: found.readings, aggregates: found.aggregates, differing: found.differing,
     seconds: number(seconds, 1),
   };
-  const text = found.equal ? t("host.recount.equal", values) : t("host.recount.differing", values);
-  return partial ? `${text} ${t("host.recount.partial")}` : text;
+  const key = !found.equal ? "host.recount.differing" : found.aggregates ? "host.recount.equal" : "host.recount.empty";
+  return [
+    t(key, values),
+    found.not_verifiable ? t("host.recount.unverifiable", { n: found.not_verifiable }) : "",
+    found.kept_since ? t("host.recount.kept", { time: localTime(Date.parse(found.kept_since)) }) : "",
+    partial ? t("host.recount.partial") : "",
+  ].filter(Boolean).join(" ");
 }
 
 function differences({ differences: found, differing }, plugin) {

@@ -2,7 +2,7 @@
 
 import { duration, number, shortened, visible } from "../format.js";
 import { t } from "../language.js";
-import { sum, waiting } from "../pipeline_history.js";
+import { sum, waiting, waitingAtLeast } from "../pipeline_history.js";
 
 /** What is stored within this time is not late: the last batches are always in progress. */
 const LATE_SECONDS = 15;
@@ -28,8 +28,9 @@ export const stageText = (stage) => (ALL_STAGES.includes(stage) ? t(`stage.${sta
 export function verdict(response, history) {
   const found = [...faults(response), ...backlogs(response, history)];
   if (found.length) return found.sort((one, other) => (other.state === "critical") - (one.state === "critical"));
-  const lag = waiting(response, "ingest");
-  if (!lag) return [{ state: "ok", text: t(lag === null ? "verdict.unknown" : "verdict.nothing") }];
+  const [lag, samples] = ["ingest", "aggregate"].map((role) => waiting(response, role));
+  if (lag === null || samples === null) return [{ state: "ok", text: t("verdict.unknown") }];
+  if (!lag) return [{ state: "ok", text: samples ? t("verdict.samples", { n: samples }) : t("verdict.nothing") }];
   const rate = history.rate((state) => sum(state.readings));
   const values = { n: lag, duration: duration(lag / rate) };
   return [{ state: "ok", text: t(rate ? "verdict.inProgress" : "verdict.begins", values) }];
@@ -62,22 +63,28 @@ function* backlogs(response, history) {
   const held = history.rate((state) => state.held_back);
   if (held) yield { state: "critical", text: t("verdict.heldBack") };
   for (const role of ["ingest", "aggregate"]) {
-    const lag = waiting(response, role);
+    const lag = waitingAtLeast(response, role);
     if (!lag) continue;
     const values = { n: lag, stage: busiest(history, STAGES[role]) };
     // Each record of a samples topic has many samples: their rate says nothing about it.
     const rate = role === "ingest" ? history.rate((state) => sum(state.readings)) : null;
     // There were some all the time, and never more than now.
-    const some = (each) => waiting(each, role) > 0 && waiting(each, role) <= lag;
+    const some = (each) => waitingAtLeast(each, role) > 0 && waitingAtLeast(each, role) <= lag;
     const stuck = history.holdsFor(some) >= LATE_SECONDS * 1000;
     // Those that are being processed may have waited for a long time.
-    const delay = Math.max(0, ...response.workers.flatMap((each) => Object.values(each.row_delay_seconds)));
+    const delay = longest(response, role === "ingest" ? "row_delay_seconds" : "answer_delay_seconds");
     if (rate && Math.max(delay, lag / rate) > LATE_SECONDS) {
       const times = { duration: duration(lag / rate), rate: number(Math.round(rate)) };
       yield { state: "warning", text: t(stuck ? "verdict.grows" : "verdict.catchesUp", { ...values, ...times }) };
     } else if (!rate && stuck) yield { state: "warning", text: t(`verdict.waits.${role}`, values) };
+    else if (role === "aggregate" && delay > LATE_SECONDS) {
+      yield { state: "warning", text: t("verdict.late", { ...values, duration: duration(delay) }) };
+    }
   }
 }
+
+/** The longest delay of any worker and plugin. */
+const longest = (response, field) => Math.max(0, ...response.workers.flatMap((each) => Object.values(each[field])));
 
 /** The stage in which most of the time was spent, with its share. */
 function busiest(history, stages) {

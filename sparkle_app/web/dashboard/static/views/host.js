@@ -31,7 +31,7 @@ export function host(page) {
     const moving = asked.range.live ? { ...asked, range: rangeOf(page.query, now()) } : asked;
     if (!charts || Date.now() >= due) {
       charts = { asked: moving, ...(await loadCharts(installed, state, moving, signal)) };
-      due = Date.now() + 1000 * refreshSeconds(moving.range) - 500;
+      due = Date.now() + 1000 * refreshSeconds(moving.range, now()) - 500;
     }
     return { state, ...charts };
   }
@@ -73,7 +73,7 @@ function askedFor(query) {
 function partsOf(page, hostname) {
   const header = hostHeader(hostname);
   const bar = rangeBar();
-  const strips = completenessStrips();
+  const strips = completenessStrips(page);
   const sections = el("div", { class: "plugins" });
   const status = el("p", { class: "nothing", role: "status" }, t("overview.loading"));
   page.element.classList.add("host-view");
