@@ -4,6 +4,7 @@ It delivers records of plugin topics and changelog topics in record batches (rec
 the last heartbeat.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -66,6 +67,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
             closed(connection, reason)
 
         client._on_connection_closed = on_closed
+
+    async def on_thread_stop(self) -> None:
+        """Called when the thread stops."""
+        # While a broker is unreachable, aiokafka waits for a fetch that it has cancelled itself.
+        with suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Called every few minutes to log partitions that do not progress."""

@@ -72,7 +72,7 @@ def test_replay_stores_dead_letters_after_the_private_key_is_restored(
     assert "record     junk" in shown
 
     counted = run_command(environment, "replay", "--config", "7", "--dry-run", "--json")
-    assert json.loads(counted.stdout) == {"letters": 60, "without_record": 0, "sent": 0}
+    assert json.loads(counted.stdout) == {"letters": 60, "without_record": 0, "expired": 0, "sent": 0}
 
     # Before the cause is repaired, a replay changes nothing.
     before = dead_letters(broker, workspace)
@@ -86,7 +86,7 @@ def test_replay_stores_dead_letters_after_the_private_key_is_restored(
 
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_7", workspace.certs)
     sent = run_command(environment, "replay", "--reason", "unknown_config", "--json")
-    assert json.loads(sent.stdout) == {"letters": 60, "without_record": 0, "sent": 60}
+    assert json.loads(sent.stdout) == {"letters": 60, "without_record": 0, "expired": 0, "sent": 60}
     assert run_command(environment, "replay", "--reason", "unknown_config").returncode == 0
     eventually(lambda: len(dead_letters(broker, workspace)), lambda found: found == 5)
     rows = query(database_url, "SELECT * FROM temperature_readings")
