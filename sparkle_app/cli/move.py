@@ -37,9 +37,11 @@ class move(DatabaseCommand):
     """Copy everything to another database: readings and aggregates of all plugins, tables of packages, hosts,
     and since when rows are kept.
 
-    What is there already remains, so the command can be interrupted and run again. Workers may keep running for the
-    first run. Then stop them, and run it again: it takes what they have stored since, verifies both databases, and says
-    which setting to change. The exit code is 0 if the other database has everything. This one is not changed.
+    Readings that are there already remain, so the command can be interrupted and run again. Aggregates become those of
+    this database, except smaller ones of hosts of which the other database has more readings. Workers may keep
+    running for the first run. Then stop them, and run it again: it takes what they have stored since, verifies both
+    databases, and says which setting to change. The exit code is 0 if the other database has everything. This one is
+    not changed.
 
     Example: faust -A sparkle_app move --to postgresql://sparkle@db.example.org/sparkle
     """

@@ -1,10 +1,11 @@
 """Copies everything that a database contains to another one.
 
-What is there already remains, so that a copy can be interrupted and repeated: it continues, and takes what was stored
-meanwhile.
+Readings that are there already remain, so that a copy can be interrupted and repeated: it continues, and takes what was
+stored meanwhile. Aggregates become those of the source, except those of hosts of which the target has more readings: of
+these, an aggregate that has counted more remains.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -100,11 +101,12 @@ class Copy:
         for name, plugin in self._with(lambda plain: plain.Aggregates.__table__):
             with read_transaction(self._source) as connection:
                 resolutions = select_resolutions(connection, plugin.Aggregates.__table__)
+            here, there = self._reading_counts(name, plugin)
+            ahead = {host for host, count in there.items() if count > here.get(host, 0)}
             for resolution in resolutions:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
                 importer = self._importer(name, plugin)
-                # In the source, rebuild may have left aggregates that have counted fewer readings.
-                store = importer.replace_aggregates
+                store = partial(self._store_aggregates, importer, ahead)
                 yield Part(name, AGGREGATES, found.rows, found, store, _expired(importer))
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
@@ -121,11 +123,7 @@ class Copy:
     def missing(self) -> Iterator[tuple[str, str, int]]:
         """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
-            since = max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
-            with read_transaction(self._target) as connection:
-                there = dict(plugin.count_readings(connection, since, LATEST))
-            with read_transaction(self._source) as connection:
-                here = dict(plugin.count_readings(connection, since, LATEST))
+            here, there = self._reading_counts(name, plugin)
             if number := sum(max(count - there.get(host, 0), 0) for host, count in here.items()):
                 yield name, READINGS, number
         for table in self._tables:
@@ -145,6 +143,23 @@ class Copy:
     def watermarks(self, name: str) -> Watermarks:
         """What both databases keep of a plugin, and have merged."""
         return common_watermarks(self._source, self._target, name, self._bucket_size)
+
+    def _reading_counts(self, name: str, plugin: Plugin) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The number of readings of each host that both databases keep: in the source, and in the target."""
+        if plugin.DataFrame.__table__ not in self._own:
+            return {}, {}
+        since = max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
+        # The target first: the source may get more meanwhile.
+        with read_transaction(self._target) as connection:
+            there = dict(plugin.count_readings(connection, since, LATEST))
+        with read_transaction(self._source) as connection:
+            return dict(plugin.count_readings(connection, since, LATEST)), there
+
+    @staticmethod
+    def _store_aggregates(importer: Importer, ahead: Set[str], page: Sequence[Any]) -> int:
+        # In the source, rebuild may have left aggregates that have counted fewer readings.
+        stored = importer.replace_aggregates([row for row in page if row.hostname not in ahead])
+        return stored + importer.insert(AGGREGATES, [row for row in page if row.hostname in ahead])
 
     def _importer(self, name: str, plugin: Plugin) -> Importer:
         return Importer(name, plugin, self._target, self._bucket_size)
