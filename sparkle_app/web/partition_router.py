@@ -1,6 +1,7 @@
 """Sends window queries, and other requests, to the workers that own the partitions.
 
-They authenticate with a secret that all workers derive from the internal key: a token of a user does not replace it.
+They authenticate with a secret that all workers derive from the internal key: a token of a user does not replace it. A
+request contains not the secret but a MAC: whoever joins the consumer group, and so gets requests, cannot make others.
 """
 
 import asyncio
@@ -47,6 +48,8 @@ class PartialResult(msgspec.Struct):
     """The statistics of the requested hosts together, by metric."""
 
 
+SCHEME = "Sparkle-HMAC-SHA256"
+"""The scheme of the header Authorization."""
 Result = TypeVar("Result")
 _decoder = msgspec.json.Decoder(PartialResult)
 
@@ -59,26 +62,46 @@ class WorkersSecret:
     """
 
     def __init__(self, cipher: Cipher | None) -> None:
-        self._value = f"Bearer {cipher.secret(b'requests between workers').hex()}" if cipher else ""
+        self._secret = cipher.secret(b"requests between workers") if cipher else b""
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of a request to another worker."""
-        return {hdrs.AUTHORIZATION: self._value} if self._value else {}
+    def headers(self, url: str, path: str, body: bytes) -> dict[str, str]:
+        """The headers of a request to another worker.
 
-    def verify(self, request: web.Request) -> None:
-        """Check that another worker sent a request.
+        Arguments:
+            url: at which the other worker is reached, as it advertises it.
+        """
+        return {hdrs.AUTHORIZATION: self._credentials(url, path, body)} if self._secret else {}
+
+    async def body(self, request: web.Request, url: str) -> bytes:
+        """The body of a request that another worker sent.
+
+        Arguments:
+            url: that this worker advertises.
 
         Raises:
-            Problem: 401, if none did.
+            Problem: 401, if no worker sent it, or to another URL; 408, if it does not come in time.
         """
-        found = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
-        if not self._value or not hmac.compare_digest(found, self._value.encode("ascii")):
-            raise Problem(
-                401,
-                "Authorization: expected the secret of the workers: all of them need the same certs/internal_key",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        found = request.headers.get(hdrs.AUTHORIZATION, "")
+        # Whoever has no secret is not waited for.
+        if self._secret and found.startswith(SCHEME):
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    body = await request.read()
+            except TimeoutError:
+                raise Problem(408, f"body: expected within {TIMEOUT_SECONDS:g} s") from None
+            expected = self._credentials(url, request.path, body).encode("ascii")
+            if hmac.compare_digest(found.encode("utf-8", "surrogateescape"), expected):
+                return body
+        raise Problem(
+            401,
+            "Authorization: expected that of a request of another worker to the URL of this one: all of them need the"
+            " same certs/internal_key",
+            {"WWW-Authenticate": SCHEME},
+        )
+
+    def _credentials(self, url: str, path: str, body: bytes) -> str:
+        signed = b"\0".join((str(URL(url)).encode(), path.encode(), body))
+        return f"{SCHEME} {hmac.digest(self._secret, signed, 'sha256').hex()}"
 
 
 class PartitionRouter:
@@ -128,19 +151,19 @@ class PartitionRouter:
             Problem: 503, when it does not respond in time, cannot give an exact result or has another key; 502, when it
                 responds with an unexpected status.
         """
+        body = msgspec.json.encode(query)
         try:
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
                 self._parts.http.post(
                     URL(url) / path.lstrip("/"),
-                    data=msgspec.json.encode(query),
-                    headers=self._secret.headers,
+                    data=body,
+                    headers=self._secret.headers(url, path, body),
                     ssl=self._tls,
-                    # It would be sent the secret.
                     allow_redirects=False,
                 ) as response,
             ):
-                body = await response.read()
+                answer = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             reason = str(error) or f"timeout after {TIMEOUT_SECONDS:g} s"
             raise unavailable(
@@ -156,6 +179,6 @@ class PartitionRouter:
         if response.status != 200:
             raise Problem(502, f"the worker at {url}: expected status 200, found {response.status}")
         try:
-            return decoder.decode(body)
+            return decoder.decode(answer)
         except msgspec.DecodeError as error:
             raise unavailable(f"the worker at {url} runs another version; upgrade all workers") from error

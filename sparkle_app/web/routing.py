@@ -106,9 +106,9 @@ def _internal(
     secret = WorkersSecret(parts.cipher)
 
     async def internal(request: web.Request) -> web.Response:
-        secret.verify(request)
+        body = await secret.body(request, parts.group.url)
         try:
-            query = decoder.decode(await request.read())
+            query = decoder.decode(body)
         except msgspec.DecodeError as error:
             raise Problem(400, f"expected a query of another worker, found {error}") from error
         if plugin_of(query) not in {None, *parts.tables}:

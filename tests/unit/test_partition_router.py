@@ -1,6 +1,7 @@
 """The partition router: queries to other workers, and their failures."""
 
 import asyncio
+import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web import partition_router
 from sparkle_app.web.partition_router import (
     INTERNAL_PATH,
+    SCHEME,
     PartialResult,
     PartitionRouter,
     WindowQuery,
@@ -58,10 +60,11 @@ async def test_the_query_is_sent_with_all_fields_and_the_secret_of_the_workers(
     partial = PartialResult([1, 3], 2, True, {})
 
     async def respond(request: web.Request) -> web.Response:
-        WorkersSecret(Cipher(SHARED_KEY)).verify(request)
+        body = await WorkersSecret(Cipher(SHARED_KEY)).body(request, str(request.url.origin()))
+        assert Cipher(SHARED_KEY).secret(b"requests between workers").hex() not in str(request.headers)
         assert "secret" not in str(request.headers)
         assert SHARED_KEY.hex() not in str(request.headers)
-        assert msgspec.json.decode(await request.read(), type=WindowQuery) == QUERY
+        assert msgspec.json.decode(body, type=WindowQuery) == QUERY
         return web.Response(body=msgspec.json.encode(partial))
 
     assert await query(worker, respond) == partial
@@ -76,12 +79,41 @@ async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> No
     assert "runs another version; upgrade all workers" in problem.detail
 
 
-def test_without_the_internal_key_there_is_no_secret() -> None:
+async def test_without_the_internal_key_there_is_no_secret() -> None:
     without = WorkersSecret(None)
-    assert without.headers == {}
-    for headers in ({}, {"Authorization": ""}, {"Authorization": "Bearer "}):
+    assert without.headers("http://a", INTERNAL_PATH, b"") == {}
+    signed = hmac.digest(b"\0", f"http://a\0{INTERNAL_PATH}\0".encode(), "sha256").hex()
+    for headers in (
+        {},
+        {"Authorization": ""},
+        {"Authorization": SCHEME},
+        {"Authorization": f"{SCHEME} {signed}"},
+    ):
         with pytest.raises(Problem):
-            without.verify(make_mocked_request("POST", INTERNAL_PATH, headers))
+            await without.body(make_mocked_request("POST", INTERNAL_PATH, headers), "http://a")
+
+
+async def test_a_request_to_one_worker_is_none_to_another(worker: InProcessWorker) -> None:
+    secret, body = WorkersSecret(Cipher(SHARED_KEY)), msgspec.json.encode(QUERY)
+    for url, path, sent, status in (
+        (worker.url, INTERNAL_PATH, body, 200),
+        ("http://attacker.example", INTERNAL_PATH, body, 401),
+        (worker.url, "/internal/v1/pipeline", body, 401),
+        (worker.url, INTERNAL_PATH, body + b" ", 401),
+    ):
+        headers = secret.headers(url, path, sent)
+        async with worker.http.post(f"{worker.url}{INTERNAL_PATH}", data=body, headers=headers) as response:
+            assert response.status == status, (url, path, sent)
+
+
+async def test_the_body_of_a_worker_is_not_waited_for_without_limit(worker: InProcessWorker) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(3600)
+
+    headers = {"Authorization": f"{SCHEME} 00"}
+    async with worker.http.post(f"{worker.url}{INTERNAL_PATH}", data=never(), headers=headers) as response:
+        assert response.status == 408
 
 
 async def test_the_secret_is_sent_to_no_other_address(worker: InProcessWorker) -> None:
@@ -198,6 +230,6 @@ async def test_one_worker_that_times_out_makes_the_response_503(worker: InProces
 async def test_a_query_from_another_worker_is_validated(
     worker: InProcessWorker, body: bytes, status: int
 ) -> None:
-    headers = WorkersSecret(Cipher(SHARED_KEY)).headers
+    headers = WorkersSecret(Cipher(SHARED_KEY)).headers(worker.url, INTERNAL_PATH, body)
     async with worker.http.post(f"{worker.url}{INTERNAL_PATH}", data=body, headers=headers) as response:
         assert response.status == status

@@ -12,7 +12,7 @@ from sparkle_app.config.settings import Settings
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web.api.pipeline import PIPELINE_PATH
 from sparkle_app.web.api.replay import REPLAY_PATH
-from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery, WorkersSecret
+from sparkle_app.web.partition_router import INTERNAL_PATH, SCHEME, WindowQuery, WorkersSecret
 from sparkle_app.web.routing import middlewares
 from sparkle_app.web.snapshots.lines import LINES_PATH, LinesQuery, View
 from tests.support.cluster import PLUGIN, SHARED_KEY, InProcessWorker, assign
@@ -131,13 +131,14 @@ async def test_what_writes_is_protected_without_being_told_so() -> None:
 async def test_requests_between_workers_need_their_own_secret(worker: InProcessWorker) -> None:
     bodies = {
         INTERNAL_PATH: msgspec.json.encode(WindowQuery(PLUGIN, 0, 60_000_000)),
-        PIPELINE_PATH: "{}",
+        PIPELINE_PATH: b"{}",
         LINES_PATH: msgspec.json.encode(LinesQuery(View(PLUGIN, 900, None), 0, 60_000_000, "", 0, True)),
-        REPLAY_PATH: "{}",
+        REPLAY_PATH: b"{}",
     }
     operator = await cookie_of(worker, "operate")
-    secret = WorkersSecret(Cipher(SHARED_KEY)).headers
     for path, body in bodies.items():
+        signed = worker.url, path, body
+        secret = WorkersSecret(Cipher(SHARED_KEY)).headers(*signed)
         for headers in (
             {},
             {"Authorization": "Bearer operate"},
@@ -145,10 +146,10 @@ async def test_requests_between_workers_need_their_own_secret(worker: InProcessW
             {"Cookie": operator, "Sec_Fetch_Site": "same-origin"},
             {"Authorization": "Bearer "},
             {"Authorization": "Bearer \udcff"},
-            WorkersSecret(Cipher(b"k" * 32)).headers,
+            WorkersSecret(Cipher(b"k" * 32)).headers(*signed),
         ):
             found = await send(worker, path, "POST", body, **headers)
-            assert (found.status, found.headers["WWW-Authenticate"]) == (401, "Bearer"), (path, headers)
+            assert (found.status, found.headers["WWW-Authenticate"]) == (401, SCHEME), (path, headers)
         assert (await send(worker, path, "POST", body, **secret)).status == 200, path
         assert (await send(worker, path, **secret)).status == 401
     # It opens nothing else.
