@@ -9,7 +9,7 @@ from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS
+from sparkle_app.transfer.layouts import READINGS
 
 
 # Click drops "_command" from the name.
@@ -19,7 +19,7 @@ class import_command(DatabaseCommand):
     What is stored already remains: readings are recognised by their ids, and an aggregate is replaced only by one that
     has counted more readings. Rows that are older than retention keeps them are not stored. So the command can be
     interrupted and run again. The columns of a file say whether it holds readings or aggregates. Imported readings are
-    not aggregated, and imported aggregates not merged into hours and days; `rebuild` does it.
+    not aggregated; `rebuild` does it. Hours and days that contain imported aggregates are merged again.
 
     Example: faust -A sparkle_app import Temperature november.parquet december.csv
     """
@@ -40,7 +40,10 @@ class import_command(DatabaseCommand):
         create_tables(engine, self.handler.plugins.branches)
         bucket_size = self.handler.settings.aggregates.bucket_seconds
         report: list[dict[str, Any]] = []
-        new = {READINGS: 0, AGGREGATES: 0}
+        rebuild = (
+            f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to aggregate the inserted readings"
+        )
+        hint: str | None = None
         for name in files:
             try:
                 with open(name, "rb") as file:
@@ -57,17 +60,17 @@ class import_command(DatabaseCommand):
                     name, expected="a file", found=error.strerror or str(error), hint="correct the name"
                 ) from error
             what = source.layout.what
-            new[what] += inserted
+            own_hint = rebuild if what == READINGS and inserted else None
+            hint = hint or own_hint
             expired = importer.expired
             known = read - inserted - expired
             numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
-            report.append({"file": name, "what": what, **numbers})
+            report.append({"file": name, "what": what, **numbers, "hint": own_hint})
             if not as_json:
                 rest = f", {expired} not stored: older than retention keeps them" if expired else ""
                 self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")
         if as_json:
             self.say_json(report)
-        elif any(new.values()):
-            effect = "aggregate the inserted readings" if new[READINGS] else "merge them into hours and days"
-            self.say(f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to {effect}")
+        elif hint:
+            self.say(hint)
         return 0

@@ -110,7 +110,7 @@ class Watermarks(msgspec.Struct, frozen=True):
         """Resolution and start of the hour and the day that have to be merged again after a bucket has changed.
 
         Arguments:
-            start: of the bucket, which is accepted.
+            start: of the bucket, which is accepted, or kept.
         """
         units = ((each, bucket_start(start, each)) for each in merged_resolutions(self.bucket_size))
         return [(each, at) for each, at in units if at < self[each].merging_until and self.keeps(each, at)]

@@ -34,15 +34,29 @@ def store_buckets(
     stored = list(rows) if kept == starts else [row for row in rows if row.bucket_start in kept]
     if stored:
         plugin.store_aggregates(connection, stored)
+    changed = rows if accepted == starts else [row for row in rows if row.bucket_start in accepted]
+    merge_again(plugin, connection, marks, changed)
+    return len(rows) - len(changed)
+
+
+def merge_again(
+    plugin: Plugin, connection: Connection, marks: Watermarks, rows: Iterable[AggregateRow]
+) -> None:
+    """Merge the hours and days again that contain some aggregates, which have changed, and were merged already.
+
+    Arguments:
+        marks: of the plugin, locked in this transaction.
+        rows: of buckets, or hours; those of other resolutions than the ones of ``marks`` are ignored.
+    """
     hosts: dict[tuple[int, int], set[str]] = {}
-    for start in accepted:
-        for resolution, at in marks.to_merge_again(start):
-            names = (row.hostname for row in rows if row.bucket_start == start)
-            hosts.setdefault((resolution, at), set()).update(names)
+    for row in rows:
+        if row.resolution in marks.resolutions:
+            for resolution, at in marks.to_merge_again(row.bucket_start):
+                if resolution > row.resolution:
+                    hosts.setdefault((resolution, at), set()).add(row.hostname)
     # Finest first: days are merged from hours.
     for (resolution, at), hostnames in sorted(hosts.items()):
         merge(plugin, connection, marks, sorted(hostnames), resolution, at)
-    return 0 if accepted == starts else sum(row.bucket_start not in accepted for row in rows)
 
 
 def merge(

@@ -1,6 +1,6 @@
 """Stores rows of files through a plugin. What is stored already remains: a file can be imported repeatedly.
 
-What retention has deleted, or would delete, is not stored.
+What retention has deleted, or would delete, is not stored. Hours and days that were merged already are merged again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +19,7 @@ from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import span
 from sparkle_app.plugin.legacy import LegacyPlugin
+from sparkle_app.plugin.merging import merge_again
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.readings import select_ids
@@ -32,6 +33,7 @@ BATCH_ROWS = 5_000
 _MAX_ATTEMPTS = 5
 _MAX_LOADED = 20_000
 """How many aggregates one query may load, at most, to find those that are stored."""
+_Store = Callable[[Connection, Watermarks, Any], int]
 _Key = tuple[int, str, str, int]
 """Of an aggregate: resolution, metric, hostname, and start of the bucket."""
 
@@ -96,9 +98,7 @@ class Importer:
         store = self._replace_aggregates
         return sum(self._in_transaction(store, AGGREGATES, some) for some in chunks(rows, BATCH_ROWS))
 
-    def _in_transaction(
-        self, store: Callable[[Connection, Any], int], what: str, batch: Sequence[Any]
-    ) -> int:
+    def _in_transaction(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
         for _ in range(_MAX_ATTEMPTS - 1):
             try:
                 return self._insert(store, what, batch)
@@ -107,15 +107,15 @@ class Importer:
                     raise
         return self._insert(store, what, batch)
 
-    def _insert(self, store: Callable[[Connection, Any], int], what: str, batch: Sequence[Any]) -> int:
+    def _insert(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
         with self._engine.begin() as connection:
             marks = watermarks(connection, self._name, self._bucket_size, lock=True)
             kept = [row for row in batch if _is_kept(marks, what, row)]
-            inserted = store(connection, kept)
+            inserted = store(connection, marks, kept)
         self.expired += len(batch) - len(kept)
         return inserted
 
-    def _store_readings(self, connection: Connection, batch: Sequence[Reading]) -> int:
+    def _store_readings(self, connection: Connection, _marks: Watermarks, batch: Sequence[Reading]) -> int:
         by_id = {reading.id: reading for reading in reversed(batch)}
         known = self._known_ids(connection, by_id)
         new = [reading for id_, reading in by_id.items() if id_ not in known]
@@ -133,7 +133,9 @@ class Importer:
             known.update(reading.id for reading in stored if reading.id in by_id)
         return known
 
-    def _store_aggregates(self, connection: Connection, batch: Sequence[AggregateRow]) -> int:
+    def _store_aggregates(
+        self, connection: Connection, marks: Watermarks, batch: Sequence[AggregateRow]
+    ) -> int:
         by_key: dict[_Key, AggregateRow] = {}
         for row in batch:
             key = row.resolution, row.metric, row.hostname, row.bucket_start
@@ -147,9 +149,12 @@ class Importer:
         ]
         if new:
             self._plugin.store_aggregates(connection, new)
+            merge_again(self._plugin, connection, marks, new)
         return len(new)
 
-    def _replace_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> int:
+    def _replace_aggregates(
+        self, connection: Connection, _marks: Watermarks, rows: Sequence[AggregateRow]
+    ) -> int:
         by_key = {(row.resolution, row.metric, row.hostname, row.bucket_start): row for row in rows}
         stored = self._stored(connection, by_key)
         changed = {key: row for key, row in by_key.items() if stored.get(key) != row.statistics}

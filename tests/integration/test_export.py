@@ -83,6 +83,7 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
     for what, file in files.items():
         done = command(environment, "export", "Temperature", "--what", what, "--output", file)
         assert done == f"Temperature: {expected[what]} {what} written to {file}\n"
+    hint = "run `faust -A sparkle_app rebuild --plugin Temperature` to aggregate the inserted readings"
     for inserted in (True, False):
         report = json.loads(command(other, "import", "Temperature", *files.values(), "--json"))
         assert report == [
@@ -93,6 +94,7 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
                 "inserted": expected[what] * inserted,
                 "known": expected[what] * (not inserted),
                 "expired": 0,
+                "hint": hint if inserted and what == "readings" else None,
             }
             for what, file in files.items()
         ]

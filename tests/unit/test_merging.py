@@ -17,6 +17,8 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.expiry import delete_buckets, delete_readings
 from sparkle_app.storage.retention import advance, watermarks
+from sparkle_app.transfer.importing import Importer
+from sparkle_app.transfer.layouts import AGGREGATES
 from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
 
 MIDNIGHT = 1_764_028_800_000_000
@@ -200,3 +202,38 @@ def test_what_expires_is_neither_stored_nor_merged_again(tmp_path: Path) -> None
     assert (world.stored(60), world.stored(HOUR)) == ({}, {})
     counts: Sequence[int] = [each.count for each in world.stored(DAY).values()]
     assert sorted(counts) == [1, 2]
+
+
+def test_imported_buckets_and_hours_are_merged_into_what_was_merged_already(tmp_path: Path) -> None:
+    world = _world(tmp_path)
+    world.store("a", MIDNIGHT + 1, 1.0)
+    for resolution in (HOUR, DAY):
+        world.merge(resolution, MIDNIGHT + span(DAY))
+    # The readings of the imported aggregates are not stored, and would have expired.
+    advance(world.engine, NAME, READINGS, kept_since=MIDNIGHT + 9 * span(DAY))
+
+    def row(hostname: str, resolution: int, start: int, count: int) -> AggregateRow:
+        return AggregateRow(
+            hostname, "k1", resolution, start, Statistics(count, float(count), 1.0, 1.0, 1.0, start)
+        )
+
+    importer = Importer(NAME, PLUGIN, world.engine, 60)
+    rows = [
+        row("a", 60, MIDNIGHT, 3),
+        row("a", 60, MIDNIGHT + span(60), 2),
+        row("b", HOUR, MIDNIGHT + span(HOUR), 7),
+        # Of another size.
+        row("a", 120, MIDNIGHT, 50),
+        # Not merged yet.
+        row("a", 60, MIDNIGHT + span(DAY), 1),
+    ]
+    assert importer.insert(AGGREGATES, rows) == len(rows)
+    assert {key: each.count for key, each in world.stored(HOUR).items()} == {
+        ("a", "k1", MIDNIGHT): 5,
+        ("b", "k1", MIDNIGHT + span(HOUR)): 7,
+    }
+    assert {key: each.count for key, each in world.stored(DAY).items()} == {
+        ("a", "k1", MIDNIGHT): 5,
+        ("b", "k1", MIDNIGHT): 7,
+    }
+    assert importer.insert(AGGREGATES, rows) == 0
