@@ -3,24 +3,31 @@
 from contextlib import suppress
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, OutputClosedError, UsageError, counted
-from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config.settings import database_url
 from sparkle_app.config.urls import shown
+from sparkle_app.kafka.diagnosis import explain_failure
+from sparkle_app.kafka.group_offsets import require_no_members
 from sparkle_app.storage.engine import can_be_created, read_transaction
 from sparkle_app.storage.migrations.migration import migrate as migrate_tables
 from sparkle_app.storage.migrations.migration import migration_sql, require_plugins
 from sparkle_app.storage.migrations.schema import Revision, Schema, new_schema, read_schema
 
+_RETENTION = "0003"
+"""The revision since which whoever writes has to read the watermarks."""
+
 
 class migrate(DatabaseCommand):
     """Migrate the tables of an earlier version to the schema of this one.
 
-    Stop the workers first, and back up the database. Applies all revisions, those of the handler and those of plugins,
-    in one transaction: if one fails, nothing is changed. Missing tables are created. The exit code is 0 if there is
-    nothing to do.
+    Stop all workers first, and back up the database. While the consumer group has members, revision 0003 is refused:
+    workers of an earlier version would not follow the watermarks of retention. Applies all revisions, those of the
+    handler and those of plugins, in one transaction: if one fails, nothing is changed. Missing tables are created. The
+    exit code is 0 if there is nothing to do.
 
     Example: faust -A sparkle_app migrate --dry-run
     """
@@ -35,6 +42,8 @@ class migrate(DatabaseCommand):
 
     async def run(self, **options: bool) -> int:
         """Print each revision when it is applied."""
+        if not (options["dry_run"] or options["as_sql"]) and self._excludes_workers():
+            await self._require_no_workers()
         return self.in_database(lambda: self._migrate(**options))
 
     def _migrate(self, *, dry_run: bool, as_sql: bool, as_json: bool) -> int:
@@ -58,6 +67,20 @@ class migrate(DatabaseCommand):
         else:
             self._say_done(schema)
         return 0
+
+    def _excludes_workers(self) -> bool:
+        """Whether a revision is pending that workers of earlier versions do not know how to write beside."""
+        with self.interruptible(), database_errors(database_url(self.handler.settings)):
+            pending = self._schema().pending
+        return any(each.branch.plugin is None and each.id <= _RETENTION for each in pending)
+
+    async def _require_no_workers(self) -> None:
+        settings = self.handler.settings
+        try:
+            await require_no_members(settings.broker, settings.app_id)
+        except (KafkaError, OSError) as error:
+            found = await explain_failure(settings.broker, error)
+            self.error(f"warning: {settings.broker.url}: {found}; make sure that no worker runs")
 
     def _write(self, line: str, *args: Any, **kwargs: Any) -> None:
         # If the reader has closed standard output, the migration still completes.
