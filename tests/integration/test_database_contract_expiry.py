@@ -29,6 +29,7 @@ from sparkle_app.storage.expiry import (
     former_bucket_sizes,
     named_hosts,
 )
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import select_counts
 from sparkle_app.storage.retention import advance, watermarks
@@ -51,7 +52,9 @@ PLUGIN = ContractPlugin()
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
-    Base.metadata.create_all(any_statements, tables=tables_of(contract.Readings, contract.Aggregates))
+    Base.metadata.create_all(
+        any_statements, tables=[Host.__table__, *tables_of(contract.Readings, contract.Aggregates)]
+    )
     return any_statements
 
 

@@ -15,6 +15,7 @@ from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.retention.retainer import Retainer
 from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.retention import begin, watermarks
 from tests.support.contract import Aggregates, Readings, reading
@@ -72,7 +73,7 @@ def store(engine: Engine, numbers: range) -> None:
 def test_a_backup_from_before_the_deletion_is_retained_again(tmp_path: Path) -> None:
     file, backup = tmp_path / "x.sqlite3", tmp_path / "backup.sqlite3"
     engine = make_engine(make_url(f"sqlite:///{file}"))
-    Base.metadata.create_all(engine, tables=tables_of(Readings, Aggregates))
+    Base.metadata.create_all(engine, tables=[Host.__table__, *tables_of(Readings, Aggregates)])
     with engine.begin() as connection:
         begin(connection, "p", 60)
     store(engine, range(24))
