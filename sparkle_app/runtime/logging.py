@@ -35,6 +35,9 @@ class RepetitionFilter(logging.Filter):
         """Called for each message; returns whether to log it."""
         if not f"{record.name}.".startswith(_REPETITIVE_PREFIXES):
             return True
+        # Whoever sent the message has had its error; when a worker stops, nobody waits for it any more.
+        if str(record.msg).startswith("FutureMessage exception was never retrieved"):
+            return False
         # The format string, since the arguments differ; its beginning, since asyncio appends its objects and Faust the
         # message that was not sent. Another exception makes it another message.
         first_line = str(record.msg).partition("\n")[0][:_BEGINNING]

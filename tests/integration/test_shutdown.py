@@ -98,10 +98,13 @@ def suspended(server: PostgresServer, url: str) -> Iterator[None]:
     processes = [psutil.Process(server.process.pid)]
     processes += processes[0].children(recursive=True)
     for process in processes:
-        process.suspend()
+        # A backend ends with its connection.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
     yield
     for process in processes:
-        process.resume()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 @contextlib.contextmanager

@@ -45,6 +45,8 @@ def test_a_repeated_message_of_the_kafka_client_is_logged_once_a_minute() -> Non
     assert logged("aiokafka", "another %s", "error") == "another error"
     assert logged("aiokafka.consumer", "node %s failed", 1) == "node 1 failed"
     now += 61
+    assert logged("asyncio", "FutureMessage exception was never retrieved\nfuture: <…>") is None
+    assert logged("asyncio", "Task exception was never retrieved\nfuture: <…>") is not None
     assert logged("aiokafka", "node %s failed", "100%") == (
         "node 100% failed (similar messages suppressed in the last 61 s: 3)"
     )
