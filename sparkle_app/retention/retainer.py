@@ -110,9 +110,10 @@ class Retainer:
             watermarks(connection, self._name, self._bucket_size, lock=True)
         for resolution in merged_resolutions(self._bucket_size):
             yield from self._merge(resolution, now - span(GRACE_SECONDS))
+        present = self._present(now)
         for resolution in (READINGS, self._bucket_size, *merged_resolutions(self._bucket_size)):
             if self._can_expire(resolution):
-                yield from self._expire(resolution, self._present(now))
+                yield from self._expire(resolution, present)
         while (
             step := self._timed(Action.VACUUM, READINGS, now, lambda: int(return_space(self._engine)))
         ).rows:

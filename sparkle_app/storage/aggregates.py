@@ -306,12 +306,15 @@ def starting_within(
     rows: FromClause, resolution: int, start: int, end: int
 ) -> tuple[ColumnElement[bool], ...]:
     """``start <= bucket_start < end``, of aggregates of this resolution."""
+    return rows.c.resolution == resolution, *buckets_within(rows.c.bucket, resolution, start, end)
+
+
+def buckets_within(
+    bucket: ColumnElement[int], resolution: int, start: int, end: int
+) -> tuple[ColumnElement[bool], ...]:
+    """``start <= bucket_start < end``, of numbers of buckets of this resolution."""
     size = span(resolution)
-    return (
-        rows.c.resolution == resolution,
-        rows.c.bucket >= -(-start // size),
-        rows.c.bucket < -(-end // size),
-    )
+    return bucket >= -(-start // size), bucket < -(-end // size)
 
 
 @cache

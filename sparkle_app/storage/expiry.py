@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, span
+from sparkle_app.storage.aggregates import buckets_within
 from sparkle_app.storage.models import SERIES, data_table
 from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import MAX_IN_LIST, chunks
@@ -23,8 +24,7 @@ def delete_buckets(
     connection: Connection, table: Table, hostnames: Sequence[str], resolution: int, start: int, end: int
 ) -> int:
     """Delete aggregates of some hosts with ``start <= bucket_start < end``; returns their number."""
-    bucket, size = data_table(table).c.bucket, span(resolution)
-    inside = (bucket >= -(-start // size), bucket < -(-end // size))
+    inside = buckets_within(data_table(table).c.bucket, resolution, start, end)
     return _delete(connection, table, hostnames, resolution, inside)
 
 
@@ -39,10 +39,9 @@ def first_bucket(
     connection: Connection, table: Table, resolution: int, before: int, since: int = 0
 ) -> int | None:
     """Start of the earliest aggregate of this resolution that begins in a time range; None if there is none."""
-    bucket, size = data_table(table).c.bucket, span(resolution)
-    inside = (bucket >= -(-since // size), bucket < -(-before // size))
-    found = _first(connection, table, bucket, resolution, inside)
-    return None if found is None else int(found) * size
+    bucket = data_table(table).c.bucket
+    found = _first(connection, table, bucket, resolution, buckets_within(bucket, resolution, since, before))
+    return None if found is None else int(found) * span(resolution)
 
 
 def named_hosts(connection: Connection, resolution: int | None = None) -> list[str]:
@@ -63,7 +62,7 @@ def count_expired(connection: Connection, table: Table, resolution: int, before:
     """The number of rows that begin before a time."""
     data = data_table(table)
     is_readings = resolution == READINGS
-    old = within(data, 0, before) if is_readings else (data.c.bucket < -(-before // span(resolution)),)
+    old = within(data, 0, before) if is_readings else buckets_within(data.c.bucket, resolution, 0, before)
     joined = data.join(SERIES, SERIES.c.id == data.c.series_id)
     statement = select(func.count()).select_from(joined).where(SERIES.c.resolution == resolution, *old)
     return int(connection.execute(statement).scalar_one())
