@@ -29,12 +29,13 @@ CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/
 CORE_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,buckets capacity cipher clock completeness envelope envelope_bounds \
 	host_activity keyring model outcomes permissions retention samples startup_wait time topology windows))
 # Integration tests mostly wait. So several files run at a time, each with its own servers, and unit tests come last.
-FILES := 8
+# More files at a time wait for the processors, and start more servers.
+FILES := 5
 PARALLEL = -n $(FILES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-kafka test-wheel test-python coverage mutation chaos soak poison bench lint pictures wheel requirements clean
+.PHONY: help demo test test-databases test-browser test-kafka test-wheel test-python coverage mutation chaos soak poison bench lint pictures wheel requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,10 +43,16 @@ help:  ## list the targets
 demo: $(DEMO_STAMP)  ## run a broker, a worker and simulated collectors on this machine; DEMO_HOSTS=20
 	@$(RUN) -m demo
 
-test: $(DEV_STAMP)  ## run unit tests, and integration tests on the embedded broker
+test: $(DEV_STAMP)  ## run unit tests, and integration tests on the embedded broker, SQLite and PostgreSQL
 	@$(RUN) -m pytest -n 2 --dist worksteal $(CORE:%=--cov=%) --cov-report= $(CORE_TESTS)
 	@$(CORE_COVERAGE)
-	@$(RUN) -m pytest $(PARALLEL) $(CORE_TESTS:%=--ignore=%)
+	@$(RUN) -m pytest $(PARALLEL) -m 'not databases and not browser' $(CORE_TESTS:%=--ignore=%)
+
+test-databases: $(DEV_STAMP)  ## run integration tests on MariaDB, MySQL, PgBouncer and with other drivers and statements
+	@$(RUN) -m pytest $(PARALLEL) -m databases tests/integration
+
+test-browser: $(DEV_STAMP)  ## test the page in Chromium
+	@$(RUN) -m pytest $(PARALLEL) -m browser tests/integration
 
 test-kafka: FILES := 4
 test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## run integration tests on Apache Kafka (requires Java 17 and Maven)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.preloaded import SESSION, PreloadedServer
 from tests.support.processes import PRELOADED
-from tests.support.selection import place, select
+from tests.support.selection import BROWSER, DATABASES, mark, place, select
 
 # On a busy machine, everything takes longer than Hypothesis expects.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -53,10 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "any_broker: uses a broker only as a means; not part of `make test-kafka`"
     )
     config.addinivalue_line("markers", "wheel: needs the built wheel; part of `make test-wheel` only")
+    config.addinivalue_line("markers", f"{DATABASES}: set by itself; part of `make test-databases`")
+    config.addinivalue_line("markers", f"{BROWSER}: set by itself; part of `make test-browser`")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the tests, and deselect those that run with another broker or need a wheel."""
+    """Mark and sort the tests, and deselect those that run with another broker or need a wheel."""
+    mark(items)
     selected = select(items, config.getoption("broker"))
     if not config.getoption("wheel"):
         selected = [item for item in selected if not item.get_closest_marker("wheel")]

@@ -24,12 +24,13 @@ from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
 from tests.support.mysql import MysqlServer
 from tests.support.postgres import PostgresServer
+from tests.support.selection import OWN_STATEMENTS
 from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
 Visit = Callable[..., Visitor]
-STATEMENTS = ("own statements", "SQLAlchemy's", "portable")
+STATEMENTS = (OWN_STATEMENTS, "SQLAlchemy's", "portable")
 LOG_LINES = 60
 """Number of lines of each worker's log that the report of a failed test shows."""
 

@@ -83,7 +83,7 @@ def test_old_rows_go_and_what_comes_later_is_counted(
     eventually(lambda: aggregates(database_url), lambda found: found == [(60, 1), (DAY, 3)])
     assert count(database_url, "temperature_readings") == 1
     log = worker.process.log
-    assert "Temperature: retention deleted 5 rows" in log.read_text()
+    eventually(log.read_text, lambda found: "Temperature: retention deleted 5 rows" in found)
     world.send(9.0, days=3)
     # A redelivery, and a reading of the present.
     world.send(1.0, days=3, record=old)

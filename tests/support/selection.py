@@ -1,4 +1,4 @@
-"""Which tests run with which broker: a rule for ``--broker``."""
+"""Which tests run with which broker, a rule for ``--broker``, and which need a server or a browser of their own."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -10,6 +10,14 @@ ONLY_KAFKA = "kafka"
 """Marks tests of what the embedded broker cannot do."""
 ANY_BROKER = "any_broker"
 """Marks tests for which records only have to arrive, such as those of database faults, migrations or HTTP."""
+DATABASES, BROWSER = "databases", "browser"
+"""What `make test-databases` and `make test-browser` run, and `make test` does not. Tests need no line for it."""
+_SERVERS = {"mariadb", "mysql", "pgbouncer"}
+"""Fixtures."""
+_DRIVERS_AND_SERVERS = {"mariadb", "mysql", "psycopg"}
+"""Values of the parameter ``database_url``."""
+OWN_STATEMENTS = "own statements"
+"""The value of the parameter ``any_statements`` with which a database is used in its own way."""
 _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
@@ -66,6 +74,37 @@ def select(items: Iterable[pytest.Item], broker: str) -> list[pytest.Item]:
     ]
 
 
+def suite(fixtures: Collection[str], database: str | None, statements: str | None) -> str | None:
+    """The marker of a test that `make test` leaves out: DATABASES, BROWSER or None.
+
+    Arguments:
+        fixtures: names of the fixtures that the test uses.
+        database: its parameter ``database_url``, if it has one.
+        statements: its parameter ``any_statements``, if it has one.
+    """
+    if BROWSER in fixtures:
+        return BROWSER
+    if (
+        _SERVERS.intersection(fixtures)
+        or database in _DRIVERS_AND_SERVERS
+        or statements not in (None, OWN_STATEMENTS)
+    ):
+        return DATABASES
+    return None
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Give each test the marker of its suite."""
+    for item in items:
+        name = suite(
+            getattr(item, "fixturenames", ()),
+            _parameter(item, "database_url"),
+            _parameter(item, "any_statements"),
+        )
+        if name:
+            item.add_marker(name)
+
+
 def place(file: Path) -> int:
     """Where a file of tests is in LONGEST; others come after these: one that began late would run alone at the end."""
     places = [f"integration/test_{name}.py" for name in LONGEST]
@@ -78,8 +117,12 @@ def _function(item: pytest.Item) -> str:
 
 
 def _database(item: pytest.Item) -> str | None:
+    return _parameter(item, "database_url")
+
+
+def _parameter(item: pytest.Item, name: str) -> str | None:
     parameters = (
         item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     )
-    found = parameters.get("database_url")
+    found = parameters.get(name)
     return found if isinstance(found, str) else None

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.selection import ANY_BROKER, KAFKA, LONGEST, ONLY_KAFKA, TANSU, brokers, place
+from tests.support.selection import (
+    ANY_BROKER,
+    BROWSER,
+    DATABASES,
+    KAFKA,
+    LONGEST,
+    ONLY_KAFKA,
+    OWN_STATEMENTS,
+    TANSU,
+    brokers,
+    place,
+    suite,
+)
 
 INTEGRATION = Path(__file__).parents[1] / "integration"
 WITH_BROKER = ("broker", "make_broker")
@@ -43,6 +55,27 @@ def test_a_test_runs_with_the_brokers_that_matter_to_it(
 def test_a_test_cannot_need_kafka_and_any_broker() -> None:
     with pytest.raises(AssertionError, match="found both"):
         brokers(WITH_BROKER, (ANY_BROKER, ONLY_KAFKA), None, ("",))
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "database", "statements", "expected"),
+    [
+        ((), None, None, None),
+        (WITH_BROKER, "sqlite", None, None),
+        (WITH_BROKER, "postgresql", OWN_STATEMENTS, None),
+        (WITH_BROKER, "postgresql", "portable", DATABASES),
+        (("postgres",), None, None, None),
+        (("database_url",), "psycopg", OWN_STATEMENTS, DATABASES),
+        (("database_url",), "mariadb", None, DATABASES),
+        (("mariadb",), None, None, DATABASES),
+        (("postgres", "pgbouncer"), None, None, DATABASES),
+        (("browser", "visit", *WITH_BROKER), "sqlite", None, BROWSER),
+    ],
+)
+def test_what_needs_another_server_or_a_browser_is_a_suite_of_its_own(
+    fixtures: Collection[str], database: str | None, statements: str | None, expected: str | None
+) -> None:
+    assert suite(fixtures, database, statements) == expected
 
 
 @pytest.mark.parametrize(
