@@ -8,9 +8,14 @@ import pytest
 from aiohttp import web
 
 from sparkle_app.web.api import openapi
+from sparkle_app.web.api.pipeline import Pipeline
+from sparkle_app.web.api.replay import Replays
+from sparkle_app.web.api.routes import routes
+from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.html.api_docs import render
 from sparkle_app.web.html.elements import el
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
+from sparkle_app.web.snapshots.views import Views
 from tests.support.cluster import InProcessWorker
 from tests.support.login import cookie_of, send
 
@@ -114,3 +119,12 @@ def test_texts_and_attributes_are_escaped_and_elements_are_not() -> None:
         '<p title="&quot;&#x27;&lt;&amp;" hidden><b>1 &lt; 2 &amp; "3"</b>&lt;i&gt;</p>'
     )
     assert el("input", {"value": ""}) == '<input value="">'
+
+
+async def test_schemas_are_in_the_order_in_which_the_paths_refer_to_them(worker: InProcessWorker) -> None:
+    """So that the document is the same in each worker, and a difference of two releases is one of the API."""
+    parts = worker.parts
+    table = routes(parts, WindowQueries(parts), Views(parts), Pipeline(parts), Replays(parts))
+    schemas = list(openapi.document(table, token=True, cookie="x-session")["components"]["schemas"])
+    places = [schemas.index(route.response.__name__) for route in table]
+    assert [place for number, place in enumerate(places) if place not in places[:number]] == sorted({*places})

@@ -39,7 +39,8 @@ def document(routes: Sequence[Route], token: bool, cookie: str) -> dict[str, Any
         cookie: name of the cookie of a session.
     """
     _, schemas = msgspec.json.schema_components(
-        [*{route.response for route in routes}, ProblemDetails], ref_template="#/components/schemas/{name}"
+        [*dict.fromkeys(route.response for route in routes), ProblemDetails],
+        ref_template="#/components/schemas/{name}",
     )
     components: dict[str, Any] = {"schemas": schemas}
     if token:
