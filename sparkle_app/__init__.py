@@ -110,19 +110,26 @@ All packages and modules; the docstring of each describes what it does:
         style               style sheet
       api/              /api/v1
         routes              table of all routes
+        openapi             OpenAPI document
         parameters          query parameters
-        responses           response schemas
-        window_queries      windows, from the bucket tables of all workers
-        history             time series, from SQL
-        steps               their steps, for a number of points
-        headlines           the headline of many hosts over time
-        evidence            recount and completeness of a host's readings
+        responses           what several responses contain
+        plugins             the installed plugins
         hosts               the hosts that have sent readings
+        host_lists          what lists of hosts from snapshots have in common
+        overview            all hosts, silent hosts included
+        lines               window statistics by host
+        window_queries      windows, from the bucket tables of all workers
+        headlines           the headline of many hosts over time
+        history             what queries of a host's history have in common
+        series              aggregates of a host over time, from SQL
+        steps               their steps, for a number of points
+        readings            stored readings of a host
+        recount             aggregates of a host, compared with its stored readings
+        completeness        how often a host sent readings
         dead_letters        counts and lists of dead letters
         replay              replays dead letters
         pipeline            what each worker consumes, and what it waits for
-        host_lists          lists of hosts, from snapshots
-        openapi             OpenAPI document
+        session             what a request may do
     plugin_api/         the public API for plugin authors
       plugin              base class of server halves
       values              base classes for strings and JSON values

@@ -14,7 +14,7 @@ from sparkle_app.model.time import from_seconds, micros, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import record_activity
 from sparkle_app.storage.retention import advance, begin
-from sparkle_app.web.api import evidence
+from sparkle_app.web.api import recount
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
 from tests.support.fake_clock import FakeClock
@@ -85,7 +85,7 @@ async def test_a_recount_is_bounded_and_an_unknown_host_has_nothing_to_count(
 ) -> None:
     status, found = await worker.get(f"/api/v1/plugins/{PLUGIN}/hosts/unknown%00/recount?{RANGE}")
     assert (status, found["readings"], found["equal"]) == (200, 0, True)
-    monkeypatch.setattr(evidence, "MAX_READINGS", 15)
+    monkeypatch.setattr(recount, "MAX_READINGS", 15)
     status, problem = await worker.get(f"{HOST}/recount?{RANGE}")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
     assert "at most 15 readings" in problem["detail"]

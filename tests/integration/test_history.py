@@ -18,7 +18,7 @@ from sparkle_app.plugin.history import load_columns, load_page, load_steps
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.retention.retainer import Retainer
 from sparkle_app.storage.resolutions import Coverage, stored_resolutions
-from sparkle_app.web.api import history, responses
+from sparkle_app.web.api import series
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
 from tests.support.rows import store
@@ -215,7 +215,7 @@ def by_metric(rows: Iterable[AggregateRow]) -> dict[str, list[dict[str, Any]]]:
     """As the HTTP API returns them."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: row.bucket_start):
-        point = msgspec.to_builtins(responses.point(row.bucket_start, row.statistics))
+        point = msgspec.to_builtins(series.point(row.bucket_start, row.statistics))
         found.setdefault(row.metric, []).append(point)
     return found
 
@@ -350,9 +350,9 @@ async def test_a_series_has_a_bounded_number_of_points(
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, aggregates())
     path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/series?from=2026-11-23&to=2026-11-26&step=24h"
-    monkeypatch.setattr(history, "MAX_POINTS_OF_ALL", 9)
+    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 9)
     assert (await worker.get(path))[0] == 200
-    monkeypatch.setattr(history, "MAX_POINTS_OF_ALL", 8)
+    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 8)
     status, problem = await worker.get(path)
     assert (status, problem["detail"].partition(":")[0]) == (400, "step")
     assert "at most 8 points" in problem["detail"]

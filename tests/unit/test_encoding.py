@@ -7,7 +7,11 @@ import pytest
 
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.web import encoding, slices
-from sparkle_app.web.api import responses
+from sparkle_app.web.api.lines import HostsResponse, host_statistics
+from sparkle_app.web.api.plugins import PluginsResponse
+from sparkle_app.web.api.responses import metric
+from sparkle_app.web.api.series import SeriesResponse, point
+from sparkle_app.web.api.window_queries import FleetResponse
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.health import Health
 from sparkle_app.web.partition_router import PartialResult
@@ -23,28 +27,22 @@ def time_range(**fields: Any) -> dict[str, Any]:
 
 def bodies(number: int) -> list[msgspec.Struct]:
     """One of each kind, with collections of this length."""
-    points = [responses.point(at * 60_000_000, STATISTICS) for at in range(number)]
+    points = [point(at * 60_000_000, STATISTICS) for at in range(number)]
     names = [f"core/{at}" for at in range(number)]
     window: dict[str, Any] = {"plugin": "p", "unit": "", "window_seconds": 60, "start": "x", "end": "y"}
     return [
-        responses.SeriesResponse(
-            **time_range(), step_seconds=60, series={"a": points, "": [], "b": points[:3]}
-        ),
-        responses.SeriesResponse(
-            **time_range(), step_seconds=60, series={name: points[:1] for name in names}
-        ),
-        responses.FleetResponse(
-            **window, hosts=1, metrics={name: responses.metric(STATISTICS) for name in names}
-        ),
-        responses.HostsResponse(
+        SeriesResponse(**time_range(), step_seconds=60, series={"a": points, "": [], "b": points[:3]}),
+        SeriesResponse(**time_range(), step_seconds=60, series={name: points[:1] for name in names}),
+        FleetResponse(**window, hosts=1, metrics={name: metric(STATISTICS) for name in names}),
+        HostsResponse(
             **window,
-            hosts=[responses.host(name, STATISTICS, "m", STATISTICS, "ok") for name in names],
+            hosts=[host_statistics(name, STATISTICS, "m", STATISTICS, "ok") for name in names],
             total=number,
             next=None,
         ),
         PartialResult([1, 2], 3, True, dict.fromkeys(names, STATISTICS)),
         LinesPage([1], "a", 2, [Line(name, STATISTICS, "m", STATISTICS) for name in names], names, False),
-        responses.PluginsResponse([]),
+        PluginsResponse([]),
         Health(True),
         Health(False, {"broker": "ok"}),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sparkle_app.web.api.evidence import MAX_RECOUNTS, Evidence
+from sparkle_app.web.api.recount import MAX_RECOUNTS, Recounts
 from sparkle_app.web.problems import Problem
 from tests.support.cluster import PLUGIN, InProcessWorker
 
@@ -18,7 +18,7 @@ async def test_recounts_take_one_thread_and_few_wait(tmp_path: Path, monkeypatch
     worker.readers._max_workers = 4
     go_on, running = threading.Event(), 0
 
-    def recount(_self: Evidence, _plugin: str, host: str, *_range: Any) -> str:
+    def recount(_self: Recounts, _plugin: str, host: str, *_range: Any) -> str:
         nonlocal running
         running += 1
         assert running == 1
@@ -26,18 +26,18 @@ async def test_recounts_take_one_thread_and_few_wait(tmp_path: Path, monkeypatch
         running -= 1
         return host
 
-    monkeypatch.setattr(Evidence, "_recount", recount)
-    evidence = Evidence(worker.parts)
+    monkeypatch.setattr(Recounts, "_recount", recount)
+    recounts = Recounts(worker.parts)
     hosts = [str(number) for number in range(MAX_RECOUNTS)]
-    tasks = [asyncio.create_task(evidence.recount(PLUGIN, host, 0, 1)) for host in hosts]
-    while evidence._waiting < MAX_RECOUNTS:  # noqa: ASYNC110
+    tasks = [asyncio.create_task(recounts.recount(PLUGIN, host, 0, 1)) for host in hosts]
+    while recounts._waiting < MAX_RECOUNTS:  # noqa: ASYNC110
         await asyncio.sleep(0)
     with pytest.raises(Problem, match="20 recounts") as caught:
-        await evidence.recount(PLUGIN, "another", 0, 1)
+        await recounts.recount(PLUGIN, "another", 0, 1)
     assert caught.value.status == 503
     # Other queries have a thread.
     assert await asyncio.get_running_loop().run_in_executor(worker.readers, str, "free") == "free"
     go_on.set()
     assert [str(found) for found in await asyncio.gather(*tasks)] == hosts
-    assert evidence._waiting == 0
+    assert recounts._waiting == 0
     await worker.stop()

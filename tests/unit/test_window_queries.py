@@ -18,6 +18,7 @@ from sparkle_app.plugin.panel import Headline
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
 from sparkle_app.web.api import responses
+from sparkle_app.web.api.lines import HostsResponse, HostStatistics
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.partition_router import WindowQuery
 from sparkle_app.web.problems import Problem
@@ -354,10 +355,8 @@ async def test_a_window_that_begins_before_what_was_pruned_is_not_answered(
 
 
 def test_the_schema_of_a_line_permits_an_average_beyond_the_range_of_a_double() -> None:
-    _, schemas = msgspec.json.schema_components([responses.HostsResponse])
-    for name in ("MetricStatistics", "HostStatistics", "Headline"):
-        types = msgspec.json.schema_components([getattr(responses, name)])[1][name]["properties"]["average"][
-            "anyOf"
-        ]
-        assert {"type": "null"} in types, name
+    _, schemas = msgspec.json.schema_components([HostsResponse])
+    for each in (responses.MetricStatistics, HostStatistics, responses.Headline):
+        types = msgspec.json.schema_components([each])[1][each.__name__]["properties"]["average"]["anyOf"]
+        assert {"type": "null"} in types, each
     assert schemas["HostStatistics"]["properties"]["average"]["deprecated"]

@@ -14,7 +14,7 @@ from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.ingest.decryption_pool import decrypt_readings
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds, rfc3339, span
-from sparkle_app.web.api import responses
+from sparkle_app.web.api.responses import Time
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
@@ -30,6 +30,60 @@ _TIMEOUT_SECONDS = 20.0
 _READ_AT_ONCE = 2
 
 
+class DeadLetterInfo(msgspec.Struct, kw_only=True):
+    """A record, or one of its readings, that could not be stored."""
+
+    key: str
+    """Identifies it, also for the commands `dead-letters` and `replay`."""
+    reason: str
+    detail: str | None
+    """null: an earlier version produced it, or the internal key is another one; so are plugin and metric."""
+    plugin: str | None
+    metric: str | None
+    host: str
+    """As the record says, at most 60 characters; - if it does not."""
+    config: str
+    """The config id, likewise."""
+    topic: str
+    """Of the record, with `partition` and `offset`."""
+    partition: int
+    offset: int
+    index: int | None
+    """Which reading of the record; null: the whole record."""
+    received_at: Time
+    """Timestamp of the record."""
+    size: int
+    """Bytes of the record's value."""
+
+
+class DeadLettersResponse(msgspec.Struct, kw_only=True):
+    """Counts of the chosen dead letters, and a page of them, those of the newest records first."""
+
+    total: int
+    left_out: int
+    """How many old ones are neither counted nor listed, because there are too many."""
+    by_reason: dict[str, int]
+    by_host: dict[str, int]
+    """The hosts with the most."""
+    by_config: dict[str, int]
+    by_hour: dict[str, int]
+    """Of the last two days, by the hour in which the record was received."""
+    dead_letters: list[DeadLetterInfo]
+
+
+class DeadLetterResponse(msgspec.Struct, kw_only=True):
+    """One dead letter."""
+
+    dead_letter: DeadLetterInfo
+    value: str
+    """The value of the record as it was received, at most 20,000 characters. Its payload is encrypted."""
+    would_be_stored: bool | None
+    """Whether `replay` would store it now, as far as it is known before it is written to the database; null: the dead
+    letter does not contain the value."""
+    obstacle: str | None
+    """Why it would not be stored."""
+
+
 class Summary(msgspec.Struct, frozen=True, gc=False):
     """A dead letter without its value."""
 
@@ -39,7 +93,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     config: str
     topic: str
     received_at: int
-    info: responses.DeadLetterInfo
+    info: DeadLetterInfo
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True):
@@ -98,7 +152,7 @@ class DeadLetters:
                 if each.received_at >= since:
                     hours[each.received_at - each.received_at % span(3600)] += 1
         return Tagged(
-            responses.DeadLettersResponse(
+            DeadLettersResponse(
                 total=len(found),
                 left_out=left_out,
                 by_reason=dict(reasons.most_common()),
@@ -109,7 +163,7 @@ class DeadLetters:
             )
         )
 
-    async def one(self, key: str) -> responses.DeadLetterResponse:
+    async def one(self, key: str) -> DeadLetterResponse:
         """One dead letter, and whether its record would be stored now.
 
         Raises:
@@ -128,7 +182,7 @@ class DeadLetters:
             stored, why = await asyncio.get_running_loop().run_in_executor(
                 self._parts.readers, self._attempt, dead_letter.record, dead_letter.index
             )
-        return responses.DeadLetterResponse(
+        return DeadLetterResponse(
             dead_letter=summary.info,
             value=dead_letter.record.value.decode("utf-8", "replace")[:20_000],
             would_be_stored=stored,
@@ -201,7 +255,7 @@ class DeadLetters:
 def _summary(position: Position, key: bytes, dead_letter: DeadLetter) -> Summary:
     record, cause, host = dead_letter.record, dead_letter.cause, quoted(dead_letter.sender.hostname)
     config = quoted(dead_letter.sender.config_id)
-    info = responses.DeadLetterInfo(
+    info = DeadLetterInfo(
         key=key.decode("utf-8", "replace"),
         reason=dead_letter.reason.value,
         detail=cause.detail if cause else None,

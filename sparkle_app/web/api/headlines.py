@@ -10,9 +10,10 @@ from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.headlines import Averages, load_headlines
 from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
 from sparkle_app.storage.retention import watermarks
-from sparkle_app.web.api import responses
-from sparkle_app.web.api.history import HistoryQueries
-from sparkle_app.web.api.host_lists import HostLists, ListQuery
+from sparkle_app.web.api.history import time_range
+from sparkle_app.web.api.host_lists import ListQuery
+from sparkle_app.web.api.overview import Overviews
+from sparkle_app.web.api.responses import Time
 from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
@@ -23,6 +24,22 @@ MAX_HOSTS = 100
 MAX_STEPS = 100
 MAX_BUCKETS = 160_000
 """Of all hosts together, of each of their metrics: those of 100 hosts in a day."""
+
+
+class HeadlinesResponse(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """The metric that stands for a host, of a page of hosts over time."""
+
+    plugin: str
+    unit: str
+    start: Time
+    end: Time
+    step_seconds: int
+    total: int
+    """Number of hosts on all pages."""
+    host: list[str]
+    average: list[list[float | None]]
+    """Of each host, of each step from `from`: the average of the headline, or the highest (or lowest) average of a
+    metric, as the plugin's panel says; null: no readings."""
 
 
 class HeadlinesQuery(msgspec.Struct, frozen=True):
@@ -48,26 +65,25 @@ class LoadedHeadlines(msgspec.Struct, frozen=True):
 class Headlines:
     """Answers queries of headlines over time. Equal ones at one time are executed once."""
 
-    def __init__(self, parts: WebParts, lists: HostLists, history: HistoryQueries) -> None:
+    def __init__(self, parts: WebParts, overviews: Overviews) -> None:
         self._parts = parts
-        self._lists = lists
-        self._history = history
+        self._overviews = overviews
         self._running: SingleFlight[LoadedHeadlines] = SingleFlight()
 
     async def page(
         self, plugin: str, start: int | None, end: int | None, points: int, listed: ListQuery
-    ) -> responses.HeadlinesResponse:
+    ) -> HeadlinesResponse:
         """The headlines of a page of hosts.
 
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        start, end = self._history.time_range(start, end)
-        hosts, total = await self._lists.names(plugin, listed)
+        start, end = time_range(self._parts.clock, start, end)
+        hosts, total = await self._overviews.names(plugin, listed)
         query = HeadlinesQuery(plugin, tuple(hosts), start, end, points)
         found = await self._running.run(query, lambda: from_database(self._parts, partial(self._load, query)))
         steps = range(found.start, found.end, span(found.step))
-        return responses.HeadlinesResponse(
+        return HeadlinesResponse(
             plugin=plugin,
             unit=self._parts.plugins[plugin].plugin.unit,
             start=rfc3339(found.start),

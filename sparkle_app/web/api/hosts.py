@@ -1,12 +1,47 @@
 """Queries of the hosts that have sent readings, answered from SQL by any worker."""
 
-from sparkle_app.model.host_activity import HostActivity
+import msgspec
+
+from sparkle_app.model import host_activity
 from sparkle_app.model.time import rfc3339
 from sparkle_app.storage.hosts import select_page_of_hosts
-from sparkle_app.web.api import responses
+from sparkle_app.web.api.responses import Time
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
+
+
+class HostActivity(msgspec.Struct):
+    """When a host sent readings of a plugin. Written once a minute."""
+
+    plugin: str
+    config_id: int
+    """Of the reading that was received last."""
+    first_received_at: Time
+    last_received_at: Time
+    first_observed_at: Time
+    last_observed_at: Time
+    interval_seconds: int | None
+    """Usual time between its readings, at least 60; null: it has sent readings only once."""
+    silent: bool
+    """Whether nothing was received for more than three of these intervals (15 minutes if there is none)."""
+    clock_offset_seconds: int | None
+    """The local time that its last reading states, minus the time at which this was received, if the clock is not
+    trusted: the UTC offset is a part of it, and so is a delay of the record; null: the clock is trusted."""
+
+
+class KnownHost(msgspec.Struct):
+    """A host, and when it sent readings of each plugin."""
+
+    host: str
+    plugins: list[HostActivity]
+
+
+class KnownHostsResponse(msgspec.Struct):
+    """A page of hosts, by name."""
+
+    hosts: list[KnownHost]
+    next: str | None
 
 
 class HostQueries:
@@ -26,7 +61,7 @@ class HostQueries:
 
     async def page(
         self, plugin: str | None, state: str | None, clock: str | None, limit: int, after: str
-    ) -> responses.KnownHostsResponse:
+    ) -> KnownHostsResponse:
         """One page of hosts.
 
         Arguments:
@@ -45,14 +80,14 @@ class HostQueries:
             ),
         )
         hosts = [
-            responses.KnownHost(activities[0].hostname, [_activity(each, now) for each in activities])
+            KnownHost(activities[0].hostname, [_activity(each, now) for each in activities])
             for activities in found[:limit]
         ]
-        return responses.KnownHostsResponse(hosts, hosts[-1].host if len(found) > limit else None)
+        return KnownHostsResponse(hosts, hosts[-1].host if len(found) > limit else None)
 
 
-def _activity(activity: HostActivity, now: int) -> responses.HostActivity:
-    return responses.HostActivity(
+def _activity(activity: host_activity.HostActivity, now: int) -> HostActivity:
+    return HostActivity(
         activity.plugin,
         activity.config_id,
         rfc3339(activity.first_received_at),

@@ -2,20 +2,25 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.model.errors import Reason
-from sparkle_app.model.time import from_seconds, rfc3339
-from sparkle_app.web.api import responses
-from sparkle_app.web.api.dead_letters import DeadLetterFilter, DeadLetters
-from sparkle_app.web.api.evidence import Evidence
-from sparkle_app.web.api.headlines import MAX_HOSTS, MAX_STEPS, Headlines
-from sparkle_app.web.api.history import MAX_POINTS, CsvFile, HistoryQueries, SeriesParameters
-from sparkle_app.web.api.host_lists import STATISTICS, HostLists, ListQuery
-from sparkle_app.web.api.hosts import HostQueries
+from sparkle_app.web.api.completeness import CompletenessResponse, completeness_of
+from sparkle_app.web.api.dead_letters import (
+    DeadLetterFilter,
+    DeadLetterResponse,
+    DeadLetters,
+    DeadLettersResponse,
+)
+from sparkle_app.web.api.headlines import MAX_HOSTS, MAX_STEPS, Headlines, HeadlinesResponse
+from sparkle_app.web.api.history import CsvFile, time_range
+from sparkle_app.web.api.host_lists import ListQuery
+from sparkle_app.web.api.hosts import HostQueries, KnownHostsResponse
+from sparkle_app.web.api.lines import STATISTICS, HostsResponse, Lines
+from sparkle_app.web.api.overview import CellsResponse, OverviewHostResponse, OverviewResponse, Overviews
 from sparkle_app.web.api.parameters import (
     Parameter,
     choice,
@@ -28,13 +33,23 @@ from sparkle_app.web.api.parameters import (
     text,
 )
 from sparkle_app.web.api.pipeline import Pipeline, PipelineResponse
+from sparkle_app.web.api.plugins import PluginsResponse, installed_plugins
+from sparkle_app.web.api.readings import ReadingsQueries, ReadingsResponse
+from sparkle_app.web.api.recount import RecountResponse, Recounts
 from sparkle_app.web.api.replay import ReplayResponse, Replays
-from sparkle_app.web.api.window_queries import WindowQueries
-from sparkle_app.web.authentication import PUBLIC, Access, Proof
+from sparkle_app.web.api.series import (
+    MAX_POINTS,
+    ColumnsResponse,
+    SeriesParameters,
+    SeriesQueries,
+    SeriesResponse,
+)
+from sparkle_app.web.api.session import SessionResponse, session
+from sparkle_app.web.api.window_queries import FleetResponse, HostResponse, WindowQueries
+from sparkle_app.web.authentication import PUBLIC
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.health import Health, HealthChecker, Live
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.sessions import Role
 from sparkle_app.web.snapshots.lines import View
 from sparkle_app.web.snapshots.overview import SEVERITY
 from sparkle_app.web.snapshots.views import Views
@@ -114,41 +129,27 @@ def routes(
     parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipeline, replays: Replays
 ) -> list[Route]:
     """All public routes."""
-    lists, evidence, dead = HostLists(parts, views), Evidence(parts), DeadLetters(parts)
-    history, known, health = HistoryQueries(parts), HostQueries(parts), HealthChecker(parts)
-    headlines = Headlines(parts, lists, history)
+    lines, overviews, known = Lines(parts, views), Overviews(parts, views), HostQueries(parts)
+    headlines, of_hosts, of_rows = Headlines(parts, overviews), SeriesQueries(parts), ReadingsQueries(parts)
+    recounts, dead, health = Recounts(parts), DeadLetters(parts), HealthChecker(parts)
 
-    async def plugins() -> responses.PluginsResponse:
-        installed = [
-            responses.PluginInfo(
-                m.name,
-                m.version,
-                m.author,
-                m.topic,
-                each.plugin.unit,
-                m.description,
-                each.panel.headline.metric,
-                each.panel,
-            )
-            for each in parts.plugins.values()
-            for m in (each.manifest,)
-        ]
-        return responses.PluginsResponse(installed)
+    async def plugins() -> PluginsResponse:
+        return installed_plugins(parts)
 
-    async def fleet(plugin: str, window: int | None) -> responses.FleetResponse:
+    async def fleet(plugin: str, window: int | None) -> FleetResponse:
         return await windows.fleet(plugin, window or WINDOW_SECONDS)
 
     async def hosts(plugin: str, window: int | None, metric: str | None, **query: Any) -> Tagged:
-        return await lists.lines(View(plugin, window or WINDOW_SECONDS, metric), of_list(query))
+        return await lines.page(View(plugin, window or WINDOW_SECONDS, metric), of_list(query))
 
     async def overview(plugin: str | None, **query: Any) -> Tagged:
         known.check(plugin)
-        return await lists.overview(plugin, of_list(query))
+        return await overviews.page(plugin, of_list(query))
 
     async def cells(plugin: str) -> Tagged:
-        return await lists.cells(plugin)
+        return await overviews.cells(plugin)
 
-    async def over_time(plugin: str, points: int | None, **query: Any) -> responses.HeadlinesResponse:
+    async def over_time(plugin: str, points: int | None, **query: Any) -> HeadlinesResponse:
         start, end = query.pop("from"), query.pop("to")
         return await headlines.page(plugin, start, end, points or MAX_STEPS, of_list(query))
 
@@ -157,10 +158,10 @@ def routes(
 
     async def known_hosts(
         plugin: str | None, state: str | None, clock: str | None, limit: int | None, after: str | None
-    ) -> responses.KnownHostsResponse:
+    ) -> KnownHostsResponse:
         return await known.page(plugin, state, clock, limit or 100, after or "")
 
-    async def host(plugin: str, host: str, window: int | None) -> responses.HostResponse:
+    async def host(plugin: str, host: str, window: int | None) -> HostResponse:
         return await windows.host(plugin, host, window or WINDOW_SECONDS)
 
     def of_series(plugin: str, host: str, query: Mapping[str, Any]) -> SeriesParameters:
@@ -174,29 +175,31 @@ def routes(
             points=query.get("points"),
         )
 
-    async def series(plugin: str, host: str, **query: Any) -> responses.SeriesResponse:
-        return await history.series(of_series(plugin, host, query))
+    async def series(plugin: str, host: str, **query: Any) -> SeriesResponse:
+        return await of_hosts.series(of_series(plugin, host, query))
 
-    async def columns(plugin: str, host: str, **query: Any) -> responses.ColumnsResponse:
-        return await history.columns(of_series(plugin, host, query))
+    async def columns(plugin: str, host: str, **query: Any) -> ColumnsResponse:
+        return await of_hosts.columns(of_series(plugin, host, query))
 
     async def series_csv(plugin: str, host: str, **query: Any) -> CsvFile:
-        return await history.series_csv(of_series(plugin, host, query))
+        return await of_hosts.series_csv(of_series(plugin, host, query))
 
     def of_readings(query: Mapping[str, Any]) -> tuple[Any, ...]:
         return query["from"], query["to"], query["limit"] or 100, query["after"], query["metric"]
 
-    async def readings(plugin: str, host: str, **query: Any) -> responses.ReadingsResponse:
-        return await history.readings(plugin, host, *of_readings(query))
+    async def readings(plugin: str, host: str, **query: Any) -> ReadingsResponse:
+        return await of_rows.readings(plugin, host, *of_readings(query))
 
     async def readings_csv(plugin: str, host: str, **query: Any) -> CsvFile:
-        return await history.readings_csv(plugin, host, *of_readings(query))
+        return await of_rows.readings_csv(plugin, host, *of_readings(query))
 
-    async def recount(plugin: str, host: str, **query: Any) -> responses.RecountResponse:
-        return await evidence.recount(plugin, host, *history.time_range(query["from"], query["to"]))
+    async def recount(plugin: str, host: str, **query: Any) -> RecountResponse:
+        return await recounts.recount(plugin, host, *time_range(parts.clock, query["from"], query["to"]))
 
-    async def how_complete(plugin: str, host: str, **query: Any) -> responses.CompletenessResponse:
-        return await evidence.completeness(plugin, host, *history.time_range(query["from"], query["to"]))
+    async def how_complete(plugin: str, host: str, **query: Any) -> CompletenessResponse:
+        return await completeness_of(
+            parts, plugin, host, *time_range(parts.clock, query["from"], query["to"])
+        )
 
     async def dead_letters(limit: int | None, offset: int | None, **chosen: Any) -> Tagged:
         return await dead.page(DeadLetterFilter(**chosen), limit or 100, offset or 0)
@@ -204,11 +207,6 @@ def routes(
     async def replay(config: int | None, **query: Any) -> ReplayResponse:
         everything = query.pop("all") is not None
         return await replays.start(Filter(config_id=config, **query), everything)
-
-    async def session(access: Access) -> responses.SessionResponse:
-        until = None if access.until is None else rfc3339(from_seconds(access.until))
-        role: Literal["read", "operator"] = "operator" if access.role is Role.OPERATOR else "read"
-        return responses.SessionResponse(role, access.proof is Proof.SESSION, until)
 
     async def live() -> Live:
         return Live(True)
@@ -228,11 +226,11 @@ def routes(
     )
     in_state = choice("state", "Only hosts in this state. Default: all.", list(SEVERITY))
     return [
-        Route(api, "Installed plugins", responses.PluginsResponse, plugins),
+        Route(api, "Installed plugins", PluginsResponse, plugins),
         Route(
             "/api/v1/hosts",
             "Hosts that have sent readings, and when they last did, from SQL",
-            responses.KnownHostsResponse,
+            KnownHostsResponse,
             known_hosts,
             (
                 text("plugin", "Only hosts that have sent readings of this plugin. Default: all plugins."),
@@ -245,13 +243,13 @@ def routes(
         Route(
             "/api/v1/hosts/{host}",
             "One host: state, last values and time of the last reading",
-            responses.OverviewHostResponse,
-            lists.one,
+            OverviewHostResponse,
+            overviews.one,
         ),
         Route(
             "/api/v1/overview",
             "All hosts: state, last values and time of the last reading, silent hosts included",
-            responses.OverviewResponse,
+            OverviewResponse,
             overview,
             (
                 text("plugin", "Only hosts with this plugin, and only this plugin. Default: all plugins."),
@@ -263,11 +261,11 @@ def routes(
             ),
             tagged=True,
         ),
-        Route(one, "Window statistics of all hosts together", responses.FleetResponse, fleet, (_WINDOW,)),
+        Route(one, "Window statistics of all hosts together", FleetResponse, fleet, (_WINDOW,)),
         Route(
             f"{one}/hosts",
             "Window statistics by host",
-            responses.HostsResponse,
+            HostsResponse,
             hosts,
             (
                 _WINDOW,
@@ -287,14 +285,14 @@ def routes(
         Route(
             f"{one}/cells",
             "State and headline value of every host, in columns",
-            responses.CellsResponse,
+            CellsResponse,
             cells,
             tagged=True,
         ),
         Route(
             f"{one}/headlines",
             "The metric that stands for a host, of many hosts over time, in columns, from SQL",
-            responses.HeadlinesResponse,
+            HeadlinesResponse,
             over_time,
             (
                 _FROM,
@@ -311,13 +309,11 @@ def routes(
                 _OFFSET,
             ),
         ),
-        Route(
-            f"{one}/hosts/{{host}}", "Window statistics of one host", responses.HostResponse, host, (_WINDOW,)
-        ),
+        Route(f"{one}/hosts/{{host}}", "Window statistics of one host", HostResponse, host, (_WINDOW,)),
         Route(
             f"{one}/hosts/{{host}}/series",
             "Aggregates of one host, from SQL",
-            responses.SeriesResponse,
+            SeriesResponse,
             series,
             (_METRICS, _FROM, _TO, step),
             csv=series_csv,
@@ -325,14 +321,14 @@ def routes(
         Route(
             f"{one}/hosts/{{host}}/columns",
             "Aggregates of one host in columns, for charts, from SQL",
-            responses.ColumnsResponse,
+            ColumnsResponse,
             columns,
             (_METRICS, _FROM, _TO, step, _POINTS),
         ),
         Route(
             f"{one}/hosts/{{host}}/readings",
             "Stored readings of one host, from SQL",
-            responses.ReadingsResponse,
+            ReadingsResponse,
             readings,
             (_METRICS, _FROM, _TO, _LIMIT, page),
             csv=readings_csv,
@@ -340,14 +336,14 @@ def routes(
         Route(
             f"{one}/hosts/{{host}}/recount",
             "Aggregates of one host, compared with its stored readings now",
-            responses.RecountResponse,
+            RecountResponse,
             recount,
             (_FROM, _TO),
         ),
         Route(
             f"{one}/hosts/{{host}}/completeness",
             "How often one host sent readings, compared with its usual interval, and when it did not",
-            responses.CompletenessResponse,
+            CompletenessResponse,
             how_complete,
             (_FROM, _TO),
         ),
@@ -377,7 +373,7 @@ def routes(
         Route(
             "/api/v1/dead-letters",
             "Dead letters: counts, and a page of the newest",
-            responses.DeadLettersResponse,
+            DeadLettersResponse,
             dead_letters,
             (
                 *_DEAD_LETTERS,
@@ -390,7 +386,7 @@ def routes(
         Route(
             "/api/v1/dead-letters/{key}",
             "One dead letter, and whether its record would be stored now",
-            responses.DeadLetterResponse,
+            DeadLetterResponse,
             dead.one,
         ),
         Route(
@@ -402,7 +398,7 @@ def routes(
         Route(
             "/api/v1/session",
             "What the request may do",
-            responses.SessionResponse,
+            SessionResponse,
             session,
             knows_access=True,
         ),

@@ -7,11 +7,25 @@ from sparkle_app.aggregate.windows import host_window, window_bounds
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import rfc3339
-from sparkle_app.web.api import responses
+from sparkle_app.web.api.responses import MetricStatistics, Window, metric
 from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time, unavailable
 from sparkle_app.web.single_flight import SingleFlight
+
+
+class FleetResponse(Window, kw_only=True):
+    """Window statistics of all hosts together, by metric."""
+
+    hosts: int
+    metrics: dict[str, MetricStatistics]
+
+
+class HostResponse(Window, kw_only=True):
+    """Window statistics of one host, by metric."""
+
+    host: str
+    metrics: dict[str, MetricStatistics]
 
 
 class WindowQueries:
@@ -21,15 +35,15 @@ class WindowQueries:
         self._parts = parts
         self._router = PartitionRouter(parts)
         self._local: SingleFlight[PartialResult] = SingleFlight()
-        self._fleet: SingleFlight[responses.FleetResponse] = SingleFlight()
+        self._fleet: SingleFlight[FleetResponse] = SingleFlight()
 
-    async def fleet(self, plugin: str, window: int) -> responses.FleetResponse:
+    async def fleet(self, plugin: str, window: int) -> FleetResponse:
         """Statistics of all hosts together."""
         start, end = self._bounds(window)
         query = WindowQuery(plugin, start, end)
         return await self._fleet.run((query, window), lambda: self._merged(query, window))
 
-    async def _merged(self, query: WindowQuery, window: int) -> responses.FleetResponse:
+    async def _merged(self, query: WindowQuery, window: int) -> FleetResponse:
         partials = await self._all_workers(query)
         metrics: dict[str, Statistics] = {}
         async with self._parts.slices.computation() as computation:
@@ -39,15 +53,15 @@ class WindowQueries:
                     await computation.pause()
             by_name = {}
             async for name in computation.sorted(metrics):
-                by_name[name] = responses.metric(metrics[name])
+                by_name[name] = metric(metrics[name])
                 await computation.pause()
-        return responses.FleetResponse(
+        return FleetResponse(
             **self._window(query.plugin, window, query.start, query.end),
             hosts=sum(partial.hosts for partial in partials),
             metrics=by_name,
         )
 
-    async def host(self, plugin: str, host: str, window: int) -> responses.HostResponse:
+    async def host(self, plugin: str, host: str, window: int) -> HostResponse:
         """Statistics of one host.
 
         Raises:
@@ -74,10 +88,10 @@ class WindowQueries:
                 f"no aggregates of {plugin} from host {host[:100]!r} in the last {retention} s (window retention);"
                 " …/readings returns all stored values, also those that are not aggregated",
             )
-        return responses.HostResponse(
+        return HostResponse(
             **self._window(plugin, window, start, end),
             host=host,
-            metrics={name: responses.metric(partial.metrics[name]) for name in sorted(partial.metrics)},
+            metrics={name: metric(partial.metrics[name]) for name in sorted(partial.metrics)},
         )
 
     async def local(self, query: WindowQuery) -> PartialResult:

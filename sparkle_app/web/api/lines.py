@@ -1,0 +1,137 @@
+"""Window statistics by host: the hosts that have readings in the window, from snapshots."""
+
+import math
+from typing import Annotated
+
+import msgspec
+
+from sparkle_app.model.buckets import Statistics
+from sparkle_app.model.time import rfc3339
+from sparkle_app.plugin.panel import State
+from sparkle_app.web.api.host_lists import ListQuery, matching
+from sparkle_app.web.api.responses import Headline, MetricStatistics, Window, headline, numbers
+from sparkle_app.web.conditional import Tagged
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.snapshots.fleet import FleetSnapshot
+from sparkle_app.web.snapshots.lines import View
+from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.views import Views
+
+STATISTICS = ("average", "minimum", "maximum", "last", "last_at", "count")
+"""Of the headline: what lines can be sorted by."""
+_MIXED = msgspec.Meta(
+    description="Over all metrics of the host together: use `headline`, or the parameter `metric`.",
+    extra_json_schema={"deprecated": True},
+)
+
+
+class HostStatistics(MetricStatistics, kw_only=True):
+    """Statistics of one host over all its metrics, or over the requested one."""
+
+    host: str
+    average: Annotated[float | None, _MIXED]
+    last: Annotated[float, _MIXED]
+    headline: Headline
+    state: State
+    """According to the plugin's thresholds: ok, warning or critical."""
+
+
+class HostsResponse(Window, kw_only=True):
+    """Window statistics by host, of the hosts that have readings in the window."""
+
+    hosts: list[HostStatistics]
+    total: int
+    """Number of hosts on all pages, after `after` if it is given."""
+    next: str | None
+    """The value of `after` for the next page; null on the last page, and if `sort` is given."""
+
+
+class Lines:
+    """Answers queries of lines."""
+
+    def __init__(self, parts: WebParts, views: Views) -> None:
+        self._parts = parts
+        self._views = views
+        self._pages = Pages(parts.slices)
+
+    async def page(self, view: View, query: ListQuery) -> Tagged:
+        """Lines of the hosts that have readings in the window.
+
+        Raises:
+            Problem: 400, when a parameter is invalid; 503, unless the lines are those of all hosts.
+        """
+        retention = self._parts.settings.aggregates.window_retention_seconds
+        if view.window > retention:
+            raise Problem(
+                400,
+                f"window: expected at most {retention} s, found {view.window};"
+                " query /series for longer time ranges",
+            )
+        _check(query)
+        snapshot = await self._views.fleet(view).get()
+        if snapshot.doubtful:
+            raise unavailable(snapshot.doubtful)
+        return await self._pages.get(
+            (view, snapshot.number), query, lambda: self._lines(view, snapshot, query)
+        )
+
+    async def _lines(self, view: View, snapshot: FleetSnapshot, query: ListQuery) -> Tagged:
+        lines, panel = snapshot.lines, self._parts.plugins[view.plugin].panel
+        number = view, snapshot.number
+        by = (query.sort or "").removeprefix("-")
+        value = None if by in {"", "host"} else lambda host: _statistic(lines[host].headline, by)
+        order = await self._pages.sorted(number, query.sort or "", lines, value)
+        hosts = await matching(self._pages, order, query, lambda host: panel.state(lines[host].headline.last))
+        page = query.page(hosts)
+        return Tagged(
+            HostsResponse(
+                plugin=view.plugin,
+                unit=self._parts.plugins[view.plugin].plugin.unit,
+                window_seconds=view.window,
+                start=rfc3339(snapshot.start),
+                end=rfc3339(snapshot.end),
+                hosts=[
+                    host_statistics(
+                        host,
+                        lines[host].total,
+                        lines[host].metric,
+                        lines[host].headline,
+                        panel.state(lines[host].headline.last),
+                    )
+                    for host in page
+                ],
+                total=len(hosts),
+                next=page[-1]
+                if query.sort in {None, "host"} and query.offset + query.limit < len(hosts)
+                else None,
+            )
+        )
+
+
+def host_statistics(
+    name: str, total: Statistics, metric: str, statistics: Statistics, state: State
+) -> HostStatistics:
+    """The statistics of a host.
+
+    Arguments:
+        total: over the requested metrics together.
+        metric: the metric that stands for the host.
+        statistics: of this metric.
+    """
+    return HostStatistics(
+        host=name,
+        headline=headline(metric, statistics),
+        state=state,
+        **numbers(total),
+    )
+
+
+def _check(query: ListQuery) -> None:
+    if query.after is not None and query.sort not in {None, "host"}:
+        raise Problem(400, "after: expected the order of hostnames, found sort; use offset")
+
+
+def _statistic(statistics: Statistics, name: str) -> float | None:
+    found = getattr(statistics, name)
+    return found if math.isfinite(found) else None

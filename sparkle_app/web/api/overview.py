@@ -1,0 +1,261 @@
+"""All hosts, silent ones included, from snapshots."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from sparkle_app.kafka.topology import partition_of
+from sparkle_app.model.time import rfc3339, span
+from sparkle_app.plugin.panel import State
+from sparkle_app.web.api.host_lists import ListQuery, matching
+from sparkle_app.web.api.responses import Headline, Time, headline
+from sparkle_app.web.conditional import Tagged
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem
+from sparkle_app.web.snapshots.fleet import PartState
+from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row, Value
+from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.views import Views
+
+
+class OutdatedPart(msgspec.Struct):
+    """Hosts of which the worker that answers does not know the present state, because another one does not answer."""
+
+    plugin: str
+    worker: str | None
+    """URL of the worker that has them; null: no worker at this moment."""
+    partitions: list[int]
+    """The partitions of these hosts. A host is in the partition CRC-32(hostname) modulo `broker.partitions`."""
+    as_of: Time | None
+    """Of when what is shown of them is; null: only what SQL knows is shown."""
+    problem: str
+
+
+class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """What all lists of hosts have in common. They are at most some seconds old, except for what `outdated` says."""
+
+    window_seconds: int
+    start: Time
+    end: Time
+    states: dict[State, int]
+    """Number of hosts in each state, without `state` and `search`."""
+    outdated: list[OutdatedPart]
+    """Empty if all workers answer."""
+    problem: str | None
+    """Why it is not known at this moment which hosts are silent: the database does not answer."""
+
+
+class PluginOfHost(msgspec.Struct):
+    """What a plugin of a host last measured."""
+
+    state: State
+    """silent, or according to the plugin's thresholds: ok, warning or critical."""
+    last_seen: Time
+    """When it last sent a reading."""
+    interval_seconds: int | None
+    """Usual time between its readings; null: not known yet."""
+    config_id: int | None
+    """Of the reading that was received last; null: not known yet."""
+    headline: Headline | None
+    """Statistics of the metric that stands for the host; null: there are no numbers in the window."""
+
+
+class OverviewHost(msgspec.Struct):
+    """A host."""
+
+    host: str
+    state: State
+    """The worst of its plugins: silent, critical, warning or ok."""
+    last_seen: Time
+    plugins: dict[str, PluginOfHost]
+
+
+class OverviewHostResponse(OverviewHost, kw_only=True):
+    """A host, at most some seconds old, except for what `outdated` says."""
+
+    outdated: list[OutdatedPart]
+    """Those with this host; empty if the worker that has it answers."""
+    problem: str | None
+    """Why it is not known at this moment whether the host is silent: the database does not answer."""
+
+
+class OverviewResponse(OverviewWindow, kw_only=True):
+    """A page of all hosts, silent ones included."""
+
+    total: int
+    """Number of hosts on all pages."""
+    hosts: list[OverviewHost]
+
+
+class CellsResponse(OverviewWindow, kw_only=True):
+    """All hosts of a plugin in columns, in the order of hostnames."""
+
+    unit: str
+    host: list[str]
+    state: list[State]
+    last: list[float | None]
+    """The last value of the metric that stands for the host; null: there are no numbers in the window."""
+
+
+class Overviews:
+    """Answers queries of the overview."""
+
+    def __init__(self, parts: WebParts, views: Views) -> None:
+        self._parts = parts
+        self._overview = OverviewView(parts, views)
+        self._pages = Pages(parts.slices)
+
+    async def page(self, plugin: str | None, query: ListQuery) -> Tagged:
+        """All hosts, silent ones included.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        overview = await self._overview.get()
+        return await self._pages.get(
+            overview.number, (plugin, query), lambda: self._page(overview, plugin, query)
+        )
+
+    async def _page(self, overview: Overview, plugin: str | None, query: ListQuery) -> Tagged:
+        hosts = await self._hosts(overview, plugin, query)
+        page = query.page(hosts)
+        return Tagged(
+            OverviewResponse(
+                **self._header(overview, plugin),
+                total=len(hosts),
+                hosts=[_overview_host(host, overview.rows[host], plugin) for host in page],
+            )
+        )
+
+    async def cells(self, plugin: str) -> Tagged:
+        """State and headline value of every host.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        overview = await self._overview.get()
+        return await self._pages.get(overview.number, plugin, lambda: self._cells(overview, plugin))
+
+    async def one(self, host: str) -> OverviewHostResponse:
+        """One host of the overview.
+
+        Raises:
+            Problem: 404, when the host is not known; 503, while the time is not known.
+        """
+        overview = await self._overview.get()
+        row = overview.rows.get(host)
+        if row is None:
+            raise Problem(404, f"host: expected one that has sent readings, found {host[:100]!r}")
+        partition = partition_of(host, self._parts.settings.broker.partitions)
+        return OverviewHostResponse(
+            **msgspec.structs.asdict(_overview_host(host, row, None)),
+            outdated=[
+                _outdated(name, part)
+                for name, part in overview.outdated
+                if name in row.values and partition in part.partitions
+            ],
+            problem=overview.problem or None,
+        )
+
+    async def names(self, plugin: str, query: ListQuery) -> tuple[list[str], int]:
+        """The hosts of a page of :meth:`overview`, and their number on all pages.
+
+        Raises:
+            Problem: 503, while the time is not known.
+        """
+        hosts = await self._hosts(await self._overview.get(), plugin, query)
+        return query.page(hosts), len(hosts)
+
+    async def _cells(self, overview: Overview, plugin: str) -> Tagged:
+        hosts = await self._hosts(overview, plugin, ListQuery())
+        states: list[State] = []
+        values: list[float | None] = []
+        async with self._parts.slices.computation() as computation:
+            for host in hosts:
+                value = overview.rows[host].values[plugin]
+                states.append(value.state)
+                values.append(value.line.headline.last if value.line else None)
+                await computation.pause()
+        return Tagged(
+            CellsResponse(
+                **self._header(overview, plugin),
+                unit=self._parts.plugins[plugin].plugin.unit,
+                host=hosts,
+                state=states,
+                last=values,
+            )
+        )
+
+    async def _hosts(self, overview: Overview, plugin: str | None, query: ListQuery) -> list[str]:
+        rows = overview.rows
+
+        def state(host: str) -> State:
+            return rows[host].state if plugin is None else rows[host].values[plugin].state
+
+        by = (query.sort or "").removeprefix("-")
+        value: Callable[[str], float | None] | None = None
+        if by == "state":
+            # Hosts without the plugin are left out below.
+            value = lambda host: SEVERITY[state(host)] if plugin in {None, *rows[host].values} else None  # noqa: E731
+        elif by == "last_seen":
+            value = lambda host: rows[host].seen_at  # noqa: E731
+        elif by not in {"", "host"}:
+            value = lambda host: _last(rows[host], by)  # noqa: E731
+        name = f"{query.sort or ''}/{(plugin or '') if by == 'state' else ''}"
+        order = await self._pages.sorted(overview.number, name, rows, value)
+        if plugin is not None:
+            order = await self._pages.filtered(order, lambda host: plugin in rows[host].values)
+        return await matching(self._pages, order, query, state)
+
+    def _header(self, overview: Overview, plugin: str | None) -> dict[str, Any]:
+        return {
+            "window_seconds": self._overview.window,
+            "start": rfc3339(overview.start),
+            "end": rfc3339(overview.end),
+            "states": overview.states[plugin or ""],
+            "outdated": [_outdated(name, part) for name, part in overview.outdated if plugin in {None, name}],
+            "problem": overview.problem or None,
+        }
+
+
+def _overview_host(name: str, row: Row, plugin: str | None) -> OverviewHost:
+    """A host of an overview.
+
+    Arguments:
+        plugin: only this plugin; None: all of the host.
+    """
+    values = row.values if plugin is None else {plugin: row.values[plugin]}
+    return OverviewHost(
+        name,
+        row.state,
+        rfc3339(row.seen_at),
+        {each: _plugin_of_host(value) for each, value in values.items()},
+    )
+
+
+def _plugin_of_host(value: Value) -> PluginOfHost:
+    activity, line = value.activity, value.line
+    interval = activity.interval if activity else None
+    return PluginOfHost(
+        value.state,
+        rfc3339(value.seen_at),
+        None if interval is None else interval // span(1),
+        activity.config_id if activity else None,
+        headline(line.metric, line.headline) if line else None,
+    )
+
+
+def _last(row: Row, plugin: str) -> float | None:
+    value = row.values.get(plugin)
+    return value.line.headline.last if value and value.line else None
+
+
+def _outdated(plugin: str, part: PartState) -> OutdatedPart:
+    return OutdatedPart(
+        plugin,
+        part.worker,
+        part.partitions,
+        None if part.answered_at is None else rfc3339(part.answered_at),
+        part.problem,
+    )

@@ -1,0 +1,148 @@
+"""The aggregates of one host, compared with its stored readings."""
+
+import asyncio
+from itertools import islice
+
+import msgspec
+
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.differences import Difference
+from sparkle_app.model.buckets import Statistics
+from sparkle_app.model.retention import READINGS
+from sparkle_app.model.time import rfc3339, span
+from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.errors import transient_error
+from sparkle_app.storage.retention import watermarks
+from sparkle_app.web.api.history import KeptRange, header, is_impossible, kept_since
+from sparkle_app.web.api.responses import MetricStatistics, Time, metric
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.single_flight import SingleFlight
+
+MAX_READINGS = 200_000
+"""Recounted for one request: some seconds."""
+MAX_RECOUNTS = 20
+"""In progress or waiting."""
+MAX_LISTED = 100
+
+
+class DifferenceInfo(msgspec.Struct, kw_only=True):
+    """An aggregate that is not what its readings give."""
+
+    metric: str
+    resolution: int
+    """Bucket size, seconds."""
+    at: Time
+    """Start of the bucket."""
+    stored: MetricStatistics | None
+    """null: there is no aggregate."""
+    recounted: MetricStatistics | None
+    """null: there are no readings."""
+    lagging: bool
+    """Whether the aggregate counts fewer readings: a worker may be about to count the rest."""
+
+
+class RecountResponse(KeptRange, kw_only=True):
+    """The aggregates of one host, compared with its stored readings, in whole buckets."""
+
+    readings: int
+    """Stored readings that were recounted."""
+    aggregates: int
+    """Aggregates that were compared: one for each metric and bucket, and for each hour and day that is whole in it."""
+    not_verifiable: int
+    """Other aggregates: what they were computed from is not kept any more."""
+    equal: bool
+    """Whether every aggregate is exactly what its readings give."""
+    differing: int
+    differences: list[DifferenceInfo]
+    """The first hundred."""
+
+
+class Recounts:
+    """Recounts on request. Equal requests at one time are executed once, and different ones one after another."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._bucket_size = parts.settings.aggregates.bucket_seconds
+        # Otherwise they would take all threads that query the database.
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._recounts: SingleFlight[RecountResponse] = SingleFlight()
+
+    async def recount(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
+        """Compare the aggregates of one host with its stored readings.
+
+        Raises:
+            Problem: 400, when there are too many readings; 503, when there are too many recounts, or the database does
+                not work at this moment.
+        """
+        return await self._recounts.run(
+            (plugin, host, start, end),
+            lambda: self._in_thread(plugin, host, start, end),
+        )
+
+    async def _in_thread(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
+        if self._waiting >= MAX_RECOUNTS:
+            raise unavailable(
+                f"expected at most {MAX_RECOUNTS} recounts at one time; repeat the request later"
+            )
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._parts.readers, self._recount, plugin, host, start, end
+                )
+        finally:
+            self._waiting -= 1
+
+    def _recount(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
+        server_half = self._parts.plugins[plugin].plugin
+        auditor = Auditor(plugin, server_half, self._parts.engine, self._bucket_size)
+        readings = aggregates = not_verifiable = 0
+        differences: list[Difference] = []
+        try:
+            with read_transaction(self._parts.engine) as connection:
+                marks = watermarks(connection, plugin, self._bucket_size)
+            scope = None if is_impossible(host) else auditor.scope(start, end, host)
+            if scope and scope.rows > MAX_READINGS:
+                raise Problem(
+                    400,
+                    f"from: expected at most {MAX_READINGS} readings in the time range, found {scope.rows};"
+                    " use a shorter one, or the command verify",
+                )
+            for page in auditor.compare(scope) if scope else ():
+                readings += page.readings
+                aggregates += page.aggregates
+                not_verifiable += len(page.not_verifiable)
+                differences += page.differences
+        except Problem:
+            raise
+        except Exception as error:
+            raise unavailable(str(transient_error(error))) from error
+        width = span(self._bucket_size)
+        return RecountResponse(
+            **header(self._parts, plugin, host, start - start % width, -(-end // width) * width),
+            kept_since=kept_since(marks[READINGS].kept_since, start),
+            readings=readings,
+            aggregates=aggregates,
+            not_verifiable=not_verifiable,
+            equal=not differences,
+            differing=len(differences),
+            differences=[_difference(each) for each in islice(differences, MAX_LISTED)],
+        )
+
+
+def _difference(found: Difference) -> DifferenceInfo:
+    _, at, metric, resolution = found.key
+    return DifferenceInfo(
+        metric=metric,
+        resolution=resolution,
+        at=rfc3339(at),
+        stored=_statistics(found.stored),
+        recounted=_statistics(found.computed),
+        lagging=found.lagging,
+    )
+
+
+def _statistics(statistics: Statistics | None) -> MetricStatistics | None:
+    return None if statistics is None else metric(statistics)

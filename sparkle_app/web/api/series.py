@@ -1,0 +1,225 @@
+"""Aggregates of one host over time, from SQL."""
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import Connection
+
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.time import rfc3339, span
+from sparkle_app.plugin.history import Columns, load_columns, load_steps
+from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
+from sparkle_app.storage.retention import watermarks
+from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT
+from sparkle_app.web.api.history import CsvFile, TimeRange, csv_body, header, is_impossible, time_range
+from sparkle_app.web.api.responses import MetricStatistics, Time, numbers
+from sparkle_app.web.api.steps import step_for
+from sparkle_app.web.parts import WebParts
+from sparkle_app.web.problems import Problem
+from sparkle_app.web.queries import from_database
+from sparkle_app.web.single_flight import SingleFlight
+
+MAX_POINTS = 10_000
+"""Of one metric in a response."""
+MAX_POINTS_OF_ALL = 50_000
+"""Of all metrics together."""
+
+
+class Point(MetricStatistics, kw_only=True, gc=False):
+    """Statistics of the step that starts at `at`."""
+
+    at: Time
+
+
+class SeriesResponse(TimeRange, kw_only=True):
+    """Aggregates of one host in steps of equal length, by metric."""
+
+    step_seconds: int
+    series: dict[str, list[Point]]
+
+
+class Source(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
+    """Stored aggregates that were merged into steps."""
+
+    resolution_seconds: int
+    start: Time
+    end: Time
+
+
+class ColumnsResponse(TimeRange, kw_only=True):
+    """Aggregates of one host in steps of equal length, by metric, in columns."""
+
+    step_seconds: int
+    sources: list[Source]
+    series: dict[str, Columns]
+
+
+class SeriesQuery(msgspec.Struct, frozen=True):
+    """What is asked for. The steps depend on what is stored."""
+
+    plugin: str
+    host: str
+    metrics: tuple[str, ...] | None
+    start: int
+    end: int
+    step: int | None
+    points: int | None
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """Whole steps, and what they are read from."""
+
+    stored: Sequence[Coverage]
+    start: int
+    end: int
+    step: int
+    """In seconds."""
+
+
+class SeriesParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of a request for a series; None: the default."""
+
+    plugin: str
+    host: str
+    metrics: Sequence[str] | None
+    start: int | None
+    end: int | None
+    step: int | None
+    points: int | None = None
+    """About so many points instead of a step."""
+
+
+class SeriesQueries:
+    """Queries stored aggregates. Equal queries at one time are executed once."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._series: SingleFlight[SeriesResponse] = SingleFlight()
+        self._columns: SingleFlight[ColumnsResponse] = SingleFlight()
+        self._series_csv: SingleFlight[bytes] = SingleFlight()
+
+    async def series(self, asked: SeriesParameters) -> SeriesResponse:
+        """Aggregates of one host, merged into steps.
+
+        Raises:
+            Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
+        """
+        query = self._series_query(asked)
+        return await self._series.run(query, lambda: self._merged(query))
+
+    async def columns(self, asked: SeriesParameters) -> ColumnsResponse:
+        """The same in columns, for charts.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
+        query = self._series_query(asked)
+        return await self._columns.run(query, lambda: self._in_columns(query))
+
+    async def series_csv(self, asked: SeriesParameters) -> CsvFile:
+        """The same as CSV, in the columns of an export of aggregates.
+
+        Raises:
+            Problem: as :meth:`series`.
+        """
+        query = self._series_query(asked)
+
+        async def compute() -> bytes:
+            return await csv_body(self._parts.slices, AGGREGATES_LAYOUT, (await self._load_steps(query))[1])
+
+        return CsvFile(f"{query.plugin}-{query.host}-series.csv", await self._series_csv.run(query, compute))
+
+    def _series_query(self, asked: SeriesParameters) -> SeriesQuery:
+        if asked.points and asked.step:
+            raise Problem(400, "points: expected either step or points, found both")
+        start, end = time_range(self._parts.clock, asked.start, asked.end)
+        metrics = None if asked.metrics is None else tuple(sorted(set(asked.metrics)))
+        return SeriesQuery(asked.plugin, asked.host, metrics, start, end, asked.step, asked.points)
+
+    def _steps(self, connection: Connection, query: SeriesQuery) -> Steps:
+        bucket_size = self._parts.settings.aggregates.bucket_seconds
+        marks = watermarks(connection, query.plugin, bucket_size)
+        finest = finest_resolution(marks, query.start)
+        step = query.step or finest
+        if query.points:
+            step = step_for(query.end - query.start, query.points, finest)
+        if step % finest:
+            kept = rfc3339(marks[bucket_size].kept_since)
+            why = "" if finest == bucket_size else f", as aggregates of {bucket_size} s are kept since {kept}"
+            raise Problem(400, f"step: expected a multiple of {finest} s{why}, found {step}")
+        width = span(step)
+        if (number := (query.end - query.start) // width) > MAX_POINTS:
+            raise Problem(
+                400,
+                f"step: expected at most {MAX_POINTS} points, found {number};"
+                " use a longer step or a shorter time range",
+            )
+        # No point covers only a part of its step.
+        start, end = query.start - query.start % width, -(-query.end // width) * width
+        return Steps(stored_resolutions(marks, start, end), start, end, step)
+
+    async def _load_steps(self, query: SeriesQuery) -> tuple[Steps, list[AggregateRow]]:
+        """In the order of metric and time."""
+        plugin = self._parts.plugins[query.plugin].plugin
+
+        def load(connection: Connection) -> tuple[Steps, list[AggregateRow]]:
+            steps = self._steps(connection, query)
+            scope = (query.host, query.metrics, steps.stored, steps.start, steps.end, steps.step)
+            if is_impossible(query.host):
+                return steps, []
+            rows = load_steps(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+            return steps, sorted(rows, key=lambda row: (row.metric, row.bucket_start))
+
+        steps, rows = await from_database(self._parts, load)
+        _check_points(len(rows))
+        return steps, rows
+
+    async def _merged(self, query: SeriesQuery) -> SeriesResponse:
+        steps, rows = await self._load_steps(query)
+        series: dict[str, list[Point]] = {}
+        async with self._parts.slices.computation() as computation:
+            for row in rows:
+                series.setdefault(row.metric, []).append(point(row.bucket_start, row.statistics))
+                await computation.pause()
+        return SeriesResponse(
+            **header(self._parts, query.plugin, query.host, steps.start, steps.end),
+            step_seconds=steps.step,
+            series=series,
+        )
+
+    async def _in_columns(self, query: SeriesQuery) -> ColumnsResponse:
+        plugin = self._parts.plugins[query.plugin].plugin
+
+        def load(connection: Connection) -> tuple[Steps, dict[str, Columns]]:
+            steps = self._steps(connection, query)
+            scope = (query.host, query.metrics, steps.stored, steps.start, steps.end, steps.step)
+            if is_impossible(query.host):
+                return steps, {}
+            return steps, load_columns(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+
+        steps, series = await from_database(self._parts, load)
+        _check_points(sum(len(each.at) for each in series.values()))
+        used = sources(steps.stored, steps.start, steps.end, steps.step)
+        return ColumnsResponse(
+            **header(self._parts, query.plugin, query.host, steps.start, steps.end),
+            step_seconds=steps.step,
+            sources=[
+                Source(resolution_seconds=each.resolution, start=rfc3339(each.start), end=rfc3339(each.end))
+                for each in used
+            ],
+            series=series,
+        )
+
+
+def point(at: int, statistics: Statistics) -> Point:
+    """The statistics of the step that starts at ``at`` (microseconds since the epoch)."""
+    return Point(at=rfc3339(at), **numbers(statistics))
+
+
+def _check_points(number: int) -> None:
+    if number > MAX_POINTS_OF_ALL:
+        raise Problem(
+            400,
+            f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
+            " use a longer step, a shorter time range, or metric",
+        )
