@@ -110,6 +110,7 @@ All packages and modules; the docstring of each describes what it does:
         style               style sheet
       api/              /api/v1
         routes              table of all routes
+        route               what the table contains
         openapi             OpenAPI document
         parameters          query parameters
         responses           what several responses contain
@@ -117,6 +118,7 @@ All packages and modules; the docstring of each describes what it does:
         hosts               the hosts that have sent readings
         host_lists          what lists of hosts from snapshots have in common
         overview            all hosts, silent hosts included
+        overview_host       what it shows of a host
         lines               window statistics by host
         window_queries      windows, from the bucket tables of all workers
         headlines           the headline of many hosts over time
@@ -127,9 +129,11 @@ All packages and modules; the docstring of each describes what it does:
         recount             aggregates of a host, compared with its stored readings
         completeness        how often a host sent readings
         dead_letters        counts and lists of dead letters
+        dead_letter_cache   reads their topic while somebody asks
         replay              replays dead letters
         pipeline            what each worker consumes, and what it waits for
         session             what a request may do
+        health              liveness and readiness
     plugin_api/         the public API for plugin authors
       plugin              base class of server halves
       values              base classes for strings and JSON values

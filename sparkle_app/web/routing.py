@@ -10,11 +10,11 @@ from aiohttp import web
 from sparkle_app.config.settings import Settings
 from sparkle_app.web import host_metrics
 from sparkle_app.web.api import openapi
-from sparkle_app.web.api.history import CsvFile
 from sparkle_app.web.api.parameters import read
 from sparkle_app.web.api.pipeline import PIPELINE_PATH, Pipeline, PipelineQuery
 from sparkle_app.web.api.replay import REPLAY_PATH, ReplayQuery, Replays
-from sparkle_app.web.api.routes import Route, routes
+from sparkle_app.web.api.route import CsvFile, Route
+from sparkle_app.web.api.routes import routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import ACCESS, authentication, session_cookie
 from sparkle_app.web.conditional import Tagged

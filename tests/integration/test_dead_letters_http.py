@@ -11,7 +11,7 @@ from sparkle_app.dead_letters.message import dead_letter_key
 from sparkle_app.kafka.topology import dead_letter_topic
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
-from sparkle_app.web.api import dead_letters
+from sparkle_app.web.api import dead_letter_cache
 from tests.integration.test_dead_letter_commands import produce_dead_letters, produce_more
 from tests.support.broker import Broker
 from tests.support.cluster import InProcessWorker
@@ -34,7 +34,7 @@ async def worker(
     broker: Broker, workspace: Workspace, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[InProcessWorker]:
     monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
-    monkeypatch.setattr(dead_letters, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 0.0)
     create_topic(broker.bootstrap, workspace.topic, 1)
     unknown = InvalidRecordError(Reason.UNKNOWN_PLUGIN, "no such plugin", None, "Temperature", "core/0")
     produce_dead_letters(
@@ -96,7 +96,7 @@ async def test_only_what_was_produced_since_is_read_again(
     worker: InProcessWorker, broker: Broker, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await worker.get(PATH))[1]["total"] == 4
-    monkeypatch.setattr(dead_letters, "MAX_KEPT", 3)
+    monkeypatch.setattr(dead_letter_cache, "MAX_KEPT", 3)
     record = Record(workspace.topic, 0, 1, 1_700_000_001_000_000, b"")
     producer = Producer({"bootstrap.servers": broker.bootstrap})
     producer.produce(dead_letter_topic(workspace.app_id), None, dead_letter_key(record))

@@ -12,7 +12,7 @@ from aiohttp import web
 from sparkle_app.dead_letters.message import DeadLetter, Sender, dead_letter_key
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Record
-from sparkle_app.web.api import dead_letters
+from sparkle_app.web.api import dead_letter_cache
 from sparkle_app.web.api.dead_letters import DeadLetters
 from tests.support.cluster import InProcessWorker
 
@@ -67,7 +67,7 @@ class Reader:
 @pytest.fixture
 async def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
     topic = Topic()
-    monkeypatch.setattr(dead_letters, "open_dead_letters", topic.opening)
+    monkeypatch.setattr(dead_letter_cache, "open_dead_letters", topic.opening)
     return topic
 
 
@@ -91,7 +91,7 @@ async def test_a_page_is_computed_once_for_all_viewers_until_the_topic_is_read_a
         return await compute(self, *arguments)
 
     monkeypatch.setattr(DeadLetters, "_page", counted)
-    monkeypatch.setattr(dead_letters, "CACHE_SECONDS", 60.0)
+    monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 60.0)
     for offset in range(3):
         topic.add(offset, 10 + offset)
     found = await asyncio.gather(*(worker.get(PATH) for _ in range(10)))
@@ -105,7 +105,7 @@ async def test_a_page_is_computed_once_for_all_viewers_until_the_topic_is_read_a
 async def test_the_newest_come_first_in_whatever_order_they_were_produced(
     worker: InProcessWorker, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 0.0)
     for offset, received_at in enumerate([30, 10, 20]):
         topic.add(offset, received_at)
 
@@ -123,7 +123,7 @@ async def test_the_newest_come_first_in_whatever_order_they_were_produced(
 async def test_few_dead_letters_are_read_at_one_time_and_each_once(
     worker: InProcessWorker, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "CACHE_SECONDS", 60.0)
+    monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 60.0)
     for offset in range(5):
         topic.add(offset, offset)
     dead = DeadLetters(worker.parts)

@@ -17,8 +17,7 @@ from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import Host, record_activity
 from sparkle_app.web import slices
-from sparkle_app.web.api import routes
-from sparkle_app.web.snapshots import fleet, lines, local, overview, refreshed
+from sparkle_app.web.snapshots import fleet, lines, local, refreshed
 from sparkle_app.web.snapshots.views import MAX_FIRST, MAX_VIEWS
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
@@ -425,7 +424,3 @@ async def test_a_snapshot_is_made_only_while_somebody_asks(monkeypatch: pytest.M
     await asyncio.sleep(0.1)
     assert made == stopped
     assert await view.get() == stopped + 1
-
-
-def test_the_default_window_is_that_of_the_overview() -> None:
-    assert routes.WINDOW_SECONDS == overview.WINDOW_SECONDS

@@ -7,8 +7,9 @@ from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin_api import JsonPlugin, StringPlugin
 from sparkle_app.storage.hosts import select_activity
 from sparkle_app.storage.retention import watermarks
-from sparkle_app.web.api.history import KeptRange, header, kept_since
+from sparkle_app.web.api.history import FROM, TO, KeptRange, header, kept_since, time_range
 from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.route import HOST_PATH, Route
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
@@ -42,7 +43,24 @@ class CompletenessResponse(KeptRange, kw_only=True):
     gaps: list[GapInfo]
 
 
-async def completeness_of(
+def completeness_route(parts: WebParts) -> Route:
+    """The completeness of a host."""
+
+    async def found(plugin: str, host: str, **limits: int | None) -> CompletenessResponse:
+        return await _completeness(
+            parts, plugin, host, *time_range(parts.clock, limits["from"], limits["to"])
+        )
+
+    return Route(
+        f"{HOST_PATH}/completeness",
+        "How often one host sent readings, compared with its usual interval, and when it did not",
+        CompletenessResponse,
+        found,
+        (FROM, TO),
+    )
+
+
+async def _completeness(
     parts: WebParts, plugin: str, host: str, start: int, end: int
 ) -> CompletenessResponse:
     """How often a host sent readings, compared with its usual interval.

@@ -1,59 +1,34 @@
 """Dead letters: counts, lists, and one with what would become of its record now."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
-from aiokafka.errors import KafkaError
 
-from sparkle_app.dead_letters.message import DeadLetter, quoted
-from sparkle_app.dead_letters.reader import Position, open_dead_letters
 from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.ingest.decryption_pool import decrypt_readings
+from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds, rfc3339, span
-from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.dead_letter_cache import DeadLetterCache, DeadLetterInfo, Summary
+from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, integer, text
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, unavailable
-from sparkle_app.web.single_flight import SingleFlight
+from sparkle_app.web.problems import Problem
 from sparkle_app.web.snapshots.pages import Pages
 
-CACHE_SECONDS = 5.0
-MAX_KEPT = 50_000
-"""Of more dead letters, the oldest are left out."""
+FILTERS = (
+    choice("reason", "Only those with this reason. Default: all.", [each.value for each in Reason]),
+    text("host", "Only those of this host. Default: all."),
+    integer("config", "Only those with this config id. Default: all.", 999_999_999, 0),
+    text("topic", "Only those of records of this topic. Default: all."),
+)
+_PATH = "/api/v1/dead-letters"
 _LISTED_HOSTS = 50
 _HOURS = 48
-_TIMEOUT_SECONDS = 20.0
-_READ_AT_ONCE = 2
-
-
-class DeadLetterInfo(msgspec.Struct, kw_only=True):
-    """A record, or one of its readings, that could not be stored."""
-
-    key: str
-    """Identifies it, also for the commands `dead-letters` and `replay`."""
-    reason: str
-    detail: str | None
-    """null: an earlier version produced it, or the internal key is another one; so are plugin and metric."""
-    plugin: str | None
-    metric: str | None
-    host: str
-    """As the record says, at most 60 characters; - if it does not."""
-    config: str
-    """The config id, likewise."""
-    topic: str
-    """Of the record, with `partition` and `offset`."""
-    partition: int
-    offset: int
-    index: int | None
-    """Which reading of the record; null: the whole record."""
-    received_at: Time
-    """Timestamp of the record."""
-    size: int
-    """Bytes of the record's value."""
 
 
 class DeadLettersResponse(msgspec.Struct, kw_only=True):
@@ -84,18 +59,6 @@ class DeadLetterResponse(msgspec.Struct, kw_only=True):
     """Why it would not be stored."""
 
 
-class Summary(msgspec.Struct, frozen=True, gc=False):
-    """A dead letter without its value."""
-
-    position: Position
-    reason: str
-    host: str
-    config: str
-    topic: str
-    received_at: int
-    info: DeadLetterInfo
-
-
 class DeadLetterFilter(msgspec.Struct, frozen=True):
     """Which dead letters; None: all."""
 
@@ -106,34 +69,50 @@ class DeadLetterFilter(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
-    """Reads the dead-letter topic while somebody asks: after the first time, only what was produced since."""
+    """Answers queries of dead letters."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
-        self._running: SingleFlight[None] = SingleFlight()
-        self._read_at = 0.0
-        self._ends: dict[int, int] = {}
-        self._by_key: dict[bytes, Summary] = {}
-        self._newest_first: Sequence[Summary] = ()
-        self._is_sorted = True
-        self._left_out = 0
+        self._cache = DeadLetterCache(parts)
         self._pages = Pages(parts.slices)
-        self._reading: SingleFlight[DeadLetter | None] = SingleFlight()
-        self._turns = asyncio.Semaphore(_READ_AT_ONCE)
 
-    async def page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
+    def page_route(self) -> Route:
+        """Counts and pages."""
+        return Route(
+            _PATH,
+            "Dead letters: counts, and a page of the newest",
+            DeadLettersResponse,
+            self.page,
+            (
+                *FILTERS,
+                LIMIT,
+                integer("offset", "Leave out so many, those of previous pages. Default: 0.", 999_999_999, 0),
+            ),
+            problems={503: "The broker does not answer"},
+            tagged=True,
+        )
+
+    def one_route(self) -> Route:
+        """One dead letter."""
+        return Route(
+            f"{_PATH}/{{key}}",
+            "One dead letter, and whether its record would be stored now",
+            DeadLetterResponse,
+            self.one,
+        )
+
+    async def page(self, limit: int | None, offset: int | None, **filters: Any) -> Tagged:
         """Counts of the chosen dead letters, and one page, the newest first.
 
         Raises:
             Problem: 503, when the broker does not answer.
         """
-        await self._update()
-        return await self._pages.get(
-            self._read_at, (chosen, limit, offset), lambda: self._page(chosen, limit, offset)
-        )
+        query = DeadLetterFilter(**filters), limit or DEFAULT_ENTRIES, offset or 0
+        await self._cache.update()
+        return await self._pages.get(self._cache.read_at, query, lambda: self._page(*query))
 
     async def _page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
-        left_out = self._left_out
+        left_out = self._cache.left_out
         found = []
         reasons: Counter[str] = Counter()
         hosts: Counter[str] = Counter()
@@ -169,12 +148,11 @@ class DeadLetters:
         Raises:
             Problem: 404, when there is none with this key; 503, when the broker does not answer.
         """
-        await self._update()
-        summary = self._by_key.get(key.encode("utf-8", "surrogateescape"))
+        await self._cache.update()
+        summary = self._cache.get(key.encode("utf-8", "surrogateescape"))
         if summary is None:
             raise Problem(404, f"key: expected that of a dead letter, found {key[:300]!r}")
-        position = summary.position
-        dead_letter = await self._reading.run(position, lambda: self._read_one(position))
+        dead_letter = await self._cache.whole(summary.position)
         if dead_letter is None:
             raise Problem(404, f"key: the dead letter {key[:300]!r} has been replayed or discarded")
         stored, why = None, "the dead letter does not contain the value of its record"
@@ -197,7 +175,7 @@ class DeadLetters:
 
     def _chosen(self, chosen: DeadLetterFilter) -> Iterator[tuple[Summary, bool]]:
         config = None if chosen.config is None else str(chosen.config)
-        for each in self._newest_first:
+        for each in self._cache.newest_first:
             yield (
                 each,
                 chosen.reason in {None, each.reason}
@@ -205,69 +183,3 @@ class DeadLetters:
                 and config in {None, each.config}
                 and chosen.topic in {None, each.topic},
             )
-
-    async def _update(self) -> None:
-        if time.monotonic() - self._read_at >= CACHE_SECONDS:
-            await self._running.run("", self._read)
-
-    async def _read(self) -> None:
-        try:
-            async with (
-                asyncio.timeout(_TIMEOUT_SECONDS),
-                open_dead_letters(self._parts.settings, self._parts.cipher) as reader,
-            ):
-                if any(end < self._ends.get(partition, 0) for partition, end in reader.ends.items()):
-                    # The topic was deleted and created again.
-                    self._ends, self._by_key, self._left_out = {}, {}, 0
-                    self._newest_first = ()
-                async for (partition, offset), key, dead_letter in reader.messages(self._ends):
-                    self._is_sorted = False
-                    self._by_key.pop(key, None)
-                    if dead_letter:
-                        self._by_key[key] = _summary((partition, offset), key, dead_letter)
-                        if len(self._by_key) > MAX_KEPT:
-                            del self._by_key[next(iter(self._by_key))]
-                            self._left_out += 1
-                    self._ends[partition] = offset + 1
-                self._ends.update(reader.ends)
-                if not self._is_sorted:
-                    # Replaced: pages of the earlier ones may be in progress.
-                    self._newest_first = sorted(
-                        self._by_key.values(), key=lambda each: each.received_at, reverse=True
-                    )
-                    self._is_sorted = True
-        except (TimeoutError, KafkaError, OSError) as error:
-            raise unavailable(f"broker: the dead-letter topic cannot be read: {error!r}") from error
-        self._read_at = time.monotonic()
-
-    async def _read_one(self, position: Position) -> DeadLetter | None:
-        try:
-            async with (
-                self._turns,
-                asyncio.timeout(_TIMEOUT_SECONDS),
-                open_dead_letters(self._parts.settings, self._parts.cipher) as reader,
-            ):
-                return await reader.at(position)
-        except (TimeoutError, KafkaError, OSError) as error:
-            raise unavailable(f"broker: the dead-letter topic cannot be read: {error!r}") from error
-
-
-def _summary(position: Position, key: bytes, dead_letter: DeadLetter) -> Summary:
-    record, cause, host = dead_letter.record, dead_letter.cause, quoted(dead_letter.sender.hostname)
-    config = quoted(dead_letter.sender.config_id)
-    info = DeadLetterInfo(
-        key=key.decode("utf-8", "replace"),
-        reason=dead_letter.reason.value,
-        detail=cause.detail if cause else None,
-        plugin=cause.plugin if cause else None,
-        metric=cause.metric if cause else None,
-        host=host,
-        config=config,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        index=dead_letter.index,
-        received_at=rfc3339(record.received_at),
-        size=dead_letter.size,
-    )
-    return Summary(position, dead_letter.reason.value, host, config, record.topic, record.received_at, info)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -10,10 +11,12 @@ from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.headlines import Averages, load_headlines
 from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
 from sparkle_app.storage.retention import watermarks
-from sparkle_app.web.api.history import time_range
-from sparkle_app.web.api.host_lists import ListQuery
-from sparkle_app.web.api.overview import Overviews
+from sparkle_app.web.api.history import FROM, TO, time_range
+from sparkle_app.web.api.host_lists import OFFSET, SEARCH, ListQuery
+from sparkle_app.web.api.overview import IN_STATE, Overviews, sort_of_overview
+from sparkle_app.web.api.parameters import integer
 from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
@@ -70,18 +73,39 @@ class Headlines:
         self._overviews = overviews
         self._running: SingleFlight[LoadedHeadlines] = SingleFlight()
 
-    async def page(
-        self, plugin: str, start: int | None, end: int | None, points: int, listed: ListQuery
-    ) -> HeadlinesResponse:
+    def route(self) -> Route:
+        """The pages of headlines."""
+        return Route(
+            f"{PLUGIN_PATH}/headlines",
+            "The metric that stands for a host, of many hosts over time, in columns, from SQL",
+            HeadlinesResponse,
+            self.page,
+            (
+                FROM,
+                TO,
+                integer(
+                    "points",
+                    f"About so many steps. Default: {MAX_STEPS}. The step is a usual one.",
+                    MAX_STEPS,
+                ),
+                sort_of_overview(self._parts.plugins),
+                IN_STATE,
+                SEARCH,
+                integer("limit", f"Maximum number of hosts. Default: {MAX_HOSTS}.", MAX_HOSTS),
+                OFFSET,
+            ),
+        )
+
+    async def page(self, plugin: str, points: int | None, **query: Any) -> HeadlinesResponse:
         """The headlines of a page of hosts.
 
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        start, end = time_range(self._parts.clock, start, end)
-        hosts, total = await self._overviews.names(plugin, listed)
-        query = HeadlinesQuery(plugin, tuple(hosts), start, end, points)
-        found = await self._running.run(query, lambda: from_database(self._parts, partial(self._load, query)))
+        start, end = time_range(self._parts.clock, query.pop("from"), query.pop("to"))
+        hosts, total = await self._overviews.names(plugin, ListQuery.of(query))
+        asked = HeadlinesQuery(plugin, tuple(hosts), start, end, points or MAX_STEPS)
+        found = await self._running.run(asked, lambda: from_database(self._parts, partial(self._load, asked)))
         steps = range(found.start, found.end, span(found.step))
         return HeadlinesResponse(
             plugin=plugin,

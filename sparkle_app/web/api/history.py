@@ -10,11 +10,17 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files
 from sparkle_app.transfer.layouts import Layout
+from sparkle_app.web.api.parameters import instant, repeated, text
 from sparkle_app.web.api.responses import Time
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.slices import Slices
 
+FROM = instant(
+    "from", "Start of the time range: RFC 3339, or a date (00:00 UTC). Default: one hour before the end."
+)
+TO = instant("to", "End of the time range, exclusive: RFC 3339, or a date (00:00 UTC). Default: now.")
+METRICS = repeated(text("metric", "Only these metrics: may be given several times. Default: all metrics."))
 HOUR = span(3600)
 _CSV_ROWS = 100
 """Encoded at once: about a millisecond."""
@@ -35,16 +41,6 @@ class KeptRange(TimeRange, kw_only=True):
 
     kept_since: Time | None
     """Rows that begin before this time have expired; null: the range does not begin before what is kept."""
-
-
-class CsvFile(msgspec.Struct, frozen=True):
-    """A response as CSV."""
-
-    name: str
-    """For those who save it; may contain any character."""
-    body: bytes
-    next_page: dict[str, str] | None = None
-    """The parameters of the next page, if there is one."""
 
 
 def time_range(clock: WallClock, start: int | None, end: int | None) -> tuple[int, int]:

@@ -1,10 +1,16 @@
 """What lists of hosts have in common: they are sorted, filtered and paged by the server, from snapshots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
+from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, integer, text
 from sparkle_app.web.snapshots.pages import Pages
+
+SEARCH = text("search", "Only hosts whose name contains this text, in any case.")
+OFFSET = integer("offset", "Leave out so many hosts: those of previous pages. Default: 0.", 999_999_999, 0)
+AFTER = text("after", "Only hosts after this one: the `next` value of the previous page.")
 
 
 class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,10 +22,15 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Only hosts in this state."""
     search: str | None = None
     """Only hosts whose name contains this text, in any case."""
-    limit: int = 100
+    limit: int = DEFAULT_ENTRIES
     offset: int = 0
     after: str | None = None
     """Only hosts after this one."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, Any]) -> "ListQuery":
+        """The query with these parameters; None: the default."""
+        return cls(**{name: value for name, value in query.items() if value is not None})
 
     def page(self, hosts: list[str]) -> list[str]:
         """The page of these hosts."""
@@ -35,14 +46,14 @@ async def matching(
         order: all hosts, sorted.
         state: of a host.
     """
-    text, after = (query.search or "").casefold(), query.after
-    if not text and after is None and query.state is None:
+    part, after = (query.search or "").casefold(), query.after
+    if not part and after is None and query.state is None:
         return order
     return await pages.filtered(
         order,
         lambda host: (
             (after is None or host > after)
             and (query.state is None or state(host) == query.state)
-            and (not text or text in host.casefold())
+            and (not part or part in host.casefold())
         ),
     )

@@ -5,7 +5,10 @@ import msgspec
 from sparkle_app.model import host_activity
 from sparkle_app.model.time import rfc3339
 from sparkle_app.storage.hosts import select_page_of_hosts
+from sparkle_app.web.api.host_lists import AFTER
+from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, text
 from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
@@ -50,17 +53,24 @@ class HostQueries:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
 
-    def check(self, plugin: str | None) -> None:
-        """Check the parameter ``plugin``.
-
-        Raises:
-            Problem: 400, when the plugin is not installed.
-        """
-        if plugin is not None and plugin not in self._parts.plugins:
-            raise Problem(400, f"plugin: expected one of {', '.join(self._parts.plugins)}, found {plugin!r}")
+    def route(self) -> Route:
+        """The pages of hosts."""
+        return Route(
+            "/api/v1/hosts",
+            "Hosts that have sent readings, and when they last did, from SQL",
+            KnownHostsResponse,
+            self.page,
+            (
+                text("plugin", "Only hosts that have sent readings of this plugin. Default: all plugins."),
+                choice("state", "Only hosts of which a plugin is silent. Default: all hosts.", ["silent"]),
+                choice("clock", "Only hosts whose clock is not trusted. Default: all hosts.", ["untrusted"]),
+                LIMIT,
+                AFTER,
+            ),
+        )
 
     async def page(
-        self, plugin: str | None, state: str | None, clock: str | None, limit: int, after: str
+        self, plugin: str | None, state: str | None, clock: str | None, limit: int | None, after: str | None
     ) -> KnownHostsResponse:
         """One page of hosts.
 
@@ -70,13 +80,14 @@ class HostQueries:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        self.check(plugin)
+        check_plugin(self._parts, plugin)
+        limit = limit or DEFAULT_ENTRIES
         now = current_time(self._parts.clock)
         silent_at = now if state == "silent" else None
         found = await from_database(
             self._parts,
             lambda connection: select_page_of_hosts(
-                connection, plugin, silent_at, limit + 1, after, untrusted_clock=clock is not None
+                connection, plugin, silent_at, limit + 1, after or "", untrusted_clock=clock is not None
             ),
         )
         hosts = [
@@ -98,3 +109,13 @@ def _activity(activity: host_activity.HostActivity, now: int) -> HostActivity:
         activity.is_silent(now),
         None if activity.clock_offset is None else activity.clock_offset // 1_000_000,
     )
+
+
+def check_plugin(parts: WebParts, plugin: str | None) -> None:
+    """Check the parameter ``plugin``.
+
+    Raises:
+        Problem: 400, when the plugin is not installed.
+    """
+    if plugin is not None and plugin not in parts.plugins:
+        raise Problem(400, f"plugin: expected one of {', '.join(parts.plugins)}, found {plugin!r}")

@@ -1,20 +1,24 @@
 """Window statistics by host: the hosts that have readings in the window, from snapshots."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
-from sparkle_app.web.api.host_lists import ListQuery, matching
+from sparkle_app.web.api.host_lists import AFTER, OFFSET, SEARCH, ListQuery, matching
+from sparkle_app.web.api.parameters import LIMIT, choice, sort, text
 from sparkle_app.web.api.responses import Headline, MetricStatistics, Window, headline, numbers
+from sparkle_app.web.api.route import PLUGIN_PATH, Route
+from sparkle_app.web.api.window_queries import WINDOW, check_window
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.snapshots.fleet import FleetSnapshot
 from sparkle_app.web.snapshots.lines import View
+from sparkle_app.web.snapshots.overview import WINDOW_SECONDS
 from sparkle_app.web.snapshots.pages import Pages
 from sparkle_app.web.snapshots.views import Views
 
@@ -55,19 +59,37 @@ class Lines:
         self._views = views
         self._pages = Pages(parts.slices)
 
-    async def page(self, view: View, query: ListQuery) -> Tagged:
+    def route(self) -> Route:
+        """The pages of lines."""
+        return Route(
+            f"{PLUGIN_PATH}/hosts",
+            "Window statistics by host",
+            HostsResponse,
+            self.page,
+            (
+                WINDOW,
+                text("metric", "Only this metric. Default: all metrics."),
+                sort(
+                    "`host` (default), or a statistic of the headline, which may be null and is then last:",
+                    STATISTICS,
+                ),
+                choice("state", "Only hosts in this state. Default: all.", ["ok", "warning", "critical"]),
+                SEARCH,
+                LIMIT,
+                OFFSET,
+                AFTER,
+            ),
+            tagged=True,
+        )
+
+    async def page(self, plugin: str, window: int | None, metric: str | None, **listed: Any) -> Tagged:
         """Lines of the hosts that have readings in the window.
 
         Raises:
             Problem: 400, when a parameter is invalid; 503, unless the lines are those of all hosts.
         """
-        retention = self._parts.settings.aggregates.window_retention_seconds
-        if view.window > retention:
-            raise Problem(
-                400,
-                f"window: expected at most {retention} s, found {view.window};"
-                " query /series for longer time ranges",
-            )
+        view, query = View(plugin, window or WINDOW_SECONDS, metric), ListQuery.of(listed)
+        check_window(self._parts.settings.aggregates, view.window)
         _check(query)
         snapshot = await self._views.fleet(view).get()
         if snapshot.doubtful:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sparkle_app.web.api.routes import Route
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.negotiation import CSV, JSON
 from sparkle_app.web.problems import ProblemDetails
 

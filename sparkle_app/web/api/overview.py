@@ -1,22 +1,28 @@
 """All hosts, silent ones included, from snapshots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from sparkle_app.kafka.topology import partition_of
-from sparkle_app.model.time import rfc3339, span
+from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
-from sparkle_app.web.api.host_lists import ListQuery, matching
-from sparkle_app.web.api.responses import Headline, Time, headline
+from sparkle_app.web.api.host_lists import OFFSET, SEARCH, ListQuery, matching
+from sparkle_app.web.api.hosts import check_plugin
+from sparkle_app.web.api.overview_host import OverviewHost, overview_host
+from sparkle_app.web.api.parameters import LIMIT, Parameter, choice, sort, text
+from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.snapshots.fleet import PartState
-from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row, Value
+from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row
 from sparkle_app.web.snapshots.pages import Pages
 from sparkle_app.web.snapshots.views import Views
+
+IN_STATE = choice("state", "Only hosts in this state. Default: all.", list(SEVERITY))
 
 
 class OutdatedPart(msgspec.Struct):
@@ -44,31 +50,6 @@ class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end
     """Empty if all workers answer."""
     problem: str | None
     """Why it is not known at this moment which hosts are silent: the database does not answer."""
-
-
-class PluginOfHost(msgspec.Struct):
-    """What a plugin of a host last measured."""
-
-    state: State
-    """silent, or according to the plugin's thresholds: ok, warning or critical."""
-    last_seen: Time
-    """When it last sent a reading."""
-    interval_seconds: int | None
-    """Usual time between its readings; null: not known yet."""
-    config_id: int | None
-    """Of the reading that was received last; null: not known yet."""
-    headline: Headline | None
-    """Statistics of the metric that stands for the host; null: there are no numbers in the window."""
-
-
-class OverviewHost(msgspec.Struct):
-    """A host."""
-
-    host: str
-    state: State
-    """The worst of its plugins: silent, critical, warning or ok."""
-    last_seen: Time
-    plugins: dict[str, PluginOfHost]
 
 
 class OverviewHostResponse(OverviewHost, kw_only=True):
@@ -106,12 +87,51 @@ class Overviews:
         self._overview = OverviewView(parts, views)
         self._pages = Pages(parts.slices)
 
-    async def page(self, plugin: str | None, query: ListQuery) -> Tagged:
+    def page_route(self) -> Route:
+        """The pages of the overview."""
+        return Route(
+            "/api/v1/overview",
+            "All hosts: state, last values and time of the last reading, silent hosts included",
+            OverviewResponse,
+            self.page,
+            (
+                text("plugin", "Only hosts with this plugin, and only this plugin. Default: all plugins."),
+                sort_of_overview(self._parts.plugins),
+                IN_STATE,
+                SEARCH,
+                LIMIT,
+                OFFSET,
+            ),
+            tagged=True,
+        )
+
+    def one_route(self) -> Route:
+        """One host."""
+        return Route(
+            "/api/v1/hosts/{host}",
+            "One host: state, last values and time of the last reading",
+            OverviewHostResponse,
+            self.one,
+        )
+
+    def cells_route(self) -> Route:
+        """All hosts of a plugin in columns."""
+        return Route(
+            f"{PLUGIN_PATH}/cells",
+            "State and headline value of every host, in columns",
+            CellsResponse,
+            self.cells,
+            tagged=True,
+        )
+
+    async def page(self, plugin: str | None, **listed: Any) -> Tagged:
         """All hosts, silent ones included.
 
         Raises:
-            Problem: 503, while the time is not known.
+            Problem: 400, when the plugin is not installed; 503, while the time is not known.
         """
+        check_plugin(self._parts, plugin)
+        query = ListQuery.of(listed)
         overview = await self._overview.get()
         return await self._pages.get(
             overview.number, (plugin, query), lambda: self._page(overview, plugin, query)
@@ -124,7 +144,7 @@ class Overviews:
             OverviewResponse(
                 **self._header(overview, plugin),
                 total=len(hosts),
-                hosts=[_overview_host(host, overview.rows[host], plugin) for host in page],
+                hosts=[overview_host(host, overview.rows[host], plugin) for host in page],
             )
         )
 
@@ -149,7 +169,7 @@ class Overviews:
             raise Problem(404, f"host: expected one that has sent readings, found {host[:100]!r}")
         partition = partition_of(host, self._parts.settings.broker.partitions)
         return OverviewHostResponse(
-            **msgspec.structs.asdict(_overview_host(host, row, None)),
+            **msgspec.structs.asdict(overview_host(host, row, None)),
             outdated=[
                 _outdated(name, part)
                 for name, part in overview.outdated
@@ -219,30 +239,12 @@ class Overviews:
         }
 
 
-def _overview_host(name: str, row: Row, plugin: str | None) -> OverviewHost:
-    """A host of an overview.
-
-    Arguments:
-        plugin: only this plugin; None: all of the host.
-    """
-    values = row.values if plugin is None else {plugin: row.values[plugin]}
-    return OverviewHost(
-        name,
-        row.state,
-        rfc3339(row.seen_at),
-        {each: _plugin_of_host(value) for each, value in values.items()},
-    )
-
-
-def _plugin_of_host(value: Value) -> PluginOfHost:
-    activity, line = value.activity, value.line
-    interval = activity.interval if activity else None
-    return PluginOfHost(
-        value.state,
-        rfc3339(value.seen_at),
-        None if interval is None else interval // span(1),
-        activity.config_id if activity else None,
-        headline(line.metric, line.headline) if line else None,
+def sort_of_overview(plugins: Iterable[str]) -> Parameter:
+    """The order of a list of the overview."""
+    return sort(
+        "`host` (default), `state` (the worst first), `last_seen` (the oldest first), or the last value of a plugin's"
+        " headline:",
+        ("state", "last_seen", *plugins),
     )
 
 

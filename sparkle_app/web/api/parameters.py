@@ -16,6 +16,9 @@ _DURATION = r"^([1-9][0-9]{0,5})([smhd]?)$"
 _MAX_VALUES = 100
 """Of a parameter that is given several times."""
 _CURSOR = r"^([0-9]{1,16})-([0-9a-f]{32})$"
+MAX_ENTRIES = 1000
+DEFAULT_ENTRIES = 100
+"""Of a page."""
 
 
 class InvalidParameterError(ValueError):
@@ -155,3 +158,6 @@ def cursor(name: str, description: str) -> Parameter:
 def cursor_of(at: int, id_: bytes) -> str:
     """The value of a parameter of the kind :func:`cursor`."""
     return f"{at}-{id_.hex()}"
+
+
+LIMIT = integer("limit", f"Maximum number of entries. Default: {DEFAULT_ENTRIES}.", MAX_ENTRIES)

@@ -6,6 +6,7 @@ import msgspec
 
 from sparkle_app.kafka.topology import dead_letter_topic, samples_topic
 from sparkle_app.runtime.version import __version__
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
@@ -106,6 +107,15 @@ class Pipeline:
         self._parts = parts
         self._router = PartitionRouter(parts)
         self._refreshed = Refreshed(self._ask_all)
+
+    def route(self) -> Route:
+        """The state of all workers."""
+        return Route(
+            "/api/v1/pipeline",
+            "What each worker consumes, how far it lags behind, and what it waits for",
+            PipelineResponse,
+            self.state,
+        )
 
     async def state(self) -> PipelineResponse:
         """The state of all workers, some seconds old at most. It must not be modified."""

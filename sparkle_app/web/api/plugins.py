@@ -3,6 +3,7 @@
 import msgspec
 
 from sparkle_app.plugin.panel import Panel
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.parts import WebParts
 
 
@@ -26,20 +27,24 @@ class PluginsResponse(msgspec.Struct):
     plugins: list[PluginInfo]
 
 
-def installed_plugins(parts: WebParts) -> PluginsResponse:
-    """All installed plugins."""
-    installed = [
-        PluginInfo(
-            m.name,
-            m.version,
-            m.author,
-            m.topic,
-            each.plugin.unit,
-            m.description,
-            each.panel.headline.metric,
-            each.panel,
-        )
-        for each in parts.plugins.values()
-        for m in (each.manifest,)
-    ]
-    return PluginsResponse(installed)
+def plugins_route(parts: WebParts) -> Route:
+    """The installed plugins."""
+
+    async def plugins() -> PluginsResponse:
+        installed = [
+            PluginInfo(
+                m.name,
+                m.version,
+                m.author,
+                m.topic,
+                each.plugin.unit,
+                m.description,
+                each.panel.headline.metric,
+                each.panel,
+            )
+            for each in parts.plugins.values()
+            for m in (each.manifest,)
+        ]
+        return PluginsResponse(installed)
+
+    return Route("/api/v1/plugins", "Installed plugins", PluginsResponse, plugins)

@@ -14,7 +14,9 @@ from sparkle_app.plugin.history import Position, load_page
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.layouts import READINGS, layouts
 from sparkle_app.web.api.history import (
-    CsvFile,
+    FROM,
+    METRICS,
+    TO,
     KeptRange,
     csv_body,
     header,
@@ -22,8 +24,9 @@ from sparkle_app.web.api.history import (
     kept_since,
     time_range,
 )
-from sparkle_app.web.api.parameters import cursor_of
+from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, cursor, cursor_of
 from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.route import HOST_PATH, CsvFile, Route
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.queries import from_database
 
@@ -57,89 +60,105 @@ class ReadingsResponse(KeptRange, kw_only=True):
     """The value of `after` for the next page; null on the last page."""
 
 
+class ReadingsQuery(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    plugin: str
+    host: str
+    start: int
+    end: int
+    limit: int
+    after: Position | None
+    """Event time and id of the previous page's last reading."""
+    metrics: Collection[str] | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """The readings of a page."""
+
+    readings: list[StoredReading]
+    next: str | None
+    """The cursor of the next page."""
+    kept_since: int
+    """Readings are kept since this time, microseconds since the epoch."""
+
+
 class ReadingsQueries:
     """Queries stored readings."""
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
 
-    async def readings(
-        self,
-        plugin: str,
-        host: str,
-        start: int | None,
-        end: int | None,
-        limit: int,
-        after: Position | None,
-        metric: Collection[str] | None,
-    ) -> ReadingsResponse:
-        """One page of the readings of one host.
+    def route(self) -> Route:
+        """The pages of readings."""
+        return Route(
+            f"{HOST_PATH}/readings",
+            "Stored readings of one host, from SQL",
+            ReadingsResponse,
+            self.page,
+            (METRICS, FROM, TO, LIMIT, cursor("after", "The `next` value of the previous page.")),
+            csv=self.csv,
+        )
 
-        Arguments:
-            after: event time and id of the previous page's last reading.
+    async def page(self, plugin: str, host: str, **asked: Any) -> ReadingsResponse:
+        """One page of the readings of one host.
 
         Raises:
             Problem: 400, when the time range is invalid; 503, when the database does not work at this moment.
         """
-        start, end = time_range(self._parts.clock, start, end)
-        page, following, since = await self._load_page(plugin, host, start, end, limit, after, metric)
+        query = self._query(plugin, host, **asked)
+        page = await self._load(query)
         numeric_value = self._parts.plugins[plugin].plugin.numeric_value
         return ReadingsResponse(
-            **header(self._parts, plugin, host, start, end),
-            kept_since=kept_since(since, start),
-            readings=[_reading(each, numeric_value(each)) for each in page],
-            next=following,
+            **header(self._parts, plugin, host, query.start, query.end),
+            kept_since=kept_since(page.kept_since, query.start),
+            readings=[_reading(each, numeric_value(each)) for each in page.readings],
+            next=page.next,
         )
 
-    async def readings_csv(
-        self,
-        plugin: str,
-        host: str,
-        start: int | None,
-        end: int | None,
-        limit: int,
-        after: Position | None,
-        metric: Collection[str] | None,
-    ) -> CsvFile:
+    async def csv(self, plugin: str, host: str, **asked: Any) -> CsvFile:
         """The same as CSV, in the columns of an export of readings.
 
         Raises:
-            Problem: as :meth:`readings`.
+            Problem: as :meth:`page`.
         """
-        start, end = time_range(self._parts.clock, start, end)
-        page, following, _ = await self._load_page(plugin, host, start, end, limit, after, metric)
+        query = self._query(plugin, host, **asked)
+        page = await self._load(query)
         layout = layouts(plugin, self._parts.plugins[plugin].plugin)[READINGS]
-        # The time range of the next page is that of this one, also if the present was its end.
-        next_page = {"from": rfc3339(start), "to": rfc3339(end), "after": following} if following else None
-        return CsvFile(
-            f"{plugin}-{host}-readings.csv", await csv_body(self._parts.slices, layout, page), next_page
-        )
+        next_page = None
+        if page.next:
+            # The time range of the next page is that of this one, also if the present was its end.
+            next_page = {"from": rfc3339(query.start), "to": rfc3339(query.end), "after": page.next}
+        body = await csv_body(self._parts.slices, layout, page.readings)
+        return CsvFile(f"{plugin}-{host}-readings.csv", body, next_page)
 
-    async def _load_page(
+    def _query(
         self,
         plugin: str,
         host: str,
-        start: int,
-        end: int,
-        limit: int,
-        after: Position | None,
         metric: Collection[str] | None,
-    ) -> tuple[list[StoredReading], str | None, int]:
-        """The readings of a page, the cursor of the next one, and since when readings are kept."""
-        server_half = self._parts.plugins[plugin].plugin
+        limit: int | None,
+        after: Position | None,
+        **limits: int | None,
+    ) -> ReadingsQuery:
+        start, end = time_range(self._parts.clock, limits["from"], limits["to"])
+        return ReadingsQuery(plugin, host, start, end, limit or DEFAULT_ENTRIES, after, metric)
+
+    async def _load(self, query: ReadingsQuery) -> Page:
+        if is_impossible(query.host):
+            return Page([], None, 0)
+        server_half = self._parts.plugins[query.plugin].plugin
         bucket_size = self._parts.settings.aggregates.bucket_seconds
-        if is_impossible(host):
-            return [], None, 0
 
         def load(connection: Connection) -> tuple[list[StoredReading], int]:
-            since = watermarks(connection, plugin, bucket_size)[STORED_READINGS].kept_since
-            page = load_page(server_half, connection, host, start, end, limit + 1, after, metric)
-            return list(page), since
+            since = watermarks(connection, query.plugin, bucket_size)[STORED_READINGS].kept_since
+            scope = (query.host, query.start, query.end, query.limit + 1, query.after, query.metrics)
+            return list(load_page(server_half, connection, *scope)), since
 
         found, since = await from_database(self._parts, load)
-        page = found[:limit]
-        following = cursor_of(page[-1].observed_at, page[-1].id) if len(found) > limit else None
-        return page, following, since
+        page = found[: query.limit]
+        following = cursor_of(page[-1].observed_at, page[-1].id) if len(found) > query.limit else None
+        return Page(page, following, since)
 
 
 def _reading(stored: StoredReading, numeric_value: float | None) -> ReadingInfo:

@@ -13,8 +13,9 @@ from sparkle_app.model.time import rfc3339, span
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.retention import watermarks
-from sparkle_app.web.api.history import KeptRange, header, is_impossible, kept_since
+from sparkle_app.web.api.history import FROM, TO, KeptRange, header, is_impossible, kept_since, time_range
 from sparkle_app.web.api.responses import MetricStatistics, Time, metric
+from sparkle_app.web.api.route import HOST_PATH, Route
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.single_flight import SingleFlight
@@ -68,6 +69,21 @@ class Recounts:
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._recounts: SingleFlight[RecountResponse] = SingleFlight()
+
+    def route(self) -> Route:
+        """The recount of a host."""
+
+        async def recount(plugin: str, host: str, **limits: int | None) -> RecountResponse:
+            start, end = time_range(self._parts.clock, limits["from"], limits["to"])
+            return await self.recount(plugin, host, start, end)
+
+        return Route(
+            f"{HOST_PATH}/recount",
+            "Aggregates of one host, compared with its stored readings now",
+            RecountResponse,
+            recount,
+            (FROM, TO),
+        )
 
     async def recount(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
         """Compare the aggregates of one host with its stored readings.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -12,11 +12,16 @@ from sparkle_app.dead_letters.replay import ReplayProgress, count_replayable, re
 from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.time import from_seconds, rfc3339
+from sparkle_app.web.api.dead_letters import FILTERS
+from sparkle_app.web.api.parameters import choice, instant
+from sparkle_app.web.api.route import Route
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
 
 REPLAY_PATH = "/internal/v1/replay"
+_PATH = "/api/v1/dead-letters/replay"
+_PROBLEMS = {502: "Unexpected response from another worker", 503: "Another worker does not answer"}
 MAX_DEAD_LETTERS = 500_000
 """Their keys have to fit into memory beside the worker's tables."""
 
@@ -62,6 +67,40 @@ class Replays:
         self._task: asyncio.Task[None] | None = None
         self._last = ReplayResponse()
         self._progress = ReplayProgress()
+
+    def state_route(self) -> Route:
+        """The replay that is running."""
+        return Route(
+            _PATH,
+            "The replay of dead letters that is running, or else the last one",
+            ReplayResponse,
+            self.state,
+            problems=_PROBLEMS,
+        )
+
+    def start_route(self) -> Route:
+        """The start of a replay."""
+
+        async def start(config: int | None, **query: Any) -> ReplayResponse:
+            everything = query.pop("all") is not None
+            return await self.start(Filter(config_id=config, **query), everything)
+
+        return Route(
+            _PATH,
+            "Replay dead letters: produce their records back to their topics",
+            ReplayResponse,
+            start,
+            (
+                choice("all", "All of them: required without filters.", ["true"]),
+                *FILTERS,
+                instant("since", "Only those of records received at this time or later. Default: all."),
+                instant("until", "Only those of records received before this time. Default: all."),
+            ),
+            status=lambda _response: 202,
+            statuses=(202,),
+            writes=True,
+            problems={409: "A replay is running", **_PROBLEMS},
+        )
 
     async def start(self, selected: Filter, everything: bool) -> ReplayResponse:
         """Start a replay of the selected dead letters.

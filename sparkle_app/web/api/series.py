@@ -1,6 +1,7 @@
 """Aggregates of one host over time, from SQL."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -11,8 +12,19 @@ from sparkle_app.plugin.history import Columns, load_columns, load_steps
 from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT
-from sparkle_app.web.api.history import CsvFile, TimeRange, csv_body, header, is_impossible, time_range
+from sparkle_app.web.api.history import (
+    FROM,
+    METRICS,
+    TO,
+    TimeRange,
+    csv_body,
+    header,
+    is_impossible,
+    time_range,
+)
+from sparkle_app.web.api.parameters import duration, integer
 from sparkle_app.web.api.responses import MetricStatistics, Time, numbers
+from sparkle_app.web.api.route import HOST_PATH, CsvFile, Route
 from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
@@ -23,6 +35,16 @@ MAX_POINTS = 10_000
 """Of one metric in a response."""
 MAX_POINTS_OF_ALL = 50_000
 """Of all metrics together."""
+_STEP = duration(
+    "step",
+    "Length of a step: a multiple of the bucket size. Default: one bucket. At most 10000 steps, and 50000 points of"
+    " all metrics together.",
+)
+_POINTS = integer(
+    "points",
+    "Instead of `step`: a usual step is chosen, such as 5m, 1h or 1d, that gives at most about so many points.",
+    MAX_POINTS,
+)
 
 
 class Point(MetricStatistics, kw_only=True, gc=False):
@@ -76,19 +98,6 @@ class Steps(msgspec.Struct, frozen=True):
     """In seconds."""
 
 
-class SeriesParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The parameters of a request for a series; None: the default."""
-
-    plugin: str
-    host: str
-    metrics: Sequence[str] | None
-    start: int | None
-    end: int | None
-    step: int | None
-    points: int | None = None
-    """About so many points instead of a step."""
-
-
 class SeriesQueries:
     """Queries stored aggregates. Equal queries at one time are executed once."""
 
@@ -98,43 +107,72 @@ class SeriesQueries:
         self._columns: SingleFlight[ColumnsResponse] = SingleFlight()
         self._series_csv: SingleFlight[bytes] = SingleFlight()
 
-    async def series(self, asked: SeriesParameters) -> SeriesResponse:
+    def series_route(self) -> Route:
+        """Aggregates, merged into steps."""
+        return Route(
+            f"{HOST_PATH}/series",
+            "Aggregates of one host, from SQL",
+            SeriesResponse,
+            self.series,
+            (METRICS, FROM, TO, _STEP),
+            csv=self.series_csv,
+        )
+
+    def columns_route(self) -> Route:
+        """The same in columns."""
+        return Route(
+            f"{HOST_PATH}/columns",
+            "Aggregates of one host in columns, for charts, from SQL",
+            ColumnsResponse,
+            self.columns,
+            (METRICS, FROM, TO, _STEP, _POINTS),
+        )
+
+    async def series(self, plugin: str, host: str, **asked: Any) -> SeriesResponse:
         """Aggregates of one host, merged into steps.
 
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        query = self._series_query(asked)
+        query = self._query(plugin, host, **asked)
         return await self._series.run(query, lambda: self._merged(query))
 
-    async def columns(self, asked: SeriesParameters) -> ColumnsResponse:
+    async def columns(self, plugin: str, host: str, **asked: Any) -> ColumnsResponse:
         """The same in columns, for charts.
 
         Raises:
             Problem: as :meth:`series`.
         """
-        query = self._series_query(asked)
+        query = self._query(plugin, host, **asked)
         return await self._columns.run(query, lambda: self._in_columns(query))
 
-    async def series_csv(self, asked: SeriesParameters) -> CsvFile:
+    async def series_csv(self, plugin: str, host: str, **asked: Any) -> CsvFile:
         """The same as CSV, in the columns of an export of aggregates.
 
         Raises:
             Problem: as :meth:`series`.
         """
-        query = self._series_query(asked)
+        query = self._query(plugin, host, **asked)
 
         async def compute() -> bytes:
             return await csv_body(self._parts.slices, AGGREGATES_LAYOUT, (await self._load_steps(query))[1])
 
         return CsvFile(f"{query.plugin}-{query.host}-series.csv", await self._series_csv.run(query, compute))
 
-    def _series_query(self, asked: SeriesParameters) -> SeriesQuery:
-        if asked.points and asked.step:
+    def _query(
+        self,
+        plugin: str,
+        host: str,
+        metric: Sequence[str] | None,
+        step: int | None,
+        points: int | None = None,
+        **limits: int | None,
+    ) -> SeriesQuery:
+        if points and step:
             raise Problem(400, "points: expected either step or points, found both")
-        start, end = time_range(self._parts.clock, asked.start, asked.end)
-        metrics = None if asked.metrics is None else tuple(sorted(set(asked.metrics)))
-        return SeriesQuery(asked.plugin, asked.host, metrics, start, end, asked.step, asked.points)
+        start, end = time_range(self._parts.clock, limits["from"], limits["to"])
+        metrics = None if metric is None else tuple(sorted(set(metric)))
+        return SeriesQuery(plugin, host, metrics, start, end, step, points)
 
     def _steps(self, connection: Connection, query: SeriesQuery) -> Steps:
         bucket_size = self._parts.settings.aggregates.bucket_seconds

@@ -4,14 +4,22 @@ import asyncio
 from typing import Any
 
 from sparkle_app.aggregate.windows import host_window, window_bounds
+from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import Statistics, merge_into
 from sparkle_app.model.time import rfc3339
+from sparkle_app.web.api.parameters import duration
 from sparkle_app.web.api.responses import MetricStatistics, Window, metric
+from sparkle_app.web.api.route import HOST_PATH, PLUGIN_PATH, Route
 from sparkle_app.web.partition_router import PartialResult, PartitionRouter, WindowQuery
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, current_time, unavailable
 from sparkle_app.web.single_flight import SingleFlight
+from sparkle_app.web.snapshots.overview import WINDOW_SECONDS
+
+WINDOW = duration(
+    "window", "Length of the window: seconds, or a duration such as 90s, 15m, 1h. Default: 15m."
+)
 
 
 class FleetResponse(Window, kw_only=True):
@@ -37,8 +45,19 @@ class WindowQueries:
         self._local: SingleFlight[PartialResult] = SingleFlight()
         self._fleet: SingleFlight[FleetResponse] = SingleFlight()
 
-    async def fleet(self, plugin: str, window: int) -> FleetResponse:
+    def fleet_route(self) -> Route:
         """Statistics of all hosts together."""
+        return Route(
+            PLUGIN_PATH, "Window statistics of all hosts together", FleetResponse, self.fleet, (WINDOW,)
+        )
+
+    def host_route(self) -> Route:
+        """Statistics of one host."""
+        return Route(HOST_PATH, "Window statistics of one host", HostResponse, self.host, (WINDOW,))
+
+    async def fleet(self, plugin: str, window: int | None) -> FleetResponse:
+        """Statistics of all hosts together."""
+        window = window or WINDOW_SECONDS
         start, end = self._bounds(window)
         query = WindowQuery(plugin, start, end)
         return await self._fleet.run((query, window), lambda: self._merged(query, window))
@@ -61,12 +80,13 @@ class WindowQueries:
             metrics=by_name,
         )
 
-    async def host(self, plugin: str, host: str, window: int) -> HostResponse:
+    async def host(self, plugin: str, host: str, window: int | None) -> HostResponse:
         """Statistics of one host.
 
         Raises:
             Problem: 404, when the table has no buckets of the host within the window retention.
         """
+        window = window or WINDOW_SECONDS
         start, end = self._bounds(window)
         try:
             partition = partition_of(host, self._parts.settings.broker.partitions)
@@ -142,12 +162,7 @@ class WindowQueries:
 
     def _bounds(self, window: int) -> tuple[int, int]:
         aggregates = self._parts.settings.aggregates
-        if window > aggregates.window_retention_seconds:
-            raise Problem(
-                400,
-                f"window: expected at most {aggregates.window_retention_seconds} s, found {window};"
-                " query /series for longer time ranges",
-            )
+        check_window(aggregates, window)
         return window_bounds(current_time(self._parts.clock), window, aggregates.bucket_seconds)
 
     def _window(self, plugin: str, window: int, start: int, end: int) -> dict[str, Any]:
@@ -158,3 +173,17 @@ class WindowQueries:
             "start": rfc3339(start),
             "end": rfc3339(end),
         }
+
+
+def check_window(aggregates: AggregatesSettings, window: int) -> None:
+    """Check the parameter ``window``, in seconds.
+
+    Raises:
+        Problem: 400, when it is longer than the window retention.
+    """
+    if window > aggregates.window_retention_seconds:
+        raise Problem(
+            400,
+            f"window: expected at most {aggregates.window_retention_seconds} s, found {window};"
+            " query /series for longer time ranges",
+        )
