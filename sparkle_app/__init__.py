@@ -194,6 +194,8 @@ All packages and modules; the docstring of each describes what it does:
       trial               tries what a worker writes
       readings            inserts and reads readings
       aggregates          writes and reads aggregates
+      aggregate_steps     merges them into longer steps, in SQL
+      aggregation         computes them from stored readings, in SQL
       headlines           the headline of many hosts in steps, in SQL
       resolutions         which aggregates serve for a time range
       expiry              deletes expired rows, a part at a time

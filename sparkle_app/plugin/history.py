@@ -13,7 +13,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.aggregates import select_points, select_steps
+from sparkle_app.storage.aggregate_steps import select_points, select_steps
 from sparkle_app.storage.readings import select_page
 from sparkle_app.storage.resolutions import Coverage, sources
 

@@ -10,7 +10,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.aggregates import select_merged
+from sparkle_app.storage.aggregate_steps import select_merged
 
 # In the same order in all transactions, so that they cannot deadlock.
 _ORDER = attrgetter("hostname", "metric", "bucket_start")

@@ -10,13 +10,12 @@ from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, me
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
-    aggregate_readings,
     delete_aggregates,
-    insert_aggregated,
     select_aggregates,
     select_bucket_counts,
     upsert_growing,
 )
+from sparkle_app.storage.aggregation import aggregate_readings, insert_aggregated
 from sparkle_app.storage.models import AggregatesTable, ReadingsTable
 
 # Deprecated names of methods: packages that override one continue to work.

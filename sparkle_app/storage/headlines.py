@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Table, case, func, literal_column, select
 
-from sparkle_app.model.buckets import LARGE
 from sparkle_app.model.time import span
+from sparkle_app.storage.aggregate_steps import bounded_sum, step_number
 from sparkle_app.storage.models import SERIES, data_table
 
 
@@ -36,8 +36,7 @@ def select_headlines(
     """
     data, size = data_table(table).c, span(resolution)
     of_hosts = select(SERIES.c.id).where(SERIES.c.hostname.in_(hostnames), SERIES.c.resolution == resolution)
-    number = data.bucket // literal_column(str(step // resolution), Integer)
-    total = case((func.abs(data.sum) < LARGE, data.sum))
+    number, total = step_number(data.bucket, resolution, step), bounded_sum(data.sum)
     average = case((func.count() == func.count(total), func.sum(total) / func.sum(data["count"])))
     steps = (
         select(data.series_id, number.label("step"), average.label("average"))

@@ -16,15 +16,14 @@ from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage import columns
+from sparkle_app.storage.aggregate_steps import select_steps
 from sparkle_app.storage.aggregates import (
-    aggregate_readings,
     delete_aggregates,
-    insert_aggregated,
     select_aggregates,
     select_bucket_counts,
-    select_steps,
     upsert_growing,
 )
+from sparkle_app.storage.aggregation import aggregate_readings, insert_aggregated
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.engine import read_transaction

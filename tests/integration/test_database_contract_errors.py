@@ -15,11 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage.aggregates import (
     delete_aggregates,
-    insert_aggregated,
     select_aggregates,
     select_bucket_counts,
     upsert_growing,
 )
+from sparkle_app.storage.aggregation import insert_aggregated
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.engine import make_engine, max_writers, read_transaction

@@ -13,12 +13,12 @@ from sparkle_app.model.time import span
 from sparkle_app.plugin.merging import merge, store_buckets
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.retention.retainer import Retainer
+from sparkle_app.storage.aggregate_steps import select_merged
 from sparkle_app.storage.aggregates import (
-    aggregate_readings,
     select_aggregates,
-    select_merged,
     upsert_growing,
 )
+from sparkle_app.storage.aggregation import aggregate_readings
 from sparkle_app.storage.engine import read_transaction, return_space, space_warning
 from sparkle_app.storage.expiry import (
     count_expired,

@@ -17,7 +17,17 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
-from sparkle_app.storage import aggregates, earlier_hosts, extents, hosts, readings, renames, retention
+from sparkle_app.storage import (
+    aggregate_steps,
+    aggregates,
+    aggregation,
+    earlier_hosts,
+    extents,
+    hosts,
+    readings,
+    renames,
+    retention,
+)
 from sparkle_app.storage.engine import make_engine, notice, read_transaction
 from sparkle_app.storage.errors import (
     is_lock_conflict,
@@ -92,13 +102,13 @@ def every_statement(connection: Connection) -> None:
     aggregates.upsert_growing(connection, AGGREGATES, rows)
     aggregates.upsert_growing(connection, AGGREGATES, rows[:1])
     list(aggregates.select_aggregates(connection, AGGREGATES, ["a"], "m", 60, START, START + HOUR))
-    list(aggregates.select_steps(connection, AGGREGATES, "a", ["m"], 60, START, START + HOUR, 600, 9))
+    list(aggregate_steps.select_steps(connection, AGGREGATES, "a", ["m"], 60, START, START + HOUR, 600, 9))
     for metric in ("m", None):
         select_headlines(connection, AGGREGATES, ["a", "b"], metric, True, 60, START, START + HOUR, 600)
     aggregates.delete_aggregates(connection, AGGREGATES, 60, [("a", START, "m"), ("b", START, "m")])
     list(aggregates.select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
-    list(aggregates.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))
-    aggregates.insert_aggregated(connection, AGGREGATES, READINGS, ["a"], 60, START, START + HOUR)
+    list(aggregation.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))
+    aggregation.insert_aggregated(connection, AGGREGATES, READINGS, ["a"], 60, START, START + HOUR)
     list(extents.select_extents(connection, AGGREGATES, 60, START, START + HOUR, "a"))
     list(extents.select_aggregated_metrics(connection, AGGREGATES, "a", 60, START, START + HOUR))
     list(hosts.select_hosts(connection, "P", 1))
