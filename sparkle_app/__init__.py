@@ -159,7 +159,9 @@ All packages and modules; the docstring of each describes what it does:
       pymysql_connection  connections to MariaDB and MySQL with deadlines
       dialects/           one file for each database
         base                interface, with defaults for any database
+        column_types        types of times and ids, and their conversions
         portable            statements for any database
+        session_lock        lock of those where CREATE TABLE commits
         sqlstates           standard error codes
         on_conflict         statements of databases with ON CONFLICT
         mysql               MariaDB and MySQL
@@ -171,7 +173,12 @@ All packages and modules; the docstring of each describes what it does:
         oracle_statements   its statements
         oracle_types        its types
         postgresql          PostgreSQL
+        postgresql_errors   its SQLSTATEs
+        postgresql_statements its statements for many rows
         sqlite              SQLite
+        sqlite_engine       its connections
+        sqlite_errors       its result codes
+        sqlite_file         its space, damage and time limits
       columns             types of columns
       models              tables of a plugin
       views               views with names in place of numbers

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage import engine as engines
-from sparkle_app.storage.dialects import sqlite
+from sparkle_app.storage.dialects import sqlite_engine
 from sparkle_app.storage.engine import (
     make_engine,
     read_transaction,
@@ -364,7 +364,7 @@ def endless(engine: Engine) -> None:
 def test_a_worker_does_not_read_without_end(
     file: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_READ_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_engine, "_READ_SECONDS", 0.01)
     with pytest.raises(OperationalError) as caught:
         endless(engine)
     assert "interrupted" in str(transient_error(caught.value))

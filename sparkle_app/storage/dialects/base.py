@@ -6,31 +6,24 @@ A dialect with a file of its own replaces the portable statements by faster ones
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from enum import Enum
 from typing import Any, cast
-from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
     Connection,
     Engine,
     Select,
     Table,
-    Uuid,
     create_engine,
     false,
-    literal_column,
     select,
-    type_coerce,
 )
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.types import TypeEngine
 
-from sparkle_app.model.time import micros, moment, span
+from sparkle_app.model.time import moment
 from sparkle_app.storage.dialects import portable
+from sparkle_app.storage.dialects.column_types import ColumnTypes
 from sparkle_app.storage.dialects.sqlstates import is_row_state, sqlstate
 from sparkle_app.storage.statements import Row, key_names
 from sparkle_app.storage.wal import WriteAheadLog
@@ -54,23 +47,17 @@ class TableKind(Enum):
     OTHER = "other"
 
 
-class Dialect:
+class Dialect(ColumnTypes):
     """One database: its connections, its types and statements, and the classification of its errors."""
 
     max_writers: int = 1
     """How many threads may write at the same time."""
     notice: str | None = "used with portable statements, which are slow, and not tested"
     """What a user should know before relying on this database; None: nothing."""
-    time_type: TypeEngine[Any] = BigInteger()
-    """The type of columns with times."""
-    id_type: TypeEngine[Any] = Uuid(native_uuid=False)
-    """The type of columns with ids, which are any 16 bytes: some databases only accept UUIDs of known versions."""
     infinity: float = math.inf
     """The number that stands for an infinite sum."""
     resolves_series = False
     """Whether bulk statements accept :data:`SERIES_KEY`, which takes less time than to select the ids."""
-    hashes_names = False
-    """Whether :meth:`name_key` is a function of the database itself."""
     transactional_ddl = False
     """Whether CREATE and ALTER are rolled back with their transaction."""
 
@@ -194,86 +181,6 @@ class Dialect:
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
         return (sqlstate(error) or "").startswith("40")
-
-    def time_value(self, at: datetime) -> Any:
-        """Convert an aware datetime to a value of ``time_type``."""
-        return micros(at)
-
-    def time_of(self, value: Any) -> datetime:
-        """Convert a value of ``time_type`` to an aware datetime."""
-        return moment(value)
-
-    def id_value(self, id_: bytes) -> Any:
-        """Convert an id to a value of ``id_type``."""
-        return UUID(bytes=id_)
-
-    def id_of(self, value: Any) -> bytes:
-        """Convert a value of ``id_type`` to an id."""
-        return bytes(value.bytes)
-
-    @property
-    def compact_time_type(self) -> TypeEngine[Any]:
-        """The type with the fewest bytes of columns with times."""
-        return self.time_type
-
-    @property
-    def compact_id_type(self) -> TypeEngine[Any]:
-        """The type with the fewest bytes of columns with ids."""
-        return self.id_type
-
-    def compact_time_value(self, at: datetime) -> Any:
-        """Convert an aware datetime to a value of ``compact_time_type``."""
-        return self.time_value(at)
-
-    def compact_time_of(self, value: Any) -> datetime:
-        """Convert a value of ``compact_time_type`` to an aware datetime."""
-        return self.time_of(value)
-
-    def compact_id_value(self, id_: bytes) -> Any:
-        """Convert an id to a value of ``compact_id_type``."""
-        return self.id_value(id_)
-
-    def compact_id_of(self, value: Any) -> bytes:
-        """Convert a value of ``compact_id_type`` to an id."""
-        return self.id_of(value)
-
-    def readable_time(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of ``compact_time_type`` as a view shows it: as ``time_type``."""
-        return at
-
-    def readable_id(self, id_: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of ``compact_id_type`` as a view shows it: as ``id_type``."""
-        return id_
-
-    def readable_bucket(
-        self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]
-    ) -> ColumnElement[Any]:
-        """The start of a bucket as a view shows it, from its :meth:`bucket_number`."""
-        return number * bucket_size * span(1)
-
-    def compact_time(self, at: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of ``time_type`` as ``compact_time_type``."""
-        return at
-
-    def compact_id(self, id_: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A column of ``id_type`` as ``compact_id_type``."""
-        return id_
-
-    def whole_seconds(self, at: ColumnElement[Any]) -> ColumnElement[int]:
-        """Seconds since the epoch of a column of ``time_type``, without the fraction."""
-        return type_coerce(at, BigInteger) // literal_column(str(span(1)), BigInteger)
-
-    def name_key(self, name: ColumnElement[str]) -> ColumnElement[Any]:
-        """First 16 bytes of the SHA-256 hash of a text in UTF-8, as ``compact_id_type``.
-
-        Raises:
-            NotImplementedError: if this is not known for the database.
-        """
-        raise NotImplementedError("this database has no SHA-256 that is known here")
-
-    def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
-        """The number of the bucket of ``bucket_size`` seconds that contains a compact time; number 0 begins in 1970."""
-        return type_coerce(at, BigInteger) // literal_column(str(span(bucket_size)), BigInteger)
 
     def converters(self, table: Table) -> tuple[Callable[[int], Any], Callable[[bytes], Any]]:
         """Functions that convert times (microseconds since the epoch) and ids to values of a :data:`Row`."""

@@ -1,9 +1,9 @@
 """MariaDB and MySQL, with the driver PyMySQL."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -25,11 +25,11 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL
 from sqlalchemy.schema import CreateTable
 
-from sparkle_app.model.errors import TransientError
 from sparkle_app.model.time import moment, span, utc_text
 from sparkle_app.storage import columns
 from sparkle_app.storage.deadlines import PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind, insert_nothing
+from sparkle_app.storage.dialects.column_types import BinaryIds, NaiveTimes
 from sparkle_app.storage.dialects.mysql_errors import (
     NULL_VALUE,
     REFUSED_LOGINS,
@@ -42,6 +42,7 @@ from sparkle_app.storage.dialects.mysql_errors import (
 )
 from sparkle_app.storage.dialects.mysql_statements import Values, deletion, growing, insert_new
 from sparkle_app.storage.dialects.mysql_tables import MySqlTables, MySqlTypes
+from sparkle_app.storage.dialects.session_lock import session_lock
 from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, key_names
 
 _STATEMENT_SECONDS = 60
@@ -77,7 +78,7 @@ _MICROSECOND: ColumnElement[Any] = literal_column("MICROSECOND")
 _SECOND: ColumnElement[Any] = literal_column("SECOND")
 
 
-class MySql(Dialect):
+class MySql(NaiveTimes, BinaryIds, Dialect):
     """MariaDB 10.6 and newer, and MySQL 8.0.17 and newer."""
 
     notice = None
@@ -125,24 +126,17 @@ class MySql(Dialect):
         """A snapshot is begun with the transaction."""
         return {READ_ONLY: True}
 
-    @contextmanager
-    def schema_lock(self, connection: Connection) -> Iterator[None]:
-        """Takes a lock of the session, as CREATE TABLE commits.
-
-        Raises:
-            TransientError: if another session keeps it.
-        """
+    def schema_lock(self, connection: Connection) -> AbstractContextManager[None]:
+        """Takes a lock of the session."""
         # MySQL 9.7 has no SHA1() any more.
         name = "concat('sparkle.', left(sha2(database(), 256), 16))"
-        if connection.execute(text(f"SELECT get_lock({name}, {_LOCK_SECONDS})")).scalar() != 1:
-            raise TransientError("another process creates or migrates its tables", "wait until this is done")
-        try:
-            yield
-        except BaseException:
-            # Closes it, which releases the lock.
-            connection.invalidate()
-            raise
-        connection.execute(text(f"SELECT release_lock({name})"))
+        take, release = (
+            text(f"SELECT get_lock({name}, {_LOCK_SECONDS})"),
+            text(f"SELECT release_lock({name})"),
+        )
+        return session_lock(
+            connection, lambda: connection.scalar(take) == 1, lambda: connection.execute(release)
+        )
 
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Locks the row, in the order of requests."""
@@ -214,22 +208,6 @@ class MySql(Dialect):
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``innodb_lock_wait_timeout``."""
         return is_lock_conflict(error)
-
-    def time_value(self, at: datetime) -> datetime:
-        """Without the time zone, which the database does not store."""
-        return at.replace(tzinfo=None)
-
-    def time_of(self, value: datetime) -> datetime:
-        """With the time zone."""
-        return value.replace(tzinfo=UTC)
-
-    def id_value(self, id_: bytes) -> bytes:
-        """The same."""
-        return id_
-
-    def id_of(self, value: bytes) -> bytes:
-        """The same."""
-        return value
 
     def readable_bucket(
         self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]

@@ -1,9 +1,8 @@
 """Oracle Database, with the driver oracledb in thin mode. No test has run on a server."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -25,12 +24,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects import oracle
 from sqlalchemy.engine import URL
 
-from sparkle_app.model.errors import TransientError
 from sparkle_app.storage.dialects import oracle_errors
 from sparkle_app.storage.dialects.base import READ_ONLY, Dialect, TableKind
+from sparkle_app.storage.dialects.column_types import BinaryIds, NaiveTimes
 from sparkle_app.storage.dialects.oracle_statements import BucketNumber, Merge
 from sparkle_app.storage.dialects.oracle_types import adapt
 from sparkle_app.storage.dialects.portable import retried
+from sparkle_app.storage.dialects.session_lock import session_lock
 from sparkle_app.storage.statements import Row, chunks, key_names
 
 _EPOCH: ColumnElement[Any] = literal_column("TIMESTAMP '1970-01-01 00:00:00'")
@@ -45,7 +45,7 @@ _ROW_COUNTS = "sparkle_row_counts"
 _SESSION = "ALTER SESSION SET NLS_COMP = BINARY NLS_SORT = BINARY TIME_ZONE = '+00:00' DDL_LOCK_TIMEOUT = 10"
 # Not READ ONLY: `check` tries in it what a worker writes.
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
-# A lock of the session, as CREATE TABLE commits. 0: taken; 4: this session has it already.
+# 0: taken; 4: this session has it already.
 _LOCK = """
 DECLARE
     handle VARCHAR2(128);
@@ -58,7 +58,7 @@ _REQUEST = f"DBMS_LOCK.REQUEST(handle, DBMS_LOCK.X_MODE, {_LOCK_SECONDS}, FALSE)
 _RELEASE = "DBMS_LOCK.RELEASE(handle)"
 
 
-class Oracle(Dialect):
+class Oracle(NaiveTimes, BinaryIds, Dialect):
     """Oracle Database 19c and newer, with the character set AL32UTF8."""
 
     notice = "no test has run on a server"
@@ -116,22 +116,13 @@ class Oracle(Dialect):
         """The isolation level is set when the transaction begins."""
         return {READ_ONLY: True}
 
-    @contextmanager
-    def schema_lock(self, connection: Connection) -> Iterator[None]:
-        """Takes a lock of the session, as CREATE TABLE commits.
-
-        Raises:
-            TransientError: if another session keeps it.
-        """
-        if _call(connection, _REQUEST) not in (0, 4):
-            raise TransientError("another process creates or migrates its tables", "wait until this is done")
-        try:
-            yield
-        except BaseException:
-            # Closes it, which releases the lock.
-            connection.invalidate()
-            raise
-        _call(connection, _RELEASE)
+    def schema_lock(self, connection: Connection) -> AbstractContextManager[None]:
+        """Takes a lock of the session."""
+        return session_lock(
+            connection,
+            lambda: _call(connection, _REQUEST) in (0, 4),
+            lambda: _call(connection, _RELEASE),
+        )
 
     def lock_row(self, connection: Connection, table: Table, row: Row, *, shared: bool) -> None:
         """Locks the table, as rows have no shared locks; statements that change rows take a ROW EXCLUSIVE lock."""
@@ -176,22 +167,6 @@ class Oracle(Dialect):
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, a wait that was too long, or a transaction that cannot be serialized."""
         return oracle_errors.number(error) in oracle_errors.LOCK_CONFLICTS
-
-    def time_value(self, at: datetime) -> datetime:
-        """Without the time zone, which the type does not store."""
-        return at.replace(tzinfo=None)
-
-    def time_of(self, value: datetime) -> datetime:
-        """With the time zone."""
-        return value.replace(tzinfo=UTC)
-
-    def id_value(self, id_: bytes) -> bytes:
-        """The same."""
-        return id_
-
-    def id_of(self, value: bytes) -> bytes:
-        """The same."""
-        return bytes(value)
 
     def readable_bucket(
         self, number: ColumnElement[Any], bucket_size: ColumnElement[Any]

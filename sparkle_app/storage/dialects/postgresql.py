@@ -1,27 +1,21 @@
 """PostgreSQL, with the driver psycopg2 or psycopg."""
 
-import math
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
     DateTime,
-    Double,
     Engine,
     Table,
-    TableValuedAlias,
     Text,
     Uuid,
-    bindparam,
     cast,
-    column,
     event,
     func,
     literal,
@@ -31,19 +25,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL
-from sqlalchemy.types import TypeEngine
 
-from sparkle_app.model.time import span
-from sparkle_app.storage import columns as types
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
+from sparkle_app.storage.dialects import postgresql_errors
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, column_of, id_of_series, name_key
+from sparkle_app.storage.dialects.postgresql_errors import LOCK_STATES, READ_ONLY_STATE, REMEDIES, state
+from sparkle_app.storage.dialects.postgresql_statements import insert_from_json, json_of, rows_from_json
+from sparkle_app.storage.statements import Row, chunks, name_key
 
 _DRIVERS = ("psycopg2", "psycopg")
-_EPOCH: ColumnElement[Any] = literal_column("timestamp 'epoch'")
-_DAY: ColumnElement[Any] = literal_column("interval '1 day'")
-_MICROSECOND: ColumnElement[Any] = literal_column("interval '1 microsecond'")
-_MICROSECONDS_OF_DAY: ColumnElement[int] = literal_column(str(span(86_400)), BigInteger)
 _STATEMENT_SECONDS = 60
 # After statement_timeout, a server that is there has answered.
 _ANSWER_SECONDS = _STATEMENT_SECONDS + 5
@@ -67,37 +57,7 @@ _LIMITS = (
 _RECYCLE_SECONDS = 60
 # Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
 _SCHEMA_LOCK = 7_275_339
-# SQLSTATEs of a deadlock, a wait for a lock that exceeded lock_timeout, and a transaction that cannot be serialized.
-_LOCK_STATES = ("40P01", "55P03", "40001")
-# SQLSTATE of a statement that a standby, or a server that has been made read-only, rejects.
-_READ_ONLY_STATE = "25006"
-# SQLSTATE classes, and single SQLSTATEs, of errors that are transient and affect every row alike.
-_TRANSIENT_STATES = (
-    "08", "28", "3D", "3F", "40", "53", "55", "57", "58", "F0", "XX",
-    # Session terminated while idle.
-    _READ_ONLY_STATE, "25P03", "25P04",
-    # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
-    "42501", "42P01", "42703", "42704", "42P10",
-)  # fmt: skip
-# By SQLSTATE.
-_REMEDIES = {
-    _READ_ONLY_STATE: "set database.url to the primary, or make the server writable",
-    "3F000": "create the schema of the user's search_path",
-    "42501": "grant the privilege to the user of database.url",
-    "42P01": "start a worker, which creates missing tables",
-    "42703": "alter the table to the columns that the plugin declares",
-    "42P10": "create the primary key that the plugin declares",
-    "53100": "free disk space on the server",
-    "55P03": "end the session that holds the lock",
-}
 _TRIAL_ROWS = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 1000)"
-# In the language of the server, of which two are known here; with others, a worker waits as for an unreachable server.
-_REFUSED_LOGINS = (
-    "authentication failed for user", "no password supplied", "no pg_hba.conf entry for host",
-    "не прошёл проверку подлинности", "в pg_hba.conf нет записи",
-)  # fmt: skip
-# Types that a driver raises without an SQLSTATE for a lost connection; its other types concern a value.
-_CONNECTION_ERRORS = {"OperationalError", "InterfaceError", "InternalError"}
 
 
 class PostgreSql(OnConflictDialect):
@@ -176,34 +136,31 @@ class PostgreSql(OnConflictDialect):
 
     def is_transient(self, error: Any) -> bool:
         """Decide by SQLSTATE or, without one, by the type of the driver's error."""
-        if state := _state(error):
-            return state.startswith(_TRANSIENT_STATES)
-        names = [each.__name__ for each in type(error).__mro__]
-        return names[0] == "DatabaseError" or not _CONNECTION_ERRORS.isdisjoint(names)
+        return postgresql_errors.is_transient(error)
 
     def server_message(self, error: Any) -> str | None:
         """The server's primary message; None if no server answered."""
-        return str(error.diag.message_primary) if _state(error) else None
+        return str(error.diag.message_primary) if state(error) else None
 
     def remedy(self, error: Any) -> str:
         """Decide by SQLSTATE."""
-        return _REMEDIES.get(_state(error) or "") or super().remedy(error)
+        return REMEDIES.get(state(error) or "") or super().remedy(error)
 
     def is_refused_login(self, error: Any) -> bool:
-        """Decide by the message: a driver does not pass the SQLSTATE of a failed connection."""
-        return not _state(error) and any(words in str(error) for words in _REFUSED_LOGINS)
+        """Decide by the message."""
+        return postgresql_errors.is_refused_login(error)
 
     def is_wrong_server(self, error: Any) -> bool:
         """Whether the server is read-only: after a failover, new connections lead to another one."""
-        return _state(error) == _READ_ONLY_STATE
+        return state(error) == READ_ONLY_STATE
 
     def is_null_error(self, error: Any, column: str) -> bool:
         """Decide by SQLSTATE."""
-        return _state(error) == "23502" and bool(error.diag.column_name == column)
+        return state(error) == "23502" and bool(error.diag.column_name == column)
 
     def is_lock_conflict(self, error: Any) -> bool:
         """Whether the error is a deadlock, or an exceeded ``lock_timeout``."""
-        return _state(error) in _LOCK_STATES
+        return state(error) in LOCK_STATES
 
     def time_value(self, at: datetime) -> datetime:
         """The same."""
@@ -245,8 +202,8 @@ class PostgreSql(OnConflictDialect):
     ) -> None:
         """Passes all rows as one JSON array."""
         for some in chunks(rows):
-            statement = on_conflict(_insert_from_json(table, list(some[0])))
-            connection.execute(statement, {"rows": _json(table, some)})
+            statement = on_conflict(insert_from_json(table, list(some[0])))
+            connection.execute(statement, {"rows": json_of(table, some)})
 
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
@@ -254,65 +211,18 @@ class PostgreSql(OnConflictDialect):
         """Passes all rows as one JSON array, and returns the ids of those inserted as one text."""
         inserted: set[bytes] = set()
         for some in chunks(rows):
-            insert = (
-                on_conflict(_insert_from_json(table, list(some[0]))).returning(table.c.id).cte("inserted")
-            )
+            insert = on_conflict(insert_from_json(table, list(some[0]))).returning(table.c.id).cte("inserted")
             digits = func.replace(cast(insert.c.id, Text), literal_column("'-'"), literal_column("''"))
             statement = select(func.string_agg(digits, literal_column("''")))
-            found = bytes.fromhex(connection.execute(statement, {"rows": _json(table, some)}).scalar() or "")
+            found = bytes.fromhex(
+                connection.execute(statement, {"rows": json_of(table, some)}).scalar() or ""
+            )
             inserted.update(found[place : place + 16] for place in range(0, len(found), 16))
         return inserted
 
     def delete_rows(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Passes the rows as one JSON array to DELETE … USING."""
         for some in chunks(rows):
-            given = _rows_from_json(table, list(some[0]))
+            given = rows_from_json(table, list(some[0]))
             same = [table.c[name] == given.c[name] for name in some[0]]
-            connection.execute(table.delete().where(*same), {"rows": _json(table, some)})
-
-
-def _state(error: Any) -> str | None:
-    """The SQLSTATE, as psycopg2 or psycopg names it; None if no server answered."""
-    return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
-
-
-def _insert_from_json(table: Table, names: Sequence[str]) -> Any:
-    rows = _rows_from_json(table, names)
-    values: list[ColumnElement[Any]] = []
-    for each in rows.c:
-        if each.name == SERIES_KEY:
-            values.append(id_of_series(table, each))
-        elif isinstance(table.c[each.name].type, types.UtcDateTime):
-            values.append(_time_of(each))
-        else:
-            values.append(each)
-    return postgresql.insert(table).from_select(list(map(column_of, names)), select(*values))
-
-
-def _rows_from_json(table: Table, names: Sequence[str]) -> TableValuedAlias:
-    columns = [column(name, _json_type(table, name)) for name in names]
-    rows = func.json_to_recordset(cast(bindparam("rows", type_=Text()), postgresql.JSON))
-    return rows.table_valued(*columns).render_derived(with_types=True)
-
-
-def _time_of(micros: ColumnElement[Any]) -> ColumnElement[Any]:
-    # An interval is multiplied by a double, which would not denote the microseconds of every year.
-    days, rest = micros // _MICROSECONDS_OF_DAY, micros % _MICROSECONDS_OF_DAY
-    return func.timezone(literal_column("'UTC'"), _EPOCH + days * _DAY + rest * _MICROSECOND)
-
-
-def _json_type(table: Table, name: str) -> TypeEngine[Any]:
-    if name == SERIES_KEY:
-        return Uuid()
-    type_ = table.c[name].type
-    return BigInteger() if isinstance(type_, types.UtcDateTime) else type_
-
-
-def _json(table: Table, rows: Sequence[Row]) -> str:
-    numbers = [name for name in rows[0] if type(table.c[column_of(name)].type) is Double]
-    for row in rows:
-        for name in numbers:
-            # JSON has no infinite numbers; PostgreSQL reads them from strings.
-            if not math.isfinite(row[name]):
-                row[name] = str(row[name])
-    return msgspec.json.encode(rows).decode()
+            connection.execute(table.delete().where(*same), {"rows": json_of(table, some)})
