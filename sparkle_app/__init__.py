@@ -181,6 +181,7 @@ All packages and modules; the docstring of each describes what it does:
         sqlite_file         its space, damage and time limits
       columns             types of columns
       models              tables of a plugin
+      data_tables         tables with the rows of a plugin's views
       views               views with names in place of numbers
       names               numbers that stand for names
       hosts               tables of hosts, and their statements
@@ -191,6 +192,7 @@ All packages and modules; the docstring of each describes what it does:
         branches            revisions of the handler and of plugins
         schema              compares a database with the revisions
         migration           creates and migrates tables
+        steps               what Alembic executes for it
         compaction          replaces names in stored rows by numbers
         roles               tables by role, for revisions
         versions/         the handler's revisions

@@ -21,6 +21,7 @@ from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import (
     can_be_created,
     damage,
@@ -32,7 +33,6 @@ from sparkle_app.storage.engine import (
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
-from sparkle_app.storage.models import data_table
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.web.port import check_port
 from sparkle_app.web.tls import expiry_warning, server_context

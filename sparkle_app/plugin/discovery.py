@@ -18,8 +18,9 @@ from sparkle_app.plugin.panel import Panel, parse_panel, with_bounds
 from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.data_tables import data_table, key_to_view, left_out
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
-from sparkle_app.storage.models import Base, data_table, key_to_view, left_out
+from sparkle_app.storage.models import Base
 
 # If it is set, packages import their server half instead of their collecting half.
 SERVER_FLAG = "SPARKLE_M_SERVER"

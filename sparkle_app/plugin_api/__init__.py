@@ -9,13 +9,13 @@ from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.plugin_api.plugin import InvalidValue, Plugin
 from sparkle_app.plugin_api.values import JsonPlugin, StringPlugin
 from sparkle_app.storage.columns import UtcDateTime
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.models import (
     AggregatesTable,
     Base,
     JsonReadingsTable,
     ReadingsTable,
     StringReadingsTable,
-    data_table,
 )
 
 __all__ = [

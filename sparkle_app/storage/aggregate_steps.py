@@ -21,9 +21,9 @@ from sqlalchemy import (
 from sparkle_app.model.buckets import LARGE, AggregateRow, Statistics, bucket_start
 from sparkle_app.model.time import micros, span
 from sparkle_app.storage.aggregates import named_aggregates, split_sum, starting_within, sum_of
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
-from sparkle_app.storage.models import data_table
 from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Table, case, func,
 
 from sparkle_app.model.buckets import LARGE, SCALE, AggregateRow, Statistics
 from sparkle_app.model.time import micros, span
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.models import SERIES
 from sparkle_app.storage.names import find_series, naming
 from sparkle_app.storage.statements import chunks
 

@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, Connection, Double, Select, Table, case, c
 from sparkle_app.model.buckets import MAX_SCALED, SCALE, AggregateRow
 from sparkle_app.model.retention import READINGS
 from sparkle_app.storage.aggregates import COLUMNS, aggregate_of, split_sum
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.models import SERIES
 from sparkle_app.storage.names import create_series
 from sparkle_app.storage.readings import named_rows, within
 from sparkle_app.storage.statements import chunks

@@ -7,8 +7,9 @@ from sqlalchemy import Connection, Table, func, select
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.hosts import host_id, insert_hosts
-from sparkle_app.storage.models import SERIES, SOURCES, data_table
+from sparkle_app.storage.models import SERIES, SOURCES
 from sparkle_app.storage.rows import existing
 from sparkle_app.storage.statements import chunks
 

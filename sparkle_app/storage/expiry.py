@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, span
 from sparkle_app.storage.aggregates import buckets_within
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.data_tables import data_table
+from sparkle_app.storage.models import SERIES
 from sparkle_app.storage.readings import within
 from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 

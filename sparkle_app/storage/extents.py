@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Table, exists, func, select
 
 from sparkle_app.model.time import span
 from sparkle_app.storage.aggregates import named_aggregates, starting_within
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.data_tables import data_table
+from sparkle_app.storage.models import SERIES
 
 
 class Extent(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Integer, Table, case, func, literal_column, s
 
 from sparkle_app.model.time import span
 from sparkle_app.storage.aggregate_steps import bounded_sum, step_number
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.data_tables import data_table
+from sparkle_app.storage.models import SERIES
 
 
 def select_headlines(

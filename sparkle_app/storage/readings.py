@@ -22,8 +22,9 @@ from sqlalchemy import (
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, moment, span
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
-from sparkle_app.storage.models import SERIES, SOURCES, data_table
+from sparkle_app.storage.models import SERIES, SOURCES
 from sparkle_app.storage.names import create_sources, naming
 from sparkle_app.storage.statements import MAX_IN_LIST, chunks
 

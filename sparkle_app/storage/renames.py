@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Table, bindparam, func, select
 from sparkle_app.model.host_activity import united
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import span
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.hosts import Host, activity_of, columns_of, host_id
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.models import SERIES
 from sparkle_app.storage.names import series_key
 
 _HOSTS = Host.__table__

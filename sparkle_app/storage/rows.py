@@ -25,10 +25,11 @@ from sqlalchemy import (
     tuple_,
 )
 
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.migrations.schema import VERSIONS
-from sparkle_app.storage.models import SERIES, SOURCES, Base, data_table
+from sparkle_app.storage.models import SERIES, SOURCES, Base
 from sparkle_app.storage.statements import chunks
 from sparkle_app.storage.views import VIEW
 

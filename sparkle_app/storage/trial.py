@@ -2,10 +2,11 @@
 
 from sqlalchemy import Connection, Table, inspect
 
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import TableKind
 from sparkle_app.storage.hosts import Host
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, RetentionRow, data_table
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, RetentionRow
 
 
 def try_writing(connection: Connection) -> list[str]:

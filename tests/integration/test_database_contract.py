@@ -24,11 +24,12 @@ from sparkle_app.storage.aggregates import (
     upsert_growing,
 )
 from sparkle_app.storage.aggregation import aggregate_readings, insert_aggregated
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_row_error
-from sparkle_app.storage.models import SERIES, data_table, tables_of
+from sparkle_app.storage.models import SERIES, tables_of
 from sparkle_app.storage.readings import (
     select_counts,
     select_ids,

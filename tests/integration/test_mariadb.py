@@ -18,11 +18,12 @@ from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import moment
 from sparkle_app.plugin_api import Base, StringReadingsTable
 from sparkle_app.storage.aggregates import upsert_growing
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import is_lock_conflict, is_refused_login, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate
-from sparkle_app.storage.models import data_table, tables_of
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import insert_new, select_known
 from sparkle_app.storage.trial import try_writing
 from tests.support.contract import AGGREGATES, READINGS, Aggregates, Readings, aggregate, reading, store

@@ -63,7 +63,7 @@ from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.errors import is_row_error
 from sparkle_app.storage.migrations.migration import create_tables, migrate
-from sparkle_app.storage.models import data_table
+from sparkle_app.storage.data_tables import data_table
 
 plugins = load_plugins(Path(sys.argv[1]))
 plugin = plugins.by_name["Level"]

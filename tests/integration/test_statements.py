@@ -18,9 +18,10 @@ from sparkle_app.model.time import EARLIEST, LATEST, micros
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, Reading, ReadingsTable, StoredReading
 from sparkle_app.storage import columns
 from sparkle_app.storage.aggregates import upsert_growing
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.models import data_table, tables_of
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import insert_new
 from tests.support.database import EVERY_DATABASE
 

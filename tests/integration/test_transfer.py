@@ -18,8 +18,8 @@ from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.models import data_table
 from sparkle_app.storage.retention import advance, begin
 from sparkle_app.transfer import importing, pages
 from sparkle_app.transfer.importing import Importer

@@ -17,8 +17,9 @@ from sparkle_app.model.retention import DAY, HOUR, READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.storage import aggregates
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine, read_transaction
-from sparkle_app.storage.models import data_table, tables_of
+from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import select_span
 from sparkle_app.storage.retention import advance, begin
 from tests.support.contract import Aggregates, Readings, reading, store

@@ -19,8 +19,8 @@ from sqlalchemy import Engine, delete
 from sparkle_app.aggregate import agent, table
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.models import data_table
 from tests.support.aggregate_worker import (
     BUCKET_SECONDS,
     CHANGELOG,

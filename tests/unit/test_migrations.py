@@ -16,12 +16,12 @@ from sqlalchemy.engine import make_url
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import AggregatesTable, Base, ReadingsTable
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects.sqlite import Sqlite
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
 from sparkle_app.storage.migrations.migration import create_tables, migrate, migration_sql
 from sparkle_app.storage.migrations.schema import OlderSchemaError, Revision, read_schema
-from sparkle_app.storage.models import data_table
 from tests.support.migrating_plugin import write_plugin, write_revision
 
 PROJECT = Path(__file__).parents[2]

@@ -10,10 +10,11 @@ from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.schema import CreateTable
 
 from sparkle_app.plugin_api import AggregatesTable
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects.base import insert_nothing
 from sparkle_app.storage.dialects.mysql_statements import Values, growing
 from sparkle_app.storage.dialects.mysql_tables import MySqlTables, MySqlTypes
-from sparkle_app.storage.models import SERIES, data_table
+from sparkle_app.storage.models import SERIES
 
 
 class Aggregates(AggregatesTable):

@@ -28,6 +28,7 @@ from sparkle_app.storage import (
     renames,
     retention,
 )
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine, notice, read_transaction
 from sparkle_app.storage.errors import (
     is_lock_conflict,
@@ -37,7 +38,7 @@ from sparkle_app.storage.errors import (
     transient_error,
 )
 from sparkle_app.storage.headlines import select_headlines
-from sparkle_app.storage.models import Base, data_table, tables_of
+from sparkle_app.storage.models import Base, tables_of
 from sparkle_app.storage.trial import try_writing
 from tests.support.oracle import Statement, recording_engine
 

@@ -14,7 +14,8 @@ from sqlalchemy import Table
 # Declares the handler's own tables.
 import sparkle_app.storage.hosts  # noqa: F401
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, data_table
+from sparkle_app.storage.data_tables import data_table
+from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable
 
 FOLDER = "migrations"
 """In a plugin's package."""

@@ -31,8 +31,9 @@ from sqlalchemy import (
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.retention import READINGS
+from sparkle_app.storage.data_tables import declare_data
 from sparkle_app.storage.dialects.base import Dialect, dialect_named
-from sparkle_app.storage.models import SERIES, SOURCES, Base, declare_data
+from sparkle_app.storage.models import SERIES, SOURCES, Base
 from sparkle_app.storage.views import VIEW, create_view
 
 COMPACT = "0002"

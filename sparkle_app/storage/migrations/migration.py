@@ -1,15 +1,14 @@
 """Creates and migrates the tables of a database, one process at a time."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import StringIO
 from typing import Any
 
-from alembic.ddl.impl import DefaultImpl
 from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext, MigrationStep, RevisionStep
-from sqlalchemy import Connection, Dialect, Engine, Table, event
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError, TransientError
@@ -18,14 +17,21 @@ from sparkle_app.storage.earlier_hosts import add_hosts_of_readings
 from sparkle_app.storage.errors import is_lock_conflict, server_message
 from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.migrations.branches import Branch
-from sparkle_app.storage.migrations.compaction import COMPACT, compact
+from sparkle_app.storage.migrations.compaction import COMPACT
 from sparkle_app.storage.migrations.roles import EXISTING, WIDE
 from sparkle_app.storage.migrations.schema import VERSIONS, Revision, Schema, read_schema
-from sparkle_app.storage.models import Base, data_table
-from sparkle_app.storage.views import VIEW, create_view, drop_view
-
-Report = Callable[[Revision], None]
-"""Called before a revision is applied."""
+from sparkle_app.storage.migrations.steps import (
+    Report,
+    compact_returned,
+    connection_of,
+    context_of,
+    record,
+    show_changes,
+    steps_of,
+    support,
+)
+from sparkle_app.storage.models import Base
+from sparkle_app.storage.views import create_view
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
         schema.require_current()
         # First the revisions: where DDL cannot be rolled back, tables without them would be taken for the oldest ones.
         if any(not state.found for state in schema.states):
-            _record(_context(connection, schema), schema)
+            record(context_of(connection, schema), schema)
         elif schema.unrecorded:
             _record_known(connection, schema)
         for table in schema.unshown:
@@ -92,13 +98,13 @@ def migrate(
             if not dialect.transactional_ddl:
                 connection.commit()
 
-        context = _context(connection, schema, fn=_steps(schema, before), on_version_apply=[after])
-        _record(context, schema)
+        context = context_of(connection, schema, fn=steps_of(schema, before), on_version_apply=[after])
+        record(context, schema)
         try:
             with Operations.context(context):
-                _compact_returned(context, schema)
+                compact_returned(context, schema)
                 context.run_migrations()
-                _show_changes(context, schema)
+                show_changes(context, schema)
         # A revision is a function that may raise any exception.
         except Exception as error:
             connection.rollback()
@@ -123,7 +129,7 @@ def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
         return "-- nothing to do"
     current: list[Revision] = []
     output = StringIO()
-    _support(schema.url.get_dialect()())
+    support(schema.url.get_dialect()())
     context = MigrationContext.configure(
         # Statements with the driver's placeholders would have %% instead of %.
         url=schema.url,
@@ -136,20 +142,20 @@ def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
             "transactional_ddl": dialect_of(schema.url).transactional_ddl,
             "starting_rev": [state.target for state in schema.states],
             "version_table": VERSIONS.name,
-            "fn": _steps(schema, current.append),
+            "fn": steps_of(schema, current.append),
             EXISTING: schema.existing,
             WIDE: schema.wide,
         },
     )
     try:
         with context.begin_transaction(), Operations.context(context):
-            _record(context, schema)
+            record(context, schema)
             with _created_tables() as created:
-                _compact_returned(context, schema)
+                compact_returned(context, schema)
                 context.run_migrations()
-                _show_changes(context, schema)
+                show_changes(context, schema)
             missing = [table for table in schema.missing if table.fullname not in created]
-            Base.metadata.create_all(_connection(context), tables=missing, checkfirst=False)
+            Base.metadata.create_all(connection_of(context), tables=missing, checkfirst=False)
     except Exception as error:
         if not current:
             raise
@@ -208,76 +214,16 @@ def _created_tables() -> Iterator[set[str]]:
         event.remove(Table, "after_create", add)
 
 
-def _context(connection: Connection, schema: Schema, **options: Any) -> MigrationContext:
-    _support(connection.dialect)
-    # In a transaction: Alembic then leaves transactions alone.
-    options |= {"version_table": VERSIONS.name, EXISTING: schema.existing, WIDE: schema.wide}
-    return MigrationContext.configure(connection, opts=options)
-
-
-def _support(dialect: Dialect) -> None:
-    """Let Alembic use a database that it does not know, with the statements of standard SQL."""
-    try:
-        DefaultImpl.get_by_dialect(dialect)
-    except KeyError:
-        # Registers itself.
-        type("PortableImpl", (DefaultImpl,), {"__dialect__": dialect.name, "transactional_ddl": False})
-
-
-def _steps(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionStep]]:
-    def steps(_heads: Any, context: MigrationContext) -> Iterator[RevisionStep]:
-        for revision in schema.pending:
-            before(revision)
-            for table in _altered_by(revision, schema):
-                drop_view(_connection(context), table)
-            yield MigrationStep.upgrade_from_script(revision.branch.script.revision_map, revision.script)
-
-    return steps
-
-
-def _compact_returned(context: MigrationContext, schema: Schema) -> None:
-    """Compact the tables of plugins that were not installed when the others were compacted."""
-    if all(revision.branch.plugin or revision.id != COMPACT for revision in schema.pending):
-        compact(context, schema.wide, schema.existing)
-
-
-def _show_changes(context: MigrationContext, schema: Schema) -> None:
-    """Let the views show the columns that revisions have added."""
-    altered = {table for revision in schema.pending for table in _altered_by(revision, schema)}
-    for table in sorted(schema.unshown | altered, key=lambda each: each.fullname):
-        create_view(_connection(context), table)
-
-
-def _altered_by(revision: Revision, schema: Schema) -> set[Table]:
-    """The tables that a revision may alter, and of which some databases refuse to do so while a view shows them."""
-    if revision.id == COMPACT:
-        return set()
-    known = schema.existing.union(map(data_table, schema.wide))
-    return {table for table in revision.branch.tables() if VIEW in table.info} & known
-
-
-def _record(context: MigrationContext, schema: Schema) -> None:
-    if not schema.has_versions:
-        VERSIONS.create(_connection(context), checkfirst=False)
-    for state in schema.unrecorded:
-        context.execute(VERSIONS.insert().values(version_num=state.target))
-
-
 def _record_known(connection: Connection, schema: Schema) -> None:
     """Record the revisions of tables that exist, which is not necessary: they are recognised."""
     try:
         with connection.begin_nested():
-            _record(_context(connection, schema), schema)
+            record(context_of(connection, schema), schema)
     except DBAPIError as error:
         message = server_message(error)
         if error.connection_invalidated or not message:
             raise
         logger.warning("cannot record the schema's revision in %s: %s", VERSIONS.name, message)
-
-
-def _connection(context: MigrationContext) -> Connection:
-    assert context.connection is not None
-    return context.connection
 
 
 def _failed(revision: Revision, error: Exception, transactional: bool) -> Exception:

@@ -9,9 +9,10 @@ from sqlalchemy.engine import URL
 
 from sparkle_app.config.urls import shown
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.migrations.branches import Branch
 from sparkle_app.storage.migrations.compaction import wide_tables
-from sparkle_app.storage.models import SERIES, SOURCES, Base, data_table
+from sparkle_app.storage.models import SERIES, SOURCES, Base
 from sparkle_app.storage.views import VIEW
 
 VERSIONS = Table("sparkle_schema", MetaData(), Column("version_num", String(255), primary_key=True))
