@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,23 @@ from sparkle_app.storage.dialects.base import DIALECTS
 from sparkle_app.storage.engine import make_engine
 from tests.support.broker import Broker, EmbeddedBroker
 from tests.support.browser import Visitor, chromium
+from tests.support.cluster import InProcessWorker
+from tests.support.collector import Collector
 from tests.support.database import drop_tables
+from tests.support.installation import Installation
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
 from tests.support.mysql import MysqlServer
 from tests.support.postgres import PostgresServer
+from tests.support.proxy import Proxy
+from tests.support.rows import store
 from tests.support.selection import OWN_STATEMENTS
 from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
 Visit = Callable[..., Visitor]
+MakeEngine = Callable[..., Engine]
 STATEMENTS = (OWN_STATEMENTS, "SQLAlchemy's", "portable")
 LOG_LINES = 60
 """Number of lines of each worker's log that the report of a failed test shows."""
@@ -131,6 +137,52 @@ def workspace(tmp_path: Path) -> Workspace:
     folder = tmp_path / "workspace"
     folder.mkdir()
     return Workspace(folder)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """The URL of an SQLite database that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'source.sqlite3'}"
+
+
+@pytest.fixture
+def installation(workspace: Workspace, database_url: str, request: pytest.FixtureRequest) -> Installation:
+    """An empty database of an installation that has the key pair of a collector."""
+    server = None if database_url.startswith("sqlite") else request.getfixturevalue("postgres")
+    Collector(workspace.certs)
+    return Installation(workspace, database_url, server)
+
+
+@pytest.fixture
+def make_mariadb(mariadb: MariadbServer) -> Iterator[MakeEngine]:
+    """Makes engines of an empty database; ``user`` and other parts of the URL, and ``for_command``, may be given."""
+    url = make_url(mariadb.create_database(f"test_{uuid.uuid4().hex[:8]}"))
+    made = []
+
+    def make(*, for_command: bool = False, **parts: Any) -> Engine:
+        engine = make_engine(url.set(**parts), for_command=for_command)
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.dispose()
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    """A TCP proxy, whose target the test sets."""
+    proxy = Proxy()
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, database_url: str) -> AsyncIterator[InProcessWorker]:
+    """A worker's web server in this process; its database has the tables of the plugins, and no rows."""
+    store(database_url, [])
+    async with InProcessWorker(tmp_path / "worker", f"database: {{url: '{database_url}'}}") as worker:
+        yield worker
 
 
 @pytest.fixture

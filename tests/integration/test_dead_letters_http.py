@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
-from aiohttp import web
 from confluent_kafka import Producer
 
 from sparkle_app.dead_letters.message import dead_letter_key
@@ -33,7 +32,6 @@ def collector(workspace: Workspace) -> Collector:
 async def worker(
     broker: Broker, workspace: Workspace, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 0.0)
     create_topic(broker.bootstrap, workspace.topic, 1)
     unknown = InvalidRecordError(Reason.UNKNOWN_PLUGIN, "no such plugin", None, "Temperature", "core/0")

@@ -6,7 +6,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from aiohttp import web
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
@@ -27,11 +26,8 @@ RANGE = "from=2026-11-23&to=2026-11-23T01:00:00Z"
 
 
 @pytest.fixture
-async def worker(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[InProcessWorker]:
+async def worker(tmp_path: Path, database_url: str) -> AsyncIterator[InProcessWorker]:
     """A worker with readings of an hour, every five minutes, without those from 00:20 to 00:40."""
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     times = [BEGIN + timedelta(minutes=5 * n, seconds=n) for n in range(12) if not 4 <= n < 8]
     store(
         database_url,

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from aiohttp import web
 from multidict import CIMultiDictProxy
 from openapi_spec_validator import validate
 from yarl import URL
@@ -29,10 +28,7 @@ DAY = "from=2026-11-23&to=2026-11-24"
 
 
 @pytest.fixture
-async def worker(
-    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def worker(tmp_path: Path, database_url: str) -> AsyncIterator[InProcessWorker]:
     rows = [(HOST, "-core/0", 1.0 + n / 3, BEGIN + timedelta(seconds=n)) for n in range(25)]
     store(database_url, [*rows, ("other", "core/0", 1.0, BEGIN)])
     worker = InProcessWorker(tmp_path / "worker", f"database: {{url: '{database_url}'}}")

@@ -2,24 +2,15 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from psycopg2 import OperationalError
-from psycopg2.extensions import set_wait_callback
-from sqlalchemy import Engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka.connection import security_arguments
-from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.errors import is_row_error
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
@@ -34,13 +25,6 @@ SECONDS = 30
 """Until the next record is stored and counted."""
 NOT_READY_SECONDS = 10
 """A worker that needs longer is not ready meanwhile."""
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    proxy = Proxy()
-    yield proxy
-    proxy.close()
 
 
 def counted(url: str) -> int:
@@ -133,68 +117,6 @@ def test_connections_to_the_database_that_are_forgotten_are_renewed(
         watched.send()
         assert f"the database at {proxy.address} has not answered a ping" in worker.process.log.read_text()
         worker.wait_ready(10)
-
-
-@pytest.fixture(params=["worker", "command", "psycopg"])
-def engine(request: pytest.FixtureRequest, proxy: Proxy, postgres: PostgresServer) -> Iterator[Engine]:
-    """A database behind the proxy, as workers and commands use it, and as a worker with the other driver."""
-    proxy.target = f"127.0.0.1:{postgres.port}"
-    url = make_url(postgres.url("postgres")).set(port=proxy.port)
-    if request.param == "psycopg":
-        url = url.set(drivername="postgresql+psycopg")
-    engine = make_engine(url, for_command=request.param == "command")
-    yield engine
-    engine.dispose()
-    set_wait_callback(None)
-
-
-def test_a_pooled_connection_that_is_forgotten_is_replaced(engine: Engine, proxy: Proxy) -> None:
-    with engine.connect() as first, engine.connect() as second:
-        for connection in (first, second):
-            connection.execute(text("SELECT 1"))
-    proxy.forget()
-    began = time.monotonic()
-    with engine.connect() as first, engine.connect() as second:
-        for connection in (first, second):
-            connection.execute(text("SELECT 1"))
-    # One ping finds it, for all connections of the pool.
-    assert time.monotonic() - began < 8
-
-
-@pytest.mark.parametrize("engine", ["worker", "command"], indirect=True)
-def test_a_connection_that_is_forgotten_after_the_first_half_of_a_ping_is_lost(
-    engine: Engine, proxy: Proxy
-) -> None:
-    with engine.connect() as connection:
-        driver: Any = connection.connection.driver_connection
-        # As after a read transaction. Then the end of autocommit is a statement.
-        driver.set_isolation_level("REPEATABLE READ")
-        driver.autocommit = True
-        proxy.forget()
-        with pytest.raises(OperationalError, match=f"{proxy.address} has not answered for 5 s"):
-            driver.autocommit = False
-        assert driver.closed
-
-
-def test_a_statement_may_take_longer_than_a_ping(engine: Engine) -> None:
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_sleep(6)"))
-
-
-@pytest.mark.parametrize("commits", [False, True], ids=["statement", "commit"])
-def test_a_connection_that_is_forgotten_in_a_transaction_is_lost_after_the_limit(
-    engine: Engine, proxy: Proxy, commits: bool
-) -> None:
-    with engine.connect() as connection:
-        connection.execute(text("SELECT 1"))
-        driver: Any = connection.connection.driver_connection
-        driver.seconds = 1
-        proxy.forget()
-        call = connection.commit if commits else partial(connection.execute, text("SELECT 1"))
-        with pytest.raises(DBAPIError, match=f"{proxy.address} has not answered for 1 s") as raised:
-            call()
-    assert raised.value.connection_invalidated
-    assert not is_row_error(raised.value)
 
 
 async def test_connections_to_brokers_are_probed(broker: Broker) -> None:

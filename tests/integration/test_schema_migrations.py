@@ -1,54 +1,18 @@
-"""`migrate`, and what workers and the other commands say of an earlier or a later schema, on SQLite and PostgreSQL."""
+"""`migrate`, and what the other commands say of an earlier or a later schema, on SQLite and PostgreSQL."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from sparkle_app.model.errors import TransientError
-from sparkle_app.model.retention import READINGS
-from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.plugin_api import Base
-from sparkle_app.storage.dialects import dialect_of
-from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.migrations.branches import core_branch
-from sparkle_app.storage.migrations.migration import create_tables, migrate
-from sparkle_app.storage.names import create_series, create_sources
-from tests.integration.conftest import StartWorker
-from tests.support.broker import Broker
-from tests.support.collector import Collector
 from tests.support.database import count, query
-from tests.support.eventually import eventually
+from tests.support.installation import OLDER, SHIPPED, Installation, copy, dropped, older
 from tests.support.migrating_plugin import TABLES, write_plugin, write_revision
-from tests.support.postgres import PostgresServer
-from tests.support.processes import Process, free_port
-from tests.support.schemas import baseline, run_script, tables
-from tests.support.worker import PROJECT, Workspace, run_command
+from tests.support.schemas import baseline, tables
 
 pytestmark = pytest.mark.any_broker
-
-HOSTS = ("sparkle_hosts", "sparkle_retention")
-NAMES = ("sparkle_series", "sparkle_sources")
-SHIPPED = (
-    *("pu_workload_aggregates_data", "pu_workload_readings_data"),
-    *HOSTS,
-    *NAMES,
-    *("temperature_aggregates_data", "temperature_readings_data"),
-)
-OLDER = "found fan_speed_0001; run `faust -A sparkle_app migrate`, or set database.migrate to true"
-
-
-LIMITS = """
-    connection = op.get_bind()
-    limit = connection.execute(text("SHOW statement_timeout")).scalar()
-    answer = connection.connection.driver_connection.seconds
-    op.execute(text(f"CREATE TABLE limits AS SELECT '{limit}' AS statement, '{answer}' AS answer"))
-"""
 
 
 AGGREGATES = """
@@ -56,101 +20,6 @@ AGGREGATES = """
         ('host-0', 'k0', 60, '2026-11-23 12:00:00.000000', 2, 3.5, 1, 2.5, 2.5, '2026-11-23 12:00:59.123456'),
         ('host-1', 'k0', 3600, '2026-11-23 12:00:00.000000', 1, 1, 1, 1, 1, '2026-11-23 12:00:00.000000');
 """
-
-
-class Installation:
-    """Plugins, settings and a database."""
-
-    def __init__(self, workspace: Workspace, url: str, server: PostgresServer | None) -> None:
-        self.workspace, self.url, self.server = workspace, url, server
-        # Nothing listens there.
-        self.broker = f"127.0.0.1:{free_port()}"
-        self.environment = workspace.environment(self.broker, url)
-
-    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return run_command(self.environment, *arguments)
-
-    def migrate(self, *options: str) -> str:
-        """The output of a migration that succeeds."""
-        done = self.run("migrate", *options)
-        assert done.returncode == 0, done.stderr
-        if done.stderr:
-            # Of revisions that exclude workers; nobody can say whether one runs.
-            assert done.stderr.startswith(f"warning: {self.broker}: "), done.stderr
-            assert done.stderr.endswith("; make sure that no worker runs\n")
-            assert done.stderr.count("\n") == 1
-        return done.stdout
-
-    def script(self, statements: str) -> None:
-        run_script(self.url, statements, self.server)
-
-    def revisions(self) -> list[str]:
-        return [row["version_num"] for row in query(self.url, "SELECT * FROM sparkle_schema ORDER BY 1")]
-
-    def check(self) -> str:
-        """The line about the database."""
-        lines = self.run("check").stdout.splitlines()
-        return next(line for line in lines if line.split()[1] == "database:")
-
-    def add_readings(self, table: str, number: int) -> None:
-        engine = make_engine(make_url(self.url))
-        with engine.begin() as connection:
-            (series,) = create_series(connection, [("host", "k")], READINGS).values()
-            (source,) = create_sources(connection, [(1, "t", 0, True)]).values()
-        engine.dispose()
-        id_, at = "X'{:032x}'", "1795435200000000"
-        if self.server:
-            id_, at = "'{:032x}'", "'2026-11-23T12:00:00Z'"
-        rows = [
-            f"({id_.format(each)}, {at}, {at}, {each}, {each}, {series}, {source})" for each in range(number)
-        ]
-        names = 'id, observed_at, received_at, "offset", value, series_id, source_id'
-        self.script(f"INSERT INTO {table} ({names}) VALUES {', '.join(rows)};")
-
-    def add_wide_readings(self, table: str, number: int) -> None:
-        names = "id, config_id, hostname, metric, value, observed_at, received_at, clock_trusted, topic, partition"
-        at = "'2026-11-23 12:00:00.000000'"
-        rows = [
-            f"('{each:032x}', {1 + each % 2}, 'host-{each % 7}', 'k{each % 3}', {each}, {at}, {at}, true, 't', 0,"
-            f" {each})"
-            for each in range(number)
-        ]
-        self.script(f"""INSERT INTO {table} ({names}, "offset") VALUES {", ".join(rows)};""")
-
-
-@pytest.fixture
-def installation(
-    workspace: Workspace, database_url: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Installation:
-    server = None if database_url.startswith("sqlite") else request.getfixturevalue("postgres")
-    Collector(workspace.certs)
-    return Installation(workspace, database_url, server)
-
-
-def older(installation: Installation) -> Installation:
-    """With three readings in the tables of version 1 of a plugin whose version 2 is installed."""
-    write_plugin(installation.workspace.plugins, 1)
-    installation.migrate()
-    installation.add_readings(TABLES[0], 3)
-    write_plugin(installation.workspace.plugins, 2)
-    return installation
-
-
-def dropped(names: Iterable[str], url: str) -> str:
-    cascade = "" if url.startswith("sqlite") else " CASCADE"
-    return " ".join(f"DROP TABLE {name}{cascade};" for name in sorted(names))
-
-
-def copy(installation: Installation) -> Installation:
-    """Another database with the same content."""
-    url = make_url(installation.url)
-    name = f"{url.database}_copy"
-    if installation.server:
-        installation.server.create_database(name, str(url.database))
-    else:
-        run_script(installation.url, f"VACUUM INTO '{name}'", None)
-    copied = url.set(database=name).render_as_string(hide_password=False)
-    return Installation(installation.workspace, copied, installation.server)
 
 
 def test_an_empty_database_gets_the_tables_of_the_models(installation: Installation) -> None:
@@ -374,123 +243,6 @@ def test_wrong_usage(installation: Installation) -> None:
     assert not Path(str(make_url(installation.url).database)).exists()
 
 
-def test_several_processes_create_the_tables_at_once(installation: Installation) -> None:
-    write_plugin(installation.workspace.plugins, 2)
-    start = installation.workspace.folder / "start"
-    code = f"""
-import sys, time
-from pathlib import Path
-from sqlalchemy.engine import make_url
-from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.migrations.migration import create_tables
-plugins = load_plugins(Path({str(installation.workspace.plugins)!r}))
-engine = make_engine(make_url({installation.url!r}))
-print("loaded", flush=True)
-while not Path({str(start)!r}).exists():
-    time.sleep(0.001)
-create_tables(engine, plugins.branches)
-"""
-    command = [sys.executable, "-c", code]
-    processes = [
-        Process(f"process {number}", command, installation.workspace.folder / f"{number}.log", folder=PROJECT)
-        for number in range(4)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        eventually(process.log.read_text, lambda text: text == "loaded\n")
-    start.touch()
-    for process in processes:
-        assert process.wait(60) == 0, process.tail()
-        assert process.log.read_text() == "loaded\n"
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
-    assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_revision_has_no_time_limit(database_url: str, tmp_path: Path) -> None:
-    engine = make_engine(make_url(database_url))
-    write_revision(tmp_path / "before", 1, "pass", prefix="")
-    create_tables(engine, [core_branch(tmp_path / "before")])
-    for number, upgrade in enumerate(("pass", LIMITS), 1):
-        write_revision(tmp_path / "after", number, upgrade, prefix="")
-    migrate(engine, [core_branch(tmp_path / "after")], [], lambda _: None)
-    assert query(database_url, "SELECT * FROM limits") == [{"statement": "0", "answer": "None"}]
-    with engine.begin() as connection:
-        assert connection.execute(text("SHOW statement_timeout")).scalar() == "1min"
-        assert connection.connection.driver_connection.seconds == 65  # type: ignore[union-attr]
-    engine.dispose()
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_process_waits_for_another_that_migrates(database_url: str) -> None:
-    engine = make_engine(make_url(database_url))
-    with engine.connect() as other, dialect_of(other).schema_lock(other):
-        with pytest.raises(TransientError, match="another process creates or migrates its tables"):
-            create_tables(engine, [core_branch()])
-        other.commit()
-    create_tables(engine, [core_branch()])
-    engine.dispose()
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_tables_that_exist_need_no_privilege_to_create_one(
-    installation: Installation, caplog: pytest.LogCaptureFixture
-) -> None:
-    load_plugins(PROJECT / "plugins")
-    # Other tests of this process may have declared further tables.
-    create_all(installation.url)
-    user = f"user_{make_url(installation.url).database}"
-    installation.script(
-        f"CREATE ROLE {user} LOGIN; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user};"
-    )
-    engine = make_engine(make_url(installation.url).set(username=user))
-    for _ in range(2):
-        create_tables(engine, [core_branch()])
-    assert (
-        "cannot record the schema's revision in sparkle_schema: permission denied for schema" in caplog.text
-    )
-    engine.dispose()
-
-
-def create_all(url: str) -> None:
-    engine = make_engine(make_url(url))
-    Base.metadata.create_all(engine)
-    engine.dispose()
-
-
-def test_workers_migrate_only_if_they_may(installation: Installation, start_worker: StartWorker) -> None:
-    older(installation)
-    refused = start_worker(ready=False)
-    refused.process.wait_until(lambda: not refused.process.running, "exit", 60)
-    assert refused.process.exit_code == 1
-    log = refused.process.log.read_text()
-    (line,) = (each for each in log.splitlines() if "at schema revision" in each)
-    assert line.endswith(f"at schema revision fan_speed_0002 of plugin Fan_Speed, {OLDER}")
-    assert "Traceback" not in log
-    workers = [start_worker(ready=False, database__migrate=True) for _ in range(2)]
-    for worker in workers:
-        worker.wait_ready()
-    logs = [worker.process.log.read_text() for worker in workers]
-    applied = [
-        text.count("migrating: applying revision fan_speed_0002 of plugin Fan_Speed: Step 2.")
-        for text in logs
-    ]
-    assert sum(applied) == 1, logs
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
-    assert count(installation.url, TABLES[0]) == 3
-
-
-def test_two_workers_start_at_once_on_an_empty_database(
-    installation: Installation, start_worker: StartWorker
-) -> None:
-    write_plugin(installation.workspace.plugins, 2)
-    for worker in [start_worker(ready=False) for _ in range(2)]:
-        worker.wait_ready()
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
-
-
 def test_the_watermarks_of_retention_are_added(installation: Installation) -> None:
     installation.migrate()
     expected = tables(installation.url)
@@ -529,16 +281,3 @@ def _before(revision: str) -> str:
     """The revision before another one of the handler."""
     ids = [each.revision for each in core_branch().revisions]
     return ids[ids.index(revision) - 1]
-
-
-def test_watermarks_are_not_introduced_while_workers_run(
-    installation: Installation, start_worker: StartWorker, broker: Broker
-) -> None:
-    start_worker()
-    environment = installation.workspace.environment(broker.bootstrap, installation.url)
-    # As a worker of an earlier version.
-    installation.script("UPDATE sparkle_schema SET version_num = '0002' WHERE version_num = '0004';")
-    refused = run_command(environment, "migrate")
-    assert refused.returncode == 1
-    assert "expected no members, found 1; stop all workers" in refused.stderr
-    assert run_command(environment, "migrate", "--dry-run").returncode == 0

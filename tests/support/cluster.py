@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
 import aiohttp
 from aiohttp import web
@@ -33,6 +33,7 @@ BUCKET_SECONDS = 60
 SHARED_KEY = bytes(32)
 """The internal key of workers whose folder has none."""
 PLUGIN = "Temperature"
+_HANDLE_ERROR = web.RequestHandler.handle_error
 
 
 @dataclass
@@ -69,6 +70,9 @@ class InProcessWorker:
         broker: HOST:PORT of a broker, if one is needed.
     """
 
+    running: ClassVar[int] = 0
+    """How many have been started and not stopped."""
+
     def __init__(self, folder: Path, *settings: str, broker: str = "127.0.0.1:9092") -> None:
         folder.mkdir()
         own = f"broker: {{partitions: {PARTITIONS}, url: '{broker}'}}"
@@ -103,8 +107,16 @@ class InProcessWorker:
             bucket.add(sample)
             self.table[key] = bucket.pack()
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def start(self) -> None:
         """Listen on a free port."""
+        InProcessWorker.running += 1
         self.http = aiohttp.ClientSession()
         self.engine = make_engine(database_url(self.settings))
         self.readers = ThreadPoolExecutor(1)
@@ -142,6 +154,10 @@ class InProcessWorker:
         await self.http.close()
         self.readers.shutdown()
         self.engine.dispose()
+        InProcessWorker.running -= 1
+        if not InProcessWorker.running:
+            # A worker replaces it in its process, which is that of other tests here.
+            web.RequestHandler.handle_error = _HANDLE_ERROR  # type: ignore[method-assign]
 
     async def get(self, path: str, **headers: str) -> tuple[int, Any]:
         """Send a GET request; returns the status and the decoded JSON."""

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from sparkle_app.web.api import openapi
 from sparkle_app.web.api.pipeline import Pipeline
@@ -56,8 +55,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
     worker = InProcessWorker(tmp_path / "worker", "web: {token: read}")
     await worker.start()
     yield worker

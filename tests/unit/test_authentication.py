@@ -188,8 +188,7 @@ async def test_only_a_public_path_needs_no_authentication(
 
 
 @pytest.fixture
-async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
     worker = InProcessWorker(tmp_path / "worker", "web: {token: secret}")
     await worker.start()
     assign([worker], {0, 1, 2, 3})
@@ -250,10 +249,7 @@ async def test_a_probe_without_the_token_learns_whether_the_worker_is_ready_and_
     assert (await worker.get(f"{path}?x=1"))[0] == 400
 
 
-async def test_without_a_configured_token_the_host_header_decides_on_the_details(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def test_without_a_configured_token_the_host_header_decides_on_the_details(tmp_path: Path) -> None:
     worker = InProcessWorker(tmp_path / "worker")
     await worker.start()
     assign([worker], {0, 1, 2, 3})

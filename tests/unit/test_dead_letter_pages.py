@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from sparkle_app.dead_letters.message import DeadLetter, Sender, dead_letter_key
 from sparkle_app.model.errors import Reason
@@ -72,8 +71,7 @@ async def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 
 
 @pytest.fixture
-async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
     worker = InProcessWorker(tmp_path / "a")
     await worker.start()
     yield worker

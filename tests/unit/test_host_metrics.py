@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from sparkle_app.model.sample import Sample
@@ -24,8 +23,7 @@ def sample(value: float, ago: float, metric: str) -> Sample:
 
 
 @pytest.fixture
-async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
+async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
     worker = InProcessWorker(tmp_path / "worker")
     worker.app.clock = WallClock(FakeClock(NOW), FakeClock(0.0))
     await worker.start()

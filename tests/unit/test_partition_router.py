@@ -30,7 +30,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @pytest.fixture
 async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     monkeypatch.setattr(partition_router, "TIMEOUT_SECONDS", 0.2)
     worker = InProcessWorker(tmp_path / "worker", "web: {token: secret}")
     await worker.start()

@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from sparkle_app.kafka.consumer import PartitionLag
 from sparkle_app.kafka.topology import dead_letter_topic, samples_topic
@@ -16,7 +15,6 @@ from tests.support.cluster import PLUGIN, InProcessWorker, assign
 
 
 async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     first, second = (InProcessWorker(tmp_path / name, "web: {token: secret}") for name in "ab")
     monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 0.02)
     for worker in (first, second):
@@ -90,7 +88,6 @@ async def test_every_worker_says_what_all_do(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_all_who_ask_get_one_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 3600.0)
     monkeypatch.setattr(refreshed, "MAX_REFRESH_SECONDS", 3600.0)
     local, calls = Pipeline.local, 0

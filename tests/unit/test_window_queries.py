@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
-from aiohttp import web
 
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample
@@ -77,9 +76,8 @@ def line(samples: list[Sample]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[InProcessWorker]]:
+async def workers(tmp_path: Path) -> AsyncIterator[list[InProcessWorker]]:
     """Three workers with all samples of their partitions: {0, 2}, {1} and {3}."""
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     workers = [InProcessWorker(tmp_path / str(number), "web: {token: secret}") for number in range(3)]
     for worker in workers:
         worker.app.clock = WallClock(FakeClock(NOW), FakeClock(0.0))

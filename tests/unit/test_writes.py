@@ -23,11 +23,8 @@ BOTH = "web: {token: read, operator_token: operate}"
 
 
 @pytest.fixture
-async def worker(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[InProcessWorker]:
+async def worker(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[InProcessWorker]:
     """A worker with the settings of the parameter; by default with both tokens."""
-    monkeypatch.setattr(web.RequestHandler, "handle_error", web.RequestHandler.handle_error)
     worker = InProcessWorker(tmp_path / "worker", getattr(request, "param", BOTH))
     await worker.start()
     assign([worker], {0, 1, 2, 3})
