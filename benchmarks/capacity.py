@@ -83,7 +83,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _measure(number: int, rows: int, repeat: int) -> Figures:
-    rsa_seconds = min(_rsa_seconds() for _ in range(5))
+    rsa_seconds = min(decryption_seconds() for _ in range(5))
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparkle-bench-")))
         (folder / "kafka").mkdir()
@@ -132,9 +132,9 @@ def _costs(
     url = _url(workspace, server)
     pid = server.process.pid if server else None
     # On a busy machine, everything takes more CPU time, RSA as well.
-    before = _rsa_seconds()
+    before = decryption_seconds()
     found = ours.measure(folder, kafka, workspace, records, url, 1, server=pid)
-    speed = 2 * rsa_seconds / (before + _rsa_seconds())
+    speed = 2 * rsa_seconds / (before + decryption_seconds())
     names = ("decrypting", "worker", "broker", "database")
     spent = {name: speed * getattr(found, name) for name in names}
     return {**spent, "writing": found.stages["store"] + found.stages["sink"]}
@@ -225,7 +225,7 @@ def _workspace(folder: Path) -> tuple[Workspace, Collector]:
     return workspace, Collector(workspace.certs)
 
 
-def _rsa_seconds() -> float:
+def decryption_seconds() -> float:
     """CPU time of an RSA operation, now."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     padding = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)

@@ -3,14 +3,11 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
-from cryptography.hazmat.primitives.hashes import SHA1
 
+from benchmarks.capacity import decryption_seconds
 from tests.support.worker import PROJECT
 
 pytestmark = pytest.mark.kafka
@@ -34,18 +31,7 @@ def test_the_benchmark_measures_one_worker(tmp_path: Path) -> None:
     assert ours["limit"] > 0 < ours["rate"]
     assert done.stdout.count("\n") == 4
     # Parsing, decryption and validation together take about 1.1 times the CPU time of the RSA operation.
-    assert 0.5 < ours["decrypting"] / 1000 / decryption() < 2
+    assert 0.5 < ours["decrypting"] / 1000 / decryption_seconds() < 2
     # Everything else, including SQLite, takes 0.15 to 0.25 of that. Both are CPU times of the same period, so other
     # tests that run meanwhile hardly affect the ratio.
     assert ours["worker"] / ours["decrypting"] < 0.35
-
-
-def decryption() -> float:
-    """CPU seconds of one RSA decryption."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    padding = OAEP(mgf=MGF1(SHA1()), algorithm=SHA1(), label=None)
-    ciphertext = key.public_key().encrypt(b"reading", padding)
-    started = time.process_time()
-    for _ in range(1000):
-        key.decrypt(ciphertext, padding)
-    return (time.process_time() - started) / 1000

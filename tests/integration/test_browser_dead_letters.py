@@ -23,27 +23,17 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    fleet = Fleet(broker, tmp_path_factory.mktemp("fleet"))
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, tmp_path_factory.mktemp("fleet")) as fleet:
         fleet.send("Temperature", "core/0", {"web-1": 40.0, "web-2": 1e9, HOSTILE: 1e9})
         fleet.send("Fans", "1", {"web-2": 900.0})
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 @pytest.fixture
 def guarded(broker: Broker, tmp_path: Path) -> Iterator[Fleet]:
     """It has tokens: for readers, and for operators."""
-    fleet = Fleet(broker, tmp_path, web__token="look", web__operator_token="operate")
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, tmp_path, web__token="look", web__operator_token="operate") as fleet:
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def reasons(page: Page) -> list[str]:

@@ -30,15 +30,10 @@ HOSTILE = {
 
 @pytest.fixture(scope="module")
 def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    fleet = Fleet(broker, tmp_path_factory.mktemp("fleet"))
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, tmp_path_factory.mktemp("fleet")) as fleet:
         fleet.send("Temperature", "<b>core</b>", dict.fromkeys(HOSTILE, 50.0))
         fleet.wait_for(len(HOSTILE))
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def test_names_from_outside_are_shown_as_text(fleet: Fleet, visit: Visit) -> None:

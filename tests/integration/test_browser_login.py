@@ -18,13 +18,8 @@ TOKEN = "a-token-for-reading"
 
 @pytest.fixture
 def fleet(broker: Broker, tmp_path: Path) -> Iterator[Fleet]:
-    fleet = Fleet(broker, tmp_path, web__token=TOKEN)
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, tmp_path, web__token=TOKEN) as fleet:
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def test_a_person_logs_in_and_out(fleet: Fleet, visit: Visit) -> None:

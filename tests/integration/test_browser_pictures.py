@@ -63,10 +63,7 @@ def readings(now: float) -> Iterator[tuple[float, str, str, dict[str, object]]]:
 
 @pytest.fixture(scope="module")
 def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    fleet = Fleet(broker, tmp_path_factory.mktemp("fleet"))
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, tmp_path_factory.mktemp("fleet")) as fleet:
         now = time.time()
         fleet.send_all(readings(now))
         # When a host sent readings is written once a minute.
@@ -75,8 +72,6 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         )
         fleet.wait_for(len(HOSTS))
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def is_settled(known: Any, now: float) -> bool:

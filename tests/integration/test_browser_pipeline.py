@@ -26,15 +26,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fleet(broker: Broker, folder: Path) -> Iterator[Fleet]:
-    fleet = Fleet(broker, folder)
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, folder) as fleet:
         fleet.send("Temperature", "core/0", {f"host-{number}": 40.0 for number in range(9)})
         fleet.wait_for(9)
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 @pytest.fixture

@@ -70,15 +70,11 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     add_packages(fleet.workspace)
     shipped = load_plugins(PROJECT / "plugins").installed
     values = {name: value_of(plugin) for name, plugin in shipped.items()} | VALUES
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with fleet:
         for plugin, value in values.items():
             fleet.send(plugin, "some/key", {f"host of {plugin}": value})
         fleet.wait_for(len(values))
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def installed(fleet: Fleet) -> list[dict[str, Any]]:

@@ -30,12 +30,7 @@ LOGIN = {"mechanism": "SCRAM-SHA-512", "username": "worker", "password": "hunter
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A CA that has issued Kafka's certificate in the folder that docker-compose.yaml mounts."""
-    folder = tmp_path_factory.mktemp("kafka-certs")
-    authority = Authority(folder)
-    certificate, key = authority.issue("kafka")
-    (folder / "kafka.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
-    return authority
+    return Authority.of_kafka(tmp_path_factory.mktemp("kafka-certs"))
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,19 @@ def test_repeated_kills_lose_no_reading_and_count_none_twice(
     assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
 
 
+def before_restart(
+    broker: Broker, workspace: Workspace, start_worker: StartWorker, url: str
+) -> tuple[Collector, Sent]:
+    """A collector, and what a worker has stored and counted of its records before it stopped."""
+    collector = Collector(workspace.certs)
+    sent: Sent = Counter()
+    worker = start_worker()
+    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
+    eventually(lambda: counted(url), lambda found: found.total() >= sent.total())
+    assert worker.terminate() == 0
+    return collector, sent
+
+
 @pytest.fixture
 def admin(broker: Broker) -> AdminClient:
     return AdminClient({"bootstrap.servers": broker.bootstrap})
@@ -82,12 +95,7 @@ def admin(broker: Broker) -> AdminClient:
 def test_a_table_is_restored_from_sql_when_its_changelog_topic_is_lost(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str, admin: AdminClient
 ) -> None:
-    collector = Collector(workspace.certs)
-    sent: Sent = Counter()
-    worker = start_worker()
-    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
-    eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total())
-    assert worker.terminate() == 0
+    collector, sent = before_restart(broker, workspace, start_worker, database_url)
     changelog = f"{workspace.app_id}-Temperature-60s-changelog"
     assert consume_all(broker.bootstrap, changelog)
     admin.delete_topics([changelog])[changelog].result(20)
@@ -103,12 +111,7 @@ def test_a_table_is_restored_from_sql_when_its_changelog_topic_is_lost(
 def test_changelog_records_that_were_fetched_and_discarded_are_read_again(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str
 ) -> None:
-    collector = Collector(workspace.certs)
-    sent: Sent = Counter()
-    worker = start_worker()
-    produce(broker.bootstrap, workspace.topic, records(collector, EACH, sent))
-    eventually(lambda: counted(database_url), lambda found: found.total() >= sent.total())
-    assert worker.terminate() == 0
+    _, sent = before_restart(broker, workspace, start_worker, database_url)
     environment = workspace.environment(broker.bootstrap, database_url)
     command = [sys.executable, "-m", "tests.support.discarding_worker", "-A", "sparkle_app", "worker"]
     worker = Worker(environment, workspace.folder / "worker-discarding.log", command=command)

@@ -4,7 +4,7 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -131,6 +131,27 @@ def storing(worker: Worker) -> bool:
     return "store" in [each["stage"] for each in worker.get("/api/v1/pipeline")[1]["workers"][0]["stages"]]
 
 
+@contextlib.contextmanager
+def relieved(
+    broker: Broker, workspace: Workspace, url: str, command: Sequence[str] | None = None
+) -> Iterator[tuple[Worker, Pipeline]]:
+    """A worker that runs, and its pipeline; afterwards, another worker finishes what it has left."""
+    environment = workspace.environment(broker.bootstrap, url)
+    first = Worker(environment, workspace.folder / "worker-1.log", command=command)
+    second = Worker(environment, workspace.folder / "worker-2.log")
+    pipeline = Pipeline(broker, workspace, url)
+    try:
+        first.start()
+        first.wait_ready()
+        yield first, pipeline
+        second.start()
+        second.wait_ready()
+        pipeline.verify_complete()
+    finally:
+        first.kill()
+        second.kill()
+
+
 @pytest.mark.kafka
 @pytest.mark.parametrize("fault", [locked, suspended, killed])
 def test_sigterm_while_the_database_does_not_work(
@@ -140,55 +161,32 @@ def test_sigterm_while_the_database_does_not_work(
     fault: Callable[[PostgresServer, str], AbstractContextManager[None]],
 ) -> None:
     url = server.create_database("readings")
-    environment = workspace.environment(broker.bootstrap, url)
-    first, second = (Worker(environment, workspace.folder / f"worker-{number}.log") for number in (1, 2))
-    pipeline = Pipeline(broker, workspace, url)
-    try:
-        first.start()
-        first.wait_ready()
+    with relieved(broker, workspace, url) as (worker, pipeline):
         pipeline.send(100)
         eventually(pipeline.counted, lambda found: found == 100)
         with fault(server, url):
             pipeline.send(EACH)
-            eventually(lambda: storing(first), bool)
-            terminate(first)
-        # Only a call that does not return keeps a worker: it cannot be interrupted.
-        second.start()
-        second.wait_ready()
-        pipeline.verify_complete()
-    finally:
-        first.kill()
-        second.kill()
+            eventually(lambda: storing(worker), bool)
+            # Only a call that does not return keeps a worker: it cannot be interrupted.
+            terminate(worker)
 
 
 def test_a_batch_that_is_stored_while_the_producer_stops(
     broker: Broker, workspace: Workspace, server: PostgresServer
 ) -> None:
     url = server.create_database("readings")
-    environment = workspace.environment(broker.bootstrap, url)
     command = faust("worker", "--loglevel", "INFO")
-    first = Worker(environment, workspace.folder / "worker-1.log", command=command)
-    second = Worker(environment, workspace.folder / "worker-2.log")
-    pipeline = Pipeline(broker, workspace, url)
-    try:
-        first.start()
-        first.wait_ready()
+    with relieved(broker, workspace, url, command) as (worker, pipeline):
         pipeline.send(100)
         eventually(pipeline.counted, lambda found: found == 100)
         with locked(server, url):
             pipeline.send(100)
-            eventually(lambda: storing(first), bool)
-            first.process.send_only(signal.SIGTERM)
-            first.process.wait_until(
-                lambda: "Producer]: Stopping" in first.process.log.read_text(), "end of the producer", 15
+            eventually(lambda: storing(worker), bool)
+            worker.process.send_only(signal.SIGTERM)
+            worker.process.wait_until(
+                lambda: "Producer]: Stopping" in worker.process.log.read_text(), "end of the producer", 15
             )
-        assert FORCED not in terminate(first)
-        second.start()
-        second.wait_ready()
-        pipeline.verify_complete()
-    finally:
-        first.kill()
-        second.kill()
+        assert FORCED not in terminate(worker)
 
 
 @pytest.mark.kafka
@@ -199,22 +197,12 @@ def test_sigterm_while_the_broker_is_down(
     folder.mkdir()
     own = make_broker(folder)
     own.start()
-    url = f"sqlite:///{tmp_path / 'readings.sqlite3'}"
-    environment = workspace.environment(own.bootstrap, url)
-    first, second = (Worker(environment, workspace.folder / f"worker-{number}.log") for number in (1, 2))
-    pipeline = Pipeline(own, workspace, url)
     try:
-        first.start()
-        first.wait_ready()
-        pipeline.send(EACH)
-        eventually(pipeline.stored, lambda found: found > 0)
-        own.kill()
-        terminate(first)
-        own.start()
-        second.start()
-        second.wait_ready()
-        pipeline.verify_complete()
+        with relieved(own, workspace, f"sqlite:///{tmp_path / 'readings.sqlite3'}") as (worker, pipeline):
+            pipeline.send(EACH)
+            eventually(pipeline.stored, lambda found: found > 0)
+            own.kill()
+            terminate(worker)
+            own.start()
     finally:
-        first.kill()
-        second.kill()
         own.kill()

@@ -1,11 +1,11 @@
 """verify and rebuild of buckets, hours and days, where some of what they were computed from has expired."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
 from sparkle_app.audit.auditor import Auditor, PageResult
@@ -16,11 +16,9 @@ from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.retention import DAY, HOUR, READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin_api import Base, Plugin
-from sparkle_app.storage import aggregates
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.models import tables_of
-from sparkle_app.storage.readings import select_span
 from sparkle_app.storage.retention import advance, begin
 from tests.support.contract import Aggregates, Readings, reading, store
 from tests.support.database import EVERY_DATABASE
@@ -43,36 +41,17 @@ class Default(Plugin):
 class Overriding(Default):
     """All methods are its own; what they store is the same."""
 
-    def store_aggregates(self, connection: Connection, rows: Sequence[AggregateRow]) -> None:
-        aggregates.upsert_growing(connection, Aggregates.__table__, rows)
+    def store_aggregates(self, *arguments: Any, **named: Any) -> None:
+        super().store_aggregates(*arguments, **named)
 
-    def load_aggregates(
-        self,
-        connection: Connection,
-        hostnames: Sequence[str],
-        metric: str | None,
-        resolution: int,
-        start: int,
-        end: int,
-    ) -> Iterable[AggregateRow]:
-        table = Aggregates.__table__
-        return aggregates.select_aggregates(connection, table, hostnames, metric, resolution, start, end)
+    def load_aggregates(self, *arguments: Any, **named: Any) -> Iterable[AggregateRow]:
+        return super().load_aggregates(*arguments, **named)
 
-    def count_aggregates(
-        self, connection: Connection, resolution: int, start: int, end: int, hostname: str | None = None
-    ) -> Iterable[tuple[str, int, int]]:
-        table = Aggregates.__table__
-        return aggregates.select_bucket_counts(connection, table, resolution, start, end, hostname)
+    def count_aggregates(self, *arguments: Any, **named: Any) -> Iterable[tuple[str, int, int]]:
+        return super().count_aggregates(*arguments, **named)
 
-    def load_readings(
-        self,
-        connection: Connection,
-        hostnames: Sequence[str],
-        start: int,
-        end: int,
-        limit: int | None = None,
-    ) -> Iterable[StoredReading]:
-        return select_span(connection, Readings.__table__, hostnames, start, end, limit)
+    def load_readings(self, *arguments: Any, **named: Any) -> Iterable[StoredReading]:
+        return super().load_readings(*arguments, **named)
 
 
 def day(number: int) -> int:

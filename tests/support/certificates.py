@@ -51,6 +51,14 @@ class Authority:
         )
         self.certificate.write_bytes(self._signed(ca))
 
+    @classmethod
+    def of_kafka(cls, folder: Path) -> "Authority":
+        """One that has issued Kafka's certificate in the folder that docker-compose.yaml mounts."""
+        authority = cls(folder)
+        certificate, key = authority.issue("kafka")
+        (folder / "kafka.pem").write_bytes(key.read_bytes() + certificate.read_bytes())
+        return authority
+
     def issue(self, name: str, password: bytes | None = None) -> tuple[Path, Path]:
         """Sign a certificate for ``name``, 127.0.0.1 and localhost; returns the files NAME.crt and NAME.key."""
         key = ec.generate_private_key(ec.SECP256R1())

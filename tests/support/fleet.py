@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 from tests.support.broker import Broker
 from tests.support.collector import Collector
@@ -31,6 +32,18 @@ class Fleet:
         database = f"sqlite:///{folder / 'readings.sqlite3'}"
         environment = self.workspace.environment(broker.bootstrap, database, **settings)
         self.worker = Worker(environment, folder / "worker-1.log")
+
+    def __enter__(self) -> Self:
+        try:
+            self.worker.start()
+            self.worker.wait_ready()
+        except BaseException:
+            self.worker.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.kill()
 
     def send(self, plugin: str, metric: str, values: dict[str, object], at: float | None = None) -> None:
         """Send one reading of each host.
@@ -68,10 +81,7 @@ class Fleet:
 @contextmanager
 def small_fleet(broker: Broker, folder: Path) -> Iterator[Fleet]:
     """Twelve hosts: one silent, one critical, two in a state of warning."""
-    fleet = Fleet(broker, folder)
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with Fleet(broker, folder) as fleet:
         for seconds in (SILENT_SECONDS + 60, SILENT_SECONDS):
             fleet.send("Temperature", "coretemp/Core 0", {"host-12": 40.0}, time.time() - seconds)
         temperatures = {"host-01": 97.0, "host-02": 85.0, **{f"host-{n:02}": 40.0 + n for n in range(3, 12)}}
@@ -80,5 +90,3 @@ def small_fleet(broker: Broker, folder: Path) -> Iterator[Fleet]:
         fleet.send("PU_Workload", "CPU/total", dict(loads))
         fleet.wait_for(12)
         yield fleet
-    finally:
-        fleet.worker.kill()

@@ -80,16 +80,12 @@ def host_with_history(broker: Broker, folder: Path) -> Iterator[Fleet]:
     fleet = Fleet(broker, folder)
     add_plugin(fleet.workspace, "Services", "String", "Services")
     add_plugin(fleet.workspace, "Disks", "Json", "Disks")
-    try:
-        fleet.worker.start()
-        fleet.worker.wait_ready()
+    with fleet:
         fleet.send_all(history(time.time()))
         fleet.wait_for(1)
         sent = (MINUTES + 1 - len(GAP)) * (1 + CORES)
         eventually(lambda: stored_loads(fleet), lambda found: found == sent, seconds=120)
         yield fleet
-    finally:
-        fleet.worker.kill()
 
 
 def stored_loads(fleet: Fleet) -> int:
