@@ -29,14 +29,13 @@ from tests.support.mysql import MysqlServer
 from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 from tests.support.rows import store
-from tests.support.selection import OWN_STATEMENTS
 from tests.support.statements import WithoutOwnStatements
 from tests.support.worker import Worker, Workspace
 
 StartWorker = Callable[..., Worker]
 Visit = Callable[..., Visitor]
 MakeEngine = Callable[..., Engine]
-STATEMENTS = (OWN_STATEMENTS, "SQLAlchemy's", "portable")
+STATEMENTS = ("own statements", "SQLAlchemy's", "portable")
 LOG_LINES = 60
 """Number of lines of each worker's log that the report of a failed test shows."""
 

@@ -23,6 +23,8 @@ from tests.integration.conftest import MakeEngine
 from tests.support.contract import AGGREGATES, READINGS, Aggregates, Readings, aggregate, reading, store
 from tests.support.mariadb import MariadbServer
 
+pytestmark = pytest.mark.usefixtures("mariadb")
+
 
 class Texts(StringReadingsTable):
     __tablename__ = "contract_texts"

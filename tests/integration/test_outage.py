@@ -14,7 +14,7 @@ from tests.support.produce import consume_all, produce
 from tests.support.worker import Worker, Workspace
 
 
-@pytest.mark.parametrize("kind", [PostgresServer, MariadbServer])
+@pytest.mark.parametrize("kind", [PostgresServer, pytest.param(MariadbServer, marks=pytest.mark.databases)])
 def test_a_worker_resumes_after_a_database_outage(
     broker: Broker, workspace: Workspace, tmp_path: Path, kind: type[PostgresServer] | type[MariadbServer]
 ) -> None:

@@ -1,6 +1,6 @@
 """Which tests run with which broker, a rule for ``--broker``, and which need a server or a browser of their own."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,8 @@ ANY_BROKER = "any_broker"
 """Marks tests for which records only have to arrive, such as those of database faults, migrations or HTTP."""
 DATABASES, BROWSER = "databases", "browser"
 """What `make test-databases` and `make test-browser` run, and `make test` does not. Tests need no line for it."""
-_SERVERS = {"mariadb", "mysql", "pgbouncer"}
-"""Fixtures."""
-_DRIVERS_AND_SERVERS = {"mariadb", "mysql", "psycopg"}
-"""Values of the parameter ``database_url``."""
-OWN_STATEMENTS = "own statements"
-"""The value of the parameter ``any_statements`` with which a database is used in its own way."""
+_OTHERS = {"mariadb", "mysql", "pgbouncer", "psycopg", "portable", "SQLAlchemy's"}
+"""Fixtures and values of parameters: servers, drivers and statements. SQLite and PostgreSQL belong to `make test`."""
 _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
@@ -76,33 +72,25 @@ def select(items: Iterable[pytest.Item], broker: str) -> list[pytest.Item]:
     ]
 
 
-def suite(fixtures: Collection[str], database: str | None, statements: str | None) -> str | None:
+def suite(fixtures: Collection[str], parameters: Iterable[object]) -> str | None:
     """The marker of a test that `make test` leaves out: DATABASES, BROWSER or None.
 
     Arguments:
         fixtures: names of the fixtures that the test uses.
-        database: its parameter ``database_url``, if it has one.
-        statements: its parameter ``any_statements``, if it has one.
+        parameters: values of its parameters. That of a fixture can name a server, such as "mariadb-worker".
     """
     if BROWSER in fixtures:
         return BROWSER
-    if (
-        _SERVERS.intersection(fixtures)
-        or database in _DRIVERS_AND_SERVERS
-        or statements not in (None, OWN_STATEMENTS)
-    ):
-        return DATABASES
-    return None
+    words = {word for each in parameters if isinstance(each, str) for word in (each, *each.split("-"))}
+    return DATABASES if _OTHERS & {*fixtures, *words} else None
 
 
 def mark(items: Iterable[pytest.Item]) -> None:
-    """Give each test the marker of its suite."""
+    """Give each integration test the marker of its suite; unit tests start no server, whatever they name."""
     for item in items:
-        name = suite(
-            getattr(item, "fixturenames", ()),
-            _parameter(item, "database_url"),
-            _parameter(item, "any_statements"),
-        )
+        if "integration" not in item.path.parts:
+            continue
+        name = suite(getattr(item, "fixturenames", ()), _parameters(item).values())
         if name:
             item.add_marker(name)
 
@@ -119,12 +107,9 @@ def _function(item: pytest.Item) -> str:
 
 
 def _database(item: pytest.Item) -> str | None:
-    return _parameter(item, "database_url")
-
-
-def _parameter(item: pytest.Item, name: str) -> str | None:
-    parameters = (
-        item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    )
-    found = parameters.get(name)
+    found = _parameters(item).get("database_url")
     return found if isinstance(found, str) else None
+
+
+def _parameters(item: pytest.Item) -> Mapping[str, object]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}

@@ -12,7 +12,6 @@ from tests.support.selection import (
     KAFKA,
     LONGEST,
     ONLY_KAFKA,
-    OWN_STATEMENTS,
     TANSU,
     brokers,
     place,
@@ -58,24 +57,25 @@ def test_a_test_cannot_need_kafka_and_any_broker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixtures", "database", "statements", "expected"),
+    ("fixtures", "parameters", "expected"),
     [
-        ((), None, None, None),
-        (WITH_BROKER, "sqlite", None, None),
-        (WITH_BROKER, "postgresql", OWN_STATEMENTS, None),
-        (WITH_BROKER, "postgresql", "portable", DATABASES),
-        (("postgres",), None, None, None),
-        (("database_url",), "psycopg", OWN_STATEMENTS, DATABASES),
-        (("database_url",), "mariadb", None, DATABASES),
-        (("mariadb",), None, None, DATABASES),
-        (("postgres", "pgbouncer"), None, None, DATABASES),
-        (("browser", "visit", *WITH_BROKER), "sqlite", None, BROWSER),
+        ((), (), None),
+        (WITH_BROKER, ("sqlite", 5), None),
+        (WITH_BROKER, ("postgresql", "own statements"), None),
+        (WITH_BROKER, ("postgresql", "portable"), DATABASES),
+        (("postgres",), (), None),
+        (("database_url",), ("psycopg", "own statements"), DATABASES),
+        (("database_url",), ("mariadb",), DATABASES),
+        (("proxy",), ("mariadb-worker",), DATABASES),
+        (("mariadb",), (), DATABASES),
+        (("postgres", "pgbouncer"), (), DATABASES),
+        (("browser", "visit", *WITH_BROKER), ("sqlite",), BROWSER),
     ],
 )
 def test_what_needs_another_server_or_a_browser_is_a_suite_of_its_own(
-    fixtures: Collection[str], database: str | None, statements: str | None, expected: str | None
+    fixtures: Collection[str], parameters: Collection[object], expected: str | None
 ) -> None:
-    assert suite(fixtures, database, statements) == expected
+    assert suite(fixtures, parameters) == expected
 
 
 @pytest.mark.parametrize(
