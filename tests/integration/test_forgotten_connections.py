@@ -1,7 +1,6 @@
 """Connections to a database that a proxy forgets are found, and cost no more than the limit of a call."""
 
 import time
-import uuid
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,26 +14,31 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.errors import is_row_error
-from tests.support.mariadb import MariadbServer
-from tests.support.postgres import PostgresServer
 from tests.support.proxy import Proxy
 
+WORKER, COMMAND = False, True
+POSTGRESQL = [("postgresql", WORKER), ("postgresql", COMMAND)]
+EVERY = [*POSTGRESQL, ("psycopg", WORKER), ("mariadb", WORKER), ("mariadb", COMMAND)]
 
-@pytest.fixture(params=["worker", "command", "psycopg", "mariadb-worker", "mariadb-command"])
-def engine(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Engine]:
-    """A database behind the proxy, as workers and commands use it, and as a worker with the other driver."""
-    database, _, use = str(request.param).rpartition("-")
-    server: PostgresServer | MariadbServer = request.getfixturevalue(database or "postgres")
-    proxy.target = f"127.0.0.1:{server.port}"
-    url = make_url(server.create_database(f"test_{uuid.uuid4().hex[:8]}")).set(port=proxy.port)
-    if use == "psycopg":
-        url = url.set(drivername="postgresql+psycopg")
-    engine = make_engine(url, for_command=use == "command")
+
+def used_as(uses: list[tuple[str, bool]]) -> pytest.MarkDecorator:
+    """Runs a test with these databases, as a worker or a command uses them."""
+    ids = [f"{database}-{'command' if command else 'worker'}" for database, command in uses]
+    return pytest.mark.parametrize(("database_url", "engine"), uses, ids=ids, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, database_url: str, proxy: Proxy) -> Iterator[Engine]:
+    """A database behind the proxy."""
+    url = make_url(database_url)
+    proxy.target = f"127.0.0.1:{url.port}"
+    engine = make_engine(url.set(port=proxy.port), for_command=request.param)
     yield engine
     engine.dispose()
     set_wait_callback(None)
 
 
+@used_as(EVERY)
 def test_a_pooled_connection_that_is_forgotten_is_replaced(
     engine: Engine, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,7 +55,7 @@ def test_a_pooled_connection_that_is_forgotten_is_replaced(
     assert f"the database at {proxy.address} has not answered a ping for 5 s: connecting again" in caplog.text
 
 
-@pytest.mark.parametrize("engine", ["worker", "command"], indirect=True)
+@used_as(POSTGRESQL)
 def test_a_connection_that_is_forgotten_after_the_first_half_of_a_ping_is_lost(
     engine: Engine, proxy: Proxy
 ) -> None:
@@ -66,12 +70,14 @@ def test_a_connection_that_is_forgotten_after_the_first_half_of_a_ping_is_lost(
         assert driver.closed
 
 
+@used_as(EVERY)
 def test_a_statement_may_take_longer_than_a_ping(engine: Engine) -> None:
     sleep = func.sleep if engine.name == "mysql" else func.pg_sleep
     with engine.connect() as connection:
         connection.execute(select(sleep(6)))
 
 
+@used_as(EVERY)
 @pytest.mark.parametrize("commits", [False, True], ids=["statement", "commit"])
 def test_a_connection_that_is_forgotten_in_a_transaction_is_lost_after_the_limit(
     engine: Engine, proxy: Proxy, commits: bool

@@ -18,11 +18,10 @@ _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
 LONGEST = (
-    "refused_writes", "mariadb_worker", "full_disk", "schema_migrations", "schema_creation", "pipeline",
-    "clock_steps", "web_api", "rebuild", "export", "lost_connections", "forgotten_connections", "waiting",
-    "startup", "custom_plugin", "failover", "move", "move_rows", "web", "hosts", "pgbouncer", "mariadb",
-    "mariadb_connections", "database_contract_errors", "large_values", "outage", "demo", "other_database",
-    "wal",
+    "refused_writes", "mariadb_worker", "full_disk", "schema_migrations", "pipeline", "clock_steps", "web_api",
+    "rebuild", "export", "forgotten_connections", "schema_creation", "shutdown", "lost_connections", "waiting",
+    "startup", "custom_plugin", "failover", "move", "move_rows", "web", "hosts", "pgbouncer", "history",
+    "database_contract_errors", "large_values", "outage", "demo", "other_database", "wal",
 )  # fmt: skip
 """The files of integration tests that take longest, in about this order."""
 
