@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
-from tests.support.browser import UPDATES, axe_script, used_memory, violations
+from tests.support.browser import UPDATES, assert_does_not_grow, axe_script, violations
 from tests.support.fleet import Fleet, small_fleet
 
 pytestmark = pytest.mark.any_broker
@@ -236,13 +236,4 @@ def test_values_have_the_decimals_and_the_unit_of_their_plugin(fleet: Fleet, vis
 def test_a_page_that_is_left_open_does_not_grow(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()
-    # Meanwhile the browser compiles what runs often, which is part of the heap.
-    page.evaluate(UPDATES, 600)
-    page.evaluate(VISITS, 10)
-    heap, nodes, listeners = used_memory(page)
-    page.evaluate(UPDATES, 500)
-    page.evaluate(VISITS, 10)
-    heap_after, nodes_after, listeners_after = used_memory(page)
-    assert heap_after < heap * 1.1
-    assert nodes_after < nodes * 1.05
-    assert listeners_after == listeners
+    assert_does_not_grow(page, lambda: page.evaluate(VISITS, 10))

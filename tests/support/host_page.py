@@ -30,17 +30,6 @@ def wait_for_host(history: Fleet, host: str) -> None:
     )
 
 
-def used(page: Page) -> dict[str, float]:
-    """What a page uses after a garbage collection."""
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-    for _ in range(2):
-        session.send("HeapProfiler.collectGarbage")
-    metrics = session.send("Performance.getMetrics")["metrics"]
-    session.detach()
-    return {each["name"]: each["value"] for each in metrics}
-
-
 def range_in_url(page: Page) -> tuple[datetime, datetime]:
     """The range in the URL."""
     found = dict(re.findall(r"(from|to)=([^&]+)", page.url.replace("%3A", ":")))
