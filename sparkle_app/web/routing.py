@@ -17,7 +17,7 @@ from sparkle_app.web.api.route import CsvFile, Route
 from sparkle_app.web.api.routes import routes
 from sparkle_app.web.api.window_queries import WindowQueries
 from sparkle_app.web.authentication import ACCESS, authentication, session_cookie
-from sparkle_app.web.conditional import Tagged
+from sparkle_app.web.conditional import Tagged, age
 from sparkle_app.web.dashboard.page import add_page
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.html.api_docs import DOCS_PATH, api_docs
@@ -86,12 +86,16 @@ def _endpoint(parts: WebParts, route: Route) -> Callable[[web.Request], Awaitabl
         if route.csv and prefers_csv(request.headers.getall("Accept", [])):
             return _csv(request, await route.csv(**values))
         response = await route.handle(**values)
+        made_at = getattr(response, "made_at", None)
         if isinstance(response, Tagged):
-            return await response.response(request, parts.slices)
-        status = route.status(response)
-        found = await _json(parts, response if ACCESS in request else route.public_part(response), status)
-        if route.csv:
-            found.headers["Vary"] = "Accept"
+            found = await response.response(request, parts.slices)
+        else:
+            status = route.status(response)
+            found = await _json(parts, response if ACCESS in request else route.public_part(response), status)
+            if route.csv:
+                found.headers["Vary"] = "Accept"
+        if made_at:
+            found.headers.update(age(made_at, parts.clock))
         return found
 
     return endpoint

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
@@ -102,6 +102,27 @@ def test_what_a_worker_refuses_is_shown_with_its_reason(fleet: Fleet, visit: Vis
     expect(page.locator(".banner .detail")).to_contain_text("sort: expected host or -host")
     page.locator("select.language").select_option("ru")
     expect(page.locator(".banner button")).to_have_text("Повторить сейчас")
+
+
+def test_the_page_says_how_old_the_oldest_answer_is(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open()
+    freshness = page.locator(".freshness .text")
+    expect(freshness).to_have_text(re.compile(r"^\d s ago$"))
+
+    def older(route: Route) -> None:
+        response = route.fetch()
+        age = int(response.headers["age"])
+        assert 0 <= age <= 30
+        route.fulfill(response=response, headers={**response.headers, "age": str(age + 300)})
+
+    page.route("**/cells", older)
+    expect(freshness).to_have_text("5 min ago")
+    # Also of a response that has not changed.
+    with page.expect_response(lambda found: found.url.endswith("/cells") and found.status == 304):
+        pass
+    expect(freshness).to_have_text("5 min ago")
+    page.unroute("**/cells")
+    expect(freshness).to_have_text(re.compile(r"^\d+ s ago$"))
 
 
 def test_what_cannot_be_shown_is_not_fresh(fleet: Fleet, visit: Visit) -> None:

@@ -68,7 +68,7 @@ async def test_a_client_that_has_the_response_gets_304_from_any_worker(
             tag = response.headers["ETag"]
             assert response.headers["Cache-Control"] == "private, no-cache"
             assert (response.status, bool(await response.read())) == (200, True)
-        for given in (tag, f'"other", W/{tag}'):
+        for given in (tag, f'"other", {tag}', tag.removeprefix("W/")):
             async with second.http.get(second.url + path, headers={"If-None-Match": given}) as response:
                 assert (response.status, await response.read()) == (304, b"")
                 assert response.headers["ETag"] == tag

@@ -10,12 +10,14 @@ import pytest
 
 from sparkle_app.aggregate.windows import host_window
 from sparkle_app.model.sample import Sample
-from sparkle_app.model.time import span
+from sparkle_app.model.time import rfc3339, span
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
 from sparkle_app.web.snapshots import fleet, local, refreshed
 from sparkle_app.web.snapshots.views import MAX_FIRST, MAX_VIEWS
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign, holder
-from tests.support.host_lists import ALL, AT, HOSTS, LINES, last_value, sample, three_workers, until
+from tests.support.fake_clock import FakeClock
+from tests.support.host_lists import ALL, AT, HOSTS, LINES, NOW, last_value, sample, three_workers, until
 
 
 @pytest.fixture
@@ -35,6 +37,41 @@ class Counted:
             return host_window(table, hostname, start, end)
 
         monkeypatch.setattr(local, "host_window", counted)
+
+
+async def test_each_response_says_how_old_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 3600.0)
+    monkeypatch.setattr(refreshed, "MAX_REFRESH_SECONDS", 3600.0)
+    worker = InProcessWorker(tmp_path / "1", f"database: {{url: 'sqlite:///{tmp_path}/all.sqlite3'}}")
+    wall, elapsed = FakeClock(NOW), FakeClock(0.0)
+    worker.app.clock = WallClock(wall, elapsed)
+    await worker.start()
+    assign([worker], set(range(PARTITIONS)))
+    worker.count("host-01", sample(60))
+    tagged = (LINES, ALL, f"/api/v1/plugins/{PLUGIN}/cells")
+    paths = (*tagged, "/api/v1/hosts/host-01", "/api/v1/pipeline")
+    tags = dict.fromkeys(paths, "")
+
+    async def ages() -> dict[str, tuple[int, str | None]]:
+        found = {}
+        for path in paths:
+            async with worker.http.get(worker.url + path, headers={"If-None-Match": tags[path]}) as response:
+                found[path] = response.status, response.headers.get("Age")
+                tags[path] = response.headers.get("ETag", "")
+        return found
+
+    assert await ages() == dict.fromkeys(paths, (200, "0"))
+    for path in paths:
+        assert (await worker.get(path))[1]["made_at"] == rfc3339(AT)
+    wall.now = elapsed.now = 4.0
+    wall.now += NOW
+    unchanged = {path: (304 if path in tagged else 200) for path in paths}
+    assert await ages() == {path: (status, "4") for path, status in unchanged.items()}
+    # Made again, with the same contents.
+    monkeypatch.setattr(refreshed, "MAX_AGE_SECONDS", 0.0)
+    assert await ages() == {path: (status, "0") for path, status in unchanged.items()}
+    assert (await worker.get(ALL))[1]["made_at"] == rfc3339(AT + span(4))
+    await worker.stop()
 
 
 async def test_views_that_are_dropped_are_not_refreshed_and_few_are_made_at_one_time(

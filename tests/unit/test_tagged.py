@@ -7,23 +7,28 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, make_mocked_request
 
+from sparkle_app.model.time import parse_instant
+from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import conditional, encoding
-from sparkle_app.web.conditional import MIN_COMPRESSED, Tagged
+from sparkle_app.web.conditional import MIN_COMPRESSED, Tagged, age
 from sparkle_app.web.slices import Slices
 from sparkle_app.web.snapshots import pages
 from sparkle_app.web.snapshots.pages import Pages
+from tests.support.fake_clock import FakeClock
 
 
 class Body(msgspec.Struct):
     """A response."""
 
+    made_at: str
     hosts: list[str]
 
 
-LONG = Body([f"host-{number:05}" for number in range(2000)])
-SHORT = Body(["host"])
+MADE_AT = "2026-11-24T12:00:00.250000Z"
+LONG = Body(MADE_AT, [f"host-{number:05}" for number in range(2000)])
+SHORT = Body(MADE_AT, ["host"])
 
 
 class Calls:
@@ -91,6 +96,29 @@ async def test_each_representation_has_its_own_tag(client: ClientSession) -> Non
         assert found[0] == status
         if status == 304:
             assert found[1:] == (b"", given, None)
+
+
+async def test_an_equal_response_that_is_made_later_has_the_same_tag() -> None:
+    slices, tags = Slices(), []
+    for body in (LONG, msgspec.structs.replace(LONG, made_at="2026-11-24T12:00:05Z"), SHORT):
+        request = make_mocked_request("GET", "/", {"Accept-Encoding": "identity"})
+        response = await Tagged(body).response(request, slices)
+        assert isinstance(response.body, bytes)
+        assert msgspec.json.decode(response.body, type=Body) == body
+        tags.append(response.etag)
+    first, later, other = tags
+    assert first == later != other
+    assert first
+    # Not the same bytes.
+    assert first.is_weak
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.0, "0"), (1.2, "0"), (1.3, "1"), (61.0, "60"), (-5.0, "0")]
+)
+async def test_a_response_says_how_old_it_is(seconds: float, expected: str) -> None:
+    start = parse_instant("2026-11-24T12:00:00Z") / 1_000_000
+    assert age(MADE_AT, WallClock(FakeClock(start + seconds), FakeClock(0.0))) == {"Age": expected}
 
 
 async def test_a_short_response_is_not_compressed(client: ClientSession) -> None:

@@ -9,7 +9,7 @@ from aiokafka.errors import KafkaError
 
 from sparkle_app.dead_letters.message import DeadLetter, quoted
 from sparkle_app.dead_letters.reader import Position, open_dead_letters
-from sparkle_app.model.time import rfc3339
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api.responses import Time
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import unavailable
@@ -68,6 +68,8 @@ class DeadLetterCache:
         self._running: SingleFlight[None] = SingleFlight()
         self.read_at = 0.0
         """When the topic was read last, in seconds of the monotonic clock."""
+        self.made_at = 0
+        """When this began, microseconds since the epoch."""
         self._ends: dict[int, int] = {}
         self._by_key: dict[bytes, Summary] = {}
         self.newest_first: Sequence[Summary] = ()
@@ -100,6 +102,7 @@ class DeadLetterCache:
         return await self._reading.run(position, lambda: self._read_one(position))
 
     async def _read(self) -> None:
+        made_at = from_seconds(self._parts.clock.now())
         try:
             async with (
                 asyncio.timeout(_TIMEOUT_SECONDS),
@@ -127,7 +130,7 @@ class DeadLetterCache:
                     self._is_sorted = True
         except (TimeoutError, KafkaError, OSError) as error:
             raise unavailable(f"broker: the dead-letter topic cannot be read: {error!r}") from error
-        self.read_at = time.monotonic()
+        self.read_at, self.made_at = time.monotonic(), made_at
 
     async def _read_one(self, position: Position) -> DeadLetter | None:
         try:

@@ -14,6 +14,7 @@ from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds, rfc3339, span
 from sparkle_app.web.api.dead_letter_cache import DeadLetterCache, DeadLetterInfo, Summary
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, integer, text
+from sparkle_app.web.api.responses import MadeAt
 from sparkle_app.web.api.route import Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
@@ -34,6 +35,7 @@ _HOURS = 48
 class DeadLettersResponse(msgspec.Struct, kw_only=True):
     """Counts of the chosen dead letters, and a page of them, those of the newest records first."""
 
+    made_at: MadeAt
     total: int
     left_out: int
     """How many old ones are neither counted nor listed, because there are too many."""
@@ -112,7 +114,7 @@ class DeadLetters:
         return await self._pages.get(self._cache.read_at, query, lambda: self._page(*query))
 
     async def _page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
-        left_out = self._cache.left_out
+        made_at, left_out = self._cache.made_at, self._cache.left_out
         found = []
         reasons: Counter[str] = Counter()
         hosts: Counter[str] = Counter()
@@ -132,6 +134,7 @@ class DeadLetters:
                     hours[each.received_at - each.received_at % span(3600)] += 1
         return Tagged(
             DeadLettersResponse(
+                made_at=rfc3339(made_at),
                 total=len(found),
                 left_out=left_out,
                 by_reason=dict(reasons.most_common()),

@@ -15,11 +15,11 @@ from sparkle_app.web.api.history import FROM, TO, time_range
 from sparkle_app.web.api.host_lists import OFFSET, SEARCH, ListQuery
 from sparkle_app.web.api.overview import IN_STATE, Overviews, sort_of_overview
 from sparkle_app.web.api.parameters import integer
-from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.responses import MadeAt, Time
 from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem
+from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
 from sparkle_app.web.single_flight import SingleFlight
 
@@ -32,6 +32,7 @@ MAX_BUCKETS = 160_000
 class HeadlinesResponse(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     """The metric that stands for a host, of a page of hosts over time."""
 
+    made_at: MadeAt
     plugin: str
     unit: str
     start: Time
@@ -102,12 +103,14 @@ class Headlines:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
+        made_at = current_time(self._parts.clock)
         start, end = time_range(self._parts.clock, query.pop("from"), query.pop("to"))
         hosts, total = await self._overviews.names(plugin, ListQuery.of(query))
         asked = HeadlinesQuery(plugin, tuple(hosts), start, end, points or MAX_STEPS)
         found = await self._running.run(asked, lambda: from_database(self._parts, partial(self._load, asked)))
         steps = range(found.start, found.end, span(found.step))
         return HeadlinesResponse(
+            made_at=rfc3339(made_at),
             plugin=plugin,
             unit=self._parts.plugins[plugin].plugin.unit,
             start=rfc3339(found.start),

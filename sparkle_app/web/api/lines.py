@@ -10,7 +10,7 @@ from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
 from sparkle_app.web.api.host_lists import AFTER, OFFSET, SEARCH, ListQuery, matching
 from sparkle_app.web.api.parameters import LIMIT, choice, sort, text
-from sparkle_app.web.api.responses import Headline, MetricStatistics, Window, headline, numbers
+from sparkle_app.web.api.responses import Headline, MadeAt, MetricStatistics, Window, headline, numbers
 from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.api.window_queries import WINDOW, check_window
 from sparkle_app.web.conditional import Tagged
@@ -44,6 +44,7 @@ class HostStatistics(MetricStatistics, kw_only=True):
 class HostsResponse(Window, kw_only=True):
     """Window statistics by host, of the hosts that have readings in the window."""
 
+    made_at: MadeAt
     hosts: list[HostStatistics]
     total: int
     """Number of hosts on all pages, after `after` if it is given."""
@@ -111,6 +112,7 @@ class Lines:
                 plugin=view.plugin,
                 unit=self._parts.plugins[view.plugin].plugin.unit,
                 window_seconds=view.window,
+                made_at=rfc3339(snapshot.made_at),
                 start=rfc3339(snapshot.start),
                 end=rfc3339(snapshot.end),
                 hosts=[

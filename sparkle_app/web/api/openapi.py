@@ -22,8 +22,10 @@ _CSV_TEXT = (
     " spreadsheet would take for a formula begins with an apostrophe, as does one that has an apostrophe there."
 )
 _TAG_TEXT = (
-    "Identifies the response, for the header `If-None-Match` of the next request. The same in all workers."
+    "Identifies the response except for `made_at`, for the header `If-None-Match` of the next request. The same in all"
+    " workers."
 )
+_AGE_TEXT = "Seconds since `made_at`."
 _LINK_TEXT = "Of CSV: the next page as `rel=next`; absent on the last page."
 
 
@@ -105,10 +107,13 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
             },
         }
     responses: dict[str, Any] = {str(status): success for status in route.statuses}
+    if "made_at" in route.response.__struct_fields__:
+        success["headers"] = {"Age": {"description": _AGE_TEXT, "schema": {"type": "integer"}}}
     if route.tagged:
-        success["headers"] = {"ETag": {"description": _TAG_TEXT, "schema": {"type": "string"}}}
+        success["headers"]["ETag"] = {"description": _TAG_TEXT, "schema": {"type": "string"}}
         responses["304"] = {
-            "description": "The client has this response: `If-None-Match` contains its `ETag`"
+            "description": "The client has this response: `If-None-Match` contains its `ETag`",
+            "headers": success["headers"],
         }
     problems = {400: "Invalid parameter", **route.problems}
     if not route.public:

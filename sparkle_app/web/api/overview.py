@@ -12,7 +12,7 @@ from sparkle_app.web.api.host_lists import OFFSET, SEARCH, ListQuery, matching
 from sparkle_app.web.api.hosts import check_plugin
 from sparkle_app.web.api.overview_host import OverviewHost, overview_host
 from sparkle_app.web.api.parameters import LIMIT, Parameter, choice, sort, text
-from sparkle_app.web.api.responses import Time
+from sparkle_app.web.api.responses import MadeAt, Time
 from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
@@ -41,6 +41,7 @@ class OutdatedPart(msgspec.Struct):
 class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     """What all lists of hosts have in common. They are at most some seconds old, except for what `outdated` says."""
 
+    made_at: MadeAt
     window_seconds: int
     start: Time
     end: Time
@@ -55,6 +56,7 @@ class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end
 class OverviewHostResponse(OverviewHost, kw_only=True):
     """A host, at most some seconds old, except for what `outdated` says."""
 
+    made_at: MadeAt
     outdated: list[OutdatedPart]
     """Those with this host; empty if the worker that has it answers."""
     problem: str | None
@@ -169,6 +171,7 @@ class Overviews:
             raise Problem(404, f"host: expected one that has sent readings, found {host[:100]!r}")
         partition = partition_of(host, self._parts.settings.broker.partitions)
         return OverviewHostResponse(
+            made_at=rfc3339(overview.made_at),
             **msgspec.structs.asdict(overview_host(host, row, None)),
             outdated=[
                 _outdated(name, part)
@@ -231,6 +234,7 @@ class Overviews:
     def _header(self, overview: Overview, plugin: str | None) -> dict[str, Any]:
         return {
             "window_seconds": self._overview.window,
+            "made_at": rfc3339(overview.made_at),
             "start": rfc3339(overview.start),
             "end": rfc3339(overview.end),
             "states": overview.states[plugin or ""],

@@ -5,7 +5,9 @@ import asyncio
 import msgspec
 
 from sparkle_app.kafka.topology import dead_letter_topic, samples_topic
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.runtime.version import __version__
+from sparkle_app.web.api.responses import MadeAt
 from sparkle_app.web.api.route import Route
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.parts import WebParts
@@ -91,6 +93,7 @@ class UnreachableWorker(msgspec.Struct):
 class PipelineResponse(msgspec.Struct):
     """All workers of the consumer group that own partitions, and the one that answers."""
 
+    made_at: MadeAt
     workers: list[WorkerState]
     unreachable: list[UnreachableWorker]
     unowned: dict[str, list[int]]
@@ -122,11 +125,13 @@ class Pipeline:
         return await self._refreshed.get()
 
     async def _ask_all(self) -> PipelineResponse:
+        made_at = rfc3339(from_seconds(self._parts.clock.now()))
         owners = {plugin: self._router.owners(plugin) for plugin in self._parts.tables}
         urls = sorted({self._parts.group.url, *(url for each in owners.values() for url in each.values())})
         answers = await asyncio.gather(*map(self._ask, urls))
         numbers = range(self._parts.settings.broker.partitions)
         return PipelineResponse(
+            made_at,
             [each for each in answers if isinstance(each, WorkerState)],
             [each for each in answers if isinstance(each, UnreachableWorker)],
             {

@@ -9,6 +9,13 @@ from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import rfc3339
 
 Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+MadeAt = Annotated[
+    str,
+    msgspec.Meta(
+        description="When the worker began to make it of what it, other workers and the database knew.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
 class MetricStatistics(msgspec.Struct, gc=False):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import msgspec
@@ -35,7 +35,9 @@ class FleetSnapshot:
     """The lines of all hosts at one moment. It must not be modified."""
 
     number: int
-    """Differs between snapshots with different contents."""
+    """Differs between snapshots."""
+    made_at: int
+    """When the worker began to make it, microseconds since the epoch."""
     start: int
     end: int
     lines: Mapping[str, Line]
@@ -133,13 +135,15 @@ class FleetView:
         )
         if not changed and same:
             assert last
-            return last
+            self._snapshot = replace(last, number=next(self._numbers), made_at=now)
+            return self._snapshot
         lines: dict[str, Line] = {}
         for partition, part in sources.items():
             if part:
                 lines.update(part.lines.get(partition, {}))
         self._snapshot = FleetSnapshot(
             number=next(self._numbers),
+            made_at=now,
             start=start,
             end=end,
             lines=lines,

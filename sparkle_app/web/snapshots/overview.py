@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import msgspec
@@ -56,7 +56,9 @@ class Overview:
     """All hosts at one moment. It must not be modified."""
 
     number: int
-    """Differs between overviews with different contents."""
+    """Differs between overviews."""
+    made_at: int
+    """When the worker began to make it, microseconds since the epoch."""
     start: int
     end: int
     rows: Mapping[str, Row]
@@ -117,9 +119,11 @@ class OverviewView:
             self._problem,
         )
         if last and same and not changed:
-            return last
+            self._last = replace(last, number=next(self._numbers), made_at=now)
+            return self._last
         self._last = Overview(
             number=next(self._numbers),
+            made_at=now,
             start=start,
             end=end,
             rows=rows,

@@ -23,10 +23,15 @@ export class ApiError extends Error {
 
 // By path: entity tag and decoded body. A response that has not changed is not sent again, and is the same object.
 const tagged = new Map();
+// By the signal of requests: when the oldest of their responses was made.
+const made = new WeakMap();
 let clockOffset = 0;
 
 /** The worker's time of day in ms: ages are right also if this machine's clock is wrong. */
 export const now = () => Date.now() + clockOffset;
+
+/** When the oldest response to requests with a signal was made, ms of Date.now(); the present without any. */
+export const madeAt = (signal) => made.get(signal) ?? Date.now();
 
 /**
  * The decoded JSON of a GET request.
@@ -86,6 +91,7 @@ async function answered(url, options, timeout) {
     // no-store: the entity tags are ours.
     const response = await fetch(url, { ...options, signal, cache: "no-store", credentials: "same-origin" });
     setClock(response.headers.get("Date"), began, Date.now());
+    if (options.signal) noteAge(options.signal, began, response.headers.get("Age"));
     return response;
   } catch (error) {
     if (options.signal?.aborted) throw error;
@@ -119,6 +125,12 @@ function keep(url, entry) {
   tagged.delete(url);
   tagged.set(url, entry);
   if (tagged.size > REMEMBERED) tagged.delete(tagged.keys().next().value);
+}
+
+/** Not a time of day: this machine's clock may be another one than the worker's. */
+function noteAge(signal, began, age) {
+  const at = began - 1000 * (Number(age) || 0);
+  made.set(signal, Math.min(at, made.get(signal) ?? at));
 }
 
 function setClock(date, began, ended) {

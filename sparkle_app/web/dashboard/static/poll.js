@@ -2,7 +2,7 @@
 
 import { announce } from "./dom.js";
 import { t } from "./language.js";
-import { ApiError } from "./api.js";
+import { ApiError, madeAt } from "./api.js";
 import { store } from "./store.js";
 
 const INTERVAL_MS = 5000;
@@ -34,7 +34,7 @@ export function poll(load, show, { interval = INTERVAL_MS } = {}) {
       if (mine.signal.aborted) return;
       show(loaded);
       failures = 0;
-      succeeded();
+      succeeded(madeAt(mine.signal));
     } catch (error) {
       if (mine.signal.aborted) return;
       // What cannot be shown is as old as what cannot be loaded.
@@ -71,10 +71,10 @@ function retryDelay(error, failures) {
   return Math.min(usual, MAX_RETRY_MS) * (0.75 + Math.random() / 2);
 }
 
-function succeeded() {
+function succeeded(at) {
   const before = store.get("connection");
   if (before.since !== null) announce(t("connection.back"));
-  store.set("connection", { state: "fresh", at: Date.now(), since: null, detail: "", retryAt: null });
+  store.set("connection", { state: "fresh", at, since: null, detail: "", retryAt: null });
 }
 
 function failed(error, delay) {

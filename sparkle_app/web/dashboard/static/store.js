@@ -3,7 +3,7 @@
 /**
  * connection  {state, at, since, detail, retryAt}: what became of the last requests (poll.js).
  *             state: "loading", "fresh", "lost" (no answer), "unavailable" (503) or "refused" (any other error).
- *             at: when the picture was last up to date; since: when that ended; ms of Date.now(), or null.
+ *             at: of when the picture is; since: when the page ceased to be up to date; ms of Date.now(), or null.
  * plugins     the installed plugins, as /api/v1/plugins lists them, or null.
  * path        that of the present view.
  * language    "en" or "ru" (language.js).
