@@ -202,6 +202,7 @@ All packages and modules; the docstring of each describes what it does:
           0004_clock_offsets     offsets of wrong clocks
       trial               tries what a worker writes
       readings            inserts and reads readings
+      late                steps that late readings filled, in SQL
       aggregates          writes and reads aggregates
       aggregate_steps     merges them into longer steps, in SQL
       aggregation         computes them from stored readings, in SQL

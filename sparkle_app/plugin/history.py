@@ -14,6 +14,7 @@ from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.aggregate_steps import select_points, select_steps
+from sparkle_app.storage.late import select_late
 from sparkle_app.storage.readings import select_page
 from sparkle_app.storage.resolutions import Coverage, sources
 
@@ -91,6 +92,43 @@ def load_columns(
         metric: _columns_of(sorted(points[metric], key=lambda row: row.bucket_start))
         for metric in sorted(points)
     }
+
+
+class LateSteps(msgspec.Struct):
+    """Steps of one metric with readings that were received late, and after the step was over; in order of time."""
+
+    at: list[int]
+    """Start of the step, seconds since the epoch."""
+    count: list[int]
+    """Number of these readings."""
+    delay_seconds: list[int]
+    """From event time to the timestamp of the record: the longest."""
+
+
+def load_late(
+    plugin: Plugin,
+    connection: Connection,
+    hostname: str,
+    metrics: Collection[str] | None,
+    start: int,
+    end: int,
+    step: int,
+) -> dict[str, LateSteps] | None:
+    """Steps with late readings, by metric. It reads all readings of the host with ``start <= observed_at < end``.
+
+    Returns:
+        None: not known, because the plugin stores its readings in a way of its own.
+    """
+    if type(plugin).load_readings is not Plugin.load_readings:
+        return None
+    found: dict[str, LateSteps] = {}
+    scope = (plugin.DataFrame.__table__, hostname, metrics, start, end, step)
+    for metric, number, count, delay in select_late(connection, *scope):
+        steps = found.setdefault(metric, LateSteps([], [], []))
+        steps.at.append(number * step)
+        steps.count.append(count)
+        steps.delay_seconds.append(delay)
+    return found
 
 
 def _columns(points: list[Any], resolution: int, step: int) -> Columns:

@@ -123,6 +123,32 @@ def test_what_a_chart_shows_can_be_saved(history: Fleet, visit: Visit) -> None:
     assert requests.get(command[-1], timeout=10).json() == found
 
 
+def test_steps_that_were_filled_late_are_marked(history: Fleet, visit: Visit) -> None:
+    # Alone in its minute.
+    at = (time.time() - 90 * 60) // 60 * 60 + 45
+    history.send_all([(at, "Temperature", "nvme/Composite", {HOST: 51.0})], delay=300)
+    start = f"{datetime.fromtimestamp(at - 3600, UTC):%FT%TZ}"
+    end = f"{datetime.fromtimestamp(at + 4 * 3600, UTC):%FT%TZ}"
+    path = f"/api/v1/plugins/Temperature/hosts/{HOST}/columns?from={start}&points=400&late=true"
+    eventually(lambda: history.worker.get(path)[1]["late"], bool, seconds=60)
+    page = visit(history.worker).open(host_path(**{"from": start, "to": end}))
+    figure = chart(page, "nvme")
+    caption = figure.locator("figcaption")
+    expect(caption).to_contain_text("1 step was filled late, by readings that arrived after up to 5 min.")
+    expect(chart(page, "coretemp").locator("figcaption")).not_to_contain_text("late")
+    plot = figure.locator(".plot")
+    plot.focus()
+    page.keyboard.press("Home")
+    expect(figure.locator(".point")).to_contain_text("51.0\u00a0°C")
+    expect(figure.locator(".point")).to_contain_text("1 reading arrived late, after 5 min")
+    page.keyboard.press("ArrowRight")
+    expect(figure.locator(".point")).not_to_contain_text("late")
+    figure.get_by_role("button", name="Show as table").click()
+    expect(figure.locator("thead th").last).to_have_text("Filled after")
+    expect(figure.locator("tbody tr").last.locator("td").last).to_have_text("5 min")
+    expect(figure.locator("tbody tr").first.locator("td").last).to_have_text("")
+
+
 def test_without_the_library_charts_are_tables(history: Fleet, visit: Visit) -> None:
     visitor = visit(history.worker)
     visitor.page.route(

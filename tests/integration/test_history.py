@@ -1,14 +1,14 @@
 """Series over HTTP: merged by the database, the same as from every row."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.retention import Watermarks
-from sparkle_app.model.time import micros, rfc3339
+from sparkle_app.model.time import micros, rfc3339, span
 from sparkle_app.plugin.history import load_page, load_steps
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.resolutions import stored_resolutions
@@ -70,6 +70,68 @@ async def test_columns_have_the_values_of_the_points_in_a_fraction_of_the_bytes(
     assert set(two["series"]) == {"core/0", "ядро"}
     _, points = await worker.get(f"{path}/series?{query}&metric=core/0&metric=core/1")
     assert set(points["series"]) == {"core/0", "core/1"}
+
+
+@EVERY_DATABASE
+async def test_columns_say_which_steps_were_filled_late(
+    worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(host: str, metric: str, minute: float) -> tuple[str, str, float, datetime]:
+        return host, metric, 1.0, BEGIN + timedelta(minutes=minute)
+
+    def store_late(seconds: float, *readings: tuple[str, str, float, datetime]) -> None:
+        url = worker.engine.url.render_as_string(hide_password=False)
+        store(url, readings, timedelta(seconds=seconds))
+
+    store_late(10_800.5, reading("web-1", "core/0", 10), reading("web-1", "core/0", 11))
+    store_late(300, reading("web-1", "core/0", 11.5), reading("web-1", "ядро", 1439.5))
+    # In time, of another host, and not in the range.
+    store_late(60.9, reading("web-1", "core/0", 30), reading("web-1", "ядро", 30))
+    store_late(300, reading("web-2", "core/0", 10), reading("web-1", "core/0", 1440))
+    # Late, but in an hour that was not over.
+    store_late(65, reading("web-1", "core/1", 57.75))
+    # Before its time: the clock of the host was ahead.
+    store_late(-300, reading("web-1", "core/1", 7))
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/columns?from=2026-11-23&to=2026-11-24"
+    start = int(BEGIN.timestamp())
+
+    async def late(query: str) -> Any:
+        status, found = await worker.get(f"{path}&{query}")
+        assert status == 200, found
+        return found["late"]
+
+    assert await late("step=60&late=true") == {
+        "core/0": {"at": [start + 600, start + 660], "count": [1, 2], "delay_seconds": [10_800, 10_800]},
+        "core/1": {"at": [start + 57 * 60], "count": [1], "delay_seconds": [65]},
+        "ядро": {"at": [start + 1439 * 60], "count": [1], "delay_seconds": [300]},
+    }
+    by_hour = {
+        "core/0": {"at": [start], "count": [2], "delay_seconds": [10_800]},
+        "ядро": {"at": [start + 23 * 3600], "count": [1], "delay_seconds": [300]},
+    }
+    assert await late("step=3600&late=true") == by_hour
+    assert await late("step=3600&late=true&metric=core/0") == {"core/0": by_hour["core/0"]}
+    assert await late("step=3600") is None
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    counts = [("core/0", 6), ("core/1", 5)]
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(
+            connection,
+            [
+                AggregateRow(
+                    "web-1",
+                    metric,
+                    60,
+                    START + span(3600),
+                    Statistics(count, 1.0, 1.0, 1.0, 1.0, START + span(3600)),
+                )
+                for metric, count in counts
+            ],
+        )
+    monkeypatch.setattr(series, "MAX_LATE_READINGS", 11)
+    assert await late("step=3600&late=true") == by_hour
+    monkeypatch.setattr(series, "MAX_LATE_READINGS", 10)
+    assert await late("step=3600&late=true") is None
 
 
 async def test_the_server_chooses_a_usual_step(worker: InProcessWorker) -> None:

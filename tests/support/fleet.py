@@ -54,15 +54,21 @@ class Fleet:
         """
         self.send_all([(time.time() if at is None else at, plugin, metric, values)])
 
-    def send_all(self, readings: Iterable[tuple[float, str, str, dict[str, object]]]) -> None:
-        """Send readings: time, plugin, metric and values, as of :meth:`send`."""
+    def send_all(
+        self, readings: Iterable[tuple[float, str, str, dict[str, object]]], delay: float = 0.0
+    ) -> None:
+        """Send readings: time, plugin, metric and values, as of :meth:`send`.
+
+        Arguments:
+            delay: seconds after which they are produced.
+        """
         records, times = [], []
         for at, plugin, metric, values in readings:
             when = datetime.fromtimestamp(at)
             records += [
                 self.collector.record(host, plugin, metric, value, when) for host, value in values.items()
             ]
-            times += [int(at * 1000)] * len(values)
+            times += [int((at + delay) * 1000)] * len(values)
         produce(self._broker.bootstrap, self.workspace.topic, records, times)
 
     def wait_for(self, hosts: int) -> None:

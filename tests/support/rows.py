@@ -1,7 +1,7 @@
 """Stores readings in SQL as a worker does, without a worker."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy.engine import make_url
@@ -15,8 +15,14 @@ from sparkle_app.storage.models import tables_of
 from tests.support.worker import PROJECT
 
 
-def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> None:
-    """Create the plugins' tables, and store readings of Temperature: hostname, metric, value and event time."""
+def store(
+    url: str, readings: Iterable[tuple[str, str, float, datetime]], delay: timedelta = timedelta(0)
+) -> None:
+    """Create the plugins' tables, and store readings of Temperature: hostname, metric, value and event time.
+
+    Arguments:
+        delay: from event time to the time at which they were received.
+    """
     plugins = {name: each.plugin for name, each in load_plugins(PROJECT / "plugins").installed.items()}
     models = [model for each in plugins.values() for model in (each.DataFrame, each.Aggregates)]
     engine = make_engine(make_url(url))
@@ -30,7 +36,7 @@ def store(url: str, readings: Iterable[tuple[str, str, float, datetime]]) -> Non
             key=metric,
             value=value,
             observed_at=micros(at),
-            received_at=micros(at),
+            received_at=micros(at + delay),
             clock_trusted=True,
             topic="t",
             partition=0,

@@ -1,14 +1,15 @@
 """Aggregates of one host over time, from SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339, span
-from sparkle_app.plugin.history import Columns, load_columns, load_steps
+from sparkle_app.plugin.history import Columns, LateSteps, load_columns, load_late, load_steps
 from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.layouts import AGGREGATES_LAYOUT
@@ -22,7 +23,7 @@ from sparkle_app.web.api.history import (
     is_impossible,
     time_range,
 )
-from sparkle_app.web.api.parameters import duration, integer
+from sparkle_app.web.api.parameters import choice, duration, integer
 from sparkle_app.web.api.responses import MetricStatistics, Time, numbers
 from sparkle_app.web.api.route import HOST_PATH, CsvFile, Route
 from sparkle_app.web.api.steps import step_for
@@ -35,6 +36,8 @@ MAX_POINTS = 10_000
 """Of one metric in a response."""
 MAX_POINTS_OF_ALL = 50_000
 """Of all metrics together."""
+MAX_LATE_READINGS = 100_000
+"""Of a time range in which late ones are looked for: a fraction of a second."""
 _STEP = duration(
     "step",
     "Length of a step: a multiple of the bucket size. Default: one bucket. At most 10000 steps, and 50000 points of"
@@ -44,6 +47,15 @@ _POINTS = integer(
     "points",
     "Instead of `step`: a usual step is chosen, such as 5m, 1h or 1d, that gives at most about so many points.",
     MAX_POINTS,
+)
+
+
+_LATE = choice(
+    "late",
+    "`true`: also look for steps with readings that were received more than a minute after they were measured, and"
+    " after the step was over. `late` is null otherwise, and if the range has too many readings (more than"
+    f" {MAX_LATE_READINGS}).",
+    ["true"],
 )
 
 
@@ -74,6 +86,8 @@ class ColumnsResponse(TimeRange, kw_only=True):
     step_seconds: int
     sources: list[Source]
     series: dict[str, Columns]
+    late: dict[str, LateSteps] | None
+    """By metric; null: not known. Readings that have expired are not among them."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True):
@@ -86,6 +100,7 @@ class SeriesQuery(msgspec.Struct, frozen=True):
     end: int
     step: int | None
     points: int | None
+    late: bool
 
 
 class Steps(msgspec.Struct, frozen=True):
@@ -96,6 +111,7 @@ class Steps(msgspec.Struct, frozen=True):
     end: int
     step: int
     """In seconds."""
+    readings_kept_since: int
 
 
 class SeriesQueries:
@@ -125,7 +141,7 @@ class SeriesQueries:
             "Aggregates of one host in columns, for charts, from SQL",
             ColumnsResponse,
             self.columns,
-            (METRICS, FROM, TO, _STEP, _POINTS),
+            (METRICS, FROM, TO, _STEP, _POINTS, _LATE),
         )
 
     async def series(self, plugin: str, host: str, **asked: Any) -> SeriesResponse:
@@ -166,13 +182,14 @@ class SeriesQueries:
         metric: Sequence[str] | None,
         step: int | None,
         points: int | None = None,
+        late: str | None = None,
         **limits: int | None,
     ) -> SeriesQuery:
         if points and step:
             raise Problem(400, "points: expected either step or points, found both")
         start, end = time_range(self._parts.clock, limits["from"], limits["to"])
         metrics = None if metric is None else tuple(sorted(set(metric)))
-        return SeriesQuery(plugin, host, metrics, start, end, step, points)
+        return SeriesQuery(plugin, host, metrics, start, end, step, points, late == "true")
 
     def _steps(self, connection: Connection, query: SeriesQuery) -> Steps:
         bucket_size = self._parts.settings.aggregates.bucket_seconds
@@ -194,7 +211,7 @@ class SeriesQueries:
             )
         # No point covers only a part of its step.
         start, end = query.start - query.start % width, -(-query.end // width) * width
-        return Steps(stored_resolutions(marks, start, end), start, end, step)
+        return Steps(stored_resolutions(marks, start, end), start, end, step, marks[READINGS].kept_since)
 
     async def _load_steps(self, query: SeriesQuery) -> tuple[Steps, list[AggregateRow]]:
         """In the order of metric and time."""
@@ -228,14 +245,19 @@ class SeriesQueries:
     async def _in_columns(self, query: SeriesQuery) -> ColumnsResponse:
         plugin = self._parts.plugins[query.plugin].plugin
 
-        def load(connection: Connection) -> tuple[Steps, dict[str, Columns]]:
+        def load(connection: Connection) -> tuple[Steps, dict[str, Columns], dict[str, LateSteps] | None]:
             steps = self._steps(connection, query)
             scope = (query.host, query.metrics, steps.stored, steps.start, steps.end, steps.step)
             if is_impossible(query.host):
-                return steps, {}
-            return steps, load_columns(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+                return steps, {}, None
+            found = load_columns(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+            late = None
+            start = max(steps.start, steps.readings_kept_since)
+            if query.late and _count(found, start) <= MAX_LATE_READINGS:
+                late = load_late(plugin, connection, query.host, query.metrics, start, steps.end, steps.step)
+            return steps, found, late
 
-        steps, series = await from_database(self._parts, load)
+        steps, series, late = await from_database(self._parts, load)
         _check_points(sum(len(each.at) for each in series.values()))
         used = sources(steps.stored, steps.start, steps.end, steps.step)
         return ColumnsResponse(
@@ -246,7 +268,19 @@ class SeriesQueries:
                 for each in used
             ],
             series=series,
+            late=late,
         )
+
+
+def _count(series: Mapping[str, Columns], start: int) -> int:
+    """The number of readings in steps that begin at ``start`` or later."""
+    first = start // span(1)
+    return sum(
+        count
+        for each in series.values()
+        for at, count in zip(each.at, each.count, strict=True)
+        if at >= first
+    )
 
 
 def point(at: int, statistics: Statistics) -> Point:

@@ -82,19 +82,16 @@ function drawThreshold(plot, context, threshold, palette, plugin, texts) {
 export const thresholdText = ({ severity, when, value }, plugin) =>
   `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${quantity(value, plugin)}`;
 
-/** Above the lines: rings around readings that arrived late, squares around those of a host with a wrong clock. */
-export function drawAbove(plot, { lines, palette, exact }) {
-  if (!exact) return;
+/** Above the lines: rings around points with readings that arrived late, squares around those of a host with a wrong clock. */
+export function drawAbove(plot, { lines, palette }) {
   clipped(plot, (context) => {
     context.lineWidth = 1.5 * devicePixelRatio;
     context.fillStyle = palette["--card"];
     const size = MARK * devicePixelRatio;
     for (const line of lines) {
-      if (line.hidden || !line.readings) continue;
+      if (line.hidden || line.compared) continue;
       context.strokeStyle = palette["--warning"];
-      line.readings.forEach((reading, index) => {
-        const remark = remarkOf(reading);
-        if (!remark) return;
+      for (const [index, remark] of remarksOf(line)) {
         const x = plot.valToPos(line.x[index], "x", true);
         const y = plot.valToPos(line.value[index], "y", true);
         context.beginPath();
@@ -102,9 +99,18 @@ export function drawAbove(plot, { lines, palette, exact }) {
         else context.rect(x - size, y - size, 2 * size, 2 * size);
         context.fill();
         context.stroke();
-      });
+      }
     }
   });
+}
+
+/** Points of which something is to be said, and what: see `remarkOf`. */
+function* remarksOf({ readings, late }) {
+  for (const index of late?.keys() ?? []) yield [index, "late"];
+  for (const [index, reading] of readings?.entries() ?? []) {
+    const remark = remarkOf(reading);
+    if (remark) yield [index, remark];
+  }
 }
 
 function clipped(plot, draw) {

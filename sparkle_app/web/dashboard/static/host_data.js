@@ -47,7 +47,7 @@ async function loaded(asked, signal) {
   const { plugin, host, range, compare, known } = asked;
   const path = pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}`;
   const [columns, latest] = await Promise.all([
-    columnsOf(path, range, signal),
+    columnsOf(path, range, signal, { late: true }),
     known ? latestReadings(path, known, signal) : [],
   ]);
   const step = columns.step_seconds;
@@ -55,7 +55,8 @@ async function loaded(asked, signal) {
   const interval = known?.interval_seconds ?? 0;
   const data = {
     ...asked, path, step, latest, problem: null, exact: false, words: [], complete: true, compared: [], counted,
-    lines: Object.entries(columns.series).map(([metric, each]) => lineOfColumns(metric, each, step, range.to)),
+    lines: Object.entries(columns.series).map(([metric, each]) =>
+      lineOfColumns(metric, each, step, range.to, columns.late?.[metric])),
     keptSince: keptSince(columns),
   };
   data.gap = gapOf(data.lines, interval, step);
@@ -86,8 +87,8 @@ function keptSince({ from, to, sources }) {
 /** A host that sends every two minutes has no gaps of one minute. */
 const gapOf = (lines, interval, step) => Math.max(1.5 * step, 2.5 * usualInterval(lines) + 1, interval ? 2.5 * interval + 1 : 0);
 
-async function columnsOf(path, { from, to }, signal, fixed = {}) {
-  const query = { from: rfc3339(from), to: rfc3339(to), points: POINTS, ...fixed };
+async function columnsOf(path, { from, to }, signal, more = {}) {
+  const query = { from: rfc3339(from), to: rfc3339(to), points: POINTS, ...more };
   try {
     return await get(`${path}/columns`, { query, signal });
   } catch (error) {

@@ -38,11 +38,17 @@ function pattern(text) {
 
 /**
  * A line: its points in order of time. `at` and `until` are seconds since 1970: what a point stands for; `x` is where it
- * is drawn; `minimum` and `maximum` are null for a line without a band.
+ * is drawn; `minimum` and `maximum` are null for a line without a band. `late` has, by index, what is known of readings
+ * that arrived late: {count, delay}.
  */
-export function lineOfColumns(metric, { at, average, minimum, maximum, count }, step, end) {
+export function lineOfColumns(metric, { at, average, minimum, maximum, count }, step, end, found) {
   const x = at.map((start) => Math.min(start + step / 2, Math.max(start, end)));
-  return { metric, x, at, until: at.map((start) => start + step), value: average, minimum, maximum, count };
+  const late = new Map();
+  found?.at.forEach((start, number) => {
+    const index = at.indexOf(start);
+    if (index >= 0) late.set(index, { count: found.count[number], delay: found.delay_seconds[number] });
+  });
+  return { metric, x, at, until: at.map((start) => start + step), value: average, minimum, maximum, count, late };
 }
 
 /** The lines of readings, by metric; without numbers, only their times are of use. */

@@ -3,7 +3,7 @@
 import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { now } from "../api.js";
 import { announce, el, setAttribute, setText } from "../dom.js";
-import { localTime, pluginTitle, quantity, shortened, timeSpan, utcTime } from "../format.js";
+import { duration, localTime, pluginTitle, quantity, shortened, timeSpan, utcTime } from "../format.js";
 import { t } from "../language.js";
 import { extremes, nearest } from "../lines.js";
 import { rangeUrl, scaled } from "../ranges.js";
@@ -179,7 +179,15 @@ function captionText(lines, { range, plugin, exact, step, compare, compared }) {
   });
   return t(exact ? "host.caption.exact" : "host.caption.steps", {
     range: when, step: stepText(step), lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
-  }) + thin;
+  }) + lateText(lines) + thin;
+}
+
+/** Of the steps that readings filled when they were over: different lines have the same ones. */
+function lateText(lines) {
+  const late = new Map(lines.filter((each) => !each.hidden).flatMap(({ at, late: found }) =>
+    [...(found ?? [])].map(([index, { delay }]) => [at[index], delay])));
+  const longest = Math.max(...late.values());
+  return late.size ? ` ${t("host.caption.late", { n: late.size, duration: duration(longest) })}` : "";
 }
 
 function stepText(seconds) {

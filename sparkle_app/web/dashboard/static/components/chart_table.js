@@ -1,7 +1,7 @@
 // The points of a chart as a table, the newest first.
 
 import { el } from "../dom.js";
-import { instant, name, quantity } from "../format.js";
+import { duration, instant, name, quantity } from "../format.js";
 import { t } from "../language.js";
 import { rfc3339 } from "../ranges.js";
 
@@ -16,6 +16,7 @@ export function chartTable({ lines, exact, plugin, caption }) {
   }
   rows.sort((a, b) => b.x - a.x);
   const columns = exact ? ["time", "metric", "value"] : ["time", "metric", "average", "minimum", "maximum", "count"];
+  if (rows.some(({ line }) => line.late?.size)) columns.push("late");
   const more = rows.length - MAX_ROWS;
   return el("div", { class: "scrolled points", tabindex: 0, role: "group", "aria-label": caption },
     el("table", { class: "data" },
@@ -34,6 +35,7 @@ function tableRow({ line, index }, columns, plugin) {
     minimum: () => quantity(line.minimum[index], plugin),
     maximum: () => quantity(line.maximum[index], plugin),
     count: () => t("number", { n: line.count[index] }),
+    late: () => (line.late.has(index) ? duration(line.late.get(index).delay) : ""),
   };
   return el("tr", {}, columns.map((each) => el("td", { "data-column": each }, text[each]())));
 }

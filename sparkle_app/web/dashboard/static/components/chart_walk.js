@@ -1,7 +1,7 @@
 // A chart by keyboard: arrows walk the points of a line and its neighbours, and a screen reader says each.
 
 import { announce } from "../dom.js";
-import { localTime, quantity, shortened, timeSpan } from "../format.js";
+import { duration, localTime, quantity, shortened, timeSpan } from "../format.js";
 import { t } from "../language.js";
 import { nearest } from "../lines.js";
 
@@ -84,8 +84,9 @@ export function pointText(line, index, plugin) {
   if (!line.count) {
     return t("host.point.reading", { metric, time: localTime(line.at[index] * 1000), value });
   }
+  const late = line.late?.get(index);
   return t("host.point.step", {
     metric, time: timeSpan(line.at[index], line.until[index]), value, n: line.count[index],
     minimum: quantity(line.minimum[index], plugin), maximum: quantity(line.maximum[index], plugin),
-  });
+  }) + (late ? `; ${t("host.point.late", { n: late.count, duration: duration(late.delay) })}` : "");
 }

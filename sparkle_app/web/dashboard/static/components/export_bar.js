@@ -28,7 +28,8 @@ function exportUrl({ data, metrics, all }, format) {
   const metric = all || metrics.length > MAX_METRICS ? null : metrics;
   if (data.exact) return withQuery(`${data.path}/readings`, { ...range, limit: 1000, metric });
   // Columns are for charts, CSV has rows.
-  return withQuery(`${data.path}/${format === "csv" ? "series" : "columns"}`, { ...range, step: data.step, metric });
+  const [series, late] = format === "csv" ? ["series", null] : ["columns", true];
+  return withQuery(`${data.path}/${series}`, { ...range, step: data.step, metric, late });
 }
 
 const save = (format, type) => async (button, asked) => {
