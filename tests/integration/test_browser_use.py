@@ -1,7 +1,9 @@
 """The overview as different people use it: by keyboard, with a screen reader, on a phone, and for a week."""
 
 import re
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
 from tests.support.browser import UPDATES, assert_does_not_grow, axe_script, violations
+from tests.support.eventually import eventually
 from tests.support.fleet import Fleet, small_fleet
 
 pytestmark = pytest.mark.any_broker
@@ -121,6 +124,33 @@ def test_the_map_over_time_shows_when_hosts_were_hot(fleet: Fleet, visit: Visit)
     expect(page.locator(".cells:visible [role=option]")).to_contain_text("host-11, ")
     page.get_by_role("link", name="Now", exact=True).click()
     expect(page.locator(".time-map")).to_be_hidden()
+
+
+def test_the_map_over_a_week_has_the_days_before(fleet: Fleet, visit: Visit) -> None:
+    at = time.time() - 5 * 86_400
+    fleet.send("Temperature", "coretemp/Core 0", {"host-01": 61.5}, at)
+    day = f"{datetime.fromtimestamp(at - 43_200, UTC):%FT%TZ}"
+    path = f"/api/v1/plugins/Temperature/headlines?search=host-01&from={day}&to={datetime.now(UTC):%FT%TZ}"
+    eventually(
+        lambda: fleet.worker.get(path)[1].get("average", [[]])[0],
+        lambda found: 61.5 in found,
+        seconds=90,
+    )
+    page = visit(fleet.worker).open("/?map=Temperature&sort=host")
+    page.get_by_role("navigation", name="Time of the heat map").get_by_role("link", name="7 d").click()
+    expect(page.locator(".time-map .names li").first).to_have_text("host-01")
+    page.locator(".cells:visible").focus()
+    page.keyboard.press("Home")
+    option = page.locator(".cells:visible [role=option]")
+    row = []
+    while (cell := option.inner_text()).startswith("host-01"):
+        row.append(cell)
+        page.keyboard.press("ArrowRight")
+    # Steps of two hours.
+    assert len(row) in {84, 85}
+    (place,) = (number for number, cell in enumerate(row) if "61.5" in cell)
+    assert 22 <= place <= 26
+    assert "97" in row[-1]
 
 
 def test_a_live_change_is_shown_without_reloading(fleet: Fleet, visit: Visit) -> None:

@@ -9,7 +9,8 @@ import { legend } from "./heat.js";
 import { heatMap } from "./heat_map.js";
 import { timeMap } from "./time_map.js";
 
-const SPANS = { "1h": 3600, "6h": 6 * 3600, "24h": 24 * 3600 };
+const DAY = 86400;
+const SPANS = { "1h": 3600, "6h": 6 * 3600, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY };
 /** The past changes slowly, and is read from the database. */
 const TIME_MAP_MS = 30_000;
 
