@@ -14,7 +14,7 @@ from benchmarks.tables import of_once, of_rates
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres import PostgresServer
 
-PROGRESS_KEYS = ("rate", "sql_p99", "restart", "p99", "month_p99", "stall")
+PROGRESS_KEYS = ("rate", "sql_p99", "restart", "painted", "p99", "month_p99", "stall")
 
 
 def main() -> None:

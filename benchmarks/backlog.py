@@ -3,7 +3,7 @@
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -73,7 +73,7 @@ def suspended(pids: Sequence[int]) -> Iterator[None]:
         process.resume()
 
 
-def produce_backlog(bootstrap: str, topic: str, records: Sequence[bytes]) -> None:
+def produce_backlog(bootstrap: str, topic: str, records: Iterable[bytes]) -> None:
     """Produce all records, which are already encrypted.
 
     Raises:

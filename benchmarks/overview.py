@@ -4,14 +4,16 @@ The worker's web server runs in this process, with real tables and without Kafka
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import random
 import statistics
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -47,6 +49,32 @@ def measure(folder: Path, hosts: int, metrics: int, viewers: int, seconds: float
 
 
 async def _measure(folder: Path, hosts: int, metrics: int, viewers: int, seconds: float) -> Figures:
+    async with serving(folder, hosts, metrics) as (worker, first):
+        stop = asyncio.Event()
+        pauses = asyncio.create_task(_pauses(stop))
+        used = time.process_time()
+        arguments = (worker.url, str(viewers), str(seconds))
+        times, base = await in_another_process("benchmarks.overview", *arguments)
+        used = time.process_time() - used
+        stop.set()
+        longest = sorted(await pauses)
+    cuts, base_cuts = (statistics.quantiles(each, n=100, method="inclusive") for each in (times, base))
+    return {
+        "requests": len(times),
+        "first": 1000 * first,
+        "p50": cuts[49],
+        "p99": cuts[98],
+        "base_p50": base_cuts[49],
+        "base_p99": base_cuts[98],
+        "pause": 1000 * longest[-1],
+        "pause_p99": 1000 * longest[int(len(longest) * 0.99)],
+        "cpu": used / seconds,
+    }
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, hosts: int, metrics: int) -> AsyncIterator[tuple[InProcessWorker, float]]:
+    """A worker whose hosts send a reading of each metric once a minute, and the seconds of its first response."""
     worker = InProcessWorker(folder / "worker", f"database: {{url: 'sqlite:///{folder}/hosts.sqlite3'}}")
     await worker.start()
     assign([worker], set(range(PARTITIONS)))
@@ -62,29 +90,13 @@ async def _measure(folder: Path, hosts: int, metrics: int, viewers: int, seconds
             assert response.status == 200, f"expected status 200, found {response.status}"
         first = time.perf_counter() - began
         stop = asyncio.Event()
-        pauses = asyncio.create_task(_pauses(stop))
         readings = asyncio.create_task(_readings(worker, names, metrics, stop))
-        used = time.process_time()
-        times, base = await _viewers(worker.url, viewers, seconds)
-        used = time.process_time() - used
+        yield worker, first
         stop.set()
-        longest = sorted(await pauses)
         await readings
     finally:
         gc.unfreeze()
         await worker.stop()
-    cuts, base_cuts = (statistics.quantiles(each, n=100, method="inclusive") for each in (times, base))
-    return {
-        "requests": len(times),
-        "first": 1000 * first,
-        "p50": cuts[49],
-        "p99": cuts[98],
-        "base_p50": base_cuts[49],
-        "base_p99": base_cuts[98],
-        "pause": 1000 * longest[-1],
-        "pause_p99": 1000 * longest[int(len(longest) * 0.99)],
-        "cpu": used / seconds,
-    }
 
 
 def _fill(worker: InProcessWorker, names: list[str], metrics: int) -> None:
@@ -135,20 +147,14 @@ async def _pauses(stop: asyncio.Event) -> list[float]:
     return found
 
 
-async def _viewers(url: str, viewers: int, seconds: float) -> tuple[list[float], list[float]]:
+async def in_another_process(module: str, *arguments: str) -> Any:
+    """The JSON that a module writes when it is run."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.overview",
-        url,
-        str(viewers),
-        str(seconds),
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
-    assert process.returncode == 0, f"expected exit code 0 of the viewers, found {process.returncode}"
-    times, base = json.loads(output)
-    return times, base
+    assert process.returncode == 0, f"expected exit code 0 of {module}, found {process.returncode}"
+    return json.loads(output)
 
 
 def view(url: str, viewers: int, seconds: float) -> tuple[list[float], list[float]]:

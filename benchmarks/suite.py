@@ -11,8 +11,21 @@ from statistics import mean
 from threading import Event
 from typing import Any
 
-from benchmarks import clients, latency, limit, others, ours, overview, retention, series, state
+from benchmarks import (
+    clients,
+    latency,
+    limit,
+    others,
+    ours,
+    overview,
+    painting,
+    retention,
+    series,
+    state,
+    viewers,
+)
 from benchmarks.backlog import WARM, readings
+from benchmarks.capacity import decryption_seconds
 from benchmarks.history import raw_rows, slow_inserts
 from tests.support.collector import Collector
 from tests.support.kafka import KafkaBroker
@@ -26,6 +39,8 @@ SHAPES = ((200, 16), (5000, 2))
 DATABASES = ("SQLite", "PostgreSQL")
 MULTIBUFFER = " with multi-buffer RSA"
 CORES = os.cpu_count() or 1
+MAX_SHARE = 0.9
+"""Of the limit: what one worker reaches at most, with one reading decrypted at a time."""
 QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
 """Where ``make bench`` installs Quix Streams, whose requirements conflict with those of the handler."""
 
@@ -114,12 +129,15 @@ class Suite:
         )
         for number, database in product(sorted(rows)[-1:], DATABASES):
             yield f"retention of {number} readings, {database}", partial(self._retention, database, number)
+        for hosts in (1000, 10_000):
+            yield f"painting {hosts} hosts x 16", partial(self._painting, hosts)
+            yield f"viewers of {hosts} hosts x 16 under full load, SQLite", partial(self._viewers, hosts)
         yield "state, 10000 hosts x 16 x 1 h", self._state
         yield "series of 24 metrics, PostgreSQL, 100 hosts", partial(self._series, 100)
-        for hosts, viewers in ((1000, 10), (10_000, 1), (10_000, 10), (10_000, 100)):
+        for hosts, number in ((1000, 10), (10_000, 1), (10_000, 10), (10_000, 100)):
             yield (
-                f"overview, {hosts} hosts x 16, {viewers} viewers",
-                partial(self._overview, hosts, viewers),
+                f"overview, {hosts} hosts x 16, {number} viewers",
+                partial(self._overview, hosts, number),
             )
 
     def _rate(
@@ -183,6 +201,20 @@ class Suite:
     def _overview(self, hosts: int, viewers: int) -> Figures:
         workspace, _ = self._workspace()
         return overview.measure(workspace.folder, hosts, 16, viewers, 60)
+
+    def _painting(self, hosts: int) -> Figures:
+        workspace, _ = self._workspace()
+        return painting.measure(workspace.folder, hosts, 16)
+
+    def _viewers(self, hosts: int) -> Figures:
+        workspace, collector = self._workspace()
+        metrics = 16
+        warm = hosts * metrics // 2
+        # CPU time: on a busy machine, rates vary.
+        number = warm + int(MAX_SHARE * CORES / decryption_seconds() * viewers.SECONDS)
+        records = readings(collector, number, hosts, metrics)
+        url = self._url("SQLite", workspace)
+        return viewers.measure(workspace.folder, self._kafka, workspace, url, records, warm)
 
     def _series(self, hosts: int) -> Figures:
         workspace, _ = self._workspace()

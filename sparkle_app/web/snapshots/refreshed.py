@@ -13,8 +13,8 @@ MAX_REFRESH_SECONDS = 5.0
 """At most so much."""
 MAX_AGE_SECONDS = 30.0
 """An older snapshot is not returned, even if the next one takes long."""
-IDLE_SECONDS = 30.0
-"""A snapshot for which nobody asks for so long is not made again until somebody does."""
+IDLE_SECONDS = 10.0
+"""A snapshot for which nobody asks for so long, which is two polls of a page, is not made again until somebody does."""
 Snapshot = TypeVar("Snapshot")
 
 
