@@ -214,6 +214,51 @@ def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> 
     section = page.locator("section.of-plugin", has_text="Load, %")
     section.get_by_role("button", name="Prove it").click()
     expect(section.locator(".recount")).to_have_text(
+def test_readings_that_are_being_counted_are_not_differences(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).page
+    at = f"{datetime.now(UTC).replace(second=0, microsecond=0):%FT%TZ}"
+    counts = [(3, 4)]
+
+    def difference(stored: int, recounted: int) -> dict[str, Any]:
+        values = {"average": 50.0, "minimum": 50.0, "maximum": 50.0, "last": 50.0, "last_at": at}
+        return {
+            "metric": "CPU/total",
+            "resolution": 60,
+            "at": at,
+            "stored": {**values, "count": stored},
+            "recounted": {**values, "count": recounted},
+            "lagging": stored < recounted,
+        }
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        differences = [difference(*counts[0])]
+        del counts[: len(counts) > 1]
+        changes = {"equal": False, "differing": 1, "differences": differences}
+        route.fulfill(response=response, json=response.json() | {"aggregates": 20, **changes})
+
+    page.route(re.compile("/api/v1/.*/recount"), answer)
+    page.goto(host_path())
+    section = page.locator("section.of-plugin", has_text="Load, %")
+    found = section.locator(".recount")
+    # The fourth reading is counted, while a fifth one arrives.
+    counts[:] = [(3, 4), (3, 4), (4, 5)]
+    section.get_by_role("button", name="Prove it").click()
+    expect(section.locator(".recount[data-state=equal]")).to_have_text(
+        re.compile(
+            r" All 19 aggregates are exactly what they give\."
+            r" 1 more has received readings meanwhile, which are being counted\.$"
+        )
+    )
+    expect(found.locator("table")).to_have_count(0)
+    # It is never counted; or more are counted than stored, which waiting does not change.
+    for never in ((3, 4), (5, 4)):
+        counts[:] = [never]
+        section.get_by_role("button", name="Prove it").click()
+        expect(section.locator(".recount[data-state=differing]")).to_contain_text("1 of 20 aggregates")
+        expect(found.locator("tbody tr")).to_have_count(1)
+
+
         re.compile(
             r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
         )

@@ -192,6 +192,7 @@ export default {
   "host.readings.title": "Where this point comes from",
   "host.recount.button": "Prove it",
   "host.recount.differing": {"one": "{range}: {differing} of {aggregates} aggregates differs from what {n} stored reading gives ({seconds} s).", "other": "{range}: {differing} of {aggregates} aggregates differ from what {n} stored readings give ({seconds} s)."},
+  "host.recount.counting": {"one": "{n} more has received readings meanwhile, which are being counted.", "other": "{n} more have received readings meanwhile, which are being counted."},
   "host.recount.empty": {"one": "{range}: {n} stored reading recounted in {seconds} s. There are no aggregates that it could be compared with.", "other": "{range}: {n} stored readings recounted in {seconds} s. There are no aggregates that they could be compared with."},
   "host.recount.equal": {"one": "{range}: {n} stored reading recounted in {seconds} s. All {aggregates} aggregates are exactly what it gives.", "other": "{range}: {n} stored readings recounted in {seconds} s. All {aggregates} aggregates are exactly what they give."},
   "host.recount.failed": "Not recounted: {detail}",
