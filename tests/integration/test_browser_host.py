@@ -176,6 +176,14 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("gap")
     expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text("the longest 1")
     expect(page.locator(".strip-row", has_text="Temperature").locator(".gap").first).to_be_visible()
+    # A percentage below the name of a plugin could be one of its values.
+    expect(page.locator(".strips-title")).to_have_text("Completeness")
+    expect(page.locator(".strips-title")).to_be_visible()
+    day = visit(history.worker).open(host_path(range="24h"))
+    # Before its first reading, it is not known what was missed.
+    expect(day.locator(".strip-row", has_text="Temperature").locator(".gaps")).to_have_text(
+        re.compile(r"^\d+ gaps?, the longest 1\d min, since (.*, )?\d\d:\d\d$")
+    )
     # Nobody counts when words were sent.
     path = f"/api/v1/plugins/Services/hosts/{HOST}/completeness"
     assert history.worker.get(path)[1]["completeness"] is None

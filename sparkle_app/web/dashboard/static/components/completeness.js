@@ -1,7 +1,7 @@
 // How complete the readings of each plugin are: a number, and a strip of the range with its gaps.
 
 import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
-import { duration, number, pluginTitle, timeSpan } from "../format.js";
+import { duration, localTime, number, pluginTitle, timeSpan } from "../format.js";
 import { t } from "../language.js";
 import { navigate } from "../router.js";
 import { rangeUrl } from "../ranges.js";
@@ -9,6 +9,8 @@ import { rangeUrl } from "../ranges.js";
 /** More are too narrow to be seen. */
 const MAX_GAPS = 300;
 const LISTED = 5;
+/** Ranges begin within a bucket. */
+const UNSEEN_SECONDS = 120;
 
 /** Of a phone: strips would hide the charts. Also in host.css. */
 const narrow = matchMedia("(max-width: 640px)");
@@ -17,7 +19,7 @@ const narrow = matchMedia("(max-width: 640px)");
 export function completenessStrips(page) {
   const list = el("div", { class: "strips" });
   const worst = el("summary", {});
-  const details = el("details", { open: !narrow.matches }, worst, list);
+  const details = el("details", { open: !narrow.matches }, worst, el("p", { class: "strips-title", "aria-hidden": "true" }, t("host.complete.label")), list);
   const element = el("section", { class: "completeness", "aria-label": t("host.complete.label"), hidden: true }, details);
   page.listen(narrow, "change", () => { details.open = !narrow.matches; });
 
@@ -64,12 +66,14 @@ function strip() {
     const longest = times.reduce((most, each) => (most && most[1] - most[0] >= each[1] - each[0] ? most : each), null);
     setAttribute(words, "href", longest && around(longest));
     const listed = [...times].sort((a, b) => b[2] - a[2]).slice(0, LISTED).map(([from, to]) => timeSpan(from, to)).join("; ");
-    setText(words, gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(longest[1] - longest[0]) }) : t("host.complete.none"));
+    const start = Math.max(range.from, Date.parse(found.from) / 1000);
+    const some = gaps.length ? t("host.complete.gaps", { n: gaps.length, longest: duration(longest[1] - longest[0]) }) : t("host.complete.none");
+    // Of the time before, nothing is known.
+    setText(words, start > range.from + UNSEEN_SECONDS ? t("host.complete.since", { gaps: some, time: localTime(start * 1000, { seconds: false }) }) : some);
     setAttribute(bar, "aria-label", t("host.complete.words", { percent: text, expected, missing, gaps: listed || "–" }));
     const state = JSON.stringify([range.from, range.to, found.kept_since, times]);
     if (state === drawn) return;
     drawn = state;
-    const start = Math.max(range.from, Date.parse(found.from) / 1000);
     // The first reading may be later than what is kept.
     const kept = found.kept_since && Date.parse(found.kept_since) / 1000 >= start;
     const before = t(kept ? "host.complete.expired" : "host.complete.before");

@@ -133,6 +133,7 @@ export default {
   "host.complete.gaps": {"one": "{n} gap, the longest {longest}", "other": "{n} gaps, the longest {longest}"},
   "host.complete.label": "Completeness",
   "host.complete.none": "no gaps",
+  "host.complete.since": "{gaps}, since {time}",
   "host.complete.words": "{percent}: {missing} of {expected} reading times missed. Gaps: {gaps}",
   "host.complete.worst": "Completeness: {percent} at worst, {plugin}",
   "host.config": "Config {ids}",

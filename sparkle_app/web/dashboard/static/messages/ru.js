@@ -133,6 +133,7 @@ export default {
   "host.complete.gaps": {"one": "{n} пропуск, самый долгий {longest}", "few": "{n} пропуска, самый долгий {longest}", "many": "{n} пропусков, самый долгий {longest}", "other": "{n} пропуска, самый долгий {longest}"},
   "host.complete.label": "Полнота",
   "host.complete.none": "без пропусков",
+  "host.complete.since": "{gaps}, с {time}",
   "host.complete.words": "{percent}: пропущено {missing} из {expected}. Пропуски: {gaps}",
   "host.complete.worst": "Полнота: в худшем случае {percent}, {plugin}",
   "host.config": "Конфигурация {ids}",
