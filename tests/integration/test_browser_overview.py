@@ -68,6 +68,27 @@ def test_what_is_chosen_is_in_the_url_and_the_back_button_undoes_it(fleet: Fleet
     expect(page.get_by_role("searchbox")).to_have_value("")
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+def test_times_below_the_map_are_whole_and_apart(fleet: Fleet, visit: Visit, width: int, locale: str) -> None:
+    page = visit(fleet.worker, locale=locale, viewport={"width": width, "height": 800}).open(
+        "/?map=Temperature&over=24h"
+    )
+    marks = page.locator(".time-map .axis span")
+    expect(marks.first).to_be_visible()
+    places = [each.bounding_box() for each in marks.all()]
+    axis = page.locator(".time-map .axis").bounding_box()
+    assert axis
+    ends = [axis["x"], *(each["x"] + each["width"] for each in places if each)]
+    starts = [*(each["x"] for each in places if each), axis["x"] + axis["width"]]
+    assert all(end <= start + 1 for end, start in zip(ends, starts, strict=True)), (ends, starts)
+    texts = marks.all_inner_texts()
+    assert len(texts) >= 2
+    assert all(re.match(r"\d\d:00(\n|$)", each) for each in texts), texts
+    # The map begins yesterday.
+    assert "\n" in texts[0]
+
+
 def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()

@@ -1,16 +1,19 @@
 // Hosts and time: a row for each host, a cell for each step, coloured by the average of one plugin.
 
-import { el, keyed } from "../dom.js";
+import { el, keyed, setStyle } from "../dom.js";
 import { localTime, name, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
 import { severity } from "../plugins.js";
 import { hostUrl } from "../router.js";
+import { timeLabels, timeMarks } from "../time_axis.js";
 import { cells } from "./cells.js";
 import { heat } from "./heat.js";
 
 /** Up to so many hosts have high rows. */
 const FEW_HOSTS = 30;
-const TICK_WIDTH = 110;
+/** From one text to the next, and of the widest one. */
+const TICK_WIDTH = 64;
+const TEXT_WIDTH = 48;
 
 /**
  * @returns {{element: Element, update: function(Object)}} `update` gets {found, plugin}: the response of /headlines, and
@@ -60,9 +63,19 @@ export function timeMap(page) {
   }
 
   function showAxis(width) {
-    const count = Math.min(steps(), Math.max(2, Math.floor(width / TICK_WIDTH)));
-    axis.replaceChildren(...Array.from({ length: shown ? count : 0 }, (_, tick) =>
-      el("span", {}, when(Math.floor((tick * steps()) / count)))));
+    if (!shown) return;
+    const from = Date.parse(shown.found.from) / 1000;
+    const seconds = steps() * shown.found.step_seconds;
+    const placed = timeMarks(from, from + seconds, Math.max(2, Math.floor(width / TICK_WIDTH)))
+      .map((at) => [at, ((at - from) / seconds) * width])
+      // A text begins below its cell.
+      .filter(([, left]) => left <= width - TEXT_WIDTH);
+    const texts = timeLabels(placed.map(([at]) => at));
+    axis.replaceChildren(...placed.map(([, left], index) => {
+      const mark = el("span", {}, texts[index]);
+      setStyle(mark, { left: `${left}px` });
+      return mark;
+    }));
   }
 
   function update(next) {
