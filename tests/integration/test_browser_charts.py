@@ -47,6 +47,38 @@ def test_a_drag_shows_finer_data_of_that_time_and_back_undoes_it(history: Fleet,
     expect(page.locator(".live")).to_have_text("Live")
 
 
+def test_what_a_threshold_means_is_written_over_the_lines(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path())
+    drawn = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { drawAbove, drawBelow } = await import(url("chart_layers.js"));
+            const calls = [];
+            const context = new Proxy({}, {
+                get: (target, name) => target[name] ?? ((...args) => {
+                    if (name.endsWith("Text")) calls.push([name, args[0], target.strokeStyle]);
+                    return { width: 100 };
+                }),
+            });
+            const plot = {
+                ctx: context, bbox: { left: 0, top: 0, width: 500, height: 200 },
+                scales: { y: { min: 0, max: 100 } }, valToPos: (value) => 200 - 2 * value,
+            };
+            const thresholds = [{ severity: "warning", when: "above", value: 80 }];
+            const state = {
+                plugin: { unit: "%", panel: { thresholds } }, palette: { "--card": "card" },
+                lines: [], bands: [], exact: false,
+            };
+            drawBelow(plot, state);
+            const below = calls.length;
+            drawAbove(plot, state);
+            return [below, calls.map(([name, text, stroke]) => `${name} ${text.split(" ")[0]} ${stroke}`)];
+        }"""
+    )
+    # With a rim in the colour of the card.
+    assert drawn == [0, ["measureText Warning undefined", "strokeText Warning card", "fillText Warning card"]]
+
+
 def test_a_finger_selects_a_point_and_a_range(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).open(
         host_path()

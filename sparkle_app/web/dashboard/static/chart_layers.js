@@ -22,8 +22,7 @@ export function drawBelow(plot, { bands, gap, palette, plugin, highlighted, line
       for (const [first, last] of runs(line, gap)) fillBand(plot, context, line, first, last);
     }
     context.globalAlpha = 1;
-    const texts = [];
-    for (const threshold of plugin.panel.thresholds) drawThreshold(plot, context, threshold, palette, plugin, texts);
+    for (const threshold of shownThresholds(plot, plugin)) drawThreshold(plot, context, threshold, palette);
   });
 }
 
@@ -51,13 +50,16 @@ function fillBand(plot, context, line, first, last) {
   context.fill();
 }
 
-function drawThreshold(plot, context, threshold, palette, plugin, texts) {
+function shownThresholds(plot, plugin) {
   const { min, max } = plot.scales.y;
-  if (!(threshold.value > min && threshold.value < max)) return;
+  return plugin.panel.thresholds.filter(({ value }) => value > min && value < max);
+}
+
+function drawThreshold(plot, context, threshold, palette) {
   const ratio = devicePixelRatio;
   const { left, width } = plot.bbox;
   const y = Math.round(plot.valToPos(threshold.value, "y", true));
-  context.strokeStyle = context.fillStyle = palette[`--${threshold.severity}`];
+  context.strokeStyle = palette[`--${threshold.severity}`];
   context.lineWidth = ratio;
   context.setLineDash([4 * ratio, 4 * ratio]);
   context.beginPath();
@@ -65,6 +67,12 @@ function drawThreshold(plot, context, threshold, palette, plugin, texts) {
   context.lineTo(left + width, y);
   context.stroke();
   context.setLineDash([]);
+}
+
+function drawThresholdText(plot, context, threshold, palette, plugin, texts) {
+  const ratio = devicePixelRatio;
+  const { left, width } = plot.bbox;
+  const y = Math.round(plot.valToPos(threshold.value, "y", true));
   context.font = `${11 * ratio}px system-ui, sans-serif`;
   context.textAlign = "right";
   // Beyond the line, unless there is no room.
@@ -75,16 +83,26 @@ function drawThreshold(plot, context, threshold, palette, plugin, texts) {
   // Beside another one, if they would overlap.
   const right = texts.filter((each) => Math.abs(each.at - at) < 14 * ratio).reduce((least, each) => Math.min(least, each.left), left + width) - 6 * ratio;
   texts.push({ at, left: right - context.measureText(text).width });
-  context.fillText(text, right, y + (above ? -2 : 2) * ratio);
+  // Lines that pass behind it do not make it illegible.
+  context.lineWidth = 4 * ratio;
+  context.lineJoin = "round";
+  context.strokeStyle = palette["--card"];
+  context.fillStyle = palette[`--${threshold.severity}`];
+  for (const draw of ["strokeText", "fillText"]) context[draw](text, right, y + (above ? -2 : 2) * ratio);
 }
 
 /** "Warning > 80 °C" */
 export const thresholdText = ({ severity, when, value }, plugin) =>
   `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${quantity(value, plugin)}`;
 
-/** Above the lines: rings around points with readings that arrived late, squares around those of a host with a wrong clock. */
-export function drawAbove(plot, { lines, palette }) {
+/**
+ * Above the lines: what the thresholds mean, rings around points with readings that arrived late, and squares around those
+ * of a host with a wrong clock.
+ */
+export function drawAbove(plot, { lines, palette, plugin }) {
   clipped(plot, (context) => {
+    const texts = [];
+    for (const each of shownThresholds(plot, plugin)) drawThresholdText(plot, context, each, palette, plugin, texts);
     context.lineWidth = 1.5 * devicePixelRatio;
     context.fillStyle = palette["--card"];
     const size = MARK * devicePixelRatio;
