@@ -57,10 +57,10 @@ def test_a_worker_its_partitions_and_its_delays_are_shown(fleet: Fleet, visit: V
     page = visit(fleet.worker).open("/pipeline")
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
     expect(page.locator(".verdict li")).to_have_text(
-        ["Nothing waits: every record is stored, or is a dead letter."]
+        ["Nothing is waiting: every record is stored or is a dead letter."]
     )
     worker = card(page, fleet.worker)
-    expect(worker.locator(".state")).to_have_text("Consumes")
+    expect(worker.locator(".state")).to_have_text("Consuming")
     topic = worker.get_by_role("row", name=fleet.workspace.topic + " records")
     # The embedded broker does not say that a partition is empty.
     assert re.fullmatch(r"0–3 0( .*)?", " ".join(cells(topic)[2:]))
@@ -113,14 +113,14 @@ def test_a_locked_database_is_named_as_what_is_waited_for(fleet: Fleet, visit: V
     expect(page.locator('.stages [data-stage="store"] td').last).not_to_have_text("–")
     connection.rollback()
     connection.close()
-    expect(sentence).to_contain_text("Nothing waits", timeout=60_000)
+    expect(sentence).to_contain_text("Nothing is waiting", timeout=60_000)
 
 
 @pytest.mark.kafka
 def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker, visit: Visit) -> None:
     page = visit(fleet.worker).open("/pipeline")
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 2 workers")
-    expect(card(page, second).locator(".state")).to_have_text("Consumes")
+    expect(card(page, second).locator(".state")).to_have_text("Consuming")
     second.kill()
     expect(page.locator(".verdict li", has_text=second.url)).to_contain_text("does not answer")
     expect(card(page, second).locator(".state")).to_have_text("Does not answer")
@@ -128,7 +128,7 @@ def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker,
     expect(page.locator(".gone li")).to_contain_text("has left the group", timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
     expect(card(page, second)).to_have_count(0)
-    expect(page.locator(".verdict li")).to_contain_text("Nothing waits", timeout=60_000)
+    expect(page.locator(".verdict li")).to_contain_text("Nothing is waiting", timeout=60_000)
 
 
 @pytest.mark.any_broker
@@ -164,7 +164,9 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
         )
         return found
 
-    assert sentences(response(0, 0)) == ["ok: Nothing waits: every record is stored, or is a dead letter."]
+    assert sentences(response(0, 0)) == [
+        "ok: Nothing is waiting: every record is stored or is a dead letter."
+    ]
     assert sentences(response(0, 500)) == ["ok: 500 records are not stored yet."]
     assert sentences(response(0, 500), response(500, 500)) == [
         "ok: Nothing is late: 500 records are in progress, about 5 s of work."
@@ -172,18 +174,20 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
     old = response(500, 500)
     old["workers"][0]["row_delay_seconds"] = {"P": 40.0}
     assert sentences(response(0, 600), old)[0].startswith(
-        "warning: 500 records wait: about 5 s at 100 readings"
+        "warning: 500 records are waiting: about 5 s at 100 readings"
     )
     # 100 readings a second, 4 of 5 seconds in the database.
     late = [response(500 * each, 9000 - 500 * each, store=4.0 * each) for each in range(4)]
     assert sentences(*late) == [
-        "warning: 7,500 records wait: about 1 min at 100 readings per second."
+        "warning: 7,500 records are waiting: about 1 min at 100 readings per second."
         " The bottleneck is the stage “Insert readings into SQL”, with 80 % of the time."
     ]
     growing = [response(500 * each, 9000 + 500 * each, store=4.0 * each) for each in range(4)]
-    assert "10,500 records wait, and the number does not fall" in sentences(*growing)[0]
+    assert "10,500 records are waiting, and the number is not falling" in sentences(*growing)[0]
     stuck = [response(500, 9000) for _ in range(4)]
-    assert sentences(*stuck) == ["warning: 9,000 records wait, and none is stored. No stage is busy."]
+    assert sentences(*stuck) == [
+        "warning: 9,000 records are waiting, and none is being stored. No stage is busy."
+    ]
     # A worker that was started again counts from 0.
     assert "Nothing is late" not in sentences(response(500, 9000), response(0, 9000))[0]
     lost = response(0, 0) | {
@@ -198,12 +202,12 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
     behind = response(0, 0, samples=3)
     behind["workers"][0]["answer_delay_seconds"] = {"P": 40.0}
     assert sentences(behind) == [
-        "warning: 3 sample messages wait: the last readings were in the answers 40 s after they were stored."
+        "warning: 3 sample messages are waiting: the last readings were in the answers 40 s after they were stored."
         " No stage is busy."
     ]
     unknown = response(0, 0)
     unknown["workers"][0]["topics"][0] |= {"partitions": [0, 1], "lag": None, "partition_lags": [0, None]}
-    assert sentences(unknown) == ["ok: It is not known yet how many records wait."]
+    assert sentences(unknown) == ["ok: It is not known yet how many records are waiting."]
 
 
 def response(readings: float, lag: int, store: float = 0.0, samples: int = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// What waits for what: the stages in the order of the pipeline, and how much of the time each takes.
+// The stages in the order of the pipeline, and how much of the time each takes.
 
 import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
 import { duration, number, visible } from "../format.js";
@@ -8,13 +8,14 @@ import { ALL_STAGES, busy, stageText } from "./verdict.js";
 import { delay } from "./worker_card.js";
 
 const COLUMNS = ["stage", "share", "batches", "average", "retries", "now"];
+const COUNTS = ["batches", "average", "retries"];
 
 /** @returns {{element: Element, update: function(Object, PipelineHistory)}} */
 export function stageTable() {
   const body = el("tbody", {});
   const element = el("table", { class: "plain stages" },
     el("caption", { class: "visually-hidden" }, t("stages.caption")),
-    el("thead", {}, el("tr", {}, COLUMNS.map((each) => el("th", { scope: "col" }, t(`stages.${each}`))))), body);
+    el("thead", {}, el("tr", {}, COLUMNS.map((each) => el("th", { scope: "col", class: COUNTS.includes(each) ? "count" : null }, t(`stages.${each}`))))), body);
 
   function update({ workers }, history) {
     const shares = ALL_STAGES.map((stage) => busy(history, stage));
@@ -30,7 +31,8 @@ const took = (seconds) => (seconds < 1 ? t("stages.ms", { ms: number(1000 * seco
 function row({ stage }) {
   const fill = el("div", { class: "fill" });
   const share = el("span", { class: "number" });
-  const [batches, average, retries, current] = [0, 1, 2, 3].map(() => el("td", {}));
+  const [batches, average, retries] = COUNTS.map(() => el("td", { class: "count" }));
+  const current = el("td", {});
   const element = el("tr", { "data-stage": stage },
     el("th", { scope: "row" }, stageText(stage), " ", el("code", {}, stage)),
     el("td", { class: "of-share" }, el("div", { class: "value" }, share, el("div", { class: "bar", "aria-hidden": "true" }, fill))),

@@ -41,10 +41,12 @@ export function workerCard({ state: { worker } }) {
   return { element, update };
 }
 
-const head = (...keys) => el("tr", {}, keys.map((key) => el("th", { scope: "col" }, t(key))));
+const COUNTS = ["worker.lag", "worker.row", "worker.answer"];
+
+const head = (...keys) => el("tr", {}, keys.map((key) => el("th", { scope: "col", class: COUNTS.includes(key) ? "count" : null }, t(key))));
 
 function topicRow({ topic, role }) {
-  const [partitions, lags] = [el("td", {}), el("td", { class: "lags" })];
+  const [partitions, lags] = [el("td", {}), el("td", { class: "count lags" })];
   const element = el("tr", {}, el("th", { scope: "row" }, name(topic, 60)), el("td", {}, t(`worker.role.${role}`)), partitions, lags);
   function update({ partitions: numbers, lag, partition_lags: each }) {
     setText(partitions, ranges(numbers));
@@ -61,7 +63,8 @@ function topicRow({ topic, role }) {
 }
 
 function pluginRow({ plugin }) {
-  const [partitions, rate, row, answer] = [0, 1, 2, 3].map(() => el("td", {}));
+  const [partitions, rate] = [0, 1].map(() => el("td", {}));
+  const [row, answer] = [0, 1].map(() => el("td", { class: "count" }));
   const line = sparkline();
   const text = el("span", { class: "number" });
   rate.append(el("span", { class: "with-line" }, text, line.element));
