@@ -33,13 +33,19 @@ from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
 from demo.payloads import Problems, describe, printable, read_plugins, reading_json
+from demo.simulation import (
+    LOST_CONFIG,
+    LOST_SECONDS,
+    Reading,
+    history,
+    lost_reading,
+    simulated_readings,
+)
 from demo.unpacking import unpack
 
 FLUSH_SECONDS = 2
 OAEP_BYTES = 42
 """How much shorter than the key the plaintext has to be."""
-Reading = tuple[str, ModuleType, str, Any]
-"""Hostname, plugin, key and value."""
 
 logger = logging.getLogger("collector")
 
@@ -112,27 +118,6 @@ def make_record(
     return json.dumps(fields).encode()
 
 
-def simulated_readings(plugins: list[ModuleType], hosts: int, rng: random.Random) -> Iterator[Reading]:
-    """Plausible readings of simulated hosts with four cores each: slow waves and a little noise."""
-    minute = time.time() / 60
-    for number in range(1, hosts + 1):
-        mean = 45 + 40 * math.sin(minute / 3 + number)
-        loads = [min(100.0, max(0.0, mean + rng.gauss(0, 4))) for _ in range(4)]
-        values = {
-            "PU_Workload": {
-                "CPU/total": round(sum(loads) / len(loads), 1),
-                **{f"CPU/core {core}": round(load, 1) for core, load in enumerate(loads)},
-            },
-            "Temperature": {
-                f"coretemp/Core {core}": round(35 + load * 0.4 + rng.gauss(0, 1), 1)
-                for core, load in enumerate(loads)
-            },
-        }
-        for plugin in plugins:
-            for key, value in values.get(plugin.NAME, {}).items():
-                yield f"host-{number:03}", plugin, key, value
-
-
 def main() -> None:
     """Collect and send until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -156,43 +141,65 @@ def main() -> None:
 
     def readings() -> Iterator[Reading]:
         if options.hosts:
-            yield from simulated_readings(archive.plugins, options.hosts, rng)
+            yield from simulated_readings(archive.plugins, options.hosts, rng, time.time())
         else:
             for reading in read_plugins(archive.plugins, max_bytes, problems):
                 yield options.hostname, *reading
 
     source = f"{options.hosts} simulated hosts" if options.hosts else options.hostname
     logger.info("config %d: %s, every %s s to %s", config["id"], source, interval, server)
-    _send(archive, readings, server, interval, problems, stop)
+    sender = Sender(archive, server, stop)
+    if options.hosts:
+        for at, reading in history(archive.plugins, options.hosts, rng, time.time()):
+            sender.send(reading, sender.config_id, at)
+    lost = lost_reading(archive.plugins) if options.hosts else None
+    _send(sender, readings, lost, interval, problems, stop)
+
+
+class Sender:
+    """Encrypts and produces readings, until ``stop`` is set."""
+
+    def __init__(self, archive: Archive, server: str, stop: threading.Event) -> None:
+        self._public_key = archive.public_key
+        self._stop = stop
+        self.config_id: int = archive.config["id"]
+        self.producer = Producer(
+            {
+                "bootstrap.servers": server,
+                "acks": "all",
+                "linger.ms": 50,
+                # librdkafka logs several lines per second while the broker is unreachable; _log_error logs one per
+                # outage.
+                "log_level": 2,
+                "error_cb": lambda error: _log_error(error, server),
+            }
+        )
+
+    def send(self, reading: Reading, config_id: int, at: float) -> None:
+        """Send a reading that was measured at ``at``, seconds since the epoch."""
+        if self._stop.is_set():
+            return
+        hostname, plugin, key, value = reading
+        when = datetime.fromtimestamp(at)
+        record = make_record(self._public_key, config_id, hostname, when, plugin.NAME, key, value)
+        produce(self.producer, plugin.TOPIC, record, self._stop, at)
 
 
 def _send(
-    archive: Archive,
+    sender: Sender,
     readings: Callable[[], Iterator[Reading]],
-    server: str,
+    lost: Reading | None,
     interval: float,
     problems: Problems,
     stop: threading.Event,
 ) -> None:
-    producer = Producer(
-        {
-            "bootstrap.servers": server,
-            "acks": "all",
-            "linger.ms": 50,
-            # librdkafka logs several lines per second while the broker is unreachable; _log_error logs one per outage.
-            "log_level": 2,
-            "error_cb": lambda error: _log_error(error, server),
-        }
-    )
-    due = time.monotonic()
+    due = lost_due = time.monotonic()
     while not stop.is_set():
-        for hostname, plugin, key, value in readings():
-            if stop.is_set():
-                break
-            record = make_record(
-                archive.public_key, archive.config["id"], hostname, datetime.now(), plugin.NAME, key, value
-            )
-            produce(producer, plugin.TOPIC, record, stop)
+        for reading in readings():
+            sender.send(reading, sender.config_id, time.time())
+        if lost and time.monotonic() >= lost_due:
+            sender.send(lost, LOST_CONFIG, time.time())
+            lost_due += LOST_SECONDS
         due, skipped = next_collection(due, interval, time.monotonic())
         if skipped:
             problems.report(
@@ -200,9 +207,9 @@ def _send(
                 f"took longer than the interval of {interval} s; {skipped} collections are skipped",
             )
         while not stop.is_set() and time.monotonic() < due:
-            producer.poll(0)
+            sender.producer.poll(0)
             stop.wait(min(0.5, max(0.0, due - time.monotonic())))
-    producer.flush(FLUSH_SECONDS)
+    sender.producer.flush(FLUSH_SECONDS)
 
 
 def next_collection(due: float, interval: float, now: float) -> tuple[float, int]:
@@ -214,11 +221,15 @@ def next_collection(due: float, interval: float, now: float) -> tuple[float, int
     return due + (skipped + 1) * interval, skipped
 
 
-def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event) -> None:
-    """Append a record to the producer's queue; while the queue is full, retry until ``stop`` is set."""
+def produce(producer: Producer, topic: str, record: bytes, stop: threading.Event, at: float) -> None:
+    """Append a record to the producer's queue; while the queue is full, retry until ``stop`` is set.
+
+    Arguments:
+        at: the record's timestamp, seconds since the epoch.
+    """
     while not stop.is_set():
         try:
-            producer.produce(topic, record)
+            producer.produce(topic, record, timestamp=int(at * 1000))
             producer.poll(0)
             return
         except BufferError:

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -50,7 +51,9 @@ def test_the_demo_shows_this_machine_and_leaves_no_processes_behind(
     # The second run starts immediately, on the same ports.
     for number in (signal.SIGINT, signal.SIGTERM):
         with demo(ports, tmp_path / "output") as process:
-            assert_shows_this_machine(process, tmp_path / "output")
+            url = assert_shows_this_machine(process, tmp_path / "output")
+            if number == signal.SIGINT:
+                assert_has_a_story(url)
             children = psutil.Process(process.pid).children(recursive=True)
             assert len(children) >= 4, "broker, worker, collector, simulated hosts"
             process.send_signal(number)
@@ -59,7 +62,25 @@ def test_the_demo_shows_this_machine_and_leaves_no_processes_behind(
             assert alive == []
 
 
-def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> None:
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)
+
+
+def assert_has_a_story(url: str) -> None:
+    """There is something to find: a host that has fallen silent, dead letters, and a history."""
+    # When a host sent readings is written once a minute.
+    silent = eventually(lambda: get(f"{url}/api/v1/overview?state=silent"), lambda found: found["hosts"], 120)
+    assert [each["host"] for each in silent["hosts"]] == ["lab-001"]
+    found = eventually(lambda: get(f"{url}/api/v1/dead-letters"), lambda found: found["total"] >= 2, 120)
+    assert found["by_reason"] == {"unknown_config": found["total"]}
+    assert found["by_host"] == {"lab-002": found["total"]}
+    columns = get(f"{url}/api/v1/plugins/Temperature/hosts/host-001/columns?points=60")["series"]
+    assert len(columns["coretemp/Core 0"]["at"]) >= 30
+
+
+def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> str:
+    """Returns the URL of the page, without a slash at its end."""
     text = eventually(
         output.read_text, lambda found: "\tPU_Workload\t" in found or process.poll() is not None, 90
     )
@@ -82,6 +103,7 @@ def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) ->
         statement = f"SELECT count(*) AS n FROM {table} WHERE hostname = :host AND metric = 'CPU/total'"
         rows = query(f"sqlite:///{database[1]}", statement, host=socket.gethostname())
         assert rows[0]["n"] >= 1, table
+    return page[1].rstrip("/")
 
 
 def start_error(ports: dict[str, str]) -> str:

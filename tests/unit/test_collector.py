@@ -18,7 +18,8 @@ from confluent_kafka import Producer
 from Crypto.Cipher import PKCS1_OAEP
 from Crypto.PublicKey import RSA
 
-from demo.collector import load_archive, make_record, produce, simulated_readings
+from demo.collector import load_archive, make_record, produce
+from demo.simulation import SILENT_HOST, SILENT_SECONDS, history, simulated_readings
 from sparkle_app.collector_config import make_config
 from sparkle_app.plugin.manifest import find_packages
 from tests.support.keys import private_key_pem
@@ -28,6 +29,7 @@ PROJECT = Path(__file__).parents[2]
 NO_BROKER = "127.0.0.1:21099"
 """An address at which no broker listens."""
 WHEN = datetime(2026, 11, 23, 12, 0, 0, 5)
+NOW = 1_800_000_000.0
 
 pytestmark = pytest.mark.usefixtures("collector_imports")
 
@@ -57,13 +59,18 @@ def test_an_archive_is_extracted_and_simulated_values_are_plausible(tmp_path: Pa
     archive = load_archive(made.archive, tmp_path / "unpacked")
     assert archive.config["id"] == made.config_id
     assert [plugin.NAME for plugin in archive.plugins] == ["PU_Workload", "Temperature"]
-    readings = list(simulated_readings(archive.plugins, 3, random.Random(1)))
+    readings = list(simulated_readings(archive.plugins, 3, random.Random(1), NOW))
     assert {reading[0] for reading in readings} == {"host-001", "host-002", "host-003"}
     assert len(readings) == 3 * (1 + 4 * 2), (
         "the load of the processor, and load and temperature of each core"
     )
     for _, plugin, _, value in readings:
         assert 0 <= value <= 100, plugin.NAME
+    before = list(history(archive.plugins, 3, random.Random(1), NOW))
+    assert max(at for at, _ in before) == NOW - 60
+    assert min(at for at, _ in before) == NOW - 1800
+    assert {reading[0] for _, reading in before} == {"host-001", "host-002", "host-003", SILENT_HOST}
+    assert max(at for at, reading in before if reading[0] == SILENT_HOST) == NOW - SILENT_SECONDS
 
 
 @pytest.mark.parametrize("filters", [True, False], ids=["filters", "no filters"])
@@ -176,10 +183,10 @@ def test_with_a_full_queue_produce_waits_until_stopped() -> None:
     producer = Producer({"bootstrap.servers": NO_BROKER, "queue.buffering.max.messages": 2, "log_level": 0})
     stop = threading.Event()
     for _ in range(2):
-        produce(producer, "t", b"x", stop)
+        produce(producer, "t", b"x", stop, NOW)
     threading.Timer(1, stop.set).start()
     started = time.monotonic()
-    produce(producer, "t", b"x", stop)
+    produce(producer, "t", b"x", stop, NOW)
     assert time.monotonic() - started >= 0.9
     assert len(producer) == 2
     producer.purge()
