@@ -100,7 +100,7 @@ lint: $(DEV_STAMP)  ## check style, types and layers
 	@$(VENV)/bin/lint-imports --no-logo
 
 pictures: $(DEV_STAMP)  ## take the pictures of the page again, docs/images
-	@$(RUN) -m pytest --pictures=docs/images tests/integration/test_browser_pictures.py
+	@$(RUN) -m pytest --pictures=docs/images tests/integration/test_browser_pictures*.py
 
 wheel: $(DEV_STAMP)  ## build the wheel and the source distribution in dist/
 	@rm -rf dist

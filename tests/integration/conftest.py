@@ -272,3 +272,11 @@ def _logs_of(item: pytest.Item) -> Iterator[Path]:
     workspace = getattr(item, "funcargs", {}).get("workspace")
     if workspace:
         yield from workspace.folder.glob("worker-*.log")
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder for pictures."""
+    folder: Path = request.config.getoption("pictures") or tmp_path
+    folder.mkdir(exist_ok=True)
+    return folder

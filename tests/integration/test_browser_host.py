@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST, host_with_history
-from tests.support.host_page import chart, drawn, host_path, wait_for_host
+from tests.support.host_page import changed, chart, drawn, host_path, wait_for_host
 
 pytestmark = pytest.mark.any_broker
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil%2F..#" + "x" * 960
@@ -203,25 +203,17 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     expect(strip.locator(".before")).to_have_attribute("title", "Not kept any longer")
 
 
-def changed(page: Page, plugin: str, what: str, changes: dict[str, Any]) -> None:
-    """Change what a worker answers about a plugin of a host."""
-
-    def answer(route: Route) -> None:
-        response = route.fetch()
-        # What has not changed is not sent again.
-        if response.status == 200:
-            route.fulfill(response=response, json=response.json() | changes)
-        else:
-            route.fulfill(response=response)
-
-    page.route(re.compile(f"/api/v1/plugins/{plugin}/hosts/[^/]+/{what}"), answer)
-
-
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open(host_path(range="6h"))
     section = page.locator("section.of-plugin", has_text="Load, %")
     section.get_by_role("button", name="Prove it").click()
     expect(section.locator(".recount")).to_have_text(
+        re.compile(
+            r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
+        )
+    )
+
+
 def test_readings_that_are_being_counted_are_not_differences(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).page
     at = f"{datetime.now(UTC).replace(second=0, microsecond=0):%FT%TZ}"
@@ -265,12 +257,6 @@ def test_readings_that_are_being_counted_are_not_differences(history: Fleet, vis
         section.get_by_role("button", name="Prove it").click()
         expect(section.locator(".recount[data-state=differing]")).to_contain_text("1 of 20 aggregates")
         expect(found.locator("tbody tr")).to_have_count(1)
-
-
-        re.compile(
-            r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
-        )
-    )
 
 
 def test_what_is_not_kept_any_longer_proves_nothing(history: Fleet, visit: Visit) -> None:

@@ -12,12 +12,12 @@ from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
 from tests.support.fleet import Fleet
+from tests.support.guide import add_package, files_of_guide
 from tests.support.host_page import host_path
 from tests.support.worker import PROJECT, Workspace
 
 pytestmark = pytest.mark.any_broker
 
-GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
 POWER = """
 NAME, VERSION, AUTHOR, TOPIC = "Power_<b>", "1", "me", "telemetry"
 DESCRIPTION = "Power of the supplies"
@@ -47,14 +47,7 @@ def add_packages(workspace: Workspace) -> None:
         "power": fans | {"manifest.py": POWER, "server.py": server},
     }
     for name, files in packages.items():
-        folder = workspace.plugins / name
-        folder.mkdir()
-        for file, text in files.items():
-            (folder / file).write_text(text.replace('"telemetry"', f'"{workspace.topic}"'))
-
-
-def files_of_guide(name: str) -> dict[str, str]:
-    return dict(re.findall(rf"`plugins/{name}/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
+        add_package(workspace, name, files)
 
 
 def value_of(plugin: InstalledPlugin) -> Any:

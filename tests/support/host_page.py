@@ -2,9 +2,10 @@
 
 import re
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote, urlencode
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, Route
 
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
@@ -67,3 +68,17 @@ def drawn(figure: Locator, colour: str) -> int:
         colour,
     )
     return count
+
+
+def changed(page: Page, plugin: str, what: str, changes: dict[str, Any]) -> None:
+    """Change what a worker answers about a plugin of a host."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        # What has not changed is not sent again.
+        if response.status == 200:
+            route.fulfill(response=response, json=response.json() | changes)
+        else:
+            route.fulfill(response=response)
+
+    page.route(re.compile(f"/api/v1/plugins/{plugin}/hosts/[^/]+/{what}"), answer)
