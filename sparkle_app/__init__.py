@@ -59,7 +59,11 @@ All packages and modules; the docstring of each describes what it does:
       copies              compares two databases
       renaming            gives what is stored of a host to another name
     retention/          how long rows are kept
-      retainer            merges hours and days, deletes expired rows
+      retainer            a run: merges, then deletes
+      merging             merges hours and days
+      deletion            deletes expired rows
+      steps               transactions of limited length
+      plugin_rows         rows of a plugin, and their watermarks
     transfer/           files of stored readings and aggregates
       layouts             columns
       kinds               kinds of columns: exact conversions, checks

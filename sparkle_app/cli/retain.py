@@ -11,7 +11,8 @@ from sparkle_app.cli.base import JSON, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import from_seconds, rfc3339
-from sparkle_app.retention.retainer import Action, Expiry, Retainer, retainers
+from sparkle_app.retention.retainer import Expiry, Retainer, retainers
+from sparkle_app.retention.steps import Action
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.engine import space_warning
 
@@ -86,8 +87,7 @@ class retain(DatabaseCommand):
                 rows[step.action] += step.rows
                 if step.action is Action.DELETE:
                     progress.update(step.rows)
-                # Workers write as well.
-                time.sleep(step.seconds)
+                time.sleep(step.pause)
         if not as_json:
             merged, deleted = counted(rows[Action.MERGE], "aggregate"), counted(rows[Action.DELETE], "row")
             self.say(f"{name}: {merged} merged, {deleted} deleted")

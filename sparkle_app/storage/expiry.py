@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import ColumnElement, Connection, Subquery, Table, func, select
 
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import micros, span
@@ -45,12 +45,25 @@ def first_bucket(
     return None if found is None else int(found) * span(resolution)
 
 
-def named_hosts(connection: Connection, resolution: int | None = None) -> list[str]:
-    """The hosts that have ever had rows of this resolution, or of any, of any plugin."""
-    statement = select(SERIES.c.hostname).distinct()
-    if resolution is not None:
-        statement = statement.where(SERIES.c.resolution == resolution)
-    return sorted(connection.execute(statement).scalars())
+def first_of_hosts(connection: Connection, table: Table, resolution: int, before: int) -> dict[str, int]:
+    """The start of the earliest row of each host that has rows of this resolution before a time."""
+    data = data_table(table)
+    is_readings = resolution == READINGS
+    column = data.c.observed_at if is_readings else data.c.bucket
+    old = within(data, 0, before) if is_readings else buckets_within(column, resolution, 0, before)
+    firsts = _firsts(table, column, resolution, old)
+    earliest = func.min(firsts.c.at)
+    found = connection.execute(select(firsts.c.hostname, earliest).group_by(firsts.c.hostname))
+    return {
+        name: micros(at) if is_readings else int(at) * span(resolution)
+        for name, at in found
+        if at is not None
+    }
+
+
+def named_hosts(connection: Connection) -> list[str]:
+    """The hosts that have ever had rows, of any plugin."""
+    return sorted(connection.execute(select(SERIES.c.hostname).distinct()).scalars())
 
 
 def former_bucket_sizes(connection: Connection, known: Sequence[int]) -> list[int]:
@@ -102,8 +115,14 @@ def _first(
     resolution: int,
     inside: Sequence[ColumnElement[bool]],
 ) -> Any:
-    """By the index of each series: none has all of them in order of time."""
+    return connection.execute(select(func.min(_firsts(table, column, resolution, inside).c.at))).scalar()
+
+
+def _firsts(
+    table: Table, column: ColumnElement[object], resolution: int, inside: Sequence[ColumnElement[bool]]
+) -> Subquery:
+    """The first of each series, by its index: none has all of them in order of time."""
     data = data_table(table)
-    earliest = select(func.min(column)).where(data.c.series_id == SERIES.c.id, *inside).scalar_subquery()
-    of_each = select(earliest.label("at")).where(SERIES.c.resolution == resolution).subquery()
-    return connection.execute(select(func.min(of_each.c.at))).scalar()
+    first = select(func.min(column)).where(data.c.series_id == SERIES.c.id, *inside).scalar_subquery()
+    of_each = select(SERIES.c.hostname, first.label("at")).where(SERIES.c.resolution == resolution)
+    return of_each.subquery()

@@ -13,14 +13,14 @@ from sqlalchemy import Engine
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.model.time import from_seconds
-from sparkle_app.retention.retainer import Action, Retainer, Step
+from sparkle_app.retention.retainer import Retainer
+from sparkle_app.retention.steps import Action, Step
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.engine import space_warning
 from sparkle_app.storage.errors import transient_error
 
 _LEADER_PARTITION = 0
-_MIN_PAUSE = 0.02
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
@@ -101,8 +101,7 @@ class RetentionWatch:
                     self._metrics.retained(name, step.action, step.rows)
                 if not self._is_leader(name):
                     return False
-                # As long as it took: others write as well.
-                await asyncio.sleep(max(step.seconds, _MIN_PAUSE))
+                await asyncio.sleep(step.pause)
         finally:
             # ValueError: the worker stops while a thread executes a step.
             with suppress(ValueError):

@@ -25,6 +25,7 @@ from sparkle_app.storage.expiry import (
     delete_buckets,
     delete_readings,
     first_bucket,
+    first_of_hosts,
     first_reading,
     former_bucket_sizes,
     named_hosts,
@@ -98,7 +99,14 @@ def test_only_expired_rows_of_the_given_hosts_are_deleted(engine: Engine) -> Non
         assert first_bucket(connection, AGGREGATES, 60, START + HOURS) == START + 59 * MINUTE
         assert first_bucket(connection, AGGREGATES, 60, START + 59 * MINUTE) is None
         assert first_bucket(connection, AGGREGATES, HOUR, START + HOURS) is None
-        assert named_hosts(connection, READINGS) == named_hosts(connection, 60) == sorted(TEXTS)
+        assert named_hosts(connection) == sorted(TEXTS)
+        assert first_of_hosts(connection, table, READINGS, START + 3 * HOURS) == dict.fromkeys(
+            TEXTS, START + HOURS - 1
+        )
+        assert first_of_hosts(connection, AGGREGATES, 60, START + HOURS) == dict.fromkeys(
+            TEXTS, START + 59 * MINUTE
+        )
+        assert first_of_hosts(connection, table, READINGS, START + HOURS - 1) == {}
         assert former_bucket_sizes(connection, (60,)) == []
         assert former_bucket_sizes(connection, (120,)) == [60]
         assert count_expired(connection, table, READINGS, START + 2 * HOURS) == 2 * len(TEXTS)

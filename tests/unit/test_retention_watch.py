@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from sparkle_app.retention.retainer import Action, Step
+from sparkle_app.retention.steps import Action, Step
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.worker.retention_watch import RetentionWatch
 from tests.support.aggregate_worker import InlineExecutor, sqlite_engine
