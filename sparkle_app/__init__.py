@@ -26,7 +26,6 @@ All packages and modules; the docstring of each describes what it does:
       key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins
       host_recorder       records when hosts sent readings
-      expired_readings    counts readings that are older than retention keeps them
       metric_limit        limits the distinct metrics of a host in a bucket
       forwarder           produces samples
     envelope/           the collectors' records
@@ -264,6 +263,7 @@ All packages and modules; the docstring of each describes what it does:
     runtime/            infrastructure of every process
       metrics             Prometheus metrics
       stages              the stages of pipelines in progress
+      expired_readings    counts readings that are older than retention keeps them
       logging             logging configuration
       clock               the time of day, and steps of the clock
       retry               retry with backoff

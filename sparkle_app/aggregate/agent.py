@@ -13,6 +13,7 @@ from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
+from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
@@ -55,6 +56,7 @@ class AggregatePipeline:
         self._cipher = cipher
         self._metrics = metrics
         self._wait = wait
+        self._expired = ExpiredReadings(metrics)
 
     async def restore(self) -> None:
         """Called after the recovery of the table from its changelog topic, before the table is used."""
@@ -93,8 +95,9 @@ class AggregatePipeline:
         if produced := max((event.message.timestamp or 0.0 for event in events), default=0.0):
             self._metrics.answered(self._name, max(self._clock() - produced, 0.0))
         self._metrics.recomputed.labels(self._name).inc(recomputed)
-        expired = await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed))
-        self._metrics.expired_aggregates.labels(self._name).inc(expired)
+        dropped = await retry(Stage.SINK, self._metrics, lambda: self._aggregator.store(changed, samples))
+        self._metrics.expired_aggregates.labels(self._name).inc(dropped.aggregates)
+        self._expired.note(dropped.readings)
         self._check_generation(generation)
         for event in events:
             await stream.ack(event)

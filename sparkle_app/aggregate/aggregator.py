@@ -9,15 +9,17 @@ among them is that of a reading that was deleted, or given to another host.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import pairwise
+from typing import NamedTuple
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
 from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
+from sparkle_app.model.retention import READINGS, ExpiredReading, ExpiredReason
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin.merging import store_buckets
@@ -33,6 +35,14 @@ _SKEW_SECONDS = 10
 _MAX_HOSTS = 500
 _RANGES = 60
 Changed = dict[BucketKey, Bucket]
+
+
+class Dropped(NamedTuple):
+    """What is not stored, because the readings have expired."""
+
+    aggregates: int
+    readings: Sequence[ExpiredReading]
+    """Those whose samples were to be counted."""
 
 
 class Aggregator:
@@ -105,11 +115,11 @@ class Aggregator:
         if oldest > self._table.pruned_before:
             self._table.prune(oldest)
 
-    async def store(self, changed: Changed) -> int:
+    async def store(self, changed: Changed, messages: Iterable[Samples] = ()) -> Dropped:
         """Upsert the buckets into SQL, through the plugin, and the hours and days that contain them.
 
-        Returns:
-            The number of aggregates that are not stored, because their readings have expired.
+        Arguments:
+            messages: the samples that were counted.
 
         Raises:
             TransientError: if the database does not work at this moment.
@@ -120,9 +130,26 @@ class Aggregator:
             for hostname, start in sorted(changed)
             for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
-        if not rows:
-            return 0
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._upsert, rows)
+        # Younger ones cannot have expired: readings are kept for longer than the table keeps buckets.
+        old = list(_samples_before(messages, self._oldest()))
+        if not rows and not old:
+            return Dropped(0, [])
+        aggregates, kept_since = await asyncio.get_running_loop().run_in_executor(
+            self._executor, self._upsert, rows
+        )
+        expired = [
+            ExpiredReading(
+                self._name,
+                hostname,
+                sample.metric,
+                sample.observed_at,
+                ExpiredReason.UNCOUNTED,
+                kept_since,
+            )
+            for hostname, sample in old
+            if bucket_start(sample.observed_at, self._bucket_size) < kept_since
+        ]
+        return Dropped(aggregates, expired)
 
     async def restore(self) -> None:
         """Recompute the buckets for which SQL and the recovered table have not counted equally many readings.
@@ -188,11 +215,12 @@ class Aggregator:
             from_seconds(self._clock()) - span(self._retention + _SKEW_SECONDS), self._bucket_size
         )
 
-    def _upsert(self, rows: list[AggregateRow]) -> int:
+    def _upsert(self, rows: list[AggregateRow]) -> tuple[int, int]:
         try:
             with self._engine.begin() as connection:
                 marks = watermarks(connection, self._name, self._bucket_size, lock=True)
-                return store_buckets(self._plugin, connection, marks, rows)
+                dropped = store_buckets(self._plugin, connection, marks, rows)
+                return dropped, marks[READINGS].kept_since
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
 
@@ -213,3 +241,11 @@ class Aggregator:
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
         return buckets
+
+
+def _samples_before(messages: Iterable[Samples], at: int) -> Iterator[tuple[str, Sample]]:
+    for samples in messages:
+        for hostname, samples_of_host in samples.items():
+            for sample in samples_of_host:
+                if sample.observed_at < at:
+                    yield hostname, sample

@@ -12,7 +12,6 @@ from faust.types import TP, StreamT
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
-from sparkle_app.ingest.expired_readings import ExpiredReadings
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.host_recorder import RecentActivity
 from sparkle_app.ingest.key_breaker import KeyBreaker
@@ -20,12 +19,17 @@ from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
-from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros
+from sparkle_app.model.retention import DAY
+from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros, span
+from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
 from sparkle_app.runtime.stages import Stage
 from sparkle_app.sealed.cipher import Cipher
+
+# The timestamps of hosts whose clocks are right are in order up to the time that a record waits at its host.
+_BEHIND = span(2 * DAY)
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +76,8 @@ class IngestPipeline:
         self._expired = ExpiredReadings(metrics)
         # Partitions with records that are held back, each with its generation: after a rebalance they are read again.
         self._held: set[tuple[TP, int | None]] = set()
+        # The newest timestamp of each partition so far, without those ahead of the clock.
+        self._newest: dict[int, int] = {}
 
     async def run(self, stream: StreamT[Any]) -> None:
         """Process the stream's batches in order. Must never raise: Faust would acknowledge the batch.
@@ -164,7 +170,7 @@ class IngestPipeline:
 
     def _records(self, events: Events) -> list[Record]:
         """The records of a batch. Replayed ones get their original topic, partition, offset and timestamp."""
-        records = []
+        records, now = [], from_seconds(self._clock())
         for fetched in chain.from_iterable(map(records_of, events)):
             # A record without a value becomes a dead letter: an empty value is not JSON.
             value = fetched.value or b""
@@ -172,11 +178,19 @@ class IngestPipeline:
             record = replayed_record(value, token, self._cipher) if token else None
             if not record:
                 at = from_millis(fetched.timestamp)
-                record = Record(fetched.topic, fetched.partition, fetched.offset, at, value)
+                behind = self._is_behind(fetched.partition, at, now)
+                record = Record(fetched.topic, fetched.partition, fetched.offset, at, value, behind=behind)
             if not is_plausible(record.received_at):
-                record = msgspec.structs.replace(record, received_at=from_seconds(self._clock()))
+                record = msgspec.structs.replace(record, received_at=now)
             records.append(record)
         return records
+
+    def _is_behind(self, partition: int, at: int, now: int) -> bool:
+        """Whether a timestamp is days before that of a record that precedes it in its partition."""
+        newest = self._newest.get(partition, 0)
+        if newest < at <= now:
+            self._newest[partition] = at
+        return at < newest - _BEHIND
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine
 from sparkle_app.ingest.metric_limit import MetricLimit
 from sparkle_app.model.errors import InvalidRecordError, Reason, TransientError
 from sparkle_app.model.reading import Reading, StoredReading
-from sparkle_app.model.record import Outcome
-from sparkle_app.model.retention import READINGS, ExpiredReason
+from sparkle_app.model.record import Outcome, Record
+from sparkle_app.model.retention import READINGS, ExpiredReading, ExpiredReason
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
@@ -28,15 +28,6 @@ class Refusal(NamedTuple):
     outcome: Outcome
     reading: Reading
     error: InvalidRecordError
-
-
-class ExpiredReading(NamedTuple):
-    """A reading that is not stored, because it is older than retention keeps it."""
-
-    reading: Reading
-    reason: ExpiredReason
-    kept_since: int
-    """Readings of its plugin are kept since this time, microseconds since the epoch."""
 
 
 class SqlWriter:
@@ -103,8 +94,11 @@ class SqlWriter:
             by_plugin, excess, kept_since = self._in_one_transaction([reading for _, reading in rows])
             expired += [
                 ExpiredReading(
-                    reading,
-                    ExpiredReason.REPLAY if outcome.record.replayed else ExpiredReason.LATE,
+                    reading.plugin,
+                    reading.hostname,
+                    reading.key,
+                    reading.observed_at,
+                    _reason(outcome.record),
                     kept_since[reading.plugin],
                 )
                 for outcome, reading in rows
@@ -173,3 +167,9 @@ class SqlWriter:
                 f" {rfc3339(kept_since)}; correct the clock of this machine (docs/runbook.md)"
             )
         return kept_since
+
+
+def _reason(record: Record) -> ExpiredReason:
+    if record.replayed:
+        return ExpiredReason.REPLAY
+    return ExpiredReason.CLOCK if record.behind else ExpiredReason.LATE

@@ -21,6 +21,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether the record is a replayed dead letter."""
     legacy: bool = False
     """Whether its dead letter has a key of the earlier format, without a timestamp."""
+    behind: bool = False
+    """Whether its timestamp is days before that of another record that precedes it in its partition."""
 
 
 class Rejection(NamedTuple):

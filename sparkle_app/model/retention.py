@@ -19,12 +19,29 @@ DAY = 86_400
 
 
 class ExpiredReason(StrEnum):
-    """Why a reading arrives although it is older than retention keeps it. The value is used in metrics."""
+    """Why a reading is older than retention keeps it when it is stored or counted. The value is used in metrics."""
 
     LATE = "late"
     """Its record was read late, or again."""
+    CLOCK = "clock"
+    """Its record follows newer ones in its partition: the host's clock is behind, or it was produced again."""
     REPLAY = "replay"
     """Its record was replayed from the dead-letter topic."""
+    UNCOUNTED = "uncounted"
+    """It was stored, and expired before its sample was read: unless that was read before, no aggregate counts it."""
+
+
+class ExpiredReading(msgspec.Struct, frozen=True):
+    """A reading that is not stored, or not counted, because it is older than retention keeps it."""
+
+    plugin: str
+    """Its NAME."""
+    hostname: str
+    metric: str
+    observed_at: int
+    reason: ExpiredReason
+    kept_since: int
+    """Readings of its plugin are kept since this time, microseconds since the epoch."""
 
 
 class Retention(msgspec.Struct, frozen=True):

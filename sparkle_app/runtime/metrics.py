@@ -66,7 +66,7 @@ class Metrics:
         )
         self.expired_readings = Counter(
             "sparkle_readings_expired",
-            "Readings that were not stored, because they are older than retention keeps them",
+            "Readings that were not stored, or not counted, because they are older than retention keeps them",
             ["plugin", "reason"],
             registry=self.registry,
         )

@@ -72,13 +72,15 @@ def test_every_metric_of_the_rules_exists(
         f'sparkle_records_expired_total{{topic="{workspace.app_id}-Temperature-samples"}}',
         'sparkle_readings_total{plugin="Temperature"}',
         'sparkle_clocks_not_believed_total{plugin="PU_Workload"}',
+        'sparkle_readings_expired_total{plugin="Temperature",reason="clock"}',
+        'sparkle_readings_expired_total{plugin="Temperature",reason="uncounted"}',
     ):
         value = 1 if sample == "sparkle_consuming" else 0
         assert f"\n{sample} {value}.0\n" in exposed(), sample
     named_reasons = {
         reason
         for rule in rules()
-        for match in re.findall(r'reason=~"(.*?)"', rule["expr"])
+        for match in re.findall(r'dead_letters_total{\s*reason=~"(.*?)"', rule["expr"])
         for reason in match.split("|")
     }
     assert len(named_reasons) == 4

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from sparkle_app.aggregate.agent import AggregatePipeline
-from sparkle_app.aggregate.aggregator import Aggregator, Changed
+from sparkle_app.aggregate.aggregator import Aggregator, Changed, Dropped
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.kafka.topology import changelog_topic, samples_topic, table_name
@@ -180,11 +180,11 @@ class _Aggregator(Aggregator):
         await self.worker.at("counted")
         return counted
 
-    async def store(self, changed: Changed) -> int:
+    async def store(self, changed: Changed, messages: Iterable[Samples] = ()) -> Dropped:
         await self.worker.at("store")
-        expired = await super().store(changed)
+        dropped = await super().store(changed, messages)
         await self.worker.at("stored")
-        return expired
+        return dropped
 
 
 class _Stream(MemoryStream):

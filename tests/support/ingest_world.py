@@ -157,6 +157,13 @@ class IngestWorld:
             value = each if isinstance(each, bytes | None) else json.dumps(each).encode()
             await self.broker.producer().send_and_wait(TOPIC, value, partition=partition, headers=headers)
 
+    async def produce_at(self, seconds: float, value: float, partition: int = 0) -> None:
+        """Produce a record with a timestamp of its producer."""
+        record = json.dumps([value]).encode()
+        await self.broker.producer().send_and_wait(
+            TOPIC, record, partition=partition, timestamp_ms=int(seconds * 1000)
+        )
+
     async def work(self) -> None:
         """Process all records that have been produced, and commit."""
         await self.pipeline.run(self.stream.stream)

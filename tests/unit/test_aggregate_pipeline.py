@@ -8,10 +8,22 @@ from aiokafka.errors import NotEnoughReplicasError
 
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.errors import TransientError
+from sparkle_app.model.retention import DAY, READINGS
+from sparkle_app.model.time import span
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.samples import pack_samples
-from tests.support.aggregate_worker import CHANGELOG, PARTITIONS, RETENTION_SECONDS, SAMPLES
-from tests.support.aggregate_world import Do, World
+from sparkle_app.storage.expiry import delete_readings
+from sparkle_app.storage.retention import advance, watermarks
+from tests.support.aggregate_worker import (
+    CHANGELOG,
+    METRICS,
+    NAME,
+    PARTITIONS,
+    RETENTION_SECONDS,
+    SAMPLES,
+    DataFrame,
+)
+from tests.support.aggregate_world import AT, Do, World
 from tests.support.process_exit import ProcessExited
 
 WRITING = ("count", "counted", "flush", "send", "flushed", "store", "stored")
@@ -22,6 +34,10 @@ def raising(error: BaseException) -> Do:
         raise error
 
     return fail
+
+
+def value(name: str, **labels: str) -> float:
+    return METRICS.registry.get_sample_value(f"sparkle_{name}_total", {"plugin": NAME, **labels}) or 0.0
 
 
 def changelog(world: World) -> list[Any]:
@@ -246,6 +262,28 @@ async def test_restoring_the_table_is_retried_after_a_transient_error_and_otherw
         with pytest.raises(ProcessExited, match="could not be restored"):
             await world.restart()
     assert len(world.clock.slept) == waits
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_readings_that_expired_before_they_were_counted_are_counted_as_such(
+    world: World, caplog: pytest.LogCaptureFixture, deleted: bool
+) -> None:
+    before = value("readings_expired", reason="uncounted")
+    old = AT - 100 * span(DAY)
+    waiting = world.store(1.0, 2.0, at=old) + world.store(4.0, hostname="b", at=old)
+    kept = world.store(8.0, at=old + span(DAY))
+    with world.engine.begin() as connection:
+        watermarks(connection, NAME, 60, lock=True)
+    advance(world.engine, NAME, READINGS, kept_since=old + span(DAY))
+    if deleted:
+        with world.engine.begin() as connection:
+            assert delete_readings(connection, DataFrame.__table__, ["a", "b"], old, old + 1) == 3
+    await world.forward(*waiting, *kept)
+    await world.count(16.0)
+    assert set(world.in_sql().values()) == {(1, 8.0), (1, 16.0)}
+    assert value("readings_expired", reason="uncounted") == before + 3
+    (line,) = (each.getMessage() for each in caplog.records if "expired" in each.name)
+    assert line.startswith("3 readings are missing in aggregates, unless they were counted before: retention")
 
 
 async def test_a_worker_that_was_replaced_cannot_commit(world: World) -> None:

@@ -13,18 +13,16 @@ from faust.types import TP
 
 from sparkle_app.ingest import agent
 from sparkle_app.ingest.decryption_pool import BrokenPoolError
-from sparkle_app.ingest.expired_readings import ExpiredReadings
-from sparkle_app.ingest.sql_writer import ExpiredReading
 from sparkle_app.kafka.record_batches import RecordBatch
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.record import Outcome, Record
-from sparkle_app.model.retention import READINGS, ExpiredReason
+from sparkle_app.model.retention import DAY, READINGS, ExpiredReading, ExpiredReason
 from sparkle_app.model.time import from_seconds
+from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.storage.retention import advance
 from tests.support.aggregate_worker import (
     NAME,
     SAMPLES,
-    plain_reading,
 )
 from tests.support.fake_clock import FakeClock
 from tests.support.ingest_world import BATCH, LETTERS, PER_MINUTE, TOPIC, IngestWorld
@@ -327,17 +325,47 @@ async def test_readings_that_have_expired_are_counted_and_neither_stored_nor_for
     )
 
 
+async def test_a_host_whose_clock_is_behind_is_told_from_a_record_that_is_read_late(
+    world: IngestWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    now, years = world.clock.now, 3 * 365 * DAY
+    # Whose records keep the timestamps of their hosts.
+    await world.broker.create_topic(TOPIC, 2)
+    await world.produce_at(now - 101 * DAY, 0.0)
+    await world.work()
+    advance(world.engine, NAME, READINGS, kept_since=from_seconds(now - 90 * DAY))
+    # These have waited for long. A clock that is ahead says nothing about the records that follow.
+    await world.produce_at(now + years, 1.0)
+    await world.produce_at(now - 100 * DAY, 2.0)
+    await world.work()
+    # Of another partition, in which nothing precedes it; and after one of the present.
+    await world.produce_at(now - years, 3.0, partition=1)
+    await world.produce_at(now, 4.0)
+    await world.produce_at(now - years, 5.0)
+    await world.work()
+    assert world.value("readings_expired", plugin=NAME, reason="late") == 2
+    assert world.value("readings_expired", plugin=NAME, reason="clock") == 1
+    lines = [each.getMessage() for each in caplog.records if "expired" in each.name]
+    assert "Plain k of host-5.0 at" in lines[-1]
+
+
 async def test_expired_readings_are_logged_once_a_minute(
     world: IngestWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = FakeClock()
     noted = ExpiredReadings(world.metrics, clock)
-    reading = plain_reading(1, "a", "k", 5, 1.0)
+    late, clock_behind = (
+        ExpiredReading(NAME, "a", "k", 5, reason, 10) for reason in (ExpiredReason.LATE, ExpiredReason.CLOCK)
+    )
     for seconds in (0, 30, 29, 1):
         clock.now += seconds
-        noted.note([ExpiredReading(reading, ExpiredReason.LATE, 10)] * 2)
-    assert [each.getMessage().split()[0] for each in caplog.records] == ["2", "6"]
+        # One of another reason is not hidden by many.
+        noted.note([late] * 2 + [clock_behind] * (seconds == 29))
+    lines = [each.getMessage() for each in caplog.records]
+    assert [line.split()[0] for line in lines] == ["2", "1", "6"]
+    assert "correct the clock of the host" in lines[1]
     assert world.value("readings_expired", plugin=NAME, reason="late") == 8
+    assert world.value("readings_expired", plugin=NAME, reason="clock") == 1
 
 
 async def test_a_replayed_record_that_fails_again_stays_a_letter_and_does_not_count_as_new(

@@ -167,4 +167,4 @@ def test_rows_expire_at_midnight_when_what_is_merged_from_them_has_been_merged()
 
 
 def test_reasons_are_words_of_metrics() -> None:
-    assert [str(each) for each in ExpiredReason] == ["late", "replay"]
+    assert [str(each) for each in ExpiredReason] == ["late", "clock", "replay", "uncounted"]
