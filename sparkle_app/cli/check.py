@@ -3,11 +3,11 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
@@ -18,6 +18,7 @@ from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
+from sparkle_app.retention.retainer import tables_to_delete_from
 from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
@@ -33,7 +34,7 @@ from sparkle_app.storage.engine import (
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
-from sparkle_app.storage.trial import try_writing
+from sparkle_app.storage.trial import try_deleting, try_writing
 from sparkle_app.web.port import check_port
 from sparkle_app.web.tls import expiry_warning, server_context
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
@@ -182,7 +183,11 @@ class check(SparkleCommand):
                     schema = None if damaged else read_schema(connection, handler.plugins.branches)
                     # The tables of an earlier schema have other columns.
                     older = bool(schema and (schema.pending or schema.wide))
-                    missing = try_writing(connection) if schema and not older else []
+                    missing: list[str] = []
+                    refused: Mapping[str, str] = {}
+                    if schema and not older:
+                        missing = try_writing(connection)
+                        refused = try_deleting(connection, self._expiring_tables(missing))
             except (SQLAlchemyError, OSError) as error:
                 cause = transient_error(error)
                 what = "to accept what a worker writes" if cause.hint else "to accept connections"
@@ -202,11 +207,24 @@ class check(SparkleCommand):
             if schema and older:
                 return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
             self._refuse_lost_table(missing)
+            if refused:
+                tables = ", ".join(refused)
+                raise ConfigurationError(
+                    "database.url",
+                    expected=f"{shown(url)} to let retention delete rows",
+                    found="; ".join(dict.fromkeys(refused.values())),
+                    hint=f"grant DELETE on {tables} to the user, or keep all for ever (section retention)",
+                )
             to_create = f"; the first worker will create {', '.join(sorted(missing))}" if missing else ""
             warning = notice(url)
             return f"{shown(url)}{to_create}" + (f"; warning: {warning}" if warning else "")
 
         return await asyncio.to_thread(_checked, "database", connect)
+
+    def _expiring_tables(self, missing: Collection[str]) -> list[Table]:
+        """Those that exist."""
+        tables = tables_to_delete_from(self.handler.settings, self.handler.plugins.by_name)
+        return [each for each in tables if each.name not in missing]
 
     def _wal(self) -> Iterator[CheckResult]:
         wal = write_ahead_log(database_url(self.handler.settings))

@@ -7,7 +7,7 @@ which is a step: whoever runs them can wait in between, or stop. The next run co
 from collections.abc import Generator, Iterator, Mapping
 
 import msgspec
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table
 
 from sparkle_app.config.settings import Settings
 from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, merged_resolutions
@@ -17,9 +17,11 @@ from sparkle_app.retention.deletion import Deletion
 from sparkle_app.retention.merging import Merging
 from sparkle_app.retention.plugin_rows import PluginRows
 from sparkle_app.retention.steps import Action, Step, timed
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import read_transaction, return_space
 from sparkle_app.storage.expiry import count_expired
 from sparkle_app.storage.hosts import select_last_receipt
+from sparkle_app.storage.models import RETENTION
 from sparkle_app.storage.retention import watermarks
 
 GRACE_SECONDS = 900
@@ -133,3 +135,16 @@ def warnings(settings: Settings, plugins: Mapping[str, Plugin]) -> list[str]:
             f" only buckets and {rest}"
         )
     return found
+
+
+def tables_to_delete_from(settings: Settings, plugins: Mapping[str, Plugin]) -> list[Table]:
+    """The handler's own tables with rows that are not kept for ever; none if there are no such rows."""
+    found: list[Table] = []
+    for name, plugin in plugins.items():
+        kept, kind = settings.retention.of(name), type(plugin)
+        if kept.readings is not None and kind.load_readings is Plugin.load_readings:
+            found.append(data_table(plugin.DataFrame.__table__))
+        aggregates = (kept.buckets, kept.hours, kept.days)
+        if aggregates != (None, None, None) and kind.load_aggregates is Plugin.load_aggregates:
+            found.append(data_table(plugin.Aggregates.__table__))
+    return [*found, RETENTION] if found else []

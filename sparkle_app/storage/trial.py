@@ -1,10 +1,14 @@
 """Tries what a worker writes, in a transaction that is rolled back."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, Table, inspect
+from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import TableKind
+from sparkle_app.storage.errors import server_message
 from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import AggregatesTable, Base, ReadingsTable, RetentionRow
 
@@ -32,6 +36,31 @@ def try_writing(connection: Connection) -> list[str]:
     dialect.try_creating(connection, missing)
     dialect.try_disk_space(connection)
     return [table.name for table in missing]
+
+
+def try_deleting(connection: Connection, tables: Iterable[Table]) -> dict[str, str]:
+    """Delete no rows from tables.
+
+    Arguments:
+        connection: in a transaction that the caller rolls back.
+        tables: those that exist.
+
+    Returns:
+        By name, the tables for which the database refuses to delete, and its message.
+
+    Raises:
+        SQLAlchemyError: when the database does not answer.
+    """
+    refused: dict[str, str] = {}
+    for table in tables:
+        try:
+            dialect_of(connection).try_delete(connection, table)
+        except DBAPIError as error:
+            message = server_message(error)
+            if message is None:
+                raise
+            refused[table.name] = message
+    return refused
 
 
 def _kind_of(table: Table) -> TableKind:

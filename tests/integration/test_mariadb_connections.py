@@ -9,13 +9,14 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import Base
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_refused_login, is_row_error, server_message
 from sparkle_app.storage.migrations.branches import core_branch
 from sparkle_app.storage.migrations.migration import create_tables
-from sparkle_app.storage.models import tables_of
+from sparkle_app.storage.models import RETENTION, tables_of
 from sparkle_app.storage.readings import insert_new
-from sparkle_app.storage.trial import try_writing
+from sparkle_app.storage.trial import try_deleting, try_writing
 from tests.integration.conftest import MakeEngine
 from tests.support.contract import READINGS, Aggregates, Readings, reading, store
 from tests.support.mariadb import PASSWORD, USER, MariadbServer
@@ -66,6 +67,13 @@ def test_a_trial_reports_missing_privileges(make_mariadb: MakeEngine, mariadb: M
     mariadb.run(f"REVOKE UPDATE {on} FROM {USER}@'%'")
     engine.dispose()
     assert str(trial()).startswith(f"UPDATE command denied to user '{USER}'@")
+    mariadb.run(f"GRANT UPDATE {on} TO {USER}@'%'", f"REVOKE DELETE {on} FROM {USER}@'%'")
+    engine.dispose()
+    assert trial() == []
+    with engine.connect() as connection:
+        refused = try_deleting(connection, [RETENTION, data_table(READINGS)])
+    assert list(refused) == ["sparkle_retention", data_table(READINGS).name]
+    assert all(each.startswith(f"DELETE command denied to user '{USER}'@") for each in refused.values())
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,7 @@ def test_check_needs_no_more_privileges_than_a_worker(
     store(postgres.url(database.name), [])
     database.run(
         f"REVOKE TEMPORARY ON DATABASE {database.name} FROM public",
-        f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {database.user}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {database.user}",
     )
     assert database.errors(environment) == []
     hint = "grant the privilege to the user of database.url"
@@ -238,6 +238,26 @@ def test_check_needs_no_more_privileges_than_a_worker(
     message = "there is no unique or exclusion constraint matching the ON CONFLICT specification"
     hint = "create the primary key that the plugin declares"
     assert database.errors(environment) == database.rejects(message, hint)
+
+
+def test_check_names_the_tables_from_which_retention_may_not_delete(
+    broker: Broker, workspace: Workspace, database: Database, postgres: PostgresServer
+) -> None:
+    Collector(workspace.certs)
+    store(postgres.url(database.name), [])
+    aggregates = "temperature_aggregates_data"
+    database.run(
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {database.user}",
+        f"REVOKE DELETE ON {TABLE}, {aggregates} FROM {database.user}",
+    )
+    assert database.errors(workspace.environment(broker.bootstrap, database.url)) == [
+        f"ERROR database: database.url: expected {database.url} to let retention delete rows,"
+        f" found permission denied for table {TABLE}; permission denied for table {aggregates};"
+        f" grant DELETE on {TABLE}, {aggregates} to the user, or keep all for ever (section retention)"
+    ]
+    kept = dict.fromkeys(("readings", "buckets", "hours", "days"), "forever")
+    forever = {f"retention__{name}": duration for name, duration in kept.items()}
+    assert database.errors(workspace.environment(broker.bootstrap, database.url, **forever)) == []
 
 
 @pytest.fixture

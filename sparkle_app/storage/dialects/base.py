@@ -141,6 +141,15 @@ class Dialect(ColumnTypes):
                 table.update().where(false()).values({column.name: column for column in table.c})
             )
 
+    def try_delete(self, connection: Connection, table: Table) -> None:
+        """Delete no rows, with the privilege that others need.
+
+        Arguments:
+            connection: in a transaction that will be rolled back. It remains usable after an error.
+        """
+        with connection.begin_nested():
+            connection.execute(table.delete().where(false()))
+
     def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Create tables in a transaction that will be rolled back, if the database can roll that back."""
 

@@ -91,6 +91,9 @@ class Sqlite(NaiveTimes, OnConflictDialect):
             if sqlite_errors.primary_code(error.orig) != sqlite3.SQLITE_BUSY:
                 raise
 
+    def try_delete(self, connection: Connection, table: Table) -> None:
+        """Does nothing: there are no privileges."""
+
     def try_creating(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Does nothing: there are no privileges, and a journal would change the folder."""
 
