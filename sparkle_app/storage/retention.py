@@ -171,12 +171,13 @@ def _select(connection: Connection, plugin: str) -> Mapping[int, Watermark]:
 
 
 def _has_others(connection: Connection, bucket_size: int) -> bool:
-    """Whether there may be buckets of another size, of any plugin."""
+    """Whether there are aggregates of another size, of any plugin.
+
+    They may be hours and days that were merged, or buckets of the time before there were watermarks, of this plugin as
+    well. Nothing tells these apart, and for a new plugin that is not necessary: it is only looked at more closely.
+    """
     found = set(connection.execute(select(SERIES.c.resolution).distinct()).scalars())
-    found -= {READINGS, bucket_size}
-    if connection.execute(select(RETENTION.c.plugin).limit(1)).first():
-        found -= set(merged_resolutions(bucket_size))
-    return bool(found)
+    return bool(found - {READINGS, bucket_size})
 
 
 def _resolutions(bucket_size: int) -> set[int]:

@@ -112,6 +112,16 @@ def test_aggregates_of_another_size_are_noticed_although_there_are_no_watermarks
     assert known(engine, "q")[120].complete_since > 0
 
 
+def test_hours_that_were_buckets_are_noticed_for_each_plugin(engine: Engine) -> None:
+    """Both had buckets of an hour before there were watermarks; the first one's are created before the other's."""
+    with engine.begin() as connection:
+        create_series(connection, [("host", "k")], HOUR)
+    for plugin in ("p", "q"):
+        with engine.begin() as connection:
+            begin(connection, plugin, 60)
+        assert known(engine, plugin)[60].complete_since > START
+
+
 def test_watermarks_advance_when_the_transactions_that_have_read_them_end(engine: Engine) -> None:
     locked(engine)
     order: list[str] = []
