@@ -14,6 +14,7 @@ TRANSLATIONS = {
     "docs/runbook.md": "docs/ru/runbook.md",
     "docs/backup.md": "docs/ru/backup.md",
     "docs/dashboard.md": "docs/ru/dashboard.md",
+    "docs/retention.md": "docs/ru/retention.md",
 }
 _ORIGINALS = {PROJECT / translation: PROJECT / page for page, translation in TRANSLATIONS.items()}
 _CODE = re.compile(r"^ *```\w*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
