@@ -37,6 +37,7 @@ def bodies(number: int) -> list[msgspec.Struct]:
         HostsResponse(
             **window,
             hosts=[host_statistics(name, STATISTICS, "m", STATISTICS, "ok") for name in names],
+            made_at="x",
             total=number,
             next=None,
         ),
