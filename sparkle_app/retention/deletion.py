@@ -1,6 +1,6 @@
 """The second part of a run: deletes rows that are not kept any longer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,8 @@ from sparkle_app.storage.expiry import delete_buckets, delete_readings, first_of
 
 _FIRST_HOSTS = 0.1
 """Some minutes of a host: nobody knows yet how many rows these have."""
+_FEW_ROWS = 250
+"""Of a piece that does not show how long rows take."""
 _LIMIT = 5000
 """Of rows that a plugin deletes at once."""
 _MAX_EMPTY = 24
@@ -71,7 +73,7 @@ class Deletion:
             yield step
 
     def _delete(self, resolution: int, before: int) -> Iterator[Step]:
-        table, portion, earlier = self._rows.table(resolution), Portion(_FIRST_HOSTS), None
+        table, portion, earlier = self._rows.table(resolution), Portion(_FIRST_HOSTS, _FEW_ROWS), None
 
         def delete(connection: Connection, piece: Piece) -> int:
             if resolution == READINGS:
@@ -83,7 +85,7 @@ class Deletion:
             if first == earlier:
                 raise TransientError(f"{self._rows.name}: rows at {rfc3339(first)} are not deleted")
             earlier = first
-            pieces = _pieces(portion, sorted(firsts), resolution, first, before)
+            pieces = _pieces(portion, firsts, resolution, before)
             yield from in_transactions(self._rows.engine, Action.DELETE, resolution, pieces, delete)
 
     def _first_of_hosts(self, resolution: int, before: int) -> dict[str, int]:
@@ -99,14 +101,19 @@ class Deletion:
             return former_bucket_sizes(connection, known)
 
 
-def _pieces(portion: Portion, hosts: list[str], resolution: int, start: int, before: int) -> Pieces:
-    """In the order of time: rows of the same time are near each other."""
+def _pieces(portion: Portion, firsts: Mapping[str, int], resolution: int, before: int) -> Pieces:
+    """In the order of time: rows of the same time are near each other.
+
+    Arguments:
+        firsts: start of the first row of each host. What is before has been deleted.
+    """
     width = span(max(HOUR, min(resolution * 60, 30 * DAY)))
     unit = span(max(resolution, 60))
-    start, rows, empty = bucket_start(start, HOUR), 0, 0
+    hosts = sorted(firsts)
+    start, rows, empty = bucket_start(min(firsts.values()), HOUR), 0, 0
     while start < before and empty < _MAX_EMPTY:
         end = min(before, start + width)
-        deleted = yield from portion.pieces(hosts, start, end, unit)
+        deleted = yield from portion.pieces([each for each in hosts if firsts[each] < end], start, end, unit)
         rows += deleted
         empty = 0 if deleted else empty + 1
         start = end

@@ -69,9 +69,17 @@ class Merging:
         while start < end:
             self._day = start
             midnight = min(end, bucket_start(start, DAY) + span(DAY))
-            rows += yield from self._portion.pieces(hosts, start, midnight, span(self._resolution))
-            start = midnight
+            merged = yield from self._portion.pieces(hosts, start, midnight, span(self._resolution))
+            rows += merged
+            start = midnight if merged else self._next_day(midnight, end)
         return rows
+
+    def _next_day(self, start: int, end: int) -> int:
+        """The next day with rows. Whoever stores late readings of the days before merges them: they are being merged."""
+        if not self._rows.own_aggregates or start >= end:
+            return start
+        found = self._rows.first_source(self._resolution, end, start)
+        return end if found is None else bucket_start(found, DAY)
 
     def _merge(self, connection: Connection, piece: Piece) -> int:
         rows = self._rows

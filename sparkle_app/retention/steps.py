@@ -19,11 +19,10 @@ _PIECE_SECONDS = STEP_SECONDS / 2
 # pause lets it through, whenever it began to wait.
 _MIN_PAUSE = 0.12
 _MAX_HOSTS = 1000
+_MAX_EMPTY_HOSTS = 8
+"""Pieces without rows say nothing about how long rows take, so they become larger up to this only."""
 # How much one piece can differ from the one before.
 _GROWTH, _SHRINKAGE = 2.0, 0.02
-# Fewer take some milliseconds: if a piece took longer, then for another reason, such as a busy machine. Several smaller
-# ones would take longer still.
-_FEW_ROWS = 250
 
 
 class Action(StrEnum):
@@ -77,10 +76,13 @@ class Portion:
 
     Arguments:
         hosts: of the first piece.
+        few_rows: fewer take some milliseconds. If a piece took longer, then for another reason, such as a busy machine;
+            several smaller ones would take longer still.
     """
 
-    def __init__(self, hosts: float) -> None:
+    def __init__(self, hosts: float, few_rows: int = 0) -> None:
         self._hosts = hosts
+        self._few_rows = few_rows
 
     def pieces(self, hostnames: Sequence[str], start: int, end: int, unit: int) -> Pieces:
         """Divide hosts, and the time range of a host if it alone would take too long.
@@ -105,7 +107,10 @@ class Portion:
 
     def _adapt(self, hosts: float, done: Done) -> None:
         factor = max(_SHRINKAGE, min(_PIECE_SECONDS / max(done.seconds, 1e-6), _GROWTH))
-        if 0 < done.rows < _FEW_ROWS:
+        if not done.rows:
+            # The next one may be full.
+            factor = min(factor, max(1.0, _MAX_EMPTY_HOSTS / hosts))
+        elif done.rows < self._few_rows:
             factor = _GROWTH
         # Few hosts at the end of the list say nothing against many.
         fits = hosts * factor if factor < 1 else max(hosts * factor, self._hosts)

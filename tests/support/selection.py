@@ -87,7 +87,7 @@ def suite(fixtures: Collection[str], parameters: Iterable[object]) -> str | None
 def mark(items: Iterable[pytest.Item]) -> None:
     """Give each integration test the marker of its suite; unit tests start no server, whatever they name."""
     for item in items:
-        if "integration" not in item.path.parts:
+        if item.path.parent.name != "integration":
             continue
         name = suite(getattr(item, "fixturenames", ()), _parameters(item).values())
         if name:

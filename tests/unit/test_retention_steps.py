@@ -26,8 +26,8 @@ class World:
         self.engine = engine
         self.now = 0.0
         self.pieces: list[Piece] = []
-        self.rows = 1000
-        """Of each piece."""
+        self.rows: Callable[[Piece], int] = lambda _: 1000
+        """Of a piece."""
         monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     def run(self, portion: Portion, hosts: int, hours: int, cost: Callable[[Piece], float]) -> list[Step]:
@@ -40,7 +40,7 @@ class World:
         def work(_connection: Connection, piece: Piece) -> int:
             self.pieces.append(piece)
             self.now += cost(piece)
-            return self.rows
+            return self.rows(piece)
 
         names = [f"host-{number:04}" for number in range(hosts)]
 
@@ -73,7 +73,7 @@ def test_many_hours_with_few_rows_are_one_transaction(world: World) -> None:
     done = world.run(Portion(10), hosts=3, hours=2160, cost=lambda piece: host_hours(piece) * 0.0005)
     # 2,160 hours of 1.5 ms.
     assert 30 <= len(done) <= 36
-    assert sum(each.rows for each in done) == 2160 * world.rows
+    assert sum(each.rows for each in done) == 2160 * 1000
     assert all(each.seconds <= STEP_SECONDS for each in done)
     assert done[-1].until == 2160 * HOUR
 
@@ -104,11 +104,31 @@ def test_a_piece_narrows_when_the_rows_become_more_and_widens_when_they_become_f
 
 
 def test_a_busy_machine_does_not_make_pieces_of_few_rows_smaller(world: World) -> None:
-    world.rows = 200
-    done = world.run(Portion(0.1), hosts=20, hours=100, cost=lambda _: 0.3)
+    world.rows = lambda _: 200
+    done = world.run(Portion(0.1, few_rows=250), hosts=20, hours=100, cost=lambda _: 0.3)
     assert {len(piece.hostnames) for piece in world.pieces[-50:]} == {20}
     # But others write after each of them.
     assert len(done) == len(world.pieces)
+
+
+def test_pieces_without_rows_do_not_make_the_first_one_with_rows_large(world: World) -> None:
+    def full(piece: Piece) -> int:
+        """The first hosts have no rows, and none has any in some hours."""
+        hosts = [name for name in piece.hostnames if name >= "host-0600"]
+        return 0 if 3 <= piece.start // HOUR < 7 else len(hosts) * (piece.end - piece.start) // HOUR * 1000
+
+    world.rows = full
+    done = world.run(Portion(0.05), hosts=1200, hours=10, cost=lambda piece: 0.0001 + full(piece) * 0.00001)
+    # Eight hosts with rows take 0.08 s.
+    assert all(each.seconds <= 2 * STEP_SECONDS for each in done)
+    # 36 s of work with rows, and 0.1 ms for each piece without.
+    assert len(done) < 1000
+
+
+def test_few_merged_rows_can_take_long(world: World) -> None:
+    world.rows = lambda _: 16
+    done = world.run(Portion(0.05), hosts=50, hours=5, cost=lambda piece: host_hours(piece) * 0.04)
+    assert all(each.seconds <= 2 * STEP_SECONDS for each in done)
 
 
 def test_every_host_and_every_minute_is_in_one_piece_whatever_it_costs(world: World) -> None:
