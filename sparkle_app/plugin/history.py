@@ -113,17 +113,21 @@ def load_late(
     start: int,
     end: int,
     step: int,
+    limit: int,
 ) -> dict[str, LateSteps] | None:
     """Steps with late readings, by metric. It reads all readings of the host with ``start <= observed_at < end``.
 
     Returns:
-        None: not known, because the plugin stores its readings in a way of its own.
+        None: not known, because there are more than ``limit`` readings, or the plugin stores them in a way of its own.
     """
     if type(plugin).load_readings is not Plugin.load_readings:
         return None
     found: dict[str, LateSteps] = {}
     scope = (plugin.DataFrame.__table__, hostname, metrics, start, end, step)
-    for metric, number, count, delay in select_late(connection, *scope):
+    late = select_late(connection, *scope, limit)
+    if late is None:
+        return None
+    for metric, number, count, delay in late:
         steps = found.setdefault(metric, LateSteps([], [], []))
         steps.at.append(number * step)
         steps.count.append(count)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, case, func, select
 
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.readings import named_rows, within
@@ -19,18 +19,21 @@ def select_late(
     start: int,
     end: int,
     step: int,
-) -> list[tuple[str, int, int, int]]:
+    limit: int,
+) -> list[tuple[str, int, int, int]] | None:
     """Late readings of a host with ``start <= observed_at < end`` that were received after their step was over.
 
-    It reads all readings of this time.
+    It reads all readings of this time, but not many more than ``limit``.
 
     Arguments:
         metrics: only these, some hundreds at most.
         step: seconds.
+        limit: maximum number of readings that are looked at.
 
     Returns:
         Of each metric and step with such readings: metric, number of the step since the epoch, number of these
-        readings, and the longest delay in seconds; in the order of metric and time.
+        readings, and the longest delay in seconds; in the order of metric and time. None: there are more than
+        ``limit`` readings, late or not.
     """
     rows, number_of = named_rows(table), dialect_of(connection).bucket_number
     observed, received = rows.c.observed_at, rows.c.received_at
@@ -38,18 +41,29 @@ def select_late(
     chosen = [rows.c.hostname == hostname, *within(rows, start, end)]
     if metrics is not None:
         chosen.append(rows.c.metric.in_(metrics))
-    late = (
-        select(rows.c.metric, number.label("step"), delay.label("delay"))
-        .where(*chosen, delay > LATE_SECONDS, number_of(received, step) > number)
+    is_late = (delay > LATE_SECONDS) & (number_of(received, step) > number)
+    # All others are one group, without a metric: they are counted only.
+    read = (
+        select(
+            case((is_late, rows.c.metric)).label("metric"),
+            case((is_late, number)).label("step"),
+            delay.label("delay"),
+        )
+        .where(*chosen)
+        .limit(limit + 1)
         .subquery()
         .c
     )
     statement = (
-        select(late.metric, late.step, func.count(), func.max(late.delay))
-        .group_by(late.metric, late.step)
-        .order_by(late.metric, late.step)
+        select(read.metric, read.step, func.count(), func.max(read.delay))
+        .group_by(read.metric, read.step)
+        .order_by(read.metric, read.step)
     )
+    found = connection.execute(statement).all()
+    if sum(int(count) for _, _, count, _ in found) > limit:
+        return None
     return [
         (metric, int(each), int(count), int(longest))
-        for metric, each, count, longest in connection.execute(statement)
+        for metric, each, count, longest in found
+        if metric is not None
     ]

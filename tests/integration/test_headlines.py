@@ -1,6 +1,8 @@
 """The headline of many hosts over time: what the database merges is what follows from every row."""
 
+import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import from_seconds
+from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.plugin.headlines import Averages, load_headlines
 from sparkle_app.plugin.panel import Headline
 from sparkle_app.runtime.clock import WallClock
@@ -117,6 +119,29 @@ async def test_a_page_of_hosts_has_a_value_for_each_step(worker: InProcessWorker
     assert (status, found["host"], found["step_seconds"]) == (200, ["web-1"], 60)
     status, found = await worker.get(f"{PATH}?search=none")
     assert (status, found["host"], found["average"], found["total"]) == (200, [], [], 0)
+
+
+async def test_who_joins_a_running_query_learns_when_it_began(
+    worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([START, START + 9_000_000])
+    monkeypatch.setattr(headlines, "current_time", lambda _: next(times))
+    began, goes_on = threading.Event(), threading.Event()
+
+    def waiting(*arguments: Any) -> Averages:
+        began.set()
+        assert goes_on.wait(20)
+        return load_headlines(*arguments)
+
+    monkeypatch.setattr(headlines, "load_headlines", waiting)
+    path = f"{PATH}?from=2025-11-24T16:00:00Z&to=2025-11-24T17:00:00Z"
+    first = asyncio.create_task(worker.get(path))
+    assert await asyncio.to_thread(began.wait, 20)
+    second = asyncio.create_task(worker.get(path))
+    await asyncio.sleep(0.5)
+    goes_on.set()
+    found = [body["made_at"] for status, body in await asyncio.gather(first, second)]
+    assert found == [rfc3339(START)] * 2
 
 
 async def test_a_query_is_bounded(worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch) -> None:

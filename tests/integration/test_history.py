@@ -9,7 +9,7 @@ import pytest
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import micros, rfc3339, span
-from sparkle_app.plugin.history import load_page, load_steps
+from sparkle_app.plugin.history import Columns, load_page, load_steps
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.resolutions import stored_resolutions
 from sparkle_app.web.api import series
@@ -83,6 +83,18 @@ async def test_columns_say_which_steps_were_filled_late(
         url = worker.engine.url.render_as_string(hide_password=False)
         store(url, readings, timedelta(seconds=seconds))
 
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+
+    def aggregate(minute: int, **counts: int) -> None:
+        """Of two metrics."""
+        at = START + span(60 * minute)
+        rows = [
+            AggregateRow("web-1", metric.replace("_", "/"), 60, at, Statistics(count, 1.0, 1.0, 1.0, 1.0, at))
+            for metric, count in counts.items()
+        ]
+        with worker.engine.begin() as connection:
+            plugin.store_aggregates(connection, rows)
+
     store_late(10_800.5, reading("web-1", "core/0", 10), reading("web-1", "core/0", 11))
     store_late(300, reading("web-1", "core/0", 11.5), reading("web-1", "ядро", 1439.5))
     # In time, of another host, and not in the range.
@@ -100,6 +112,9 @@ async def test_columns_say_which_steps_were_filled_late(
         assert status == 200, found
         return found["late"]
 
+    # Without an aggregate, there are no steps: readings are not looked at.
+    assert await late("step=60&late=true") is None
+    aggregate(70, core_0=1)
     assert await late("step=60&late=true") == {
         "core/0": {"at": [start + 600, start + 660], "count": [1, 2], "delay_seconds": [10_800, 10_800]},
         "core/1": {"at": [start + 57 * 60], "count": [1], "delay_seconds": [65]},
@@ -112,26 +127,37 @@ async def test_columns_say_which_steps_were_filled_late(
     assert await late("step=3600&late=true") == by_hour
     assert await late("step=3600&late=true&metric=core/0") == {"core/0": by_hour["core/0"]}
     assert await late("step=3600") is None
+    # The range has eight readings, whatever the aggregates say.
+    for limit, found in ((8, by_hour), (7, None)):
+        monkeypatch.setattr(series, "MAX_LATE_READINGS", limit)
+        assert await late("step=3600&late=true") == found
+    aggregate(60, core_0=5, core_1=5)
+    for limit, found in ((11, by_hour), (10, None)):
+        monkeypatch.setattr(series, "MAX_LATE_READINGS", limit)
+        assert await late("step=3600&late=true") == found
+
+
+def test_readings_of_a_step_that_is_kept_in_part_are_counted() -> None:
+    points = {"m": Columns([0, 3600, 7200], [1.0] * 3, [1.0] * 3, [1.0] * 3, [1, 10, 100])}
+    found = [series._count(points, span(start), 3600) for start in (0, 3600, 3601, 7199, 7200, 10_800)]
+    assert found == [111, 110, 110, 110, 100, 0]
+
+
+async def test_late_readings_are_not_looked_for_if_there_are_too_many_points(
+    worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plugin = worker.app.plugins.installed[PLUGIN].plugin
-    counts = [("core/0", 6), ("core/1", 5)]
     with worker.engine.begin() as connection:
-        plugin.store_aggregates(
-            connection,
-            [
-                AggregateRow(
-                    "web-1",
-                    metric,
-                    60,
-                    START + span(3600),
-                    Statistics(count, 1.0, 1.0, 1.0, 1.0, START + span(3600)),
-                )
-                for metric, count in counts
-            ],
-        )
-    monkeypatch.setattr(series, "MAX_LATE_READINGS", 11)
-    assert await late("step=3600&late=true") == by_hour
-    monkeypatch.setattr(series, "MAX_LATE_READINGS", 10)
-    assert await late("step=3600&late=true") is None
+        plugin.store_aggregates(connection, aggregates())
+    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 100)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("the counts are those of some points only")
+
+    monkeypatch.setattr(series, "load_late", never)
+    path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/columns?from=2026-11-23&to=2026-11-24&step=60&late=true"
+    status, problem = await worker.get(path)
+    assert (status, problem["detail"].partition(":")[0]) == (400, "step")
 
 
 async def test_the_server_chooses_a_usual_step(worker: InProcessWorker) -> None:

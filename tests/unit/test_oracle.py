@@ -107,7 +107,7 @@ def every_statement(connection: Connection) -> None:
     list(aggregate_steps.select_steps(connection, AGGREGATES, "a", ["m"], 60, START, START + HOUR, 600, 9))
     for metric in ("m", None):
         select_headlines(connection, AGGREGATES, ["a", "b"], metric, True, 60, START, START + HOUR, 600)
-    select_late(connection, READINGS, "a", ["m"], START, START + HOUR, 600)
+    select_late(connection, READINGS, "a", ["m"], START, START + HOUR, 600, 9)
     aggregates.delete_aggregates(connection, AGGREGATES, 60, [("a", START, "m"), ("b", START, "m")])
     list(aggregates.select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
     list(aggregation.aggregate_readings(connection, READINGS, ["a"], 60, START, START + HOUR))

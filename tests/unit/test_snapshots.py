@@ -13,6 +13,7 @@ from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
+from sparkle_app.web.api import overview
 from sparkle_app.web.snapshots import fleet, local, refreshed
 from sparkle_app.web.snapshots.views import MAX_FIRST, MAX_VIEWS
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign, holder
@@ -71,6 +72,37 @@ async def test_each_response_says_how_old_it_is(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(refreshed, "MAX_AGE_SECONDS", 0.0)
     assert await ages() == {path: (status, "0") for path, status in unchanged.items()}
     assert (await worker.get(ALL))[1]["made_at"] == rfc3339(AT + span(4))
+    await worker.stop()
+
+
+async def test_a_fleet_without_changes_is_sorted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refreshed, "REFRESH_SECONDS", 3600.0)
+    worker = InProcessWorker(tmp_path / "1", f"database: {{url: 'sqlite:///{tmp_path}/all.sqlite3'}}")
+    wall, elapsed = FakeClock(NOW), FakeClock(0.0)
+    worker.app.clock = WallClock(wall, elapsed)
+    await worker.start()
+    assign([worker], set(range(PARTITIONS)))
+    for number in range(3):
+        worker.count(f"host-{number}", sample(60 + number))
+    monkeypatch.setattr(refreshed, "MAX_AGE_SECONDS", 0.0)
+    sorted_hosts: list[str] = []
+
+    def counted(row: Any, plugin: str) -> float | None:
+        sorted_hosts.append(plugin)
+        return overview_last(row, plugin)
+
+    overview_last = overview._last
+    monkeypatch.setattr(overview, "_last", counted)
+    for seconds, hosts in [(0, 3), (2, 3), (4, 3), (6, 4)]:
+        wall.now, elapsed.now = NOW + seconds, float(seconds)
+        if hosts == 4:
+            worker.count("host-3", sample(70))
+        status, page = await worker.get(f"{ALL}?sort=-{PLUGIN}")
+        assert (status, page["made_at"]) == (200, rfc3339(AT + span(seconds)))
+        assert page["hosts"][0]["host"] == f"host-{hosts - 1}"
+        assert len(sorted_hosts) == (3 if hosts == 3 else 3 + 4)
     await worker.stop()
 
 

@@ -149,7 +149,7 @@ async def test_responses_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.Mo
         computed = 0
         for _ in range(2):
             for query in range(5):
-                await kept.get(number, query, compute)
+                await kept.get(number, 0, query, compute)
         # Three are kept; the two others are computed each time.
         assert computed == 3 + 2 * 2
 
@@ -161,7 +161,7 @@ async def test_nothing_is_kept_when_nobody_asks(monkeypatch: pytest.MonkeyPatch)
     async def compute() -> Tagged:
         return Tagged(LONG)
 
-    await kept.get(1, "", compute)
+    await kept.get(1, 0, "", compute)
     await kept.sorted(1, "host", ["b", "a"], None)
     while kept._number is not None:  # noqa: ASYNC110
         await asyncio.sleep(0)

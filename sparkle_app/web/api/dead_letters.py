@@ -111,7 +111,9 @@ class DeadLetters:
         """
         query = DeadLetterFilter(**filters), limit or DEFAULT_ENTRIES, offset or 0
         await self._cache.update()
-        return await self._pages.get(self._cache.read_at, query, lambda: self._page(*query))
+        return await self._pages.get(
+            self._cache.read_at, self._cache.made_at, query, lambda: self._page(*query)
+        )
 
     async def _page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
         made_at, left_out = self._cache.made_at, self._cache.left_out

@@ -59,6 +59,7 @@ class HeadlinesQuery(msgspec.Struct, frozen=True):
 class LoadedHeadlines(msgspec.Struct, frozen=True):
     """Averages in whole steps."""
 
+    made_at: int
     averages: Averages
     start: int
     end: int
@@ -103,14 +104,13 @@ class Headlines:
         Raises:
             Problem: 400, when a parameter is invalid; 503, when the database does not work at this moment.
         """
-        made_at = current_time(self._parts.clock)
         start, end = time_range(self._parts.clock, query.pop("from"), query.pop("to"))
         hosts, total = await self._overviews.names(plugin, ListQuery.of(query))
         asked = HeadlinesQuery(plugin, tuple(hosts), start, end, points or MAX_STEPS)
         found = await self._running.run(asked, lambda: from_database(self._parts, partial(self._load, asked)))
         steps = range(found.start, found.end, span(found.step))
         return HeadlinesResponse(
-            made_at=rfc3339(made_at),
+            made_at=rfc3339(found.made_at),
             plugin=plugin,
             unit=self._parts.plugins[plugin].plugin.unit,
             start=rfc3339(found.start),
@@ -122,6 +122,8 @@ class Headlines:
         )
 
     def _load(self, query: HeadlinesQuery, connection: Connection) -> LoadedHeadlines:
+        # Who joins a query that is running gets averages of when it began.
+        made_at = current_time(self._parts.clock)
         installed = self._parts.plugins[query.plugin]
         marks = watermarks(connection, query.plugin, self._parts.settings.aggregates.bucket_seconds)
         step = step_for(query.end - query.start, query.points, finest_resolution(marks, query.start))
@@ -131,7 +133,7 @@ class Headlines:
         _check(len(query.hosts), stored, start, end, step)
         scope = (connection, query.hosts, stored, start, end, step)
         averages = load_headlines(installed.plugin, installed.panel.headline, *scope) if query.hosts else {}
-        return LoadedHeadlines(averages, start, end, step)
+        return LoadedHeadlines(made_at, averages, start, end, step)
 
 
 def _check(hosts: int, stored: Sequence[Coverage], start: int, end: int, step: int) -> None:

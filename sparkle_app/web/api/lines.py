@@ -96,7 +96,7 @@ class Lines:
         if snapshot.doubtful:
             raise unavailable(snapshot.doubtful)
         return await self._pages.get(
-            (view, snapshot.number), query, lambda: self._lines(view, snapshot, query)
+            (view, snapshot.number), snapshot.made_at, query, lambda: self._lines(view, snapshot, query)
         )
 
     async def _lines(self, view: View, snapshot: FleetSnapshot, query: ListQuery) -> Tagged:

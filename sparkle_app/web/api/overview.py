@@ -136,7 +136,7 @@ class Overviews:
         query = ListQuery.of(listed)
         overview = await self._overview.get()
         return await self._pages.get(
-            overview.number, (plugin, query), lambda: self._page(overview, plugin, query)
+            overview.number, overview.made_at, (plugin, query), lambda: self._page(overview, plugin, query)
         )
 
     async def _page(self, overview: Overview, plugin: str | None, query: ListQuery) -> Tagged:
@@ -157,7 +157,9 @@ class Overviews:
             Problem: 503, while the time is not known.
         """
         overview = await self._overview.get()
-        return await self._pages.get(overview.number, plugin, lambda: self._cells(overview, plugin))
+        return await self._pages.get(
+            overview.number, overview.made_at, plugin, lambda: self._cells(overview, plugin)
+        )
 
     async def one(self, host: str) -> OverviewHostResponse:
         """One host of the overview.

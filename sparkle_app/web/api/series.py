@@ -53,8 +53,8 @@ _POINTS = integer(
 _LATE = choice(
     "late",
     "`true`: also look for steps with readings that were received more than a minute after they were measured, and"
-    " after the step was over. `late` is null otherwise, and if the range has too many readings (more than"
-    f" {MAX_LATE_READINGS}).",
+    " after the step was over. `late` is null otherwise, if there are no aggregates, and if the range has too many"
+    f" readings (more than {MAX_LATE_READINGS}).",
     ["true"],
 )
 
@@ -251,14 +251,16 @@ class SeriesQueries:
             if is_impossible(query.host):
                 return steps, {}, None
             found = load_columns(plugin, connection, *scope, limit=MAX_POINTS_OF_ALL + 1)
+            _check_points(sum(len(each.at) for each in found.values()))
             late = None
             start = max(steps.start, steps.readings_kept_since)
-            if query.late and _count(found, start) <= MAX_LATE_READINGS:
-                late = load_late(plugin, connection, query.host, query.metrics, start, steps.end, steps.step)
+            # Aggregates may count fewer readings than are stored, or be missing: the query itself is bounded, too.
+            if query.late and found and _count(found, start, steps.step) <= MAX_LATE_READINGS:
+                bounds = (start, steps.end, steps.step, MAX_LATE_READINGS)
+                late = load_late(plugin, connection, query.host, query.metrics, *bounds)
             return steps, found, late
 
         steps, series, late = await from_database(self._parts, load)
-        _check_points(sum(len(each.at) for each in series.values()))
         used = sources(steps.stored, steps.start, steps.end, steps.step)
         return ColumnsResponse(
             **header(self._parts, query.plugin, query.host, steps.start, steps.end),
@@ -272,14 +274,14 @@ class SeriesQueries:
         )
 
 
-def _count(series: Mapping[str, Columns], start: int) -> int:
-    """The number of readings in steps that begin at ``start`` or later."""
+def _count(series: Mapping[str, Columns], start: int, step: int) -> int:
+    """The number of readings in steps that end after ``start``."""
     first = start // span(1)
     return sum(
         count
         for each in series.values()
         for at, count in zip(each.at, each.count, strict=True)
-        if at >= first
+        if at + step > first
     )
 
 

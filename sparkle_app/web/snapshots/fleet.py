@@ -35,7 +35,7 @@ class FleetSnapshot:
     """The lines of all hosts at one moment. It must not be modified."""
 
     number: int
-    """Differs between snapshots."""
+    """Differs between snapshots with different contents."""
     made_at: int
     """When the worker began to make it, microseconds since the epoch."""
     start: int
@@ -135,7 +135,7 @@ class FleetView:
         )
         if not changed and same:
             assert last
-            self._snapshot = replace(last, number=next(self._numbers), made_at=now)
+            self._snapshot = replace(last, made_at=now)
             return self._snapshot
         lines: dict[str, Line] = {}
         for partition, part in sources.items():

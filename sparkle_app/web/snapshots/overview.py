@@ -56,7 +56,7 @@ class Overview:
     """All hosts at one moment. It must not be modified."""
 
     number: int
-    """Differs between overviews."""
+    """Differs between overviews with different contents."""
     made_at: int
     """When the worker began to make it, microseconds since the epoch."""
     start: int
@@ -119,7 +119,7 @@ class OverviewView:
             self._problem,
         )
         if last and same and not changed:
-            self._last = replace(last, number=next(self._numbers), made_at=now)
+            self._last = replace(last, made_at=now)
             return self._last
         self._last = Overview(
             number=next(self._numbers),

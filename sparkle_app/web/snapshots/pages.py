@@ -20,12 +20,14 @@ _SORTED_AT_ONCE = 1000
 class Pages:
     """The orders and responses that have been computed from the present snapshot.
 
-    They are kept until another snapshot is asked for, or nobody asks.
+    They are kept until another snapshot is asked for, or nobody asks; orders also for a snapshot that was made again
+    with the same contents.
     """
 
     def __init__(self, slices: Slices) -> None:
         self._slices = slices
         self._number: Hashable = None
+        self._made_at: int | None = None
         self._orders: dict[Hashable, list[str]] = {}
         self._responses: dict[Hashable, Tagged] = {}
         self._bytes = 0
@@ -33,30 +35,34 @@ class Pages:
         self._running: SingleFlight[Tagged] = SingleFlight()
 
     async def get(
-        self, number: Hashable, query: Hashable, compute: Callable[[], Awaitable[Tagged]]
+        self, number: Hashable, made_at: int, query: Hashable, compute: Callable[[], Awaitable[Tagged]]
     ) -> Tagged:
         """The response to a query.
 
         Arguments:
-            number: identifies the snapshot.
+            number: identifies the contents of the snapshot.
+            made_at: when it was made, which the response says.
             compute: called if it is not known.
         """
 
         async def run() -> Tagged:
             response = await compute()
             size = len(await response.encoded(self._slices)) + _BYTES
-            if number == self._number and self._bytes + size <= MAX_BYTES:
+            present = (number, made_at) == (self._number, self._made_at)
+            if present and self._bytes + size <= MAX_BYTES:
                 self._responses[query] = response
                 self._bytes += size
             return response
 
         if number != self._number:
             self._forget(number)
+        if made_at != self._made_at:
+            self._made_at, self._responses, self._bytes = made_at, {}, 0
         if self._idle:
             self._idle.cancel()
         self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._forget, None)
         found = self._responses.get(query)
-        return found or await self._running.run((number, query), run)
+        return found or await self._running.run((number, made_at, query), run)
 
     def _forget(self, number: Hashable) -> None:
         self._number, self._orders, self._responses, self._bytes = number, {}, {}, 0
