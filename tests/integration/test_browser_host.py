@@ -17,6 +17,7 @@ from playwright.sync_api import Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import UPDATES
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST, host_with_history
@@ -124,14 +125,22 @@ def test_what_a_chart_shows_can_be_saved(history: Fleet, visit: Visit) -> None:
 
 
 def test_steps_that_were_filled_late_are_marked(history: Fleet, visit: Visit) -> None:
-    # Alone in its minute.
+    # Of another host: other tests count the gaps of that one.
+    host = "late-1"
     at = (time.time() - 90 * 60) // 60 * 60 + 45
-    history.send_all([(at, "Temperature", "nvme/Composite", {HOST: 51.0})], delay=300)
+    in_time = ("nvme/Composite", "coretemp/Core 0")
+    history.send_all(
+        (at + 60 * minute, "Temperature", metric, {host: 50.0})
+        for minute in range(1, 80)
+        for metric in in_time
+    )
+    history.send_all([(at, "Temperature", "nvme/Composite", {host: 51.0})], delay=300)
+    wait_for_host(history, host)
     start = f"{datetime.fromtimestamp(at - 3600, UTC):%FT%TZ}"
     end = f"{datetime.fromtimestamp(at + 4 * 3600, UTC):%FT%TZ}"
-    path = f"/api/v1/plugins/Temperature/hosts/{HOST}/columns?from={start}&points=400&late=true"
+    path = f"/api/v1/plugins/Temperature/hosts/{host}/columns?from={start}&points=400&late=true"
     eventually(lambda: history.worker.get(path)[1]["late"], bool, seconds=60)
-    page = visit(history.worker).open(host_path(**{"from": start, "to": end}))
+    page = visit(history.worker).open(host_path(host, **{"from": start, "to": end}))
     figure = chart(page, "nvme")
     caption = figure.locator("figcaption")
     expect(caption).to_contain_text("1 step was filled late, by readings that arrived after up to 5 min.")
@@ -257,6 +266,68 @@ def test_readings_that_are_being_counted_are_not_differences(history: Fleet, vis
         section.get_by_role("button", name="Prove it").click()
         expect(section.locator(".recount[data-state=differing]")).to_contain_text("1 of 20 aggregates")
         expect(found.locator("tbody tr")).to_have_count(1)
+
+
+def test_what_may_be_missing_for_good_is_not_proved(history: Fleet, visit: Visit) -> None:
+    visitor = visit(history.worker)
+    visitor.expected = ["400"]
+    page = visitor.page
+    asked: list[str] = []
+    grows = True
+
+    def statistics(count: int, last: str) -> dict[str, Any]:
+        values = {"average": 50.0, "minimum": 50.0, "maximum": 50.0, "last": 50.0}
+        return {**values, "count": count, "last_at": last}
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) % 2 == 0 and not grows:
+            detail = (
+                "from: expected at most 200000 readings in the time range, found 200001; use a shorter one"
+            )
+            route.fulfill(status=400, json={"title": "Bad Request", "status": 400, "detail": detail})
+            return
+        response = route.fetch()
+        found = response.json()
+        second = len(asked)
+        difference = {
+            "metric": "CPU/total",
+            "resolution": 60,
+            "at": found["from"],
+            # The first reading is never counted, and each recount finds another one, which is counted.
+            "stored": statistics(second + 2, found["from"].replace("00Z", f"{second:02}Z")),
+            "recounted": statistics(second + 3, found["from"].replace("00Z", f"{second:02}.5Z")),
+            "lagging": True,
+        }
+        differing = grows or len(asked) == 1
+        changes = {"equal": False, "differing": 1, "differences": [difference]} if differing else {}
+        route.fulfill(response=response, json={**found, **changes})
+
+    page.route(re.compile("/api/v1/.*/recount"), answer)
+    page.goto(host_path())
+    section = page.locator("section.of-plugin", has_text="Load, %")
+    found = section.locator(".recount[data-state=unknown]")
+    section.get_by_role("button", name="Prove it").click()
+    expect(found).to_contain_text(
+        "1 aggregate is still being counted: it is not known yet whether it is complete."
+    )
+    assert len(asked) == 4
+    # A repetition that leaves out the beginning of the range does not prove it.
+    asked.clear()
+    grows = False
+    section.get_by_role("button", name="Prove it").click()
+    expect(found).to_contain_text("Earlier readings were left out")
+    expect(found).to_contain_text("1 aggregate is still being counted")
+
+
+def test_late_readings_are_not_looked_for_where_no_line_is_drawn(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path())
+    expect(page.locator(".timeline-row")).to_have_count(2)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(UPDATES, 1)
+    late = {each for each in asked if "late=true" in each}
+    assert {re.findall("plugins/([^/]+)/", each)[0] for each in late} == {"PU_Workload", "Temperature"}
 
 
 def test_what_is_not_kept_any_longer_proves_nothing(history: Fleet, visit: Visit) -> None:

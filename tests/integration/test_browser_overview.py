@@ -8,6 +8,7 @@ from playwright.sync_api import Error, Page, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import UPDATES
 from tests.support.fleet import Fleet, small_fleet
 
 pytestmark = pytest.mark.any_broker
@@ -87,6 +88,33 @@ def test_times_below_the_map_are_whole_and_apart(fleet: Fleet, visit: Visit, wid
     assert all(re.match(r"\d\d:00(\n|$)", each) for each in texts), texts
     # The map begins yesterday.
     assert "\n" in texts[0]
+
+
+def test_a_map_that_is_kept_is_as_old_as_it_is(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?map=Temperature&over=1h")
+    expect(page.locator(".time-map")).to_be_visible()
+    page.evaluate(UPDATES, 4)
+    expect(page.locator(".freshness")).to_have_text(re.compile(r"^2\d s ago$"))
+    # After half a minute, it is requested again.
+    page.evaluate(UPDATES, 3)
+    expect(page.locator(".freshness")).to_have_text(re.compile(r"^\d s ago$"))
+
+
+@pytest.mark.parametrize(
+    ("locale", "text"), [("en-GB", "There are not enough hourly"), ("ru-RU", "не хватает часовых")]
+)
+def test_a_map_that_would_need_hours_says_so(fleet: Fleet, visit: Visit, locale: str, text: str) -> None:
+    visitor = visit(fleet.worker, locale=locale)
+    visitor.expected = ["400"]
+    detail = (
+        "from: expected at most 160000 stored buckets of all hosts, found 518400; use a shorter time range"
+    )
+    problem = {"title": "Bad Request", "status": 400, "detail": detail}
+    visitor.page.route("**/headlines?*", lambda route: route.fulfill(status=400, json=problem))
+    page = visitor.open("/?map=Temperature&over=30d")
+    expect(page.locator(".nothing:visible")).to_contain_text(text)
+    expect(page.locator(".time-map")).to_be_hidden()
+    expect(page.locator("table.hosts tbody tr")).to_have_count(12)
 
 
 def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:

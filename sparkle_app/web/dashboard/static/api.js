@@ -56,6 +56,9 @@ export async function get(path, { query = {}, signal, timeout = TIMEOUT_MS } = {
   return body;
 }
 
+/** Has what is shown with the responses to requests with a signal count as one of them: it was made at `at`, as madeAt. */
+export const noteMade = (signal, at) => void made.set(signal, Math.min(at, made.get(signal) ?? at));
+
 /** The decoded JSON of a POST request. Throws as `get`. */
 export async function post(path, body, { signal, timeout = TIMEOUT_MS } = {}) {
   const headers = { Accept: "application/json", "Content-Type": "application/json" };
@@ -129,8 +132,7 @@ function keep(url, entry) {
 
 /** Not a time of day: this machine's clock may be another one than the worker's. */
 function noteAge(signal, began, age) {
-  const at = began - 1000 * (Number(age) || 0);
-  made.set(signal, Math.min(at, made.get(signal) ?? at));
+  noteMade(signal, began - 1000 * (Number(age) || 0));
 }
 
 function setClock(date, began, ended) {

@@ -16,6 +16,8 @@ const MAX_PAGES = 3;
 const MAX_COMPLETENESS_SECONDS = 34 * 24 * HOUR;
 /** How far a clock can be wrong without the worker noticing: readings may seem to be older or newer. */
 const CLOCK_SECONDS = 8 * 60;
+// Plugins without numbers: they have no steps that could have been filled late.
+const wordsOnly = new Set();
 const COMPARED_DAYS = { day: 1, week: 7 };
 
 /** The row of a host in the overview; null if it is not known. Throws as `get`. */
@@ -47,10 +49,12 @@ async function loaded(asked, signal) {
   const { plugin, host, range, compare, known } = asked;
   const path = pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}`;
   const [columns, latest] = await Promise.all([
-    columnsOf(path, range, signal, { late: true }),
+    columnsOf(path, range, signal, wordsOnly.has(plugin.name) ? {} : { late: true }),
     known ? latestReadings(path, known, signal) : [],
   ]);
   const step = columns.step_seconds;
+  if (Object.keys(columns.series).length) wordsOnly.delete(plugin.name);
+  else if (latest.length && latest.every((each) => each.numeric_value === null)) wordsOnly.add(plugin.name);
   const counted = Object.values(columns.series).flatMap(({ count }) => count).reduce((sum, each) => sum + each, 0);
   const interval = known?.interval_seconds ?? 0;
   const data = {

@@ -1,6 +1,6 @@
 // The heat map of one plugin, of now or of the last hours, and what selects it.
 
-import { ApiError, get, now as currentTime, pathOf } from "../api.js";
+import { ApiError, get, madeAt, noteMade, now as currentTime, pathOf } from "../api.js";
 import { el, setText } from "../dom.js";
 import { duration, pluginTitle } from "../format.js";
 import { t } from "../language.js";
@@ -29,7 +29,7 @@ export function heatSection(page) {
   const element = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("heat.title")), plugins, times),
     now.element, past.element, nothing, key);
-  let kept = { query: "", at: 0, found: null };
+  let kept = { query: "", at: 0, madeAt: 0, found: null };
 
   /** @param {Object} listed the query of the hosts that the table lists. */
   async function load(signal, installed, listed) {
@@ -41,15 +41,19 @@ export function heatSection(page) {
     const query = JSON.stringify([plugin.name, over, listed]);
     if (kept.query !== query || Date.now() - kept.at > TIME_MAP_MS) {
       const from = new Date(currentTime() - SPANS[over] * 1000).toISOString();
+      // Of its own, so that its age is known apart.
+      const mine = AbortSignal.any([signal]);
       try {
-        const found = await get(pathOf`/api/v1/plugins/${plugin.name}/headlines`, { signal, query: { ...listed, from } });
-        kept = { query, at: Date.now(), found };
+        const found = await get(pathOf`/api/v1/plugins/${plugin.name}/headlines`, { signal: mine, query: { ...listed, from } });
+        kept = { query, at: Date.now(), madeAt: madeAt(mine), found };
       } catch (error) {
         // Everything else is shown without the database.
         if (!(error instanceof ApiError) || error.kind === "lost") throw error;
-        return { ...loaded, found: { host: [], average: [] }, problem: error.detail };
+        const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
+        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine") : error.detail };
       }
     }
+    noteMade(signal, kept.madeAt);
     return { ...loaded, found: kept.found };
   }
 

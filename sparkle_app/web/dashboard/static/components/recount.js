@@ -39,16 +39,25 @@ export function recountButton(page) {
   /** Readings that were stored but not counted yet are no differences: they are given time. */
   async function settled(signal) {
     const first = await recount(data.path, data.range, data.counted ?? 0, signal);
-    let [last, behind] = [first, missing(first.found)];
-    for (let attempt = 1; attempt < ATTEMPTS && behind?.size; attempt += 1) {
+    let [last, now] = [first, lagging(first.found)];
+    // Of each aggregate that was behind at first: all that was recounted of it.
+    const doubtful = new Map([...(now ?? [])].map(([key, { recounted }]) => [key, [recounted]]));
+    for (let attempt = 1; attempt < ATTEMPTS && now && doubtful.size; attempt += 1) {
       await pause(PAUSE_MS, signal);
       const [from, to] = [first.found.from, first.found.to].map((each) => Date.parse(each) / 1000);
       last = await recount(data.path, { from, to }, 0, signal);
-      const now = missing(last.found);
-      // Others are behind because readings have arrived meanwhile.
-      behind = now && new Map([...behind].filter(([key, count]) => now.has(key) && now.get(key).stored < count.recounted));
+      now = lagging(last.found);
+      for (const [key, before] of now ? [...doubtful] : []) {
+        const found = now.get(key);
+        // Behind it may also be because readings have arrived meanwhile: then it is what was recounted before.
+        if (found ? before.some((each) => same(found.stored, each)) : isWithin(key, last.found)) doubtful.delete(key);
+        else if (found) before.push(found.recounted);
+      }
     }
-    return { ...last, partial: first.partial, behind: behind === null || behind.size > 0 };
+    const uncounted = ([key, [recounted]]) => now.has(key) && (now.get(key).stored?.count ?? 0) < recounted.count;
+    const behind = now === null || [...doubtful].some(uncounted);
+    const newer = [...(now?.keys() ?? [])].filter((key) => !doubtful.has(key)).length;
+    return { ...last, partial: first.partial || last.partial, behind, doubtful: doubtful.size, newer };
   }
 
   function show(state, text, found = null) {
@@ -70,13 +79,23 @@ export function recountButton(page) {
   return { button, result, update };
 }
 
-/** The counts of the aggregates that contain fewer readings than are stored, by aggregate; null: others differ, too. */
-function missing({ differing, differences: listed }) {
+/** The aggregates that contain fewer readings than are stored, by what identifies them; null: others differ, too. */
+function lagging({ differing, differences: listed }) {
   if (listed.length < differing || !listed.every((each) => each.lagging)) return null;
-  return new Map(listed.map((each) => [
-    JSON.stringify([each.metric, each.at, each.resolution]),
-    { stored: each.stored?.count ?? 0, recounted: each.recounted.count },
-  ]));
+  return new Map(listed.map((each) => [JSON.stringify([each.metric, each.at, each.resolution]), each]));
+}
+
+/** Whether an aggregate was compared: a repetition may have had to leave out the beginning of the range. */
+function isWithin(key, { from, to }) {
+  const [, at, resolution] = JSON.parse(key);
+  return Date.parse(at) >= Date.parse(from) && Date.parse(at) + 1000 * resolution <= Date.parse(to);
+}
+
+/** Whether two aggregates are of the same readings, as far as it shows: sums are rounded. */
+function same(stored, recounted) {
+  const differs = (each) => stored[each] !== recounted[each];
+  if (stored === null || ["count", "minimum", "maximum", "last", "last_at"].some(differs)) return false;
+  return Math.abs(stored.average - recounted.average) <= 1e-9 * Math.max(Math.abs(stored.minimum), Math.abs(stored.maximum));
 }
 
 function pause(ms, signal) {
@@ -87,12 +106,12 @@ function pause(ms, signal) {
 }
 
 /** What could not be compared is not proved. */
-function stateOf({ found: { aggregates, not_verifiable: left }, behind }) {
+function stateOf({ found: { aggregates, not_verifiable: left }, behind, doubtful }) {
   if (behind) return "differing";
-  return aggregates && !left ? "equal" : "unknown";
+  return aggregates && !left && !doubtful ? "equal" : "unknown";
 }
 
-function sentence({ found, seconds, partial, behind }) {
+function sentence({ found, seconds, partial, behind, doubtful, newer }) {
   const [from, to] = [found.from, found.to].map((each) => Date.parse(each) / 1000);
   const values = {
     range: timeSpan(from, to), n: found.readings, aggregates: found.aggregates, differing: found.differing,
@@ -101,7 +120,8 @@ function sentence({ found, seconds, partial, behind }) {
   const key = behind ? "host.recount.differing" : found.aggregates ? "host.recount.equal" : "host.recount.empty";
   return [
     t(key, { ...values, aggregates: behind ? found.aggregates : found.aggregates - found.differing }),
-    !behind && found.differing ? t("host.recount.counting", { n: found.differing }) : "",
+    !behind && newer ? t("host.recount.counting", { n: newer }) : "",
+    !behind && doubtful ? t("host.recount.doubtful", { n: doubtful }) : "",
     found.not_verifiable ? t("host.recount.unverifiable", { n: found.not_verifiable }) : "",
     found.kept_since ? t("host.recount.kept", { time: localTime(Date.parse(found.kept_since)) }) : "",
     partial ? t("host.recount.partial") : "",
