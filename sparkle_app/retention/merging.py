@@ -75,7 +75,7 @@ class Merging:
         return rows
 
     def _next_day(self, start: int, end: int) -> int:
-        """The next day with rows. Whoever stores late readings of the days before merges them: they are being merged."""
+        """The next day with rows. Late readings of those before are merged by whoever stores them."""
         if not self._rows.own_aggregates or start >= end:
             return start
         found = self._rows.first_source(self._resolution, end, start)
