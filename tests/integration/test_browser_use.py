@@ -150,7 +150,8 @@ def test_the_map_over_a_week_has_the_days_before(fleet: Fleet, visit: Visit) -> 
     assert len(row) in {84, 85}
     (place,) = (number for number, cell in enumerate(row) if "61.5" in cell)
     assert 22 <= place <= 26
-    assert "97" in row[-1]
+    # The last step may have begun after the reading.
+    assert any("97" in cell for cell in row[-2:])
 
 
 def test_a_live_change_is_shown_without_reloading(fleet: Fleet, visit: Visit) -> None:
