@@ -106,10 +106,7 @@ class Merging:
 
     def _after_pause(self, start: int, until: int) -> int:
         """Where to continue after days without rows: one row of a wrong clock may be decades before the next."""
-        if not self._rows.own_aggregates:
-            return start
-        found = self._rows.first_source(self._resolution, until, start)
-        end = until if found is None else bucket_start(found, DAY)
+        end = self._next_day(start, until)
         if end <= start:
             return start
         self._rows.advance(self._resolution, merging_until=end)
