@@ -34,7 +34,7 @@ Source = tuple[int, str, int, bool]
 class _SeenKeys:
     """The keys of series that committed transactions have created. That one is missing is noticed: see :func:`naming`.
 
-    Forgotten after a rollback: a transaction sees what it has created itself.
+    Forgotten after a rollback, in case it was caused by one that has disappeared.
     """
 
     def __init__(self) -> None:
@@ -57,6 +57,8 @@ class _SeenKeys:
 
 
 _SEEN = _SeenKeys()
+_INSERTED: WeakKeyDictionary[Connection, set[bytes]] = WeakKeyDictionary()
+"""The keys that a connection has inserted: until it commits, others do not see them."""
 
 
 @contextmanager
@@ -80,7 +82,8 @@ def naming(
         found = _find(connection, SERIES, new.values())
         if len(found) < len(new):
             create_series(connection, [name for name, key in new.items() if key not in found], resolution)
-        seen.update(key[:_SEEN_BYTES] for key in found)
+        own = _INSERTED.get(connection, ())
+        seen.update(key[:_SEEN_BYTES] for key in found if key not in own)
     native_id = dialect.converters(SERIES)[1]
     try:
         yield SERIES_KEY, {name: native_id(key) for name, key in keys.items()}
@@ -177,6 +180,7 @@ def _insert(
     # Another worker may have inserted some since.
     found = _find(connection, table, missing)
     if new := [{"key": key, **rows[key]} for key in missing if key not in found]:
+        _INSERTED.setdefault(connection, set()).update(row["key"] for row in new)
         connection.execute(insert(table), new)
     return _find(connection, table, missing)
 

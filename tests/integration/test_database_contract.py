@@ -4,6 +4,7 @@ import math
 import random
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import msgspec
@@ -308,6 +309,24 @@ def test_a_series_that_has_disappeared_is_created_again(engine: Engine) -> None:
     with read_transaction(engine) as connection:
         found = {each.key for each in select_known(connection, READINGS, later)}
     assert found == {"k", "other"}
+
+
+def test_a_series_is_known_to_others_only_when_it_is_committed(engine: Engine) -> None:
+    def store_count(count: int) -> None:
+        with engine.begin() as connection:
+            upsert_growing(connection, AGGREGATES, [aggregate(count)])
+
+    with ThreadPoolExecutor() as threads:
+        with engine.begin() as connection:
+            for count in (1, 2):
+                upsert_growing(connection, AGGREGATES, [aggregate(count)])
+            other = threads.submit(store_count, 3)
+            # It waits, or fails at once.
+            wait([other], timeout=0.3)
+        other.result()
+    with read_transaction(engine) as connection:
+        rows = select_aggregates(connection, AGGREGATES, ["host"], None, 60, 0, START + HOUR)
+        assert [row.statistics.count for row in rows] == [3]
 
 
 def test_series_are_created_although_the_database_has_lost_count_of_their_ids(engine: Engine) -> None:
