@@ -1,6 +1,9 @@
 """The settings of SQLite: the size of the WAL, the journal mode, and damaged files."""
 
 import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,29 @@ def test_another_journal_mode_is_logged_once(caplog: pytest.LogCaptureFixture) -
             engine.dispose()
     (record,) = caplog.records
     assert "expected the journal mode wal, found memory" in record.getMessage()
+
+
+def test_the_mode_is_changed_when_a_writer_has_ended(tmp_path: Path) -> None:
+    """While another connection writes without WAL, SQLite does not wait itself."""
+    file = tmp_path / "sparkle.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE t (x)")
+        writer.execute("BEGIN IMMEDIATE")
+        engine = make_engine(make_url(f"sqlite:///{file}"))
+
+        def insert() -> None:
+            with engine.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+
+        with ThreadPoolExecutor() as threads:
+            inserted = threads.submit(insert)
+            # It waits, or fails at once.
+            wait([inserted], timeout=0.3)
+            writer.execute("COMMIT")
+            inserted.result()
+        assert writer.execute("SELECT * FROM t").fetchall() == [(1,)]
+        assert writer.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+        engine.dispose()
 
 
 def test_damage_is_found_within_the_time_that_is_allowed(tmp_path: Path) -> None:

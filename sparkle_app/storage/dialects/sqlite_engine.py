@@ -4,19 +4,23 @@ import errno
 import logging
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.folders import blocking_path
 from sparkle_app.storage.dialects.base import READ_ONLY
+from sparkle_app.storage.dialects.sqlite_errors import primary_code
 from sparkle_app.storage.dialects.sqlite_file import limit_time
 from sparkle_app.storage.statements import name_key
 
 _BUSY_SECONDS = 30
+_BUSY_PAUSE_SECONDS = 0.01
 _WAL = "sparkle_wal"
 """Key of a connection's info: whether the file is known to be in WAL mode."""
 _MAX_WAL_BYTES = 64 * 1024 * 1024
@@ -77,7 +81,7 @@ def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
         if not connection.info.get(_WAL):
             # Has no effect unless the file is empty.
             connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
-            mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one()
+            mode = _use_wal(connection)
             connection.info[_WAL] = True
             if mode != "wal" and not unusual:
                 unusual.append(mode)
@@ -90,6 +94,21 @@ def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _use_wal(connection: Connection) -> str:
+    """Change the file to WAL mode; returns the mode that it has then.
+
+    Unlike other statements, this one fails at once while another connection writes, or changes the mode itself.
+    """
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            return str(connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar_one())
+        except OperationalError as error:
+            if primary_code(error.orig) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(_BUSY_PAUSE_SECONDS)
 
 
 def can_be_created(url: URL) -> bool:
