@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table
@@ -82,10 +83,13 @@ class OnConflictDialect(Dialect, ABC):
         connection.execute(statement)
 
 
+# Cached, so that a dialect can cache the texts of statements.
+@lru_cache(maxsize=128)
 def _ignoring_known(table: Table) -> OnConflict:
     return lambda insert: insert.on_conflict_do_nothing(index_elements=[table.c.id])
 
 
+@lru_cache(maxsize=128)
 def _if_larger(table: Table) -> OnConflict:
     def add(insert: Any) -> Any:
         keys, others = key_names(table)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -186,13 +187,8 @@ class Sqlite(NaiveTimes, OnConflictDialect):
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> None:
         """Passes the rows as tuples: in SQLite, numbers from JSON are not exact to the last bit."""
-        values: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != SERIES_KEY}
-        if SERIES_KEY in rows[0]:
-            values["series_id"] = id_of_series(table, bindparam(SERIES_KEY, type_=columns.CompactId()))
-        statement = on_conflict(sqlite.insert(table).values(values))
-        compiled = statement.compile(dialect=connection.dialect)
-        names = compiled.positiontup
-        connection.exec_driver_sql(str(compiled), list(map(itemgetter(*names), rows)))
+        text, values = _insert(table, tuple(rows[0]), on_conflict)
+        connection.exec_driver_sql(text, list(map(values, rows)))
 
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
@@ -208,6 +204,18 @@ class Sqlite(NaiveTimes, OnConflictDialect):
             self.insert_rows(connection, table, new, on_conflict)
         of = bytes if columns.are_compact(table) else bytes.fromhex
         return {of(id_) for id_ in ids if id_ not in known}
+
+
+@lru_cache(maxsize=128)
+def _insert(
+    table: Table, names: tuple[str, ...], on_conflict: OnConflict
+) -> tuple[str, Callable[[Row], Any]]:
+    """The statement that inserts a row with these names, and what takes its parameters out of the row."""
+    values: dict[str, Any] = {name: bindparam(name) for name in names if name != SERIES_KEY}
+    if SERIES_KEY in names:
+        values["series_id"] = id_of_series(table, bindparam(SERIES_KEY, type_=columns.CompactId()))
+    compiled = on_conflict(sqlite.insert(table).values(values)).compile(dialect=sqlite.dialect())
+    return str(compiled), itemgetter(*compiled.positiontup)
 
 
 def _text(seconds: ColumnElement[Any], fraction: ColumnElement[Any]) -> ColumnElement[Any]:
