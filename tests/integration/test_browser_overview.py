@@ -90,6 +90,25 @@ def test_times_below_the_map_are_whole_and_apart(fleet: Fleet, visit: Visit, wid
     assert "\n" in texts[0]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_at_every_time_there_are_two_times_below_a_narrow_map(fleet: Fleet, visit: Visit, zone: str) -> None:
+    """Ranges of an hour to 30 days, on a phone that shows long names of hosts."""
+    page = visit(fleet.worker, timezone_id=zone).open("/")
+    least = page.evaluate(
+        """async ([width, hours]) => {
+            const base = document.querySelector("script[src]").src.replace(/[^/]*$/, "");
+            const { placedMarks } = await import(`${base}time_axis.js`);
+            const day = Date.UTC(2026, 1, 20) / 1000;
+            return hours.map((each) => {
+                const starts = Array.from({ length: 4 * 24 * 14 }, (_, number) => day + number * 900);
+                return Math.min(...starts.map((from) => placedMarks(from, from + each * 3600, width).length));
+            });
+        }""",
+        [210, [1, 6, 24, 7 * 24, 30 * 24]],
+    )
+    assert min(least) >= 2, least
+
+
 def test_a_map_that_is_kept_is_as_old_as_it_is(fleet: Fleet, visit: Visit) -> None:
     page = visit(fleet.worker).open("/?map=Temperature&over=1h")
     expect(page.locator(".time-map")).to_be_visible()

@@ -6,9 +6,12 @@ const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const STEPS = [
-  1, 2, 5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
-  HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY,
+  1, 2, 5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 20 * MINUTE, 30 * MINUTE,
+  HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 6 * HOUR, 8 * HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY, 7 * DAY, 10 * DAY, 14 * DAY,
 ];
+/** In pixels: from one text to the next, and of the widest one. */
+const TEXT_PITCH = 64;
+const TEXT_WIDTH = 48;
 const MONTHS = [1, 2, 3, 6, 12, 24, 60];
 
 /** Times between two others, in seconds since 1970, at most so many. */
@@ -18,6 +21,14 @@ export function timeMarks(from, to, most) {
   if (step === undefined) return inMonths(from, to, shortest);
   if (step <= HOUR) return inSeconds(from, to, step);
   return step < DAY ? inHours(from, to, step / HOUR) : inDays(from, to, step / DAY);
+}
+
+/** The marks of an axis that is `width` pixels wide, with their places: pairs of seconds and pixels. Texts fit in. */
+export function placedMarks(from, to, width) {
+  return timeMarks(from, to, Math.max(2, Math.floor(width / TEXT_PITCH)))
+    .map((at) => [at, ((at - from) / (to - from)) * width])
+    // A text begins at its mark.
+    .filter(([, left]) => left <= width - TEXT_WIDTH);
 }
 
 /** Whole steps of local time. An hour that occurs twice has its marks twice. */
@@ -42,7 +53,8 @@ function inHours(from, to, hours) {
 }
 
 function inDays(from, to, days) {
-  const first = new Date(from * 1000);
+  // The first midnight.
+  const first = new Date(from * 1000 + DAY * 1000 - 1);
   // Weeks begin on Monday.
   const monday = days % 7 === 0 ? (first.getDay() + 6) % 7 : 0;
   return walked(from, to, (index) =>

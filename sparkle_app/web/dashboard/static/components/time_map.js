@@ -5,15 +5,12 @@ import { localTime, name, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
 import { severity } from "../plugins.js";
 import { hostUrl } from "../router.js";
-import { timeLabels, timeMarks } from "../time_axis.js";
+import { placedMarks, timeLabels } from "../time_axis.js";
 import { cells } from "./cells.js";
 import { heat } from "./heat.js";
 
 /** Up to so many hosts have high rows. */
 const FEW_HOSTS = 30;
-/** From one text to the next, and of the widest one. */
-const TICK_WIDTH = 64;
-const TEXT_WIDTH = 48;
 
 /**
  * @returns {{element: Element, update: function(Object)}} `update` gets {found, plugin}: the response of /headlines, and
@@ -65,11 +62,7 @@ export function timeMap(page) {
   function showAxis(width) {
     if (!shown) return;
     const from = Date.parse(shown.found.from) / 1000;
-    const seconds = steps() * shown.found.step_seconds;
-    const placed = timeMarks(from, from + seconds, Math.max(2, Math.floor(width / TICK_WIDTH)))
-      .map((at) => [at, ((at - from) / seconds) * width])
-      // A text begins below its cell.
-      .filter(([, left]) => left <= width - TEXT_WIDTH);
+    const placed = placedMarks(from, from + steps() * shown.found.step_seconds, width);
     const texts = timeLabels(placed.map(([at]) => at));
     axis.replaceChildren(...placed.map(([, left], index) => {
       const mark = el("span", {}, texts[index]);
