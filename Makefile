@@ -28,9 +28,9 @@ CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/
 # Their unit tests; with a few others they execute all of it. Measuring coverage doubles the time of every test.
 CORE_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,buckets capacity cipher clock completeness envelope envelope_bounds \
 	host_activity keyring model outcomes permissions retention samples startup_wait time topology windows))
-# Integration tests mostly wait. So several files run at a time, each with its own servers, and unit tests come last.
+# Integration tests mostly wait. So several files run at a time, each with its own servers, beside unit tests.
 # More files at a time wait for the processors, and start more servers.
-FILES := 5
+FILES := 7
 PARALLEL = -n $(FILES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

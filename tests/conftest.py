@@ -3,13 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.preloaded import SESSION, PreloadedServer
 from tests.support.processes import PRELOADED
-from tests.support.selection import BROWSER, DATABASES, mark, place, select
+from tests.support.selection import BROWSER, DATABASES, Groups, mark, place, select
 
 # On a busy machine, everything takes longer than Hypothesis expects.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -70,6 +71,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = set(selected)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = sorted(selected, key=lambda item: place(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Distribute the tests over processes by :class:`Groups` rather than by files."""
+    return Groups(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -22,6 +22,8 @@ from tests.support.browser import Visitor, chromium
 from tests.support.cluster import InProcessWorker
 from tests.support.collector import Collector
 from tests.support.database import drop_tables
+from tests.support.fleet import Fleet
+from tests.support.host_history import host_with_history
 from tests.support.installation import Installation
 from tests.support.kafka import LIBS, KafkaBroker
 from tests.support.mariadb import MariadbServer
@@ -229,6 +231,13 @@ def visit(browser: Browser) -> Iterator[Visit]:
     yield begin
     for visitor in visitors:
         visitor.close()
+
+
+@pytest.fixture(scope="module")
+def history(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A worker with the history of a host."""
+    with host_with_history(broker, tmp_path_factory.mktemp("history")) as running:
+        yield running
 
 
 @pytest.hookimpl(tryfirst=True)

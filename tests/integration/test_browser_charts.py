@@ -1,7 +1,6 @@
 """The charts of a host by mouse, finger and keyboard, and for a long time."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -9,19 +8,12 @@ import requests
 from playwright.sync_api import expect
 
 from tests.integration.conftest import Visit
-from tests.support.broker import Broker
-from tests.support.browser import assert_does_not_grow, axe_script, used_memory, violations
+from tests.support.browser import axe_script, violations
 from tests.support.fleet import Fleet
-from tests.support.host_history import HOST, host_with_history
+from tests.support.host_history import HOST
 from tests.support.host_page import chart, drag, host_path, range_in_url
 
 pytestmark = pytest.mark.any_broker
-
-
-@pytest.fixture(scope="module")
-def history(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with host_with_history(broker, tmp_path_factory.mktemp("history")) as running:
-        yield running
 
 
 def test_a_drag_shows_finer_data_of_that_time_and_back_undoes_it(history: Fleet, visit: Visit) -> None:
@@ -156,32 +148,3 @@ def test_axe_finds_nothing(history: Fleet, visit: Visit, scheme: str, locale: st
     page.locator(".latest button").first.click()
     expect(page.get_by_role("dialog").locator("li").first).to_be_visible()
     assert violations(page) == []
-
-
-def test_a_page_that_is_left_open_does_not_grow(history: Fleet, visit: Visit) -> None:
-    page = visit(history.worker).open(host_path(range="15m"))
-    expect(chart(page, "nvme").locator("canvas")).to_be_visible()
-    requests_sent: list[str] = []
-    page.on("request", lambda request: requests_sent.append(request.url))
-    assert_does_not_grow(page)
-    # Charts are loaded as well, not only the state of the host.
-    assert sum("Temperature/hosts/web-1/columns" in each for each in requests_sent) >= 1100
-
-
-def test_nothing_is_left_of_charts_that_are_not_shown(history: Fleet, visit: Visit) -> None:
-    page = visit(history.worker).open(host_path(range="15m"))
-
-    def leave_and_return(times: int) -> None:
-        for _ in range(times):
-            page.locator("header nav").get_by_role("link", name="Hosts").click()
-            expect(page.locator("table.hosts")).to_be_visible()
-            page.go_back()
-            expect(chart(page, "nvme").locator("canvas")).to_be_visible()
-
-    # The browser keeps the view that was left last, but none of those before it.
-    leave_and_return(2)
-    _, nodes, listeners = used_memory(page)
-    leave_and_return(6)
-    _, nodes_after, listeners_after = used_memory(page)
-    assert nodes_after < 1.1 * nodes
-    assert listeners_after < 1.1 * listeners

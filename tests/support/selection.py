@@ -1,9 +1,12 @@
 """Which tests run with which broker, a rule for ``--broker``, and which need a server or a browser of their own."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 KAFKA, TANSU = "kafka", "tansu"
 ONLY_KAFKA = "kafka"
@@ -18,10 +21,13 @@ _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
 LONGEST = (
-    "refused_writes", "mariadb_worker", "full_disk", "schema_migrations", "pipeline", "clock_steps", "web_api",
-    "rebuild", "export", "forgotten_connections", "schema_creation", "shutdown", "lost_connections", "waiting",
-    "startup", "custom_plugin", "failover", "move", "move_rows", "web", "hosts", "pgbouncer", "history",
-    "database_contract_errors", "large_values", "outage", "demo", "other_database", "wal",
+    "browser_growth", "browser_host", "browser_provenance", "browser_pipeline", "browser_use", "browser_faults",
+    "pipeline", "refused_writes", "browser_pictures", "browser_charts", "demo", "browser_overview", "mariadb_worker",
+    "retention", "clock_steps", "database_contract_expiry", "database_contract", "full_disk", "access", "startup",
+    "shutdown", "schema_creation", "rebuild", "browser_pictures_plugins", "export", "web_api", "verified_resolutions",
+    "browser_plugins", "schema_migrations", "waiting", "database_contract_retention", "forgotten_connections",
+    "pgbouncer", "failover", "transfer", "custom_plugin", "hosts", "host_renames", "database_contract_errors", "move",
+    "web", "move_rows", "move_command", "wal", "browser_login", "other_database", "metric_limit", "large_values",
 )  # fmt: skip
 """The files of integration tests that take longest, in about this order."""
 
@@ -95,10 +101,25 @@ def mark(items: Iterable[pytest.Item]) -> None:
 
 
 def place(file: Path) -> int:
-    """Where a file of tests is in LONGEST; others come after these: one that began late would run alone at the end."""
+    """Where a file comes: unit tests, then those of LONGEST: one that began late would run alone at the end."""
     places = [f"integration/test_{name}.py" for name in LONGEST]
     name = "/".join(file.parts[-2:])
-    return places.index(name) if name in places else len(places)
+    if name in places:
+        return places.index(name)
+    return len(places) if name.startswith("integration/") else -1
+
+
+class Groups(LoadFileScheduling):  # type: ignore[misc]
+    """Integration tests run file by file, as with ``--dist loadfile``, beside a large group of unit tests a processor.
+
+    Integration tests mostly wait, unit tests need the processors.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if "integration/" in file:
+            return file
+        return f"unit tests {crc32(file.encode()) % (os.cpu_count() or 1)}"
 
 
 def _function(item: pytest.Item) -> str:

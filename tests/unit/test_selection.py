@@ -90,5 +90,5 @@ def test_what_depends_on_the_broker_runs_on_kafka(name: str) -> None:
 def test_the_longest_files_begin_first() -> None:
     longest = [INTEGRATION / f"test_{name}.py" for name in LONGEST]
     assert all(file.is_file() for file in longest)
-    others = [INTEGRATION / "test_chaos.py", Path(__file__).parent / "test_wal.py"]
-    assert sorted([*others, *reversed(longest)], key=place) == [*longest, *others]
+    first, last = Path(__file__).parent / "test_wal.py", INTEGRATION / "test_chaos.py"
+    assert sorted([last, *reversed(longest), first], key=place) == [first, *longest, last]
