@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
-    """Distribute the tests over processes by :class:`Groups` rather than by files."""
+    """Distribute the tests over processes by :class:`Groups`."""
     return Groups(config, log) if config.getoption("dist") == "loadfile" else None
 
 

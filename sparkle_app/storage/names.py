@@ -34,7 +34,7 @@ Source = tuple[int, str, int, bool]
 class _SeenKeys:
     """The keys of series that committed transactions have created. That one is missing is noticed: see :func:`naming`.
 
-    Forgotten after a rollback, in case it was caused by one that has disappeared.
+    Forgotten after a rollback, in case the cause was a series that has disappeared.
     """
 
     def __init__(self) -> None:

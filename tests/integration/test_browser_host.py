@@ -186,12 +186,17 @@ def test_both_nights_of_the_clock_change_have_the_right_hours(history: Fleet, vi
             ["2026-03-29T00:00:00Z", "2026-03-29T03:00:00Z", 5],
             ["2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", 5],
             ["2026-03-20T00:00:00Z", "2026-04-02T00:00:00Z", 14],
+            ["2026-03-28T23:00:00Z", "2026-03-31T00:00:00Z", 4],
+            ["2026-10-24T22:30:00Z", "2026-11-20T00:00:00Z", 3],
         ],
     )
     assert labels[0] == ["01:00", "02:00 CEST", "02:00 CET", "03:00", "04:00"]
     assert labels[1] == ["01:00", "03:00", "04:00", "05:00"]
     assert labels[2] == ["18:00", "00:00", "06:00", "12:00"]
     assert (labels[3][0], labels[3][-1], len(labels[3])) == ("21 Mar", "2 Apr", 13)
+    # The first midnight begins a day of 23 hours, or ends one of 25.
+    assert labels[4] == ["29 Mar", "30 Mar", "31 Mar"]
+    assert labels[5] == ["26 Oct", "5 Nov", "15 Nov"]
 
 
 def test_hostile_names_are_only_text(history: Fleet, visit: Visit) -> None:

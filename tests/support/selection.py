@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from zlib import crc32
 
@@ -101,7 +102,10 @@ def mark(items: Iterable[pytest.Item]) -> None:
 
 
 def place(file: Path) -> int:
-    """Where a file comes: unit tests, then those of LONGEST: one that began late would run alone at the end."""
+    """Where a file comes: unit tests, the files of LONGEST, then all others.
+
+    A long file that began late would run alone at the end.
+    """
     places = [f"integration/test_{name}.py" for name in LONGEST]
     name = "/".join(file.parts[-2:])
     if name in places:
@@ -110,16 +114,21 @@ def place(file: Path) -> int:
 
 
 class Groups(LoadFileScheduling):  # type: ignore[misc]
-    """Integration tests run file by file, as with ``--dist loadfile``, beside a large group of unit tests a processor.
+    """Integration tests run file by file, as with ``--dist loadfile``, beside a few large groups of unit tests.
 
-    Integration tests mostly wait, unit tests need the processors.
+    Integration tests mostly wait, unit tests need the processors: at most a third of the processes run these.
     """
+
+    @cached_property
+    def _is_mixed(self) -> bool:
+        return any("integration/" in nodeid for nodeid in self.collection)
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if "integration/" in file:
+        if "integration/" in file or not self._is_mixed:
             return file
-        return f"unit tests {crc32(file.encode()) % (os.cpu_count() or 1)}"
+        groups = max(1, min(os.cpu_count() or 1, self.numnodes // 3))
+        return f"unit tests {crc32(file.encode()) % groups}"
 
 
 def _function(item: pytest.Item) -> str:

@@ -93,7 +93,11 @@ def test_a_trial_names_the_tables_that_do_not_exist(file: Path, engine: Engine) 
 
 
 @pytest.mark.usefixtures("tables")
-def test_a_trial_shows_that_a_file_is_read_only(file: Path) -> None:
+def test_a_trial_shows_that_a_file_is_read_only(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     engine = make_engine(make_url(f"sqlite:///file:{file}?mode=ro&uri=true"))
     with read_transaction(engine) as connection, pytest.raises(OperationalError) as caught:
         try_writing(connection)
@@ -101,6 +105,7 @@ def test_a_trial_shows_that_a_file_is_read_only(file: Path) -> None:
     error = transient_error(caught.value)
     assert "readonly database" in str(error)
     assert error.hint == "make the file and its folder writable"
+    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.usefixtures("tables")

@@ -83,7 +83,7 @@ class OnConflictDialect(Dialect, ABC):
         connection.execute(statement)
 
 
-# Cached, so that a dialect can cache the texts of statements.
+# The same function each time: it is part of the key of a dialect's cache.
 @lru_cache(maxsize=128)
 def _ignoring_known(table: Table) -> OnConflict:
     return lambda insert: insert.on_conflict_do_nothing(index_elements=[table.c.id])

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +33,7 @@ from sparkle_app.storage.dialects import sqlite_errors, sqlite_file
 from sparkle_app.storage.dialects.base import READ_ONLY, TableKind
 from sparkle_app.storage.dialects.column_types import NaiveTimes
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.dialects.sqlite_engine import can_be_created, make_sqlite_engine
+from sparkle_app.storage.dialects.sqlite_engine import can_be_created, database_file, make_sqlite_engine
 from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, id_of_series
 from sparkle_app.storage.wal import WriteAheadLog
 
@@ -67,7 +66,7 @@ class Sqlite(NaiveTimes, OnConflictDialect):
 
     def write_ahead_log(self, url: URL) -> WriteAheadLog:
         """The WAL of the file."""
-        return WriteAheadLog(Path((url.database or "").removeprefix("file:")))
+        return WriteAheadLog(database_file(url))
 
     def return_space(self, connection: Connection) -> bool:
         """An incremental vacuum of some pages."""

@@ -39,7 +39,7 @@ def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
     Raises:
         ConfigurationError: when the folder cannot be created.
     """
-    folder = Path(url.database or "").parent
+    folder = database_file(url).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,7 +99,7 @@ def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
 def _use_wal(connection: Connection) -> str:
     """Change the file to WAL mode; returns the mode that it has then.
 
-    Unlike other statements, this one fails at once while another connection writes, or changes the mode itself.
+    Unlike BEGIN, this fails at once while another connection writes or is changing the mode, too.
     """
     until = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -111,13 +111,18 @@ def _use_wal(connection: Connection) -> str:
         time.sleep(_BUSY_PAUSE_SECONDS)
 
 
+def database_file(url: URL) -> Path:
+    """The file of a URL, which can be a URI of SQLite itself: ``sqlite:///file:…?mode=ro&uri=true``."""
+    return Path((url.database or "").removeprefix("file:"))
+
+
 def can_be_created(url: URL) -> bool:
     """Whether the file does not exist and can be created.
 
     Raises:
         ConfigurationError: when it does not exist and cannot be created.
     """
-    file = Path(url.database or "")
+    file = database_file(url)
     if os.path.exists(file):
         return False
     if blocking := blocking_path(file.parent):

@@ -25,7 +25,7 @@ export function timeMarks(from, to, most) {
 
 /** The marks of an axis that is `width` pixels wide, with their places: pairs of seconds and pixels. Texts fit in. */
 export function placedMarks(from, to, width) {
-  return timeMarks(from, to, Math.max(2, Math.floor(width / TEXT_PITCH)))
+  return timeMarks(from, to, Math.max(2, width / TEXT_PITCH))
     .map((at) => [at, ((at - from) / (to - from)) * width])
     // A text begins at its mark.
     .filter(([, left]) => left <= width - TEXT_WIDTH);
@@ -45,20 +45,26 @@ function inHours(from, to, hours) {
   const first = new Date(from * 1000);
   for (let day = 0; ; day += 1) {
     for (let hour = 0; hour < 24; hour += hours) {
-      const at = new Date(first.getFullYear(), first.getMonth(), first.getDate() + day, hour).getTime() / 1000;
+      const date = new Date(first.getFullYear(), first.getMonth(), first.getDate() + day, hour);
+      const at = date.getTime() / 1000;
       if (at > to) return marks;
-      if (at >= from && at !== marks.at(-1)) marks.push(at);
+      // An hour that does not exist has no mark.
+      if (at >= from && date.getHours() === hour) marks.push(at);
     }
   }
 }
 
 function inDays(from, to, days) {
-  // The first midnight.
-  const first = new Date(from * 1000 + DAY * 1000 - 1);
+  const first = firstMidnight(new Date(from * 1000));
   // Weeks begin on Monday.
   const monday = days % 7 === 0 ? (first.getDay() + 6) % 7 : 0;
   return walked(from, to, (index) =>
     new Date(first.getFullYear(), first.getMonth(), first.getDate() - monday + index * days));
+}
+
+function firstMidnight(from) {
+  const today = new Date(from.getFullYear(), from.getMonth(), from.getDate());
+  return today < from ? new Date(from.getFullYear(), from.getMonth(), from.getDate() + 1) : today;
 }
 
 function inMonths(from, to, shortest) {
