@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -22,15 +23,17 @@ _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
 LONGEST = (
-    "browser_growth", "browser_host", "browser_provenance", "browser_pipeline", "browser_use", "browser_faults",
-    "pipeline", "refused_writes", "browser_pictures", "browser_charts", "demo", "browser_overview", "mariadb_worker",
-    "retention", "clock_steps", "database_contract_expiry", "database_contract", "full_disk", "access", "startup",
-    "shutdown", "schema_creation", "rebuild", "browser_pictures_plugins", "export", "web_api", "verified_resolutions",
-    "browser_plugins", "schema_migrations", "waiting", "database_contract_retention", "forgotten_connections",
-    "pgbouncer", "failover", "transfer", "custom_plugin", "hosts", "host_renames", "database_contract_errors", "move",
-    "web", "move_rows", "move_command", "wal", "browser_login", "other_database", "metric_limit", "large_values",
+    "shutdown", "browser_growth", "chaos", "browser_host", "browser_provenance", "lost_connections", "foreign_topics",
+    "diagnosis", "browser_pipeline", "browser_use", "browser_faults", "pipeline", "refused_writes",
+    "browser_pictures", "browser_charts", "earlier_packages", "backup", "dead_letters", "demo", "browser_overview",
+    "startup", "host_renames", "mariadb_worker", "retention", "clock_steps", "dead_letter_commands",
+    "compose_security", "database_contract_expiry", "database_contract", "full_disk", "access", "schema_creation",
+    "rebuild", "browser_pictures_plugins", "export", "web_api", "verified_resolutions", "browser_plugins",
+    "schema_migrations", "waiting", "database_contract_retention", "forgotten_connections", "pgbouncer", "failover",
+    "transfer", "custom_plugin", "hosts", "database_contract_errors", "move", "web", "move_rows", "move_command",
+    "wal", "browser_login", "other_database", "metric_limit", "large_values",
 )  # fmt: skip
-"""The files of integration tests that take longest, in about this order."""
+"""The files of integration tests that take longest with one of the brokers, in about this order."""
 
 
 def brokers(
@@ -118,6 +121,11 @@ class Groups(LoadFileScheduling):  # type: ignore[misc]
 
     Integration tests mostly wait, unit tests need the processors: at most a third of the processes run these.
     """
+
+    def _reschedule(self, node: Any) -> None:
+        # A process begins a test when it has the next one. With more, a file could wait behind a long test.
+        if self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
 
     @cached_property
     def _is_mixed(self) -> bool:
