@@ -90,5 +90,5 @@ def test_what_depends_on_the_broker_runs_on_kafka(name: str) -> None:
 def test_the_longest_files_begin_first() -> None:
     longest = [INTEGRATION / f"test_{name}.py" for name in LONGEST]
     assert all(file.is_file() for file in longest)
-    first, last = Path(__file__).parent / "test_wal.py", INTEGRATION / "test_chaos.py"
+    first, last = Path(__file__).parent / "test_wal.py", INTEGRATION / "test_clocks.py"
     assert sorted([last, *reversed(longest), first], key=place) == [first, *longest, last]
