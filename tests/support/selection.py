@@ -23,10 +23,9 @@ _FIXTURE = "make_broker"
 """All other fixtures of brokers use it."""
 _ON_KAFKA = "postgresql"
 LONGEST = (
-    "shutdown", "restarts", "earlier_packages", "browser_growth", "chaos", "replaced_logs",
-    "browser_host", "browser_provenance", "lost_connections", "foreign_topics", "diagnosis", "browser_pipeline",
-    "browser_use", "browser_faults", "pipeline", "refused_writes", "browser_pictures", "browser_charts",
-    "three_brokers", "backup",
+    "shutdown", "restarts", "earlier_packages", "browser_growth", "chaos", "replaced_logs", "browser_host",
+    "browser_provenance", "lost_connections", "foreign_topics", "diagnosis", "browser_pipeline", "browser_use",
+    "browser_faults", "pipeline", "refused_writes", "browser_pictures", "browser_charts", "three_brokers", "backup",
     "dead_letters", "demo", "browser_overview", "startup", "host_renames", "mariadb_worker", "retention",
     "clock_steps", "dead_letter_commands", "compose_security", "database_contract_expiry", "database_contract",
     "full_disk", "access", "schema_creation", "rebuild", "browser_pictures_plugins", "export", "web_api",

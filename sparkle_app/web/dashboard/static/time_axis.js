@@ -9,10 +9,10 @@ const STEPS = [
   1, 2, 5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 20 * MINUTE, 30 * MINUTE,
   HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR, 6 * HOUR, 8 * HOUR, 12 * HOUR, DAY, 2 * DAY, 3 * DAY, 7 * DAY, 10 * DAY, 14 * DAY,
 ];
+const MONTHS = [1, 2, 3, 6, 12, 24, 60];
 /** In pixels: from one text to the next, and of the widest one. */
 const TEXT_PITCH = 64;
 const TEXT_WIDTH = 48;
-const MONTHS = [1, 2, 3, 6, 12, 24, 60];
 
 /** Times between two others, in seconds since 1970, at most so many. */
 export function timeMarks(from, to, most) {
