@@ -22,6 +22,12 @@ CONNECT_SECONDS = 5
 """How long a broker may take to accept a connection, including TLS and SASL."""
 REQUEST_SECONDS = 10
 """How long a broker may take to answer a request."""
+RECONNECT_SECONDS = 5
+"""How long no client connects again to an address that has not accepted a connection in time.
+
+A client of aiokafka asks any broker for metadata, or for the coordinator, and opens one connection at a time. While it
+waited for the broker that hangs, it would not learn that another one has become the leader.
+"""
 _PROMPT_SECONDS = 5
 _IDLE_MS = 30_000
 # A broker answers them without waiting for other brokers or for data. A coordinator that hangs has to be replaced
@@ -34,6 +40,8 @@ _WAITING_FOR_MEMBERS = (JoinGroupRequest, SyncGroupRequest)
 _SOCKET_OPTIONS = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 # By address: when the last request was sent that the broker has not answered in time, in monotonic seconds.
 _unanswered: dict[tuple[str, int], float] = {}
+# By address: until when no client connects to it, in monotonic seconds.
+_avoided: dict[tuple[str, int], float] = {}
 
 
 class TimedConnection(AIOKafkaConnection):  # type: ignore[misc]
@@ -52,15 +60,18 @@ class TimedConnection(AIOKafkaConnection):  # type: ignore[misc]
         """Connect, and log in.
 
         Raises:
-            TimeoutError: if the broker does not answer in time.
+            TimeoutError: if the broker does not answer in time, or has not done so RECONNECT_SECONDS ago.
         """
+        address = self.host, self.port
+        silent = TimeoutError(f"{self.host}:{self.port} has not answered within {CONNECT_SECONDS} s")
+        if time.monotonic() < _avoided.get(address, 0.0):
+            raise silent
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 streams = await super().connect()
         except TimeoutError:
-            raise TimeoutError(
-                f"{self.host}:{self.port} has not answered within {CONNECT_SECONDS} s"
-            ) from None
+            _avoided[address] = time.monotonic() + RECONNECT_SECONDS
+            raise silent from None
         self._keep_alive()
         return streams
 
