@@ -78,7 +78,7 @@ async def closed(reader: asyncio.StreamReader) -> bool:
 
 @pytest.mark.parametrize("sent", [b"", b"GET", HALF], ids=["nothing", "half a line", "half of the headers"])
 async def test_a_half_sent_request_is_closed_in_time(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 1.0)
     async with server() as connect:
         first, _ = await connect(sent)
         assert await closed(first)

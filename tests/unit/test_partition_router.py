@@ -29,13 +29,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @pytest.fixture
-async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[InProcessWorker]:
-    monkeypatch.setattr(partition_router, "TIMEOUT_SECONDS", 0.2)
+async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
     worker = InProcessWorker(tmp_path / "worker", "web: {token: secret}")
     await worker.start()
     assign([worker], {0, 1, 2, 3})
     yield worker
     await worker.stop()
+
+
+@pytest.fixture
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(partition_router, "TIMEOUT_SECONDS", 0.2)
 
 
 async def query(worker: InProcessWorker, respond: Handler) -> PartialResult:
@@ -105,6 +109,7 @@ async def test_a_request_to_one_worker_is_none_to_another(worker: InProcessWorke
             assert response.status == status, (url, path, sent)
 
 
+@pytest.mark.usefixtures("short_timeout")
 async def test_the_body_of_a_worker_is_not_waited_for_without_limit(worker: InProcessWorker) -> None:
     async def never() -> AsyncIterator[bytes]:
         yield b"{"
@@ -131,6 +136,7 @@ async def test_the_response_of_an_earlier_version_is_read(worker: InProcessWorke
     assert (await query(worker, respond)) == PartialResult([1], 1, False, {})
 
 
+@pytest.mark.usefixtures("short_timeout")
 async def test_a_worker_that_hangs_is_503_after_the_timeout(worker: InProcessWorker) -> None:
     async def respond(_request: web.Request) -> web.Response:
         await asyncio.sleep(1.5)
@@ -142,6 +148,7 @@ async def test_a_worker_that_hangs_is_503_after_the_timeout(worker: InProcessWor
     assert time.monotonic() - began >= 0.2
 
 
+@pytest.mark.usefixtures("short_timeout")
 async def test_a_worker_that_hangs_during_its_response_is_503(worker: InProcessWorker) -> None:
     async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -199,6 +206,7 @@ async def test_the_own_address_is_recognized_in_equivalent_forms(worker: InProce
     assert not router.is_local("http://127.0.0.1:1")
 
 
+@pytest.mark.usefixtures("short_timeout")
 async def test_one_worker_that_times_out_makes_the_response_503(worker: InProcessWorker) -> None:
     async def respond(_request: web.Request) -> web.Response:
         await asyncio.sleep(1.5)

@@ -216,7 +216,7 @@ def test_a_certificate_that_expires_is_warned_of_once(
 
 @pytest.fixture
 def short_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 2.0)
 
 
 async def test_a_client_that_does_not_finish_its_handshake_is_disconnected(
