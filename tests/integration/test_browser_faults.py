@@ -173,3 +173,18 @@ def test_an_announcement_is_made_where_it_is_read(fleet: Fleet, visit: Visit) ->
         }"""
     )
     assert found == ["", "one. two", "three", True, "four"]
+
+
+def test_a_request_to_elsewhere_fails_and_is_a_fault_of_the_visit(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    page = visitor.open()
+    page.evaluate("fetch('http://example.com/policy').catch(() => 0)")
+    # Also without the content security policy of the page.
+    visitor.context.new_page().evaluate(
+        "fetch('http://example.com/address', { mode: 'no-cors' }).catch(() => 0)"
+    )
+    page.wait_for_timeout(100)
+    faults = "\n".join(visitor.faults)
+    assert "violates the policy: connect-src http://example.com/policy" in faults
+    assert "request failed: http://example.com/address: net::ERR_NAME_NOT_RESOLVED" in faults
+    visitor.expected += ["example.com", "Failed to load resource"]
