@@ -146,6 +146,7 @@ All packages and modules; the docstring of each describes what it does:
       table_names         packages that declare the tables of another one
       discovery           finds packages and imports their server halves
       value_types         whether a plugin's table can store its values
+      default_tables      whether rows are in the default tables or the plugin's own
       collecting_half     runs a collecting half on this machine
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows

@@ -14,6 +14,7 @@ from sparkle_app.config.settings import database_url
 from sparkle_app.kafka.group_offsets import count_members, require_no_members
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST
+from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.engine import read_transaction
@@ -162,7 +163,7 @@ def _plan(command: DatabaseCommand, action: str, old: str, new: str) -> Plan:
 
 
 def _reads_own_tables(plugin: Plugin) -> bool:
-    return type(plugin).load_readings is not Plugin.load_readings or not hasattr(plugin, "DataFrame")
+    return not has_default_readings(plugin) or not hasattr(plugin, "DataFrame")
 
 
 def _with_tables(connection: Connection, plugins: Mapping[str, Plugin]) -> dict[str, Plugin]:

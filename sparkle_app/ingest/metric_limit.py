@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.names import hosts_with_more_series
 from sparkle_app.storage.readings import select_ids, select_metrics
@@ -97,7 +98,7 @@ class MetricLimit:
         self, connection: Connection, name: str, hostnames: Mapping[int, Collection[str]]
     ) -> Mapping[int, Collection[str]]:
         """The hosts whose stored metrics, together with few others, can exceed the limit. Nearly all hosts cannot."""
-        if type(self._plugins[name]).load_readings is not Plugin.load_readings:
+        if not has_default_readings(self._plugins[name]):
             return hostnames
         many = hosts_with_more_series(connection, set().union(*hostnames.values()), self._few)
         return {start: found for start, names in hostnames.items() if (found := many.intersection(names))}
@@ -126,7 +127,7 @@ class MetricLimit:
     ) -> Iterator[tuple[str, int, str]]:
         """Hostname, event time and name of the stored metrics in buckets, of which the starts are given."""
         plugin = self._plugins[name]
-        if type(plugin).load_readings is Plugin.load_readings:
+        if has_default_readings(plugin):
             yield from select_metrics(connection, plugin.DataFrame.__table__, hostnames, self._bucket_size)
             return
         for start, names in hostnames.items():
@@ -150,7 +151,7 @@ def _stored_ids(
     plugin: Plugin, connection: Connection, hostname: str, readings: Sequence[Reading]
 ) -> set[bytes]:
     wanted = {reading.id for reading in readings}
-    if type(plugin).load_readings is Plugin.load_readings:
+    if has_default_readings(plugin):
         return select_ids(connection, plugin.DataFrame.__table__, list(wanted))
     times = [reading.observed_at for reading in readings]
     stored = plugin.load_readings(connection, [hostname], min(times) - _DAY, max(times) + _DAY)

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import LARGE, AggregateRow, Statistics
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import has_default_aggregates
 from sparkle_app.plugin.panel import Headline
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.headlines import select_headlines
@@ -56,7 +57,7 @@ def _rows(
 ) -> Iterable[tuple[str, bool, int, float | None]]:
     scope = (source.resolution, source.start, source.end)
     highest = headline.statistic == "maximum"
-    if type(plugin).load_aggregates is Plugin.load_aggregates:
+    if has_default_aggregates(plugin):
         table = plugin.Aggregates.__table__
         return select_headlines(connection, table, hostnames, headline.metric, highest, *scope, step)
     rows = plugin.load_aggregates(connection, hostnames, None, *scope)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.aggregate_steps import select_points, select_steps
 from sparkle_app.storage.late import select_late
@@ -75,7 +76,7 @@ def load_columns(
     """The result of :func:`load_steps` in columns, by metric."""
     scope = (plugin, connection, hostname, metrics)
     found = sources(stored, start, end, step)
-    if len(found) == 1 and type(plugin).load_aggregates is Plugin.load_aggregates:
+    if len(found) == 1 and has_default_aggregates(plugin):
         (source,) = found
         bounds = (source.resolution, source.start, source.end)
         table = plugin.Aggregates.__table__
@@ -120,7 +121,7 @@ def load_late(
     Returns:
         None: not known, because there are more than ``limit`` readings, or the plugin stores them in a way of its own.
     """
-    if type(plugin).load_readings is not Plugin.load_readings:
+    if not has_default_readings(plugin):
         return None
     found: dict[str, LateSteps] = {}
     scope = (plugin.DataFrame.__table__, hostname, metrics, start, end, step)
@@ -164,7 +165,7 @@ def _load(
     limit: int,
 ) -> Iterable[AggregateRow]:
     scope = (source.resolution, source.start, source.end)
-    if type(plugin).load_aggregates is Plugin.load_aggregates:
+    if has_default_aggregates(plugin):
         table = plugin.Aggregates.__table__
         return select_steps(connection, table, hostname, metrics, *scope, step, limit)
     rows = (
@@ -191,7 +192,7 @@ def load_page(
         after: only readings after this one.
         metrics: only these.
     """
-    if type(plugin).load_readings is Plugin.load_readings:
+    if has_default_readings(plugin):
         return select_page(
             connection, plugin.DataFrame.__table__, hostname, start, end, limit, after, metrics
         )

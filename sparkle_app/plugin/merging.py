@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import has_default_aggregates
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.aggregate_steps import select_merged
 
@@ -115,7 +116,7 @@ def _rows_from(
 ) -> Iterable[AggregateRow]:
     if source == READINGS:
         return plugin.compute_aggregates(connection, hostnames, resolution, start, end)
-    if type(plugin).load_aggregates is Plugin.load_aggregates:
+    if has_default_aggregates(plugin):
         table = plugin.Aggregates.__table__
         return select_merged(connection, table, hostnames, source, start, end, resolution)
     finer = plugin.load_aggregates(connection, hostnames, None, source, start, end)

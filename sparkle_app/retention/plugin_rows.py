@@ -4,6 +4,7 @@ from sqlalchemy import Engine, Table
 
 from sparkle_app.model.retention import READINGS, Watermarks, merged_resolutions
 from sparkle_app.model.time import EARLIEST
+from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.expiry import first_bucket, first_reading, named_hosts
@@ -25,9 +26,9 @@ class PluginRows:
         self.plugin = plugin
         self.engine = engine
         self.bucket_size = bucket_size
-        self.own_readings = type(plugin).load_readings is Plugin.load_readings
+        self.own_readings = has_default_readings(plugin)
         """Whether readings are in the handler's own table."""
-        self.own_aggregates = type(plugin).load_aggregates is Plugin.load_aggregates
+        self.own_aggregates = has_default_aggregates(plugin)
 
     def is_own(self, resolution: int) -> bool:
         """Whether rows of this resolution are in the handler's own tables."""

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, Table
 from sparkle_app.config.settings import Settings
 from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, merged_resolutions
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.retention.deletion import Deletion
 from sparkle_app.retention.merging import Merging
@@ -141,10 +142,10 @@ def tables_to_delete_from(settings: Settings, plugins: Mapping[str, Plugin]) -> 
     """The handler's own tables with rows that are not kept for ever; none if there are no such rows."""
     found: list[Table] = []
     for name, plugin in plugins.items():
-        kept, kind = settings.retention.of(name), type(plugin)
-        if kept.readings is not None and kind.load_readings is Plugin.load_readings:
+        kept = settings.retention.of(name)
+        if kept.readings is not None and has_default_readings(plugin):
             found.append(data_table(plugin.DataFrame.__table__))
         aggregates = (kept.buckets, kept.hours, kept.days)
-        if aggregates != (None, None, None) and kind.load_aggregates is Plugin.load_aggregates:
+        if aggregates != (None, None, None) and has_default_aggregates(plugin):
             found.append(data_table(plugin.Aggregates.__table__))
     return [*found, RETENTION] if found else []

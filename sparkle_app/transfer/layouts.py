@@ -9,6 +9,7 @@ from typing import Any
 from sparkle_app.envelope.v1 import HOSTNAME_MAX, KEY_MAX
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.transfer import kinds
 from sparkle_app.transfer.kinds import Kind
@@ -72,7 +73,7 @@ def of_header(columns: Sequence[str], known: Mapping[str, Layout]) -> Layout | N
 
 
 def _value_kind(plugin: Plugin) -> Kind:
-    if type(plugin).load_readings is not Plugin.load_readings:
+    if not has_default_readings(plugin):
         # Any table may be behind it.
         return kinds.JSON
     try:
