@@ -56,7 +56,7 @@ test-browser: $(DEV_STAMP)  ## test the page in Chromium
 
 # Brokers need more of the processors; with seven files, tests that promise a time fail.
 test-kafka: FILES := 4
-test-kafka: $(DEV_STAMP) $(KAFKA)/libs  ## run integration tests on Apache Kafka (requires Java 17 and Maven)
+test-kafka: $(DEV_STAMP) $(KAFKA)/classes.jsa  ## run integration tests on Apache Kafka (requires Java 17 and Maven)
 	@# It measures CPU time by reading, of which a worker that waits for a processor has more.
 	@$(RUN) -m pytest --broker=kafka tests/integration/test_bench.py
 	@$(RUN) -m pytest $(PARALLEL) --broker=kafka --ignore=tests/integration/test_bench.py tests/integration
@@ -81,13 +81,13 @@ mutation: $(DEV_STAMP)  ## run mutation tests of the core, and list the survivin
 	@cp -R pyproject.toml sparkle_app tests $(MUTATION)
 	@cd $(MUTATION) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" && mutmut run && mutmut results
 
-chaos: $(DEV_STAMP) $(KAFKA)/libs  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1 DATABASE=mariadb
+chaos: $(DEV_STAMP) $(KAFKA)/classes.jsa  ## inject faults, on Apache Kafka and PostgreSQL; RUNS=20 SEED=1 DATABASE=mariadb
 	@$(RUN) -m tests.chaos --runs $(RUNS) --seed $(SEED) --database $(DATABASE)
 
-soak: $(DEV_STAMP) $(KAFKA)/libs  ## run for long with usual troubles, and draw memory, open files and lag; MINUTES=75
+soak: $(DEV_STAMP) $(KAFKA)/classes.jsa  ## run for long with usual troubles, and draw memory, open files and lag; MINUTES=75
 	@$(RUN) -m tests.chaos.soak --minutes $(MINUTES) --drawing docs/soak.svg
 
-poison: $(DEV_STAMP) $(KAFKA)/libs  ## process 100,000 records, with every kind of invalid one
+poison: $(DEV_STAMP) $(KAFKA)/classes.jsa  ## process 100,000 records, with every kind of invalid one
 	@$(RUN) -m pytest --broker=kafka --poison=100000 tests/integration/test_poison.py
 
 bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## measure throughput relative to the limit set by RSA; READINGS=100000 REPEAT=3
@@ -153,3 +153,6 @@ $(KAFKA)/libs: tests/support/kafka-pom.xml
 		-DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$@.part
 	@mv $@.part $@
 	@touch $@
+
+$(KAFKA)/classes.jsa: $(KAFKA)/libs | $(DEV_STAMP)
+	@$(RUN) -m tests.support.kafka_archive

@@ -39,7 +39,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparkle-bench-")))
         (folder / "kafka").mkdir()
-        kafka = KafkaBroker(folder / "kafka", memory="1g")
+        kafka = KafkaBroker(folder / "kafka", memory="1g", short_lived=False)
         postgres = PostgresServer(folder, fsync=True)
         stack.callback(postgres.remove)
         suite = Suite(folder, kafka, postgres, options.readings)

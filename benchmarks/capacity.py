@@ -87,7 +87,7 @@ def _measure(number: int, rows: int, repeat: int) -> Figures:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sparkle-bench-")))
         (folder / "kafka").mkdir()
-        kafka = KafkaBroker(folder / "kafka", memory="1g")
+        kafka = KafkaBroker(folder / "kafka", memory="1g", short_lived=False)
         postgres, mariadb = PostgresServer(folder, fsync=True), MariadbServer(folder, fsync=True)
         stack.callback(postgres.remove)
         stack.callback(mariadb.remove)
