@@ -11,7 +11,7 @@ from sparkle_app.cli.base import JSON, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.host_renames import MERGE, OPTIONS, RENAME, rename_host
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import from_seconds, rfc3339
+from sparkle_app.model.time import from_seconds, rfc3339, span, whole_seconds
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import remove_host, select_hosts
@@ -147,10 +147,10 @@ def _fields(activity: HostActivity, now: int) -> dict[str, Any]:
         "last_received_at": rfc3339(activity.last_received_at),
         "first_observed_at": rfc3339(activity.first_observed_at),
         "last_observed_at": rfc3339(activity.last_observed_at),
-        "interval_seconds": None if activity.interval is None else activity.interval // 1_000_000,
+        "interval_seconds": None if activity.interval is None else whole_seconds(activity.interval),
         "silent": activity.is_silent(now),
         "clock_offset_seconds": (
-            None if activity.clock_offset is None else activity.clock_offset // 1_000_000
+            None if activity.clock_offset is None else whole_seconds(activity.clock_offset)
         ),
     }
 
@@ -160,7 +160,7 @@ def _row(activity: HostActivity, now: int) -> Sequence[str]:
         printable(activity.hostname),
         activity.plugin,
         str(activity.config_id),
-        rfc3339(activity.last_received_at - activity.last_received_at % 1_000_000),
+        rfc3339(span(whole_seconds(activity.last_received_at))),
         _duration(max(now - activity.last_received_at, 0)),
         "-" if activity.interval is None else _duration(activity.interval),
         "silent" if activity.is_silent(now) else "ok",
@@ -176,7 +176,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _duration(microseconds: int) -> str:
     """Such as ``42s``, ``5m``, ``3h`` or ``12d``."""
-    seconds = microseconds // 1_000_000
+    seconds = whole_seconds(microseconds)
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size}{unit}"

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from sparkle_app.model.time import micros
+from sparkle_app.model.time import micros, span
 
-MINUTE = 60_000_000
+MINUTE = span(60)
 QUARTER = 15 * MINUTE
 
 # UTC offsets, other than whole hours, that have been in use anywhere since 2000 (IANA time zone database).

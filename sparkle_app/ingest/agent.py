@@ -20,7 +20,7 @@ from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.retention import DAY
-from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros, span
+from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros, span, to_seconds
 from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
@@ -164,7 +164,7 @@ class IngestPipeline:
         for plugin, readings in stored.items():
             last = max((each.received_at for each in readings), default=None)
             if last is not None:
-                metrics.stored(plugin, len(readings), max(self._clock() - last / 1_000_000, 0.0))
+                metrics.stored(plugin, len(readings), max(self._clock() - to_seconds(last), 0.0))
             if untrusted := sum(not each.clock_trusted for each in readings):
                 metrics.clocks_not_believed.labels(plugin).inc(untrusted)
 

@@ -12,6 +12,7 @@ from faust.types import TopicT
 
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import TransientError
+from sparkle_app.model.time import from_millis, to_seconds
 from sparkle_app.runtime.process import exit_process
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class TopicPublisher:
             try:
                 await self._send(all_messages)
             except InvalidTimestampError:
-                await self._send(all_messages, without_timestamp(self.name) / 1000)
+                await self._send(all_messages, to_seconds(from_millis(without_timestamp(self.name))))
         except MessageSizeTooLargeError:
             exit_process(
                 f"topic {self.name}: expected max.message.bytes={self.max_message_bytes}, as when the worker started,"

@@ -12,6 +12,8 @@ from aiokafka import ConsumerRecord
 from faust.types import TP, EventT
 from faust.types.tuples import ConsumerMessage
 
+from sparkle_app.model.time import from_millis, to_seconds
+
 Events = Sequence[EventT[bytes]]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 MAX_BATCH_RECORDS = 250
@@ -35,7 +37,7 @@ class RecordBatch(ConsumerMessage):
             tp.topic,
             tp.partition,
             last.offset,
-            last.timestamp / 1000,
+            to_seconds(from_millis(last.timestamp)),
             last.timestamp_type,
             headers=None,
             key=None,

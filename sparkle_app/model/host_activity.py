@@ -2,13 +2,14 @@
 
 import msgspec
 
-_SECOND = 1_000_000
-DEFAULT_INTERVAL = 300 * _SECOND
+from sparkle_app.model.time import span
+
+DEFAULT_INTERVAL = span(300)
 """Assumed of a host whose interval is not known yet: the collectors' default."""
-_SHORTEST_INTERVAL = 60 * _SECOND
-_LONGEST_INTERVAL = 7 * 86_400 * _SECOND
+_SHORTEST_INTERVAL = span(60)
+_LONGEST_INTERVAL = span(7 * 86_400)
 # The readings of one interval are sent one after another; a shorter pause between them is none between intervals.
-_SHORTEST_PAUSE = 30 * _SECOND
+_SHORTEST_PAUSE = span(30)
 _SILENT_INTERVALS = 3
 
 

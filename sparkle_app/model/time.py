@@ -7,13 +7,15 @@ from functools import lru_cache
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
-EARLIEST = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-LATEST = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def micros(moment: datetime) -> int:
     """An aware datetime as microseconds since the epoch; a naive one is taken as UTC."""
     return (moment - (_EPOCH if moment.tzinfo else _NAIVE_EPOCH)) // _MICROSECOND
+
+
+EARLIEST = micros(datetime(2000, 1, 1))
+LATEST = micros(datetime(2100, 1, 1))
 
 
 def moment(at: int) -> datetime:
@@ -39,6 +41,16 @@ def from_seconds(seconds: float) -> int:
 def span(seconds: int) -> int:
     """A duration in seconds as microseconds."""
     return seconds * 1_000_000
+
+
+def to_seconds(microseconds: int) -> float:
+    """A time or a duration in seconds, with the fraction."""
+    return microseconds / 1_000_000
+
+
+def whole_seconds(microseconds: int) -> int:
+    """A time or a duration in seconds, rounded down."""
+    return microseconds // 1_000_000
 
 
 def is_plausible(at: int) -> bool:
@@ -76,8 +88,8 @@ def parse_instant(text: str) -> int:
 
 def utc_text(at: int) -> str:
     """Microseconds since the epoch as ``YYYY-MM-DD HH:MM:SS.ffffff`` in UTC."""
-    seconds, rest = divmod(at, 1_000_000)
-    return f"{_second(seconds)}.{rest:06}"
+    seconds = whole_seconds(at)
+    return f"{_second(seconds)}.{at - span(seconds):06}"
 
 
 @lru_cache(4096)

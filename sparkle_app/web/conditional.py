@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 import msgspec
 from aiohttp import ETag, hdrs, web
 
-from sparkle_app.model.time import from_seconds, parse_instant
+from sparkle_app.model.time import from_seconds, parse_instant, whole_seconds
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.negotiation import accepts_gzip
@@ -31,7 +31,7 @@ class Made(Protocol):
 
 def age(made_at: str, clock: WallClock) -> dict[str, str]:
     """The header that says how old the response is (RFC 9111, 5.1), also with status 304."""
-    seconds = (from_seconds(clock.now()) - parse_instant(made_at)) // 1_000_000
+    seconds = whole_seconds(from_seconds(clock.now()) - parse_instant(made_at))
     return {hdrs.AGE: str(max(seconds, 0))}
 
 

@@ -37,6 +37,12 @@ def test_the_architecture_page_names_existing_modules_and_every_package() -> Non
     assert sorted(package for package in packages if not re.search(rf"\b{package}\b", text)) == []
 
 
+def test_only_one_module_converts_times() -> None:
+    sources = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    converting = [name for name, text in sources.items() if re.search(r"[/*%] *1_000_000|60_000_000", text)]
+    assert converting == ["model/time.py"]
+
+
 def test_only_storage_and_the_setting_of_the_url_depend_on_the_kind_of_database() -> None:
     names = re.compile(r"(?i:dialect)|get_backend_name|drivername|\b(?:sqlite|postgresql|psycopg2)\b")
     found = {

@@ -16,7 +16,9 @@ from sparkle_app.model.time import (
     rfc3339,
     span,
     to_millis,
+    to_seconds,
     utc_text,
+    whole_seconds,
 )
 
 NOON = micros(datetime(2026, 11, 23, 12, tzinfo=UTC))
@@ -28,6 +30,8 @@ def test_units_are_converted() -> None:
     assert to_millis(-1) == -1
     assert from_seconds(1.5) == 1_500_000
     assert span(60) == 60_000_000
+    assert to_seconds(-1_500_000) == -1.5
+    assert [whole_seconds(at) for at in (-1, 0, 1_999_999)] == [-1, 0, 1]
     assert rfc3339(NOON) == "2026-11-23T12:00:00Z"
 
 

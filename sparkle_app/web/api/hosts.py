@@ -3,7 +3,7 @@
 import msgspec
 
 from sparkle_app.model import host_activity
-from sparkle_app.model.time import rfc3339
+from sparkle_app.model.time import rfc3339, whole_seconds
 from sparkle_app.storage.hosts import select_page_of_hosts
 from sparkle_app.web.api.host_lists import AFTER
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, text
@@ -105,9 +105,9 @@ def _activity(activity: host_activity.HostActivity, now: int) -> HostActivity:
         rfc3339(activity.last_received_at),
         rfc3339(activity.first_observed_at),
         rfc3339(activity.last_observed_at),
-        None if activity.interval is None else activity.interval // 1_000_000,
+        None if activity.interval is None else whole_seconds(activity.interval),
         activity.is_silent(now),
-        None if activity.clock_offset is None else activity.clock_offset // 1_000_000,
+        None if activity.clock_offset is None else whole_seconds(activity.clock_offset),
     )
 
 
