@@ -49,7 +49,7 @@ Exit codes: 0 created, 1 error or not confirmed, 2 usage error, 130 interrupted.
 @click.pass_context
 def command(context: click.Context, arguments: Sequence[str]) -> None:
     """The command in Faust's command line."""
-    sys.exit(main(arguments, context.command_path))
+    sys.exit(main(arguments, context.command_path.replace("faust ", "faust -A sparkle_app ", 1)))
 
 
 def main(arguments: Sequence[str], program: str | None = None) -> int:

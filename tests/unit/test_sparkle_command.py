@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,16 @@ def test_help_lists_the_commands_even_with_invalid_settings(tmp_path: Path, argu
         "worker",
     ]
     assert "  tables " in others
+
+
+@pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
+def test_help_names_the_settings_that_are_the_defaults(tmp_path: Path, command: list[str]) -> None:
+    for arguments in (["worker", "--help"], ["--help"]):
+        text = " ".join(run(tmp_path, command, *arguments).stdout.split())
+        assert "Level of the log, also of the libraries; default: the setting log_level" in text
+        assert not re.search("WARN|6066|0\\.0\\.0\\.0|conf\\.name", text)
+    program = "sparkle gen-config" if command is SPARKLE else "faust -A sparkle_app gen-config"
+    assert f"{program} [-h]" in run(tmp_path, command, "gen-config", "--help").stdout
 
 
 @pytest.mark.parametrize("command", [SPARKLE, FAUST], ids=["sparkle", "faust"])
