@@ -109,7 +109,7 @@ def _address(chip: str, folder: str) -> str:
 
 
 def _below_pci(folder: str, parts: list[str]) -> list[str]:
-    """What tells the devices of a controller apart: the port, or the address on its bus."""
+    """What distinguishes the devices of a controller: the port, or the address on its bus."""
     address: list[str] = []
     usb = ""
     for part in parts:

@@ -37,16 +37,16 @@ def guarded(broker: Broker, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def reasons(page: Page) -> list[str]:
-    return sorted(page.locator("table.letters .of-reason").all_inner_texts())
+    return sorted(page.locator("table.dead-letters .of-reason").all_inner_texts())
 
 
 def test_a_dead_letter_appears_with_its_reason(fleet: Fleet, visit: Visit, broker: Broker) -> None:
     page = visit(fleet.worker).open("/dead-letters")
-    expect(page.locator("table.letters tbody tr")).to_have_count(3)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(3)
     assert reasons(page) == ["Invalid value", "Invalid value", "Unknown plugin"]
     # Without reloading.
     produce(broker.bootstrap, fleet.workspace.topic, [b"junk\xff"])
-    expect(page.locator("table.letters tbody tr")).to_have_count(4)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(4)
     expect(page.get_by_role("heading", level=1)).to_have_text("Dead letters 4")
     by_reason = page.locator(".card", has=page.get_by_role("heading", name="By reason"))
     lines = by_reason.get_by_role("listitem")
@@ -60,22 +60,22 @@ def test_a_dead_letter_appears_with_its_reason(fleet: Fleet, visit: Visit, broke
 def test_filters_are_in_the_url(fleet: Fleet, visit: Visit) -> None:
     page = visit(fleet.worker).open("/dead-letters")
     page.locator(".counts").get_by_role("link", name="Unknown plugin").click()
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
     assert page.url.endswith("/dead-letters?reason=unknown_plugin")
     expect(page.get_by_label("Reason")).to_have_value("unknown_plugin")
     page.get_by_label("Reason").select_option("Invalid value")
     page.get_by_label("Exact hostname").fill("web-2")
     page.get_by_label("Exact hostname").press("Enter")
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
     assert page.url.endswith("/dead-letters?reason=invalid_value&host=web-2")
     page.reload()
-    expect(page.locator("table.letters .of-host")).to_have_text("web-2")
+    expect(page.locator("table.dead-letters .of-host")).to_have_text("web-2")
     expect(page.get_by_label("Exact hostname")).to_have_value("web-2")
     page.get_by_label("Exact hostname").fill("nobody")
     page.get_by_label("Exact hostname").press("Enter")
     expect(page.get_by_text("No dead letter matches.")).to_be_visible()
     page.go_back()
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
     page.get_by_role("link", name="Clear filters").click()
     expect(page.get_by_label("Reason")).to_have_value("")
     assert page.url.endswith("/dead-letters")
@@ -85,14 +85,14 @@ def test_one_dead_letter_says_why_and_what_to_do_and_whether_it_would_be_stored(
     fleet: Fleet, visit: Visit
 ) -> None:
     page = visit(fleet.worker).open("/dead-letters?host=web-2&reason=unknown_plugin")
-    page.locator("table.letters tbody").get_by_role("link").click()
+    page.locator("table.dead-letters tbody").get_by_role("link").click()
     expect(page.get_by_role("heading", name="It would not be stored now either")).to_be_visible()
     expect(page.get_by_text("No installed plugin has this name.")).to_be_visible()
     expect(page.get_by_text("Install the plugin, restart the workers, then replay.")).to_be_visible()
     facts = dict(
         zip(
-            page.locator(".letter dt").all_inner_texts(),
-            page.locator(".letter dd").all_inner_texts(),
+            page.locator(".dead-letter dt").all_inner_texts(),
+            page.locator(".dead-letter dd").all_inner_texts(),
             strict=True,
         )
     )
@@ -103,17 +103,17 @@ def test_one_dead_letter_says_why_and_what_to_do_and_whether_it_would_be_stored(
     assert datetime.fromisoformat(facts["The host's local time"]).tzinfo is None
     assert facts["Payload"].startswith("256 bytes, encrypted")
     page.get_by_text("The whole value, as it was received").click()
-    expect(page.locator(".letter pre")).to_contain_text('"payload"')
-    assert "900.0" not in page.locator(".letter").inner_text()
+    expect(page.locator(".dead-letter pre")).to_contain_text('"payload"')
+    assert "900.0" not in page.locator(".dead-letter").inner_text()
     page.get_by_role("link", name="All dead letters").click()
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
     assert page.url.endswith("/dead-letters?host=web-2&reason=unknown_plugin")
 
 
 def test_a_hostile_hostname_is_text(fleet: Fleet, visit: Visit) -> None:
     """Scripts, and requests for the image, would be faults of the visit."""
     page = visit(fleet.worker).open("/dead-letters")
-    row = page.locator("table.letters tbody tr", has_text="onerror")
+    row = page.locator("table.dead-letters tbody tr", has_text="onerror")
     expect(row.locator(".of-host")).to_have_text(HOSTILE)
     expect(page.locator(".counts").get_by_text(HOSTILE)).to_be_visible()
     row.get_by_role("link").click()
@@ -133,7 +133,7 @@ def test_a_dead_letter_that_is_gone_is_said_in_words(fleet: Fleet, visit: Visit)
 def test_every_reason_has_its_words_in_both_languages(fleet: Fleet, visit: Visit) -> None:
     page = visit(fleet.worker, locale="ru-RU", viewport={"width": 390, "height": 844}).open("/dead-letters")
     expect(page.get_by_label("Причина").get_by_role("option")).to_have_count(13)
-    row = page.locator("table.letters tbody tr", has_text="onerror")
+    row = page.locator("table.dead-letters tbody tr", has_text="onerror")
     expect(row.locator(".of-reason")).to_have_text("Недопустимое значение")
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
@@ -153,9 +153,9 @@ def test_axe_finds_nothing(fleet: Fleet, visit: Visit) -> None:
         expect(page.get_by_role("dialog")).to_be_visible()
         assert violations(page) == []
         page.keyboard.press("Escape")
-        page.locator("table.letters tbody").get_by_role("link").first.click()
-        expect(page.locator(".letter pre")).to_have_count(1)
-        page.locator(".letter summary").click()
+        page.locator("table.dead-letters tbody").get_by_role("link").first.click()
+        expect(page.locator(".dead-letter pre")).to_have_count(1)
+        page.locator(".dead-letter summary").click()
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
@@ -165,17 +165,17 @@ def test_the_keyboard_alone_filters_and_opens_one(fleet: Fleet, visit: Visit) ->
     link = page.locator(".counts").get_by_role("link", name="Unknown plugin")
     link.focus()
     page.keyboard.press("Enter")
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
     # It ends the filter, too.
     expect(link).to_be_focused()
     expect(link).to_have_attribute("aria-current", "true")
-    page.locator("table.letters tbody").get_by_role("link").focus()
+    page.locator("table.dead-letters tbody").get_by_role("link").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Dead letter ")
     page.go_back()
     expect(page.get_by_role("heading", level=1)).to_be_focused()
-    expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
 
 
 def test_an_operator_replays_after_a_question_and_sees_the_progress(
@@ -186,7 +186,7 @@ def test_an_operator_replays_after_a_question_and_sees_the_progress(
     records = [fleet.collector.record("replayed", "Temperature", f"core/{n}", 40.0) for n in range(3)]
     produce_more(broker, fleet.workspace, *((1000 + n, record, unknown) for n, record in enumerate(records)))
     page = visit(fleet.worker).open("/dead-letters?host=replayed")
-    expect(page.locator("table.letters tbody tr")).to_have_count(3)
+    expect(page.locator("table.dead-letters tbody tr")).to_have_count(3)
     button = page.get_by_role("button", name="Replay these 3 …")
     button.click()
     dialog = page.get_by_role("dialog", name="Replay 3 dead letters?")
@@ -212,5 +212,5 @@ def test_a_reader_is_offered_no_replay(guarded: Fleet, visit: Visit) -> None:
         page.goto("/dead-letters")
         page.locator("input[name=token]").fill(token)
         page.keyboard.press("Enter")
-        expect(page.locator("table.letters tbody tr")).to_have_count(1)
+        expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
         expect(page.get_by_role("button", name="Replay all 1 …")).to_have_count(offered)

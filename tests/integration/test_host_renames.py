@@ -106,7 +106,7 @@ def test_rows_are_merged_exactly_and_there_and_back(engine: Engine) -> None:
     assert found[NAME].aggregates > found[NAME].common > 0
     rename(engine, "Ä 1", "b")
     assert_exact(engine, {"b": 600, "c": 300})
-    # A reading that comes again is found under its new name.
+    # A redelivered reading is found under its new name.
     assert store(engine, readings_of("Ä 1", ("k", "only old"), 1)) == set()
     # The old name comes back, and gets everything.
     store(engine, readings_of("Ä 1", ("k", "only old", "third"), 4))

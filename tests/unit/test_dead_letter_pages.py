@@ -26,7 +26,7 @@ class Topic:
         self.opened = self.open = self.most = 0
 
     @asynccontextmanager
-    async def opening(self, *_arguments: Any) -> AsyncIterator["Reader"]:
+    async def connection(self, *_arguments: Any) -> AsyncIterator["Reader"]:
         self.opened += 1
         self.open += 1
         self.most = max(self.most, self.open)
@@ -66,7 +66,7 @@ class Reader:
 @pytest.fixture
 async def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
     topic = Topic()
-    monkeypatch.setattr(dead_letter_cache, "open_dead_letters", topic.opening)
+    monkeypatch.setattr(dead_letter_cache, "open_dead_letters", topic.connection)
     return topic
 
 

@@ -1,4 +1,4 @@
-"""When hosts sent readings: the same whatever the order, and silence by their own interval."""
+"""When hosts sent readings: the same whatever the order, and being silent by their own interval."""
 
 import random
 
@@ -51,13 +51,13 @@ def test_the_clock_of_the_last_reading_counts() -> None:
 
 def test_offsets_are_those_of_readings_whose_clock_is_not_trusted() -> None:
     recent = RecentActivity(lambda: START / SECOND + 100)
-    readings = [reading(0, "right"), reading(0, "wrong"), reading(0, "mended"), reading(1, "mended")]
+    readings = [reading(0, "right"), reading(0, "wrong"), reading(0, "repaired"), reading(1, "repaired")]
     readings = [msgspec.structs.replace(each, id=bytes([n])) for n, each in enumerate(readings)]
     recent.note({"P": readings}, {b"\1": -5 * SECOND, b"\2": 9 * SECOND})
     assert {each.hostname: each.clock_offset for each in recent.take_all()} == {
         "right": None,
         "wrong": -5 * SECOND,
-        "mended": None,
+        "repaired": None,
     }
 
 

@@ -26,7 +26,7 @@ def test_the_wal_shrinks_after_a_long_read(tmp_path: Path) -> None:
             with engine.begin() as connection:
                 connection.exec_driver_sql("INSERT INTO t VALUES (randomblob(10485760))")
         assert wal.stat().st_size > 100 * MEGABYTE
-    # The first commit after a checkpoint that the reader does not block begins the WAL anew.
+    # The first commit after a checkpoint that the reader does not block begins the WAL again.
     for _ in range(2):
         with engine.begin() as connection:
             connection.exec_driver_sql("INSERT INTO t VALUES (1)")

@@ -25,7 +25,7 @@ def rebuild(world: World) -> Iterator[float]:
             except DATABASE_ERRORS:
                 # Locked or unreachable, because of the other fault.
                 yield 1
-        yield from _run_until_done(world, "rebuild", "recomputed")
+        yield from _run_repeatedly(world, "rebuild", "recomputed")
 
 
 def replay(world: World) -> Iterator[float]:
@@ -34,7 +34,7 @@ def replay(world: World) -> Iterator[float]:
     shutil.copy(certs / "rsa_key_1", certs / "new")
     world.key_added = True
     (certs / "new").rename(certs / f"rsa_key_{UNKNOWN_CONFIG}")
-    yield from _run_until_done(world, "replay --all", r"[1-9]\d* dead letters? replayed")
+    yield from _run_repeatedly(world, "replay --all", r"[1-9]\d* dead letters? replayed")
 
 
 def replay_remaining(world: World, seconds: float) -> None:
@@ -56,7 +56,7 @@ def replay_remaining(world: World, seconds: float) -> None:
     eventually(lambda: (world.pending(), remaining()), lambda found: found[0] <= 0 and not found[1], seconds)
 
 
-def _run_until_done(world: World, command: str, expected: str) -> Iterator[float]:
+def _run_repeatedly(world: World, command: str, expected: str) -> Iterator[float]:
     """Run a command until it succeeds with the expected output. The first execution is killed."""
     for attempt in range(30):
         log = world.workspace.folder / f"{command.split(maxsplit=1)[0]}-{attempt}.log"

@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-// By path: entity tag and decoded body. A response that has not changed is not sent again, and is the same object.
+// By path: entity tag and decoded body. A response that has not changed is not loaded again, and is the same object.
 const tagged = new Map();
 // By the signal of requests: when the oldest of their responses was made.
 const made = new WeakMap();

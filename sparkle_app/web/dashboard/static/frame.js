@@ -98,7 +98,7 @@ function language() {
     el("option", { value: code, lang: code, selected: code === store.get("language") }, name));
   const choose = (event) => {
     chooseLanguage(event.target.value);
-    // The choice was drawn anew.
+    // The choice was drawn again.
     document.querySelector("header select.language").focus();
   };
   return el("select", { class: "language", "aria-label": t("choice.language"), onchange: choose }, options);

@@ -9,7 +9,7 @@ export class PipelineHistory {
   #samples = [];
   #seen = new Map();
 
-  /** Adds a response. A response that was not loaded anew is not counted twice. */
+  /** Adds a response. A response that was not loaded again is not counted twice. */
   add(response, at) {
     if (this.#samples.at(-1)?.response === response) return;
     this.#samples.push({ at, response, workers: new Map(response.workers.map((each) => [each.worker, each])) });

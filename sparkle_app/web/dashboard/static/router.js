@@ -109,7 +109,7 @@ function show({ forward = false } = {}) {
   store.set("path", location.pathname);
 }
 
-/** Makes the view anew. */
+/** Makes the view again. */
 export function reload() {
   page?.end();
   path = location.pathname;

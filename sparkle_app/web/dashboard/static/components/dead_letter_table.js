@@ -12,7 +12,7 @@ const COLUMNS = ["received", "reason", "host", "config", "metric", "detail", "or
 /** @returns {{element: Element, update: function(Array)}} `update` gets the dead letters of a response. */
 export function deadLetterTable() {
   const body = el("tbody", { role: "rowgroup" });
-  const element = el("table", { class: "letters", role: "table" },
+  const element = el("table", { class: "dead-letters", role: "table" },
     el("caption", { class: "visually-hidden" }, t("deadLetters.caption")),
     el("thead", { role: "rowgroup" },
       el("tr", { role: "row" }, COLUMNS.map((each) => el("th", { role: "columnheader", scope: "col" }, t(`deadLetters.column.${each}`))))),
@@ -24,14 +24,14 @@ export function deadLetterTable() {
 }
 
 /** The URL of one dead letter; the filters stay in it for the way back. */
-export const letterUrl = (key) => urlWith({ key });
+export const deadLetterUrl = (key) => urlWith({ key });
 
 /** Where a dead letter's record was received. */
 export const origin = ({ topic, partition, offset }) => `${topic}/${partition}/${offset}`;
 
 function row(found) {
   const seen = age(found.received_at);
-  const link = el("a", { href: letterUrl(found.key) }, seen);
+  const link = el("a", { href: deadLetterUrl(found.key) }, seen);
   const cell = (column, ...children) => el("td", {
     role: "cell", class: `of-${column}`, "data-label": t(`deadLetters.column.${column}`), "data-absent": children[0] === NONE,
   }, children);
@@ -46,7 +46,7 @@ function row(found) {
 
   function update(next) {
     setAge(seen, next.received_at);
-    setAttribute(link, "href", letterUrl(next.key));
+    setAttribute(link, "href", deadLetterUrl(next.key));
   }
   return { element, update };
 }

@@ -17,7 +17,7 @@ const PAGE = 50;
  *   exclusive.
  */
 export function openReadings(page, { plugin, path, metric, from, to }) {
-  const opener = document.activeElement;
+  const focused = document.activeElement;
   const list = el("ol", { class: "readings" });
   const status = el("p", { class: "nothing", role: "status" }, t("host.readings.loading"));
   const more = el("button", { type: "button", hidden: true, onclick: () => load() }, t("host.readings.more"));
@@ -53,7 +53,7 @@ export function openReadings(page, { plugin, path, metric, from, to }) {
   dialog.addEventListener("close", () => {
     request.abort();
     dialog.remove();
-    opener?.focus?.({ preventScroll: true });
+    focused?.focus?.({ preventScroll: true });
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   page.ending(end);

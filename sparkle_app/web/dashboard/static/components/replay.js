@@ -15,7 +15,7 @@ const FILTERS = ["reason", "host", "config", "topic"];
 /**
  * Loads what this component shows: the role, and the last replay; null if that is not known at this moment.
  *
- * @returns {{load: function(AbortSignal): Promise<Object|null>, expire: function()}} after `expire`, it is loaded anew.
+ * @returns {{load: function(AbortSignal): Promise<Object|null>, expire: function()}} after `expire`, it is loaded again.
  */
 export function replayLoader() {
   let loaded = null;

@@ -82,12 +82,12 @@ function pluginRow({ plugin }) {
 }
 
 function showFacts(facts, state) {
-  const letters = sum(state.dead_letters);
+  const deadLetters = sum(state.dead_letters);
   const entries = [
     ["worker.stored", duration(state.seconds_since_stored)],
     ["worker.readings", number(sum(state.readings))],
     ["worker.retries", number(sum(state.retries))],
-    ["worker.deadLetters", number(letters)],
+    ["worker.deadLetters", number(deadLetters)],
     ["worker.heldBack", number(state.held_back)],
   ];
   if (!facts.firstChild) facts.append(...entries.map(([key]) => el("div", {}, el("dt", {}, t(key)), el("dd", {}))));

@@ -14,7 +14,7 @@ const INTERVAL_MS = 30_000;
 /** @param {string} key of the dead letter. */
 export function deadLetter(page, key) {
   page.title(t("deadLetter.title"));
-  const body = el("div", { class: "letter" }, el("p", { class: "nothing" }, t("overview.loading")));
+  const body = el("div", { class: "dead-letter" }, el("p", { class: "nothing" }, t("overview.loading")));
   page.element.append(
     el("p", {}, el("a", { href: urlWith({ key: null }), class: "back" }, t("deadLetter.back"))),
     el("h1", { tabindex: -1 }, t("deadLetter.title"), " ", el("span", { class: "count" }, name(key, 60))),
