@@ -16,6 +16,7 @@ def add_commands() -> None:
 
     import click
     from faust.cli.base import cli
+    from faust.cli.worker import worker  # noqa: F401
 
     # Faust registers a command when its class is defined.
     from sparkle_app.cli import (  # noqa: F401

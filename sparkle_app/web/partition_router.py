@@ -58,11 +58,11 @@ class WorkersSecret:
     """The secret of requests between workers.
 
     Arguments:
-        cipher: that of the internal key; without one, there are no other workers.
+        cipher: that of the internal key.
     """
 
-    def __init__(self, cipher: Cipher | None) -> None:
-        self._secret = cipher.secret(b"requests between workers") if cipher else b""
+    def __init__(self, cipher: Cipher) -> None:
+        self._secret = cipher.secret(b"requests between workers")
 
     def headers(self, url: str, path: str, body: bytes) -> dict[str, str]:
         """The headers of a request to another worker.
@@ -70,7 +70,7 @@ class WorkersSecret:
         Arguments:
             url: at which the other worker is reached, as it advertises it.
         """
-        return {hdrs.AUTHORIZATION: self._credentials(url, path, body)} if self._secret else {}
+        return {hdrs.AUTHORIZATION: self._credentials(url, path, body)}
 
     async def body(self, request: web.Request, url: str) -> bytes:
         """The body of a request that another worker sent.
@@ -83,7 +83,7 @@ class WorkersSecret:
         """
         found = request.headers.get(hdrs.AUTHORIZATION, "")
         # Whoever has no secret is not waited for.
-        if self._secret and found.startswith(SCHEME):
+        if found.startswith(SCHEME):
             try:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     body = await request.read()

@@ -37,8 +37,8 @@ class WebParts:
     """This worker's Prometheus metrics."""
     keyring: Keyring
     """The private keys."""
-    cipher: Cipher | None
-    """Decrypts the causes of dead letters."""
+    cipher: Cipher
+    """Decrypts the causes of dead letters, and signs requests between workers."""
     breaker: KeyBreaker
     """Says whether records are held back for want of a private key."""
     clock: WallClock

@@ -55,11 +55,11 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
         pipeline = IngestPipeline(
             parts.pool,
             writer,
-            Forwarder(samples, plugins, app.cipher, settings.broker.partitions),
-            app.dead_letters,
+            Forwarder(samples, plugins, app.connected.cipher, settings.broker.partitions),
+            app.connected.dead_letters,
             app.breaker,
-            app.hosts.recent,
-            app.cipher,
+            app.connected.hosts.recent,
+            app.connected.cipher,
             app.metrics,
             settings.ingest.batch_size,
             settings.ingest.batch_wait_seconds,
@@ -78,7 +78,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
         app,
         name=topology.table_name(name, settings.aggregates.bucket_seconds),
         help=f"Buckets of {name}, from which windows are merged.",
-        cipher=lambda: app.cipher,
+        cipher=lambda: app.connected.cipher,
         host_partitions=settings.broker.partitions,
     )
     app.tables.add(table)
@@ -100,7 +100,7 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             name,
             table,
             aggregator,
-            app.cipher,
+            app.connected.cipher,
             app.metrics,
             settings.aggregates.batch_wait_seconds,
             app.clock.now,

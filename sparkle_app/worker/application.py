@@ -23,14 +23,12 @@ from sparkle_app.kafka.diagnosis import describe_failure
 from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
-from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.retention.retainer import retainers
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
-from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.health import HealthChecker
 from sparkle_app.web.parts import WebParts
@@ -43,7 +41,7 @@ from sparkle_app.worker.disk_watchdog import watch_disks, written_folders
 from sparkle_app.worker.faust_options import faust_options
 from sparkle_app.worker.host_watch import watch_hosts
 from sparkle_app.worker.key_watchdog import watch_keys
-from sparkle_app.worker.parts import Parts
+from sparkle_app.worker.parts import Connected, Parts
 from sparkle_app.worker.readiness import log_ready
 from sparkle_app.worker.recovery_watchdog import watch_recovery
 from sparkle_app.worker.retention_watch import RetentionWatch
@@ -76,12 +74,7 @@ class SparkleApp(faust.App):
         self.clock = WallClock()
         self.breaker = KeyBreaker(settings.dead_letters.hold_undecryptable)
         self._parts: Parts | None = None
-        self._cipher: Cipher | None = None
-        self._dead_letters: DeadLetterPublisher | None = None
-        self._health: HealthChecker | None = None
-        self._hosts: HostRecorder | None = None
-        self._certificate: Certificate | None = None
-        self._topics = TopicState()
+        self._connected: Connected | None = None
         self._warnings: dict[str, str] = {}
         names = plugins.installed
         self.metrics.expose(
@@ -100,22 +93,10 @@ class SparkleApp(faust.App):
         return self._parts
 
     @property
-    def cipher(self) -> Cipher:
-        """Encrypts and decrypts sealed messages."""
-        assert self._cipher, "the worker has not been started"
-        return self._cipher
-
-    @property
-    def dead_letters(self) -> DeadLetterPublisher:
-        """The dead-letter publisher, one for all topics."""
-        assert self._dead_letters, "the worker has not been started"
-        return self._dead_letters
-
-    @property
-    def hosts(self) -> HostRecorder:
-        """Records when hosts sent readings."""
-        assert self._hosts, "the worker has not been started"
-        return self._hosts
+    def connected(self) -> Connected:
+        """What the worker has built after it connected to the database and the broker."""
+        assert self._connected, "the worker has not been started"
+        return self._connected
 
     @property
     def buckets(self) -> Mapping[str, BucketTable]:
@@ -132,7 +113,7 @@ class SparkleApp(faust.App):
 
     def publisher(self, topic: str) -> TopicPublisher:
         """A publisher for one of the handler's own topics."""
-        return TopicPublisher(self.own_topic(topic), self._topics.max_message_bytes[topic])
+        return TopicPublisher(self.own_topic(topic), self.connected.topics.max_message_bytes[topic])
 
     async def pause_flow(self, *_: Any, **__: Any) -> None:
         """Called after recovery: stop fetching until Faust has sought to the committed offsets.
@@ -165,22 +146,17 @@ class SparkleApp(faust.App):
             startup.create_data_folder(settings.data)
             await super().on_first_start()
             self._parts = startup.build(settings, self.plugins, self.conf.web_bind, self.conf.web_port)
-            if self._parts.tls:
-                self._certificate = Certificate(self._parts.tls, settings.web.tls, self._warnings)
-            self._cipher, self._topics = await startup.connect(settings, self.plugins, self._parts.engine)
+            certificate = (
+                Certificate(self._parts.tls, settings.web.tls, self._warnings) if self._parts.tls else None
+            )
+            cipher, topics = await startup.connect(settings, self.plugins, self._parts.engine)
         except ConfigurationError as error:
             exit_process(str(error))
         web = cast(LimitedWeb, self.web)
         web.tls = self._parts.tls
         for table in self.buckets.values():
-            table.max_message_bytes = self._topics.max_message_bytes[table.changelog_topic_name]
-        self._dead_letters = DeadLetterPublisher(
-            self.publisher(topology.dead_letter_topic(settings.app_id)),
-            CopyLimit(settings.dead_letters.per_cause),
-            self.metrics,
-            self._cipher,
-        )
-        self._hosts = HostRecorder(self._parts.engine, self._parts.writers, self.clock.now)
+            table.max_message_bytes = topics.max_message_bytes[table.changelog_topic_name]
+        dead_letter_topic = topology.dead_letter_topic(settings.app_id)
         # Before Faust starts the web server, which then accepts no more routes.
         web_parts = WebParts(
             settings=settings,
@@ -190,7 +166,7 @@ class SparkleApp(faust.App):
             stages=self.metrics.stages,
             metrics=self.metrics,
             keyring=self._parts.keyring,
-            cipher=self._cipher,
+            cipher=cipher,
             breaker=self.breaker,
             clock=self.clock,
             http=self.http_client,
@@ -199,30 +175,43 @@ class SparkleApp(faust.App):
             warnings=self._warnings,
         )
         add_routes(web.web_app.router, web_parts)
-        self._health = HealthChecker(web_parts)
+        self._connected = Connected(
+            cipher=cipher,
+            topics=topics,
+            dead_letters=DeadLetterPublisher(
+                TopicPublisher(
+                    self.own_topic(dead_letter_topic), topics.max_message_bytes[dead_letter_topic]
+                ),
+                CopyLimit(settings.dead_letters.per_cause),
+                self.metrics,
+                cipher,
+            ),
+            hosts=HostRecorder(self._parts.engine, self._parts.writers, self.clock.now),
+            health=HealthChecker(web_parts),
+            certificate=certificate,
+        )
 
     async def on_started(self) -> None:
         """Start the watchdogs, which run during recovery as well."""
         explain = partial(describe_failure, self.settings.broker)
         self.add_future(watch(self.group, self.settings.broker.url, explain))
-        assert self._health, "built on first start"
-        self.add_future(log_ready(self.group, self._health.check))
+        self.add_future(log_ready(self.group, self.connected.health.check))
         self.add_future(watch_keys(self.breaker, self.parts.pool, self.group))
         self.add_future(watch_clock(self.clock, self.group))
         self.add_future(watch_disks(written_folders(self.settings), self.metrics, self._warnings))
-        if self._certificate:
-            self.add_future(self._certificate.watch())
+        if self.connected.certificate:
+            self.add_future(self.connected.certificate.watch())
         if wal := write_ahead_log(database_url(self.settings)):
             self.add_future(watch_wal(wal, self.metrics, self._warnings))
         self.add_future(watch_recovery(TableRecovery(self)))
-        self.add_future(self.hosts.run())
+        self.add_future(self.connected.hosts.run())
         self.add_future(
             watch_hosts(
                 self.parts.engine, self.parts.readers, self.clock, self.metrics, self.plugins.installed
             )
         )
         self.add_future(self._retention().run())
-        self.add_future(watch_topics(self.settings.broker, self._topics.names, self.group))
+        self.add_future(watch_topics(self.settings.broker, self.connected.topics.names, self.group))
         await super().on_started()
 
     def _retention(self) -> RetentionWatch:
@@ -239,7 +228,7 @@ class SparkleApp(faust.App):
     async def on_stop(self) -> None:
         """Stop within the shutdown timeout, even if the database does not answer."""
         start_shutdown_timeout(lambda: self.crashed)
-        if self._hosts:
+        if self._connected:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hosts.write_all(), HOSTS_SECONDS)
+                await asyncio.wait_for(self._connected.hosts.write_all(), HOSTS_SECONDS)
         await super().on_stop()

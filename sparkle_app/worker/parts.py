@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from sparkle_app.config.settings import Settings, database_url
+from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.envelope.rsa_multibuffer import fastest_decrypt
 from sparkle_app.ingest.decryption_pool import DecryptionPool, PluginsByName
+from sparkle_app.ingest.host_recorder import HostRecorder
+from sparkle_app.kafka.topic_configs import TopicState
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key
 from sparkle_app.storage.engine import make_engine, max_writers
-from sparkle_app.web.tls import server_context
+from sparkle_app.web.health import HealthChecker
+from sparkle_app.web.tls import Certificate, server_context
 
 # Several, so that one slow statement does not block the others.
 _DATABASE_THREADS = 8
@@ -39,6 +44,24 @@ class Parts:
     """Threads in which agents read from and write to the database."""
     tls: ssl.SSLContext | None
     """The certificate of the web server; None: plain HTTP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected:
+    """What a worker builds once it is connected to the database and the broker."""
+
+    cipher: Cipher
+    """Encrypts and decrypts sealed messages."""
+    topics: TopicState
+    """The configuration of the topics."""
+    dead_letters: DeadLetterPublisher
+    """One for all topics."""
+    hosts: HostRecorder
+    """Records when hosts sent readings."""
+    health: HealthChecker
+    """Says whether the worker is ready."""
+    certificate: Certificate | None
+    """Renews the certificate of the web server; None: plain HTTP."""
 
 
 def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:

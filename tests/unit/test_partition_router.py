@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.test_utils import TestServer, make_mocked_request
 
 from sparkle_app.sealed.cipher import Cipher
@@ -82,9 +83,7 @@ async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> No
     assert "runs another version; upgrade all workers" in problem.detail
 
 
-async def test_without_the_internal_key_there_is_no_secret() -> None:
-    without = WorkersSecret(None)
-    assert without.headers("http://a", INTERNAL_PATH, b"") == {}
+async def test_other_credentials_are_refused() -> None:
     signed = hmac.digest(b"\0", f"http://a\0{INTERNAL_PATH}\0".encode(), "sha256").hex()
     for headers in (
         {},
@@ -92,8 +91,10 @@ async def test_without_the_internal_key_there_is_no_secret() -> None:
         {"Authorization": SCHEME},
         {"Authorization": f"{SCHEME} {signed}"},
     ):
-        with pytest.raises(Problem):
-            await without.body(make_mocked_request("POST", INTERNAL_PATH, headers), "http://a")
+        request = make_mocked_request("POST", INTERNAL_PATH, headers, payload=EMPTY_PAYLOAD)
+        with pytest.raises(Problem) as caught:
+            await WorkersSecret(Cipher(SHARED_KEY)).body(request, "http://a")
+        assert caught.value.status == 401
 
 
 async def test_a_request_to_one_worker_is_none_to_another(worker: InProcessWorker) -> None:

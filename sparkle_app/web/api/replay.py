@@ -155,7 +155,6 @@ class Replays:
     async def _run(self, selected: Filter, response: ReplayResponse) -> None:
         settings, cipher = self._parts.settings, self._parts.cipher
         try:
-            assert cipher, "a worker has the internal key"
             async with open_dead_letters(settings) as reader:
                 await count_replayable(reader, selected, self._progress, MAX_DEAD_LETTERS)
                 async with open_producer(settings.broker) as producer:
