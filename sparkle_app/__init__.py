@@ -242,6 +242,7 @@ All packages and modules; the docstring of each describes what it does:
       base                exit codes and errors
       capacity            estimates what a fleet needs
       check               checks configuration, broker and database
+      check_database      its check of the database
       verify              compares aggregates with stored readings
       rebuild             recomputes aggregates that differ
       retain              merges and deletes now, or shows what would be deleted

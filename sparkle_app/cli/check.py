@@ -3,38 +3,24 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
-from sqlalchemy import Table, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
+from sparkle_app.cli.check_database import check_database
 from sparkle_app.config.settings import changed, database_url, masked
-from sparkle_app.config.urls import shown
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
-from sparkle_app.retention.retainer import tables_to_delete_from
 from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
-from sparkle_app.storage.data_tables import data_table
-from sparkle_app.storage.engine import (
-    can_be_created,
-    damage,
-    make_engine,
-    notice,
-    read_transaction,
-    write_ahead_log,
-)
-from sparkle_app.storage.errors import server_message, transient_error
-from sparkle_app.storage.migrations.migration import require_plugins
-from sparkle_app.storage.migrations.schema import Schema, read_schema
-from sparkle_app.storage.trial import try_deleting, try_writing
+from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.port import check_port
 from sparkle_app.web.tls import expiry_warning, server_context
 from sparkle_app.worker.disk_watchdog import database_folder, written_folders
@@ -171,60 +157,8 @@ class check(SparkleCommand):
 
     async def _database(self) -> CheckResult:
         handler = self.handler
-
-        def connect() -> str:
-            url = database_url(handler.settings)
-            if can_be_created(url):
-                return f"{shown(url)} does not exist yet; the first worker will create it"
-            try:
-                with read_transaction(make_engine(url)) as connection:
-                    connection.execute(text("SELECT 1"))
-                    damaged = damage(connection, _TIMEOUT_SECONDS)
-                    schema = None if damaged else read_schema(connection, handler.plugins.branches)
-                    # The tables of an earlier schema have other columns.
-                    older = bool(schema and (schema.pending or schema.wide))
-                    missing: list[str] = []
-                    refused: Mapping[str, str] = {}
-                    if schema and not older:
-                        missing = try_writing(connection)
-                        refused = try_deleting(connection, self._expiring_tables(missing))
-            except (SQLAlchemyError, OSError) as error:
-                cause = transient_error(error)
-                what = "to accept what a worker writes" if cause.hint else "to accept connections"
-                raise ConfigurationError(
-                    "database.url",
-                    expected=f"{shown(url)} {what}",
-                    found=server_message(error) or str(cause),
-                    hint=cause.hint or "start it, or correct the setting",
-                ) from error
-            if damaged:
-                raise ConfigurationError(
-                    "database.url",
-                    expected=f"an undamaged database at {shown(url)}",
-                    found=damaged,
-                    hint="restore it from a backup",
-                )
-            if schema and older:
-                return f"{shown(url)}; the first worker will migrate it: {self._to_apply(schema)}"
-            self._refuse_lost_table(missing)
-            if refused:
-                tables = ", ".join(refused)
-                raise ConfigurationError(
-                    "database.url",
-                    expected=f"{shown(url)} to let retention delete rows",
-                    found="; ".join(dict.fromkeys(refused.values())),
-                    hint=f"grant DELETE on {tables} to the user, or keep all for ever (section retention)",
-                )
-            to_create = f"; the first worker will create {', '.join(sorted(missing))}" if missing else ""
-            warning = notice(url)
-            return f"{shown(url)}{to_create}" + (f"; warning: {warning}" if warning else "")
-
-        return await asyncio.to_thread(_checked, "database", connect)
-
-    def _expiring_tables(self, missing: Collection[str]) -> list[Table]:
-        """Those that exist."""
-        tables = tables_to_delete_from(self.handler.settings, self.handler.plugins.by_name)
-        return [each for each in tables if each.name not in missing]
+        check = partial(check_database, handler.settings, handler.plugins)
+        return await asyncio.to_thread(_checked, "database", check)
 
     def _wal(self) -> Iterator[CheckResult]:
         wal = write_ahead_log(database_url(self.handler.settings))
@@ -244,27 +178,6 @@ class check(SparkleCommand):
             if usage and usage.warning:
                 what = "database" if database and folder == database.absolute() else "data"
                 yield CheckResult(what, True, f"warning: {usage.warning}")
-
-    def _to_apply(self, schema: Schema) -> str:
-        if not self.handler.settings.database.migrate:
-            schema.require_current()
-        require_plugins(schema, self.handler.plugins.faults)
-        tables = sorted("".join(table.name) for table in schema.wide)
-        return ", ".join(revision.id for revision in schema.pending) or f"tables {', '.join(tables)}"
-
-    def _refuse_lost_table(self, missing: Sequence[str]) -> None:
-        for name, installed in self.handler.plugins.installed.items():
-            models = (getattr(installed.plugin, each, None) for each in ("DataFrame", "Aggregates"))
-            tables = [data_table(model.__table__).name for model in models if model]
-            lost = [table for table in tables if table in missing]
-            # A worker creates both at the same time.
-            if 0 < len(lost) < len(tables):
-                raise ConfigurationError(
-                    "database.url",
-                    expected=f"the tables {' and '.join(tables)} of the plugin {name}",
-                    found=f"no table {lost[0]}",
-                    hint="restore it from a backup, or start a worker, which creates it empty",
-                )
 
     async def _broker(self) -> list[CheckResult]:
         settings = self.handler.settings
