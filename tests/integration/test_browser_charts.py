@@ -114,7 +114,7 @@ def test_the_keyboard_walks_the_points_and_each_is_spoken_and_has_its_readings(
     expect(said).to_have_text(re.compile(r"^coretemp/Core 1, "))
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="Where this point comes from")
+    dialog = page.get_by_role("dialog", name="Readings of this point")
     expect(dialog.locator("li")).to_have_count(1)
     value = re.search(r"[\d.]+\u00a0°C", first)
     assert value

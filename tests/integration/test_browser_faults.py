@@ -63,7 +63,7 @@ def test_a_worker_that_is_killed_is_said_and_its_return_heals_the_page(fleet: Fl
     expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
     fleet.worker.kill()
     expect(page.locator(".banner")).to_contain_text("Connection lost since")
-    expect(page.locator(".banner")).to_contain_text("Shown is the state of")
+    expect(page.locator(".banner")).to_contain_text("Showing data as of")
     expect(page.locator("main")).to_have_class("old")
     expect(page.get_by_role("status")).to_have_text("Connection lost")
     # The old picture is still there.

@@ -56,9 +56,7 @@ def cells(row: Locator) -> list[str]:
 def test_a_worker_its_partitions_and_its_delays_are_shown(fleet: Fleet, visit: Visit) -> None:
     page = visit(fleet.worker).open("/pipeline")
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
-    expect(page.locator(".verdict li")).to_have_text(
-        ["Nothing is waiting: every record is stored or is a dead letter."]
-    )
+    expect(page.locator(".verdict li")).to_have_text(["No records are waiting."])
     worker = card(page, fleet.worker)
     expect(worker.locator(".state")).to_have_text("Consuming")
     topic = worker.get_by_role("row", name=fleet.workspace.topic + " records")
@@ -113,7 +111,7 @@ def test_a_locked_database_is_named_as_what_is_waited_for(fleet: Fleet, visit: V
     expect(page.locator('.stages [data-stage="store"] td').last).not_to_have_text("–")
     connection.rollback()
     connection.close()
-    expect(sentence).to_contain_text("Nothing is waiting", timeout=60_000)
+    expect(sentence).to_contain_text("No records are waiting", timeout=60_000)
 
 
 @pytest.mark.kafka
@@ -128,7 +126,7 @@ def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker,
     expect(page.locator(".gone li")).to_contain_text("has left the group", timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
     expect(card(page, second)).to_have_count(0)
-    expect(page.locator(".verdict li")).to_contain_text("Nothing is waiting", timeout=60_000)
+    expect(page.locator(".verdict li")).to_contain_text("No records are waiting", timeout=60_000)
 
 
 @pytest.mark.any_broker
@@ -164,9 +162,7 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
         )
         return found
 
-    assert sentences(response(0, 0)) == [
-        "ok: Nothing is waiting: every record is stored or is a dead letter."
-    ]
+    assert sentences(response(0, 0)) == ["ok: No records are waiting."]
     assert sentences(response(0, 500)) == ["ok: 500 records are not stored yet."]
     assert sentences(response(0, 500), response(500, 500)) == [
         "ok: Nothing is late: 500 records are in progress, about 5 s of work."
@@ -197,12 +193,12 @@ def test_the_bottleneck_is_named(fleet: Fleet, visit: Visit) -> None:
     assert [each.partition(":")[0] for each in sentences(lost)] == ["critical", "warning"]
     # Stored is not yet answered.
     assert sentences(response(0, 0, samples=3)) == [
-        "ok: Every record is stored; 3 sample messages are not in the answers yet."
+        "ok: Every record is stored; 3 sample messages are not in query results yet."
     ]
     behind = response(0, 0, samples=3)
     behind["workers"][0]["answer_delay_seconds"] = {"P": 40.0}
     assert sentences(behind) == [
-        "warning: 3 sample messages are waiting: the last readings were in the answers 40 s after they were stored."
+        "warning: 3 sample messages are waiting: the last readings were in query results 40 s after they were stored."
         " No stage is busy."
     ]
     unknown = response(0, 0)

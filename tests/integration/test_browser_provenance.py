@@ -1,4 +1,4 @@
-"""The page of a host in a browser: what is missing, late or not proved is said."""
+"""The page of a host in a browser: what is missing, late or not verified is said."""
 
 import re
 import time
@@ -90,13 +90,13 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     expect(strip).to_be_hidden()
     phone.locator(".completeness summary").click()
     expect(strip).to_be_visible()
-    expect(strip.locator(".before")).to_have_attribute("title", "Not kept any longer")
+    expect(strip.locator(".before")).to_have_attribute("title", "Expired")
 
 
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open(host_path(range="6h"))
     section = page.locator("section.of-plugin", has_text="Load, %")
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(section.locator(".recount")).to_have_text(
         re.compile(
             r": [\d,]+ stored readings recounted in [\d.]+ s\. All [\d,]+ aggregates are exactly what they give\."
@@ -133,7 +133,7 @@ def test_readings_that_are_being_counted_are_not_differences(history: Fleet, vis
     found = section.locator(".recount")
     # The fourth reading is counted, while a fifth one arrives.
     counts[:] = [(3, 4), (3, 4), (4, 5)]
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(section.locator(".recount[data-state=equal]")).to_have_text(
         re.compile(
             r" All 19 aggregates are exactly what they give\."
@@ -144,12 +144,12 @@ def test_readings_that_are_being_counted_are_not_differences(history: Fleet, vis
     # It is never counted; or more are counted than stored, which waiting does not change.
     for never in ((3, 4), (5, 4)):
         counts[:] = [never]
-        section.get_by_role("button", name="Prove it").click()
+        section.get_by_role("button", name="Verify").click()
         expect(section.locator(".recount[data-state=differing]")).to_contain_text("1 of 20 aggregates")
         expect(found.locator("tbody tr")).to_have_count(1)
 
 
-def test_what_may_be_missing_for_good_is_not_proved(history: Fleet, visit: Visit) -> None:
+def test_what_may_be_missing_for_good_is_not_verified(history: Fleet, visit: Visit) -> None:
     visitor = visit(history.worker)
     visitor.expected = ["400"]
     page = visitor.page
@@ -188,15 +188,15 @@ def test_what_may_be_missing_for_good_is_not_proved(history: Fleet, visit: Visit
     page.goto(host_path())
     section = page.locator("section.of-plugin", has_text="Load, %")
     found = section.locator(".recount[data-state=unknown]")
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(found).to_contain_text(
         "1 aggregate is still being counted: it is not known yet whether it is complete."
     )
     assert len(asked) == 4
-    # A repetition that leaves out the beginning of the range does not prove it.
+    # A repetition that leaves out the beginning of the range does not verify it.
     asked.clear()
     grows = False
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(found).to_contain_text("Earlier readings were left out")
     expect(found).to_contain_text("1 aggregate is still being counted")
 
@@ -211,7 +211,7 @@ def test_late_readings_are_not_looked_for_where_no_line_is_drawn(history: Fleet,
     assert {re.findall("plugins/([^/]+)/", each)[0] for each in late} == {"PU_Workload", "Temperature"}
 
 
-def test_what_is_not_kept_any_longer_proves_nothing(history: Fleet, visit: Visit) -> None:
+def test_what_has_expired_verifies_nothing(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).page
     start = f"{datetime.fromtimestamp(time.time() - 3600, UTC):%FT%TZ}"
     now = f"{datetime.now(UTC):%FT%TZ}"
@@ -222,19 +222,19 @@ def test_what_is_not_kept_any_longer_proves_nothing(history: Fleet, visit: Visit
     page.goto(host_path())
     section = page.locator("section.of-plugin", has_text="Load, %")
     expect(section.locator(".note:visible")).to_have_text(
-        re.compile(r"^What is older than \d\d:\d\d:\d\d is not kept any longer\.$")
+        re.compile(r"^Data before \d\d:\d\d:\d\d has expired\.$")
     )
     # Aggregates are kept longer than readings.
     expect(section.locator("figcaption").first).to_contain_text("averages of 1 min. Lowest")
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(section.locator(".recount[data-state=unknown]")).to_have_text(
         re.compile(
-            r" 7 aggregates cannot be verified: what they were computed from is not kept any longer\."
+            r" 7 aggregates cannot be verified: the rows that they were computed from have expired\."
             r" Readings are kept since \d\d:\d\d:\d\d\.$"
         )
     )
     changed(page, "PU_Workload", "recount", {"aggregates": 0, "not_verifiable": 0})
-    section.get_by_role("button", name="Prove it").click()
+    section.get_by_role("button", name="Verify").click()
     expect(section.locator(".recount[data-state=unknown]")).to_have_text(
         re.compile(r"There are no aggregates that they could be compared with\.$")
     )

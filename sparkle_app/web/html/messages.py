@@ -8,7 +8,7 @@ ENGLISH = {
     "token": "Token",
     "hint": "The value of web.token or web.operator_token in the settings of the workers.",
     "submit": "Log in",
-    "wrong": "This is none of the tokens.",
+    "wrong": "Invalid token.",
     "too_many": "Too many attempts. Try again in {seconds} s.",
     "cookies": "The browser must accept cookies of this site.",
 }
@@ -18,7 +18,7 @@ RUSSIAN = {
     "token": "Токен",
     "hint": "Значение web.token или web.operator_token из настроек воркеров.",
     "submit": "Войти",
-    "wrong": "Такого токена нет.",
+    "wrong": "Неверный токен.",
     "too_many": "Слишком много попыток. Повторите через {seconds} с.",
     "cookies": "Браузер должен принимать cookie этого сайта.",
 }

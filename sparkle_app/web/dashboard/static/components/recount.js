@@ -1,4 +1,4 @@
-// "Prove it": has a worker recount what is shown from the stored readings, and says what it found.
+// "Verify": has a worker recount what is shown from the stored readings, and says what it found.
 
 import { ApiError } from "../api.js";
 import { announce, el } from "../dom.js";
@@ -105,7 +105,7 @@ function pause(ms, signal) {
   });
 }
 
-/** What could not be compared is not proved. */
+/** What could not be compared is not verified. */
 function stateOf({ found: { aggregates, not_verifiable: left }, behind, doubtful }) {
   if (behind) return "differing";
   return aggregates && !left && !doubtful ? "equal" : "unknown";
