@@ -51,7 +51,7 @@ test: $(DEV_STAMP)  ## run unit tests, and integration tests on the embedded bro
 test-databases: $(DEV_STAMP)  ## run integration tests on MariaDB, MySQL, PgBouncer and with other drivers and statements
 	@$(RUN) -m pytest $(PARALLEL) -m databases tests/integration
 
-test-browser: $(DEV_STAMP)  ## test the page in Chromium
+test-browser: $(DEV_STAMP)  ## test the dashboard in Chromium
 	@$(RUN) -m pytest $(PARALLEL) -m browser tests/integration
 
 # Brokers need more of the processors; with seven files, tests that promise a time fail.
@@ -100,7 +100,7 @@ lint: $(DEV_STAMP)  ## check style, types and layers
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 
-pictures: $(DEV_STAMP)  ## take the pictures of the page again, docs/images
+pictures: $(DEV_STAMP)  ## retake the screenshots of the dashboard, docs/images
 	@$(RUN) -m pytest --pictures=docs/images tests/integration/test_browser_pictures*.py
 
 wheel: $(DEV_STAMP)  ## build the wheel and the source distribution in dist/

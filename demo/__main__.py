@@ -159,7 +159,7 @@ def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:
 def _announcement(averages: "Averages") -> str:
     return "\n".join(
         [
-            f"page:           {averages.url}/",
+            f"dashboard:      {averages.url}/",
             f"API:            {averages.url}/api/v1/plugins",
             f"SQLite file:    {FOLDER / 'data' / 'sparkle.sqlite3'}",
             # On a line of its own: a URL that is wrapped at 80 columns cannot be copied.

@@ -90,7 +90,7 @@ def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) ->
     assert command
     assert database
     # First of all, so that it is seen.
-    page = re.search(r"^starting .*\npage: +(http://127\.0\.0\.1:\d+/)\n", text)
+    page = re.search(r"^starting .*\ndashboard: +(http://127\.0\.0\.1:\d+/)\n", text)
     assert page
     with urllib.request.urlopen(urllib.request.Request(page[1], headers={"Accept": "text/html"})) as response:
         assert b"<script type=" in response.read()

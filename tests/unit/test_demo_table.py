@@ -7,7 +7,7 @@ from demo.table import Row, free_lines, visible
 
 ANNOUNCEMENT = "\n".join(
     [
-        "page:           http://127.0.0.1:6066/",
+        "dashboard:      http://127.0.0.1:6066/",
         "API:            http://127.0.0.1:6066/api/v1/plugins",
         "SQLite file:    /home/somebody/sparkle/.demo/data/sparkle.sqlite3",
         "this machine:",
