@@ -265,7 +265,7 @@ All packages and modules; the docstring of each describes what it does:
     runtime/            infrastructure of every process
       metrics             Prometheus metrics
       stages              the stages of pipelines in progress
-      expired_readings    counts readings that are older than retention keeps them
+      expired_readings    counts readings that are older than the retention period
       logging             logging configuration
       clock               the time of day, and steps of the clock
       retry               retry with backoff

@@ -22,8 +22,8 @@ SCOPE: list[Any] = [
     option(
         "--until",
         type=Instant(),
-        help="end of the time range, exclusive; a bucket that is partly in the range is included as a whole, hours and"
-        " days that are partly in it are not compared",
+        help="end of the time range, exclusive; a bucket that is partly in the range is included as a whole, but"
+        " hourly and daily aggregates that are partly in it are not compared",
     ),
 ]
 
@@ -97,8 +97,8 @@ def not_verifiable(plugin: str, number: Counter[int]) -> str:
     """A line about aggregates that are kept longer than what they were computed from."""
     parts = (f"{each} of {_NAMES.get(resolution, 'bucket')}s" for resolution, each in sorted(number.items()))
     return (
-        f"{plugin}: {counted(number.total(), 'aggregate')} not verifiable any more ({', '.join(parts)}): what they were"
-        " computed from is not kept"
+        f"{plugin}: {counted(number.total(), 'aggregate')} ({', '.join(parts)}) can no longer be verified: their source"
+        " rows have expired"
     )
 
 

@@ -58,7 +58,9 @@ def check_confirmation(command: str, yes: bool, as_json: bool) -> None:
         UsageError: if it cannot.
     """
     if not yes and as_json:
-        raise UsageError(f"{command} --json", expected="--yes", found="none", hint="no question is asked")
+        raise UsageError(
+            f"{command} --json", expected="--yes", found="none", hint="--json cannot prompt for confirmation"
+        )
     if not yes and not sys.stdin.isatty():
         raise UsageError("standard input", expected="a terminal", found="none", hint="use --yes")
 

@@ -13,8 +13,9 @@ class capacity(SparkleCommand):
     """Estimate the cores, memory and disk that a fleet needs, with each database.
 
     The database is as large as the settings of retention let it become in --days. The figures were measured by the
-    benchmarks; another processor needs more or less. "breaks first" says what is used
-    up first of --cores, --memory, --disk, broker.partitions and SQLite's single writer, and how much of it is needed.
+    benchmarks; another processor needs more or less. "bottleneck" says which
+    of --cores, --memory, --disk, broker.partitions and SQLite's single writer is used up first, and how much of it is
+    needed.
 
     Example: faust -A sparkle_app capacity --hosts 10000 --metrics 16 --interval 300
     """
@@ -25,8 +26,10 @@ class capacity(SparkleCommand):
         option(
             "--interval", type=_POSITIVE, default=300, show_default=True, help="seconds between two readings"
         ),
-        option("--days", type=_POSITIVE, default=365, show_default=True, help="after how many days"),
-        option("--cores", type=_POSITIVE, default=8, show_default=True, help="cores of all machines"),
+        option("--days", type=_POSITIVE, default=365, show_default=True, help="days of operation"),
+        option(
+            "--cores", type=_POSITIVE, default=8, show_default=True, help="total number of processor cores"
+        ),
         option("--memory", type=_POSITIVE, default=32, show_default=True, help="memory for workers, in GB"),
         option("--disk", type=_POSITIVE, default=1000, show_default=True, help="disk space, in GB"),
         JSON,

@@ -32,8 +32,8 @@ class export(DatabaseCommand):
     """Write stored readings or aggregates of a plugin to a file, as CSV or Parquet.
 
     Without --output, CSV is written to standard output. Workers may keep running: what they store meanwhile may be in
-    the file or not. Standard error says since when rows are kept, if the time range begins before. The command `import`
-    reads the file.
+    the file or not. Standard error shows the start of the retention period, if the time range begins before it. The
+    command `import` reads the file.
 
     Examples: faust -A sparkle_app export Temperature --since 2026-11-01 --output november.parquet
 

@@ -114,7 +114,8 @@ class hosts(DatabaseCommand):
             self.say(f"{counted(names[0], 'host')}, {names[1]} silent")
             if known and len(silent_ones) == len(known):
                 self.say(
-                    "All are silent: is a worker ready, has it read all records, and is this clock right?"
+                    "All hosts are silent: check that a worker is ready and has no lag, and that the clock of this"
+                    " machine is correct."
                 )
         return 1 if silent and shown else 0
 

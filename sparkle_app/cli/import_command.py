@@ -16,10 +16,10 @@ from sparkle_app.transfer.layouts import READINGS
 class import_command(DatabaseCommand):
     """Store the rows of files that `export` has written, CSV or Parquet.
 
-    What is stored already remains: readings are recognised by their ids, and an aggregate is replaced only by one that
-    has counted more readings. Rows that are older than retention keeps them are not stored. So the command can be
+    What is stored already remains: readings are recognized by their ids, and an aggregate is replaced only by one that
+    has counted more readings. Rows that are older than the retention period are not stored. So the command can be
     interrupted and run again. The columns of a file say whether it holds readings or aggregates. Imported readings are
-    not aggregated; `rebuild` does it. Hours and days that contain imported aggregates are merged again.
+    not aggregated; `rebuild` does it. Hourly and daily aggregates are recomputed from imported finer ones.
 
     Example: faust -A sparkle_app import Temperature november.parquet december.csv
     """
@@ -67,7 +67,7 @@ class import_command(DatabaseCommand):
             numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
             report.append({"file": name, "what": what, **numbers, "hint": own_hint})
             if not as_json:
-                rest = f", {expired} not stored: older than retention keeps them" if expired else ""
+                rest = f", {expired} not stored: older than the retention period" if expired else ""
                 self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")
         if as_json:
             self.say_json(report)

@@ -35,13 +35,13 @@ _VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
 
 class move(DatabaseCommand):
     """Copy everything to another database: readings and aggregates of all plugins, tables of packages, hosts,
-    and since when rows are kept.
+    and the start of the retention period.
 
     Readings that are there already remain, so the command can be interrupted and run again. Aggregates become those of
-    this database, except smaller ones of hosts of which the other database has more readings. Workers may keep
-    running for the first run. Then stop them, and run it again: it takes what they have stored since, verifies both
-    databases, and says which setting to change. The exit code is 0 if the other database has everything. This one is
-    not changed.
+    this database. If the new database has more readings of a host, its aggregates that count more readings are kept.
+    Workers may keep running for the first run. Then stop them, and run it again: it takes what they have stored since,
+    verifies both databases, and says which setting to change. The exit code is 0 if the new database has everything.
+    This one is not changed.
 
     Example: faust -A sparkle_app move --to postgresql://sparkle@db.example.org/sparkle
     """
@@ -136,7 +136,7 @@ class move(DatabaseCommand):
             known = read - new - expired
             fields |= {"read": read, "new": new, "known": known, "expired": expired}
             line = f"{counted(read, part.what[:-1])} read, {new} new or changed, {known} known"
-            line += f", {expired} older than what is kept" if expired else ""
+            line += f", {expired} expired" if expired else ""
         if not as_json:
             self.say(f"{part.name}: {line}")
         return fields
@@ -172,7 +172,7 @@ class move(DatabaseCommand):
                     )
                 if here.not_verifiable:
                     self.say(
-                        f"{name}: {counted(here.not_verifiable, 'aggregate')} not verifiable any more,"
+                        f"{name}: {counted(here.not_verifiable, 'aggregate')} can no longer be verified,"
                         f" {'equal in' if equal else 'compared between'} both databases"
                     )
         report["complete"] = complete = same and not missing
@@ -187,7 +187,9 @@ class move(DatabaseCommand):
     ) -> None:
         if missing:
             rows = ", ".join(f"{counted(number, what[:-1])} of {name}" for name, what, number in missing)
-            self.say(f"not complete: {rows} came meanwhile; stop the workers and run the command again")
+            self.say(
+                f"not complete: {rows} were stored in the meantime; stop the workers and run the command again"
+            )
             return
         if not complete:
             self.say(

@@ -9,8 +9,8 @@ from sparkle_app.cli.base import JSON, counted
 class rebuild(AuditCommand):
     """Recompute aggregates that differ from the stored readings.
 
-    Hours and days are repaired as well: from readings, or where these are not kept any more from finer aggregates. What
-    retention has deleted is not stored again.
+    Hourly and daily aggregates are repaired as well: from readings or, where these have expired, from finer aggregates.
+    What retention has deleted is not stored again.
 
     Workers may keep running. The command commits page by page: it can be interrupted and run again. An aggregate
     without any stored readings is left unchanged and counted in the report; if only some of its readings were deleted,

@@ -27,7 +27,7 @@ class replay(DatabaseCommand):
 
     Workers delete those that become stored readings. The command can be interrupted and run again: no reading is
     stored or counted twice, and a record that is still invalid remains one dead letter. Readings that are older than
-    retention keeps them are not stored: they are counted as expired, and their dead letters deleted.
+    the retention period are not stored: they are counted as expired, and their dead letters deleted.
 
     Example: faust -A sparkle_app replay --reason unknown_config --config 7
     """
@@ -52,8 +52,8 @@ class replay(DatabaseCommand):
                 )
             if done.expired and not as_json:
                 self.error(
-                    f"{counted(done.expired, 'dead letter')} older than retention keeps readings: workers will not"
-                    " store these, but count them as expired"
+                    f"{counted(done.expired, 'dead letter')} older than the retention period: workers will not store"
+                    " their readings, but count them as expired"
                 )
             if dry_run:
                 self._report(as_json, f"{counted(done.replayable, 'dead letter')} would be replayed", done)
@@ -68,12 +68,12 @@ class replay(DatabaseCommand):
         return 0
 
     async def _kept_since(self) -> dict[str, int]:
-        """Since when readings are kept, by topic: of several plugins that share one, the earliest time."""
+        """The start of the retention period, by topic: of several plugins that share one, the earliest time."""
         try:
             return await asyncio.to_thread(self._read_kept_since)
         except ConfigurationError as error:
             # Workers may well reach the database, and replaying needs the broker only.
-            self.error(f"not known how many dead letters are older than what is kept: {error}")
+            self.error(f"cannot determine how many dead letters are older than the retention period: {error}")
             return {}
 
     def _read_kept_since(self) -> dict[str, int]:

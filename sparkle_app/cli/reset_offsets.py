@@ -18,7 +18,7 @@ class reset_offsets(DatabaseCommand):
 
     By default since an hour before the newest reading that the database contains, for each partition of the plugin
     topics; where it contains none, since the first record that Kafka retains. Readings that are stored already are
-    recognised. Stop all workers first. Afterwards start them, and when they have read the records, run rebuild and
+    recognized. Stop all workers first. Afterwards start them, and when they have read the records, run rebuild and
     verify.
 
     Example: faust -A sparkle_app reset-offsets --dry-run

@@ -1,4 +1,4 @@
-"""``faust -A sparkle_app retain``: merges hours and days, and deletes what is not kept any longer."""
+"""``faust -A sparkle_app retain``: computes hourly and daily aggregates, and deletes expired rows."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ from sparkle_app.storage.engine import space_warning
 
 
 class retain(DatabaseCommand):
-    """Merge hours and days, and delete what is not kept any longer, as workers do every few minutes.
+    """Compute hourly and daily aggregates, and delete expired rows, as workers do every few minutes.
 
     How long rows are kept is set in the section retention of the settings. Workers may keep running. The command can be
     interrupted, and run again. The exit code is 1 if the database reports an error.

@@ -18,8 +18,8 @@ _LIMIT = 20
 class verify(AuditCommand):
     """Compare the aggregates in SQL with the stored readings.
 
-    Hours and days whose readings are not kept any more are compared with the finer aggregates that they were merged
-    from. Where these are not kept either, aggregates are counted as not verifiable.
+    Hourly and daily aggregates whose readings have expired are compared with the finer aggregates that they were
+    computed from. Where these have expired as well, aggregates are counted as not verifiable.
 
     The exit code is 1 if any differs. Workers may keep running: the command waits for aggregates that are behind their
     readings, until none of them has changed for 30 seconds.

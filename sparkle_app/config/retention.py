@@ -46,13 +46,13 @@ than `aggregates.window_retention_seconds`."""
     """How long aggregates of `aggregates.bucket_seconds` are kept. Longer than \
 `aggregates.window_retention_seconds`."""
     hours: Duration = "3y"
-    """How long aggregates of hours are kept; not shorter than `buckets`."""
+    """How long hourly aggregates are kept; not shorter than `buckets`."""
     days: Duration = FOREVER
-    """How long aggregates of days are kept; not shorter than `hours`."""
+    """How long daily aggregates are kept; not shorter than `hours`."""
     plugins: dict[str, PluginRetention] = Field(default={})
     """Other durations for single plugins: `Temperature: {readings: 30d}`."""
     interval_seconds: int = Field(default=300, ge=1, le=86_400)
-    """How often a worker merges hours and days, and deletes what is not kept any longer."""
+    """How often a worker computes hourly and daily aggregates, and deletes expired rows."""
 
     def of(self, plugin: str) -> Retention:
         """How long the rows of a plugin are kept.

@@ -143,15 +143,16 @@ class DeadLettersSettings(Section):
     """Maximum number of dead letters per minute and worker with the same reason, host, plugin and metric; further \
 ones are only counted. Records that become readings once a key, a plugin or a table is repaired are not limited."""
     hold_undecryptable: int = Field(default=250, ge=1)
-    """If no private key decrypts nine tenths of the records of ten seconds, and these are at least this number, those \
-of their configs are held back until a key decrypts them: they neither become dead letters nor are committed."""
+    """Minimum number of undecryptable records in ten seconds that opens the circuit breaker, if they are also at \
+least 90 % of the records received. Records of the affected configs are then held back, uncommitted, until a key \
+decrypts them."""
 
 
 class WebTlsSettings(Section):
     certificate: Path | None = None
     """PEM file with the certificate of the web server, followed by those of intermediate authorities. It must be \
 valid for the host in the URL at which other workers reach this one. Without one, the web server uses plain HTTP. A \
-file that is replaced is used within a minute."""
+replaced file is loaded within 30 seconds."""
     key: Path | None = None
     """PEM file with the private key of `certificate`, unencrypted."""
     authorities: Path | None = None
@@ -183,9 +184,9 @@ class WebSettings(Section):
     port: Port = 6066
     """Port to listen on. Workers on one machine need different ports."""
     token: SecretStr | None = None
-    """Token for reading: what a request must contain as a bearer token, or a person enters at `/login`. The same for \
-all workers, and long and random: `openssl rand -hex 32`. Without it, there are only `/health/live`, \
-`/health/ready`, the login page, files that are the same in every installation, and what `/` tells a terminal."""
+    """Token for reading, sent as a bearer token or entered at `/login`. The same for all workers, and long and \
+random: `openssl rand -hex 32`. If it is set, requests without a valid token can access only `/health/live`, \
+`/health/ready`, the login page, static files and the plain-text response of `/`."""
     operator_token: SecretStr | None = None
     """Token for reading and writing: with it, dead letters can be replayed over HTTP. Another one than `web.token`, \
 and the same for all workers."""

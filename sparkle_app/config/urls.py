@@ -172,7 +172,7 @@ def _check_dialect(url: URL) -> None:
     if dialect.is_async:
         raise ConfigurationError(
             "database.url",
-            expected="a driver that is not asynchronous",
+            expected="a synchronous driver",
             found=f"{url.drivername}://…",
             hint=f"write another driver of {database}",
         )

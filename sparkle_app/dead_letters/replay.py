@@ -31,7 +31,7 @@ class ReplayProgress:
     empty: int = 0
     """Selected dead letters whose record was too large for the dead-letter topic; they are skipped."""
     expired: int = 0
-    """Replayable dead letters that are older than retention keeps readings: workers count them as expired."""
+    """Replayable dead letters that are older than the retention period: workers count them as expired."""
     replayed: int = 0
     """Dead letters whose records were produced."""
     sent: int = 0

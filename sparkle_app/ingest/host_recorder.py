@@ -138,7 +138,7 @@ class HostRecorder:
                 self.recent.put_back(group)
             if str(error) != self._failure:
                 self._failure = str(error)
-                logger.warning("hosts are not recorded at the moment: %s", error)
+                logger.warning("cannot record hosts, will retry: %s", error)
 
     def _record(self, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
         """Raises TransientError if the database does not work at this moment."""

@@ -21,7 +21,7 @@ KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 class KeyBreaker:
     """Decides which records are held back; one for all topics of a worker.
 
-    It opens for a config if no private key decrypts nine tenths of the records of ten seconds, and these are at least
+    It opens for a config if at least 90 % of the records of ten seconds cannot be decrypted, and these are at least
     ``threshold`` records, of configs of which this worker has not decrypted a record yet. So neither a few hosts with a
     wrong key nor somebody who sends garbage can open it for a config that works.
 

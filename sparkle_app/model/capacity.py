@@ -109,7 +109,7 @@ class Estimate(msgspec.Struct, frozen=True):
     """How much is needed of what there is: above 1, it is not enough."""
 
     @property
-    def breaks_first(self) -> str:
+    def bottleneck(self) -> str:
         """What is used up first when the fleet grows."""
         return max(self.shares, key=lambda name: self.shares[name])
 
@@ -203,8 +203,8 @@ def table(measured: Figures, fleet: Fleet, machine: Machine) -> Sequence[Sequenc
         f"database, after {fleet.days} days": [size(each.database_bytes) for each in found.values()],
         "growth in the year after": [size(each.database_bytes_per_year) for each in found.values()],
         f"Kafka, {_RETAINED_DAYS} days": [size(each.kafka_bytes) for each in found.values()],
-        "breaks first": [
-            f"{each.breaks_first} ({_share(each.shares[each.breaks_first])})" for each in found.values()
+        "bottleneck": [
+            f"{each.bottleneck} ({_share(each.shares[each.bottleneck])})" for each in found.values()
         ],
     }
     return [["", *found], *([name, *cells] for name, cells in rows.items())]

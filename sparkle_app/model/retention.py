@@ -19,7 +19,7 @@ DAY = 86_400
 
 
 class ExpiredReason(StrEnum):
-    """Why a reading is older than retention keeps it when it is stored or counted. The value is used in metrics."""
+    """Why a reading is older than the retention period when it is stored or counted. The value is used in metrics."""
 
     LATE = "late"
     """Its record was read late, or again."""
@@ -32,7 +32,7 @@ class ExpiredReason(StrEnum):
 
 
 class ExpiredReading(msgspec.Struct, frozen=True):
-    """A reading that is not stored, or not counted, because it is older than retention keeps it."""
+    """A reading that is not stored, or not counted, because it is older than the retention period."""
 
     plugin: str
     """Its NAME."""

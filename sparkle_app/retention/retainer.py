@@ -130,10 +130,9 @@ def warnings(settings: Settings, plugins: Mapping[str, Plugin]) -> list[str]:
         if name not in plugins
     ]
     if HOUR not in (size, *merged_resolutions(size)):
-        rest = "days" if DAY in merged_resolutions(size) else "no coarser ones"
+        missing = "hourly" if DAY in merged_resolutions(size) else "hourly or daily"
         found.append(
-            f"aggregates.bucket_seconds is {size}, which does not divide an hour: there are no aggregates of hours,"
-            f" only buckets and {rest}"
+            f"aggregates.bucket_seconds is {size}, which does not divide an hour: there are no {missing} aggregates"
         )
     return found
 

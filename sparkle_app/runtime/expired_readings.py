@@ -1,4 +1,4 @@
-"""Counts and logs readings that are not stored, or not counted, because they are older than retention keeps them."""
+"""Counts and logs readings that are not stored, or not counted, because they are older than the retention period."""
 
 import logging
 import time
@@ -11,12 +11,12 @@ from sparkle_app.runtime.metrics import Metrics
 LOG_SECONDS = 60.0
 """At most one line for each reason in this time."""
 _CAUSES = {
-    ExpiredReason.LATE: "were not stored: they are older than retention keeps them",
+    ExpiredReason.LATE: "were not stored: they are older than the retention period",
     ExpiredReason.CLOCK: (
-        "were not stored: they are older than retention keeps them, although records before them are not; correct the"
+        "were not stored: they are older than the retention period, although records before them are not; correct the"
         " clock of the host, unless somebody produced them again"
     ),
-    ExpiredReason.REPLAY: "were not stored: they are older than retention keeps them",
+    ExpiredReason.REPLAY: "were not stored: they are older than the retention period",
     ExpiredReason.UNCOUNTED: (
         "are missing in aggregates, unless they were counted before: retention deleted them before their samples were"
         " read; add workers, or keep readings for longer"

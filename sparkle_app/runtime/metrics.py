@@ -54,7 +54,7 @@ class Metrics:
         )
         self.held_back = Counter(
             "sparkle_records_held_back",
-            "Records that no private key decrypts, and that are read again once one does",
+            "Records held back because no private key decrypts them",
             ["topic"],
             registry=self.registry,
         )
@@ -66,13 +66,13 @@ class Metrics:
         )
         self.expired_readings = Counter(
             "sparkle_readings_expired",
-            "Readings that were not stored, or not counted, because they are older than retention keeps them",
+            "Readings that were not stored, or not counted, because they are older than the retention period",
             ["plugin", "reason"],
             registry=self.registry,
         )
         self.expired_aggregates = Counter(
             "sparkle_aggregates_expired",
-            "Aggregates that were not stored, because their readings have expired since",
+            "Aggregates that were not stored because their readings have since expired",
             ["plugin"],
             registry=self.registry,
         )
@@ -84,13 +84,13 @@ class Metrics:
         )
         self.retention_failures = Counter(
             "sparkle_retention_failures",
-            "Runs of retention that failed; the next one continues",
+            "Failed retention runs",
             ["plugin"],
             registry=self.registry,
         )
         self._retention_age = Gauge(
             "sparkle_retention_age_seconds",
-            "Seconds since retention last ran to its end, or since the worker took it over",
+            "Seconds since retention last completed, or since the worker took it over",
             ["plugin"],
             registry=self.registry,
         )
@@ -143,7 +143,7 @@ class Metrics:
         """The last value of ``sparkle_row_delay_seconds`` by NAME of the plugin."""
         self.answer_delay = Gauge(
             "sparkle_answer_delay_seconds",
-            "Seconds from the production of the last samples, after their readings were in SQL, until answers had them",
+            "Delay in seconds from producing the last samples to including them in query results",
             ["plugin"],
             registry=self.registry,
         )
@@ -248,7 +248,7 @@ class Metrics:
         self._stored_at = self._clock()
 
     def answered(self, plugin: str, delay: float) -> None:
-        """Note that samples are in the answers.
+        """Note that query results include samples.
 
         Arguments:
             delay: seconds since the last of them was produced.
@@ -262,7 +262,7 @@ class Metrics:
             self._retained.labels(plugin, action).inc(rows)
 
     def retention_complete(self, plugin: str, clock: Callable[[], float]) -> None:
-        """Retention has run to its end, in this worker or in another one.
+        """Retention has completed, in this worker or in another one.
 
         Arguments:
             clock: seconds, monotonic.

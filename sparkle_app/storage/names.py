@@ -168,8 +168,8 @@ def _create(
                     raise
                 # No row is at fault.
                 raise TransientError(
-                    f"database: {table.name}: expected ids that are not used yet from the sequence of its primary key,"
-                    " found used ones; let it continue after the greatest id"
+                    f"database: {table.name}: expected unused ids from the primary key's sequence, found ids that are"
+                    " already in use; restart the sequence above the maximum id"
                 ) from error
     return found
 

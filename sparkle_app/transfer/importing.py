@@ -39,7 +39,7 @@ _Key = tuple[int, str, str, int]
 
 
 def read_file(file: BufferedReader, name: str, plugin_name: str, plugin: Plugin) -> FileRows:
-    """Read a CSV or Parquet file, which is recognised by its first bytes.
+    """Read a CSV or Parquet file, which is recognized by its first bytes.
 
     Arguments:
         name: of the file, for errors.
@@ -67,7 +67,7 @@ class Importer:
         self._name, self._plugin, self._engine = name, plugin, engine
         self._bucket_size = bucket_size
         self.expired = 0
-        """How many rows were not stored, because they are older than what is kept."""
+        """How many rows were not stored, because they have expired."""
 
     def store(self, file: FileRows) -> Iterator[tuple[int, int]]:
         """Store the rows of a file in batches, one transaction each; the number of rows, and of those inserted.

@@ -94,8 +94,8 @@ class WorkersSecret:
                 return body
         raise Problem(
             401,
-            "Authorization: expected that of a request of another worker to the URL of this one: all of them need the"
-            " same certs/internal_key",
+            "Authorization: expected the credentials of another worker for this URL; all workers need the same"
+            " certs/internal_key",
             {"WWW-Authenticate": SCHEME},
         )
 

@@ -46,5 +46,5 @@ async def watch_hosts(
             cause = str(transient_error(error))
             if cause != failure:
                 failure = cause
-                logger.warning("hosts are not counted at the moment: %s", cause)
+                logger.warning("cannot count hosts, will retry: %s", cause)
         await asyncio.sleep(POLL_SECONDS)

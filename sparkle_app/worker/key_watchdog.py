@@ -30,8 +30,8 @@ async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Membershi
             logged, logged_at = breaker.state, loop.time()
             some = next(iter(breaker.held.values()))
             logger.error(
-                "certs: expected private keys that decrypt the records, but %s, such as topic %s, partition %d,"
-                " offset %d; add or correct the keys: no record is lost, and no restart is needed",
+                "%s while Kafka retains them, for example topic %s, partition %d, offset %d: restore the key in"
+                " certs/; no restart is needed",
                 breaker.state, some.topic, some.partition, some.offset,
             )  # fmt: skip
         try:

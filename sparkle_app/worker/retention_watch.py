@@ -81,14 +81,14 @@ class RetentionWatch:
             if await self._apply(name, retainer):
                 self._complete(name)
                 if self._failures.pop(name, None):
-                    logger.info("%s: retention works again", name)
+                    logger.info("%s: retention succeeded again", name)
         except Exception as error:
             # The next run continues.
             cause = str(transient_error(error))
             self._metrics.retention_failures.labels(name).inc()
             if self._failures.get(name) != cause:
                 self._failures[name] = cause
-                logger.warning("%s: retention failed, and is tried again: %s", name, cause)
+                logger.warning("%s: retention failed, will retry: %s", name, cause)
 
     async def _apply(self, name: str, retainer: Retainer) -> bool:
         """Run each step; returns whether all of them have been run."""

@@ -57,7 +57,7 @@ async def watch_topics(broker: BrokerSettings, topics: Collection[str], group: M
     """Poll as long as the worker runs, and exit with one line if a topic is not the one that was consumed.
 
     Before that, the first offsets of its partitions are committed, so that they are read from the beginning: readings
-    that are stored already are recognised.
+    that are stored already are recognized.
     """
     watch = TopicWatch()
     suspects: Collection[TP] = ()

@@ -107,7 +107,7 @@ def too_large(
     """
     processes = sorted({pid for pid, _ in readers if pid > 0})
     named = ", ".join(f"{pid} ({name(pid) or 'unknown'})" for pid in processes)
-    reader = "a reader keeps its transaction open; end it"
+    reader = "a reader keeps its transaction open; terminate it"
     if not processes:
         reader += f"; `fuser -v {wal.database}` lists the processes that use the file"
     else:

@@ -117,7 +117,7 @@ def test_a_replay_says_how_many_dead_letters_are_older_than_what_is_kept(
     done = run_command(unreachable, "replay", "--all", "--dry-run")
     assert done.returncode == 0
     assert done.stderr.startswith(
-        "not known how many dead letters are older than what is kept: database.url: "
+        "cannot determine how many dead letters are older than the retention period: database.url: "
     )
 
 

@@ -205,10 +205,10 @@ def test_records_that_no_key_decrypts_are_held_back_until_the_key_is_corrected(
     # So it is after a restart: nothing was committed.
     assert worker.terminate() == 0
     worker = start_worker(ready=False, dead_letters__hold_undecryptable=100)
-    eventually(lambda: "expected private keys that decrypt the records" in worker.process.tail(), bool)
+    eventually(lambda: "they are held back while Kafka retains them" in worker.process.tail(), bool)
     assert handled(broker, workspace) < 20 + 200
     log = worker.process.log.read_text()
-    assert log.rfind("ready; serving HTTP") < log.rfind("expected private keys that decrypt the records")
+    assert log.rfind("ready; serving HTTP") < log.rfind("they are held back while Kafka retains them")
     # Without another restart, the right key turns all of them into rows.
     written = len(dead_letters(broker, workspace)) - 20
     shutil.copy(tmp_path / "elsewhere" / "rsa_key_1", workspace.certs)

@@ -185,7 +185,7 @@ def test_an_export_says_what_has_expired_and_an_import_does_not_store_it(
     done = run_command(other, "import", "Temperature", file)
     assert (
         f"{file}: {len(READINGS)} readings read, {kept} inserted, 0 known,"
-        f" {len(READINGS) - kept} not stored: older than retention keeps them\n"
+        f" {len(READINGS) - kept} not stored: older than the retention period\n"
     ) in done.stdout
     (report,) = json.loads(command(other, "import", "Temperature", file, "--json"))
     assert (report["known"], report["expired"]) == (kept, len(READINGS) - kept)

@@ -236,7 +236,7 @@ async def test_the_metric_counts_hosts_and_keeps_its_value_while_the_database_do
         await asyncio.to_thread(eventually, lambda: caplog.messages, bool)
         watching.cancel()
     assert [line.partition(": database: ")[0] for line in caplog.messages] == [
-        "hosts are not counted at the moment"
+        "cannot count hosts, will retry"
     ]
     assert values() == (0, 0, 0, 0)
 
@@ -299,7 +299,7 @@ async def test_what_cannot_be_recorded_is_recorded_later_and_costs_no_other_host
         recorder.recent.note({"P": [msgspec.structs.replace(stored_reading("bad", 0), config_id=None)]})
         await recorder.write_all()
     first, second = caplog.messages
-    assert first.startswith("hosts are not recorded at the moment: database: ")
+    assert first.startswith("cannot record hosts, will retry: database: ")
     assert second.startswith("host bad cannot be recorded: ")
     found = listed(engine)
     assert len(found) == 600

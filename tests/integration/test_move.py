@@ -184,7 +184,8 @@ def test_readings_that_come_meanwhile_are_announced_and_taken_by_the_next_run(
         fill(source, packages, late)
     assert process.wait(60) == 1
     expected = (
-        "not complete: 1 reading of Doors, 2 readings of Temperature came meanwhile; stop the workers and run"
+        "not complete: 1 reading of Doors, 2 readings of Temperature were stored in the meantime;"
+        " stop the workers and run"
     )
     assert expected in process.log.read_text()
     text = move(environment, database_url)

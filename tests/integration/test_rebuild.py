@@ -186,7 +186,7 @@ def test_aggregates_that_are_kept_longer_than_what_they_were_computed_from(
     report = command(environment, "verify", "--plugin", "Temperature")
     assert report == (
         "Temperature: 0 readings, 0 aggregates, 0 differences\n"
-        "Temperature: 2 aggregates not verifiable any more (2 of buckets): what they were computed from is not kept\n"
+        "Temperature: 2 aggregates (2 of buckets) can no longer be verified: their source rows have expired\n"
     )
     (fields,) = json.loads(command(environment, "verify", "--plugin", "Temperature", "--json"))
     assert fields["not_verifiable"] == 2

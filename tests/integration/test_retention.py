@@ -94,7 +94,7 @@ def test_old_rows_go_and_what_comes_later_is_counted(
     assert metrics(worker, "sparkle_readings_expired_total") == {"late": 2}
     assert metrics(worker, "sparkle_retention_failures_total") == {}
     assert metrics(worker, "sparkle_retention_age_seconds")["Temperature"] < 60
-    assert "older than retention keeps them" in log.read_text()
+    assert "older than the retention period" in log.read_text()
 
 
 @EVERY_DATABASE

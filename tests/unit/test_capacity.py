@@ -105,15 +105,15 @@ def test_rarer_readings_than_hours_have_an_aggregate_each() -> None:
     assert found.database_bytes_per_day == 60_000 * (4 * 200 + (4 + 4 + 1) * 100)
 
 
-def test_what_breaks_first_follows_from_the_machine() -> None:
-    assert of("server").breaks_first == "disk"
+def test_the_bottleneck_follows_from_the_machine() -> None:
+    assert of("server").bottleneck == "disk"
     large = Machine(cores=1000, memory=1e15, disk=1e18, partitions=8)
     many = msgspec.structs.replace(FLEET, hosts=6_000_000)
-    assert of("server", many, large).breaks_first == "partitions"
+    assert of("server", many, large).bottleneck == "partitions"
     assert of("server", many, large).workers == 125
-    assert of("one writer", many, large).breaks_first == "writers"
-    assert of("server", many, msgspec.structs.replace(large, cores=8)).breaks_first == "cores"
-    assert of("server", many, msgspec.structs.replace(large, memory=1e9)).breaks_first == "memory"
+    assert of("one writer", many, large).bottleneck == "writers"
+    assert of("server", many, msgspec.structs.replace(large, cores=8)).bottleneck == "cores"
+    assert of("server", many, msgspec.structs.replace(large, memory=1e9)).bottleneck == "memory"
 
 
 def test_numbers_are_short() -> None:

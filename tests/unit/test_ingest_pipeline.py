@@ -320,7 +320,7 @@ async def test_readings_that_have_expired_are_counted_and_neither_stored_nor_for
     assert world.value("readings_expired", plugin=NAME, reason="replay") == 1
     (line,) = (each.getMessage() for each in caplog.records if "expired" in each.name)
     assert line == (
-        "1 readings were not stored: they are older than retention keeps them; for example Plain k of host-2.0 at"
+        "1 readings were not stored: they are older than the retention period; for example Plain k of host-2.0 at"
         " 2020-09-13T12:26:39.999000Z (replay), kept since 2020-09-13T12:26:40Z"
     )
 

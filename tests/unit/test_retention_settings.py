@@ -75,14 +75,16 @@ def test_a_rule_that_is_violated_is_one_line(tmp_path: Path, text: str, message:
         load(tmp_path, text)
 
 
-@pytest.mark.parametrize(("size", "rest"), [(7, "no coarser ones"), (2400, "days"), (60, None), (3600, None)])
+@pytest.mark.parametrize(
+    ("size", "missing"), [(7, "hourly or daily"), (2400, "hourly"), (60, None), (3600, None)]
+)
 def test_a_bucket_size_that_does_not_divide_an_hour_is_said(
-    tmp_path: Path, size: int, rest: str | None
+    tmp_path: Path, size: int, missing: str | None
 ) -> None:
     settings = load(
         tmp_path, f"aggregates: {{bucket_seconds: {size}, window_retention_seconds: {size * 60}}}"
     )
     found = warnings(settings, {})
-    assert found == ([] if rest is None else [found[0]])
-    if rest is not None:
-        assert found[0].endswith(f"there are no aggregates of hours, only buckets and {rest}")
+    assert found == ([] if missing is None else [found[0]])
+    if missing is not None:
+        assert found[0].endswith(f"does not divide an hour: there are no {missing} aggregates")

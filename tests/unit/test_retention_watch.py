@@ -122,9 +122,9 @@ async def test_a_run_that_fails_is_reported_once_and_tried_again(
     assert world.value("retention_failures_total") == 3
     assert [each.getMessage() for each in caplog.records] == [
         "Plain: retention deleted 1 rows",
-        "Plain: retention failed, and is tried again: database: locked",
+        "Plain: retention failed, will retry: database: locked",
         "Plain: retention deleted 2 rows",
-        "Plain: retention works again",
+        "Plain: retention succeeded again",
     ]
 
 

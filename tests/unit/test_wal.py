@@ -161,7 +161,7 @@ def test_a_reader_that_keeps_its_transaction_is_named(engine: Engine, wal: Write
         (line,) = lines.values()
         assert line.startswith(f"{wal.path}: expected at most 4 MB of WAL, found 1")
         assert line.endswith(
-            f" for 10 s: a reader keeps its transaction open; end it: process {pid} (python)"
+            f" for 10 s: a reader keeps its transaction open; terminate it: process {pid} (python)"
         )
         assert watchdog.size > 10 * MB
     line = watchdog.poll() or ""
@@ -279,7 +279,7 @@ def test_a_large_wal_is_reported_after_ten_seconds_and_every_five_minutes_and_wh
     assert list(lines) == [10, 310, 610]
     assert lines[310] == (
         "x.sqlite3-wal: expected at most 256 MB of WAL, found 1234 MB, for 310 s: a reader keeps its transaction open;"
-        " end it; `fuser -v x.sqlite3-wal` lists the processes that use the file"
+        " terminate it; `fuser -v x.sqlite3-wal` lists the processes that use the file"
     )
     assert watchdog.warning.startswith("expected at most 256 MB of WAL")
     wal.bytes = 64 * MB
@@ -301,7 +301,7 @@ def test_only_readers_that_keep_their_transaction_are_named() -> None:
         wal.held = frozenset({(7, 124), (8, 124), (9, 125 + second % 2), (0, 126)})
         assert watchdog.poll() is None
         clock.now += 1
-    assert (watchdog.poll() or "").endswith("end it: process 7 (grafana), 8 (unknown)")
+    assert (watchdog.poll() or "").endswith("terminate it: process 7 (grafana), 8 (unknown)")
 
 
 def test_a_checkpoint_that_fails_is_the_cause() -> None:

@@ -94,7 +94,7 @@ class ColumnTypes:
         Raises:
             NotImplementedError: if this is not known for the database.
         """
-        raise NotImplementedError("this database has no SHA-256 that is known here")
+        raise NotImplementedError("this database has no known SHA-256 function")
 
     def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
         """The number of the bucket of ``bucket_size`` seconds that contains a compact time; number 0 begins in 1970."""

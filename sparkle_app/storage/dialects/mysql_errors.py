@@ -24,7 +24,7 @@ TRANSIENT = {
     1195, 1812, 1813, 1814, 1815, 1877, 1878, 1932, 3019, 3169, 3675,
     # Memory, threads, connections and other resources.
     5, 1037, 1038, 1040, 1041, 1129, 1135, 1203, 1206, 1226, 1637, 3168,
-    # The server shuts down, or ends the session or the statement.
+    # The server shuts down, or terminates the session or the statement.
     1047, 1053, 1077, 1078, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 1928, 1969, 3024, 3032, 4031,
     # Missing privilege, database, table or column; a table that another worker creates at the same time.
     1044, 1046, 1049, 1050, 1054, 1142, 1143, 1146, 1227, 1356, 1410, 1412, 1449, 3159, 3572,
@@ -48,7 +48,7 @@ REMEDIES = {
     1040: "raise max_connections of the server",
     1203: "raise max_user_connections of the server",
     1226: "raise the user's limit",
-    1205: "end the session that holds the lock",
+    1205: "terminate the session that holds the lock",
     1665: "set binlog_format of the server to ROW or MIXED",
     3159: "add ssl_ca=FILE to database.url: the server requires TLS",
 }

@@ -41,8 +41,8 @@ REMEDIES = {
     6550: "grant EXECUTE on DBMS_LOCK to the user of database.url",
     16000: "set database.url to the primary database",
     30036: "add space to the undo tablespace",
-    54: "end the session that holds the lock",
-    30006: "end the session that holds the lock",
+    54: "terminate the session that holds the lock",
+    30006: "terminate the session that holds the lock",
 }
 
 

@@ -23,7 +23,7 @@ REMEDIES = {
     "42703": "alter the table to the columns that the plugin declares",
     "42P10": "create the primary key that the plugin declares",
     "53100": "free disk space on the server",
-    "55P03": "end the session that holds the lock",
+    "55P03": "terminate the session that holds the lock",
 }
 # In the language of the server, of which two are known here; with others, a worker waits as for an unreachable server.
 _REFUSED_LOGINS = (

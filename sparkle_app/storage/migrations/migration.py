@@ -215,7 +215,7 @@ def _created_tables() -> Iterator[set[str]]:
 
 
 def _record_known(connection: Connection, schema: Schema) -> None:
-    """Record the revisions of tables that exist, which is not necessary: they are recognised."""
+    """Record the revisions of tables that exist, which is not necessary: they are recognized."""
     try:
         with connection.begin_nested():
             record(context_of(connection, schema), schema)

@@ -88,7 +88,12 @@ class DeadLetters:
             (
                 *FILTERS,
                 LIMIT,
-                integer("offset", "Leave out so many, those of previous pages. Default: 0.", 999_999_999, 0),
+                integer(
+                    "offset",
+                    "Number of entries to skip (those of previous pages). Default: 0.",
+                    999_999_999,
+                    0,
+                ),
             ),
             problems={503: "The broker does not answer"},
             tagged=True,

@@ -87,7 +87,8 @@ class Headlines:
                 TO,
                 integer(
                     "points",
-                    f"About so many steps. Default: {MAX_STEPS}. The step is a usual one.",
+                    f"Approximate maximum number of steps. Default: {MAX_STEPS}. The step is rounded up to a common"
+                    " duration, such as 5m or 1h.",
                     MAX_STEPS,
                 ),
                 sort_of_overview(self._parts.plugins),

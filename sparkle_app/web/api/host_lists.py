@@ -8,8 +8,8 @@ import msgspec
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, integer, text
 from sparkle_app.web.snapshots.pages import Pages
 
-SEARCH = text("search", "Only hosts whose name contains this text, in any case.")
-OFFSET = integer("offset", "Leave out so many hosts: those of previous pages. Default: 0.", 999_999_999, 0)
+SEARCH = text("search", "Only hosts whose name contains this text, case-insensitive.")
+OFFSET = integer("offset", "Number of entries to skip (those of previous pages). Default: 0.", 999_999_999, 0)
 AFTER = text("after", "Only hosts after this one: the `next` value of the previous page.")
 
 
@@ -21,7 +21,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     """Only hosts in this state."""
     search: str | None = None
-    """Only hosts whose name contains this text, in any case."""
+    """Only hosts whose name contains this text, case-insensitive."""
     limit: int = DEFAULT_ENTRIES
     offset: int = 0
     after: str | None = None

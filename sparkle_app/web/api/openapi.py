@@ -123,7 +123,7 @@ def _operation(route: Route, token: bool) -> dict[str, Any]:
             else {403: "The Host header does not name this machine"}
         )
     if route.writes:
-        problems |= {403: "Not with the role of an operator, or from a page of another site"}
+        problems |= {403: "Operator role required, or cross-site request"}
     if path_names:
         problems |= {
             404: "Unknown plugin, host or dead letter",

@@ -51,7 +51,7 @@ class RecountResponse(KeptRange, kw_only=True):
     aggregates: int
     """Aggregates that were compared: one for each metric and bucket, and for each hour and day that is whole in it."""
     not_verifiable: int
-    """Other aggregates: what they were computed from is not kept any more."""
+    """Other aggregates: what they were computed from has expired."""
     equal: bool
     """Whether every aggregate is exactly what its readings give."""
     differing: int

@@ -12,7 +12,7 @@ Time = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 MadeAt = Annotated[
     str,
     msgspec.Meta(
-        description="When the worker began to make it of what it, other workers and the database knew.",
+        description="Time at which the worker began to compute the response.",
         extra_json_schema={"format": "date-time"},
     ),
 ]

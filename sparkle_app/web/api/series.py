@@ -45,7 +45,8 @@ _STEP = duration(
 )
 _POINTS = integer(
     "points",
-    "Instead of `step`: a usual step is chosen, such as 5m, 1h or 1d, that gives at most about so many points.",
+    "Instead of `step`: approximate maximum number of steps. The step is rounded up to a common duration, such as 5m,"
+    " 1h or 1d.",
     MAX_POINTS,
 )
 
