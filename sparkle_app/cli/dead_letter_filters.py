@@ -9,8 +9,8 @@ from sparkle_app.model.errors import Reason
 
 FILTERS = [
     option("--reason", type=click.Choice([reason.value for reason in Reason]), help="only with this reason"),
-    option("--config", "config_id", type=int, help="only records with this config_id"),
-    option("--host", help="only records with this hostname"),
+    option("--config", help="only records with this config_id, as it is listed: - for none"),
+    option("--host", help="only records with this hostname, whole or as it is listed: - for none"),
     option("--topic", help="only records of this topic"),
     option(
         "--since",

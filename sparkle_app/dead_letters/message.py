@@ -175,9 +175,9 @@ def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None
 
 
 def quoted(text: Any) -> str:
-    """A field of a record for the log or a terminal: at most 60 characters, no control characters."""
+    """A field of a record as it is shown: at most 60 characters, no control characters, - if there is none."""
     # The fields of an invalid record may have any type and length.
-    return "-" if text is None else printable(str(text))[:60]
+    return "-" if text in (None, "") else printable(str(text))[:60]
 
 
 def _decrypted_cause(

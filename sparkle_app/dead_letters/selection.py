@@ -3,8 +3,36 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sparkle_app.dead_letters.message import DeadLetter
+import msgspec
+
+from sparkle_app.dead_letters.message import DeadLetter, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """What a dead letter is selected by. Its record may say anything of host and config: they are as they are shown."""
+
+    reason: str
+    config: str
+    host: str
+    hostname_hash: int
+    """Of the whole hostname, which may be too long to be shown, or to be kept for many dead letters."""
+    topic: str
+    received_at: int
+
+
+def fields_of(dead_letter: DeadLetter) -> Fields:
+    """What a dead letter is selected by."""
+    record, sender = dead_letter.record, dead_letter.sender
+    host = quoted(sender.hostname)
+    return Fields(
+        reason=dead_letter.reason.value,
+        config=quoted(sender.config_id),
+        host=host,
+        hostname_hash=hash(sender.hostname if isinstance(sender.hostname, str) else host),
+        topic=record.topic,
+        received_at=record.received_at,
+    )
 
 
 @dataclass(frozen=True)
@@ -12,22 +40,23 @@ class Filter:
     """Which dead letters are selected; None: any value."""
 
     reason: str | None = None
-    config_id: int | None = None
+    config: str | None = None
+    """As it is shown."""
     host: str | None = None
+    """As it is shown, or the whole hostname."""
     topic: str | None = None
     since: int | None = None
     until: int | None = None
 
-    def matches(self, dead_letter: DeadLetter) -> bool:
+    def matches(self, fields: Fields) -> bool:
         """Whether a dead letter is selected."""
-        record = dead_letter.record
         return (
-            self.reason in (None, dead_letter.reason.value)
-            and self.config_id in (None, dead_letter.sender.config_id)
-            and self.host in (None, dead_letter.sender.hostname)
-            and self.topic in (None, record.topic)
-            and (self.since is None or record.received_at >= self.since)
-            and (self.until is None or record.received_at < self.until)
+            self.reason in (None, fields.reason)
+            and self.config in (None, fields.config)
+            and (self.host in (None, fields.host) or hash(self.host) == fields.hostname_hash)
+            and self.topic in (None, fields.topic)
+            and (self.since is None or fields.received_at >= self.since)
+            and (self.until is None or fields.received_at < self.until)
         )
 
 
@@ -41,5 +70,5 @@ async def matching(
     """
     current = await reader.current(limit)
     async for position, key, dead_letter in reader.messages():
-        if dead_letter and current.get(key) == position and selected.matches(dead_letter):
+        if dead_letter and current.get(key) == position and selected.matches(fields_of(dead_letter)):
             yield position, key, dead_letter

@@ -1,6 +1,8 @@
 """Replay of dead letters over HTTP: one at a time, with its progress from any worker, and exact."""
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -149,3 +151,49 @@ def test_a_worker_that_stops_during_a_replay_exits_and_the_replay_can_be_repeate
     assert requests.post(f"{second.url}{PATH}?reason=not_json", timeout=20).status_code == 202
     done = finished(second)
     assert (done["state"], done["replayable"], done["sent"]) == ("finished", 5000, 5000)
+
+
+def test_what_the_list_shows_of_a_sender_selects_the_same_for_replays_and_commands(
+    broker: Broker, workspace: Workspace, collector: Collector, start_worker: StartWorker, database_url: str
+) -> None:
+    create_topic(broker.bootstrap, workspace.topic, 1)
+    long = 70 * "x"
+    senders: list[dict[str, object]] = [
+        {"config_id": 1},
+        {"config_id": 1, "hostname": ""},
+        {"config_id": 1, "hostname": long + "1"},
+        {"config_id": 1, "hostname": long + "2"},
+        {"config_id": 1, "hostname": "a\x1b[2J"},
+        {"config_id": "7", "hostname": "web-1"},
+        {"config_id": 7, "hostname": "web-1"},
+        {"config_id": 2**31 - 1, "hostname": "web-1"},
+    ]
+    values = [b"junk", *(json.dumps(each).encode() for each in senders)]
+    invalid = InvalidRecordError(Reason.BAD_FIELD, "expected a payload")
+    produce_dead_letters(
+        broker, workspace, *((number, value, invalid) for number, value in enumerate(values))
+    )
+    worker = start_worker(web__token="read", web__operator_token="operate", dead_letters__per_cause=1000)
+    environment = workspace.environment(broker.bootstrap, database_url)
+    for field, value, number in (
+        ("host", "-", 3),
+        ("host", long[:60], 2),
+        ("host", long + "2", 1),
+        ("host", r"a\x1b[2J", 1),
+        ("host", "web-1", 3),
+        ("config", "-", 1),
+        ("config", "7", 2),
+        ("config", str(2**31 - 1), 1),
+    ):
+        query = f"{field}={quote(value)}"
+        listed = requests.get(
+            f"{worker.url}/api/v1/dead-letters?{query}", headers=OPERATOR, timeout=20
+        ).json()
+        assert replay(worker, query).status_code == 202, query
+        done = finished(worker)
+        selected = ["replay", "--dry-run", "--json", f"--{field}", value]
+        counted = json.loads(run_command(environment, *selected).stdout)["letters"]
+        found = (listed["total"], done["replayable"], done["replayed"], counted)
+        assert found == (number,) * 4, query
+    discarded = run_command(environment, "dead-letters", "--discard", "--host", "-", "--yes", "--json")
+    assert json.loads(discarded.stdout)["discarded"] == 3

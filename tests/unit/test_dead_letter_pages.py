@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from sparkle_app.dead_letters.message import DeadLetter, Sender, dead_letter_key
+from sparkle_app.dead_letters.message import DeadLetter, Sender, dead_letter_key, sender_of
+from sparkle_app.dead_letters.selection import Filter, fields_of
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Record
 from sparkle_app.web.api import dead_letter_cache
@@ -131,3 +133,45 @@ async def test_few_dead_letters_are_read_at_one_time_and_each_once(
     found = await asyncio.gather(*(dead.one(key) for key in keys * 3))
     assert [each.dead_letter.offset for each in found] == [0, 1, 2, 3, 4] * 3
     assert (topic.opened, topic.most) == (5, 2)
+
+
+async def test_whatever_is_shown_of_a_sender_selects_it_for_a_replay_as_well(
+    worker: InProcessWorker, topic: Topic
+) -> None:
+    long = 70 * "x"
+    values = [
+        b"junk",
+        b'{"config_id": 1}',
+        b'{"config_id": 1, "hostname": ""}',
+        b'{"config_id": 1, "hostname": "%s1"}' % long.encode(),
+        b'{"config_id": 1, "hostname": "%s2"}' % long.encode(),
+        b'{"config_id": 1, "hostname": "a\\u001b[2J\\u0000"}',
+        b'{"config_id": 1, "hostname": ["a"]}',
+        b'{"config_id": "7", "hostname": "web-1"}',
+        b'{"config_id": 7, "hostname": "web-1"}',
+        b'{"config_id": 2147483647, "hostname": "web-1"}',
+        b'{"config_id": true, "hostname": "web-1"}',
+    ]
+    dead_letters = []
+    for offset, value in enumerate(values):
+        record = Record("telemetry", 0, offset, offset * 1_000_000, value)
+        dead_letters.append(DeadLetter(record, Reason.BAD_FIELD, sender_of(value), len(value)))
+        topic.messages.append((dead_letter_key(record), dead_letters[-1]))
+
+    async def selected(field: str, value: str) -> list[int]:
+        status, found = await worker.get(f"{PATH}?{field}={quote(value)}")
+        assert (status, found["total"]) == (200, len(found["dead_letters"])), (field, value)
+        listed = sorted(each["offset"] for each in found["dead_letters"])
+        chosen = Filter(host=value) if field == "host" else Filter(config=value)
+        replayed = [each.record.offset for each in dead_letters if chosen.matches(fields_of(each))]
+        assert listed == replayed, (field, value)
+        return listed
+
+    _, every = await worker.get(PATH)
+    assert every["by_host"] == {"web-1": 4, "-": 3, long[:60]: 2, r"a\x1b[2J\x00": 1, "['a']": 1}
+    assert every["by_config"] == {"1": 6, "7": 2, "-": 1, "2147483647": 1, "True": 1}
+    for field in ("host", "config"):
+        for value, number in every[f"by_{field}"].items():
+            assert len(await selected(field, value)) == number, (field, value)
+    # A whole hostname selects no other one that begins alike.
+    assert await selected("host", long + "1") == [3]

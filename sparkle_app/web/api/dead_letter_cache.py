@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 from aiokafka.errors import KafkaError
 
-from sparkle_app.dead_letters.message import DeadLetter, quoted
+from sparkle_app.dead_letters.message import DeadLetter
 from sparkle_app.dead_letters.reader import Position, open_dead_letters
+from sparkle_app.dead_letters.selection import Fields, fields_of
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.web.api.responses import Time
 from sparkle_app.web.parts import WebParts
@@ -52,11 +53,7 @@ class Summary(msgspec.Struct, frozen=True, gc=False):
     """A dead letter without its value."""
 
     position: Position
-    reason: str
-    host: str
-    config: str
-    topic: str
-    received_at: int
+    fields: Fields
     info: DeadLetterInfo
 
 
@@ -125,7 +122,7 @@ class DeadLetterCache:
                 if not self._is_sorted:
                     # Replaced: pages of the earlier ones may be in progress.
                     self.newest_first = sorted(
-                        self._by_key.values(), key=lambda each: each.received_at, reverse=True
+                        self._by_key.values(), key=lambda each: each.fields.received_at, reverse=True
                     )
                     self._is_sorted = True
         except (TimeoutError, KafkaError, OSError) as error:
@@ -145,16 +142,15 @@ class DeadLetterCache:
 
 
 def _summary(position: Position, key: bytes, dead_letter: DeadLetter) -> Summary:
-    record, cause, host = dead_letter.record, dead_letter.cause, quoted(dead_letter.sender.hostname)
-    config = quoted(dead_letter.sender.config_id)
+    record, cause, fields = dead_letter.record, dead_letter.cause, fields_of(dead_letter)
     info = DeadLetterInfo(
         key=key.decode("utf-8", "replace"),
-        reason=dead_letter.reason.value,
+        reason=fields.reason,
         detail=cause.detail if cause else None,
         plugin=cause.plugin if cause else None,
         metric=cause.metric if cause else None,
-        host=host,
-        config=config,
+        host=fields.host,
+        config=fields.config,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
@@ -162,4 +158,4 @@ def _summary(position: Position, key: bytes, dead_letter: DeadLetter) -> Summary
         received_at=rfc3339(record.received_at),
         size=dead_letter.size,
     )
-    return Summary(position, dead_letter.reason.value, host, config, record.topic, record.received_at, info)
+    return Summary(position, fields, info)

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.envelope.rsa import decrypt_each
 from sparkle_app.ingest.decryption_pool import decrypt_readings
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import from_seconds, rfc3339, span
-from sparkle_app.web.api.dead_letter_cache import DeadLetterCache, DeadLetterInfo, Summary
+from sparkle_app.web.api.dead_letter_cache import DeadLetterCache, DeadLetterInfo
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, integer, text
 from sparkle_app.web.api.responses import MadeAt
 from sparkle_app.web.api.route import Route
@@ -23,8 +23,8 @@ from sparkle_app.web.snapshots.pages import Pages
 
 FILTERS = (
     choice("reason", "Only those with this reason. Default: all.", [each.value for each in Reason]),
-    text("host", "Only those of this host. Default: all."),
-    integer("config", "Only those with this config id. Default: all.", 999_999_999, 0),
+    text("host", "Only those of this host: the whole hostname, or as it is listed. Default: all."),
+    text("config", "Only those with this config id, as it is listed. Default: all."),
     text("topic", "Only those of records of this topic. Default: all."),
 )
 _PATH = "/api/v1/dead-letters"
@@ -59,15 +59,6 @@ class DeadLetterResponse(msgspec.Struct, kw_only=True):
     letter does not contain the value."""
     obstacle: str | None
     """Why it would not be stored."""
-
-
-class DeadLetterFilter(msgspec.Struct, frozen=True):
-    """Which dead letters; None: all."""
-
-    reason: str | None
-    host: str | None
-    config: int | None
-    topic: str | None
 
 
 class DeadLetters:
@@ -114,13 +105,13 @@ class DeadLetters:
         Raises:
             Problem: 503, when the broker does not answer.
         """
-        query = DeadLetterFilter(**filters), limit or DEFAULT_ENTRIES, offset or 0
+        query = Filter(**filters), limit or DEFAULT_ENTRIES, offset or 0
         await self._cache.update()
         return await self._pages.get(
             self._cache.read_at, self._cache.made_at, query, lambda: self._page(*query)
         )
 
-    async def _page(self, chosen: DeadLetterFilter, limit: int, offset: int) -> Tagged:
+    async def _page(self, chosen: Filter, limit: int, offset: int) -> Tagged:
         made_at, left_out = self._cache.made_at, self._cache.left_out
         found = []
         reasons: Counter[str] = Counter()
@@ -129,16 +120,17 @@ class DeadLetters:
         hours: Counter[int] = Counter()
         since = from_seconds(self._parts.clock.now()) - span(_HOURS * 3600)
         async with self._parts.slices.computation() as computation:
-            for each, is_chosen in self._chosen(chosen):
+            for each in self._cache.newest_first:
                 await computation.pause()
-                if not is_chosen:
+                fields = each.fields
+                if not chosen.matches(fields):
                     continue
                 found.append(each)
-                reasons[each.reason] += 1
-                hosts[each.host] += 1
-                configs[each.config] += 1
-                if each.received_at >= since:
-                    hours[each.received_at - each.received_at % span(3600)] += 1
+                reasons[fields.reason] += 1
+                hosts[fields.host] += 1
+                configs[fields.config] += 1
+                if fields.received_at >= since:
+                    hours[fields.received_at - fields.received_at % span(3600)] += 1
         return Tagged(
             DeadLettersResponse(
                 made_at=rfc3339(made_at),
@@ -182,14 +174,3 @@ class DeadLetters:
         (outcome,) = decrypt_readings([record], self._parts.keyring, plugins, decrypt_each)
         errors = [error for error in outcome.errors if error.index in {None, index}]
         return not errors, "; ".join(str(error) for error in errors)
-
-    def _chosen(self, chosen: DeadLetterFilter) -> Iterator[tuple[Summary, bool]]:
-        config = None if chosen.config is None else str(chosen.config)
-        for each in self._cache.newest_first:
-            yield (
-                each,
-                chosen.reason in {None, each.reason}
-                and chosen.host in {None, each.host}
-                and config in {None, each.config}
-                and chosen.topic in {None, each.topic},
-            )

@@ -81,9 +81,9 @@ class Replays:
     def start_route(self) -> Route:
         """The start of a replay."""
 
-        async def start(config: int | None, **query: Any) -> ReplayResponse:
+        async def start(**query: Any) -> ReplayResponse:
             everything = query.pop("all") is not None
-            return await self.start(Filter(config_id=config, **query), everything)
+            return await self.start(Filter(**query), everything)
 
         return Route(
             _PATH,
@@ -187,7 +187,7 @@ class Replays:
 def _shown(selected: Filter) -> dict[str, str]:
     texts = {
         "reason": selected.reason,
-        "config": selected.config_id,
+        "config": selected.config,
         "host": selected.host,
         "topic": selected.topic,
         "since": selected.since and rfc3339(selected.since),

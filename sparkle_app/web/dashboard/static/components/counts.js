@@ -40,13 +40,10 @@ export function countBars(kind, urlOf) {
     const text = el("bdi", { class: "label name", title: title === label ? null : title }, label);
     const fill = el("span", { class: "fill" });
     const count = el("b", {});
-    // A record without a readable config id cannot be filtered by it.
-    const fits = kind !== "config" || /^\d{1,9}$/.test(value);
-    const row = el(fits ? "a" : "span", { class: "row" }, text, el("span", { class: "bar", "aria-hidden": "true" }, fill), count);
+    const row = el("a", { class: "row" }, text, el("span", { class: "bar", "aria-hidden": "true" }, fill), count);
     const update = (item) => {
       setText(count, number(item.count));
       setStyle(fill, { width: `${((100 * item.count) / item.largest).toFixed(1)}%` });
-      if (!fits) return;
       const active = item.chosen === value;
       setAttribute(row, "href", urlOf(kind, active ? null : value));
       setAttribute(row, "aria-current", active ? "true" : null);

@@ -74,7 +74,6 @@ function askedFor(query) {
     ...chosen,
     // What the worker would refuse is not asked.
     reason: REASONS.includes(chosen.reason) ? chosen.reason : null,
-    config: /^\d{1,9}$/.test(chosen.config) ? chosen.config : null,
     page: Math.max(1, Math.floor(Number(query.get("page"))) || 1),
   };
 }
@@ -143,16 +142,14 @@ function filterForm() {
   const fields = [
     reason,
     field("host", "deadLetters.host"),
-    field("config", "deadLetters.config", { inputmode: "numeric", pattern: "[0-9]{1,9}", size: 8 }),
+    field("config", "deadLetters.config", { size: 8 }),
     field("topic", "deadLetters.topic"),
   ];
   const clear = el("a", { hidden: true }, t("deadLetters.clear"));
   const element = el("form", { class: "filters", role: "search", onsubmit: submit }, fields, clear);
 
   function apply() {
-    if (element.checkValidity()) {
-      navigate(urlWith({ ...Object.fromEntries(fields.map((each) => [each.name, each.value.trim()])), page: null }));
-    }
+    navigate(urlWith({ ...Object.fromEntries(fields.map((each) => [each.name, each.value.trim()])), page: null }));
   }
 
   function submit(event) {
