@@ -175,3 +175,61 @@ async def test_whatever_is_shown_of_a_sender_selects_it_for_a_replay_as_well(
             assert len(await selected(field, value)) == number, (field, value)
     # A whole hostname selects no other one that begins alike.
     assert await selected("host", long + "1") == [3]
+
+
+@pytest.fixture
+def keep_five(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dead_letter_cache, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(dead_letter_cache, "MAX_KEPT", 5)
+
+
+async def kept_and_left_out(worker: InProcessWorker) -> tuple[list[int], int]:
+    _, found = await worker.get(PATH)
+    return [each["offset"] for each in found["dead_letters"]], found["left_out"]
+
+
+@pytest.mark.usefixtures("keep_five")
+async def test_one_that_was_left_out_and_then_replayed_is_not_left_out_any_more(
+    worker: InProcessWorker, topic: Topic, tmp_path: Path
+) -> None:
+    for offset in range(8):
+        topic.add(offset, offset)
+    assert await kept_and_left_out(worker) == ([7, 6, 5, 4, 3], 3)
+    keys = [key for key, _ in topic.messages]
+    # The first is produced again: a worker refused it once more.
+    topic.add(0, 0)
+    assert await kept_and_left_out(worker) == ([7, 6, 5, 4, 3], 3)
+    topic.messages.append((keys[1], None))
+    assert await kept_and_left_out(worker) == ([7, 6, 5, 4, 3], 2)
+    topic.messages += [(key, None) for key in keys]
+    assert await kept_and_left_out(worker) == ([], 0)
+    # So it is for a worker that reads the whole topic, before it is compacted.
+    other = InProcessWorker(tmp_path / "b")
+    await other.start()
+    try:
+        assert await kept_and_left_out(other) == ([], 0)
+    finally:
+        await other.stop()
+
+
+@pytest.mark.usefixtures("keep_five")
+async def test_the_oldest_are_left_out_in_whatever_order_they_were_produced(
+    worker: InProcessWorker, topic: Topic
+) -> None:
+    # As if those of today were in the partition that is read first.
+    for offset in (15, 16, 17, 18, 19, 0, 1, 2, 3, 4):
+        topic.add(offset, offset)
+    assert await kept_and_left_out(worker) == ([19, 18, 17, 16, 15], 5)
+    topic.add(5, 5)
+    topic.add(20, 20)
+    assert await kept_and_left_out(worker) == ([20, 19, 18, 17, 16], 7)
+
+
+@pytest.mark.usefixtures("keep_five")
+async def test_the_keys_of_those_that_are_left_out_are_limited(
+    worker: InProcessWorker, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_cache, "MAX_LEFT_OUT", 10)
+    for offset in range(100):
+        topic.add(offset, offset)
+    assert await kept_and_left_out(worker) == ([99, 98, 97, 96, 95], 10)

@@ -18,7 +18,9 @@ from sparkle_app.web.single_flight import SingleFlight
 
 CACHE_SECONDS = 5.0
 MAX_KEPT = 50_000
-"""Of more dead letters, the oldest are left out."""
+"""Of more dead letters, those of the oldest records are left out."""
+MAX_LEFT_OUT = 500_000
+"""Of so many, the keys are kept: a tombstone may follow, also when the whole topic is read for the first time."""
 _TIMEOUT_SECONDS = 20.0
 _READ_AT_ONCE = 2
 
@@ -72,8 +74,9 @@ class DeadLetterCache:
         self.newest_first: Sequence[Summary] = ()
         """Replaced when it changes, never modified."""
         self._is_sorted = True
+        self._left_out: set[bytes] = set()
         self.left_out = 0
-        """How many old ones are not kept."""
+        """How many old ones are not kept, at most MAX_LEFT_OUT. It changes with ``newest_first``."""
         self._reading: SingleFlight[DeadLetter | None] = SingleFlight()
         self._turns = asyncio.Semaphore(_READ_AT_ONCE)
 
@@ -107,27 +110,35 @@ class DeadLetterCache:
             ):
                 if any(end < self._ends.get(partition, 0) for partition, end in reader.ends.items()):
                     # The topic was deleted and created again.
-                    self._ends, self._by_key, self.left_out = {}, {}, 0
-                    self.newest_first = ()
+                    self._ends, self._by_key, self._left_out = {}, {}, set()
+                    self.newest_first, self.left_out = (), 0
                 async for (partition, offset), key, dead_letter in reader.messages(self._ends):
                     self._is_sorted = False
                     self._by_key.pop(key, None)
+                    self._left_out.discard(key)
                     if dead_letter:
                         self._by_key[key] = _summary((partition, offset), key, dead_letter)
-                        if len(self._by_key) > MAX_KEPT:
-                            del self._by_key[next(iter(self._by_key))]
-                            self.left_out += 1
+                        # Some more, because those to leave out are found by sorting.
+                        if len(self._by_key) > MAX_KEPT * 5 // 4:
+                            self._keep_newest()
                     self._ends[partition] = offset + 1
                 self._ends.update(reader.ends)
                 if not self._is_sorted:
                     # Replaced: pages of the earlier ones may be in progress.
-                    self.newest_first = sorted(
-                        self._by_key.values(), key=lambda each: each.fields.received_at, reverse=True
-                    )
+                    self.newest_first, self.left_out = self._keep_newest(), len(self._left_out)
                     self._is_sorted = True
         except (TimeoutError, KafkaError, OSError) as error:
             raise unavailable(f"broker: the dead-letter topic cannot be read: {error!r}") from error
         self.read_at, self.made_at = time.monotonic(), made_at
+
+    def _keep_newest(self) -> list[Summary]:
+        """Leave out the oldest if there are too many; returns the others, the newest first."""
+        newest = sorted(self._by_key.items(), key=lambda each: each[1].fields.received_at, reverse=True)
+        for key, _ in newest[MAX_KEPT:]:
+            del self._by_key[key]
+            if len(self._left_out) < MAX_LEFT_OUT:
+                self._left_out.add(key)
+        return [each for _, each in newest[:MAX_KEPT]]
 
     async def _read_one(self, position: Position) -> DeadLetter | None:
         try:

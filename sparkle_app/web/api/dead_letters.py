@@ -38,7 +38,7 @@ class DeadLettersResponse(msgspec.Struct, kw_only=True):
     made_at: MadeAt
     total: int
     left_out: int
-    """How many old ones are neither counted nor listed, because there are too many."""
+    """How many old ones are neither counted nor listed, because there are too many; 500,000: or more."""
     by_reason: dict[str, int]
     by_host: dict[str, int]
     """The hosts with the most."""
