@@ -1,6 +1,7 @@
 """The metric that stands for a host, of many hosts in steps: in SQL, or from what the plugin's own method loads."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from sqlalchemy import Connection
 
@@ -9,8 +10,9 @@ from sparkle_app.model.time import span
 from sparkle_app.plugin.default_tables import has_default_aggregates
 from sparkle_app.plugin.panel import Headline
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.storage.aggregate_steps import select_merged
 from sparkle_app.storage.headlines import select_headlines
-from sparkle_app.storage.resolutions import Coverage, sources
+from sparkle_app.storage.resolutions import Coverage, by_steps, sources
 
 Averages = dict[str, dict[int, float | None]]
 """By hostname and start of the step (microseconds since the epoch)."""
@@ -36,14 +38,10 @@ def load_headlines(
         start, end: bounds of steps.
         step: seconds, a multiple of one of their resolutions.
     """
-    best = max if headline.statistic == "maximum" else min
     of: dict[tuple[str, bool], dict[int, float | None]] = {}
-    for source in sources(stored, start, end, step):
-        for host, named, number, average in _rows(plugin, headline, connection, hostnames, source, step):
-            averages = of.setdefault((host, named), {})
-            # A step may have buckets of two resolutions: of the two averages, the one that is looked for.
-            both = [each for each in (average, averages.get(number * span(step))) if each is not None]
-            averages[number * span(step)] = best(both, default=None)
+    for part in by_steps(sources(stored, start, end, step), step):
+        for host, named, number, average in _rows(plugin, headline, connection, hostnames, part, step):
+            of.setdefault((host, named), {})[number * span(step)] = average
     return {host: of.get((host, True), of.get((host, False), {})) for host in hostnames}
 
 
@@ -52,16 +50,26 @@ def _rows(
     headline: Headline,
     connection: Connection,
     hostnames: Sequence[str],
-    source: Coverage,
+    part: Sequence[Coverage],
     step: int,
 ) -> Iterable[tuple[str, bool, int, float | None]]:
-    scope = (source.resolution, source.start, source.end)
     highest = headline.statistic == "maximum"
-    if has_default_aggregates(plugin):
+    if has_default_aggregates(plugin) and len(part) == 1:
+        (source,) = part
+        scope = (source.resolution, source.start, source.end)
         table = plugin.Aggregates.__table__
         return select_headlines(connection, table, hostnames, headline.metric, highest, *scope, step)
-    rows = plugin.load_aggregates(connection, hostnames, None, *scope)
-    return _headlines(rows, headline.metric, highest, step)
+    found = (_load(plugin, connection, hostnames, source, step) for source in part)
+    return _headlines(chain.from_iterable(found), headline.metric, highest, step)
+
+
+def _load(
+    plugin: Plugin, connection: Connection, hostnames: Sequence[str], source: Coverage, step: int
+) -> Iterable[AggregateRow]:
+    scope = (source.resolution, source.start, source.end)
+    if has_default_aggregates(plugin):
+        return select_merged(connection, plugin.Aggregates.__table__, hostnames, *scope, step)
+    return plugin.load_aggregates(connection, hostnames, None, *scope)
 
 
 def _headlines(

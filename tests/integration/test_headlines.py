@@ -13,6 +13,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.plugin.headlines import Averages, load_headlines
+from sparkle_app.plugin.history import load_steps
 from sparkle_app.plugin.panel import Headline
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import record_activity
@@ -103,6 +104,60 @@ async def test_the_database_finds_the_headlines_of_all_hosts(
             for each in (plugin, Own()):
                 found = load_headlines(each, headline, connection, HOSTS, stored, start, end, step)
                 assert found == expected(headline, step), (step, each)
+
+
+@EVERY_DATABASE
+@pytest.mark.parametrize(
+    "headline",
+    [Headline(), Headline("core/1"), Headline(None, "minimum"), Headline("core/1", "minimum")],
+    ids=str,
+)
+async def test_a_step_of_two_resolutions_has_the_average_of_both(
+    worker: InProcessWorker, headline: Headline
+) -> None:
+    """Of the second step, five hours are merged already, and a minute is not."""
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    hour, step = 60 * MINUTE, 12 * 3600
+    begin = START - START % from_seconds(step) - 2 * from_seconds(step)
+    second, end = begin + from_seconds(step), begin + 2 * from_seconds(step)
+    merged = second + 5 * hour
+    values = {"core/0": (10.0, 90.0), "core/1": (10.0, -90.0), "old": (20.0, None), "new": (None, 30.0)}
+    rows = []
+    for metric, (early, late) in values.items():
+        hours = [] if early is None else [(at, 3600, 64, early) for at in range(begin, merged, hour)]
+        minutes = [] if late is None else [(merged, 60, 1, late)]
+        for at, resolution, count, value in hours + minutes:
+            statistics = Statistics(count, count * value, value, value, value, at)
+            rows.append(AggregateRow("web-1", metric, resolution, at, statistics))
+
+    class Own(type(plugin)):  # type: ignore[misc] # a class that is known at run time
+        def load_aggregates(self, *arguments: Any) -> Any:
+            return super().load_aggregates(*arguments)
+
+    stored = [Coverage(60, begin, end), Coverage(3600, begin, merged)]
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, rows)
+        scope = (stored, begin, end, step)
+        steps = load_steps(plugin, connection, "web-1", None, *scope, 100)
+        averages: dict[int, dict[str, float]] = {begin: {}, second: {}}
+        for row in steps:
+            averages[row.bucket_start][row.metric] = row.statistics.average
+        assert averages[second]["core/0"] == (5 * 64 * 10 + 90) / (5 * 64 + 1)
+        best = max if headline.statistic == "maximum" else min
+        right = {
+            at: of_step[headline.metric] if headline.metric else best(of_step.values())
+            for at, of_step in averages.items()
+        }
+        for each in (plugin, Own()):
+            found = load_headlines(each, headline, connection, HOSTS, *scope)
+            assert found == {"web-1": right, "Web-1": {}, "хост": {}}, each
+
+
+async def test_nothing_stored_is_no_headline(worker: InProcessWorker) -> None:
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    with worker.engine.connect() as connection:
+        found = load_headlines(plugin, Headline(), connection, HOSTS, [], START, START + 60 * MINUTE, 60)
+    assert found == {host: {} for host in HOSTS}
 
 
 async def test_a_page_of_hosts_has_a_value_for_each_step(worker: InProcessWorker) -> None:

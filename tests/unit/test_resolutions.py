@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sparkle_app.model.retention import READINGS, Watermark, Watermarks
-from sparkle_app.storage.resolutions import Coverage, finest_resolution, sources, stored_resolutions
+from sparkle_app.storage.resolutions import Coverage, by_steps, finest_resolution, sources, stored_resolutions
 from sparkle_app.web.api.steps import STEPS, step_for
 
 MINUTE, HOUR, DAY = 60_000_000, 3_600_000_000, 86_400_000_000
@@ -53,6 +53,17 @@ def test_each_minute_is_in_one_source_if_any_has_it(seed: int) -> None:
         assert [each.resolution for each in having] == ([max(able)] if able else [])
     for each in found:
         assert each.start % (each.resolution * 1_000_000) == each.end % (each.resolution * 1_000_000) == 0
+    parts = list(by_steps(found, step))
+    for at in range(start, end, 7 * MINUTE):
+        having = [each for each in found if each.start <= at < each.end]
+        in_parts = [each for part in parts for each in part if each.start <= at < each.end]
+        assert [each.resolution for each in in_parts] == [each.resolution for each in having]
+    steps = [
+        {at // (step * 1_000_000) for each in part for at in range(each.start, each.end, MINUTE)}
+        for part in parts
+    ]
+    assert sum(map(len, steps)) == len(set().union(*steps))
+    assert all(len(part) == 1 or len(within) == 1 for part, within in zip(parts, steps, strict=True))
 
 
 def test_what_is_stored_is_what_is_kept_and_merged() -> None:
