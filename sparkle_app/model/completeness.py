@@ -37,7 +37,8 @@ def completeness(starts: Iterable[int], bucket: int, interval: int, start: int, 
     """The completeness of the range ``start`` to ``end``.
 
     A host does not send at fixed times: its interval drifts with the time that measuring takes. So what counts is the
-    time between readings, not whether each interval of a grid has some.
+    time between readings, not whether each interval of a grid has some. Readings that are missing within a bucket that
+    has some are not noticed.
 
     Arguments:
         starts: of the buckets with readings, in order of time.
@@ -51,13 +52,16 @@ def completeness(starts: Iterable[int], bucket: int, interval: int, start: int, 
         if due > 0:
             gaps.append(Gap(since, until, due))
 
+    # From the start of one bucket to that of the next with readings, without a gap: if buckets are longer than the
+    # interval, the readings of a bucket go on to its end; if they are shorter, its one reading is anywhere in it.
+    usual = max(bucket, (bucket + interval) // 2)
     last = None
     for at in starts:
         if last is None:
             # One whole interval may pass before the first reading, and after the last one.
             add(start, at, (at - start) // interval)
         else:
-            add(last + bucket, at, (at - last - bucket // 2 + interval // 2) // interval - 1)
+            add(last + bucket, at, (at - last - usual) // interval)
         last = at
     if last is None:
         add(start, end, (end - start) // interval)

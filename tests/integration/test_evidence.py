@@ -106,6 +106,11 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
     assert (found["completeness"], found["expected"]) == (0.0, 12)
     status, problem = await worker.get(f"{HOST}/completeness?from=2026-01-01&to=2026-11-23")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
+    # The bucket in which the range begins counts, also if it is longer than the interval.
+    record_activity(worker.engine, [HostActivity("web-2", PLUGIN, 1, *times, interval=span(20))])
+    path = f"{HOST.replace('web-1', 'web-2')}/completeness"
+    status, found = await worker.get(f"{path}?from=2026-11-23T00:15:20Z&to=2026-11-23T00:16:00Z")
+    assert (found["from"], found["expected"], found["missing"]) == ("2026-11-23T00:15:20Z", 2, 0)
 
 
 @EVERY_DATABASE

@@ -10,8 +10,8 @@ SECOND, MINUTE = 1_000_000, 60_000_000
 INTERVAL = 5 * MINUTE
 
 
-def buckets(times: list[int]) -> list[int]:
-    return sorted({at - at % MINUTE for at in times})
+def buckets(times: list[int], size: int = MINUTE) -> list[int]:
+    return sorted({at - at % size for at in times})
 
 
 @pytest.mark.parametrize("drift", [0, SECOND, 17 * SECOND, -20 * SECOND])
@@ -21,6 +21,32 @@ def test_a_host_that_sends_all_the_time_is_complete_whatever_its_drift(drift: in
     found = completeness(buckets(times), MINUTE, INTERVAL, 0, 1000 * MINUTE)
     assert (found.gaps, found.missing, found.ratio) == ([], 0, 1.0)
     assert found.expected == 200
+
+
+@pytest.mark.parametrize("bucket", [2, 3, 5, 15, 60])
+@pytest.mark.parametrize("drift", [0, SECOND, 17 * SECOND, -20 * SECOND])
+@pytest.mark.parametrize("phase", [0, 59 * SECOND])
+def test_such_a_host_is_complete_if_buckets_are_longer_than_its_interval(
+    bucket: int, drift: int, phase: int
+) -> None:
+    size = bucket * MINUTE
+    times = list(range(phase, 1440 * MINUTE, MINUTE + drift))
+    found = completeness(buckets(times, size), size, MINUTE, 0, 1440 * MINUTE)
+    assert (found.gaps, found.expected, found.ratio) == ([], 1440, 1.0)
+
+
+@pytest.mark.parametrize("bucket", [2, 3, 5, 15])
+def test_whole_buckets_without_readings_are_missing_if_they_are_longer_than_the_interval(bucket: int) -> None:
+    size = bucket * MINUTE
+    times = [at for at in range(0, 40 * size, MINUTE) if not 3 * size <= at < 5 * size and at // size != 20]
+    found = completeness(buckets(times, size), size, MINUTE, 0, 40 * size)
+    assert found.gaps == [Gap(3 * size, 5 * size, 2 * bucket), Gap(20 * size, 21 * size, bucket)]
+    assert found.ratio == 1 - 3 / 40
+
+
+def test_a_range_that_begins_within_a_bucket_has_its_readings() -> None:
+    found = completeness([0, INTERVAL], INTERVAL, MINUTE, 4 * MINUTE, 2 * INTERVAL)
+    assert (found.gaps, found.expected) == ([], 6)
 
 
 @pytest.mark.parametrize("seed", range(10))

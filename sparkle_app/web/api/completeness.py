@@ -92,10 +92,12 @@ async def _completeness(
     kept = kept_since(since, start)
     # What has expired is neither sent nor missing.
     start = max(start, activity.first_observed_at - activity.first_observed_at % width, since)
+    # The range may begin within a bucket.
+    first = start - start % width
     counts = await from_database(
         parts,
         lambda connection: sorted(
-            at for _, at, _ in server_half.count_aggregates(connection, bucket_size, start, end, host)
+            at for _, at, _ in server_half.count_aggregates(connection, bucket_size, first, end, host)
         ),
     )
     interval = activity.interval
