@@ -5,11 +5,14 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.storage.engine import damage, make_engine, read_transaction
+from sparkle_app.storage.engine import damage, make_engine, read_transaction, return_space
 
 MEGABYTE = 1024 * 1024
 
@@ -83,3 +86,46 @@ def test_damage_is_found_within_the_time_that_is_allowed(tmp_path: Path) -> None
     file.write_bytes(content)
     with read_transaction(engine) as connection:
         assert damage(connection, 10)
+
+
+@pytest.fixture
+def shrinkable(tmp_path: Path) -> Engine:
+    """A file with 8 MB of deleted rows, whose connections wait a moment for a lock."""
+    engine = make_engine(make_url(f"sqlite:///{tmp_path / 'x.sqlite3'}"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+        connection.exec_driver_sql("INSERT INTO t VALUES (randomblob(8388608))")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM t")
+        connection.exec_driver_sql("PRAGMA busy_timeout=50")
+    return engine
+
+
+def test_space_is_not_returned_while_another_program_writes(shrinkable: Engine) -> None:
+    with closing(sqlite3.connect(str(shrinkable.url.database), isolation_level=None)) as writer:
+        with shrinkable.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+
+        def write(statement: str) -> None:
+            if "incremental_vacuum" in statement and not writer.in_transaction:
+                writer.execute("BEGIN IMMEDIATE")
+
+        driver.set_trace_callback(write)
+        assert return_space(shrinkable) is False
+        driver.set_trace_callback(None)
+        assert writer.in_transaction
+        writer.execute("ROLLBACK")
+        assert return_space(shrinkable) is True
+
+
+def test_an_error_while_space_is_returned_is_one_of_the_database(shrinkable: Engine) -> None:
+    with shrinkable.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+
+    def interrupt(statement: str) -> None:
+        if "incremental_vacuum" in statement:
+            driver.set_progress_handler(lambda: True, 1)
+
+    driver.set_trace_callback(interrupt)
+    with pytest.raises(DBAPIError, match="interrupted"):
+        return_space(shrinkable)

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from sparkle_app.storage.dialects.sqlite_errors import primary_code
+
 # How many instructions of SQLite between two looks at the clock: some milliseconds.
 _PROGRESS_INSTRUCTIONS = 100_000
 # Of PRAGMA auto_vacuum.
@@ -24,10 +26,17 @@ def return_space(connection: Connection) -> bool:
     free = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
     excess = free - max(pages // 20, _MIN_FREE_PAGES)
     if excess > 0:
-        number = min(excess, _VACUUM_PAGES)
+        statement = f"PRAGMA incremental_vacuum({min(excess, _VACUUM_PAGES)})"
         driver: Any = connection.connection.driver_connection
-        # It frees a page each time it is stepped, which only executescript() repeats; it commits first.
-        driver.executescript(f"PRAGMA incremental_vacuum({number})")
+        try:
+            # It frees a page each time it is stepped, which only executescript() repeats; it commits first.
+            driver.executescript(statement)
+        except sqlite3.Error as error:
+            # SQLAlchemy has not seen the statement.
+            if primary_code(error) != sqlite3.SQLITE_BUSY:
+                raise DBAPIError(statement, None, error) from error
+            # Another program has begun to write since, for long. The next run returns the space.
+            return False
     return bool(excess > _VACUUM_PAGES)
 
 
