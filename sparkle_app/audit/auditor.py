@@ -116,7 +116,10 @@ class Auditor:
         return bool(found.readings or found.earlier)
 
     def compare(self, scope: Scope) -> Iterator[PageResult]:
-        """Compare the aggregates of a scope, page by page."""
+        """Compare the aggregates of a scope, page by page.
+
+        No transaction is open while the caller has a page: the server would end one that is idle for long.
+        """
         yield from self._compare_earlier(scope)
         for group in groups_of_hosts(scope.readings, _PAGE_ROWS, _PAGE_HOSTS):
             at, rows = scope.readings_since, _PAGE_ROWS
@@ -129,7 +132,8 @@ class Auditor:
                         if cut <= at:
                             rows *= 2
                             continue
-                    yield self._result(connection, Page(group, at, cut))
+                    result = self._result(connection, Page(group, at, cut))
+                yield result
                 at = cut
 
     def _compare_earlier(self, scope: Scope) -> Iterator[PageResult]:
@@ -144,7 +148,8 @@ class Auditor:
                 after = bucket_start(first, scope.unit) + width
                 page = Page(group, first, min(after, scope.readings_since))
                 with read_transaction(self._engine) as connection:
-                    yield self._result(connection, page)
+                    result = self._result(connection, page)
+                yield result
                 first = after
 
     def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:

@@ -186,7 +186,8 @@ class Copy:
     def _whole(self, table: Table) -> Iterator[Sequence[Values]]:
         """All rows of a table without primary key, which cannot be read page by page, as one page."""
         with read_transaction(self._source) as connection:
-            yield all_rows(connection, table)
+            rows = all_rows(connection, table)
+        yield rows
 
     def _replace(self, table: Table, page: Sequence[Values]) -> int:
         with self._target.begin() as connection:
