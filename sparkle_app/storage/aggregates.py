@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Table, case, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Table, case, func, literal, select
 
 from sparkle_app.model.buckets import LARGE, SCALE, AggregateRow, Statistics
 from sparkle_app.model.time import micros, span
@@ -115,7 +115,9 @@ def buckets_within(
 ) -> tuple[ColumnElement[bool], ...]:
     """``start <= bucket_start < end``, of numbers of buckets of this resolution."""
     size = span(resolution)
-    return bucket >= -(-start // size), bucket < -(-end // size)
+    # The end of a long step may be beyond the numbers that the column holds.
+    first, stop = (literal(-(-at // size), BigInteger) for at in (start, end))
+    return bucket >= first, bucket < stop
 
 
 @cache

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, Table, case, func, literal_column, select
 
-from sparkle_app.model.time import span
 from sparkle_app.storage.aggregate_steps import bounded_sum, step_number
+from sparkle_app.storage.aggregates import buckets_within
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.models import SERIES
 
@@ -35,13 +35,13 @@ def select_headlines(
         Hostname, whether the row is that of ``metric``, number of the step since the epoch, and the average, which is
         None where a sum may not be in the range of a double.
     """
-    data, size = data_table(table).c, span(resolution)
+    data = data_table(table).c
     of_hosts = select(SERIES.c.id).where(SERIES.c.hostname.in_(hostnames), SERIES.c.resolution == resolution)
     number, total = step_number(data.bucket, resolution, step), bounded_sum(data.sum)
     average = case((func.count() == func.count(total), func.sum(total) / func.sum(data["count"])))
     steps = (
         select(data.series_id, number.label("step"), average.label("average"))
-        .where(data.series_id.in_(of_hosts), data.bucket >= start // size, data.bucket < end // size)
+        .where(data.series_id.in_(of_hosts), *buckets_within(data.bucket, resolution, start, end))
         .group_by(data.series_id, number)
         .subquery()
     )

@@ -1,6 +1,7 @@
 """History over HTTP: which rows the database reads for it."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +116,22 @@ async def test_a_forged_cursor_is_refused_or_a_position_like_any_other(
     ]:
         status, page = await worker.get(f"{path}&after={at}-{'f' * 32}")
         assert (status, [each["metric"] for each in page["readings"]]) == (200, metrics)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql", "psycopg", "mariadb"], indirect=True)
+async def test_the_end_of_a_long_step_may_be_beyond_the_numbers_of_buckets(
+    tmp_path: Path, database_url: str
+) -> None:
+    store(database_url, [("web-1", "m", 1.0, BEGIN)])
+    settings = f"database: {{url: '{database_url}'}}", "aggregates: {bucket_seconds: 2}"
+    async with InProcessWorker(tmp_path / "worker", *settings) as worker:
+        plugin = worker.app.plugins.installed[PLUGIN].plugin
+        row = AggregateRow("web-1", "m", 2, START, Statistics(1, 1.0, 1.0, 1.0, 1.0, START))
+        with worker.engine.begin() as connection:
+            plugin.store_aggregates(connection, [row])
+        path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1"
+        query = "from=2026-11-23&to=2026-11-24&step=999999d"
+        status, found = await worker.get(f"{path}/series?{query}")
+        assert (status, [each["count"] for each in found["series"]["m"]]) == (200, [1])
+        status, found = await worker.get(f"{path}/columns?{query}&late=true")
+        assert (status, found["series"]["m"]["count"], found["late"]) == (200, [1], {})

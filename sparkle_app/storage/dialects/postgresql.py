@@ -191,7 +191,8 @@ class PostgreSql(OnConflictDialect):
 
     def bucket_number(self, at: ColumnElement[Any], bucket_size: int) -> ColumnElement[int]:
         """Until 2106, a double, which PostgreSQL 13 has instead of a numeric, distinguishes microseconds."""
-        return cast(func.floor(func.extract("epoch", at) / bucket_size), BigInteger)
+        size = literal(bucket_size, BigInteger)
+        return cast(func.floor(func.extract("epoch", at) / size), BigInteger)
 
     def native_time(self, at: int) -> int:
         """The same: the server converts them in less time."""
