@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from sparkle_app.config.urls import bootstrap_servers, database_url, url_without_login
+from sparkle_app.model.buckets import MAX_BUCKET_SECONDS, MIN_BUCKET_SECONDS
 from sparkle_app.model.errors import ConfigurationError
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
@@ -116,7 +117,7 @@ the worker may use (affinity, or the CPU quota of its container)."""
 
 
 class AggregatesSettings(Section):
-    bucket_seconds: int = Field(default=60, ge=2, le=3600)
+    bucket_seconds: int = Field(default=60, ge=MIN_BUCKET_SECONDS, le=MAX_BUCKET_SECONDS)
     """Bucket size. If it changes, aggregation starts over with the new size."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
     """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""

@@ -14,6 +14,8 @@ import msgspec
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import span
 
+MIN_BUCKET_SECONDS, MAX_BUCKET_SECONDS = 2, 3600
+"""Of the setting ``aggregates.bucket_seconds``."""
 LARGE = 1e290
 """A billion values below this have a sum in the range of a double."""
 SCALE = 2.0**-64

@@ -22,7 +22,15 @@ MAX_BIGINT = 2**63 - 1
 
 
 class InvalidCellError(ValueError):
-    """A cell that cannot be imported; ``str()`` is what was expected."""
+    """A cell that cannot be imported; ``str()`` is what was expected.
+
+    Arguments:
+        column: of a cell that contradicts other cells of its row.
+    """
+
+    def __init__(self, expected: str, column: str = "") -> None:
+        super().__init__(expected)
+        self.column = column
 
 
 def _same(value: Any) -> Any:

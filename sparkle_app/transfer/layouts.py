@@ -1,5 +1,6 @@
 """The columns of files: those of the SQL tables (docs/compatibility.md)."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -7,8 +8,17 @@ from functools import cached_property
 from typing import Any
 
 from sparkle_app.envelope.v1 import HOSTNAME_MAX, KEY_MAX
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import (
+    MAX_BUCKET_SECONDS,
+    MAX_SCALED,
+    MIN_BUCKET_SECONDS,
+    SCALE,
+    AggregateRow,
+    Statistics,
+    bucket_start,
+)
 from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.model.retention import DAY
 from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.transfer import kinds
@@ -128,11 +138,42 @@ def _row_of_aggregate(each: AggregateRow) -> Row:
 def _aggregate_of(row: Row) -> AggregateRow:
     hostname, metric, resolution, start, *statistics = row
     found = AggregateRow(hostname, metric, resolution, start, Statistics(*statistics))
-    if start != bucket_start(start, resolution) or start != bucket_start(
-        found.statistics.last_at, resolution
-    ):
-        raise kinds.InvalidCellError("bucket_start to be the start of a bucket that contains last_at")
+    _check_bucket(found)
+    _check_statistics(found.statistics)
     return found
+
+
+def _check_bucket(row: AggregateRow) -> None:
+    size, each = row.resolution, row.statistics
+    if size > MAX_BUCKET_SECONDS and size != DAY:
+        sizes = f"a bucket size of {MIN_BUCKET_SECONDS} to {MAX_BUCKET_SECONDS} s, or {DAY} s"
+        raise kinds.InvalidCellError(sizes, "resolution")
+    if row.bucket_start != bucket_start(row.bucket_start, size):
+        raise kinds.InvalidCellError(f"the start of a bucket of {size} s", "bucket_start")
+    if row.bucket_start != bucket_start(each.last_at, size):
+        raise kinds.InvalidCellError("a time in the bucket", "last_at")
+    # The day that it is merged into has the same column.
+    most = _MAX_INTEGER * size // DAY
+    if each.count > most:
+        raise kinds.InvalidCellError(f"at most {most} readings in {size} s", "count")
+
+
+def _check_statistics(each: Statistics) -> None:
+    if each.minimum > each.maximum:
+        raise kinds.InvalidCellError(f"at most the maximum, {each.maximum}", "minimum")
+    if not each.minimum <= each.last <= each.maximum:
+        raise kinds.InvalidCellError(f"a number from {each.minimum} to {each.maximum}", "last")
+    rounding = each.count * sys.float_info.epsilon * max(abs(each.minimum), abs(each.maximum))
+    # An infinite sum stands for any that is at least as large as this.
+    largest = MAX_SCALED / SCALE
+    if (
+        min(each.sum, largest) / each.count > each.maximum + rounding
+        or max(each.sum, -largest) / each.count < each.minimum - rounding
+    ):
+        count = each.count
+        raise kinds.InvalidCellError(
+            f"a number from {count} times {each.minimum} to {count} times {each.maximum}", "sum"
+        )
 
 
 AGGREGATES_LAYOUT = Layout(
@@ -140,9 +181,9 @@ AGGREGATES_LAYOUT = Layout(
     {
         "hostname": kinds.text(HOSTNAME_MAX),
         "metric": kinds.text(KEY_MAX),
-        "resolution": kinds.integer(1, _MAX_INTEGER),
+        "resolution": kinds.integer(MIN_BUCKET_SECONDS, DAY),
         "bucket_start": kinds.TIME,
-        "count": kinds.integer(1),
+        "count": kinds.integer(1, _MAX_INTEGER),
         # The database has infinity for a sum beyond the range of a double.
         "sum": kinds.number(finite=False),
         "minimum": kinds.number(finite=True),

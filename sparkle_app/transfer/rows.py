@@ -44,7 +44,9 @@ def converted(where: str, layout: Layout, plain: Iterable[Any]) -> Reading | Agg
     try:
         row: Reading | AggregateRow = layout.item_of(tuple(values))
     except InvalidCellError as error:
-        raise invalid(where, str(error), "another time") from error
+        kind, value = layout.kinds[error.column], values[layout.columns.index(error.column)]
+        found = kind.cell(kind.plain(value))
+        raise invalid(f"{where}, column {error.column}", str(error), found) from error
     return row
 
 

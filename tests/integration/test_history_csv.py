@@ -43,7 +43,8 @@ def aggregates() -> Iterator[AggregateRow]:
     for metric in ("b", "-a"):
         for n in range(4):
             at = START + n * MINUTE
-            yield AggregateRow(HOST, metric, 60, at, Statistics(2, 0.5 + n, 0.5, float(n), float(n), at + 1))
+            low, high = sorted((0.5, float(n)))
+            yield AggregateRow(HOST, metric, 60, at, Statistics(2, low + high, low, high, float(n), at + 1))
 
 
 async def get(

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -128,13 +130,67 @@ def test_a_value_that_cannot_be_stored_is_refused(tmp_path: Path, kind: str) -> 
         read(tmp_path, content, PLUGINS[kind][0])
 
 
-def test_an_aggregate_outside_its_bucket_is_refused(tmp_path: Path) -> None:
-    at = 1_795_000_020_000_000
-    for start, last_at in ((at + 1, at + 1), (at, at + 60_000_000), (at, at - 1)):
-        row = AggregateRow("h", "m", 60, start, Statistics(1, 1.0, 1.0, 1.0, 1.0, last_at))
-        content = written(PLUGINS["number"][0], AGGREGATES, [row], "csv")
-        with pytest.raises(ConfigurationError, match="file, line 2: expected bucket_start to be the start"):
-            read(tmp_path, content, PLUGINS["number"][0])
+AT = 1_795_000_020_000_000
+MOST = (2**31 - 1) * 60 // 86_400
+"""Readings of a minute, so that a day of such minutes fits into the column."""
+
+
+def aggregate(resolution: int = 60, start: int = AT, **fields: Any) -> AggregateRow:
+    statistics = Statistics(3, 6.0, 1.0, 3.0, 2.0, AT + 5)
+    return AggregateRow("h", "m", resolution, start, msgspec.structs.replace(statistics, **fields))
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("row", "column", "expected"),
+    [
+        (aggregate(start=AT + 1, last_at=AT + 1), "bucket_start", "the start of a bucket of 60 s"),
+        (aggregate(last_at=AT + 60_000_000), "last_at", "a time in the bucket"),
+        (aggregate(last_at=AT - 1), "last_at", "a time in the bucket"),
+        (aggregate(1), "resolution", "an integer from 2"),
+        (aggregate(3601), "resolution", "2 to 3600 s, or 86400 s"),
+        (aggregate(86_401), "resolution", "an integer from 2 to 86400"),
+        (aggregate(count=0), "count", "an integer from 1"),
+        (aggregate(count=2**63 - 1), "count", "an integer from 1 to 2147483647"),
+        (aggregate(count=MOST + 1, sum=2.0 * MOST), "count", f"at most {MOST} readings in 60 s"),
+        (aggregate(minimum=50.0), "minimum", "at most the maximum, 3.0"),
+        (aggregate(last=0.5), "last", "from 1.0 to 3.0"),
+        (aggregate(last=3.5), "last", "from 1.0 to 3.0"),
+        (aggregate(sum=2.9), "sum", "from 3 times 1.0 to 3 times 3.0"),
+        (aggregate(sum=9.0001), "sum", "from 3 times 1.0 to 3 times 3.0"),
+        (aggregate(sum=math.inf), "sum", "from 3 times 1.0 to 3 times 3.0"),
+        (aggregate(sum=-math.inf), "sum", "from 3 times 1.0 to 3 times 3.0"),
+        (aggregate(sum=math.inf, minimum=-1e308, maximum=3.0), "sum", "from 3 times -1e+308 to 3 times 3.0"),
+    ],
+)
+def test_an_aggregate_that_cannot_be_one_is_refused(
+    tmp_path: Path, row: AggregateRow, column: str, expected: str, format_: str
+) -> None:
+    plugin, _ = PLUGINS["number"]
+    content = written(plugin, AGGREGATES, [aggregate(), row], format_)
+    with pytest.raises(ConfigurationError) as caught:
+        read(tmp_path, content, plugin)
+    assert is_complete(caught.value)
+    place = "line 3" if format_ == "csv" else "row 2"
+    assert caught.value.where == f"file, {place}, column {column}"
+    assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        aggregate(count=MOST, sum=2.0 * MOST),
+        aggregate(86_400, AT - AT % 86_400_000_000, count=2**31 - 1, sum=2.0**32),
+        # Sums of equal values, rounded a thousand times.
+        aggregate(count=1000, sum=sum([0.1] * 1000), minimum=0.1, maximum=0.1, last=0.1),
+        aggregate(sum=math.inf, minimum=1e308, maximum=1e308, last=1e308),
+        aggregate(sum=-math.inf, minimum=-1.7e308, maximum=1e308, last=1e308),
+        aggregate(count=2, sum=1e-323, minimum=5e-324, maximum=5e-324, last=5e-324),
+    ],
+)
+def test_an_unusual_aggregate_is_read(tmp_path: Path, row: AggregateRow) -> None:
+    plugin, _ = PLUGINS["number"]
+    assert read(tmp_path, written(plugin, AGGREGATES, [row], "csv"), plugin) == (AGGREGATES, [row])
 
 
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

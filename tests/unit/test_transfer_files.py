@@ -43,12 +43,14 @@ def readings(values: st.SearchStrategy[Any]) -> st.SearchStrategy[StoredReading]
 
 @st.composite
 def aggregates(draw: st.DrawFn) -> AggregateRow:
-    size = draw(st.integers(1, 86_400))
-    at = draw(TIMES.filter(lambda at: at // (size * 1_000_000) * (size * 1_000_000) >= EARLIEST))
-    total = draw(st.floats(allow_nan=False))
-    low, high, last = draw(DOUBLES), draw(DOUBLES), draw(DOUBLES)
-    statistics = Statistics(draw(st.integers(1, 2**63 - 1)), total, low, high, last, at)
-    return AggregateRow(draw(NAMES), draw(NAMES), size, at - at % (size * 1_000_000), statistics)
+    size = draw(st.integers(2, 3600) | st.just(86_400))
+    width = size * 1_000_000
+    start = draw(st.integers(-(-EARLIEST // width), LATEST // width - 1)) * width
+    values = draw(st.lists(st.tuples(DOUBLES, st.integers(start, start + width - 1)), min_size=1))
+    statistics = Statistics.of(*values[0])
+    for value, at in values[1:]:
+        statistics.add(value, at)
+    return AggregateRow(draw(NAMES), draw(NAMES), size, start, statistics.as_row())
 
 
 def same(one: Any, other: Any) -> bool:
