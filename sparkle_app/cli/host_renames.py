@@ -11,8 +11,9 @@ from sparkle_app.audit.renaming import HostRows, Renaming
 from sparkle_app.cli.base import UsageError, check_confirmation, counted, is_confirmed
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config.settings import database_url
+from sparkle_app.envelope.v1 import check_hostname
 from sparkle_app.kafka.group_offsets import count_members, require_no_members
-from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
@@ -107,6 +108,12 @@ class Plan(NamedTuple):
 
 def _plan(command: DatabaseCommand, action: str, old: str, new: str) -> Plan:
     where = f"hosts {action}"
+    try:
+        check_hostname(new)
+    except InvalidRecordError as error:
+        raise UsageError(
+            where, expected="a new name as records carry it", found=repr(new[:100]), hint=error.detail
+        ) from error
     engine = command.current_engine()
     if old == new:
         raise UsageError(

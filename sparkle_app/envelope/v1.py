@@ -83,13 +83,22 @@ def decrypt_records(records: Sequence[Record], keyring: Keyring, decrypt: Decryp
 
 def _parse_record(record: Record) -> _Encrypted:
     envelope = _parse_envelope(record.value)
-    _check_name(envelope.hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
+    check_hostname(envelope.hostname)
     local_time = _local_time(envelope.datetime)
     try:
         ciphertext = binascii.a2b_base64(envelope.payload, strict_mode=True)
     except ValueError as error:
         raise InvalidRecordError(Reason.BAD_BASE64, str(error)) from error
     return _Encrypted(envelope.config_id, envelope.hostname, local_time, ciphertext)
+
+
+def check_hostname(hostname: str) -> None:
+    """Check a hostname as a record's.
+
+    Raises:
+        InvalidRecordError: if it is empty, too long, or not valid UTF-8.
+    """
+    _check_name(hostname, HOSTNAME_MAX, Reason.BAD_HOSTNAME)
 
 
 def check_key(key: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, text
@@ -21,6 +22,7 @@ from tests.support.contract import HOUR, SECOND, START, Aggregates, Readings, re
 from tests.support.database import EVERY_DATABASE, count, query
 from tests.support.eventually import eventually
 from tests.support.produce import produce
+from tests.support.rows import store as store_rows
 from tests.support.worker import Workspace, run_command
 
 NAME = "Contract"
@@ -212,3 +214,16 @@ def test_workers_go_on_with_the_new_names(
         assert found["metrics"]["k"]["count"] == number
     assert worker.get("/api/v1/plugins/Temperature/hosts/www-1?window=1h")[0] == 404
     assert "Temperature: 71 readings" in command("verify")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("new", ["", "ä" * 512 + "x", "web-\udcff"], ids=["empty", "long", "not UTF-8"])
+def test_a_new_name_is_one_that_records_can_carry(workspace: Workspace, database_url: str, new: str) -> None:
+    environment = workspace.environment("127.0.0.1:1", database_url)
+    store_rows(database_url, [("web-1", "core/0", 1.0, datetime(2026, 11, 23, tzinfo=UTC))])
+    done = run_command(environment, "hosts", "rename", "web-1", new, "--dry-run")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert query(database_url, "SELECT DISTINCT hostname FROM temperature_readings") == [
+        {"hostname": "web-1"}
+    ]
