@@ -88,6 +88,7 @@ All packages and modules; the docstring of each describes what it does:
       port                checks that the port is free
       connections         limits of connections and of the time of a request
       queries             reads from the database
+      thread_limit        limits calls in threads, and those that wait
       slices              long computations, without blocking the event loop
       single_flight       one computation for equal, concurrent queries
       encoding            JSON of long responses

@@ -137,6 +137,8 @@ class LimitedRunner(web.AppRunner):
             server.request_handler,
             max_connections(),
             request_factory=server.request_factory,
+            # Otherwise what a client that has left asked for would take the place of what others wait for.
+            handler_cancellation=True,
             **server._kwargs,
         )
 

@@ -18,6 +18,16 @@ from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.stages import Stages
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web.slices import Slices
+from sparkle_app.web.thread_limit import ThreadLimit
+
+QUERY_THREADS = 6
+"""In which requests query the database, at most. Recounts take one more at most."""
+MAX_QUERIES = 100
+"""In progress or waiting: with more, a request would take longer than its client waits."""
+
+
+def _queries() -> ThreadLimit:
+    return ThreadLimit("queries of the database", QUERY_THREADS, MAX_QUERIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +59,8 @@ class WebParts:
     """The database."""
     readers: Executor
     """The threads in which requests query the database."""
+    queries: ThreadLimit = field(default_factory=_queries)
+    """Limits the queries in these threads."""
     warnings: Mapping[str, str] = field(default_factory=dict)
     """By component: what needs attention before it stops the worker."""
     slices: Slices = field(default_factory=Slices)

@@ -1,6 +1,5 @@
 """Queries of the database, in threads of their own."""
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,7 +17,7 @@ async def from_database(parts: WebParts, load: Callable[[Connection], T]) -> T:
     """The result of ``load``, which reads from one snapshot.
 
     Raises:
-        Problem: that of ``load``; 503, when the database does not work at this moment.
+        Problem: that of ``load``; 503, when there are too many queries, or the database does not work at this moment.
     """
 
     def query() -> T:
@@ -30,4 +29,4 @@ async def from_database(parts: WebParts, load: Callable[[Connection], T]) -> T:
         except Exception as error:
             raise unavailable(str(transient_error(error))) from error
 
-    return await asyncio.get_running_loop().run_in_executor(parts.readers, query)
+    return await parts.queries.run(parts.readers, query)

@@ -20,10 +20,13 @@ from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key
 from sparkle_app.storage.engine import make_engine, max_writers
 from sparkle_app.web.health import HealthChecker
+from sparkle_app.web.parts import QUERY_THREADS
 from sparkle_app.web.tls import Certificate, server_context
 
 # Several, so that one slow statement does not block the others.
-_DATABASE_THREADS = 8
+_WRITERS = 8
+# Besides the queries there is a thread for a recount and one for the host watch: neither waits for them.
+_READERS = QUERY_THREADS + 2
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
         keyring=keyring,
         pool=pool,
         engine=engine,
-        readers=ThreadPoolExecutor(_DATABASE_THREADS, thread_name_prefix="database"),
-        writers=ThreadPoolExecutor(min(_DATABASE_THREADS, max_writers(engine)), thread_name_prefix="writer"),
+        readers=ThreadPoolExecutor(_READERS, thread_name_prefix="database"),
+        writers=ThreadPoolExecutor(min(_WRITERS, max_writers(engine)), thread_name_prefix="writer"),
         tls=tls,
     )

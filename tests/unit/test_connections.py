@@ -27,7 +27,11 @@ async def server(may_end: asyncio.Event | None = None) -> AsyncIterator[Connect]
 
     async def slow(_request: web.Request) -> web.Response:
         assert may_end
-        await may_end.wait()
+        try:
+            await may_end.wait()
+        except asyncio.CancelledError:
+            may_end.set()
+            raise
         return web.Response(text="served late")
 
     async def large(_request: web.Request) -> web.Response:
@@ -189,3 +193,14 @@ def test_half_of_the_open_files_are_left_to_kafka_and_the_database(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
     assert connections.max_connections() == limit
+
+
+async def test_a_request_whose_client_has_left_is_cancelled() -> None:
+    cancelled = asyncio.Event()
+    async with server(cancelled) as connect:
+        _, writer = await connect(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asyncio.sleep(0.1)
+        writer.close()
+        await cancelled.wait()
+        reader, _ = await connect(WHOLE)
+        assert await served(reader)

@@ -64,7 +64,7 @@ class DeadLetterCache:
 
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
-        self._running: SingleFlight[None] = SingleFlight()
+        self._running: SingleFlight[None] = SingleFlight(finish=True)
         self.read_at = 0.0
         """When the topic was read last, in seconds of the monotonic clock."""
         self.made_at = 0

@@ -1,6 +1,6 @@
 """The aggregates of one host, compared with its stored readings."""
 
-import asyncio
+from functools import partial
 from itertools import islice
 
 import msgspec
@@ -19,6 +19,7 @@ from sparkle_app.web.api.route import HOST_PATH, Route
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.single_flight import SingleFlight
+from sparkle_app.web.thread_limit import ThreadLimit
 
 MAX_READINGS = 200_000
 """Recounted for one request: some seconds."""
@@ -66,8 +67,7 @@ class Recounts:
         self._parts = parts
         self._bucket_size = parts.settings.aggregates.bucket_seconds
         # Otherwise they would take all threads that query the database.
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._limit = ThreadLimit("recounts", 1, MAX_RECOUNTS)
         self._recounts: SingleFlight[RecountResponse] = SingleFlight()
 
     def route(self) -> Route:
@@ -94,22 +94,8 @@ class Recounts:
         """
         return await self._recounts.run(
             (plugin, host, start, end),
-            lambda: self._in_thread(plugin, host, start, end),
+            lambda: self._limit.run(self._parts.readers, partial(self._recount, plugin, host, start, end)),
         )
-
-    async def _in_thread(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
-        if self._waiting >= MAX_RECOUNTS:
-            raise unavailable(
-                f"expected at most {MAX_RECOUNTS} recounts at one time; repeat the request later"
-            )
-        self._waiting += 1
-        try:
-            async with self._turn:
-                return await asyncio.get_running_loop().run_in_executor(
-                    self._parts.readers, self._recount, plugin, host, start, end
-                )
-        finally:
-            self._waiting -= 1
 
     def _recount(self, plugin: str, host: str, start: int, end: int) -> RecountResponse:
         server_half = self._parts.plugins[plugin].plugin

@@ -28,7 +28,7 @@ class LocalView(Generic[Value]):
         self._parts = parts
         self._table = parts.tables[plugin]
         self._compute = compute
-        self._running: SingleFlight[None] = SingleFlight()
+        self._running: SingleFlight[None] = SingleFlight(finish=True)
         self._generation = -1
         self._start = self._end = 0
         self._table_changes = 0

@@ -27,7 +27,7 @@ class Refreshed(Generic[Snapshot]):
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Snapshot]]) -> None:
         self._make = make
-        self._making: SingleFlight[Snapshot] = SingleFlight()
+        self._making: SingleFlight[Snapshot] = SingleFlight(finish=True)
         self._task: asyncio.Task[None] | None = None
         self._last: Snapshot | None = None
         self._failure: Exception | None = None
