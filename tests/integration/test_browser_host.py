@@ -13,11 +13,18 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import expect
+from sqlalchemy.engine import make_url
 
+from sparkle_app.config.sections import AggregatesSettings
+from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.time import from_seconds
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.engine import make_engine
 from tests.integration.conftest import Visit
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST
 from tests.support.host_page import chart, drawn, host_path, wait_for_host
+from tests.support.worker import PROJECT
 
 pytestmark = pytest.mark.any_broker
 HOSTILE = "<img src=x onerror=alert(1)>\u202eevil%2F..#" + "x" * 960
@@ -211,6 +218,27 @@ def test_hostile_names_are_only_text(history: Fleet, visit: Visit) -> None:
     page.locator(".latest button").click()
     expect(page.get_by_role("dialog").locator("li").first).to_contain_text("42.0")
     assert page.locator("img, b").count() == 0
+
+
+def test_as_many_metrics_as_a_host_may_have_are_shown(history: Fleet, visit: Visit) -> None:
+    """The API returns 50,000 points: of each metric, as many as an hour of minutes has are too many."""
+    start = from_seconds(int(time.time()) // 60 * 60 - 3600)
+    statistics = Statistics(1, 40.0, 40.0, 40.0, 40.0, start)
+    number = AggregatesSettings().max_metrics_per_host
+    plugin = load_plugins(PROJECT / "plugins").installed["Temperature"].plugin
+    engine = make_engine(make_url(history.database))
+    for minute in range(60):
+        at = start + minute * 60_000_000
+        rows = [AggregateRow("large", f"board/{each}", 60, at, statistics) for each in range(number)]
+        with engine.begin() as connection:
+            plugin.store_aggregates(connection, rows)
+    engine.dispose()
+    visitor = visit(history.worker)
+    # It has sent nothing now, and the points are asked for more than once.
+    visitor.expected = ["404", "400"]
+    page = visitor.open(host_path("large"))
+    expect(chart(page, "board").locator(".chart-legend li")).to_have_count(number, timeout=60_000)
+    expect(page.get_by_text("Cannot be shown")).to_have_count(0)
 
 
 def test_a_host_that_nobody_knows_and_a_range_without_readings_say_so(history: Fleet, visit: Visit) -> None:

@@ -29,8 +29,8 @@ class Fleet:
         self.workspace = Workspace(folder)
         self.collector = Collector(self.workspace.certs)
         self._broker = broker
-        database = f"sqlite:///{folder / 'readings.sqlite3'}"
-        environment = self.workspace.environment(broker.bootstrap, database, **settings)
+        self.database = f"sqlite:///{folder / 'readings.sqlite3'}"
+        environment = self.workspace.environment(broker.bootstrap, self.database, **settings)
         self.worker = Worker(environment, folder / "worker-1.log")
 
     def __enter__(self) -> Self:

@@ -91,7 +91,7 @@ function partsOf(page, hostname) {
     shown = data;
     sections.classList.remove("waiting");
     // A host that nobody knows has no plugins; one that was removed still has its history.
-    const listed = state ? [...data] : data.filter((each) => each.lines.length || each.words.length);
+    const listed = state ? [...data] : data.filter((each) => each.lines.length || each.words.length || each.problem);
     // Charts first.
     listed.sort((a, b) => (b.lines.length > 0) - (a.lines.length > 0));
     status.hidden = listed.length > 0;
