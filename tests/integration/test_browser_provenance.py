@@ -91,6 +91,21 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     phone.locator(".completeness summary").click()
     expect(strip).to_be_visible()
     expect(strip.locator(".before")).to_have_attribute("title", "Expired")
+    # Where there is no strip, the page says why: of ranges that it does not ask for, and of those that the API refuses.
+    too_long = {"status": 400, "detail": "from: expected at most 500000 s before the end of the time range"}
+    visitor = visit(history.worker)
+    reason = visitor.page.locator(".completeness .note")
+    visitor.open(host_path(range="1y"))
+    expect(reason).to_have_text("Not shown: the time range is too long to count its buckets.")
+    expect(visitor.page.locator(".strip-row")).to_have_count(0)
+    visitor.page.route("**/completeness?*", lambda route: route.fulfill(status=400, json=too_long))
+    visitor.expected = ["400"]
+    visitor.page.goto(host_path(range="7d"))
+    expect(reason).to_be_visible()
+    visitor.page.unroute("**/completeness?*")
+    visitor.page.goto(host_path(range="6h"))
+    expect(visitor.page.locator(".strip-row").first).to_be_visible()
+    expect(reason).to_be_hidden()
 
 
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:

@@ -11,7 +11,7 @@ const HOUR = 3600;
 const MAX_READINGS = 1000;
 /** Of values that are not numbers. */
 const MAX_PAGES = 3;
-/** The API counts buckets of five weeks at most. */
+/** The API counts 50,000 buckets at most: five weeks of minutes. */
 const MAX_COMPLETENESS_SECONDS = 34 * 24 * HOUR;
 /** How far a clock can be wrong without the worker noticing: readings may seem to be older or newer. */
 const CLOCK_SECONDS = 8 * 60;
@@ -135,15 +135,16 @@ async function comparedLines(path, { from, to }, compare, step, signal) {
     shiftedBy({ ...lineOfColumns(metric, each, found, to - seconds), minimum: null, maximum: null }, seconds));
 }
 
-/** How complete a plugin's readings are; null if the range is too long, or nothing is known. */
+/** How complete a plugin's readings are; {tooLong: true} if the range is too long; null if nothing is known. */
 export async function completenessOf(plugin, host, { from, to }, signal) {
-  if (to - from > MAX_COMPLETENESS_SECONDS) return null;
+  const tooLong = { completeness: null, tooLong: true };
+  if (to - from > MAX_COMPLETENESS_SECONDS) return tooLong;
   try {
     const query = { from: rfc3339(from), to: rfc3339(to) };
     return await get(pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}/completeness`, { query, signal });
   } catch (error) {
-    if (error instanceof ApiError && error.kind === "refused") return null;
-    throw error;
+    if (!(error instanceof ApiError) || error.kind !== "refused") throw error;
+    return error.status === 400 ? tooLong : null;
   }
 }
 

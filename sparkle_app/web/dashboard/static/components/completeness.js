@@ -19,15 +19,21 @@ const narrow = matchMedia("(max-width: 640px)");
 export function completenessStrips(page) {
   const list = el("div", { class: "strips" });
   const worst = el("summary", {});
-  const details = el("details", { open: !narrow.matches }, worst, el("p", { class: "strips-title", "aria-hidden": "true" }, t("host.complete.label")), list);
+  const note = el("p", { class: "note", hidden: true }, t("host.complete.tooLong"));
+  const details = el("details", { open: !narrow.matches }, worst, el("p", { class: "strips-title", "aria-hidden": "true" }, t("host.complete.label")), note, list);
   const element = el("section", { class: "completeness", "aria-label": t("host.complete.label"), hidden: true }, details);
   page.listen(narrow, "change", () => { details.open = !narrow.matches; });
 
   function update({ range, plugins }) {
     const known = plugins.filter(([, found]) => found && found.completeness !== null);
-    element.hidden = known.length === 0;
+    note.hidden = !plugins.some(([, found]) => found?.tooLong);
+    element.hidden = known.length === 0 && note.hidden;
     keyed(list, known.map(([plugin, found]) => [plugin.name, { plugin, found, range }]), strip);
-    if (!known.length) return;
+    if (!known.length) {
+      setText(worst, t("host.complete.label"));
+      setAttribute(worst, "data-state", null);
+      return;
+    }
     const [plugin, found] = known.reduce((least, each) => (each[1].completeness < least[1].completeness ? each : least));
     setText(worst, t("host.complete.worst", { plugin: pluginTitle(plugin), percent: percentText(found) }));
     setAttribute(worst, "data-state", stateOf(found));

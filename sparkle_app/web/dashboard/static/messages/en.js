@@ -135,6 +135,7 @@ export default {
   "host.complete.label": "Completeness",
   "host.complete.none": "no gaps",
   "host.complete.since": "{gaps}, since {time}",
+  "host.complete.tooLong": "Not shown: the time range is too long to count its buckets.",
   "host.complete.words": "{percent}: {missing} of {expected} expected readings missing. Gaps: {gaps}",
   "host.complete.worst": "Completeness: {percent} at worst, {plugin}",
   "host.config": "Config {ids}",

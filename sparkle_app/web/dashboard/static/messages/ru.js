@@ -135,6 +135,7 @@ export default {
   "host.complete.label": "Полнота",
   "host.complete.none": "без пропусков",
   "host.complete.since": "{gaps}, с {time}",
+  "host.complete.tooLong": "Не показана: в диапазоне слишком много интервалов агрегации.",
   "host.complete.words": "{percent}: пропущено {missing} из {expected}. Пропуски: {gaps}",
   "host.complete.worst": "Полнота: в худшем случае {percent}, {plugin}",
   "host.config": "Конфигурация {ids}",
