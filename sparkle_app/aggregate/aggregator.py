@@ -1,9 +1,11 @@
 """Counts samples in buckets, and keeps the table and SQL consistent.
 
-Two rules make aggregates exact. A bucket in the table contains the ids of the readings that it has counted, so a sample
-that arrives more than once is counted once. A bucket that is not in the table (new, pruned, or lost with the table) is
-recomputed from stored readings, which were committed before their samples were produced: a sample whose reading is not
-among them is that of a reading that was deleted, or given to another host.
+Three rules make aggregates exact. A bucket in the table contains the ids of the readings that it has counted, so a
+sample that arrives more than once is counted once. A bucket that is not in the table (new, pruned, or lost with the
+table) is recomputed from stored readings, which were committed before their samples were produced: a sample whose
+reading is not among them is that of a reading that was deleted, or given to another host. After ``rebuild`` or
+``import`` has changed aggregates, each bucket of the table is recomputed before it counts again: there are stored
+readings without samples.
 """
 
 import asyncio
@@ -18,13 +20,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey, BucketTable
-from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start, count_of, rows_of
+from sparkle_app.model.buckets import Bucket, bucket_start, count_of, rows_of
 from sparkle_app.model.retention import READINGS, ExpiredReading, ExpiredReason
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.engine import short_read_transactions
+from sparkle_app.storage.engine import read_transaction, short_read_transactions
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
@@ -78,6 +80,11 @@ class Aggregator:
         self._bucket_size = bucket_size
         self._retention = retention
         self._clock = clock
+        self._rebuilds: int | None = None
+        """:attr:`Watermarks.rebuilds` when the buckets of the table that are not in ``_doubted`` were right."""
+        self._doubted: set[BucketKey] = set()
+        self._counted_after: int | None = None
+        """``_rebuilds`` when the batch was counted."""
 
     async def count(self, messages: Iterable[Samples]) -> tuple[Changed, int]:
         """Count samples in their buckets, without writing the buckets.
@@ -94,8 +101,11 @@ class Aggregator:
                 for sample in samples_of_host:
                     key = (hostname, bucket_start(sample.observed_at, self._bucket_size))
                     by_bucket.setdefault(key, []).append(sample)
-        store = self._table.data
-        in_table = {key: Bucket.unpack(store[key]) for key in by_bucket if key in store}
+        self._counted_after = self._rebuilds
+        store, doubted = self._table.data, self._doubted
+        in_table = {
+            key: Bucket.unpack(store[key]) for key in by_bucket if key in store and key not in doubted
+        }
         missing = [key for key in by_bucket if key not in in_table]
         loop = asyncio.get_running_loop()
         recomputed = await loop.run_in_executor(self._executor, self._recompute, missing) if missing else {}
@@ -112,6 +122,7 @@ class Aggregator:
         for (hostname, start), bucket in changed.items():
             if start >= oldest:
                 self._table[self._table.interned_key(hostname, start)] = bucket.pack()
+            self._doubted.discard((hostname, start))
         if oldest > self._table.pruned_before:
             self._table.prune(oldest)
 
@@ -124,19 +135,17 @@ class Aggregator:
         Raises:
             TransientError: if the database does not work at this moment.
         """
-        rows = [
-            row
-            # In sorted order, so that two workers cannot deadlock.
-            for hostname, start in sorted(changed)
-            for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
-        ]
         # Younger ones cannot have expired: readings are kept for longer than the table keeps buckets.
         old = list(_samples_before(messages, self._oldest()))
-        if not rows and not old:
+        if not changed and not old:
             return Dropped(0, [])
-        aggregates, kept_since = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._upsert, rows
-        )
+        loop, counted_after = asyncio.get_running_loop(), self._counted_after
+        upsert = self._upsert
+        while (stored := await loop.run_in_executor(self._executor, upsert, changed, counted_after)) is None:
+            changed, counted_after = await loop.run_in_executor(self._executor, self._recount, list(changed))
+            # Those of the batch as well: the table does not have what was recomputed.
+            self._doubted, self._rebuilds = set(self._table.data), counted_after
+        aggregates, kept_since = stored
         expired = [
             ExpiredReading(
                 self._name,
@@ -162,7 +171,7 @@ class Aggregator:
             TransientError: if the database does not work at this moment.
         """
         generation, oldest = self._table.app.consumer_generation_id, self._oldest()
-        restored = await asyncio.get_running_loop().run_in_executor(
+        restored, rebuilds = await asyncio.get_running_loop().run_in_executor(
             self._executor, self._recompute_missing, oldest
         )
         if self._table.app.consumer_generation_id != generation:
@@ -175,16 +184,19 @@ class Aggregator:
                 self._table[self._table.interned_key(hostname, start)] = bucket.pack()
             else:
                 self._table.pop((hostname, start), None)
+        self._doubted, self._rebuilds = set(), rebuilds
         await self._table.flush()
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
-    def _recompute_missing(self, oldest: int) -> Mapping[BucketKey, Bucket]:
+    def _recompute_missing(self, oldest: int) -> tuple[Mapping[BucketKey, Bucket], int]:
         store, assigned = self._table.data, self._table.assigned()
         in_table = Counter(start for _, start in store)
         try:
             keys: list[BucketKey] = []
             with short_read_transactions(self._engine) as connection:
+                # Before the aggregates: those that are changed later are noticed.
+                rebuilds = watermarks(connection(), self._name, self._bucket_size).rebuilds
                 for start, end in self._ranges(oldest):
                     counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
                     in_both: set[BucketKey] = set()
@@ -200,7 +212,7 @@ class Aggregator:
                         keys += [key for key in store if start <= key[1] < end and key not in in_both]
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
-        return self._recompute(keys) if keys else {}
+        return self._recompute(keys) if keys else {}, rebuilds
 
     def _ranges(self, oldest: int) -> Iterator[tuple[int, int]]:
         """Time ranges of whole buckets from ``oldest`` on."""
@@ -215,14 +227,31 @@ class Aggregator:
             from_seconds(self._clock()) - span(self._retention + _SKEW_SECONDS), self._bucket_size
         )
 
-    def _upsert(self, rows: list[AggregateRow]) -> tuple[int, int]:
+    def _upsert(self, changed: Changed, counted_after: int | None) -> tuple[int, int] | None:
+        """The number of rows that have expired, and since when readings are kept; None if the buckets are outdated."""
+        rows = [
+            row
+            # In sorted order, so that two workers cannot deadlock.
+            for hostname, start in sorted(changed)
+            for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
+        ]
         try:
             with self._engine.begin() as connection:
                 marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+                if marks.rebuilds != counted_after:
+                    return None
                 dropped = store_buckets(self._plugin, connection, marks, rows)
                 return dropped, marks[READINGS].kept_since
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
+
+    def _recount(self, keys: list[BucketKey]) -> tuple[Changed, int]:
+        try:
+            with read_transaction(self._engine) as connection:
+                rebuilds = watermarks(connection, self._name, self._bucket_size).rebuilds
+        except (SQLAlchemyError, OSError) as error:
+            raise transient_error(error) from error
+        return {key: bucket for key, bucket in self._recompute(keys).items() if bucket.ids}, rebuilds
 
     def _recompute(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
         buckets = {key: Bucket() for key in keys}

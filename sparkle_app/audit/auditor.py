@@ -1,5 +1,6 @@
 """Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,14 +18,16 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.extents import Extent
-from sparkle_app.storage.retention import watermarks
+from sparkle_app.storage.retention import watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import groups_of_hosts
 
 _PAGE_ROWS = 10_000
 """Number of readings, or of aggregates, that are compared together, from one snapshot: in less than a second. Once
 hours and days have been merged, a page has at least a day."""
 _PAGE_HOSTS = 500
-_MAX_ATTEMPTS = 5
+# With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
+_MAX_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.2
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -174,12 +177,15 @@ class Auditor:
             except DBAPIError as error:
                 if not is_lock_conflict(error):
                     raise
+                # Those who write wait for a transaction that waits for the exclusive lock.
+                time.sleep(_PAUSE_SECONDS)
         return self._recompute(result.page, keys)
 
     def _recompute(self, page: Page, keys: Sequence[AggregateKey]) -> int:
         repaired = 0
         with self._engine.begin() as connection:
-            marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            starts = [key.start for key in keys if key.resolution == self._bucket_size]
+            marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
             since = max(marks[each].kept_since for each in (READINGS, self._bucket_size))
             buckets = [key for key in keys if key.resolution == self._bucket_size and key.start >= since]
             if buckets:

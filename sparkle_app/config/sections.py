@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from sparkle_app.config.urls import bootstrap_servers, database_url, url_without_login
 from sparkle_app.model.buckets import MAX_BUCKET_SECONDS, MIN_BUCKET_SECONDS
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.retention import MAX_WINDOW
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -119,7 +120,7 @@ the worker may use (affinity, or the CPU quota of its container)."""
 class AggregatesSettings(Section):
     bucket_seconds: int = Field(default=60, ge=MIN_BUCKET_SECONDS, le=MAX_BUCKET_SECONDS)
     """Bucket size. If it changes, aggregation starts over with the new size."""
-    window_retention_seconds: int = Field(default=3600, ge=60, le=7 * 86_400)
+    window_retention_seconds: int = Field(default=3600, ge=60, le=MAX_WINDOW)
     """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""
     max_metrics_per_host: int = Field(default=2000, ge=1, le=25_000)
     """Maximum number of distinct metrics of a host, plugin and bucket; readings of others become dead letters \

@@ -16,6 +16,8 @@ READINGS = 0
 """Stands for stored readings where a resolution is expected."""
 HOUR = 3600
 DAY = 86_400
+MAX_WINDOW = 7 * DAY
+"""The longest window retention, seconds."""
 
 
 class ExpiredReason(StrEnum):
@@ -72,7 +74,8 @@ class Watermark(msgspec.Struct, frozen=True):
     """Of hours and days: those before this time have been merged or are being merged. Whoever changes what they are
     merged from merges them again, in the same transaction."""
     merged_until: int = 0
-    """Of hours and days: those before this time have been merged. At most ``merging_until``."""
+    """Of hours and days: those before this time have been merged. At most ``merging_until``. Of readings, no time:
+    see :attr:`Watermarks.rebuilds`."""
 
 
 _NONE = Watermark()
@@ -93,6 +96,11 @@ class Watermarks(msgspec.Struct, frozen=True):
     def resolutions(self) -> tuple[int, ...]:
         """Those of aggregates, finest first."""
         return (self.bucket_size, *merged_resolutions(self.bucket_size))
+
+    @property
+    def rebuilds(self) -> int:
+        """How often others than workers have changed aggregates of buckets that workers may hold in their tables."""
+        return self[READINGS].merged_until
 
     def keeps(self, resolution: int, start: int) -> bool:
         """Whether a row of this resolution that begins at this time is kept, if there is one."""

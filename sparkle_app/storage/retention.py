@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import bucket_start
-from sparkle_app.model.retention import DAY, READINGS, Watermark, Watermarks, merged_resolutions
+from sparkle_app.model.retention import DAY, MAX_WINDOW, READINGS, Watermark, Watermarks, merged_resolutions
 from sparkle_app.model.time import from_seconds, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.portable import retried
@@ -53,6 +53,30 @@ def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: b
         _lock(connection, plugin, shared=True)
         known = _select(connection, plugin)
     return Watermarks(bucket_size, known)
+
+
+def watermarks_to_rebuild(
+    connection: Connection, plugin: str, bucket_size: int, starts: Iterable[int]
+) -> Watermarks:
+    """The watermarks of a plugin, locked by another than a worker that changes aggregates of buckets.
+
+    If workers may hold such a bucket, those who write wait until the transaction ends, and :attr:`Watermarks.rebuilds`
+    grows: otherwise a worker could replace the aggregate by one that lacks readings of which there are no samples.
+
+    Arguments:
+        starts: of the buckets.
+    """
+    # A day more than the longest window: clocks differ.
+    recent = from_seconds(time.time()) - span(MAX_WINDOW + DAY)
+    in_tables = max(starts, default=recent - 1) >= recent
+    if in_tables:
+        lock_out_writers(connection, [plugin])
+    marks = watermarks(connection, plugin, bucket_size, lock=True)
+    if in_tables:
+        number = RETENTION.c.merged_until
+        same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == READINGS)
+        connection.execute(RETENTION.update().where(*same).values(merged_until=number + 1))
+    return marks
 
 
 def begin(connection: Connection, plugin: str, bucket_size: int) -> None:

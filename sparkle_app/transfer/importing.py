@@ -3,6 +3,7 @@
 What retention has deleted, or would delete, is not stored. Hours and days that were merged already are merged again.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from itertools import groupby, islice
@@ -23,14 +24,16 @@ from sparkle_app.plugin.merging import merge_again
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.readings import select_ids
-from sparkle_app.storage.retention import watermarks
+from sparkle_app.storage.retention import watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
 from sparkle_app.transfer.rows import FileRows
 
 BATCH_ROWS = 5_000
-_MAX_ATTEMPTS = 5
+# With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
+_MAX_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.2
 _MAX_LOADED = 20_000
 """How many aggregates one query may load, at most, to find those that are stored."""
 _Store = Callable[[Connection, Watermarks, Any], int]
@@ -105,11 +108,14 @@ class Importer:
             except DBAPIError as error:
                 if not is_lock_conflict(error):
                     raise
+                # Those who write wait for a transaction that waits for the exclusive lock.
+                time.sleep(_PAUSE_SECONDS)
         return self._insert(store, what, batch)
 
     def _insert(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
         with self._engine.begin() as connection:
-            marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            starts = [] if what == READINGS else _starts(batch, self._bucket_size)
+            marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
             kept = [row for row in batch if _is_kept(marks, what, row)]
             inserted = store(connection, marks, kept)
         self.expired += len(batch) - len(kept)
@@ -194,6 +200,10 @@ def _is_kept(marks: Watermarks, what: str, row: Any) -> bool:
     if what == READINGS:
         return marks.keeps(STORED_READINGS, row.observed_at)
     return marks.keeps(row.resolution, row.bucket_start)
+
+
+def _starts(rows: Iterable[AggregateRow], bucket_size: int) -> list[int]:
+    return [row.bucket_start for row in rows if row.resolution == bucket_size]
 
 
 def _times_by_host(readings: Iterable[Reading]) -> dict[str, list[int]]:

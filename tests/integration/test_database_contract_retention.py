@@ -1,6 +1,7 @@
 """What storage promises of watermarks, of every database."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from sparkle_app.model.retention import DAY, HOUR, READINGS, Watermark
-from sparkle_app.model.time import span
+from sparkle_app.model.buckets import bucket_start
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Watermark, Watermarks
+from sparkle_app.model.time import from_seconds, span
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
@@ -18,7 +20,7 @@ from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.models import RETENTION, tables_of
 from sparkle_app.storage.names import create_series
-from sparkle_app.storage.retention import advance, begin, watermarks
+from sparkle_app.storage.retention import advance, begin, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.trial import try_writing
 from tests.support.contract import START, Aggregates, Readings
 from tests.support.eventually import eventually
@@ -142,6 +144,37 @@ def test_watermarks_advance_when_the_transactions_that_have_read_them_end(engine
     assert order == ["written", "advanced"]
     with engine.begin() as connection:
         assert watermarks(connection, "p", 60, lock=True)[READINGS].kept_since == START
+
+
+def test_whoever_rebuilds_recent_buckets_waits_for_writers_who_then_know_of_it(engine: Engine) -> None:
+    locked(engine)
+    recent = bucket_start(from_seconds(time.time()), 60)
+
+    def rebuild(*starts: int) -> None:
+        with engine.begin() as connection:
+            assert watermarks_to_rebuild(connection, "p", 60, starts) == watermarks_before
+
+    def number() -> int:
+        with engine.begin() as connection:
+            return watermarks(connection, "p", 60, lock=True).rebuilds
+
+    watermarks_before = Watermarks(60, known(engine))
+    rebuild()
+    rebuild(START - span(9 * DAY))
+    assert number() == 0
+    with ThreadPoolExecutor() as threads:
+        with engine.begin() as connection:
+            assert watermarks(connection, "p", 60, lock=True).rebuilds == 0
+            rebuilding = threads.submit(rebuild, recent - span(DAY), recent)
+            assert not _ends_soon(rebuilding)
+        rebuilding.result()
+        assert number() == 1
+        with engine.begin() as connection:
+            watermarks_to_rebuild(connection, "p", 60, [recent])
+            writing = threads.submit(number)
+            assert not _ends_soon(writing)
+        assert writing.result() == 2
+    assert known(engine) == {**watermarks_before.known, READINGS: Watermark(merged_until=2)}
 
 
 def test_transactions_that_write_do_not_wait_for_each_other_nor_for_other_plugins(engine: Engine) -> None:

@@ -278,8 +278,8 @@ async def test_a_restore_keeps_no_snapshot_for_long(world: World, monkeypatch: p
     monkeypatch.setattr(engines, "_SNAPSHOT_SECONDS", 0)
     await world.worker.aggregator.restore()
     assert world.in_table() == expected
-    # One for each time range and bucket.
-    assert len(begun) == 6 + 4
+    # One for the watermarks, and for each time range and bucket.
+    assert len(begun) == 1 + 6 + 4
 
 
 @pytest.mark.parametrize(("bucket_size", "retention"), [(60, 3600), (60, 60), (60, 86_400 * 7), (7, 100)])
