@@ -1,11 +1,13 @@
 """Reads the dead-letter topic without joining a consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaTimeoutError
 
 from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import DeadLetter, parse_dead_letter
@@ -15,6 +17,8 @@ from sparkle_app.sealed.cipher import Cipher
 
 _AT_ONCE = 200
 """Messages that are parsed before other tasks run."""
+_STALLED_SECONDS = 30.0
+"""How long the broker may send nothing: a consumer would wait for ever."""
 Position = tuple[int, int]
 """Partition and offset of a message in the dead-letter topic."""
 
@@ -63,20 +67,25 @@ class DeadLetterReader:
 
         Arguments:
             starts: offsets to begin at, by partition; None: the beginning of each.
+
+        Raises:
+            KafkaTimeoutError: if the broker goes away.
         """
         consumer, starts = self._consumer, starts or {}
         unread = {tp for tp, end in self._ends.items() if end > starts.get(tp.partition, 0)}
         if not unread:
             return
         consumer.assign(list(unread))
-        await consumer.seek_to_beginning(*unread)
+        async with self._in_time():
+            await consumer.seek_to_beginning(*unread)
         for tp in unread:
             if start := starts.get(tp.partition):
                 consumer.seek(tp, start)
         while unread:
             # In a worker, others use the event loop, too: getmany does not suspend while it has records.
             await asyncio.sleep(0)
-            for tp, records in (await consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)).items():
+            fetched, positions = await self._fetch(unread)
+            for tp, records in fetched.items():
                 for record in records:
                     if record.offset >= self._ends[tp]:
                         break
@@ -90,15 +99,38 @@ class DeadLetterReader:
                         continue
                     yield (tp.partition, record.offset), key, dead_letter
             # Compare positions, because messages that were removed by compaction are never delivered.
-            for tp in list(unread):
-                if await consumer.position(tp) >= self._ends[tp]:
-                    unread.discard(tp)
+            unread = {tp for tp in unread if positions[tp] < self._ends[tp]}
+
+    async def _fetch(
+        self, unread: Collection[TopicPartition]
+    ) -> tuple[Mapping[TopicPartition, Any], dict[TopicPartition, int]]:
+        """The next messages, and the positions after them; they may be empty at the end of a partition.
+
+        Raises:
+            KafkaTimeoutError: if the broker goes away.
+        """
+        async with self._in_time():
+            before = {tp: await self._consumer.position(tp) for tp in unread}
+            while True:
+                fetched = await self._consumer.getmany(timeout_ms=1000, max_records=_AT_ONCE)
+                positions = {tp: await self._consumer.position(tp) for tp in unread}
+                if positions != before or any(at >= self._ends[tp] for tp, at in positions.items()):
+                    return fetched, positions
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                yield
+        except TimeoutError:
+            raise KafkaTimeoutError(f"no message of {self.name} within {_STALLED_SECONDS:g} s") from None
 
     async def current(self, limit: int | None = None) -> dict[bytes, Position]:
         """The position of the current dead letter of each key, without those that a tombstone deleted.
 
         Raises:
             TooManyDeadLettersError: if there are more than ``limit``.
+            KafkaTimeoutError: if the broker goes away.
         """
         positions: dict[bytes, Position] = {}
         async for position, key, dead_letter in self.messages():

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from sparkle_app.config.sections import BrokerSettings
@@ -109,6 +110,9 @@ async def _other(consumer: Any, at: TopicPartition, mark: Mark) -> str | None:
     consumer.seek(at, mark.offset)
     fetched = await consumer.getmany(at, timeout_ms=_TIMEOUT_MS, max_records=1)
     records = fetched.get(at)
+    if not records and await consumer.position(at) == mark.offset:
+        # Not even what follows a record that compaction has deleted: this says nothing about the log.
+        raise KafkaTimeoutError(f"no record of {at.topic} within {_TIMEOUT_MS // 1000} s")
     if not records or records[0].offset != mark.offset or mark_of(records[0]) == mark:
         return None
     return "another record"

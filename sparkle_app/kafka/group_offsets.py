@@ -1,16 +1,21 @@
 """Sets the committed offsets of the consumer group back, so that workers read records again."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CommitFailedError, UnknownMemberIdError
+from aiokafka.errors import CommitFailedError, KafkaTimeoutError, UnknownMemberIdError
 
 from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka.connection import security_arguments
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import to_millis
+
+_COORDINATOR_SECONDS = 30.0
+"""How long the group's coordinator may take: a consumer would look for it for ever."""
 
 
 class OffsetReset(msgspec.Struct, frozen=True):
@@ -55,7 +60,8 @@ async def plan_resets(
         end = await consumer.end_offsets(partitions) if partitions else {}
         later = await consumer.offsets_for_times(known) if known else {}
         for tp in partitions:
-            committed = await consumer.committed(tp)
+            async with _in_time(group):
+                committed = await consumer.committed(tp)
             offset = first[tp]
             if tp in known:
                 found = later[tp]
@@ -79,9 +85,21 @@ async def commit_resets(broker: BrokerSettings, group: str, resets: Sequence[Off
     async with _consumer(broker, group) as consumer:
         consumer.assign(list(offsets))
         try:
-            await consumer.commit(offsets)
+            async with _in_time(group):
+                await consumer.commit(offsets)
         except (CommitFailedError, UnknownMemberIdError) as error:
             raise _has_members(group, "some that have just joined") from error
+
+
+@asynccontextmanager
+async def _in_time(group: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_COORDINATOR_SECONDS):
+            yield
+    except TimeoutError:
+        raise KafkaTimeoutError(
+            f"no coordinator of consumer group {group} within {_COORDINATOR_SECONDS:g} s"
+        ) from None
 
 
 def _consumer(broker: BrokerSettings, group: str) -> AIOKafkaConsumer:

@@ -1,9 +1,13 @@
 """Producing dead letters to their topic, and reading it."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import NotEnoughReplicasError
+from aiokafka.errors import KafkaTimeoutError, NotEnoughReplicasError
 
+from sparkle_app.dead_letters import reader as reading
 from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.message import Cause, dead_letter_key
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
@@ -164,3 +168,35 @@ async def test_a_reader_begins_where_another_has_ended(topic: DeadLetterTopic) -
     partition = next(iter(second.ends))
     assert await (await topic.reader()).at((partition, second.ends[partition])) is None
     assert [each async for each in second.messages(second.ends)] == []
+
+
+async def test_a_broker_that_goes_away_while_its_messages_are_read_is_an_error(
+    topic: DeadLetterTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "_AT_ONCE", 2)
+    await topic.send(*range(5))
+    reader = await topic.reader()
+    getmany, left = reader._consumer.getmany, 2
+
+    async def stalled(**arguments: Any) -> Any:
+        nonlocal left
+        if not left:
+            await asyncio.sleep(0.01)
+            return {}
+        left -= 1
+        return await getmany(**arguments)
+
+    reader._consumer.getmany = stalled
+    seen = []
+
+    async def read() -> None:
+        async for position, _, _ in reader.messages():
+            seen.append(position)
+            # The time that the caller takes does not count.
+            await asyncio.sleep(0.15)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaTimeoutError, match=f"no message of {TOPIC} within 0.2 s"):
+            await read()
+    assert len(seen) == 4

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 
 from sparkle_app.config.sections import BrokerSettings
@@ -122,3 +123,15 @@ async def test_the_watch_goes_on_when_a_client_raises_the_cancellation_of_its_ow
     watch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch
+
+
+async def test_a_broker_that_sends_nothing_does_not_prove_that_its_log_is_the_same() -> None:
+    broker = await broker_with(b"a", b"b", b"c")
+    consumer = broker.consumer()
+
+    async def nothing(*_: Any, **__: Any) -> dict[Any, Any]:
+        return {}
+
+    consumer.getmany = nothing  # type: ignore[method-assign]
+    with pytest.raises(KafkaTimeoutError, match="no record of"):
+        await compare(consumer, await marks_of(broker, 2))

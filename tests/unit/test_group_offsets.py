@@ -1,0 +1,60 @@
+"""A consumer group whose coordinator does not answer is an error, not an endless wait."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
+
+from sparkle_app.config.sections import BrokerSettings
+from sparkle_app.kafka import group_offsets
+from sparkle_app.kafka.group_offsets import OffsetReset, commit_resets, plan_resets
+
+AT = TopicPartition("telemetry", 0)
+
+
+class WithoutCoordinator:
+    """A consumer as it is when the broker goes away after the first requests."""
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 0)
+
+    end_offsets = beginning_offsets
+
+    async def committed(self, _partition: TopicPartition) -> None:
+        await asyncio.Event().wait()
+
+    async def commit(self, _offsets: Any) -> None:
+        await asyncio.Event().wait()
+
+    def assign(self, _partitions: list[TopicPartition]) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _without_coordinator(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def consumer(*_: Any) -> AsyncIterator[WithoutCoordinator]:
+        yield WithoutCoordinator()
+
+    async def partitions(*_: Any) -> list[TopicPartition]:
+        return [AT]
+
+    monkeypatch.setattr(group_offsets, "_consumer", consumer)
+    monkeypatch.setattr(group_offsets, "_partitions", partitions)
+    monkeypatch.setattr(group_offsets, "_COORDINATOR_SECONDS", 0.1)
+
+
+async def test_offsets_are_read_in_time() -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaTimeoutError, match="no coordinator of consumer group g"):
+            await plan_resets(BrokerSettings(), "g", ["telemetry"], {}, None)
+
+
+async def test_offsets_are_committed_in_time() -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(KafkaTimeoutError, match="no coordinator of consumer group g"):
+            await commit_resets(BrokerSettings(), "g", [OffsetReset("telemetry", 0, 5, 1)])
