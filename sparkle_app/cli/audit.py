@@ -9,15 +9,15 @@ from faust.cli.base import option
 
 from sparkle_app.audit.auditor import Auditor, PageResult
 from sparkle_app.audit.differences import AggregateKey, Difference
-from sparkle_app.cli.base import Instant, OutputClosedError, UsageError, counted
+from sparkle_app.cli.base import TEXT, Instant, OutputClosedError, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.retention import DAY, HOUR
 from sparkle_app.model.time import rfc3339
 
 SCOPE: list[Any] = [
-    option("--plugin", help="only aggregates of this plugin"),
-    option("--host", help="only aggregates of this host"),
+    option("--plugin", type=TEXT, help="only aggregates of this plugin"),
+    option("--host", type=TEXT, help="only aggregates of this host"),
     option("--since", type=Instant(), help="start of the time range, such as 2026-11-23T12:00:00Z"),
     option(
         "--until",

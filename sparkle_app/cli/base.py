@@ -19,7 +19,7 @@ from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.model.time import parse_instant
 from sparkle_app.plugin.discovery import InstalledPlugin
-from sparkle_app.runtime.terminal import json_line, printable
+from sparkle_app.runtime.terminal import is_utf8, json_line, printable
 from sparkle_app.worker.application import SparkleApp
 
 
@@ -36,6 +36,22 @@ class Instant(click.ParamType):
             self.fail(f"expected {error}, found {value!r}", param, ctx)
 
 
+class Text(click.ParamType):
+    """A text that a database, the broker and JSON accept: UTF-8 without NUL."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Convert the value of an option; called by click."""
+        text = str(value)
+        if "\0" in text or not is_utf8(text):
+            self.fail(f"expected UTF-8 without NUL characters, found {text[:100]!r}", param, ctx)
+        return text
+
+
+TEXT = Text()
+CONFIG_ID = click.IntRange(-(2**63), 2**63 - 1)
+"""The column is a BIGINT."""
 JSON = option("--json", "as_json", is_flag=True, help="JSON output, for scripts")
 
 

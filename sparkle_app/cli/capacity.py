@@ -6,7 +6,7 @@ from faust.cli.base import option
 from sparkle_app.cli.base import JSON, SparkleCommand, counted
 from sparkle_app.model.capacity import Fleet, Machine, estimate, figures, table
 
-_POSITIVE = click.IntRange(min=1)
+_POSITIVE = click.IntRange(1, 10**12)
 
 
 class capacity(SparkleCommand):

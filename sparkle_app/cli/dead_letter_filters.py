@@ -3,15 +3,15 @@
 import click
 from faust.cli.base import option
 
-from sparkle_app.cli.base import Instant, UsageError
+from sparkle_app.cli.base import TEXT, Instant, UsageError
 from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.model.errors import Reason
 
 FILTERS = [
     option("--reason", type=click.Choice([reason.value for reason in Reason]), help="only with this reason"),
-    option("--config", help="only records with this config_id, as it is listed: - for none"),
-    option("--host", help="only records with this hostname, whole or as it is listed: - for none"),
-    option("--topic", help="only records of this topic"),
+    option("--config", type=TEXT, help="only records with this config_id, as it is listed: - for none"),
+    option("--host", type=TEXT, help="only records with this hostname, whole or as it is listed: - for none"),
+    option("--topic", type=TEXT, help="only records of this topic"),
     option(
         "--since",
         type=Instant(),

@@ -10,7 +10,15 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, check_confirmation, counted, is_confirmed
+from sparkle_app.cli.base import (
+    JSON,
+    TEXT,
+    SparkleCommand,
+    UsageError,
+    check_confirmation,
+    counted,
+    is_confirmed,
+)
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
@@ -42,7 +50,10 @@ class dead_letters(SparkleCommand):
         *FILTERS,
         option("--list", "each", is_flag=True, help="list the dead letters instead of counting them"),
         option(
-            "--show", metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]", help="show all fields of one dead letter"
+            "--show",
+            type=TEXT,
+            metavar="TOPIC/PARTITION/OFFSET[@TIMESTAMP]",
+            help="show all fields of one dead letter",
         ),
         option(
             "--discard", is_flag=True, help="delete the dead letters: their records can no longer be replayed"

@@ -9,9 +9,10 @@ from typing import Any, BinaryIO, cast
 import click
 from faust.cli.base import argument, option
 
-from sparkle_app.cli.base import JSON, Instant, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, Instant, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.model.retention import DAY
 from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.plugin.discovery import InstalledPlugin
@@ -41,7 +42,7 @@ class export(DatabaseCommand):
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        argument("plugin", metavar="PLUGIN"),
+        argument("plugin", type=TEXT, metavar="PLUGIN"),
         option(
             "--what",
             type=click.Choice([READINGS, AGGREGATES]),
@@ -49,12 +50,12 @@ class export(DatabaseCommand):
             show_default=True,
             help="what to export",
         ),
-        option("--host", "hosts", multiple=True, help="only this host; may be repeated"),
+        option("--host", "hosts", type=TEXT, multiple=True, help="only this host; may be repeated"),
         option("--since", type=Instant(), help="start of the time range, such as 2026-11-23T12:00:00Z"),
         option("--until", type=Instant(), help="end of the time range, exclusive"),
         option(
             "--resolution",
-            type=click.IntRange(min=1),
+            type=click.IntRange(1, DAY),
             help="bucket size of the aggregates in seconds  [default: aggregates.bucket_seconds]",
         ),
         option(
@@ -112,7 +113,9 @@ class export(DatabaseCommand):
             writer = ParquetWriter(file, layout, installed.name) if as_parquet else CsvWriter(file, layout)
             rows = self._write_rows(pages, layout, writer, installed.name)
         if as_json:
-            self.say_json({"plugin": installed.name, "what": what, "file": str(output), "rows": rows})
+            self.say_json(
+                {"plugin": installed.name, "what": what, "file": printable(str(output)), "rows": rows}
+            )
         else:
             self.say(f"{installed.name}: {counted(rows, what[:-1])} written to {output}")
         return 0

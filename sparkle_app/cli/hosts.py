@@ -7,7 +7,7 @@ from typing import Any
 from faust.cli.base import argument, option
 from sqlalchemy import Engine
 
-from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.base import CONFIG_ID, JSON, TEXT, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.host_renames import MERGE, OPTIONS, RENAME, rename_host
 from sparkle_app.model.host_activity import HostActivity
@@ -39,12 +39,13 @@ class hosts(DatabaseCommand):
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        argument("action", nargs=-1, metavar="[rename OLD NEW | merge OLD NEW]"),
-        option("--plugin", help="only this plugin"),
-        option("--config", "config_id", type=int, help="only hosts that use this config"),
+        argument("action", nargs=-1, type=TEXT, metavar="[rename OLD NEW | merge OLD NEW]"),
+        option("--plugin", type=TEXT, help="only this plugin"),
+        option("--config", "config_id", type=CONFIG_ID, help="only hosts that use this config"),
         option("--silent", is_flag=True, help="only silent hosts; the exit code is 1 if there is any"),
         option(
             "--remove",
+            type=TEXT,
             multiple=True,
             metavar="HOST",
             help="remove a host, or with --plugin a plugin of it, until it sends readings again; its readings stay",

@@ -4,9 +4,10 @@ from typing import Any
 
 from faust.cli.base import argument
 
-from sparkle_app.cli.base import JSON, counted
+from sparkle_app.cli.base import JSON, TEXT, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
 from sparkle_app.transfer.layouts import READINGS
@@ -25,7 +26,7 @@ class import_command(DatabaseCommand):
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        argument("plugin", metavar="PLUGIN"),
+        argument("plugin", type=TEXT, metavar="PLUGIN"),
         argument("files", nargs=-1, required=True, metavar="FILE..."),
         JSON,
     ]
@@ -65,7 +66,7 @@ class import_command(DatabaseCommand):
             expired = importer.expired
             known = read - inserted - expired
             numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
-            report.append({"file": name, "what": what, **numbers, "hint": own_hint})
+            report.append({"file": printable(name), "what": what, **numbers, "hint": own_hint})
             if not as_json:
                 rest = f", {expired} not stored: older than the retention period" if expired else ""
                 self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
-from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config import urls
 from sparkle_app.config.loading import absolute_url
@@ -50,6 +50,7 @@ class move(DatabaseCommand):
         option(
             "--to",
             "target",
+            type=TEXT,
             required=True,
             metavar="URL",
             help="database to copy to, as in database.url; - reads the URL from standard input, so that no process"

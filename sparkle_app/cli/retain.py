@@ -7,7 +7,7 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import from_seconds, rfc3339
@@ -27,7 +27,7 @@ class retain(DatabaseCommand):
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        option("--plugin", help="only rows of this plugin"),
+        option("--plugin", type=TEXT, help="only rows of this plugin"),
         option("--dry-run", is_flag=True, help="only print what would be deleted"),
         JSON,
     ]

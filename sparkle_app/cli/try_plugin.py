@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from faust.cli.base import argument
 
-from sparkle_app.cli.base import JSON, SparkleCommand, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError, counted
 from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.envelope.v1 import check_key
 from sparkle_app.ingest.decryption_pool import validated
@@ -58,8 +58,8 @@ class try_plugin(SparkleCommand):
     """
 
     options = [  # noqa: RUF012 - as Faust declares it
-        argument("plugin", metavar="PLUGIN"),
-        argument("values", nargs=-1, metavar="[KEY=VALUE]..."),
+        argument("plugin", type=TEXT, metavar="PLUGIN"),
+        argument("values", nargs=-1, type=TEXT, metavar="[KEY=VALUE]..."),
         JSON,
     ]
 

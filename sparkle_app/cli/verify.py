@@ -31,10 +31,10 @@ class verify(AuditCommand):
         *SCOPE,
         option(
             "--limit",
-            type=click.IntRange(min=0),
+            type=click.IntRange(0, 2**31 - 1),
             help=f"maximum number of differences to print per plugin  [default: {_LIMIT}]",
         ),
-        option("--most", type=click.IntRange(min=0), hidden=True),
+        option("--most", type=click.IntRange(0, 2**31 - 1), hidden=True),
         JSON,
     ]
 

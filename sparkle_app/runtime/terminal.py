@@ -8,6 +8,15 @@ from typing import Any
 import msgspec
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be encoded: an argument that is not UTF-8 contains lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""The text with characters that are not printable, such as those of escape sequences, as ``\x1b`` or ``\u202e``.
 
