@@ -107,7 +107,7 @@ class DatabaseSettings(Section):
 
 class IngestSettings(Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
-    """Maximum number of records that are decrypted and stored together."""
+    """Maximum number of records that are decrypted together, and of readings that are stored in one transaction."""
     batch_wait_seconds: Seconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
