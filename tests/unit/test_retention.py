@@ -49,6 +49,14 @@ def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
     assert marks.to_merge_again(MIDNIGHT) == []
 
 
+def test_rebuilds_are_counted_with_the_readings() -> None:
+    assert Watermarks(60, {}).rebuilds == 0
+    assert (
+        Watermarks(60, {READINGS: Watermark(merged_until=3), HOUR: Watermark(merged_until=day(0))}).rebuilds
+        == 3
+    )
+
+
 def test_rows_that_begin_at_the_watermark_are_kept() -> None:
     marks = Watermarks(60, {READINGS: Watermark(kept_since=day(0)), 60: Watermark(kept_since=day(1))})
     assert (marks.accepts(day(0)), marks.accepts(day(0) - 1)) == (True, False)
