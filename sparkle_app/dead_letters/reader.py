@@ -69,7 +69,7 @@ class DeadLetterReader:
             starts: offsets to begin at, by partition; None: the beginning of each.
 
         Raises:
-            KafkaTimeoutError: if the broker goes away.
+            KafkaTimeoutError: if the broker does not answer any longer.
         """
         consumer, starts = self._consumer, starts or {}
         unread = {tp for tp, end in self._ends.items() if end > starts.get(tp.partition, 0)}
@@ -107,7 +107,7 @@ class DeadLetterReader:
         """The next messages, and the positions after them; they may be empty at the end of a partition.
 
         Raises:
-            KafkaTimeoutError: if the broker goes away.
+            KafkaTimeoutError: if the broker does not answer any longer.
         """
         async with self._in_time():
             before = {tp: await self._consumer.position(tp) for tp in unread}
@@ -130,7 +130,7 @@ class DeadLetterReader:
 
         Raises:
             TooManyDeadLettersError: if there are more than ``limit``.
-            KafkaTimeoutError: if the broker goes away.
+            KafkaTimeoutError: if the broker does not answer any longer.
         """
         positions: dict[bytes, Position] = {}
         async for position, key, dead_letter in self.messages():
