@@ -27,7 +27,7 @@ CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/
 	--include='sparkle_app/model/*,sparkle_app/envelope/*,sparkle_app/sealed/*'
 # Their unit tests; with a few others they execute all of it. Measuring coverage doubles the time of every test.
 CORE_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,buckets capacity cipher clock completeness envelope envelope_bounds \
-	host_activity keyring model outcomes permissions retention samples startup_wait time topology windows))
+	host_activity keyring model outcomes permissions retention samples time topology windows))
 # Integration tests mostly wait. So several files run at a time, each with its own servers, beside unit tests.
 # More files at a time wait for the processors, and start more servers.
 FILES := 7

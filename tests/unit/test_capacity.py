@@ -1,12 +1,8 @@
-"""The command `capacity`: its arithmetic, and that the page shows the figures that were measured."""
-
-import json
-import sys
+"""The arithmetic of the command `capacity`, and the figures that were measured."""
 
 import msgspec
 import pytest
 
-from benchmarks.capacity import FILE, PAGE, SIZES, with_tables
 from sparkle_app.model.capacity import (
     DatabaseFigures,
     Estimate,
@@ -20,8 +16,6 @@ from sparkle_app.model.capacity import (
     table,
 )
 from sparkle_app.model.retention import Retention
-from tests.support.processes import run_program
-from tests.support.worker import PROJECT
 
 MEASURED = Figures(
     measured="2026-11-29",
@@ -80,6 +74,19 @@ def test_the_arithmetic() -> None:
     assert of("one writer").shares["writers"] == pytest.approx(0.2)
 
 
+def test_what_is_busy_adds_up_and_twice_as_much_is_installed() -> None:
+    found = of("server", msgspec.structs.replace(FLEET, hosts=600_000))
+    assert (found.worker_cores, found.broker_cores, found.database_cores) == (25, 1, 4)
+    assert (found.cores, found.workers) == (60, 13)
+    assert found.shares["cores"] == 60 / 8
+
+
+def test_two_writers_write_twice_as_much() -> None:
+    two = msgspec.structs.replace(MEASURED.databases["one writer"], writers=2)
+    measured = msgspec.structs.replace(MEASURED, databases={"two writers": two})
+    assert estimate(measured, "two writers", FLEET, Machine()).shares["writers"] == pytest.approx(0.1)
+
+
 def test_buckets_longer_than_the_interval_have_several_readings() -> None:
     slow = of("server", msgspec.structs.replace(FLEET, bucket_seconds=600))
     assert slow.database_bytes_per_day == 1000 * 86_400 * 200 + 60_000 * (144 + 24 + 1) * 100
@@ -116,8 +123,39 @@ def test_the_bottleneck_follows_from_the_machine() -> None:
     assert of("server", many, msgspec.structs.replace(large, memory=1e9)).bottleneck == "memory"
 
 
+def test_the_table_has_a_row_for_each_estimate_and_a_column_for_each_database() -> None:
+    assert table(MEASURED, FLEET, Machine()) == [
+        ["", "one writer", "server"],
+        ["readings per second", "1,000", "1,000"],
+        ["busy cores: workers, Kafka, database", "0.25, 0.01, 0", "0.25, 0.01, 0.04"],
+        ["cores to install", "1", "1"],
+        ["workers", "1", "1"],
+        ["memory of the workers", "344 MB", "344 MB"],
+        ["database, per day", "13 GB", "26 GB"],
+        ["database, after 10 days", "130 GB", "261 GB"],
+        ["growth in the year after", "805 GB", "1.6 TB"],
+        ["Kafka, 7 days", "303 GB", "303 GB"],
+        ["bottleneck", "disk (43%)", "disk (56%)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("disk", "share"), [(1e12, "disk (56%)"), (1e11, "disk (563%)"), (1e10, "disk (56 times)")]
+)
+def test_a_large_share_is_a_multiple(disk: float, share: str) -> None:
+    assert table(MEASURED, FLEET, Machine(disk=disk))[-1][-1] == share
+
+
+def test_ten_times_as_much_as_there_is_is_a_multiple() -> None:
+    needed = of("server")
+    disk = (needed.database_bytes + needed.kafka_bytes) / 10
+    assert table(MEASURED, FLEET, Machine(disk=disk))[-1][-1] == "disk (10 times)"
+    assert table(MEASURED, FLEET, Machine(disk=disk / 100))[-1][-1] == "disk (1,000 times)"
+
+
 def test_numbers_are_short() -> None:
-    assert [number(each) for each in (0.0123, 5.333, 533.4, 53_333)] == ["0.012", "5.3", "533", "53,333"]
+    found = [number(each) for each in (0.0123, 5.333, 9.96, 10, 99.6, 533.4, 53_333)]
+    assert found == ["0.012", "5.3", "10", "10", "100", "533", "53,333"]
     assert [size(each) for each in (900, 2e6, 1.54e9, 12e12, 3e15)] == [
         "1 kB",
         "2 MB",
@@ -125,34 +163,19 @@ def test_numbers_are_short() -> None:
         "12 TB",
         "3 PB",
     ]
+    assert [size(each) for each in (999_400, 1e6, 1e9, 1e12, 1e15)] == [
+        "999 kB",
+        "1 MB",
+        "1 GB",
+        "1 TB",
+        "1 PB",
+    ]
 
 
-def test_the_page_has_tables_of_the_measured_figures() -> None:
-    measured = msgspec.json.decode(FILE.read_bytes(), type=Figures)
-    assert measured == figures()
+def test_the_measured_figures_are_plausible() -> None:
+    measured = figures()
     assert list(measured.databases) == ["SQLite", "PostgreSQL", "MariaDB"]
-    page = PAGE.read_text("utf-8")
-    assert with_tables(page, measured) == page, "run python -m benchmarks.capacity --page"
-    assert page.count("\n| database, per day |") == len(SIZES)
     for each in measured.databases.values():
         assert 0 < each.broker < each.decrypting
         assert 20 < each.aggregate_bytes < 1000
         assert 50 < each.reading_bytes < 1000
-
-
-def test_the_command_prints_a_table_and_json() -> None:
-    command = [sys.executable, "-m", "faust", "-A", "sparkle_app", "capacity", "--hosts", "10000"]
-    done = run_program(command, {"PATH": "", "SPARKLE_BROKER__PARTITIONS": "4"}, PROJECT)
-    assert (done.returncode, done.stderr) == (0, "")
-    heading, *rows = table(figures(), Fleet(10_000, 16, 300), Machine(partitions=4))
-    lines = done.stdout.splitlines()
-    assert lines[0] == "10000 hosts with 16 metrics every 300 s"
-    assert lines[1].split() == heading[1:]
-    assert [line.split("  ")[0] for line in lines[2:-1]] == [row[0] for row in rows]
-    asked = json.loads(
-        run_program([*command, "--interval", "60", "--days", "30", "--json"], {"PATH": ""}, PROJECT).stdout
-    )
-    assert asked["fleet"]["interval"] == 60
-    found = asked["estimates"]["PostgreSQL"]
-    assert found["readings_per_second"] == pytest.approx(10_000 * 16 / 60)
-    assert found["database_bytes"] == pytest.approx(30 * found["database_bytes_per_day"])

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason, TransientError
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.sample import Sample
 
@@ -76,6 +76,12 @@ def test_a_configuration_error_is_one_line_and_its_parts() -> None:
     )
 
 
+def test_a_transient_error_is_one_line_with_or_without_a_hint() -> None:
+    error = TransientError("connection refused", "start the database")
+    assert (str(error), error.hint) == ("connection refused", "start the database")
+    assert TransientError("connection refused").hint is None
+
+
 def test_an_error_of_a_reading_is_complete_when_another_process_returns_it() -> None:
     error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", 3, "Temperature", "core/0")
     for each in (error, pickle.loads(pickle.dumps(error))):
@@ -83,3 +89,4 @@ def test_an_error_of_a_reading_is_complete_when_another_process_returns_it() -> 
             "reason": Reason.INVALID_VALUE, "detail": "expected a number", "index": 3, "plugin": "Temperature",
             "metric": "core/0",
         }  # fmt: skip
+        assert each.args == (Reason.INVALID_VALUE, "expected a number", 3, "Temperature", "core/0")

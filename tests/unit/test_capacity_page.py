@@ -1,0 +1,38 @@
+"""The command `capacity`, and that its page shows the figures that were measured."""
+
+import json
+import sys
+
+import msgspec
+import pytest
+
+from benchmarks.capacity import FILE, PAGE, SIZES, with_tables
+from sparkle_app.model.capacity import Figures, Fleet, Machine, figures, table
+from tests.support.processes import run_program
+from tests.support.worker import PROJECT
+
+
+def test_the_page_has_tables_of_the_measured_figures() -> None:
+    measured = msgspec.json.decode(FILE.read_bytes(), type=Figures)
+    assert measured == figures()
+    page = PAGE.read_text("utf-8")
+    assert with_tables(page, measured) == page, "run python -m benchmarks.capacity --page"
+    assert page.count("\n| database, per day |") == len(SIZES)
+
+
+def test_the_command_prints_a_table_and_json() -> None:
+    command = [sys.executable, "-m", "faust", "-A", "sparkle_app", "capacity", "--hosts", "10000"]
+    done = run_program(command, {"PATH": "", "SPARKLE_BROKER__PARTITIONS": "4"}, PROJECT)
+    assert (done.returncode, done.stderr) == (0, "")
+    heading, *rows = table(figures(), Fleet(10_000, 16, 300), Machine(partitions=4))
+    lines = done.stdout.splitlines()
+    assert lines[0] == "10000 hosts with 16 metrics every 300 s"
+    assert lines[1].split() == heading[1:]
+    assert [line.split("  ")[0] for line in lines[2:-1]] == [row[0] for row in rows]
+    asked = json.loads(
+        run_program([*command, "--interval", "60", "--days", "30", "--json"], {"PATH": ""}, PROJECT).stdout
+    )
+    assert asked["fleet"]["interval"] == 60
+    found = asked["estimates"]["PostgreSQL"]
+    assert found["readings_per_second"] == pytest.approx(10_000 * 16 / 60)
+    assert found["database_bytes"] == pytest.approx(30 * found["database_bytes_per_day"])
