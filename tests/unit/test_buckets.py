@@ -252,6 +252,11 @@ def test_a_sum_beyond_a_double_is_infinite_in_sql(sign: int) -> None:
     assert total.as_row().sum == sign * 1.7e308
     total.add(sign * 1.7e308, 0)
     assert total.as_row().sum == sign * math.inf
+    # As in SQL, where a sum above this limit cannot be computed in every database.
+    assert Statistics.of(sign * 1.79e308, 0).as_row().sum == sign * 1.79e308
+    total = Statistics.of(sign * 8.96e307, 0)
+    total.add(sign * 8.96e307, 0)
+    assert total.as_row().sum == sign * math.inf
 
 
 def test_a_packed_reading_is_merged_at_its_own_time() -> None:

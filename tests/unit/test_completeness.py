@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from sparkle_app.model.completeness import Gap, completeness
@@ -69,3 +70,27 @@ def test_the_ends_of_the_range_count() -> None:
     found = completeness([], MINUTE, INTERVAL, 0, 60 * MINUTE)
     assert (found.gaps, found.ratio) == ([Gap(0, 60 * MINUTE, 12)], 0.0)
     assert completeness([], MINUTE, INTERVAL, 0, MINUTE).ratio == 1.0
+
+
+def test_a_range_may_begin_at_any_time() -> None:
+    start, end = 1000 * MINUTE, 1060 * MINUTE
+    found = completeness([1020 * MINUTE, 1025 * MINUTE], MINUTE, INTERVAL, start, end)
+    assert found.gaps == [Gap(start, 1020 * MINUTE, 4), Gap(1026 * MINUTE, end, 6)]
+    assert found.expected == 12
+    assert completeness([], MINUTE, INTERVAL, start, end).gaps == [Gap(start, end, 12)]
+
+
+def test_a_reading_is_missing_if_the_next_one_is_half_an_interval_late() -> None:
+    # A reading is anywhere in its bucket: at half a minute on average, so from 8 minutes between their starts.
+    found = completeness([0, 8 * MINUTE - 1], MINUTE, INTERVAL, 0, 8 * MINUTE)
+    assert (found.gaps, found.expected) == ([], 2)
+    found = completeness([0, 8 * MINUTE], MINUTE, INTERVAL, 0, 9 * MINUTE)
+    # Whole numbers, also in JSON.
+    assert msgspec.json.encode(found) == (
+        b'{"expected":2,"gaps":[{"start":60000000,"end":480000000,"missing":1}]}'
+    )
+
+
+@pytest.mark.parametrize(("end", "expected"), [(450 * SECOND - 1, 1), (450 * SECOND, 2)])
+def test_as_many_readings_are_expected_as_intervals_to_the_nearest(end: int, expected: int) -> None:
+    assert completeness([0], MINUTE, INTERVAL, 0, end).expected == expected

@@ -126,6 +126,20 @@ def test_a_pause_changes_the_interval_for_a_while_only_and_a_shorter_interval_is
     assert both.interval < 200 * SECOND
 
 
+def test_readings_all_the_time_for_half_a_minute_are_no_pause() -> None:
+    usual = activity(0, interval=300)
+    assert merged(usual, activity(10, 29)).interval == 300 * SECOND
+    # A tenth shorter; microseconds are whole numbers.
+    shorter = merged(usual, activity(10, 30)).interval
+    assert (shorter, type(shorter)) == (270 * SECOND, int)
+
+
+def test_of_two_readings_received_at_the_same_time_the_one_that_is_added_last_counts() -> None:
+    host = activity(0)
+    host.add(2, START, START - 1, 7 * SECOND)
+    assert (host.config_id, host.clock_offset) == (2, 7 * SECOND)
+
+
 def test_old_records_and_wrong_clocks_do_not_change_the_interval_much() -> None:
     # Replayed.
     assert merged(activity(0, interval=300), activity(-DAY)) == activity(-DAY, 0, interval=300)

@@ -43,10 +43,12 @@ def test_a_key_that_is_added_later_is_loaded(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("content", [b"", b"junk", RSA.import_key(PEM).public_key().export_key()])
 def test_a_damaged_key_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "rsa_key_3").write_bytes(content)
-    with pytest.raises(
-        ConfigurationError, match=r"rsa_key_3: expected an RSA private key in PEM, found other content"
-    ):
+    with pytest.raises(ConfigurationError) as caught:
         Keyring(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/rsa_key_3: expected an RSA private key in PEM, found other content;"
+        " restore it from the backup of certs/"
+    )
 
 
 def test_a_key_without_its_password_or_of_another_kind_is_named(tmp_path: Path) -> None:
@@ -60,10 +62,9 @@ def test_a_key_without_its_password_or_of_another_kind_is_named(tmp_path: Path) 
     )
     with pytest.raises(ConfigurationError, match="rsa_key_3: expected an RSA private key") as caught:
         Keyring(tmp_path)
-    assert caught.value.where == str(path)
-    assert caught.value.found == "ECPrivateKey"
-    assert "certs/" in caught.value.hint
-    assert is_complete(caught.value)
+    assert str(caught.value) == (
+        f"{path}: expected an RSA private key, found ECPrivateKey; restore it from the backup of certs/"
+    )
 
 
 def test_a_key_that_cannot_be_read_says_what_the_system_says(tmp_path: Path) -> None:
@@ -138,9 +139,10 @@ def test_a_folder_without_keys_is_an_error_with_a_hint(tmp_path: Path, exists: b
         ConfigurationError, match=r"found none; create a config with `faust -A sparkle_app gen-config`"
     ) as caught:
         Keyring(folder)
-    assert caught.value.where == str(folder)
-    assert "rsa_key_" in caught.value.expected
-    assert is_complete(caught.value)
+    assert str(caught.value) == (
+        f"{folder}: expected private keys named rsa_key_<id>, found none; create a config with"
+        " `faust -A sparkle_app gen-config`, or copy the keys to this folder"
+    )
 
 
 def test_the_internal_key_is_created_once_with_mode_0600(tmp_path: Path) -> None:
@@ -170,6 +172,54 @@ def test_the_internal_key_is_text_that_can_be_backed_up(
     assert "certs/" in record.getMessage()
     assert is_part_of_a_line(record.getMessage())
     assert key.hex() not in record.getMessage()
+
+
+def test_an_internal_key_that_exists_needs_no_writable_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = internal_key(tmp_path)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    assert internal_key(tmp_path) == key
+
+
+@pytest.mark.parametrize(
+    ("method", "expected", "hint"),
+    [
+        ("touch", "to create the key", "make {} writable for the user of the worker"),
+        ("read_text", "a readable key", "make it readable for the user of the worker"),
+    ],
+)
+def test_an_error_without_a_number_of_the_system_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, expected: str, hint: str
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(Path, method, broken)
+    with pytest.raises(ConfigurationError) as caught:
+        internal_key(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/internal_key: expected {expected}, found the disk is on fire; {hint.format(tmp_path)}"
+    )
+
+
+def test_a_folder_of_keys_whose_error_has_no_number_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> None:
+        raise OSError("the disk is on fire")
+
+    monkeypatch.setattr(Path, "iterdir", broken)
+    with pytest.raises(ConfigurationError) as caught:
+        Keyring(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: expected a readable folder of private keys, found the disk is on fire;"
+        " make it readable for the user of the worker"
+    )
 
 
 def test_an_internal_key_of_another_length_says_how_long_it_is(tmp_path: Path) -> None:
@@ -206,8 +256,12 @@ def test_the_error_for_a_lost_internal_key_says_how_to_restore_it(tmp_path: Path
     fault = lost_internal_key(tmp_path, "sparkle-Temperature-samples")
     assert fault.where == str(tmp_path / "internal_key")
     assert "sparkle-Temperature-samples" in fault.expected
-    assert f"cp -n BACKUP/internal_key {tmp_path}/" in fault.hint
-    assert "or set another app_id, if these topics belong to another installation" in fault.hint
+    assert fault.found == "none"
+    assert fault.hint == (
+        f"restore it with `cp -n BACKUP/internal_key {tmp_path}/`, or copy it from another worker, or set another"
+        " app_id, if these topics belong to another installation; if it is lost, see"
+        ' "A new internal key" in SECURITY.md'
+    )
     assert is_complete(fault)
 
 
@@ -230,14 +284,25 @@ def test_an_internal_key_that_cannot_be_made_is_named_and_leaves_nothing(
     assert modes == [0o600]
 
 
-@pytest.mark.parametrize("content", ["", "zz", "abcd", "ab" * 31, "ab" * 33, "ключ"])
-def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "0 bytes"),
+        ("zz", "other content"),
+        ("abcd", "2 bytes"),
+        ("ab" * 31, "31 bytes"),
+        ("ab" * 33, "33 bytes"),
+        ("ключ", "other content"),
+    ],
+)
+def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str, found: str) -> None:
     (tmp_path / "internal_key").write_text(content)
     with pytest.raises(ConfigurationError, match="internal_key: expected") as caught:
         internal_key(tmp_path)
     fault = caught.value
-    assert fault.where == str(tmp_path / "internal_key")
-    assert "certs/" in fault.hint
-    assert is_complete(fault)
+    assert str(fault) == (
+        f"{tmp_path}/internal_key: expected 32 bytes in hexadecimal, found {found};"
+        " restore it from the backup of certs/"
+    )
     # A part of a key is a secret as well.
     assert not content or content not in str(fault)

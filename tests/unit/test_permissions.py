@@ -63,7 +63,7 @@ def test_an_unreadable_key_is_named(
     with pytest.raises(ConfigurationError) as caught:
         read(tmp_path)
     assert (caught.value.where, caught.value.found) == (str(tmp_path / name), "Permission denied")
-    assert "readable for the user" in caught.value.hint
+    assert caught.value.hint == "make it readable for the user of the worker"
 
 
 def test_an_unreadable_plugins_folder_is_not_empty(tmp_path: Path, locked: Callable[[Path], Path]) -> None:

@@ -165,6 +165,8 @@ def test_rows_expire_at_midnight_when_what_is_merged_from_them_has_been_merged()
     assert marks.expires_before(60, KEPT, now) == day(120)
     assert marks.expires_before(HOUR, KEPT, now) == day(-850)
     assert marks.expires_before(DAY, KEPT, now) == 0
+    # Nothing is merged from days: they expire by their age alone.
+    assert marks.expires_before(DAY, Retention(None, None, None, 30 * DAY), day(300)) == day(270)
     # Retention has not run for long.
     assert [marks.expires_before(each, KEPT, day(5000)) for each in (READINGS, 60, HOUR)] == [day(200)] * 3
     assert Watermarks(60, {}).expires_before(60, KEPT, now) == 0
