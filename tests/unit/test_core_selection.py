@@ -1,4 +1,4 @@
-"""The tests that `make mutation` runs are those of the core."""
+"""The tests that `make mutation` runs are those of the core, and docs/mutation.md explains what survives them."""
 
 import ast
 import re
@@ -50,3 +50,18 @@ def test_tests_that_are_left_out_exist() -> None:
     for file, _, name in (each.partition("::") for each in left_out):
         assert file in SELECTED
         assert f"def {name}(" in (PROJECT / file).read_text("utf-8")
+
+
+def test_each_surviving_mutant_is_explained() -> None:
+    page = (PROJECT / "docs" / "mutation.md").read_text("utf-8")
+    figures, _, rest = page.partition("## Surviving mutants")
+    explained, _, _ = rest.partition("## What is not mutated")
+    *rows, total = [
+        [int(number) for number in row]
+        for row in re.findall(r"\| (\d+) \| (\d+) \| (\d+) \|$", figures, re.M)
+    ]
+    assert len(rows) == 5
+    assert total == [sum(column) for column in zip(*rows, strict=True)]
+    mutants, killed, survived = total
+    assert mutants == killed + survived
+    assert sum(map(int, re.findall(r"^\| `[a-z_/.]+` \| (\d+) \|", explained, re.M))) == survived

@@ -35,6 +35,7 @@ def test_names_stay_what_they_are() -> None:
         ("Температура", "plugin_8aa1d054"),
         ("Fan speed", "Fan_speed_1e3c403a"),
         ("Fan  speed", "Fan_speed_cd7dfb18"),
+        ("X-ray?", "X_ray_adb87276"),
         ("a" * 61, "a" * 20 + "_35d5fc17"),
     ],
 )
