@@ -339,7 +339,7 @@ def test_series_are_created_although_the_database_has_lost_count_of_their_ids(en
     later = [reading(number, key=f"other{number}") for number in range(20, 25)]
     if type(dialect_of(engine)).continue_keys is Dialect.continue_keys:
         # Nobody knows how to let it continue. No reading may become a dead letter.
-        with pytest.raises(TransientError, match="let it continue after the greatest id") as caught:
+        with pytest.raises(TransientError, match="restart the sequence above the maximum id") as caught:
             store(engine, later)
         assert not is_row_error(caught.value)
         return

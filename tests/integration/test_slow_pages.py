@@ -22,10 +22,10 @@ from tests.support.contract import START, Aggregates, Readings, reading, store
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
 
 LIMITS = {
-    "postgresql": "SET LOCAL idle_in_transaction_session_timeout = '1s'",
-    "mysql": "SET SESSION idle_transaction_timeout = 1",
+    "postgresql": "SET LOCAL idle_in_transaction_session_timeout = '3s'",
+    "mysql": "SET SESSION idle_transaction_timeout = 3",
 }
-PAUSE_SECONDS = 2
+PAUSE_SECONDS = 4
 
 
 class Default(Plugin):
