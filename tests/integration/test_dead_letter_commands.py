@@ -264,7 +264,8 @@ def answered(environment: Mapping[str, str], answer: str, *arguments: str) -> tu
         with contextlib.suppress(OSError):
             while data := screen.read(4096):
                 output += data
-                if not asked and output.endswith(b"]: "):
+                # More may follow it in the same piece.
+                if not asked and b"]: " in output:
                     asked = True
                     screen.write(answer.encode() + (b"" if answer in ("\x03", "\x04") else b"\n"))
         return process.wait(60), output.decode()
