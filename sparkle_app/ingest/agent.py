@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 class IngestPipeline:
     """Stages of a batch: decrypt, store, produce dead letters, forward, acknowledge.
 
-    A reading that is older than retention keeps it is counted, and neither stored nor forwarded.
+    A reading that is older than the retention period is counted, and neither stored nor forwarded.
 
     Stages run in order, and each is retried until it succeeds. A batch is acknowledged only when all its results are
     durable.

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import termios
@@ -104,7 +105,7 @@ def test_a_replay_says_how_many_dead_letters_are_older_than_what_is_kept(
     # Both plugins have this topic: whose readings the records have is not known.
     done = run_command(environment, "replay", "--all", "--dry-run")
     assert done.stderr == (
-        "2 dead letters older than retention keeps readings: workers will not store these, but count them as expired\n"
+        "2 dead letters older than the retention period: workers will not store their readings, but count them as expired\n"
     )
     assert json.loads(run_command(environment, "replay", "--all", "--json").stdout) == {
         "letters": 5,
@@ -262,7 +263,14 @@ def answered(environment: Mapping[str, str], answer: str, *arguments: str) -> tu
         asked = False
         # Reading fails when the process has closed the terminal.
         with contextlib.suppress(OSError):
-            while data := screen.read(4096):
+            while True:
+                if not select.select([screen], [], [], 5)[0]:
+                    # A signal that arrives just before a process begins to read does not end the read.
+                    if asked and answer == "\x03":
+                        screen.write(answer.encode())
+                    continue
+                if not (data := screen.read(4096)):
+                    break
                 output += data
                 # More may follow it in the same piece.
                 if not asked and b"]: " in output:
