@@ -105,7 +105,8 @@ def test_a_replay_says_how_many_dead_letters_are_older_than_what_is_kept(
     # Both plugins have this topic: whose readings the records have is not known.
     done = run_command(environment, "replay", "--all", "--dry-run")
     assert done.stderr == (
-        "2 dead letters older than the retention period: workers will not store their readings, but count them as expired\n"
+        "2 dead letters older than the retention period: workers will not store their readings, but count them"
+        " as expired\n"
     )
     assert json.loads(run_command(environment, "replay", "--all", "--json").stdout) == {
         "letters": 5,
