@@ -1,12 +1,10 @@
 """Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.audit.differences import AggregateKey, Difference
 from sparkle_app.audit.levels import Level, Page, ceiling, levels
@@ -16,18 +14,14 @@ from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin.extents import load_extents
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.extents import Extent
-from sparkle_app.storage.retention import watermarks, watermarks_to_rebuild
+from sparkle_app.storage.retention import repeated_rebuild, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import groups_of_hosts
 
 _PAGE_ROWS = 10_000
 """Number of readings, or of aggregates, that are compared together, from one snapshot: in less than a second. Once
 hours and days have been merged, a page has at least a day."""
 _PAGE_HOSTS = 500
-# With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
-_MAX_ATTEMPTS = 20
-_PAUSE_SECONDS = 0.2
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -171,15 +165,7 @@ class Auditor:
         keys = [each.key for each in result.differences if not each.without_readings]
         if not keys:
             return 0
-        for _ in range(_MAX_ATTEMPTS - 1):
-            try:
-                return self._recompute(result.page, keys)
-            except DBAPIError as error:
-                if not is_lock_conflict(error):
-                    raise
-                # Those who write wait for a transaction that waits for the exclusive lock.
-                time.sleep(_PAUSE_SECONDS)
-        return self._recompute(result.page, keys)
+        return repeated_rebuild(lambda: self._recompute(result.page, keys))
 
     def _recompute(self, page: Page, keys: Sequence[AggregateKey]) -> int:
         repaired = 0

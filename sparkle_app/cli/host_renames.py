@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from faust.cli.base import option
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.audit.renaming import HostRows, Renaming
 from sparkle_app.cli.base import UsageError, check_confirmation, counted, is_confirmed
@@ -19,7 +18,7 @@ from sparkle_app.plugin.default_tables import has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.errors import repeated_on_lock_conflict
 from sparkle_app.storage.hosts import plugins_of_host
 from sparkle_app.storage.renames import common_series
 from sparkle_app.storage.rows import existing
@@ -91,15 +90,7 @@ class Plan(NamedTuple):
     def apply(self, bucket_size: int) -> None:
         """Do it, except for aggregates that lag behind, in one transaction."""
         self.renaming.count_pending(self.engine, bucket_size)
-        for _ in range(_MAX_ATTEMPTS - 1):
-            try:
-                self._rename(bucket_size)
-            except DBAPIError as error:
-                if not is_lock_conflict(error):
-                    raise
-            else:
-                return
-        self._rename(bucket_size)
+        repeated_on_lock_conflict(lambda: self._rename(bucket_size), _MAX_ATTEMPTS)
 
     def _rename(self, bucket_size: int) -> None:
         with self.engine.begin() as connection:

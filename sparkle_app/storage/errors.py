@@ -1,8 +1,10 @@
 """Classification of database errors."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, StatementError
@@ -20,6 +22,7 @@ _TRANSIENT_TYPES = (
     NoSuchTableError,
 )
 _seen = threading.local()
+T = TypeVar("T")
 
 
 def is_row_error(error: Exception) -> bool:
@@ -67,6 +70,26 @@ def is_lock_conflict(error: DBAPIError) -> bool:
     """Whether the error is a lock conflict with another transaction, to be retried immediately."""
     dialect = _dialect_of(error.orig)
     return bool(dialect and dialect.is_lock_conflict(error.orig))
+
+
+def repeated_on_lock_conflict(transaction: Callable[[], T], attempts: int, pause: float = 0.0) -> T:
+    """The result of ``transaction``, which is executed again after a lock conflict.
+
+    Arguments:
+        attempts: how often it is executed, at most.
+        pause: seconds after each conflict. Those who write wait for a transaction that waits for an exclusive lock.
+
+    Raises:
+        DBAPIError: another error, or the conflict of the last attempt.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return transaction()
+        except DBAPIError as error:
+            if not is_lock_conflict(error):
+                raise
+            time.sleep(pause)
+    return transaction()
 
 
 def watch_errors(engine: Engine) -> None:

@@ -15,24 +15,27 @@ A plugin whose methods store its rows elsewhere is no exception: the callers of 
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, insert, select
-from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, MAX_WINDOW, READINGS, Watermark, Watermarks, merged_resolutions
 from sparkle_app.model.time import from_seconds, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.portable import retried
-from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.errors import repeated_on_lock_conflict
 from sparkle_app.storage.models import RETENTION, SERIES
 
 _MARKS = Watermark.__struct_fields__
 _MAX_ATTEMPTS = 5
 # Those who write wait for a transaction that waits for the exclusive lock.
 _PAUSE_SECONDS = 0.2
+# With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
+_REBUILD_ATTEMPTS = 20
+T = TypeVar("T")
 
 
 def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: bool = False) -> Watermarks:
@@ -77,6 +80,15 @@ def watermarks_to_rebuild(
         same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == READINGS)
         connection.execute(RETENTION.update().where(*same).values(merged_until=number + 1))
     return marks
+
+
+def repeated_rebuild(transaction: Callable[[], T]) -> T:
+    """The result of a transaction with :func:`watermarks_to_rebuild`, which is executed again after a lock conflict.
+
+    Raises:
+        DBAPIError: as :func:`repeated_on_lock_conflict`.
+    """
+    return repeated_on_lock_conflict(transaction, _REBUILD_ATTEMPTS, _PAUSE_SECONDS)
 
 
 def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
@@ -161,16 +173,9 @@ def advance(
         "merging_until": merging_until,
         "merged_until": merged_until,
     }
-    for _ in range(_MAX_ATTEMPTS - 1):
-        try:
-            _advance(engine, plugin, resolution, marks)
-        except DBAPIError as error:
-            if not is_lock_conflict(error):
-                raise
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            return
-    _advance(engine, plugin, resolution, marks)
+    repeated_on_lock_conflict(
+        lambda: _advance(engine, plugin, resolution, marks), _MAX_ATTEMPTS, _PAUSE_SECONDS
+    )
 
 
 def _advance(engine: Engine, plugin: str, resolution: int, marks: Mapping[str, int]) -> None:

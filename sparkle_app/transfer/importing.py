@@ -3,7 +3,6 @@
 What retention has deleted, or would delete, is not stored. Hours and days that were merged already are merged again.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from itertools import groupby, islice
@@ -11,7 +10,6 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import ConfigurationError
@@ -22,18 +20,14 @@ from sparkle_app.model.time import span
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin.merging import merge_again
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.errors import is_lock_conflict
 from sparkle_app.storage.readings import select_ids
-from sparkle_app.storage.retention import watermarks_to_rebuild
+from sparkle_app.storage.retention import repeated_rebuild, watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
 from sparkle_app.transfer.rows import FileRows
 
 BATCH_ROWS = 5_000
-# With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
-_MAX_ATTEMPTS = 20
-_PAUSE_SECONDS = 0.2
 _MAX_LOADED = 20_000
 """How many aggregates one query may load, at most, to find those that are stored."""
 _Store = Callable[[Connection, Watermarks, Any], int]
@@ -102,15 +96,7 @@ class Importer:
         return sum(self._in_transaction(store, AGGREGATES, some) for some in chunks(rows, BATCH_ROWS))
 
     def _in_transaction(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
-        for _ in range(_MAX_ATTEMPTS - 1):
-            try:
-                return self._insert(store, what, batch)
-            except DBAPIError as error:
-                if not is_lock_conflict(error):
-                    raise
-                # Those who write wait for a transaction that waits for the exclusive lock.
-                time.sleep(_PAUSE_SECONDS)
-        return self._insert(store, what, batch)
+        return repeated_rebuild(lambda: self._insert(store, what, batch))
 
     def _insert(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
         with self._engine.begin() as connection:
