@@ -51,6 +51,8 @@ test: $(DEV_STAMP)  ## run unit tests, and integration tests on the embedded bro
 test-databases: $(DEV_STAMP)  ## run integration tests on MariaDB, MySQL, PgBouncer and with other drivers and statements
 	@$(RUN) -m pytest $(PARALLEL) -m databases tests/integration
 
+# Pages take processor time: with more files, they are slower than a person would wait.
+test-browser: FILES := 3
 test-browser: $(DEV_STAMP)  ## test the dashboard in Chromium
 	@$(RUN) -m pytest $(PARALLEL) -m browser tests/integration
 
