@@ -166,7 +166,7 @@ class IngestPipeline:
             if last is not None:
                 metrics.stored(plugin, len(readings), max(self._clock() - to_seconds(last), 0.0))
             if untrusted := sum(not each.clock_trusted for each in readings):
-                metrics.clocks_not_believed.labels(plugin).inc(untrusted)
+                metrics.untrusted_clocks(plugin, untrusted)
 
     def _records(self, events: Events) -> list[Record]:
         """The records of a batch. Replayed ones get their original topic, partition, offset and timestamp."""

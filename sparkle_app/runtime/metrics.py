@@ -34,12 +34,14 @@ class Metrics:
         self.readings = Counter(
             "sparkle_readings", "Readings stored in SQL", ["plugin"], registry=self.registry
         )
-        self.clocks_not_believed = Counter(
-            "sparkle_clocks_not_believed",
-            "Readings with an untrusted host clock: not within 7.5 minutes of the time at any UTC offset in use",
-            ["plugin"],
-            registry=self.registry,
-        )
+        self._untrusted_clocks = [
+            Counter(f"sparkle_{name}", text, ["plugin"], registry=self.registry)
+            for name, text in {
+                "readings_untrusted_clock": "Readings with an untrusted host clock: not within 7.5 minutes of the time "
+                "at any UTC offset in use",
+                "clocks_not_believed": "Deprecated: sparkle_readings_untrusted_clock_total",
+            }.items()
+        ]
         self.dead_letters = Counter(
             "sparkle_dead_letters",
             "Dead letters produced to the dead-letter topic",
@@ -195,7 +197,7 @@ class Metrics:
             self.expired.labels(topic)
         for plugin in plugins:
             self.readings.labels(plugin)
-            self.clocks_not_believed.labels(plugin)
+            self.untrusted_clocks(plugin, 0)
             self.recomputed.labels(plugin)
             self.expired_aggregates.labels(plugin)
             self.retention_failures.labels(plugin)
@@ -235,6 +237,11 @@ class Metrics:
         """A stage is in progress until the end of the block; its time is observed."""
         with self.stage_seconds.labels(stage).time(), self.stages.run(stage) as run:
             yield run
+
+    def untrusted_clocks(self, plugin: str, readings: int) -> None:
+        """Count stored readings of hosts with untrusted clocks."""
+        for counter in self._untrusted_clocks:
+            counter.labels(plugin).inc(readings)
 
     def stored(self, plugin: str, number: int, delay: float) -> None:
         """Count readings that have been stored.

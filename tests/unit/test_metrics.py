@@ -1,8 +1,11 @@
 """The handler's Prometheus metrics."""
 
+import re
+
 from sparkle_app.model.errors import Reason
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.stages import Stage
+from tests.support.worker import PROJECT
 
 
 def test_every_stage_and_reason_is_exposed_from_the_start() -> None:
@@ -56,6 +59,7 @@ def test_what_depends_on_the_plugins_is_exposed_from_the_start() -> None:
     assert value("sparkle_records_expired_total", topic="app-Temperature-samples") == 0
     for name in (
         "sparkle_readings_total",
+        "sparkle_readings_untrusted_clock_total",
         "sparkle_clocks_not_believed_total",
         "sparkle_buckets_recomputed_total",
     ):
@@ -63,3 +67,28 @@ def test_what_depends_on_the_plugins_is_exposed_from_the_start() -> None:
     assert value("sparkle_consuming") == 0
     ready = True
     assert value("sparkle_consuming") == 1
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    metrics = Metrics()
+    metrics.expose(["telemetry"], ["app-Temperature-samples"], ["Temperature"], lambda: True)
+    with metrics.stage(Stage.STORE):
+        pass
+    metrics.retained("Temperature", "merge", 1)
+    rows = re.findall(r"(?m)^\| (`sparkle_.*?) \| (.*?) \|", (PROJECT / "docs" / "operations.md").read_text())
+    documented = {
+        name: set(re.findall(r"`(\w+)`", labels))
+        for names, labels in rows
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    exposed = {
+        family.name + ("_total" if family.type == "counter" else ""): {
+            label for sample in family.samples for label in sample.labels if label != "le"
+        }
+        for family in metrics.registry.collect()
+        if not family.documentation.startswith("Deprecated: ")
+    }
+    assert len(exposed) > 20
+    assert documented.keys() == exposed.keys()
+    for name, labels in exposed.items():
+        assert not labels or labels == documented[name], name
