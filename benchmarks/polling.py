@@ -13,8 +13,7 @@ from collections import Counter
 POLL_SECONDS = 5.0
 """As in poll.js."""
 PATHS = (
-    "/api/v1/overview?sort=state&limit=100",
-    "/api/v1/overview?state=silent&sort=-last_seen&limit=6",
+    "/api/v1/overview?sort=state&limit=100&silent=6",
     "/api/v1/plugins/{plugin}/cells",
 )
 """What the overview requests together, each on a connection of its own (overview.js, heat_section.js)."""

@@ -122,7 +122,7 @@ All packages and modules; the docstring of each describes what it does:
         hosts               the hosts that have sent readings
         host_lists          what lists of hosts from snapshots have in common
         overview            all hosts, silent hosts included
-        overview_host       what it shows of a host
+        overview_responses  its responses, and what they show of a host
         lines               window statistics by host
         window_queries      windows, from the bucket tables of all workers
         headlines           the headline of many hosts over time

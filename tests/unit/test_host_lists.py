@@ -186,6 +186,14 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
         _, page = await worker.get(f"{ALL}?state=silent&sort=last_seen")
         assert [each["host"] for each in page["hosts"]] == ["gone", "host-02"]
         assert page["states"] == {state: states.count(state) for state in order}
+        assert page["silent_hosts"] == []
+        for query in ("silent=5", "silent=5&search=host-1&state=ok", "silent=5&offset=1000"):
+            _, page = await worker.get(f"{ALL}?{query}")
+            assert [each["host"] for each in page["silent_hosts"]] == ["host-02", "gone"]
+        _, page = await worker.get(f"{ALL}?silent=1")
+        assert [each["host"] for each in page["silent_hosts"]] == ["host-02"]
+        _, page = await worker.get(f"{ALL}?plugin={PLUGIN}&silent=5")
+        assert [each["host"] for each in page["silent_hosts"]] == ["gone"]
         _, page = await worker.get(f"{ALL}?plugin=PU_Workload&sort=-state")
         assert [each["host"] for each in page["hosts"]] == ["host-03", "host-02"]
         _, page = await worker.get(f"{ALL}?sort=-{PLUGIN}&limit=1000")

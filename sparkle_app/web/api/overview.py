@@ -10,75 +10,31 @@ from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
 from sparkle_app.web.api.host_lists import OFFSET, SEARCH, ListQuery, matching
 from sparkle_app.web.api.hosts import check_plugin
-from sparkle_app.web.api.overview_host import OverviewHost, overview_host
-from sparkle_app.web.api.parameters import LIMIT, Parameter, choice, sort, text
-from sparkle_app.web.api.responses import MadeAt, Time
+from sparkle_app.web.api.overview_responses import (
+    CellsResponse,
+    OverviewHostResponse,
+    OverviewResponse,
+    outdated_part,
+    overview_host,
+)
+from sparkle_app.web.api.parameters import LIMIT, MAX_ENTRIES, Parameter, choice, integer, sort, text
 from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
-from sparkle_app.web.snapshots.fleet import PartState
 from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row
 from sparkle_app.web.snapshots.pages import Pages
 from sparkle_app.web.snapshots.views import Views
 
 IN_STATE = choice("state", "Only hosts in this state. Default: all.", list(SEVERITY))
+SILENT = integer(
+    "silent",
+    "Number of entries of `silent_hosts`: the hosts that fell silent last. Default: 0.",
+    MAX_ENTRIES,
+    0,
+)
 
-
-class OutdatedPart(msgspec.Struct):
-    """Hosts of which the worker that answers does not know the present state, because another one does not answer."""
-
-    plugin: str
-    worker: str | None
-    """URL of the worker that has them; null: no worker at this moment."""
-    partitions: list[int]
-    """The partitions of these hosts. A host is in the partition CRC-32(hostname) modulo `broker.partitions`."""
-    as_of: Time | None
-    """Of when what is shown of them is; null: only what SQL knows is shown."""
-    problem: str
-
-
-class OverviewWindow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """What all lists of hosts have in common. They are at most some seconds old, except for what `outdated` says."""
-
-    made_at: MadeAt
-    window_seconds: int
-    start: Time
-    end: Time
-    states: dict[State, int]
-    """Number of hosts in each state, without `state` and `search`."""
-    outdated: list[OutdatedPart]
-    """Empty if all workers answer."""
-    problem: str | None
-    """Why it is not known at this moment which hosts are silent: the database does not answer."""
-
-
-class OverviewHostResponse(OverviewHost, kw_only=True):
-    """A host, at most some seconds old, except for what `outdated` says."""
-
-    made_at: MadeAt
-    outdated: list[OutdatedPart]
-    """Those with this host; empty if the worker that has it answers."""
-    problem: str | None
-    """Why it is not known at this moment whether the host is silent: the database does not answer."""
-
-
-class OverviewResponse(OverviewWindow, kw_only=True):
-    """A page of all hosts, silent ones included."""
-
-    total: int
-    """Number of hosts on all pages."""
-    hosts: list[OverviewHost]
-
-
-class CellsResponse(OverviewWindow, kw_only=True):
-    """All hosts of a plugin in columns, in the order of hostnames."""
-
-    unit: str
-    host: list[str]
-    state: list[State]
-    last: list[float | None]
-    """The last value of the metric that stands for the host; null: there are no numbers in the window."""
+_FALLEN_SILENT = ListQuery(state="silent", sort="-last_seen")
 
 
 class Overviews:
@@ -103,6 +59,7 @@ class Overviews:
                 SEARCH,
                 LIMIT,
                 OFFSET,
+                SILENT,
             ),
             tagged=True,
         )
@@ -126,7 +83,7 @@ class Overviews:
             tagged=True,
         )
 
-    async def page(self, plugin: str | None, **listed: Any) -> Tagged:
+    async def page(self, plugin: str | None, silent: int | None, **listed: Any) -> Tagged:
         """All hosts, silent ones included.
 
         Raises:
@@ -136,17 +93,24 @@ class Overviews:
         query = ListQuery.of(listed)
         overview = await self._overview.get()
         return await self._pages.get(
-            overview.number, overview.made_at, (plugin, query), lambda: self._page(overview, plugin, query)
+            overview.number,
+            overview.made_at,
+            (plugin, query, silent),
+            lambda: self._page(overview, plugin, query, silent),
         )
 
-    async def _page(self, overview: Overview, plugin: str | None, query: ListQuery) -> Tagged:
+    async def _page(
+        self, overview: Overview, plugin: str | None, query: ListQuery, silent: int | None
+    ) -> Tagged:
         hosts = await self._hosts(overview, plugin, query)
-        page = query.page(hosts)
+        fallen = await self._hosts(overview, plugin, _FALLEN_SILENT) if silent else []
+        page, first = (
+            [overview_host(host, overview.rows[host], plugin) for host in each]
+            for each in (query.page(hosts), fallen[:silent])
+        )
         return Tagged(
             OverviewResponse(
-                **self._header(overview, plugin),
-                total=len(hosts),
-                hosts=[overview_host(host, overview.rows[host], plugin) for host in page],
+                **self._header(overview, plugin), total=len(hosts), hosts=page, silent_hosts=first
             )
         )
 
@@ -176,7 +140,7 @@ class Overviews:
             made_at=rfc3339(overview.made_at),
             **msgspec.structs.asdict(overview_host(host, row, None)),
             outdated=[
-                _outdated(name, part)
+                outdated_part(name, part)
                 for name, part in overview.outdated
                 if name in row.values and partition in part.partitions
             ],
@@ -240,7 +204,9 @@ class Overviews:
             "start": rfc3339(overview.start),
             "end": rfc3339(overview.end),
             "states": overview.states[plugin or ""],
-            "outdated": [_outdated(name, part) for name, part in overview.outdated if plugin in {None, name}],
+            "outdated": [
+                outdated_part(name, part) for name, part in overview.outdated if plugin in {None, name}
+            ],
             "problem": overview.problem or None,
         }
 
@@ -257,13 +223,3 @@ def sort_of_overview(plugins: Iterable[str]) -> Parameter:
 def _last(row: Row, plugin: str) -> float | None:
     value = row.values.get(plugin)
     return value.line.headline.last if value and value.line else None
-
-
-def _outdated(plugin: str, part: PartState) -> OutdatedPart:
-    return OutdatedPart(
-        plugin,
-        part.worker,
-        part.partitions,
-        None if part.answered_at is None else rfc3339(part.answered_at),
-        part.problem,
-    )

@@ -30,12 +30,11 @@ export function overview(page) {
     const installed = await plugins(signal);
     const { state, search, sort, size } = asked;
     const listed = { state, search, sort, limit: size, offset: (asked.page - 1) * size || null };
-    const [hosts, silent, heat] = await Promise.all([
-      get("/api/v1/overview", { signal, query: listed }),
-      get("/api/v1/overview", { signal, query: { state: "silent", sort: "-last_seen", limit: SILENT_SHOWN } }),
+    const [hosts, heat] = await Promise.all([
+      get("/api/v1/overview", { signal, query: { ...listed, silent: SILENT_SHOWN } }),
       parts.heat.load(signal, installed, listed),
     ]);
-    return { installed, hosts, silent, heat, asked };
+    return { installed, hosts, heat, asked };
   }
 
   function show(loaded) {
@@ -93,14 +92,14 @@ function partsOf(page) {
     outdated, loading, silent.element, heat.element, tableSection,
   );
 
-  function show({ installed, hosts, silent: fallen, heat: cells, asked }) {
+  function show({ installed, hosts, heat: cells, asked }) {
     loading.remove();
     setText(total, t("number", { n: sumOf(hosts.states) }));
     showStates(filter, hosts.states, asked.state, filterUrl);
     outdated.replaceChildren(...notes(hosts));
     silent.update({
-      hosts: fallen.hosts,
-      total: asked.state === "silent" ? 0 : fallen.total,
+      hosts: hosts.silent_hosts,
+      total: asked.state === "silent" ? 0 : hosts.states.silent,
       allUrl: urlWith({ state: "silent", sort: "-last_seen", page: null }),
     });
     tableSection.hidden = false;
