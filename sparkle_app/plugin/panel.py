@@ -8,7 +8,7 @@ import msgspec
 from sparkle_app.model.buckets import Statistics
 
 Severity = Literal["warning", "critical"]
-State = Literal["ok", "warning", "critical", "silent"]
+State = Literal["ok", "unknown", "warning", "critical", "silent"]
 Quantity = Literal[
     "number", "temperature", "ratio", "frequency", "power", "energy", "voltage", "current", "speed", "bytes",
     "duration", "count", "state",

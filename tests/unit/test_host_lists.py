@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from sparkle_app.model.host_activity import HostActivity
@@ -168,9 +169,11 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
         status, page = await worker.get(f"{ALL}?sort=state&limit=1000")
         assert status == 200
         states = [each["state"] for each in page["hosts"]]
-        order = ["silent", "critical", "warning", "ok"]
+        order = ["silent", "critical", "warning", "unknown", "ok"]
         assert states == sorted(states, key=order.index)
         by_host = {each["host"]: each for each in page["hosts"]}
+        # It sends something, but no number that could be compared with the thresholds.
+        assert by_host["host-03"]["plugins"]["PU_Workload"]["state"] == "unknown"
         assert {host for host in by_host if by_host[host]["state"] == "silent"} == {"gone", "host-02"}
         assert by_host["gone"]["plugins"][PLUGIN] == {
             "state": "silent",
@@ -204,6 +207,37 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
         _, cells = await worker.get(f"/api/v1/plugins/{PLUGIN}/cells")
         assert cells["host"] == ["gone", *HOSTS]
         assert (cells["state"][0], cells["last"]) == ("silent", [None, *lasts])
+
+
+async def test_a_host_without_a_value_in_the_window_is_not_ok(workers: list[InProcessWorker]) -> None:
+    first, second, _ = workers
+
+    async def state(worker: InProcessWorker, later: float, expected: str) -> str:
+        worker.app.clock._offset = NOW + later
+        worker.app.clock._wall = FakeClock(NOW + later)
+
+        def accept(_: int, page: Any) -> bool:
+            (host,) = page["hosts"]
+            return host["plugins"][PLUGIN]["headline"] is None and host["state"] == expected
+
+        _, page = await until(worker, f"{ALL}?search=host-17", accept)
+        assert accept(200, page)
+        ((found, count),) = ((name, count) for name, count in page["states"].items() if count)
+        assert count == 1
+        return found
+
+    slow = msgspec.structs.replace(activity("host-17", 20), interval=span(600))
+    record_activity(first.engine, [slow])
+    _, page = await first.get(f"{ALL}?search=host-17")
+    assert page["hosts"][0]["state"] == "critical"
+    # The value leaves the window of 15 minutes, but is still the last one.
+    assert await state(first, 1000, "critical") == "critical"
+    # This worker has not seen it.
+    assert await state(second, 1000, "unknown") == "unknown"
+    # There is a newer reading, which is not a number.
+    at = AT + span(1050)
+    record_activity(first.engine, [msgspec.structs.replace(slow, last_observed_at=at, last_received_at=at)])
+    assert await state(first, 1070, "unknown") == "unknown"
 
 
 async def test_a_host_falls_silent_when_its_time_is_over(workers: list[InProcessWorker]) -> None:

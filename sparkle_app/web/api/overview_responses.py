@@ -13,7 +13,7 @@ class PluginOfHost(msgspec.Struct):
     """What a plugin of a host last measured."""
 
     state: State
-    """silent, or according to the plugin's thresholds: ok, warning or critical."""
+    """silent, or according to the thresholds: ok, warning, critical, or unknown if the last value is not known."""
     last_seen: Time
     """When it last sent a reading."""
     interval_seconds: int | None
@@ -29,7 +29,7 @@ class OverviewHost(msgspec.Struct):
 
     host: str
     state: State
-    """The worst of its plugins: silent, critical, warning or ok."""
+    """The worst of its plugins: silent, critical, warning, unknown or ok."""
     last_seen: Time
     plugins: dict[str, PluginOfHost]
 

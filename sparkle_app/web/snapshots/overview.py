@@ -23,7 +23,7 @@ from sparkle_app.web.snapshots.views import Views
 WINDOW_SECONDS = 15 * 60
 _KNOWN_SECONDS = 60
 """Hosts are written to SQL once a minute."""
-SEVERITY: Mapping[State, int] = {"silent": 0, "critical": 1, "warning": 2, "ok": 3}
+SEVERITY: Mapping[State, int] = {"silent": 0, "critical": 1, "warning": 2, "unknown": 3, "ok": 4}
 """The worst state first."""
 
 
@@ -31,6 +31,8 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     """A plugin of a host."""
 
     state: State
+    by_thresholds: State
+    """The state of its last value, also if the host is silent; unknown: there are thresholds, but no value is known."""
     seen_at: int
     """When it last sent a reading, microseconds since the epoch."""
     line: Line | None
@@ -173,26 +175,39 @@ class OverviewView:
                     if not sources:
                         # Of plugins that are not installed.
                         continue
-                    row, changed = self._row(sources, now), True
+                    row, changed = self._row(sources, now, row.values if row else {}), True
                 rows[host] = row
         return rows, changed or len(rows) != len(before)
 
-    def _row(self, sources: Sequence[tuple[str, Line | None, HostActivity | None]], now: int) -> Row:
+    def _row(
+        self,
+        sources: Sequence[tuple[str, Line | None, HostActivity | None]],
+        now: int,
+        before: Mapping[str, Value],
+    ) -> Row:
         values, valid_until = {}, LATEST
         for name, line, activity in sources:
             sent_at = min(line.total.last_at, now) if line else 0
             seen_at = max(sent_at, activity.last_received_at if activity else 0)
             silent_after = activity.silent_after + seen_at - activity.last_received_at if activity else LATEST
-            state: State = "ok"
-            if now > silent_after:
-                state = "silent"
-            else:
-                valid_until = min(valid_until, silent_after)
-                if line:
-                    state = self._panels[name].state(line.headline.last)
-            values[name] = Value(state, seen_at, line, activity)
+            by_thresholds = self._by_thresholds(name, line, seen_at, before.get(name))
+            state: State = "silent"
+            if now <= silent_after:
+                state, valid_until = by_thresholds, min(valid_until, silent_after)
+            values[name] = Value(state, by_thresholds, seen_at, line, activity)
         worst = min((each.state for each in values.values()), key=SEVERITY.__getitem__)
         return Row(worst, max(each.seen_at for each in values.values()), values, valid_until)
+
+    def _by_thresholds(self, plugin: str, line: Line | None, seen_at: int, before: Value | None) -> State:
+        panel = self._panels[plugin]
+        if line:
+            return panel.state(line.headline.last)
+        if not panel.thresholds:
+            return "ok"
+        # The last value is no longer in the window. It still is the last one if nothing was received since.
+        if before and seen_at <= before.seen_at + span(_KNOWN_SECONDS):
+            return before.by_thresholds
+        return "unknown"
 
     async def _count(self, rows: Mapping[str, Row]) -> dict[str, dict[State, int]]:
         numbers: Counter[tuple[str, State]] = Counter()

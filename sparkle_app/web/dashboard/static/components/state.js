@@ -4,12 +4,13 @@ import { el, setAttribute, setText, svg } from "../dom.js";
 import { t } from "../language.js";
 
 /** The worst first. */
-export const STATES = ["silent", "critical", "warning", "ok"];
+export const STATES = ["silent", "critical", "warning", "unknown", "ok"];
 
 const SHAPES = {
   silent: "M3 8h10",
   critical: "M8 1.500 14.500 8 8 14.500 1.500 8Z",
   warning: "M8 2 15 14H1Z",
+  unknown: "M8 3a5 5 0 1 1 0 10 5 5 0 0 1 0-10Z",
   ok: "M8 3a5 5 0 1 1 0 10 5 5 0 0 1 0-10Z",
 };
 
@@ -38,5 +39,8 @@ export function stateFilter(states, chosen, urlOf) {
   return [link(null, all), ...STATES.map((state) => link(state, states[state] ?? 0))];
 }
 
-/** Writes a count into a link of `stateFilter`. */
-export const setCount = (link, count) => setText(link.querySelector("b"), t("number", { n: count }));
+/** Writes a count into a link of `stateFilter`. Without any, the state that is rare has no link. */
+export function setCount(link, count) {
+  setText(link.querySelector("b"), t("number", { n: count }));
+  link.hidden = link.dataset.state === "unknown" && count === 0 && link.getAttribute("aria-current") !== "true";
+}

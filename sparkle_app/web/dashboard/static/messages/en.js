@@ -332,6 +332,7 @@ export default {
   "state.critical": "Critical",
   "state.ok": "OK",
   "state.silent": "Silent",
+  "state.unknown": "Unknown",
   "state.warning": "Warning",
   "time.ago": "{duration} ago",
   "verdict.begins": {"one": "{n} record is not stored yet.", "other": "{n} records are not stored yet."},

@@ -332,6 +332,7 @@ export default {
   "state.critical": "Критично",
   "state.ok": "Норма",
   "state.silent": "Молчит",
+  "state.unknown": "Неизвестно",
   "state.warning": "Внимание",
   "time.ago": "{duration} назад",
   "verdict.begins": {"one": "Ещё не сохранена {n} запись.", "few": "Ещё не сохранены {n} записи.", "many": "Ещё не сохранены {n} записей.", "other": "Ещё не сохранены {n} записи."},

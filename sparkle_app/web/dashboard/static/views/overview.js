@@ -127,9 +127,9 @@ function showStates(filter, states, chosen, urlOf) {
   const links = stateFilter(states, chosen, urlOf);
   if (!filter.children.length) filter.append(...links);
   for (const [index, link] of [...filter.children].entries()) {
-    setCount(link, index ? states[STATES[index - 1]] ?? 0 : sumOf(states));
     setAttribute(link, "href", links[index].getAttribute("href"));
     setAttribute(link, "aria-current", links[index].getAttribute("aria-current"));
+    setCount(link, index ? states[STATES[index - 1]] ?? 0 : sumOf(states));
   }
 }
 
