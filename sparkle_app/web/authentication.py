@@ -89,7 +89,8 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
     """The middleware that rejects unauthorized requests with status 401, 403 or 429, or asks browsers to log in."""
     tokens = Tokens(settings.web)
     hosts = LOCALHOST | {settings.web.host, URL(settings.web_url).host}
-    cookie, limit = session_cookie(settings), LoginLimit()
+    # Of their own: a program with an old token must not keep people at its address from logging in.
+    cookie, bearers, logins = session_cookie(settings), LoginLimit(), LoginLimit()
 
     def verify(request: web.Request) -> Access:
         if not tokens:
@@ -103,7 +104,7 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
             if role := tokens.role(bearer):
                 # However many others at its address were wrong: programs behind one proxy may have one address.
                 return Access(role, Proof.BEARER)
-            if wait := limit.attempt(client_address(request, settings.web.trust_proxy)):
+            if wait := bearers.attempt(client_address(request, settings.web.trust_proxy)):
                 seconds = math.ceil(wait)
                 raise Problem(
                     429, f"too many wrong tokens; try again in {seconds} s", {"Retry-After": str(seconds)}
@@ -118,7 +119,7 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[LIMIT] = limit
+        request[LIMIT] = logins
         if request.method == hdrs.METH_POST and request.rel_url.raw_path.startswith(INTERNAL_FOLDER):
             return await handler(request)
         is_open = (

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from tests.integration.conftest import Visit
@@ -214,3 +214,43 @@ def test_a_reader_is_offered_no_replay(guarded: Fleet, visit: Visit) -> None:
         page.keyboard.press("Enter")
         expect(page.locator("table.dead-letters tbody tr")).to_have_count(1)
         expect(page.get_by_role("button", name="Replay all 1 …")).to_have_count(offered)
+
+
+def test_the_largest_counts_come_first(fleet: Fleet, visit: Visit) -> None:
+    """An object lists names that look like numbers in their own order."""
+    page = visit(fleet.worker).page
+    counts = {"57": 40_000, "12": 5_000, **{str(number): 1 for number in range(3, 11)}}
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        found = response.json() if response.status == 200 else {}
+        route.fulfill(response=response, json={**found, "by_config": counts, "configs": 500})
+
+    page.route("**/api/v1/dead-letters?*", answer)
+    page.goto("/dead-letters")
+    lines = page.locator(".card", has=page.get_by_role("heading", name="By config"))
+    expect(lines.get_by_role("listitem").first).to_have_text("5740,000")
+    expect(lines.get_by_role("listitem").nth(1)).to_have_text("125,000")
+    expect(lines.locator(".more")).to_contain_text("492")
+
+
+def test_nothing_is_replayed_that_was_not_counted(guarded: Fleet, visit: Visit) -> None:
+    guarded.send("Temperature", "core/0", {"web-1": 1e9, "web-2": 1e9})
+    visitor = visit(guarded.worker)
+    page = visitor.page
+    page.goto("/login")
+    page.get_by_label("Token").fill("operate")
+    page.get_by_role("button").click()
+    page.goto("/dead-letters?host=web-2")
+    button = page.get_by_role("button", name="Replay")
+    expect(button).to_have_text("Replay this 1 …")
+    expect(button).to_be_enabled()
+    # The response with the number of all of them does not come.
+    held: list[Route] = []
+    page.route("**/api/v1/dead-letters?limit=50", held.append)
+    page.get_by_role("link", name="Clear filters").click()
+    expect(button).to_be_disabled()
+    page.unroute("**/api/v1/dead-letters?limit=50")
+    held[0].continue_()
+    expect(button).to_have_text("Replay all 2 …")
+    expect(button).to_be_enabled()

@@ -10,7 +10,9 @@ import pytest
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.storage.hosts import Host, record_activity
+from sparkle_app.web.problems import Problem
 from sparkle_app.web.snapshots import lines
+from sparkle_app.web.snapshots.views import MAX_VIEWS, Views
 from tests.support.cluster import PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
 from tests.support.host_lists import ALL, AT, HOSTS, LINES, NOW, last_value, sample, three_workers, until
@@ -90,6 +92,27 @@ async def test_pages_of_a_long_list_reach_the_other_workers(
     for worker in workers:
         status, page = await worker.get(f"{LINES}?limit=1000")
         assert (status, [each["host"] for each in page["hosts"]]) == (200, HOSTS)
+
+
+async def test_a_further_page_of_a_view_that_was_dropped_is_refused(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PAGE_LINES", 3)
+    worker = workers[0]
+    views = Views(worker.parts)
+    start, end = AT - span(930), AT + span(30)
+    query = lines.LinesQuery(lines.View(PLUGIN, 900), start, end, "", 0, True)
+    page = await views.page(query)
+    assert (len(page.lines), page.more) == (3, True)
+    further = msgspec.structs.replace(query, epoch=page.epoch, since=page.changes, first=False)
+    assert (await views.page(further)).epoch == page.epoch
+    # Others are asked for meanwhile: those of another metric each.
+    for number in range(MAX_VIEWS + len(worker.parts.plugins)):
+        other = lines.View(PLUGIN, 900, f"core/{number}")
+        await views.page(msgspec.structs.replace(query, view=other))
+    with pytest.raises(Problem) as refused:
+        await views.page(further)
+    assert refused.value.status == 503
 
 
 async def test_while_a_worker_does_not_answer_its_hosts_are_shown_as_they_were(

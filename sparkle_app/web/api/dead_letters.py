@@ -42,7 +42,12 @@ class DeadLettersResponse(msgspec.Struct, kw_only=True):
     by_reason: dict[str, int]
     by_host: dict[str, int]
     """The hosts with the most."""
+    hosts: int
+    """The number of all of them."""
     by_config: dict[str, int]
+    """The configs with the most."""
+    configs: int
+    """The number of all of them."""
     by_hour: dict[str, int]
     """Of the last two days, by the hour in which the record was received."""
     dead_letters: list[DeadLetterInfo]
@@ -138,7 +143,9 @@ class DeadLetters:
                 left_out=left_out,
                 by_reason=dict(reasons.most_common()),
                 by_host=dict(hosts.most_common(_LISTED_HOSTS)),
+                hosts=len(hosts),
                 by_config=dict(configs.most_common(_LISTED_HOSTS)),
+                configs=len(configs),
                 by_hour={rfc3339(at): number for at, number in sorted(hours.items())},
                 dead_letters=[each.info for each in found[offset : offset + limit]],
             )

@@ -1,6 +1,6 @@
 // What a chart has besides its lines: bands, thresholds, and marks of single readings.
 
-import { quantity } from "./format.js";
+import { bound } from "./format.js";
 import { t } from "./language.js";
 
 /** A reading that was received so many seconds after it was measured is late. */
@@ -93,7 +93,7 @@ function drawThresholdText(plot, context, threshold, palette, plugin, texts) {
 
 /** "Warning > 80 °C" */
 export const thresholdText = ({ severity, when, value }, plugin) =>
-  `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${quantity(value, plugin)}`;
+  `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${bound(value, plugin)}`;
 
 /**
  * Above the lines: what the thresholds mean, rings around points with readings that arrived late, and squares around those

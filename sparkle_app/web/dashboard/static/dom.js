@@ -76,6 +76,20 @@ export function keyed(parent, items, make) {
   parent.keyedRows = rows;
 }
 
+/** Replaces the children of an element. What has the focus is replaced by what is in its place, which gets the focus. */
+export function refill(parent, ...children) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const before = focused ? focusable(parent) : [];
+  parent.replaceChildren(...children);
+  if (!focused) return;
+  const after = focusable(parent);
+  // A link that is no longer one has no place: then the one with the same text, otherwise any.
+  const same = before.length === after.length ? after[before.indexOf(focused)] : null;
+  (same ?? after.find((each) => each.textContent === focused.textContent) ?? after[0])?.focus({ preventScroll: true });
+}
+
+const focusable = (parent) => [...parent.querySelectorAll("a[href], button, input, select, summary, [tabindex]")];
+
 const speaker = el("div", { class: "visually-hidden", role: "status", "aria-live": "polite" });
 
 const SPEAK_MS = 100;

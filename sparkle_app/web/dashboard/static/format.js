@@ -3,6 +3,7 @@
 import { now } from "./api.js";
 import { el, setText } from "./dom.js";
 import { declared, t } from "./language.js";
+import { severity } from "./plugins.js";
 import { store } from "./store.js";
 
 const MINUTE = 60;
@@ -12,6 +13,7 @@ const DAY = 24 * HOUR;
 const NAME_LENGTH = 40;
 const NO_BREAK = "\u00a0";
 const NONE = "–";
+const MAX_DECIMALS = 9;
 
 // Making one takes longer than using it.
 const formats = new Map();
@@ -36,30 +38,57 @@ const PREFIXED = {
 const PLAIN_UNITS = new Set(["B", "Hz", "W", "J", "Wh"]);
 
 /**
- * A value of a plugin with its unit, such as "84.5 °C".
+ * A value of a plugin with its unit, such as "84.5 °C". It has as many decimals as the plugin declares; more, if otherwise
+ * it would seem to be on the other side of a threshold.
  *
  * @param {number|null} value null is shown as a dash.
  * @param {{unit: string, panel: Object}} plugin as in /api/v1/plugins.
  */
-export function quantity(value, { unit, panel }) {
+export function quantity(value, plugin) {
+  return withUnit(value, plugin, (scaled, factor) => {
+    let { decimals } = plugin.panel;
+    const seems = () => severity(factor * Number(scaled.toFixed(decimals)), plugin);
+    while (decimals < MAX_DECIMALS && seems() !== severity(value, plugin)) decimals += 1;
+    return decimals;
+  });
+}
+
+/** The bound of a threshold, with its own decimals. */
+export const bound = (value, plugin) =>
+  withUnit(value, plugin, (scaled) => {
+    const own = (String(scaled).split(".")[1] ?? "").length;
+    return Math.min(Math.max(plugin.panel.decimals, own), MAX_DECIMALS);
+  });
+
+/** @param {function(number, number): number} decimalsOf of the value divided by a factor, and this factor. */
+function withUnit(value, { unit, panel }, decimalsOf) {
   if (value === null || value === undefined) return NONE;
-  if (panel.quantity === "duration" && unit === "s") return duration(value);
-  let [scaled, prefix] = [value, ""];
+  if (panel.quantity === "duration" && unit === "s") return exactDuration(value, decimalsOf(value, 1));
+  let [factor, prefix] = [1, ""];
   if (panel.quantity in PREFIXED && PLAIN_UNITS.has(unit)) {
     const [base, prefixes] = PREFIXED[panel.quantity];
     let power = 0;
-    while (Math.abs(scaled) >= base && power < prefixes.length - 1) {
-      scaled /= base;
+    while (Math.abs(value) / factor >= base && power < prefixes.length - 1) {
+      factor *= base;
       power += 1;
     }
     prefix = prefixes[power];
   }
+  const scaled = value / factor;
   // Far outside of what decimals are meant for: 1.2E15 rather than a row of digits.
   const huge = Math.abs(scaled) >= 1e12;
   const text = huge
     ? format(Intl.NumberFormat, { notation: "scientific", maximumFractionDigits: 3 }).format(scaled)
-    : number(scaled, panel.decimals);
+    : number(scaled, decimalsOf(scaled, factor));
   return unit ? `${text}${NO_BREAK}${prefix}${unit}` : text;
+}
+
+/** Less than a minute with decimals. */
+function exactDuration(seconds, decimals) {
+  if (seconds < 0) return `−${exactDuration(-seconds, decimals)}`;
+  // As in `duration`, what is rounded to a minute is one.
+  const few = Number(seconds.toFixed(decimals)) < MINUTE;
+  return few ? t("duration.seconds", { n: number(seconds, decimals) }) : duration(seconds);
 }
 
 /** Seconds as "5 min" or "3 h 20 min". */

@@ -15,6 +15,8 @@ const MAX_PAGES = 3;
 const MAX_COMPLETENESS_SECONDS = 34 * 24 * HOUR;
 /** How far a clock can be wrong without the worker noticing: readings may seem to be older or newer. */
 const CLOCK_SECONDS = 8 * 60;
+/** In which the last readings of a host are, before the very last one; fewer if there are too many readings. */
+const NEAR_SECONDS = [120, 45, 15, 5];
 // Plugins without numbers: they have no steps that could have been filled late.
 const wordsOnly = new Set();
 const COMPARED_DAYS = { day: 1, week: 7 };
@@ -59,7 +61,7 @@ async function loaded(asked, signal) {
   const data = {
     ...asked, path, step, latest, problem: null, exact: false, words: [], complete: true, compared: [], counted,
     lines: Object.entries(columns.series).map(([metric, each]) =>
-      lineOfColumns(metric, each, step, range.to, columns.late?.[metric])),
+      lineOfColumns(metric, each, step, range.to, lateOf(columns, metric))),
     keptSince: keptSince(columns),
   };
   data.gap = gapOf(data.lines, interval, step);
@@ -87,8 +89,11 @@ function keptSince({ from, to, sources }) {
   return Date.parse(first) > Date.parse(from) ? first : null;
 }
 
-/** A host that sends every two minutes has no gaps of one minute. */
-const gapOf = (lines, interval, step) => Math.max(1.5 * step, 2.5 * usualInterval(lines) + 1, interval ? 2.5 * interval + 1 : 0);
+/** A host that sends every two minutes has no gaps of one minute. Points alone tell it only if nothing is missing. */
+export const gapOf = (lines, interval, step) => Math.max(1.5 * step, 2.5 * (interval || usualInterval(lines)) + 1);
+
+/** A metric may have the name of something that every object has. */
+const lateOf = ({ late }, metric) => (late && Object.hasOwn(late, metric) ? late[metric] : undefined);
 
 async function columnsOf(path, range, signal, more = {}, [points, ...fewer] = POINTS) {
   try {
@@ -121,8 +126,15 @@ async function readingsOf(path, { from, to }, pages, signal, query = {}) {
 async function latestReadings(path, { last_seen: seen }, signal) {
   const at = Math.floor(Date.parse(seen) / 1000);
   const near = (before) => readingsOf(path, { from: at - before, to: at + CLOCK_SECONDS }, MAX_PAGES, signal);
-  let { readings } = await near(120);
-  if (!readings.length) ({ readings } = await near(CLOCK_SECONDS + 120));
+  let { readings, complete } = await near(NEAR_SECONDS[0]);
+  if (!readings.length) ({ readings } = await near(CLOCK_SECONDS + NEAR_SECONDS[0]));
+  else {
+    // Pages begin with the oldest: of too many readings, the last ones would be missing.
+    for (const before of NEAR_SECONDS.slice(1)) {
+      if (complete) break;
+      ({ readings, complete } = await near(before));
+    }
+  }
   const last = new Map();
   for (const reading of readings) last.set(reading.metric, reading);
   return [...last.values()];

@@ -13,7 +13,7 @@ let numbers = new Intl.NumberFormat("en");
 /** Sets the language at start. */
 export function startLanguage() {
   const wanted = [remembered("language"), ...navigator.languages.map((each) => each.slice(0, 2).toLowerCase())];
-  use(wanted.find((each) => each in LANGUAGES) ?? "en");
+  use(wanted.find((each) => each && Object.hasOwn(LANGUAGES, each)) ?? "en");
 }
 
 /** Sets the language that the reader has chosen. */

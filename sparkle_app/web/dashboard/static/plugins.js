@@ -1,15 +1,19 @@
-// The installed plugins: loaded once, and again after a failure, since another worker may have others.
+// The installed plugins: loaded again from time to time, and after a failure, since another worker may have others.
 
 import { get } from "./api.js";
 import { store } from "./store.js";
 
-/** All plugins, as /api/v1/plugins lists them. Throws as `get`. */
+const MAX_AGE_MS = 60_000;
+let loadedAt = 0;
+
+/** All plugins, as /api/v1/plugins lists them; the same object while they do not change. Throws as `get`. */
 export async function plugins(signal) {
   const known = store.get("plugins");
-  if (known && store.get("connection").since === null) return known;
+  if (known && store.get("connection").since === null && Date.now() - loadedAt < MAX_AGE_MS) return known;
   const { plugins: found } = await get("/api/v1/plugins", { signal });
-  store.set("plugins", found);
-  return found;
+  loadedAt = Date.now();
+  if (JSON.stringify(found) !== JSON.stringify(known)) store.set("plugins", found);
+  return store.get("plugins");
 }
 
 /** How bad a value is by a plugin's thresholds, as the worker decides: ok, warning or critical. */

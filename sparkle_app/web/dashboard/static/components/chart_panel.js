@@ -2,7 +2,7 @@
 
 import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { now } from "../api.js";
-import { announce, el, setAttribute, setText } from "../dom.js";
+import { announce, el, refill, setAttribute, setText } from "../dom.js";
 import { duration, localTime, pluginTitle, quantity, shortened, timeSpan, utcTime } from "../format.js";
 import { t } from "../language.js";
 import { extremes, nearest } from "../lines.js";
@@ -100,7 +100,7 @@ export function chartPanel(page, zoomOut) {
 
   function drawTable() {
     const scrolled = table.querySelector(".scrolled")?.scrollTop ?? 0;
-    table.replaceChildren(chartTable({ lines, exact: shown.data.exact, plugin: shown.data.plugin, caption: heading.textContent }));
+    refill(table, chartTable({ lines, exact: shown.data.exact, plugin: shown.data.plugin, caption: heading.textContent }));
     table.firstElementChild.scrollTop = scrolled;
   }
 
@@ -191,6 +191,7 @@ function lateText(lines) {
 }
 
 function stepText(seconds) {
+  if (seconds % 60) return duration(seconds);
   const [unit, size] = seconds % 86400 === 0 ? ["days", 86400] : seconds % 3600 === 0 ? ["hours", 3600] : ["minutes", 60];
   return t(`duration.${unit}`, { n: seconds / size });
 }

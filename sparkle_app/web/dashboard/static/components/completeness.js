@@ -1,6 +1,6 @@
 // How complete the readings of each plugin are: a number, and a strip of the range with its gaps.
 
-import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
+import { el, keyed, refill, setAttribute, setStyle, setText } from "../dom.js";
 import { duration, localTime, number, pluginTitle, timeSpan } from "../format.js";
 import { t } from "../language.js";
 import { navigate } from "../router.js";
@@ -83,7 +83,7 @@ function strip() {
     // The first reading may be later than what is kept.
     const kept = found.kept_since && Date.parse(found.kept_since) / 1000 >= start;
     const before = t(kept ? "host.complete.expired" : "host.complete.before");
-    bar.replaceChildren(
+    refill(bar,
       ...(start > range.from ? [part("before", range.from, start, range, before)] : []),
       ...times.slice(-MAX_GAPS).map(([from, to, n]) => {
         const each = part("gap", from, to, range, t("host.complete.gap", { range: timeSpan(from, to), n }));

@@ -24,12 +24,14 @@ export function countBars(kind, urlOf) {
   const element = el("section", { class: "card" }, el("h2", {}, t(TITLES[kind])), list, more);
 
   function update(found, asked) {
-    const counts = Object.entries(found[`by_${kind}`]);
+    // An object lists names that look like numbers first, in their order.
+    const counts = Object.entries(found[`by_${kind}`]).sort(([, a], [, b]) => b - a);
     const chosen = asked[kind];
     const shown = counts.slice(0, SHOWN);
     const largest = Math.max(1, ...shown.map(([, count]) => count));
     keyed(list, shown.map(([value, count]) => [value, { value, count, largest, chosen }]), line);
-    const rest = counts.length - shown.length;
+    const all = { reason: counts.length, host: found.hosts, config: found.configs }[kind];
+    const rest = all - shown.length;
     more.hidden = rest === 0;
     setText(more, t("deadLetters.more", { n: rest }));
   }

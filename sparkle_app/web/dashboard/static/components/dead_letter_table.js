@@ -1,7 +1,7 @@
 // One row a dead letter.
 
 import { el, keyed, setAttribute } from "../dom.js";
-import { age, name, number, setAge, shortened, visible } from "../format.js";
+import { age, name, setAge, shortened, visible } from "../format.js";
 import { t } from "../language.js";
 import { urlWith } from "../router.js";
 import { reasonText } from "./reason.js";
@@ -42,7 +42,7 @@ function row(found) {
     cell("config", name(found.config, 12)),
     cell("metric", metric(found)),
     cell("detail", detail(found)),
-    cell("origin", name(origin(found), 28), el("span", { class: "size" }, t("deadLetters.bytes", { size: number(found.size) }))));
+    cell("origin", name(origin(found), 28), el("span", { class: "size" }, t("deadLetters.bytes", { n: found.size }))));
 
   function update(next) {
     setAge(seen, next.received_at);

@@ -1,7 +1,7 @@
 // The colours of cells, and what they mean.
 
 import { el } from "../dom.js";
-import { quantity } from "../format.js";
+import { bound, quantity } from "../format.js";
 import { t } from "../language.js";
 import { position, scaleOf } from "../plugins.js";
 import { colours } from "../theme.js";
@@ -84,7 +84,7 @@ export function legend(plugin, values) {
   const [low, high] = scaleOf(plugin, values);
   const sample = (state) => el("i", { "aria-hidden": "true", class: state });
   const limits = plugin.panel.thresholds.map(({ value, severity, when }) =>
-    el("span", {}, sample(severity), `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${quantity(value, plugin)}`));
+    el("span", {}, sample(severity), `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${bound(value, plugin)}`));
   return el("div", { class: "legend" },
     el("span", {}, quantity(low, plugin), sample("range"), quantity(high, plugin)),
     limits,

@@ -1,7 +1,7 @@
 // The fleet now: a cell for each host, coloured by the last value of one plugin.
 
 import { el } from "../dom.js";
-import { name, quantity, shortened } from "../format.js";
+import { name, number, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
 import { hostUrl } from "../router.js";
 import { cells } from "./cells.js";
@@ -70,9 +70,14 @@ function paint(context, { columns, wide, high, pitchX, pitchY }, { found, plugin
     const x = (index % columns) * pitchX;
     const y = Math.floor(index / columns) * pitchY;
     context.globalAlpha = shows(index) ? 1 : 0.2;
-    const text = wide >= WITH_TEXT && state !== "silent" && value !== null ? brief(value) : "";
+    const text = wide >= WITH_TEXT && state !== "silent" && value !== null ? brief(value, plugin) : "";
     draw(context, { value, state, x, y, wide, high, text });
   }
 }
 
-const brief = (value) => (Math.abs(value) < 1000 ? String(Math.round(value)) : value.toExponential(0).replace("+", ""));
+/** Three digits at most. */
+function brief(value, { panel }) {
+  const size = Math.abs(value);
+  if (size >= 999.5) return value.toExponential(0).replace("+", "");
+  return number(value, Math.min(panel.decimals, size < 9.95 ? 2 : size < 99.5 ? 1 : 0));
+}

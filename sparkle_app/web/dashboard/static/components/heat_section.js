@@ -1,7 +1,7 @@
 // The heat map of one plugin, of now or of the last hours, and what selects it.
 
 import { ApiError, get, madeAt, noteMade, now as currentTime, pathOf } from "../api.js";
-import { el, setText } from "../dom.js";
+import { el, refill, setText } from "../dom.js";
 import { duration, pluginTitle } from "../format.js";
 import { t } from "../language.js";
 import { urlWith } from "../router.js";
@@ -77,8 +77,8 @@ export function heatSection(page) {
     // Otherwise a link that has the focus would lose it.
     if (plugins.shown === current) return;
     plugins.shown = current;
-    plugins.replaceChildren(...installed.map((each) => tab({ map: each.name }, pluginTitle(each), each === plugin)));
-    times.replaceChildren(
+    refill(plugins, ...installed.map((each) => tab({ map: each.name }, pluginTitle(each), each === plugin)));
+    refill(times,
       tab({ over: null, page: null }, t("heat.now"), !over),
       ...Object.entries(SPANS).map(([name, seconds]) => tab({ over: name, page: null }, duration(seconds), over === name)),
     );

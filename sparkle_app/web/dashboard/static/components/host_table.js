@@ -1,6 +1,6 @@
 // One row a host: its state, the headline of each plugin as a bar, and the age of its last reading.
 
-import { el, keyed, setAttribute, setText } from "../dom.js";
+import { el, keyed, refill, setAttribute, setText } from "../dom.js";
 import { age, name, pluginTitle, setAge, visible } from "../format.js";
 import { t } from "../language.js";
 import { scaleOf } from "../plugins.js";
@@ -29,7 +29,7 @@ export function hostTable(urlOf) {
     // The links keep the rest of the URL.
     if (headed !== names + location.search) {
       headed = names + location.search;
-      head.replaceChildren(...headings(plugins, sort, urlOf));
+      refill(head, ...headings(plugins, sort, urlOf));
     }
     const scales = new Map(plugins.map((plugin) =>
       [plugin.name, scaleOf(plugin, hosts.map((each) => each.plugins[plugin.name]?.headline?.last ?? null))]));

@@ -2,6 +2,15 @@
 
 import { el } from "../dom.js";
 import { t } from "../language.js";
+import { navigate, urlWith } from "../router.js";
+
+const pagesOf = (total, size) => Math.max(1, Math.ceil(total / size));
+
+/** Goes to the last page, if the present one is after it. */
+export function goToLastPage(page, size, total) {
+  const last = pagesOf(total, size);
+  if (page > last) navigate(urlWith({ page: last === 1 ? null : last }), { replace: true });
+}
 
 /**
  * @param {number} page from 1.
@@ -10,7 +19,7 @@ import { t } from "../language.js";
  * @param {boolean} landmark of several on a page, only one is.
  */
 export function pager({ page, size, total, urlOf, landmark = true }) {
-  const pages = Math.max(1, Math.ceil(total / size));
+  const pages = pagesOf(total, size);
   const first = total ? (page - 1) * size + 1 : 0;
   const link = (to, key, rel) =>
     to >= 1 && to <= pages && to !== page

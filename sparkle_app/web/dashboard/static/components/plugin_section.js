@@ -2,7 +2,7 @@
 
 import { chartLibrary } from "../chart.js";
 import { thresholdText } from "../chart_layers.js";
-import { el, setText } from "../dom.js";
+import { el, refill, setText } from "../dom.js";
 import { instant, localTime, pluginTitle } from "../format.js";
 import { t } from "../language.js";
 import { chartsOf } from "../lines.js";
@@ -47,7 +47,7 @@ export function pluginSection(page, { zoomOut }) {
     setText(kept, next.keptSince ? t("host.kept", { time: localTime(Date.parse(next.keptSince)) }) : "");
     showCharts(next);
     words.hidden = next.words.length === 0;
-    if (next.words.length) words.replaceChildren(isTimeline(next.words) ? stateTimeline(next) : lastValues(next.words));
+    if (next.words.length) refill(words, isTimeline(next.words) ? stateTimeline(next) : lastValues(next));
     proof.button.hidden = next.lines.length === 0;
     proof.update(next);
     empty.hidden = Boolean(next.problem || next.lines.length || next.words.length);
@@ -94,7 +94,7 @@ export function pluginSection(page, { zoomOut }) {
 function showEmpty(empty, { known }) {
   const last = known?.last_seen;
   const at = Math.floor(Date.parse(last ?? "") / 1000);
-  empty.replaceChildren(t("host.empty"), ...(last
+  refill(empty, t("host.empty"), ...(last
     ? [" ", t("host.lastReading"), " ", el("a", { href: rangeUrl({ from: at - 3600, to: at + 60 }) }, instant(last))]
     : []));
 }

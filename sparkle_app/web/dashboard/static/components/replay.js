@@ -41,11 +41,12 @@ export function replayLoader() {
 
 /**
  * @param {function()} started called when a replay has begun.
- * @returns {{button: Element, element: Element, update: function(Object|null, Object, number)}} `update` gets what
- *   a loader returned, the filters, and how many dead letters they select.
+ * @returns {{button: Element, element: Element, update: function(Object|null, Object, Object)}} `update` gets what
+ *   a loader returned, the filters, and {total, leftOut, pending}: how many dead letters they select, how many older ones
+ *   are not counted, and whether these numbers are still those of other filters.
  */
 export function replay(started) {
-  let selected = { filters: {}, total: 0 };
+  let selected = { filters: {}, total: 0, leftOut: 0 };
   let state = null;
   const button = el("button", { type: "button", hidden: true, onclick: ask });
   const text = el("span", {});
@@ -54,16 +55,16 @@ export function replay(started) {
   const detail = el("p", { class: "aside" });
   const element = el("section", { class: "card replay", hidden: true }, el("p", { class: "line" }, text, seen), bar, detail);
 
-  function update(found, asked, total) {
+  function update(found, asked, { total, leftOut, pending }) {
     const filters = Object.fromEntries(FILTERS.filter((each) => asked[each] !== null).map((each) => [each, asked[each]]));
-    selected = { filters, total };
+    selected = { filters, total, leftOut };
     // What is not known at this moment stays as it was.
     if (found) {
       state = found;
       show(found.last);
     }
     button.hidden = state?.role !== "operator" || total === 0;
-    button.disabled = state?.last.state === "running";
+    button.disabled = pending || state?.last.state === "running";
     setText(button, t(Object.keys(filters).length ? "replay.these" : "replay.all", { n: total }));
   }
 
@@ -89,12 +90,13 @@ export function replay(started) {
   }
 
   function ask() {
-    const { filters, total } = selected;
+    const { filters, total, leftOut } = selected;
     const problem = el("p", { class: "failed", role: "alert" });
     const confirm = el("button", { type: "button", class: "primary", onclick: send }, t("replay.confirm", { n: total }));
     const title = el("h2", { id: "replay-title" }, t("replay.ask", { n: total }));
     const dialog = el("dialog", { "aria-labelledby": title.id, onclose: () => dialog.remove() },
-      title, el("p", {}, described(filters)), el("p", {}, t("replay.explained")), problem,
+      title, el("p", {}, described(filters)), leftOut ? el("p", { class: "note" }, t("replay.leftOut", { n: leftOut })) : null,
+      el("p", {}, t("replay.explained")), problem,
       el("p", { class: "actions" }, el("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, t("replay.cancel")), confirm));
 
     async function send() {

@@ -26,8 +26,7 @@ export function stateTimeline(data) {
   const rows = partsOf(data.words, gap, range.to);
   const body = inOrder(rows.keys()).map((metric) => row(metric, rows.get(metric), words, range));
   const marks = el("div", { class: "marks", "aria-hidden": "true" }, el("span", {}, timeSpan(range.from, range.to)));
-  return el("div", { class: "timeline" }, body, marks,
-    data.complete ? null : el("p", { class: "note" }, t("host.words.first", { n: data.words.length })));
+  return el("div", { class: "timeline" }, body, marks, firstOnly(data));
 }
 
 function byFrequency(texts) {
@@ -73,16 +72,26 @@ function row(metric, parts, words, { from, to }) {
   return el("div", { class: "timeline-row" }, name(metric, 28), bar);
 }
 
-/** The last value of each metric, of values that are neither numbers nor few words. */
-export function lastValues(readings) {
+/**
+ * The last value of each metric, of values that are neither numbers nor few words.
+ *
+ * @param {{words: Object[], latest: Object[], range: Object, complete: boolean}} data see host_data.js.
+ */
+export function lastValues(data) {
+  // Of too many readings, only the first are there. The last ones of the host are known apart.
+  const isLast = !data.complete && data.range.live;
+  const readings = isLast ? data.latest.filter((each) => each.numeric_value === null) : data.words;
   const last = new Map();
   for (const reading of readings) last.set(reading.metric, reading);
-  return el("div", { class: "scrolled" }, el("table", { class: "data" },
+  return el("div", {}, el("div", { class: "scrolled" }, el("table", { class: "data" },
     el("thead", {}, el("tr", {}, ["metric", "value", "time"].map((each) => el("th", { scope: "col" }, t(`host.column.${each}`))))),
     el("tbody", {}, inOrder(last.keys()).map((metric) => {
       const { value, observed_at: observed } = last.get(metric);
       return el("tr", {}, el("td", {}, name(metric)),
         el("td", { class: "json" }, el("bdi", {}, visible(typeof value === "string" ? value : JSON.stringify(value)))),
         el("td", {}, instant(observed)));
-    }))));
+    })))), isLast ? null : firstOnly(data));
 }
+
+const firstOnly = ({ complete, words }) =>
+  complete ? null : el("p", { class: "note" }, t("host.words.first", { n: words.length }));

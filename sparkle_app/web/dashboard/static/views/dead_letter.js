@@ -3,7 +3,7 @@
 import { ApiError, get, pathOf } from "../api.js";
 import { origin } from "../components/dead_letter_table.js";
 import { explanation, reasonText } from "../components/reason.js";
-import { el } from "../dom.js";
+import { el, refill } from "../dom.js";
 import { instant, name, number, visible } from "../format.js";
 import { t } from "../language.js";
 import { hostUrl, urlWith } from "../router.js";
@@ -36,7 +36,7 @@ export function deadLetter(page, key) {
     const text = JSON.stringify(found);
     if (text === shown) return;
     shown = text;
-    body.replaceChildren(...(found.gone === undefined ? parts(found) : [el("p", { class: "note" }, visible(found.gone))]));
+    refill(body, ...(found.gone === undefined ? parts(found) : [el("p", { class: "note" }, visible(found.gone))]));
   }
 
   const polling = page.poll(load, show, { interval: INTERVAL_MS });
@@ -78,7 +78,7 @@ function record(found, value) {
       entry(t("deadLetter.received"), instant(found.received_at)),
       entry(t("deadLetters.column.origin"), name(origin(found), 200)),
       found.index === null ? null : entry(t("deadLetter.index"), number(found.index)),
-      entry(t("deadLetter.size"), t("deadLetters.bytes", { size: number(found.size) })),
+      entry(t("deadLetter.size"), t("deadLetters.bytes", { n: found.size })),
       claim.payload === null ? null : entry(t("deadLetter.payload"), payload(claim.payload))),
     value === "" ? null : el("details", {}, el("summary", {}, t("deadLetter.value")), el("pre", { tabindex: 0 }, el("bdi", {}, visible(value)))));
 }
@@ -102,5 +102,5 @@ function claimOf(value) {
 function payload(text) {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
   const size = Math.max(0, Math.floor((text.length * 3) / 4) - padding);
-  return [t("deadLetter.encrypted", { size: number(size) }), " ", el("code", { class: "cipher" }, visible(text.slice(0, 48)), text.length > 48 ? "…" : "")];
+  return [t("deadLetter.encrypted", { n: size }), " ", el("code", { class: "cipher" }, visible(text.slice(0, 48)), text.length > 48 ? "…" : "")];
 }

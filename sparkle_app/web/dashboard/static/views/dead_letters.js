@@ -3,10 +3,10 @@
 import { get } from "../api.js";
 import { countBars, hourBars } from "../components/counts.js";
 import { deadLetterTable } from "../components/dead_letter_table.js";
-import { pager } from "../components/pager.js";
+import { goToLastPage, pager } from "../components/pager.js";
 import { REASONS } from "../components/reason.js";
 import { replay, replayLoader } from "../components/replay.js";
-import { el, setAttribute, setText } from "../dom.js";
+import { el, refill, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { navigate, urlWith } from "../router.js";
 import { deadLetter } from "./dead_letter.js";
@@ -54,13 +54,15 @@ function list(page) {
   function show(loaded) {
     last = loaded;
     parts.show(loaded);
+    // Those of the last pages are no longer there.
+    goToLastPage(asked.page, PAGE_SIZE, loaded.found.total);
   }
 
   const polling = page.poll(load, show);
   return {
     changed() {
       asked = askedFor(page.query);
-      if (last) parts.show({ ...last, asked });
+      if (last) parts.show({ ...last, asked, pending: true });
       parts.fill(asked);
       polling.now();
     },
@@ -101,8 +103,8 @@ function partsOf(page, started) {
   );
   form.fill(askedFor(page.query));
 
-  function show({ found, replayed, asked }) {
-    replaying.update(replayed, asked, found.total);
+  function show({ found, replayed, asked, pending = false }) {
+    replaying.update(replayed, asked, { total: found.total, leftOut: found.left_out, pending });
     setText(total, t("number", { n: found.total }));
     leftOut.hidden = found.left_out === 0;
     setText(leftOut, t("deadLetters.leftOut", { n: found.left_out }));
@@ -129,7 +131,7 @@ function showPages(element, page, total, landmark) {
   if (element.shown === range) return;
   element.shown = range;
   const urlOf = (to) => urlWith({ page: to === 1 ? null : to });
-  element.replaceChildren(pager({ page, size: PAGE_SIZE, total, urlOf, landmark }));
+  refill(element, pager({ page, size: PAGE_SIZE, total, urlOf, landmark }));
 }
 
 function filterForm() {

@@ -1,6 +1,6 @@
 // One host: all its plugins under each other, one time range, and where every number comes from.
 
-import { now } from "../api.js";
+import { madeAt, noteMade, now } from "../api.js";
 import { completenessStrips } from "../components/completeness.js";
 import { hostHeader } from "../components/host_header.js";
 import { pluginSection, withoutCharts } from "../components/plugin_section.js";
@@ -30,9 +30,13 @@ export function host(page) {
     const [installed, state] = await Promise.all([plugins(signal), hostState(hostname, signal)]);
     const moving = asked.range.live ? { ...asked, range: rangeOf(page.query, now()) } : asked;
     if (!charts || Date.now() >= due) {
-      charts = { asked: moving, ...(await loadCharts(installed, state, moving, signal)) };
+      // Of its own, so that its age is known apart.
+      const mine = AbortSignal.any([signal]);
+      charts = { asked: moving, ...(await loadCharts(installed, state, moving, mine)), madeAt: madeAt(mine) };
       due = Date.now() + 1000 * refreshSeconds(moving.range, now()) - 500;
     }
+    // The past hardly changes.
+    if (asked.range.live) noteMade(signal, charts.madeAt);
     return { state, ...charts };
   }
 

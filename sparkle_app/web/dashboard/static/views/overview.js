@@ -3,9 +3,9 @@
 import { get } from "../api.js";
 import { heatSection } from "../components/heat_section.js";
 import { hostTable, silentHosts } from "../components/host_table.js";
-import { pager } from "../components/pager.js";
+import { goToLastPage, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
-import { announce, el, setAttribute, setText } from "../dom.js";
+import { announce, el, refill, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { plugins } from "../plugins.js";
 import { navigate, urlWith } from "../router.js";
@@ -44,6 +44,7 @@ export function overview(page) {
     announceWorse(before, loaded.hosts.states);
     if (typed) announce(t("hosts.found", { n: loaded.hosts.total }));
     typed = false;
+    goToLastPage(asked.page, asked.size, loaded.hosts.total);
   }
 
   const polling = page.poll(load, show);
@@ -147,7 +148,7 @@ function showPages(pages, { page, size }, total) {
   pages.shown = range;
   const urlOf = (to) => urlWith({ page: to === 1 ? null : to });
   pages.forEach((each, index) =>
-    each.replaceChildren(pager({ page, size, total, urlOf, landmark: index === 0 })));
+    refill(each, pager({ page, size, total, urlOf, landmark: index === 0 })));
   pages[1].hidden = total <= size;
 }
 

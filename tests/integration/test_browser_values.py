@@ -1,0 +1,161 @@
+"""Values in a browser: rounded without a lie, and what is shown together belongs together."""
+
+import re
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from sqlalchemy.engine import make_url
+
+from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.time import from_seconds
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.hosts import record_activity
+from tests.integration.conftest import Visit
+from tests.support.browser import UPDATES
+from tests.support.fleet import Fleet
+from tests.support.host_history import HOST
+from tests.support.host_page import chart, host_path, wait_for_host
+
+pytestmark = pytest.mark.any_broker
+WARNING = {"when": "above", "value": 80.0, "severity": "warning"}
+_CALLED = """
+    async ([file, name, calls]) => {
+        const found = await import(new URL(file, document.querySelector("script[type=module]").src));
+        return calls.map((each) => found[name](...each));
+    }
+"""
+
+
+def called(page: Page, file: str, name: str, *calls: list[object]) -> Any:
+    """What a function of the page returns, for each list of arguments."""
+    return page.evaluate(_CALLED, [file, name, list(calls)])
+
+
+def plugin(unit: str = "%", quantity: str = "number", decimals: int = 0, *thresholds: Any) -> dict[str, Any]:
+    panel = {"quantity": quantity, "decimals": decimals, "thresholds": list(thresholds)}
+    return {"unit": unit, "panel": panel}
+
+
+def test_a_rounded_value_is_on_the_same_side_of_a_threshold(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    load = plugin("%", "ratio", 0, WARNING)
+    memory = plugin("B", "bytes", 0, {**WARNING, "value": 1024.0})
+    texts = called(
+        page,
+        "format.js",
+        "quantity",
+        *([value, load] for value in (79.4, 79.96, 80, 80.4, 80.0004, 94.6, None)),
+        *([value, memory] for value in (1023, 1024, 1025, 1600)),
+        [0, load],
+        [80, plugin("%", "ratio", 1, {**WARNING, "when": "below"})],
+    )
+    assert [each.replace("\u00a0", " ") for each in texts] == [
+        *("79 %", "80 %", "80 %", "80.4 %", "80.0004 %", "95 %", "–"),
+        *("1,023 B", "1 KiB", "1.001 KiB", "2 KiB"),
+        "0 %",
+        "80.0 %",
+    ]
+    bounds = called(
+        page,
+        "format.js",
+        "bound",
+        [80, load],
+        [2.5, load],
+        [1.25, plugin("V", "voltage", 1)],
+        [0.5, plugin("s", "duration", 0)],
+        [1536, memory],
+    )
+    assert [each.replace("\u00a0", " ") for each in bounds] == ["80 %", "2.5 %", "1.25 V", "0.5 s", "1.5 KiB"]
+
+
+def test_a_short_duration_has_its_decimals(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    values = (0.25, 59.96, 59.9, 60, 119, 3700, -3)
+    texts = called(page, "format.js", "quantity", *([value, plugin("s", "duration", 1)] for value in values))
+    assert texts == ["0.3 s", "1 min", "59.9 s", "1 min", "1 min", "1 h 1 min", "−3.0 s"]
+
+
+def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    daily = [{"x": [86_400 * day for day in range(30)]}]
+    # A host that sends every minute, but is switched on once a day; one of which the interval is not known.
+    assert called(page, "host_data.js", "gapOf", [daily, 60, 7200], [daily, 0, 7200]) == [10_800, 216_001]
+
+
+def test_a_metric_may_have_the_name_of_what_every_object_has(history: Fleet, visit: Visit) -> None:
+    for metric in ("constructor", "toString", "__proto__"):
+        history.send("Temperature", metric, {"names": 41.0})
+    wait_for_host(history, "names")
+    page = visit(history.worker).open(host_path("names", range="6h"))
+    legend = page.locator("figure .chart-legend li")
+    expect(legend).to_have_count(3)
+    assert sorted(each.split("\n")[0] for each in legend.all_inner_texts()) == [
+        "__proto__",
+        "constructor",
+        "toString",
+    ]
+
+
+def test_what_has_the_focus_keeps_it_when_it_is_drawn_again(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    link = page.get_by_role("columnheader", name="Host").get_by_role("link")
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("sort=host"))
+    expect(link).to_be_focused()
+    page.goto(host_path(range="1h"))
+    figure = chart(page, "coretemp")
+    figure.get_by_role("button", name="Show as table").click()
+    figure.locator(".points").focus()
+    row = figure.locator("tbody tr").first.element_handle()
+    history.send("Temperature", "coretemp/Core 0", {HOST: 44.0})
+    # Drawn again, with another first row.
+    page.wait_for_function("(row) => !row.isConnected", arg=row)
+    expect(figure.locator(".points")).to_be_focused()
+
+
+def test_charts_are_as_old_as_they_are(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open(host_path(range="24h"))
+    expect(page.locator("figure").first).to_be_visible()
+    page.evaluate(UPDATES, 4)
+    expect(page.locator(".freshness")).to_have_text(re.compile(r"^2\d s ago$"))
+    # After half a minute, they are requested again.
+    page.evaluate(UPDATES, 3)
+    expect(page.locator(".freshness")).to_have_text(re.compile(r"^\d s ago$"))
+
+
+def test_thresholds_that_have_changed_are_used_without_reloading(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    expect(page.get_by_role("columnheader", name="Temperature")).to_be_visible()
+
+    def upgraded(route: Route) -> None:
+        response = route.fetch()
+        found = response.json()
+        for each in found["plugins"]:
+            each["panel"]["title"] = f"New {each['name']}"
+        route.fulfill(response=response, json=found)
+
+    page.route("**/api/v1/plugins", upgraded)
+    page.evaluate(UPDATES, 2)
+    expect(page.get_by_role("columnheader", name="New Temperature")).to_have_count(0)
+    page.evaluate(UPDATES, 12)
+    page.get_by_role("columnheader", name="Host").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="New Temperature")).to_be_visible()
+
+
+def test_a_host_whose_last_value_is_not_known_is_not_ok(history: Fleet, visit: Visit) -> None:
+    """It sends every ten minutes: half an hour must pass before it is silent."""
+    at = from_seconds(time.time() - 1200)
+    engine = make_engine(make_url(history.database))
+    record_activity(engine, [HostActivity("slow", "Temperature", 1, at, at, at, at, 600_000_000)])
+    engine.dispose()
+    wait_for_host(history, "slow")
+    page = visit(history.worker).open("/?search=slow")
+    expect(page.locator("tbody .state")).to_have_text("Unknown")
+    page.get_by_role("link", name="Unknown 1").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.url.endswith("/?state=unknown&search=slow") or page.url.endswith(
+        "/?search=slow&state=unknown"
+    )
