@@ -27,6 +27,9 @@ SESSION_SECONDS = 15
 """The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
 HEARTBEAT_SECONDS = 5
 """The interval of heartbeats."""
+# How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
+# ends the recovery of tables for good after 90 s.
+_LOG_STARTS_SECONDS = 5.0
 
 
 class PartitionLag(NamedTuple):
@@ -87,6 +90,23 @@ class _Thread(driver.AIOKafkaConsumerThread):
             return cast("int | None", self._ensure_consumer().highwater(tp))
         return None
 
+    async def log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        """The first offset of each partition's log.
+
+        Raises:
+            KafkaError, TimeoutError: if a leader does not tell now.
+        """
+        # Limited here, not where it is awaited: the thread executes only two calls at a time.
+        async with asyncio.timeout(_LOG_STARTS_SECONDS):
+            starts = await self._ensure_consumer().beginning_offsets(partitions)
+        return {ensure_TP(tp): start or 0 for tp, start in starts.items()}
+
+    async def seek_to_start(self, partitions: Collection[TP]) -> None:
+        """Continue at the first records; where a leader does not answer now, the client asks it until it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOG_STARTS_SECONDS):
+                await self._ensure_consumer().seek_to_beginning(*map(driver.ensure_aiokafka_TP, partitions))
+
     async def leave_group(self) -> None:
         """Leave the consumer group. The client joins it again by itself."""
         await self._ensure_consumer()._coordinator._maybe_leave_group()
@@ -142,8 +162,7 @@ class BatchingConsumer(driver.Consumer):
         committed = await super().seek_to_committed()
         uncommitted = {ensure_TP(tp) for tp, offset in committed.items() if not offset}
         if uncommitted := {tp for tp in uncommitted if not self._is_changelog_tp(tp)}:
-            earliest = await self.earliest_offsets(*uncommitted)
-            await self.seek_wait({tp: offset or 0 for tp, offset in earliest.items()})
+            await self._thread.call_thread(self._thread.seek_to_start, uncommitted)
         await self._compare_committed({ensure_TP(tp): offset for tp, offset in committed.items() if offset})
         return committed
 
@@ -153,13 +172,14 @@ class BatchingConsumer(driver.Consumer):
         for tp, offset in offsets.items():
             self._expired.seek(tp, offset)
         # If the broker does not tell now, the first record that is fetched shows the gap.
-        with suppress(KafkaError):
-            await self._compare_with_logs(*offsets)
+        await self._compare_with_logs(*offsets)
 
     async def _compare_with_logs(self, *partitions: TP) -> None:
-        earliest = await self.earliest_offsets(*partitions) if partitions else {}
-        for tp, start in earliest.items():
-            self._expired.compare(ensure_TP(tp), start or 0)
+        if partitions:
+            with suppress(KafkaError, TimeoutError):
+                starts = await self._thread.call_thread(self._thread.log_starts, partitions)
+                for tp, start in starts.items():
+                    self._expired.compare(tp, start)
 
     async def rewind(self, partitions: Collection[TP]) -> None:
         """Commit the first offsets of these partitions, and nothing else from then on: the worker is about to exit."""
@@ -181,8 +201,7 @@ class BatchingConsumer(driver.Consumer):
             if records and not self._is_changelog_tp(tp):
                 self.logs.consumed(tp, records)
                 if self._expired.is_gap(tp, records[0].offset):
-                    with suppress(KafkaError):
-                        await self._compare_with_logs(tp)
+                    await self._compare_with_logs(tp)
                 self._expired.seek(tp, records[-1].offset + 1)
         return {
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records

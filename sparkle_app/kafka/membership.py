@@ -1,7 +1,7 @@
 """A worker's membership in the consumer group, and the recovery of its tables."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from faust.tables.manager import TableManager
 from faust.types import TP, AppT
@@ -88,12 +88,23 @@ class TableRecovery:
     def __init__(self, app: AppT) -> None:
         self._app = app
 
+    @property
+    def ended(self) -> bool:
+        """Whether Faust will never recover a table again, although the worker goes on.
+
+        Its task takes a step that lasts longer than ``broker_request_timeout`` for a request to stop, and ends.
+        """
+        recovery = self._tables.recovery
+        running = {cast(Any, task).__wrapped__.__name__ for task in recovery._futures}
+        # The service starts its tasks at once, so none means that it was not started, or has stopped.
+        return bool(running) and "_restart_recovery" not in running and not recovery.should_stop
+
     def remaining(self) -> Mapping[TP, int]:
         """The last offset that was read of each changelog partition that is not read to its end; -1: none.
 
         Empty unless tables are being recovered, the consumer fetches, and all that it has fetched has been processed.
         """
-        tables = cast(TableManager, self._app.tables)
+        tables = self._tables
         recovery = tables.recovery
         if not (recovery.in_recovery and self._consumer.flow_active and tables.changelog_queue.empty()):
             return {}
@@ -106,6 +117,10 @@ class TableRecovery:
     async def seek(self, offsets: Mapping[TP, int]) -> None:
         """Continue at these offsets."""
         await self._consumer.seek_wait(offsets)
+
+    @property
+    def _tables(self) -> TableManager:
+        return cast(TableManager, self._app.tables)
 
     @property
     def _consumer(self) -> BatchingConsumer:

@@ -2,6 +2,8 @@
 
 Faust discards fetched records when a rebalance interrupts it. If records of a changelog topic are among them, the
 consumer has moved past them, and the recovery would wait for them without a limit.
+
+Faust ends the recovery for good if one of its steps takes longer than 90 s. Then the worker exits.
 """
 
 import asyncio
@@ -34,8 +36,13 @@ class RecoveryWatchdog:
         """Must be called every POLL_SECONDS.
 
         Returns:
-            Why the worker has to exit: the recovery makes no progress; None: it need not.
+            Why the worker has to exit: the recovery has ended for good, or makes no progress; None: it need not.
         """
+        if self._recovery.ended:
+            return (
+                "exiting: table recovery has ended, because the broker did not answer in time; the next start waits for"
+                " the broker"
+            )
         remaining = dict(self._recovery.remaining())
         if not remaining or remaining != self._last:
             self._last, self._without_progress = remaining, 0.0

@@ -1,11 +1,13 @@
 """The batching consumer: the record batches it delivers, the offsets it commits, and its positions after a seek."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
+from sparkle_app.kafka import consumer
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of
 from sparkle_app.kafka.streams import batches_of_records
@@ -194,6 +196,25 @@ async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(
     assert not app.batching.in_session()
     await app.rebalance()
     assert app.batching.in_session()
+
+
+async def test_partitions_without_a_leader_do_not_delay_the_others(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*_: TopicPartition) -> None:
+        await asyncio.Event().wait()
+
+    await produce(broker, 4)
+    app = await joined(broker)
+    (first, _) = await messages(app)
+    first.ack(app.consumer)
+    await app.batching.commit()
+    # One partition with a committed offset, and one without.
+    monkeypatch.setattr(consumer, "_LOG_STARTS_SECONDS", 0.01)
+    monkeypatch.setattr(app.connection, "beginning_offsets", wait)
+    async with asyncio.timeout(5):
+        await app.batching.perform_seek()
+    assert await fetch(app) == [(FIRST, [3])]
 
 
 async def test_records_that_retention_deleted_before_they_were_read_are_counted_once(

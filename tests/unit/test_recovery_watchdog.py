@@ -1,13 +1,17 @@
 """The recovery watchdog, over a recovery and a consumer that a test moves."""
 
-from collections.abc import Mapping
-from typing import cast
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from faust.tables.recovery import Recovery as RecoveryService
 from faust.types import TP
 
 from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.worker.recovery_watchdog import EXIT_SECONDS, POLL_SECONDS, RecoveryWatchdog
+from tests.support.aggregate_world import World
 
 ONE, TWO = TP("changelog", 1), TP("changelog", 2)
 
@@ -16,6 +20,7 @@ class Recovery:
     """A recovery in progress."""
 
     def __init__(self) -> None:
+        self.ended = False
         self.read = {ONE: -1, TWO: 99}
         self.positions: dict[TP, int | None] = {ONE: 0, TWO: 100}
         self.sought: list[Mapping[TP, int]] = []
@@ -84,3 +89,41 @@ async def test_without_a_recovery_nothing_happens(recovery: Recovery) -> None:
     watchdog = watchdog_of(recovery)
     assert [await watchdog.poll() for _ in range(100)] == [None] * 100
     assert recovery.sought == []
+
+
+@pytest.fixture
+async def service(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RecoveryService]:
+    """Faust's recovery of a worker whose broker does not answer, with a short limit for each step."""
+    app = cast(Any, world.worker.app)
+    monkeypatch.setattr(app, "_producer", SimpleNamespace(flush=asyncio.Event().wait))
+    service = app.tables.recovery
+    wait_first = service.wait_first
+    monkeypatch.setattr(
+        service, "wait_first", lambda *waits, timeout: wait_first(*waits, timeout=timeout and 0.01)
+    )
+    yield service
+    await service.stop()
+
+
+async def test_a_recovery_that_has_ended_for_good_ends_the_worker(service: RecoveryService) -> None:
+    watchdog = RecoveryWatchdog(TableRecovery(service.app))
+    assert await watchdog.poll() is None
+    await service.start()
+    await asyncio.sleep(0.05)
+    assert await watchdog.poll() is None
+    service.signal_recovery_start.set()
+    for _ in range(1000):
+        if reason := await watchdog.poll():
+            break
+        await asyncio.sleep(0.01)
+    assert str(reason).startswith("exiting: table recovery has ended, because the broker did not answer")
+
+
+async def test_a_worker_that_stops_needs_no_recovery(service: RecoveryService) -> None:
+    watchdog = RecoveryWatchdog(TableRecovery(service.app))
+    await service.start()
+    stopping = asyncio.create_task(service.stop())
+    while not stopping.done():
+        assert await watchdog.poll() is None
+        await asyncio.sleep(0)
+    assert await watchdog.poll() is None
