@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from aiokafka.conn import CloseReason
-from aiokafka.errors import IllegalStateError, KafkaError, UnsupportedCodecError
+from aiokafka.errors import IllegalStateError, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -121,7 +121,7 @@ class BatchingConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.logs = ConsumedLogs()
-        self._expired = ExpiredRecords(self.transport.count_expired)
+        self._expired = ExpiredRecords(self.transport.count_expired, self._log_starts)
         self._rewound = False
 
     def _new_consumer_thread(self) -> _Thread:
@@ -160,26 +160,14 @@ class BatchingConsumer(driver.Consumer):
         records.
         """
         committed = await super().seek_to_committed()
-        uncommitted = {ensure_TP(tp) for tp, offset in committed.items() if not offset}
-        if uncommitted := {tp for tp in uncommitted if not self._is_changelog_tp(tp)}:
+        offsets = {ensure_TP(tp): at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
+        if uncommitted := {tp for tp, offset in offsets.items() if not offset}:
             await self._thread.call_thread(self._thread.seek_to_start, uncommitted)
-        await self._compare_committed({ensure_TP(tp): offset for tp, offset in committed.items() if offset})
+        await self._expired.compare({tp: offset for tp, offset in offsets.items() if offset})
         return committed
 
-    async def _compare_committed(self, committed: Mapping[TP, int]) -> None:
-        """Report records between the committed offsets and the start of the log."""
-        offsets = {tp: offset for tp, offset in committed.items() if not self._is_changelog_tp(tp)}
-        for tp, offset in offsets.items():
-            self._expired.seek(tp, offset)
-        # If the broker does not tell now, the first record that is fetched shows the gap.
-        await self._compare_with_logs(*offsets)
-
-    async def _compare_with_logs(self, *partitions: TP) -> None:
-        if partitions:
-            with suppress(KafkaError, TimeoutError):
-                starts = await self._thread.call_thread(self._thread.log_starts, partitions)
-                for tp, start in starts.items():
-                    self._expired.compare(tp, start)
+    async def _log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        return cast("Mapping[TP, int]", await self._thread.call_thread(self._thread.log_starts, partitions))
 
     async def rewind(self, partitions: Collection[TP]) -> None:
         """Commit the first offsets of these partitions, and nothing else from then on: the worker is about to exit."""
@@ -197,12 +185,15 @@ class BatchingConsumer(driver.Consumer):
             fetched = await super()._getmany(*args, **kwargs)
         except UnsupportedCodecError as error:
             exit_process(f"a record cannot be read: {error}; install the package cramjam: no record is lost")
+        missing = {}
         for tp, records in fetched.items():
             if records and not self._is_changelog_tp(tp):
                 self.logs.consumed(tp, records)
-                if self._expired.is_gap(tp, records[0].offset):
-                    await self._compare_with_logs(tp)
-                self._expired.seek(tp, records[-1].offset + 1)
+                if gap := self._expired.fetched(tp, records[0].offset, records[-1].offset):
+                    missing[tp] = gap
+        if missing:
+            # Not awaited: Faust takes what this returns after a rebalance for records of the new generation.
+            self.add_future(self._expired.report(missing))
         return {
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()

@@ -1,8 +1,11 @@
 """Records that retention deleted before they were consumed."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 logger = logging.getLogger(__name__)
@@ -13,24 +16,56 @@ class ExpiredRecords:
 
     Arguments:
         count: called with a topic and the number of its records that were deleted.
+        log_starts: returns the first offset of each partition's log, or raises KafkaError or TimeoutError.
     """
 
-    def __init__(self, count: Callable[[str, int], None]) -> None:
+    def __init__(
+        self,
+        count: Callable[[str, int], None],
+        log_starts: Callable[[Collection[TP]], Awaitable[Mapping[TP, int]]],
+    ) -> None:
         self._count = count
+        self._log_starts = log_starts
         self._next: dict[TP, int] = {}
         self._reported: dict[TP, int] = {}
+        self._reporting = asyncio.Lock()
 
-    def seek(self, tp: TP, offset: int) -> None:
-        """Note the offset from which a partition is consumed next."""
-        self._next[tp] = offset
+    async def compare(self, committed: Mapping[TP, int]) -> None:
+        """Report the records between the committed offsets, which are consumed next, and the start of the log.
 
-    def is_gap(self, tp: TP, offset: int) -> bool:
-        """Whether offsets are missing before a record that was fetched: deleted ones, or those of transactions."""
-        return offset > self._next.get(tp, offset)
+        If the broker does not tell now, the first record that is fetched shows the gap.
+        """
+        self._next.update(committed)
+        for tp, start in (await self._starts(committed)).items():
+            self._report(tp, committed[tp], start)
 
-    def compare(self, tp: TP, start: int) -> None:
-        """Report the records between the next offset and the start of the log, each of them once."""
-        expected = max(self._next.get(tp, start), self._reported.get(tp, 0))
+    def fetched(self, tp: TP, first: int, last: int) -> range:
+        """Note the offsets of the first and the last record that were fetched.
+
+        Returns:
+            The offsets that are missing before them: those of deleted records, or of transactions.
+        """
+        missing = range(self._next.get(tp, first), first)
+        self._next[tp] = last + 1
+        return missing
+
+    async def report(self, missing: Mapping[TP, range]) -> None:
+        """Report the deleted records among those that :meth:`fetched` has found missing."""
+        # One after the other: the client executes only two calls at a time, and has to fetch.
+        async with self._reporting:
+            for tp, start in (await self._starts(missing)).items():
+                # Retention may have deleted records by now that were fetched.
+                self._report(tp, missing[tp].start, min(start, missing[tp].stop))
+
+    async def _starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        with suppress(KafkaError, TimeoutError):
+            if partitions:
+                return await self._log_starts(partitions)
+        return {}
+
+    def _report(self, tp: TP, expected: int, start: int) -> None:
+        """Report the records between two offsets, each of them once."""
+        expected = max(expected, self._reported.get(tp, 0))
         if start <= expected:
             return
         self._reported[tp] = start

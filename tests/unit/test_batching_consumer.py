@@ -1,7 +1,9 @@
 """The batching consumer: the record batches it delivers, the offsets it commits, and its positions after a seek."""
 
 import asyncio
+from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -12,6 +14,7 @@ from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from tests.support.memory_broker import MemoryBroker
+from tests.support.memory_clients import MemoryConsumer
 from tests.support.memory_faust import MemoryApp, MemoryStream
 
 TOPIC, SINGLE, GROUP = "telemetry", "single", "consumers"
@@ -49,6 +52,11 @@ async def fetch(app: MemoryApp) -> list[tuple[TP, list[int]]]:
 
 async def messages(app: MemoryApp) -> list[RecordBatch]:
     return [message async for _, message in app.batching.getmany(timeout=0)]  # type: ignore[misc]
+
+
+async def reported(app: MemoryApp) -> None:
+    """Wait until the consumer has reported the gaps that it has found."""
+    await asyncio.gather(*app.batching._futures)
 
 
 async def committed(broker: MemoryBroker, at: TP = FIRST) -> int | None:
@@ -238,7 +246,35 @@ async def test_records_that_retention_deleted_before_they_were_read_are_counted_
     await produce(broker, 5)
     await broker.delete_records(TopicPartition(*FIRST), 12)
     assert [offsets for _, offsets in await fetch(again)] == [[12, 13, 14]]
+    await reported(again)
     assert again.expired == {TOPIC: 4}
+
+
+async def test_a_fetch_does_not_wait_for_where_the_log_begins(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust would take its records for those of the generation in which it returns, and skip those before them."""
+    answers = asyncio.Event()
+    beginning_offsets = MemoryConsumer.beginning_offsets
+
+    async def wait(connection: MemoryConsumer, partitions: Iterable[TopicPartition]) -> Any:
+        await answers.wait()
+        return await beginning_offsets(connection, partitions)
+
+    await produce(broker, 2)
+    app = await joined(broker)
+    await fetch(app)
+    await produce(broker, 5)
+    await produce(broker, 1, SECOND)
+    await broker.delete_records(TopicPartition(*FIRST), 4)
+    monkeypatch.setattr(MemoryConsumer, "beginning_offsets", wait)
+    async with asyncio.timeout(2):
+        assert await fetch(app) == [(FIRST, [4, 5, 6]), (SECOND, [0])]
+    await broker.delete_records(TopicPartition(*FIRST), 6)
+    answers.set()
+    await reported(app)
+    # Those at offsets 2 and 3; the next ones were fetched before they were deleted.
+    assert app.expired == {TOPIC: 2}
 
 
 async def test_offsets_of_transactions_are_no_expired_records(broker: MemoryBroker) -> None:
@@ -246,4 +282,5 @@ async def test_offsets_of_transactions_are_no_expired_records(broker: MemoryBrok
     for _ in range(3):
         await broker.transaction(TopicPartition(*FIRST), [b"0"])
         assert await fetch(app)
+    await reported(app)
     assert app.expired == {}
