@@ -10,6 +10,7 @@ from faust.types import EventT, StreamT
 
 from sparkle_app.aggregate.aggregator import Aggregator, Changed
 from sparkle_app.aggregate.table import BucketTable
+from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
@@ -60,8 +61,10 @@ class AggregatePipeline:
 
     async def restore(self) -> None:
         """Called after the recovery of the table from its changelog topic, before the table is used."""
+        # Read once: Faust does not cancel this when a rebalance begins the next recovery.
+        generation = TableRecovery(self._app).generation
         try:
-            await retry(Stage.RESTORE, self._metrics, self._aggregator.restore)
+            await retry(Stage.RESTORE, self._metrics, lambda: self._aggregator.restore(generation))
         except Exception:
             # Faust would continue with a table that may be incomplete.
             logger.exception("unexpected error; please report it")

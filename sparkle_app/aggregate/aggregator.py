@@ -11,7 +11,7 @@ readings without samples.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import pairwise
 from typing import NamedTuple
@@ -160,22 +160,30 @@ class Aggregator:
         ]
         return Dropped(aggregates, expired)
 
-    async def restore(self) -> None:
+    async def restore(self, generation: int | None) -> None:
         """Recompute the buckets for which SQL and the recovered table have not counted equally many readings.
 
         The changelog topic may have been deleted, or may end with an outdated write of a worker that was suspended. SQL
         may lack samples that were not acknowledged, which are redelivered; or the readings of a bucket were deleted, or
         given to another host.
 
+        Arguments:
+            generation: the generation of the consumer group for which the table was recovered. After a rebalance,
+                nothing is written: the next recovery has its own restore, which may be complete.
+
         Raises:
-            TransientError: if the database does not work at this moment.
+            TransientError: if the database or the broker does not work at this moment.
         """
-        generation, oldest = self._table.app.consumer_generation_id, self._oldest()
+        app, oldest = self._table.app, self._oldest()
+        if app.consumer_generation_id != generation:
+            return
+        # A copy: if a rebalance occurs, the next recovery changes the table meanwhile.
+        store, assigned = self._table.data.copy(), self._table.assigned()
         restored, rebuilds = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._recompute_missing, oldest
+            self._executor, self._recompute_missing, oldest, store, assigned
         )
-        if self._table.app.consumer_generation_id != generation:
-            # A rebalance occurred during the query: another restore is in progress or complete.
+        # No await between this check and the writes to the table.
+        if app.consumer_generation_id != generation:
             return
         # Older buckets were not compared with SQL, so samples must not be added to them.
         self._table.prune(oldest)
@@ -189,8 +197,9 @@ class Aggregator:
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
-    def _recompute_missing(self, oldest: int) -> tuple[Mapping[BucketKey, Bucket], int]:
-        store, assigned = self._table.data, self._table.assigned()
+    def _recompute_missing(
+        self, oldest: int, store: Mapping[BucketKey, bytes], assigned: Collection[int]
+    ) -> tuple[Mapping[BucketKey, Bucket], int]:
         in_table = Counter(start for _, start in store)
         try:
             keys: list[BucketKey] = []

@@ -89,6 +89,15 @@ class TableRecovery:
         self._app = app
 
     @property
+    def generation(self) -> int | None:
+        """The generation of the consumer group whose tables are recovered; None if the next recovery is about to begin.
+
+        The application's own generation may be newer: the rebalance has not reached the tables yet.
+        """
+        recovery = self._tables.recovery
+        return None if recovery.signal_recovery_start.is_set() else recovery._generation_id
+
+    @property
     def ended(self) -> bool:
         """Whether Faust will never recover a table again, although the worker goes on.
 

@@ -106,6 +106,7 @@ class MemoryApp(faust.App):
         assigned = {TP(*at) for at in self.connection.assignment()}
         await self.batching.on_partitions_assigned(assigned, generation)
         self.on_rebalance_end()
+        cast(Any, self.tables).recovery._generation_id = generation
         self.in_recovery = True
         for table in self.tables.values():
             changelog = [

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, event, text
 
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.audit.renaming import Renaming
-from sparkle_app.model.buckets import AggregateRow, bucket_start
+from sparkle_app.model.buckets import AggregateRow, Bucket, bucket_start
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.sample import Sample, Samples
@@ -120,7 +120,7 @@ async def test_a_database_that_does_not_work_is_a_transient_error(world: World, 
     with pytest.raises(TransientError):
         await world.worker.aggregator.store(changed)
     with pytest.raises(TransientError):
-        await world.worker.aggregator.restore()
+        await world.worker.aggregator.restore(world.worker.app.consumer_generation_id)
 
 
 async def test_no_samples_change_nothing(world: World) -> None:
@@ -161,7 +161,7 @@ async def test_a_step_of_the_clock_prunes_nothing(world: World) -> None:
     await keep(world, *world.store(1.0), *world.store(1.0, at=AT + MINUTE))
     world.clock.now += 7200
     await keep(world, *world.store(1.0, at=AT + MINUTE))
-    await world.worker.aggregator.restore()
+    await world.worker.pipeline.restore()
     world.clock.now -= 7200 - 5
     elapsed.now += 5
     await keep(world, *world.store(1.0))
@@ -174,7 +174,7 @@ async def test_buckets_that_a_clock_ahead_has_pruned_are_restored(world: World) 
     await keep(world, *world.store(1.0, at=AT + 120 * MINUTE))
     assert set(world.in_table()) == {("a", 120)}
     world.clock.now -= 7200
-    await world.worker.aggregator.restore()
+    await world.worker.pipeline.restore()
     assert set(world.in_table()) == {("a", 0), ("a", 1), ("a", 120)}
     assert world.worker.table.pruned_before <= AT
 
@@ -223,7 +223,7 @@ async def test_a_restore_takes_from_sql_what_the_table_lacks_and_leaves_the_rest
         return load_readings(self, connection, hostnames, *scope)
 
     monkeypatch.setattr(Plain, "load_readings", noted)
-    await world.worker.aggregator.restore()
+    await world.worker.pipeline.restore()
     assert read == ["b"]
     assert world.in_table() == {("a", 0): 1, ("a", 1): 1, ("b", 0): 1}
 
@@ -276,7 +276,7 @@ async def test_a_restore_keeps_no_snapshot_for_long(world: World, monkeypatch: p
     event.listen(world.engine, "begin", begun.append)
     world.worker.table.data.clear()
     monkeypatch.setattr(engines, "_SNAPSHOT_SECONDS", 0)
-    await world.worker.aggregator.restore()
+    await world.worker.pipeline.restore()
     assert world.in_table() == expected
     # One for the watermarks, and for each time range and bucket.
     assert len(begun) == 1 + 6 + 4
@@ -309,7 +309,7 @@ async def test_a_restore_leaves_out_what_no_window_reaches_and_hosts_of_other_wo
     # "a" and "d" are in different partitions.
     assert sorted(worker.table.hostnames() for worker in (world.worker, second)) == [["a"], ["d"]]
     for worker in (world.worker, second):
-        await worker.aggregator.restore()
+        await worker.pipeline.restore()
         assert len(worker.table.data) == 1
 
 
@@ -325,8 +325,61 @@ async def test_a_restore_that_a_rebalance_overtakes_writes_nothing(
         return count_aggregates(self, *arguments)
 
     monkeypatch.setattr(Plain, "count_aggregates", overtaken)
-    await world.worker.aggregator.restore()
+    await world.worker.pipeline.restore()
     assert world.in_table() == {}
+
+
+async def test_a_restore_that_is_retried_after_a_rebalance_writes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(world, *world.store(1.0))
+    world.worker.table.data.clear()
+    attempts: list[int] = []
+    count_aggregates = Plain.count_aggregates
+
+    def overtaken(self: Plain, *arguments: Any) -> Any:
+        attempts.append(1)
+        if len(attempts) == 1:
+            world.worker.app.consumer_generation_id += 1
+            raise OSError("unreachable")
+        return count_aggregates(self, *arguments)
+
+    monkeypatch.setattr(Plain, "count_aggregates", overtaken)
+    await world.worker.pipeline.restore()
+    assert (world.in_table(), len(attempts)) == ({}, 1)
+
+
+@pytest.mark.parametrize("reached", [False, True])
+async def test_a_restore_that_begins_after_the_next_rebalance_writes_nothing(
+    world: World, reached: bool
+) -> None:
+    """The consumer knows the new generation before the tables do."""
+    await keep(world, *world.store(1.0))
+    world.worker.table.data.clear()
+    app = cast(Any, world.worker.app)
+    app.consumer_generation_id += 1
+    if reached:
+        app.tables.recovery._generation_id += 1
+        app.tables.recovery.signal_recovery_start.set()
+    await world.worker.pipeline.restore()
+    assert world.in_table() == {}
+
+
+async def test_the_next_recovery_may_change_the_table_during_a_restore(world: World) -> None:
+    data = cast(dict[tuple[str, int], bytes], world.worker.table.data)
+
+    class Key(tuple[str, int]):
+        """A key that makes a recovery add another one when a restore looks at it."""
+
+        __slots__ = ()
+
+        def __getitem__(self, index: Any) -> Any:
+            data["b", AT] = b""
+            return super().__getitem__(index)
+
+    data[Key(("a", AT))] = Bucket().pack()
+    await world.worker.pipeline.restore()
+    assert set(data) == {("b", AT)}
 
 
 async def test_readings_without_a_number_are_left_out_when_a_bucket_is_recomputed(

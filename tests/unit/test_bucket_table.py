@@ -25,7 +25,7 @@ AD = CHANGELOG.encode()
 def world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """With a table that keeps buckets since the epoch, and those without stored readings."""
 
-    async def restore(_: Aggregator) -> None:
+    async def restore(_: Aggregator, generation: int) -> None:
         """Does nothing."""
 
     world.clock.now = RETENTION_SECONDS

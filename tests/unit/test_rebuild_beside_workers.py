@@ -86,7 +86,7 @@ async def test_a_restore_between_a_batch_and_its_write(present: World, point: st
     import_readings(present, 20)
     rebuild(present)
     # The restore knows of the rebuild, the batch in progress does not.
-    present.points[point] = present.worker.aggregator.restore
+    present.points[point] = present.worker.pipeline.restore
     await present.count(*ONE * 25, at=AT)
     assert counted(present) == {85}
 
