@@ -101,8 +101,10 @@ class BucketTable(Table):  # type: ignore[type-arg]
         """Produce pending changes to the changelog topic, and wait for the broker's acknowledgement.
 
         Raises:
-            TransientError: if the broker did not acknowledge all of them. The keys must be set again before a retry.
+            TransientError: if the broker did not acknowledge all of them. The next flush produces them again, unless a
+                rebalance has occurred.
         """
+        generation = self.app.consumer_generation_id
         changed, self._changed = self._changed, {}
         by_partition: dict[int, ChangelogRecords] = defaultdict(list)
         for key, value in changed.items():
@@ -119,6 +121,9 @@ class BucketTable(Table):  # type: ignore[type-arg]
                 none = without_timestamp(self.changelog_topic_name)
                 await asyncio.gather(*(self._send(*item, none) for item in by_partition.items()))
         except BROKER_ERRORS as error:
+            if self.app.consumer_generation_id == generation:
+                # Whoever retries does not delete again what was pruned. Values that were set meanwhile are newer.
+                self._changed = changed | self._changed
             raise TransientError(f"broker: {error!r}") from error
 
     async def _send(self, partition: int, records: ChangelogRecords, timestamp: int | None = None) -> None:
@@ -151,6 +156,8 @@ class BucketTable(Table):  # type: ignore[type-arg]
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Remove buckets of other workers' partitions, which Faust's memory store keeps, and rebuild the index."""
+        # Changes of an earlier generation, which the broker has not acknowledged: the recovery did not see them.
+        self._changed.clear()
         store = self.data
         assigned = self.assigned()
         for key in [key for key in store if partition_of(key[0], self._host_partitions) not in assigned]:

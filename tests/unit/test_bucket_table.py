@@ -114,6 +114,52 @@ async def test_a_missing_acknowledgement_is_a_transient_error(world: World) -> N
         await world.worker.table.flush()
 
 
+async def refused(world: World) -> None:
+    """Flush, while the broker does not acknowledge."""
+
+    async def refuse(at: TopicPartition) -> None:
+        raise NotEnoughReplicasError
+
+    world.broker.before_append = refuse
+    with pytest.raises(TransientError):
+        await world.worker.table.flush()
+    world.broker.before_append = None
+
+
+async def test_what_was_not_acknowledged_is_written_by_the_next_flush(world: World) -> None:
+    table = world.worker.table
+    for start in (0, 60, 120):
+        table["a", start] = b"old"
+    await table.flush()
+    table.prune(120)
+    table["a", 120] = b"new"
+    await refused(world)
+    # What was set or removed since counts.
+    table["a", 60] = b"again"
+    await table.flush()
+    assert changelog(world)[1][3:] == [(["a", 0], None), (["a", 60], b"again"), (["a", 120], b"new")]
+    await table.flush()
+    assert len(changelog(world)[1]) == 6
+
+
+@pytest.mark.parametrize("during_flush", [False, True])
+async def test_after_a_rebalance_nothing_is_written_that_was_not_acknowledged_before(
+    world: World, during_flush: bool
+) -> None:
+    table = world.worker.table
+    table["a", 60] = b"bucket"
+    await table.flush()
+    table.prune(120)
+    if during_flush:
+        world.points["send"] = world.rebalance
+    await refused(world)
+    if not during_flush:
+        await world.rebalance()
+    await table.flush()
+    assert changelog(world)[1] == [(["a", 60], b"bucket")]
+    assert list(table.data) == [("a", 60)]
+
+
 async def test_the_table_is_recovered_from_its_changelog(world: World) -> None:
     for key, value in (
         (["a", 60], b"1"),
