@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ _CALLED = """
 """
 
 
-def called(page: Page, file: str, name: str, *calls: list[object]) -> Any:
+def called(page: Page, file: str, name: str, *calls: Sequence[object]) -> Any:
     """What a function of the page returns, for each list of arguments."""
     return page.evaluate(_CALLED, [file, name, list(calls)])
 
