@@ -34,7 +34,7 @@ _CAUSE_HEADER = "sparkle-cause"
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Plaintext fields of a record; None where a field cannot be read."""
+    """Plaintext fields of a record; None where a field cannot be read, or is a list or an object."""
 
     config_id: Any = None
     hostname: Any = None
@@ -202,6 +202,12 @@ def _associated_data(value: bytes) -> bytes:
 def sender_of(value: bytes) -> Sender:
     """The plaintext fields of a record."""
     try:
-        return _sender.decode(value)
+        sender = _sender.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Sender()
+    return Sender(_scalar(sender.config_id), _scalar(sender.hostname))
+
+
+def _scalar(field: Any) -> Any:
+    # What is nested as deeply as can be decoded cannot be shown: its representation needs one level more.
+    return None if isinstance(field, list | dict) else field

@@ -16,6 +16,7 @@ from sparkle_app.dead_letters.message import (
     make_replay_token,
     parse_dead_letter,
     replayed_record,
+    sender_of,
 )
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
@@ -48,6 +49,15 @@ def test_a_dead_letter_can_be_for_one_reading_of_a_record() -> None:
 def test_fields_of_an_unreadable_record_are_none(value: bytes) -> None:
     dead_letter = parse_dead_letter(value, dead_letter_headers(Record("t", 0, 0, 0, value), ERROR, CIPHER))
     assert dead_letter.sender == Sender(None, None)
+
+
+@pytest.mark.parametrize("field", ["config_id", "hostname"])
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_a_nested_field_is_none_at_every_depth(field: str, opening: bytes, closing: bytes) -> None:
+    for depth in (1, *range(900, 1101)):
+        nested = opening * depth + b"1" + closing * depth
+        sender = sender_of(b'{"%s": %s}' % (field.encode(), nested))
+        assert repr(sender) == "Sender(config_id=None, hostname=None)"
 
 
 def test_the_value_of_a_too_large_record_is_omitted_and_its_size_kept() -> None:
