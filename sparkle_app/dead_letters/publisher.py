@@ -52,8 +52,8 @@ class DeadLetterPublisher:
         produced = []
         for rejection in rejections:
             record, error = rejection
-            sender = sender_of(record.value)
-            cause = (record.topic, error.reason, repr(sender), error.plugin, error.metric)
+            # A hash: hostname and config_id may be of any length.
+            cause = hash((record.topic, error.reason, sender_of(record.value), error.plugin, error.metric))
             if error.reason in _REPAIRABLE or record.replayed or self._limit.allows(cause):
                 produced.append(rejection)
                 continue

@@ -6,14 +6,17 @@ into dead letters. Records of other configs are processed meanwhile.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sparkle_app.dead_letters.message import sender_of
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Record
 
 _WINDOW_SECONDS = 10.0
-_MAX_CAUSES = 5
+_MAX_NAMED = 5
+_MAX_CONFIGS = 1000
+_MAX_RECORD_BYTES = 16_384
+"""Anybody who may produce can invent configs, and a collector's records are shorter: so memory is bounded."""
 KEY_REASONS = {Reason.UNKNOWN_CONFIG, Reason.UNDECRYPTABLE}
 """A wrong or missing private key gives valid records these reasons."""
 
@@ -24,6 +27,8 @@ class KeyBreaker:
     It opens for a config if at least 90 % of the records of ten seconds cannot be decrypted, and these are at least
     ``threshold`` records, of configs of which this worker has not decrypted a record yet. So neither a few hosts with a
     wrong key nor somebody who sends garbage can open it for a config that works.
+
+    At most 1,000 configs are held back. The records of further ones become dead letters, which can be replayed.
 
     Arguments:
         threshold: number of records.
@@ -52,8 +57,10 @@ class KeyBreaker:
                     suspects.append((outcome, config_id))
         new = [(outcome, config_id) for outcome, config_id in suspects if config_id not in self.held]
         if self._is_most(len(new), len(outcomes) - len(suspects) + len(new)):
-            self.held |= {config_id: outcome.record for outcome, config_id in new}
-            self._causes |= {config_id: outcome.errors[0].detail for outcome, config_id in new}
+            for outcome, config_id in new:
+                if len(self.held) < _MAX_CONFIGS and len(outcome.record.value) <= _MAX_RECORD_BYTES:
+                    self.held.setdefault(config_id, outcome.record)
+                    self._causes.setdefault(config_id, outcome.errors[0].detail)
             self._batches.clear()
         return [outcome for outcome, config_id in suspects if config_id in self.held]
 
@@ -90,8 +97,13 @@ class KeyBreaker:
         configs = sorted(self.held)
         if not configs:
             return ""
-        causes = ", ".join(self._causes[config_id] for config_id in configs[:_MAX_CAUSES])
-        return (
-            f"no private key decrypts the records of config {', '.join(map(str, configs))}"
-            f" ({causes}{', …' if len(configs) > _MAX_CAUSES else ''}); they are held back"
-        )
+        causes = ", ".join(self._causes[config_id] for config_id in configs[:_MAX_NAMED])
+        more = ", …" if len(configs) > _MAX_NAMED else ""
+        return f"no private key decrypts the records of config {named(configs)} ({causes}{more}); they are held back"
+
+
+def named(configs: Collection[int]) -> str:
+    """The first five config ids, and the number of the others, for messages."""
+    first = sorted(configs)[:_MAX_NAMED]
+    others = len(configs) - len(first)
+    return ", ".join(map(str, first)) + (f" and {others} more" if others else "")

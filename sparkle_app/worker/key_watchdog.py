@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
-from sparkle_app.ingest.key_breaker import KeyBreaker
+from sparkle_app.ingest.key_breaker import KeyBreaker, named
 from sparkle_app.kafka.membership import Membership
 
 POLL_SECONDS = 5.0
@@ -40,6 +40,7 @@ async def watch_keys(breaker: KeyBreaker, pool: DecryptionPool, group: Membershi
             # The next batch finds it, and the worker exits.
             continue
         if released:
-            configs = ", ".join(map(str, sorted(released)))
-            logger.warning("a private key decrypts the records of config %s: reading them again", configs)
+            logger.warning(
+                "a private key decrypts the records of config %s: reading them again", named(released)
+            )
             await group.rejoin()

@@ -1,6 +1,7 @@
 """How many dead letters the publisher produces for one cause, and what it logs."""
 
 import logging
+import pickle
 from collections.abc import Iterable
 
 import pytest
@@ -132,6 +133,12 @@ async def test_a_single_dead_letter_is_logged_in_the_singular(
         await world.publisher.send([rejection(1)])
     (line,) = caplog.messages
     assert line.startswith("1 dead letter from topic telemetry, at partition 3, offset 1, host a,")
+
+
+def test_a_cause_needs_no_more_memory_if_the_hostname_is_long(world: World) -> None:
+    first = [rejection(number, host=f"{number}" + "h" * 100_000) for number in range(2)]
+    assert world.produced(*first * 20) == [0, 1] * 10
+    assert len(pickle.dumps(world.publisher._limit._counts)) < 1_000
 
 
 def test_the_memory_of_causes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

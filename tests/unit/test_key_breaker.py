@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterable
 
+import msgspec
+
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
@@ -83,10 +85,22 @@ def test_the_state_says_why_no_key_decrypts_also_after_another_attempt() -> None
     # One line, however many configs there are.
     held(breaker, [outcome(config) for config in range(100, 200)])
     assert breaker.state.count("detail") == 4
-    assert (
-        "199 (certs/rsa_key_7 does not decrypt the payload, detail, detail, detail, detail, …)"
-        in breaker.state
+    assert breaker.state == (
+        "no private key decrypts the records of config 7, 100, 101, 102, 103 and 96 more"
+        " (certs/rsa_key_7 does not decrypt the payload, detail, detail, detail, detail, …); they are held back"
     )
+
+
+def test_the_configs_that_are_held_back_are_bounded_in_number_and_in_bytes() -> None:
+    breaker = KeyBreaker(100)
+    long = outcome(5_000)
+    long.record = msgspec.structs.replace(long.record, value=long.record.value + b" " * 20_000)
+    outcomes = [long, *map(outcome, range(3_000))]
+    # The others become dead letters, also in later batches.
+    assert [len(breaker.to_hold(outcomes)) for _ in range(3)] == [1_000, 1_000, 1_000]
+    assert set(breaker.held) == set(range(1_000))
+    assert len(breaker.state) < 200
+    assert breaker.release([outcome(0, None)]) == {0}
 
 
 def test_replayed_records_are_dead_letters_already() -> None:
