@@ -1,10 +1,11 @@
 """The format of dead letters, and of the replay tokens of replayed records.
 
 The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
-topic, partition, offset and timestamp: in a topic that was deleted and created again, offsets begin again at 0. Headers
-contain the reason and, encrypted, the cause. A value that is too large for the dead-letter topic is omitted (a
-compressed record can exceed the limit once it is decompressed): the record is then available only in its own topic,
-until that topic's retention deletes it.
+topic, partition, offset and timestamp: in a topic that was deleted and created again, offsets begin again at 0. Of a
+record with an implausible timestamp, the key has this one, and not the time of its arrival, which is another one when
+the record is redelivered. Headers contain the reason and, encrypted, the cause. A value that is too large for the
+dead-letter topic is omitted (a compressed record can exceed the limit once it is decompressed): the record is then
+available only in its own topic, until that topic's retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.
@@ -78,8 +79,9 @@ class _Origin(msgspec.Struct, array_like=True):
     partition: int
     offset: int
     timestamp: int
-    # Tokens of earlier versions end with the timestamp.
+    # Tokens of earlier versions end with the timestamp, or with `legacy`.
     legacy: bool = True
+    implausible: int | None = None
 
 
 _origin = msgspec.msgpack.Decoder(_Origin)
@@ -88,9 +90,11 @@ _origin = msgspec.msgpack.Decoder(_Origin)
 def dead_letter_key(record: Record, index: int | None = None) -> bytes:
     """``TOPIC/PARTITION/OFFSET@TIMESTAMP`` of the record, followed by ``/INDEX`` for one of its readings.
 
-    The timestamp is in milliseconds since the epoch. The keys of earlier versions have none.
+    The timestamp is the record's own, even if it is implausible, in milliseconds since the epoch. The keys of earlier
+    versions have none.
     """
-    timestamp = "" if record.legacy else f"@{to_millis(record.received_at)}"
+    own = to_millis(record.received_at) if record.timestamp is None else record.timestamp
+    timestamp = "" if record.legacy else f"@{own}"
     suffix = "" if index is None else f"/{index}"
     return f"{record.topic}/{record.partition}/{record.offset}{timestamp}{suffix}".encode()
 
@@ -115,6 +119,8 @@ def dead_letter_headers(record: Record, error: InvalidRecordError, cipher: Ciphe
         "timestamp": to_millis(record.received_at),
         "size": len(record.value),
     }
+    if record.timestamp is not None:
+        fields["implausible-timestamp"] = record.timestamp
     if error.index is not None:
         fields["index"] = error.index
     cause = msgspec.msgpack.encode(Cause(error.detail, error.plugin, error.metric))
@@ -140,9 +146,11 @@ def parse_dead_letter(
             headers[_HEADER.format(name)].decode()
             for name in ("reason", "topic", "partition", "offset", "timestamp", "size")
         )
-        record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value)
-        index = headers.get(_HEADER.format("index"))
-        number = None if index is None else int(index)
+        own, number = (
+            None if (field := headers.get(_HEADER.format(name))) is None else int(field)
+            for name in ("implausible-timestamp", "index")
+        )
+        record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value, timestamp=own)
         if key == key_without_timestamp(dead_letter_key(record, number)):
             record = msgspec.structs.replace(record, legacy=True)
         cause = _decrypted_cause(record, number, headers.get(_CAUSE_HEADER), cipher)
@@ -152,13 +160,13 @@ def parse_dead_letter(
 
 
 def make_replay_token(record: Record, cipher: Cipher) -> bytes:
-    """The value of the header :data:`REPLAY_HEADER`: the record's original topic, partition, offset and timestamp.
+    """The value of the header :data:`REPLAY_HEADER`: the record's original topic, partition, offset and timestamps.
 
     The token is encrypted, and valid for this value only. So somebody who can only write to the topic can neither
     change the timestamp of a record nor cause a tombstone for another dead letter.
     """
     at = to_millis(record.received_at)
-    origin = _Origin(record.topic, record.partition, record.offset, at, record.legacy)
+    origin = _Origin(record.topic, record.partition, record.offset, at, record.legacy, record.timestamp)
     return cipher.encrypt(msgspec.msgpack.encode(origin), _associated_data(record.value))
 
 
@@ -168,7 +176,14 @@ def replayed_record(value: bytes, token: bytes, cipher: Cipher) -> Record | None
         origin = _origin.decode(cipher.decrypt(token, _associated_data(value)))
         at = from_millis(origin.timestamp)
         return Record(
-            origin.topic, origin.partition, origin.offset, at, value, replayed=True, legacy=origin.legacy
+            origin.topic,
+            origin.partition,
+            origin.offset,
+            at,
+            value,
+            replayed=True,
+            legacy=origin.legacy,
+            timestamp=origin.implausible,
         )
     except DecryptionError:
         return None

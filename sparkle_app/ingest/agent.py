@@ -20,7 +20,15 @@ from sparkle_app.kafka.record_batches import Events, records_of
 from sparkle_app.kafka.streams import batches_of_records
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.retention import DAY
-from sparkle_app.model.time import from_millis, from_seconds, is_plausible, micros, span, to_seconds
+from sparkle_app.model.time import (
+    from_millis,
+    from_seconds,
+    is_plausible,
+    micros,
+    span,
+    to_millis,
+    to_seconds,
+)
 from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
@@ -181,7 +189,8 @@ class IngestPipeline:
                 behind = self._is_behind(fetched.partition, at, now)
                 record = Record(fetched.topic, fetched.partition, fetched.offset, at, value, behind=behind)
             if not is_plausible(record.received_at):
-                record = msgspec.structs.replace(record, received_at=now)
+                own = to_millis(record.received_at)
+                record = msgspec.structs.replace(record, received_at=now, timestamp=own)
             records.append(record)
         return records
 

@@ -15,7 +15,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     partition: int
     offset: int
     received_at: int
-    """The record's timestamp, microseconds since the epoch."""
+    """The record's timestamp, or the time of its arrival if that is implausible; microseconds since the epoch."""
     value: bytes
     replayed: bool = False
     """Whether the record is a replayed dead letter."""
@@ -23,6 +23,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether its dead letter has a key of the earlier format, without a timestamp."""
     behind: bool = False
     """Whether its timestamp is days before that of another record that precedes it in its partition."""
+    timestamp: int | None = None
+    """The record's timestamp if it is implausible, milliseconds: it is the same whenever the record is redelivered."""
 
 
 class Rejection(NamedTuple):

@@ -157,7 +157,7 @@ class IngestWorld:
             value = each if isinstance(each, bytes | None) else json.dumps(each).encode()
             await self.broker.producer().send_and_wait(TOPIC, value, partition=partition, headers=headers)
 
-    async def produce_at(self, seconds: float, value: float, partition: int = 0) -> None:
+    async def produce_at(self, seconds: float, value: float | None, partition: int = 0) -> None:
         """Produce a record with a timestamp of its producer."""
         record = json.dumps([value]).encode()
         await self.broker.producer().send_and_wait(

@@ -110,6 +110,19 @@ def test_records_at_one_offset_of_two_incarnations_of_a_topic_have_two_keys() ->
     assert dead_letter_key(again) != dead_letter_key(RECORD)
 
 
+@pytest.mark.parametrize("timestamp", [-1, 0, 130_000, 2**63 - 1])
+def test_the_key_has_an_implausible_timestamp_and_keeps_it_in_a_replay(timestamp: int) -> None:
+    keys = set()
+    for arrival in (RECORD.received_at, RECORD.received_at + 5_000_000):
+        record = msgspec.structs.replace(RECORD, received_at=arrival, timestamp=timestamp)
+        keys.add(dead_letter_key(record))
+        dead_letter = parse_dead_letter(VALUE, dead_letter_headers(record, ERROR, CIPHER), CIPHER)
+        assert (dead_letter.record, dead_letter.cause) == (record, Cause("expected base64"))
+        replayed = replayed_record(VALUE, make_replay_token(dead_letter.record, CIPHER), CIPHER)
+        assert replayed == msgspec.structs.replace(record, replayed=True)
+    assert keys == {b"telemetry/3/1205@%d" % timestamp}
+
+
 @pytest.mark.parametrize("index", [None, 3])
 def test_the_key_of_an_earlier_version_survives_a_replay(index: int | None) -> None:
     error = InvalidRecordError(Reason.INVALID_VALUE, "expected a number", index)

@@ -263,6 +263,23 @@ async def test_a_record_without_a_plausible_timestamp_gets_the_time_of_its_arriv
     assert record.received_at == from_seconds(world.clock.now)
 
 
+async def test_an_invalid_record_with_an_implausible_timestamp_has_one_dead_letter_after_a_crash(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whose records keep the timestamps of their hosts.
+    await world.broker.create_topic(TOPIC, 2)
+    await world.produce_at(130, None)
+    world.fail_once("send", ValueError("the process dies"), monkeypatch)
+    with pytest.raises(ProcessExited):
+        await world.work()
+    world.clock.now += 5
+    await world.broker.evict(world.app.connection)
+    await world.start_worker()
+    await world.work()
+    keys = [each.key for at in world.broker.partitions(LETTERS) for each in world.broker.records(at)]
+    assert keys == [f"{TOPIC}/0/0@130000".encode()] * 2
+
+
 async def test_a_rebalance_in_the_middle_of_a_batch_redelivers_it_and_stores_it_once(
     world: IngestWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
