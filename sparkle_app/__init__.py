@@ -141,6 +141,7 @@ All packages and modules; the docstring of each describes what it does:
     plugin_api/         the public API for plugin authors
       plugin              base class of server halves
       values              base classes for strings and JSON values
+      numeric             the number of a reading that is aggregated
     plugin/             loading of plugins
       manifest            reads manifests without importing the package
       panel               how values are shown

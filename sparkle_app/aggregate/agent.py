@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from faust import App
 from faust.types import EventT, StreamT
 
@@ -117,9 +118,21 @@ class AggregatePipeline:
             raise RebalancedError
 
     def _decrypt(self, event: EventT[bytes]) -> Samples:
+        """The samples of a message; none if it cannot be decoded."""
         message = event.message
         try:
             return unpack_samples(self._cipher.decrypt(message.value or b"", message.topic.encode()))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # It would not be decoded later either. Which buckets lack its samples is not known.
+            logger.error(
+                "topic %s, partition %d, offset %d: expected samples, found a message that cannot be decoded: %s; it is"
+                " skipped: to aggregate its readings, run `faust -A sparkle_app rebuild`",
+                message.topic,
+                message.partition,
+                message.offset,
+                error,
+            )
+            return {}
         except DecryptionError as error:
             exit_process(
                 f"topic {message.topic}, partition {message.partition}, offset {message.offset}:"

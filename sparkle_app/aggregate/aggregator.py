@@ -26,6 +26,7 @@ from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.storage.engine import read_transaction, short_read_transactions
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.retention import watermarks
@@ -273,8 +274,7 @@ class Aggregator:
                     end = start + span(self._bucket_size)
                     for some in chunks(hostnames, _MAX_HOSTS):
                         for row in self._plugin.load_readings(connection(), some, start, end):
-                            value = self._plugin.numeric_value(row)
-                            if value is not None:
+                            if (value := stored_number(self._plugin, row)) is not None:
                                 buckets[row.hostname, start].add(Sample.of(row, value))
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error

@@ -23,6 +23,7 @@ from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.collecting_half import collect
 from sparkle_app.plugin.discovery import SERVER_FLAG, InstalledPlugin
+from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.storage.engine import read_transaction, scratch_engine
 from sparkle_app.storage.migrations.migration import create_tables
 
@@ -200,4 +201,4 @@ def _compare(
             trial.error = "load_readings does not return the reading as store_readings did"
             continue
         trial.stored = reading.value
-        trial.numeric_value = installed.plugin.numeric_value(reading)
+        trial.numeric_value = stored_number(installed.plugin, reading)

@@ -5,7 +5,6 @@ Threads are not sufficient: each decryption acquires the global interpreter lock
 
 import asyncio
 import ctypes
-import math
 import multiprocessing
 import os
 import pickle
@@ -27,6 +26,7 @@ from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.plugin_api import InvalidValue, Plugin
+from sparkle_app.plugin_api.numeric import number_of
 from sparkle_app.runtime.cores import usable_cores
 
 PluginsByName = Mapping[str, Plugin]
@@ -130,9 +130,7 @@ def validated(reading: Reading, plugins: PluginsByName) -> Reading:
     try:
         valid = msgspec.structs.replace(reading, value=plugin.validate(reading.key, reading.value))
         # Called here so that an exception rejects this reading only, not a batch that is already stored.
-        number = plugin.numeric_value(valid.as_stored())
-        if number is not None and not math.isfinite(number):
-            raise InvalidValue("expected a finite numeric value")
+        number_of(plugin, valid.as_stored())
         return _require_picklable(valid)
     except InvalidValue as error:
         raise _invalid(Reason.INVALID_VALUE, str(error), reading) from error

@@ -7,6 +7,7 @@ from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.plugin_api import Plugin, StoredReading
+from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.samples import pack_within
 
@@ -47,11 +48,11 @@ class Forwarder:
         """
         await asyncio.gather(*(self._forward(*item) for item in stored.items()))
 
-    async def _forward(self, plugin: str, readings: Iterable[StoredReading]) -> None:
-        publisher, numeric_value = self._publishers[plugin], self._plugins[plugin].numeric_value
+    async def _forward(self, name: str, readings: Iterable[StoredReading]) -> None:
+        publisher, plugin = self._publishers[name], self._plugins[name]
         by_partition: dict[int, Samples] = {}
         for reading in readings:
-            if (value := numeric_value(reading)) is not None:
+            if (value := stored_number(plugin, reading)) is not None:
                 samples = by_partition.setdefault(partition_of(reading.hostname, self._partitions), {})
                 samples.setdefault(reading.hostname, []).append(Sample.of(reading, value))
         topic = publisher.name.encode()

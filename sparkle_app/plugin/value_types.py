@@ -6,7 +6,7 @@ from typing import Any
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.plugin_api.plugin import kind_of
+from sparkle_app.plugin_api.numeric import kind_of
 
 _NUMBERS = (float, int, Decimal)
 _OTHERS: tuple[Any, ...] = ("text", {"a": 1}, [1], True)

@@ -6,7 +6,8 @@ numbers, stored in two tables of the plugin. :class:`StringPlugin` and :class:`J
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import Reading, StoredReading
-from sparkle_app.plugin_api.plugin import InvalidValue, Plugin
+from sparkle_app.plugin_api.numeric import InvalidValue
+from sparkle_app.plugin_api.plugin import Plugin
 from sparkle_app.plugin_api.values import JsonPlugin, StringPlugin
 from sparkle_app.storage.columns import UtcDateTime
 from sparkle_app.storage.data_tables import data_table

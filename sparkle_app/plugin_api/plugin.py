@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Table
 
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
 from sparkle_app.model.reading import Reading, StoredReading
+from sparkle_app.plugin_api.numeric import InvalidValue, kind_of, stored_number
 from sparkle_app.storage import readings as sql
 from sparkle_app.storage.aggregates import (
     delete_aggregates,
@@ -20,21 +21,6 @@ from sparkle_app.storage.models import AggregatesTable, ReadingsTable
 
 # Deprecated names of methods: packages that override one continue to work.
 _RENAMED = {"measure": "numeric_value", "stored_first": "on_inserted"}
-
-
-class InvalidValue(ValueError):
-    """Raised by :meth:`Plugin.validate`. The message says what was expected, and must not quote the value."""
-
-
-_KINDS = {
-    bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null",
-    int: "a number", float: "a number",
-}  # fmt: skip
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, for messages: ``a string``."""
-    return _KINDS.get(type(value), "another type")
 
 
 class Plugin:
@@ -100,7 +86,8 @@ class Plugin:
         """The number to aggregate, by default the value itself.
 
         Returns:
-            None if the reading is to be stored, but not aggregated.
+            A finite number; None if the reading is to be stored, but not aggregated. A reading whose number is invalid
+            becomes a dead letter.
         """
         return float(reading.value)
 
@@ -216,7 +203,7 @@ class Plugin:
             return
         buckets: dict[tuple[str, int], dict[str, Statistics]] = {}
         for reading in self.load_readings(connection, hostnames, start, end):
-            if (value := self.numeric_value(reading)) is not None:
+            if (value := stored_number(self, reading)) is not None:
                 at = reading.hostname, bucket_start(reading.observed_at, resolution)
                 statistics = Statistics.of(value, reading.observed_at)
                 merge_into(buckets.setdefault(at, {}), reading.key, statistics)

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from typing import Any
 
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.plugin_api.plugin import InvalidValue, Plugin, kind_of
+from sparkle_app.plugin_api.numeric import InvalidValue, kind_of
+from sparkle_app.plugin_api.plugin import Plugin
 
 
 class StringPlugin(Plugin):

@@ -37,5 +37,9 @@ def _halves(samples: Samples) -> tuple[Samples, Samples]:
 
 
 def unpack_samples(packed: bytes) -> Samples:
-    """The inverse of :func:`pack_samples`."""
+    """The inverse of :func:`pack_samples`.
+
+    Raises:
+        DecodeError, UnicodeDecodeError: if these are not packed samples.
+    """
     return _decoder.decode(packed)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
@@ -141,6 +142,29 @@ async def test_a_message_that_cannot_be_decrypted_ends_the_process_before_its_ba
         await world.worker.work()
     assert f"topic {SAMPLES}, partition 1, offset {sent.offset}" in str(exited.value)
     assert (world.in_table(), changelog(world), world.in_sql(), world.acked()) == ({}, [], {}, [])
+
+
+@pytest.mark.parametrize(
+    "packed", [msgspec.msgpack.encode({"a": [(b"id", "k", True, AT)]}), b"\xc1", b"\x81\xa1\xff\x90"]
+)
+async def test_a_message_that_cannot_be_decoded_is_skipped_and_the_others_are_counted(
+    world: World, caplog: pytest.LogCaptureFixture, packed: bytes
+) -> None:
+    await world.count(1.0)
+    world.store(2.0)
+    sealed = Cipher(bytes(32)).encrypt(packed, SAMPLES.encode())
+    sent = await world.broker.producer().send_and_wait(
+        SAMPLES, sealed, partition=partition_of("a", PARTITIONS)
+    )
+    await world.count(4.0)
+    (line,) = (each.getMessage() for each in caplog.records if each.levelname == "ERROR")
+    assert line.startswith(
+        f"topic {SAMPLES}, partition {sent.partition}, offset {sent.offset}: expected samples"
+    )
+    assert "faust -A sparkle_app rebuild" in line
+    assert await world.committed() == 3
+    assert world.in_sql() == {("a", 0): (2, 5.0)}
+    assert world.in_table() == {("a", 0): 2}
 
 
 @pytest.mark.parametrize("point", WRITING)

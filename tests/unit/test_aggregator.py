@@ -14,6 +14,7 @@ from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, span
+from sparkle_app.plugin_api import numeric
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage import engine as engines
 from tests.support.aggregate_worker import (
@@ -391,3 +392,25 @@ async def test_readings_without_a_number_are_left_out_when_a_bucket_is_recompute
     )
     changed, _ = await world.worker.aggregator.count([samples_of(one)])
     assert counts(changed) == {("a", 0): (1, 1.0)}
+
+
+async def test_older_readings_without_a_number_are_left_out_and_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, one, _ = world.store(1.0, 2.0, 3.0)
+
+    def of_a_new_version(_: Plain, reading: StoredReading) -> float:
+        return {2.0: 20.0}[reading.value]
+
+    monkeypatch.setattr(numeric, "_logged", set())
+    monkeypatch.setattr(Plain, "numeric_value", of_a_new_version)
+    changed, _ = await world.worker.aggregator.count([samples_of(one)])
+    assert counts(changed) == {("a", 0): (1, 20.0)}
+    # As `verify` and `rebuild` compute it.
+    with world.engine.connect() as connection:
+        (row,) = PLUGIN.compute_aggregates(connection, ["a"], BUCKET_SECONDS, AT, AT + MINUTE)
+    assert (row.statistics.count, row.statistics.sum) == (1, 20.0)
+    (line,) = caplog.messages
+    assert (
+        "numeric_value raised KeyError for a stored reading (topic telemetry, partition 0, offset 0)" in line
+    )

@@ -1,5 +1,9 @@
 """The forwarder: produces the samples of stored readings."""
 
+import math
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import NotEnoughReplicasError
@@ -76,6 +80,20 @@ async def test_samples_have_the_numeric_values_of_the_plugin(broker: MemoryBroke
     await forwarder(broker).forward({"two": [reading(1, "host", 3.0), reading(2, "host", -3.0)]})
     ((samples,),) = sent(broker, "two").values()
     assert [(each.metric, each.value) for each in samples["host"]] == [("k1", 6.0)]
+
+
+async def test_samples_are_floats_and_a_reading_without_a_number_is_left_out(broker: MemoryBroker) -> None:
+    class Numbers(Plugin):
+        def numeric_value(self, reading: StoredReading) -> Any:
+            return [True, Decimal("1.5"), 2, "3", math.nan][int(reading.value)]
+
+    app = MemoryApp(broker, "ingest")
+    of_numbers = Forwarder({"one": app.publisher("one")}, {"one": Numbers()}, CIPHER, PARTITIONS)
+    # As a duplicate of a reading that an earlier version stored, the last raises an IndexError.
+    await of_numbers.forward({"one": [reading(number, "host", float(number)) for number in range(6)]})
+    ((samples,),) = sent(broker, "one").values()
+    found = [each.value for each in samples["host"]]
+    assert [(type(value), value) for value in found] == [(float, 1.0), (float, 1.5), (float, 2.0)]
 
 
 async def test_each_plugin_has_its_own_topic_and_no_empty_messages_are_produced(broker: MemoryBroker) -> None:

@@ -1,23 +1,31 @@
 """Plugins whose values are not numbers."""
 
+import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from sqlalchemy import Numeric
 from sqlalchemy.orm import mapped_column
 
-from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.ingest.decryption_pool import validated
+from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 from sparkle_app.plugin.value_types import check_value_type
 from sparkle_app.plugin_api import (
     InvalidValue,
     JsonPlugin,
     JsonReadingsTable,
     Plugin,
+    Reading,
     ReadingsTable,
     StoredReading,
     StringPlugin,
     StringReadingsTable,
 )
+from sparkle_app.plugin_api.numeric import number_of, stored_number
+
+READING = Reading(bytes(16), 1, "host", "Some", "key", "clean", 0, 0, True, "telemetry", 0, 0)
 
 
 class Numbers(ReadingsTable):
@@ -72,6 +80,41 @@ def test_a_json_plugin_accepts_any_value_and_does_not_aggregate_it(value: Any) -
     plugin = JsonPlugin()
     assert plugin.validate("key", value) == value
     assert plugin.numeric_value(stored(value)) is None
+
+
+def numbered(result: Any) -> Plugin:
+    """A plugin whose `numeric_value` returns this."""
+    plugin: Plugin = type("Numbered", (StringPlugin,), {"numeric_value": lambda _self, _reading: result})()
+    return plugin
+
+
+@pytest.mark.parametrize(
+    ("result", "number"),
+    [(True, 1.0), (False, 0.0), (Decimal("1.5"), 1.5), (3, 3.0), (Fraction(1, 4), 0.25), (None, None)],
+)
+def test_any_finite_real_number_is_aggregated_as_a_float(result: Any, number: float | None) -> None:
+    found = number_of(numbered(result), stored("clean"))
+    assert (type(found), found) == (type(number), number)
+    assert validated(READING, {"Some": numbered(result)}) == READING
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ("1", "expected numeric_value to return a number, found a string"),
+        (1j, "expected numeric_value to return a number, found another type"),
+        (10**400, "expected a finite numeric value"),
+        (math.inf, "expected a finite numeric value"),
+        (Decimal("NaN"), "expected a finite numeric value"),
+        (Decimal("sNaN"), "expected a finite numeric value"),
+    ],
+)
+def test_a_reading_without_a_valid_number_is_invalid(result: Any, expected: str) -> None:
+    with pytest.raises(InvalidRecordError, match=expected) as error:
+        validated(READING, {"Some": numbered(result)})
+    assert error.value.reason is Reason.INVALID_VALUE
+    # It was valid when it was stored.
+    assert stored_number(numbered(result), stored("clean")) is None
 
 
 def with_tables(base: type[Plugin], table: type[ReadingsTable]) -> Plugin:

@@ -7,12 +7,21 @@ from typing import Any
 import pytest
 
 from sparkle_app.audit.auditor import Auditor
+from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.time import EARLIEST, LATEST, from_seconds
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS
-from tests.support.aggregate_worker import BUCKET_SECONDS, NAME, PLUGIN, plain_reading
+from tests.support.aggregate_worker import (
+    BUCKET_SECONDS,
+    CIPHER,
+    NAME,
+    PARTITIONS,
+    PLUGIN,
+    SAMPLES,
+    plain_reading,
+)
 from tests.support.aggregate_world import World
 
 AT = bucket_start(from_seconds(time.time()), BUCKET_SECONDS)
@@ -63,6 +72,22 @@ async def test_imported_readings_stay_counted(
     assert counted(present) == {80 + batch}
     assert set(present.in_table().values()) == {80 + batch}
     assert rebuild(present) == 0
+
+
+async def test_readings_whose_samples_were_not_decoded_are_counted_once(present: World) -> None:
+    await present.count(*ONE * 40, at=AT)
+    present.store(*ONE * 20, at=AT)
+    partition = partition_of("a", PARTITIONS)
+    sealed = CIPHER.encrypt(b"\xc1", SAMPLES.encode())
+    await present.broker.producer().send_and_wait(SAMPLES, sealed, partition=partition)
+    await present.count(*ONE * 5, at=AT)
+    assert counted(present) == {45}
+    assert rebuild(present) == 1
+    assert counted(present) == {65}
+    await present.count(*ONE * 5, at=AT)
+    assert counted(present) == {70}
+    await present.count(*ONE * 5, at=AT)
+    assert counted(present) == set(present.in_table().values()) == {75}
 
 
 @pytest.mark.parametrize("point", ["count", "counted", "flush", "flushed", "store", "stored", "ack"])

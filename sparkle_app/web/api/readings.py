@@ -11,6 +11,7 @@ from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.history import Position, load_page
+from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.layouts import READINGS, layouts
 from sparkle_app.web.api.history import (
@@ -108,11 +109,11 @@ class ReadingsQueries:
         """
         query = self._query(plugin, host, **asked)
         page = await self._load(query)
-        numeric_value = self._parts.plugins[plugin].plugin.numeric_value
+        server_half = self._parts.plugins[plugin].plugin
         return ReadingsResponse(
             **header(self._parts, plugin, host, query.start, query.end),
             kept_since=kept_since(page.kept_since, query.start),
-            readings=[_reading(each, numeric_value(each)) for each in page.readings],
+            readings=[_reading(each, stored_number(server_half, each)) for each in page.readings],
             next=page.next,
         )
 
