@@ -1,6 +1,17 @@
-"""Whether the rows of a plugin are in its default tables, or its own methods find them elsewhere."""
+"""Whether the rows of a plugin are in its default tables, which it must declare then, or its own methods find them."""
 
-from sparkle_app.plugin_api import Plugin
+from typing import Any
+
+from sqlalchemy import Table
+
+from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
+
+_USERS = {
+    "DataFrame": (ReadingsTable, ("store_readings", "load_readings")),
+    "Aggregates": (AggregatesTable, ("store_aggregates", "load_aggregates", "count_aggregates")),
+}
+"""The models of a plugin: their base classes, and the methods of a worker that use them."""
 
 
 def has_default_readings(plugin: Plugin) -> bool:
@@ -11,3 +22,30 @@ def has_default_readings(plugin: Plugin) -> bool:
 def has_default_aggregates(plugin: Plugin) -> bool:
     """Whether the aggregates are the rows of the table ``plugin.Aggregates``."""
     return type(plugin).load_aggregates is Plugin.load_aggregates
+
+
+def check_tables(plugin: Plugin, where: str) -> None:
+    """Check that a plugin declares the tables that its methods use.
+
+    Raises:
+        ConfigurationError: if one is missing, or is no SQL model.
+    """
+    for name, (base, methods) in _USERS.items():
+        inherited = [each for each in methods if getattr(type(plugin), each) is getattr(Plugin, each)]
+        model: Any = getattr(plugin, name, None)
+        if not inherited or _is_model(model, base):
+            continue
+        raise ConfigurationError(
+            where,
+            expected=f"`{name}`, a subclass of {base.__name__} with a __tablename__: {', '.join(inherited)} use it",
+            found="none" if model is None else repr(model)[:100],
+            hint="declare it, or override these methods: docs/plugins.md",
+        )
+
+
+def _is_model(model: Any, base: type) -> bool:
+    return (
+        isinstance(model, type)
+        and issubclass(model, base)
+        and isinstance(getattr(model, "__table__", None), Table)
+    )

@@ -12,11 +12,12 @@ from sqlalchemy import Table
 
 from sparkle_app.kafka.topology import TopicSpec, topic_specs
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.default_tables import check_tables
 from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin.panel import Panel, parse_panel, with_bounds
 from sparkle_app.plugin.table_names import copies
-from sparkle_app.plugin.value_types import check_value_type
+from sparkle_app.plugin.value_types import check_bounds, check_value_type
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.data_tables import data_table, key_to_view, left_out
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
@@ -73,7 +74,8 @@ class InstalledPlugins:
     def readings(self) -> dict[str, Table]:
         """The tables of readings by NAME of the plugin, of those that declare one."""
         models = {name: getattr(plugin, "DataFrame", None) for name, plugin in self.by_name.items()}
-        return {name: model.__table__ for name, model in models.items() if model is not None}
+        tables = {name: getattr(model, "__table__", None) for name, model in models.items()}
+        return {name: table for name, table in tables.items() if table is not None}
 
     @property
     def topics(self) -> list[str]:
@@ -102,14 +104,26 @@ def load_plugins(folder: Path) -> InstalledPlugins:
             # Before the import: a package that is not used must not declare tables.
             branch = plugin_branch(manifest.name, manifest.folder)
             _refuse_same_ids(manifest, branch, plugins)
-            plugins.installed[manifest.name] = _installed(manifest, branch)
-            for old, new in plugins.installed[manifest.name].plugin.deprecated.items():
-                where = f"plugin {manifest.name} ({manifest.folder})"
-                plugins.warnings.append(f"{where}: the method `{old}` is deprecated, rename it to `{new}`")
-            plugins.warnings += _left_out_of(plugins.installed[manifest.name])
+            installed = _installed(manifest, branch)
+            warnings = [*_deprecated_in(installed), *_left_out_of(installed)]
         except ConfigurationError as fault:
             plugins.faults.append(fault)
+        # What a plugin declares may be anything, and raise anything where it is used.
+        except Exception as error:
+            plugins.faults.append(_unusable(manifest, "a plugin as described in docs/plugins.md", error))
+        else:
+            plugins.installed[manifest.name] = installed
+            plugins.warnings += warnings
     return plugins
+
+
+def _unusable(manifest: Manifest, expected: str, error: BaseException) -> ConfigurationError:
+    return ConfigurationError(
+        f"plugin {manifest.name} ({manifest.folder})",
+        expected=expected,
+        found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+        hint="repair or remove the package",
+    )
 
 
 def _refuse_key_to_view(where: str, table: Table) -> None:
@@ -123,6 +137,13 @@ def _refuse_key_to_view(where: str, table: Table) -> None:
             found=f"{table.name}.{key}, a view",
             hint=f'write ForeignKey("{target}_data.id")',
         )
+
+
+def _deprecated_in(installed: InstalledPlugin) -> Iterator[str]:
+    """Warnings about methods that a plugin overrides under their deprecated names."""
+    where = f"plugin {installed.name} ({installed.manifest.folder})"
+    for old, new in installed.plugin.deprecated.items():
+        yield f"{where}: the method `{old}` is deprecated, rename it to `{new}`"
 
 
 def _left_out_of(installed: InstalledPlugin) -> Iterator[str]:
@@ -177,12 +198,7 @@ def _import(manifest: Manifest) -> Plugin:
         module = importlib.import_module(f"plugins.{manifest.folder.name}")
     # A package may raise any exception, and even call sys.exit().
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(
-            where,
-            expected="a package that can be imported",
-            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            hint="repair or remove the package",
-        ) from error
+        raise _unusable(manifest, "a package that can be imported", error) from error
     for name in Base.metadata.tables.keys() - before:
         _refuse_key_to_view(where, Base.metadata.tables[name])
     plugin = getattr(module, "plugin", None) or adapt_legacy(module, manifest.name)
@@ -193,5 +209,7 @@ def _import(manifest: Manifest) -> Plugin:
             found=type(plugin).__name__ if plugin is not None else "none",
             hint="see docs/plugins.md",
         )
+    check_tables(plugin, where)
+    check_bounds(plugin, where)
     check_value_type(plugin, where)
     return plugin

@@ -1,7 +1,8 @@
-"""Whether the table of a plugin can store the values that its `validate` accepts."""
+"""Whether the bounds of a plugin are numbers, and its table can store the values that its `validate` accepts."""
 
 import math
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 from sparkle_app.model.errors import ConfigurationError
@@ -10,6 +11,23 @@ from sparkle_app.plugin_api.numeric import kind_of
 
 _NUMBERS = (float, int, Decimal)
 _OTHERS: tuple[Any, ...] = ("text", {"a": 1}, [1], True)
+
+
+def check_bounds(plugin: Plugin, where: str) -> None:
+    """Check that ``minimum`` and ``maximum`` are numbers.
+
+    Raises:
+        ConfigurationError: if one is not.
+    """
+    for name in ("minimum", "maximum"):
+        bound: Any = getattr(plugin, name)
+        if not isinstance(bound, Real | Decimal):
+            raise ConfigurationError(
+                where,
+                expected=f"`{name}` to be a number",
+                found=repr(bound)[:100],
+                hint="correct it, or leave it out",
+            )
 
 
 def check_value_type(plugin: Plugin, where: str) -> None:

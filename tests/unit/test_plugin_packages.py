@@ -48,7 +48,7 @@ VERSION = 1.0
 AUTHOR = "somebody"
 if os.environ.get("SPARKLE_M_SERVER"):
     from . import server
-    from .server import DataFrame
+    from .server import {exported}
 """
 MODEL = """
 class DataFrame(sparkleM_core.SqlAlchemyBase, sparkleM_core.BaseDataFrame):
@@ -104,9 +104,9 @@ def store(folder: Path) -> dict[str, Any]:
     return found
 
 
-def package(folder: Path, name: str, server: str) -> None:
+def package(folder: Path, name: str, server: str, exported: str = "DataFrame") -> None:
     folder.mkdir()
-    (folder / "__init__.py").write_text(INIT.replace("{name}", name), "utf-8")
+    (folder / "__init__.py").write_text(INIT.format(name=name, exported=exported), "utf-8")
     (folder / "server.py").write_text(server, "utf-8")
 
 
@@ -138,6 +138,66 @@ def test_of_a_plugin_and_its_copy_only_the_copy_is_refused(tmp_path: Path, folde
     )
     assert f"which plugin Temperature ({tmp_path}/temperature) has; rename the tables of this plugin" in fault
     assert len(found["rows"]["temperature_readings"]) == 2
+
+
+PLUGIN = """
+from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
+
+class Readings(ReadingsTable):
+    __tablename__ = "faulty_readings"
+
+class Sums(AggregatesTable):
+    __tablename__ = "faulty_aggregates"
+
+class Faulty(Plugin):
+    {body}
+
+plugin = Faulty()
+"""
+OWN = """
+    def store_readings(self, connection, readings):
+        return [each.as_stored() for each in readings]
+
+    def load_readings(self, connection, hostnames, start, end, limit=None):
+        return []
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "found"),
+    [
+        ("Aggregates = Sums", "expected `DataFrame`, a subclass of ReadingsTable", "found none"),
+        ("DataFrame, Aggregates = 1, Sums", "expected `DataFrame`, a subclass of ReadingsTable", "found 1;"),
+        ("DataFrame = Aggregates = Sums", "expected `DataFrame`, a subclass of ReadingsTable", "Sums"),
+        ("DataFrame, Aggregates = ReadingsTable, Sums", "with a __tablename__", "ReadingsTable"),
+        ("DataFrame = Readings", "expected `Aggregates`, a subclass of AggregatesTable", "found none"),
+        ("DataFrame, Aggregates, minimum = Readings, Sums, None", "`minimum` to be a number", "found None;"),
+        ("DataFrame, Aggregates, maximum = Readings, Sums, '9'", "`maximum` to be a number", "found '9';"),
+        (
+            "DataFrame, Aggregates, minimum = Readings, Sums, property(lambda self: 1 / 0)",
+            "expected a plugin as described in docs/plugins.md",
+            "found ZeroDivisionError: division by zero;",
+        ),
+    ],
+)
+def test_a_faulty_plugin_is_explained_and_the_others_are_used(
+    tmp_path: Path, body: str, expected: str, found: str
+) -> None:
+    shutil.copytree(PROJECT / "plugins" / "temperature", tmp_path / "temperature")
+    package(tmp_path / "faulty", "Faulty", PLUGIN.format(body=body), "plugin")
+    stored = store(tmp_path)
+    assert stored["installed"] == ["Temperature"]
+    (fault,) = stored["faults"]
+    assert fault.startswith(f"plugin Faulty ({tmp_path}/faulty): expected ")
+    assert expected in fault
+    assert found in fault
+    assert len(stored["rows"]["temperature_readings"]) == 2
+
+
+def test_a_plugin_with_its_own_methods_needs_no_table_for_them(tmp_path: Path) -> None:
+    package(tmp_path / "faulty", "Own", PLUGIN.format(body="Aggregates = Sums\n" + OWN), "plugin")
+    found = store(tmp_path)
+    assert (found["installed"], found["faults"]) == (["Own"], [])
 
 
 def test_a_package_leaves_the_tables_of_a_plugin_alone(tmp_path: Path) -> None:
