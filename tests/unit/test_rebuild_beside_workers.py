@@ -1,16 +1,21 @@
 """Aggregates that rebuild and import have changed stay exact while a worker goes on counting."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import bucket_start
-from sparkle_app.model.time import EARLIEST, LATEST, from_seconds
+from sparkle_app.model.retention import DAY, HOUR
+from sparkle_app.model.time import EARLIEST, LATEST, from_seconds, span
+from sparkle_app.plugin.merging import store_buckets
+from sparkle_app.storage.dialects.sqlite import Sqlite
 from sparkle_app.storage.engine import read_transaction
+from sparkle_app.storage.retention import advance, watermarks
 from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS
 from tests.support.aggregate_worker import (
@@ -20,8 +25,10 @@ from tests.support.aggregate_worker import (
     PARTITIONS,
     PLUGIN,
     SAMPLES,
+    Plain,
     plain_reading,
 )
+from tests.support.aggregate_world import AT as OLD
 from tests.support.aggregate_world import World
 
 AT = bucket_start(from_seconds(time.time()), BUCKET_SECONDS)
@@ -150,3 +157,53 @@ async def test_nothing_is_recomputed_without_a_rebuild(
     await present.count(1.0, at=AT)
     assert read == []
     assert counted(present) == {2}
+
+
+def arrive(connection: Connection, number: int) -> None:
+    """Store a reading that is too old for the table, with the aggregates that contain it, as a worker does."""
+    marks = watermarks(connection, NAME, BUCKET_SECONDS, lock=True)
+    PLUGIN.store_readings(connection, [plain_reading(number, "a", "k", OLD, 1.0)])
+    rows = list(PLUGIN.compute_aggregates(connection, ["a"], BUCKET_SECONDS, OLD, OLD + span(BUCKET_SECONDS)))
+    store_buckets(PLUGIN, connection, marks, rows)
+
+
+def counts(world: World, resolution: int) -> list[int]:
+    with read_transaction(world.engine) as connection:
+        rows = PLUGIN.load_aggregates(connection, ["a"], None, resolution, EARLIEST, LATEST)
+        return [row.statistics.count for row in rows]
+
+
+@pytest.mark.parametrize("damaged", [(HOUR,), (DAY,), (HOUR, DAY)])
+def test_a_worker_cannot_store_an_hour_or_a_day_while_it_is_recomputed(
+    world: World, monkeypatch: pytest.MonkeyPatch, damaged: Iterable[int]
+) -> None:
+    exclusive: list[bool] = []
+    waiting = [2]
+    # SQLite has one writer. Other databases let a worker commit between two statements, unless it is locked out.
+    monkeypatch.setattr(Sqlite, "lock_row", lambda *_, shared: exclusive.append(not shared))
+
+    class Interrupted(Plain):
+        def delete_aggregates(self, connection: Connection, *arguments: Any) -> None:
+            if waiting and not any(exclusive):
+                arrive(connection, waiting.pop())
+            super().delete_aggregates(connection, *arguments)
+
+    with world.engine.begin() as connection:
+        arrive(connection, 1)
+    for resolution in (HOUR, DAY):
+        until = bucket_start(OLD, DAY) + span(DAY)
+        advance(world.engine, NAME, resolution, merging_until=until, merged_until=until)
+    with world.engine.begin() as connection:
+        arrive(connection, 3)
+        for resolution in damaged:
+            PLUGIN.delete_aggregates(connection, resolution, [("a", bucket_start(OLD, resolution), "k")])
+    exclusive.clear()
+    auditor = Auditor(NAME, Interrupted(), world.engine, BUCKET_SECONDS)
+    for result in auditor.compare(auditor.scope(EARLIEST, LATEST)):
+        auditor.repair(result)
+    with world.engine.begin() as connection:
+        for number in waiting:
+            arrive(connection, number)
+    exact = [counts(world, resolution) for resolution in (BUCKET_SECONDS, HOUR, DAY)]
+    assert exact == [[3], [3], [3]]
+    assert rebuild(world) == 0
