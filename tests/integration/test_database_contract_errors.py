@@ -203,7 +203,7 @@ def test_workers_that_start_at_once_create_the_tables_once(any_statements: Engin
 
 @pytest.mark.parametrize("database_url", ["postgresql", "psycopg"], indirect=True)
 def test_a_transaction_that_cannot_be_serialized_is_no_error_of_a_row(engine: Engine) -> None:
-    # As with default_transaction_isolation of the server.
+    # As the transaction of another program.
     serializable = engine.execution_options(isolation_level="SERIALIZABLE")
     with engine.begin() as connection:
         upsert_growing(connection, AGGREGATES, [aggregate(1)])
@@ -217,3 +217,16 @@ def test_a_transaction_that_cannot_be_serialized_is_no_error_of_a_row(engine: En
     assert not is_row_error(caught.value)
     with serializable.begin() as connection:
         upsert_growing(connection, AGGREGATES, [aggregate(3)])
+
+
+@pytest.mark.parametrize("database_url", ["postgresql", "psycopg"], indirect=True)
+def test_a_writer_sees_what_others_have_committed_whatever_the_default_of_the_server(engine: Engine) -> None:
+    default = r"-c default_transaction_isolation=repeatable\ read"
+    writers = make_engine(engine.url.update_query_dict({"options": default}))
+    with writers.begin() as connection:
+        # A snapshot that lasted until the end of the transaction would begin here.
+        assert not list(select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))
+        with engine.begin() as other:
+            upsert_growing(other, AGGREGATES, [aggregate(2)])
+        assert len(list(select_bucket_counts(connection, AGGREGATES, 60, START, START + HOUR, None))) == 1
+    writers.dispose()

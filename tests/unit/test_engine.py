@@ -1,4 +1,4 @@
-"""SQLite: which connections change the file, and which can."""
+"""Engines: the isolation level of writers; for SQLite, which connections change the file, and which can."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -116,3 +116,10 @@ def test_a_trial_succeeds_while_another_process_writes(file: Path) -> None:
         with read_transaction(engine) as connection:
             try_writing(connection)
     engine.dispose()
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg2", "postgresql+psycopg", "mysql+pymysql"])
+def test_writers_have_the_same_isolation_level_whatever_the_default_of_the_server(driver: str) -> None:
+    engine = make_engine(make_url(f"{driver}://sparkle@db.invalid/sparkle"))
+    # What SQLAlchemy sets of each new connection.
+    assert engine.dialect._on_connect_isolation_level == "READ COMMITTED"

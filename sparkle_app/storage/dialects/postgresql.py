@@ -73,7 +73,13 @@ class PostgreSql(OnConflictDialect):
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
-        options = {"pool_pre_ping": True, "pool_recycle": _RECYCLE_SECONDS, "hide_parameters": True}
+        options = {
+            # Whatever the server's default: after it has waited for a lock, a writer sees what others have committed.
+            "isolation_level": "READ COMMITTED",
+            "pool_pre_ping": True,
+            "pool_recycle": _RECYCLE_SECONDS,
+            "hide_parameters": True,
+        }
         if url.get_driver_name() == "psycopg":
             from sparkle_app.storage.psycopg_connection import make_psycopg_engine
 
