@@ -5,8 +5,11 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 import click
@@ -118,7 +121,28 @@ class SparkleCommand(AppCommand):
             code = 0
         except KeyboardInterrupt:
             code = 130
+        except Exception as error:
+            # Faust would print the exception, whose text may quote a password.
+            self._report_unexpected(error)
+            code = 1
         sys.exit(code)
+
+    def _report_unexpected(self, error: Exception) -> None:
+        if self.debug:
+            traceback.print_tb(error.__traceback__)
+        self.error(
+            f"{self.ctx.info_name}: expected no error, found {type(error).__name__} in {self._place(error)};"
+            " report it, with the traceback that the option --debug before the name of the command shows"
+        )
+
+    def _place(self, error: Exception) -> str:
+        """The innermost line of the handler or of a plugin, as ``FILE:LINE``."""
+        place = "another package"
+        for frame in traceback.extract_tb(error.__traceback__):
+            for folder in (Path(str(files("sparkle_app"))), self.handler.settings.plugins):
+                if Path(frame.filename).is_relative_to(folder):
+                    place = f"{Path(frame.filename).relative_to(folder.parent)}:{frame.lineno}"
+        return place
 
     def say(self, message: str, *args: Any, **kwargs: Any) -> None:
         """Write a line of text to standard output.

@@ -8,6 +8,7 @@ from getpass import getpass
 from pathlib import Path
 from typing import Any
 
+import click
 from faust.cli.base import option
 from pydantic import SecretStr
 from sqlalchemy import Engine, ExceptionContext, event
@@ -16,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
-from sparkle_app.cli.base import JSON, TEXT, UsageError, counted
+from sparkle_app.cli.base import JSON, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config import urls
 from sparkle_app.config.loading import absolute_url
@@ -31,6 +32,16 @@ from sparkle_app.storage.trial import try_writing
 from sparkle_app.transfer.moving import Copy, Part
 
 _VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
+
+
+class Secret(click.ParamType):
+    """A text that is not quoted in a message of click; checked where it is used."""
+
+    name = "secret"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SecretStr:
+        """Convert the value of an option; called by click."""
+        return value if isinstance(value, SecretStr) else SecretStr(value)
 
 
 class move(DatabaseCommand):
@@ -50,7 +61,7 @@ class move(DatabaseCommand):
         option(
             "--to",
             "target",
-            type=TEXT,
+            type=Secret(),
             required=True,
             metavar="URL",
             help="database to copy to, as in database.url; - reads the URL from standard input, so that no process"
@@ -64,7 +75,7 @@ class move(DatabaseCommand):
         """Print a line for each part, and what to do next."""
         return self.in_database(lambda: self._move(**options))
 
-    def _move(self, *, target: str, dry_run: bool, as_json: bool) -> int:
+    def _move(self, *, target: SecretStr, dry_run: bool, as_json: bool) -> int:
         source_url, target_url = database_url(self.handler.settings), _target(target)
         if _place(source_url) == _place(target_url):
             raise UsageError(
@@ -209,11 +220,34 @@ class move(DatabaseCommand):
         )
 
 
-def _target(text: str) -> URL:
-    if text == "-":
-        text = getpass("URL: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+def _target(given: SecretStr) -> URL:
+    if given.get_secret_value() == "-":
+        given = _from_standard_input()
     with _named_target():
-        return absolute_url(Path.cwd(), make_url(urls.database_url(SecretStr(text)).get_secret_value()))
+        return absolute_url(Path.cwd(), make_url(urls.database_url(given).get_secret_value()))
+
+
+def _from_standard_input() -> SecretStr:
+    try:
+        text = getpass("URL: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
+    except EOFError:
+        text = ""
+    except UnicodeDecodeError:
+        # Not chained: it quotes the URL.
+        raise UsageError(
+            "standard input",
+            expected="a URL in the encoding of the locale",
+            found="other characters",
+            hint="percent-encode them in the user name and the password",
+        ) from None
+    if not text:
+        raise UsageError(
+            "standard input",
+            expected="the URL of the database to copy to",
+            found="nothing",
+            hint="enter it, or write it after --to",
+        )
+    return SecretStr(text)
 
 
 def _place(url: URL) -> URL:

@@ -77,6 +77,7 @@ def database_url(value: SecretStr) -> SecretStr:
         ConfigurationError: if it is invalid; nothing of it is quoted that could be part of a password.
     """
     text = value.get_secret_value()
+    _check_characters(text)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -129,6 +130,17 @@ def url_without_login(value: str | None) -> str | None:
             hint="remove it; workers authenticate with certs/internal_key",
         )
     return value
+
+
+def _check_characters(text: str) -> None:
+    # Bytes of an argument or a variable that are not UTF-8 are lone surrogates.
+    if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+        raise ConfigurationError(
+            "database.url",
+            expected="UTF-8 without NUL characters",
+            found="other characters",
+            hint="percent-encode them in the user name and the password",
+        )
 
 
 def _check_installed(driver: str) -> None:

@@ -1,13 +1,18 @@
-"""What commands refuse before they use a database or the broker."""
+"""What commands refuse before they use a database or the broker, and what they say of an unexpected error."""
 
+import io
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 
-from sparkle_app.cli.base import CONFIG_ID, TEXT
+from sparkle_app.cli import move
+from sparkle_app.cli.base import CONFIG_ID, TEXT, UsageError
+from tests.support.worker import PROJECT
 from tests.unit.test_sparkle_command import SPARKLE, run
 
 COMMANDS = (
@@ -72,3 +77,66 @@ def test_a_config_id_fits_into_its_column() -> None:
         with pytest.raises(click.BadParameter):
             CONFIG_ID.convert(str(number), None, None)
     assert CONFIG_ID.convert(str(2**63 - 1), None, None) == 2**63 - 1
+
+
+REFUSED = (
+    "expected UTF-8 without NUL characters, found other characters;"
+    " percent-encode them in the user name and the password"
+)
+
+
+def test_a_url_with_invalid_characters_is_not_quoted(tmp_path: Path) -> None:
+    done = run(tmp_path, SPARKLE, "move", "--to", "postgresql://u:p\udce9Secret1@h/db")
+    assert (done.returncode, done.stderr) == (2, f"--to: {REFUSED}\n")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_url_from_standard_input_is_not_quoted(tmp_path: Path, errors: str) -> None:
+    # The second is the default in the locale C.
+    environment = {"PYTHONPATH": str(PROJECT), "PYTHONIOENCODING": f"utf-8:{errors}"}
+    given = b"postgresql://u:p\xe9Secret1@h/db\n"
+    command = [*SPARKLE, "move", "--to", "-"]
+    done = subprocess.run(
+        command, check=False, input=given, env=environment, cwd=tmp_path, capture_output=True
+    )
+    text = done.stderr.decode()
+    assert done.returncode == 2, text
+    assert len(text.splitlines()) == 1, text
+    assert "found other characters; percent-encode" in text
+    assert "ecret" not in text
+
+
+def test_a_prompt_without_an_answer_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def end(_prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(move, "getpass", end)
+    for standard_input in (Terminal(), io.StringIO("")):
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        with pytest.raises(
+            UsageError, match=r"standard input: expected the URL of .*, found nothing; enter it"
+        ):
+            move._target(move.Secret().convert("-", None, None))
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_an_unexpected_error_is_one_line_without_its_text(tmp_path: Path, debug: bool) -> None:
+    program = (
+        "from sparkle_app.cli import capacity, sparkle\n"
+        "capacity.figures = lambda: int('Secret1')\n"
+        "sparkle.main()"
+    )
+    options = ["--debug"] if debug else []
+    done = run(tmp_path, [sys.executable, "-c", program], *options, "capacity", "--hosts", "1")
+    assert done.returncode == 1
+    assert "Secret1" not in done.stderr
+    *trace, line = done.stderr.splitlines()
+    assert re.match(
+        r"capacity: expected no error, found ValueError in sparkle_app/cli/capacity\.py:\d+; ", line
+    )
+    assert ("in <lambda>" in "".join(trace)) == debug
+    assert bool(trace) == debug

@@ -197,6 +197,10 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
             "database: {url: 'postgresql+asyncpg://a:secret@h/d'}",
             r"database.url: expected .*found postgresql\+asyncpg",
         ),
+        (
+            r'database: {url: "postgresql://a:\0secret@h/d"}',
+            r"database.url: expected UTF-8 without NUL characters, found other characters; percent-encode",
+        ),
         ("broker: {tls: true}", r"broker.tls: expected keys such as broker.tls.enabled, found a boolean"),
         ("broker: {tls: {enabld: true}}", r"found broker.tls.enabld; did you mean broker.tls.enabled\?"),
         (
