@@ -12,7 +12,7 @@ from sparkle_app.config.settings import database_url
 from sparkle_app.config.urls import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
-from sparkle_app.storage.engine import make_engine, read_transaction
+from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
 from sparkle_app.storage.migrations.schema import read_schema
 
@@ -27,15 +27,22 @@ class DatabaseCommand(SparkleCommand):
         return make_engine(database_url(self.handler.settings), for_command=True)
 
     def current_engine(self) -> Engine:
-        """The same, for a database that does not have to be migrated.
+        """The same, for a database that exists, and does not have to be migrated.
 
         Raises:
+            UsageError: when it does not exist, or has no table of the handler. It is not created.
             ConfigurationError: when it has another schema than this version.
             SQLAlchemyError: when it cannot be reached, or rejects a statement.
         """
+        url = database_url(self.handler.settings)
+        if can_be_created(url):
+            raise _no_database(url, "none")
         engine = self.engine()
         with read_transaction(engine) as connection:
-            read_schema(connection, self.handler.plugins.branches).require_current()
+            schema = read_schema(connection, self.handler.plugins.branches)
+        schema.require_current()
+        if not schema.existing:
+            raise _no_database(url, "none of its tables")
         return engine
 
     def in_database(self, work: Callable[[], int]) -> int:
@@ -48,6 +55,15 @@ class DatabaseCommand(SparkleCommand):
         """
         with self.interruptible(), database_errors(database_url(self.handler.settings)):
             return work()
+
+
+def _no_database(url: URL, found: str) -> UsageError:
+    return UsageError(
+        "database.url",
+        expected=f"a database at {shown(url)} that a worker has used",
+        found=found,
+        hint="correct the setting, or --settings; a worker, or `migrate`, creates what is missing",
+    )
 
 
 @contextmanager

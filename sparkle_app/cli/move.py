@@ -83,13 +83,6 @@ class move(DatabaseCommand):
             )
         for fault in self.handler.plugins.faults:
             raise fault
-        if can_be_created(source_url):
-            raise UsageError(
-                "database.url",
-                expected=f"a database at {shown(source_url)}",
-                found="none",
-                hint="correct the setting, or --settings",
-            )
         source = self.current_engine()
         if dry_run:
             self._try(target_url)

@@ -160,3 +160,21 @@ def test_the_script_reads_the_settings_next_to_it_in_any_folder(tmp_path: Path) 
     (tmp_path / "settings.yaml").write_text("plugins: nowhere\n")
     done = run(tmp_path, [sys.executable, str(PROJECT / "gen_config.py")], "--list")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", [["hosts"], ["reset-offsets"], ["move", "--to", "sqlite:///new/b.sqlite3"]]
+)
+def test_a_command_that_reads_creates_no_database(tmp_path: Path, command: list[str]) -> None:
+    url = f"sqlite:///{tmp_path}/mistyped/a.sqlite3"
+    for found in ("none", "none of its tables"):
+        before = list(tmp_path.rglob("*"))
+        done = run(tmp_path, SPARKLE, *command, SPARKLE_DATABASE__URL=url)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"database.url: expected a database at {url} that a worker has used, ")
+        assert f", found {found}; correct the setting" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert list(tmp_path.rglob("*")) == before
+        # As an earlier version created it.
+        (tmp_path / "mistyped").mkdir(exist_ok=True)
+        (tmp_path / "mistyped" / "a.sqlite3").touch()
