@@ -37,14 +37,16 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 _SCHEME = "kafka://"
 # As SQLAlchemy parses them.
 _LOGIN = re.compile(r"[^:/]*(:[^@]*)?@")
-# Parameters of a connection to a server, or to an SQLite file, that are no secrets. The values of others are masked.
+# Parameters of a connection to a server that are no secrets. The values of others are masked.
 _SHOWN_PARAMETERS = {
     "application_name", "channel_binding", "charset", "collation", "connect_timeout", "gssencmode", "host",
     "hostaddr", "mode", "options", "port", "read_default_file", "read_default_group", "service", "service_name",
     "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled", "ssl_key",
     "ssl_verify_cert", "ssl_verify_identity", "sslcert", "sslkey", "sslmode", "sslrootcert", "target_session_attrs",
-    "unix_socket", "uri", "user",
+    "unix_socket", "user",
 }  # fmt: skip
+# Of SQLite's own URIs, whose files the handler would not find.
+_URI_PARAMETERS = {"cache", "immutable", "mode", "modeof", "nolock", "psow", "uri", "vfs"}
 _PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "passwd", "password", "ssl_key_password", "sslpassword"}
 
 
@@ -204,6 +206,14 @@ def _check_sqlite(url: URL) -> None:
             expected="a file, as in sqlite:///data/sparkle.sqlite3",
             found="an in-memory database",
             hint="set a file: connections do not share an in-memory database",
+        )
+    refused = sorted(_URI_PARAMETERS.intersection(url.query))
+    if refused or str(url.database).startswith("file:"):
+        raise ConfigurationError(
+            "database.url",
+            expected="the path of a file, as in sqlite:///data/sparkle.sqlite3",
+            found=f"the parameter {refused[0]}" if refused else "a URI, file:…",
+            hint="write the path without file: and parameters",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
@@ -36,9 +36,10 @@ def test_the_wal_shrinks_after_a_long_read(tmp_path: Path) -> None:
     assert wal.stat().st_size <= 64 * MEGABYTE
 
 
-def test_another_journal_mode_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_journal_mode_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = make_engine(make_url(f"sqlite:///{tmp_path / 'x.sqlite3'}"))
     # A database that cannot have a WAL.
-    engine = make_engine(make_url("sqlite:///file::memory:?uri=true"))
+    event.listen(engine, "do_connect", lambda *_: sqlite3.connect(":memory:"))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             with engine.begin() as connection:

@@ -63,6 +63,22 @@ def test_a_port_that_is_not_a_number_is_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "found"),
+    [
+        ("s.db?mode=ro&uri=true", "the parameter mode"),
+        ("s.db?vfs=unix-none", "the parameter vfs"),
+        ("file:s.db?uri=true", "the parameter uri"),
+        ("file:s.db", "a URI, file:…"),
+    ],
+)
+def test_a_uri_of_sqlite_is_refused(tmp_path: Path, rest: str, found: str) -> None:
+    # Its file would be another one than that of other programs.
+    error = load(tmp_path, "database", url=f"sqlite:///{rest}")
+    assert error
+    assert str(error).endswith(f", found {found}; write the path without file: and parameters")
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         (

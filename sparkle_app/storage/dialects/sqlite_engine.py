@@ -112,8 +112,8 @@ def _use_wal(connection: Connection) -> str:
 
 
 def database_file(url: URL) -> Path:
-    """The file of a URL, which can be a URI of SQLite itself: ``sqlite:///file:…?mode=ro&uri=true``."""
-    return Path((url.database or "").removeprefix("file:"))
+    """The file of a URL."""
+    return Path(url.database or "")
 
 
 def can_be_created(url: URL) -> bool:
