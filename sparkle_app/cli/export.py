@@ -1,5 +1,6 @@
 """``faust -A sparkle_app export``: writes stored readings or aggregates to a CSV or Parquet file."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,8 @@ class export(DatabaseCommand):
                 found="none",
                 hint="add --output FILE",
             )
-        if output is not None and output.exists():
+        # A symbolic link that leads nowhere is a file as well.
+        if output is not None and os.path.lexists(output):
             raise UsageError(
                 "--output", expected="a new file", found=str(output), hint="move it, or choose another"
             )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,14 +36,14 @@ def publish(draft: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-    content = draft.read_bytes()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, draft.stat().st_mode & 0o777)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        with os.fdopen(descriptor, "wb") as file, draft.open("rb") as content:
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except BaseException:
+        # Ctrl-C as well: the content may be large.
         path.unlink()
         raise
 
@@ -54,6 +55,7 @@ def complete_file(path: Path) -> Iterator[BinaryIO]:
     If the process is killed meanwhile, a file remains whose name begins with a dot and ends in ``.part``.
 
     Raises:
+        FileExistsError: if there is a file with this name at the end.
         OSError: if the file cannot be created.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -62,6 +64,6 @@ def complete_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(draft, path)
+            publish(draft, path)
         finally:
             draft.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from sparkle_app.collector_config import make_config
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
-from sparkle_app.runtime.folders import blocking_path, publish
+from sparkle_app.runtime.folders import blocking_path, complete_file, publish
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key
 from sparkle_app.storage.engine import can_be_created
 from tests.support.collector import Collector
@@ -122,6 +122,40 @@ def test_keys_and_configs_are_created_without_hard_links(tmp_path: Path) -> None
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "certs").iterdir()} == {0o600}
     with pytest.raises(FileExistsError):
         publish(made.archive, made.key)
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_complete_file_replaces_none_that_was_created_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool, is_link: bool
+) -> None:
+    def no_link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    file = tmp_path / "export.csv"
+
+    def write() -> None:
+        with complete_file(file) as draft:
+            draft.write(b"ours")
+
+    def write_after_another() -> None:
+        with complete_file(file) as draft:
+            draft.write(b"ours")
+            if is_link:
+                file.symlink_to("nowhere")
+            else:
+                file.write_bytes(b"theirs")
+
+    with pytest.raises(FileExistsError):
+        write_after_another()
+    assert os.listdir(tmp_path) == [file.name]
+    assert file.is_symlink() if is_link else file.read_bytes() == b"theirs"
+    file.unlink()
+    write()
+    assert os.listdir(tmp_path) == [file.name]
+    assert file.read_bytes() == b"ours"
 
 
 @pytest.mark.parametrize("encoding", ["koi8-r", "latin-1", "ascii"])
