@@ -173,21 +173,48 @@ def counts(world: World, resolution: int) -> list[int]:
         return [row.statistics.count for row in rows]
 
 
+class Interrupted(Plain):
+    """A worker stores a reading, with its aggregate, before aggregates are deleted, unless it is locked out.
+
+    SQLite has one writer. Other databases let a worker commit between two statements.
+
+    Arguments:
+        waiting: numbers of readings.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, waiting: list[int]) -> None:
+        self.waiting = waiting
+        self.exclusive: list[bool] = []
+        monkeypatch.setattr(Sqlite, "lock_row", lambda *_, shared: self.exclusive.append(not shared))
+
+    def delete_aggregates(self, connection: Connection, *arguments: Any) -> None:
+        if self.waiting and not any(self.exclusive):
+            arrive(connection, self.waiting.pop())
+        super().delete_aggregates(connection, *arguments)
+
+
+def test_a_worker_cannot_store_an_aggregate_while_it_is_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = Interrupted(monkeypatch, waiting=[3])
+    with world.engine.begin() as connection:
+        arrive(connection, 1)
+        (earlier,) = PLUGIN.load_aggregates(connection, ["a"], None, BUCKET_SECONDS, EARLIEST, LATEST)
+        arrive(connection, 2)
+    plugin.exclusive.clear()
+    importer = Importer(NAME, plugin, world.engine, BUCKET_SECONDS)
+    assert importer.replace_aggregates([earlier]) == 1
+    with world.engine.begin() as connection:
+        for number in plugin.waiting:
+            arrive(connection, number)
+    assert counts(world, BUCKET_SECONDS) == [3]
+
+
 @pytest.mark.parametrize("damaged", [(HOUR,), (DAY,), (HOUR, DAY)])
 def test_a_worker_cannot_store_an_hour_or_a_day_while_it_is_recomputed(
     world: World, monkeypatch: pytest.MonkeyPatch, damaged: Iterable[int]
 ) -> None:
-    exclusive: list[bool] = []
-    waiting = [2]
-    # SQLite has one writer. Other databases let a worker commit between two statements, unless it is locked out.
-    monkeypatch.setattr(Sqlite, "lock_row", lambda *_, shared: exclusive.append(not shared))
-
-    class Interrupted(Plain):
-        def delete_aggregates(self, connection: Connection, *arguments: Any) -> None:
-            if waiting and not any(exclusive):
-                arrive(connection, waiting.pop())
-            super().delete_aggregates(connection, *arguments)
-
+    plugin = Interrupted(monkeypatch, waiting=[2])
     with world.engine.begin() as connection:
         arrive(connection, 1)
     for resolution in (HOUR, DAY):
@@ -197,12 +224,12 @@ def test_a_worker_cannot_store_an_hour_or_a_day_while_it_is_recomputed(
         arrive(connection, 3)
         for resolution in damaged:
             PLUGIN.delete_aggregates(connection, resolution, [("a", bucket_start(OLD, resolution), "k")])
-    exclusive.clear()
-    auditor = Auditor(NAME, Interrupted(), world.engine, BUCKET_SECONDS)
+    plugin.exclusive.clear()
+    auditor = Auditor(NAME, plugin, world.engine, BUCKET_SECONDS)
     for result in auditor.compare(auditor.scope(EARLIEST, LATEST)):
         auditor.repair(result)
     with world.engine.begin() as connection:
-        for number in waiting:
+        for number in plugin.waiting:
             arrive(connection, number)
     exact = [counts(world, resolution) for resolution in (BUCKET_SECONDS, HOUR, DAY)]
     assert exact == [[3], [3], [3]]
