@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from sparkle_app.cli.gen_config import main
-from sparkle_app.config.loading import ENV_FILE_NAME
+from sparkle_app.config.yaml_file import ENV_FILE_NAME
 
 if __name__ == "__main__":
     if not os.environ.get(ENV_FILE_NAME):

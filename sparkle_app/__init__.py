@@ -284,6 +284,7 @@ All packages and modules; the docstring of each describes what it does:
       retention           those of the section on retention
       urls                rules of URLs, and URLs without secrets
       loading             file and environment variables
+      yaml_file           reads the file
       reference           generates docs/settings.md
     model/              types that all packages share
       errors              the three kinds of failure

@@ -10,7 +10,7 @@ from faust.cli.base import _Group
 from faust.cli.faust import cli as faust
 
 from sparkle_app.cli import add_commands
-from sparkle_app.config.loading import ENV_FILE_NAME
+from sparkle_app.config.yaml_file import ENV_FILE_NAME
 from sparkle_app.runtime.version import __version__
 
 

@@ -4,13 +4,14 @@ import difflib
 import logging
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_settings import SettingsError
 from sqlalchemy.engine import URL
 
 from sparkle_app.config.settings import (
@@ -22,21 +23,14 @@ from sparkle_app.config.settings import (
     number_bounds,
     setting_names,
 )
+from sparkle_app.config.yaml_file import ENV_FILE_NAME, read_keys
 from sparkle_app.model.errors import ConfigurationError
 
-ENV_FILE_NAME = "SPARKLE_SETTINGS"
 # SPARKLE_M_SERVER is for plugin packages, which import their server half if it is set.
 _NOT_SETTINGS = {ENV_FILE_NAME, "SPARKLE_M_SERVER"}
 _SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_[A-Z]+_(PROTO|PORT|ADDR))")
 _SERVICE_URL = re.compile(r"\w+_PORT(_\d+_[A-Z]+)?=[a-z]+://[\w.:\[\]]+:\d+")
 logger = logging.getLogger(__name__)
-_YAML_ERRORS: dict[type[Exception], str] = {
-    yaml.reader.ReaderError: "a character that is not allowed",
-    yaml.scanner.ScannerError: "a syntax error",
-    yaml.parser.ParserError: "a syntax error",
-    yaml.composer.ComposerError: "an invalid anchor or alias",
-    yaml.constructor.ConstructorError: "an invalid tag or key",
-}
 _SECRETS = {"database.url", "web.token", "web.operator_token", "broker.sasl.password"}
 
 
@@ -58,26 +52,16 @@ def load_settings(path: Path | None = None) -> Settings:
             key = variable.removeprefix(ENV_PREFIX).lower().replace("__", ".")
             if key not in known and key not in RENAMED and not _is_service_link(variable):
                 raise _unknown(f"environment variable {variable}", key, known, _variable)
+    values = read_keys(path) if exists else {}
+    _check_keys(path, values, known)
+    _check_sections(path, Settings, values)
     try:
-        values = _read(path) if exists else {}
-        _check_sections(path, Settings, values)
         settings = Settings(**_with_new_names(path, values))
     except ValidationError as error:
-        # Not chained, here and below: a traceback would print the parser's message, which may quote a secret.
+        # Not chained, here and below: a traceback would print the message, which may quote a secret.
         raise _invalid(path, error, known) from None
-    except OSError as error:
-        raise ConfigurationError(
-            str(path),
-            expected="a readable file",
-            found=error.strerror or "none",
-            hint="correct its permissions",
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise _not_yaml(path, error) from None
-    except TypeError as error:
-        raise ConfigurationError(
-            str(path), expected="keys with values", found=str(error), hint="correct the file"
-        ) from error
+    except SettingsError as error:
+        raise _not_json(error) from None
     settings = _absolute(path.parent, settings)
     defaults = _absolute(path.parent, Settings.model_construct())
     settings.set_source(str(path) if exists else f"defaults, in {path.parent}", defaults)
@@ -90,6 +74,20 @@ def _is_service_link(variable: str) -> bool:
     return bool(
         _SERVICE_LINK.fullmatch(variable) or _SERVICE_URL.fullmatch(f"{variable}={os.environ[variable]}")
     )
+
+
+def _check_keys(path: Path, values: dict[str, Any], known: list[str]) -> None:
+    """Raise ConfigurationError for a key that is no setting: BaseSettings has options, such as ``_env_file``."""
+    for name in values:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                str(path),
+                expected="keys with values, such as app_id: sparkle",
+                found=f"the key {_shown(name)}",
+                hint="see docs/settings.md",
+            )
+        if name not in Settings.model_fields:
+            raise _unknown(f"{path}, {name}", name, known)
 
 
 def _check_sections(path: Path, model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> None:
@@ -150,60 +148,6 @@ def _variable(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", "__")
 
 
-class _Loader(yaml.SafeLoader):
-    """Rejects duplicate keys, of which PyYAML would silently use the last."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            line = key.start_mark.line + 1
-            if key.value in lines:
-                raise ConfigurationError(
-                    f"{key.start_mark.name}, line {line}",
-                    expected="each key once",
-                    found=f"{key.value}, which is also in line {lines[key.value]}",
-                    hint="remove one of them",
-                )
-            lines[key.value] = line
-        return node
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's keys and values."""
-    if not path.is_file():
-        raise ConfigurationError(
-            str(path),
-            expected="a settings file",
-            found="none",
-            hint=f"correct --settings or {ENV_FILE_NAME}, or omit it to use settings.yaml in the working directory",
-        )
-    with path.open("rb") as file:
-        values = yaml.load(file, _Loader)
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigurationError(
-            str(path),
-            expected="keys with values, such as app_id: sparkle",
-            found="a list" if isinstance(values, list) else "a single value",
-            hint="see docs/settings.md",
-        )
-    return values
-
-
-def _not_yaml(path: Path, error: Exception) -> ConfigurationError:
-    """The kind of a YAML error and its place. PyYAML's own message quotes the value, which may be a secret."""
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    found = next((text for kind, text in _YAML_ERRORS.items() if isinstance(error, kind)), "an invalid value")
-    return ConfigurationError(
-        f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path),
-        expected="YAML",
-        found=found,
-        hint="quote a value that contains special characters, such as * ! & % @ # or a colon",
-    )
-
-
 def _unknown(
     where: str, key: str, known: list[str], spelled: Callable[[str], str] = str
 ) -> ConfigurationError:
@@ -218,18 +162,47 @@ def _unknown(
 def _invalid(path: Path, error: ValidationError, known: list[str]) -> ConfigurationError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    variable = _variable(key)
-    where = f"environment variable {variable}" if variable in os.environ else f"{path}, {key}"
+    where = _source(path, key)
     if first["type"] == "extra_forbidden":
-        return _unknown(f"{path}, {key}", key, known)
+        return _unknown(where, key, known)
     # A secret must not be printed, even if it is invalid.
-    found = "a value of the wrong type" if key in _SECRETS else repr(first["input"])
+    found = "a value of the wrong type" if key in _SECRETS else _shown(first["input"])
+    expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return ConfigurationError(
         where,
-        expected=number_bounds(key) or first["msg"].removeprefix("Input should be "),
+        expected=number_bounds(key) or expected,
         found=found,
         hint="see docs/settings.md",
     )
+
+
+def _source(path: Path, key: str) -> str:
+    """Where a value comes from: an environment variable, which may contain other keys, or the file."""
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        variable = _variable(".".join(parts[:length]))
+        if variable in os.environ:
+            where = f"environment variable {variable}"
+            return where if length == len(parts) else f"{where}, {key}"
+    return f"{path}, {key}"
+
+
+def _not_json(error: SettingsError) -> ConfigurationError:
+    """The error for an environment variable from which pydantic-settings reads JSON."""
+    text = getattr(error.__cause__, "doc", None)
+    variable = next((name for name, value in os.environ.items() if value == text), f"{ENV_PREFIX}…")
+    return ConfigurationError(
+        f"environment variable {variable}",
+        expected="JSON",
+        found="a syntax error",
+        hint="see docs/settings.md",
+    )
+
+
+def _shown(value: Any) -> str:
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 100
+    return shown.repr(value)
 
 
 def absolute_url(folder: Path, url: URL) -> URL:

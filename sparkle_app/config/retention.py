@@ -1,10 +1,12 @@
 """The section ``retention`` of the settings: how long rows are kept."""
 
+import json
 import re
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode
 
 from sparkle_app.config.sections import Section
 from sparkle_app.model.errors import ConfigurationError
@@ -20,6 +22,16 @@ def _duration(text: str) -> str:
     if text != FOREVER and not (found and int(found[1]) * _UNITS[found[2]] <= _MAX_DAYS):
         raise ValueError("whole days, weeks or years, such as 90d, 12w or 3y, or forever")
     return text
+
+
+def _from_json(value: Any) -> Any:
+    # Not by pydantic-settings, whose error does not name the environment variable.
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('JSON such as {"Temperature": {"readings": "30d"}}') from None
 
 
 def _seconds(text: str) -> int | None:
@@ -49,7 +61,7 @@ than `aggregates.window_retention_seconds`."""
     """How long hourly aggregates are kept; not shorter than `buckets`."""
     days: Duration = FOREVER
     """How long daily aggregates are kept; not shorter than `hours`."""
-    plugins: dict[str, PluginRetention] = Field(default={})
+    plugins: Annotated[dict[str, PluginRetention], NoDecode, BeforeValidator(_from_json)] = Field(default={})
     """Other durations for single plugins: `Temperature: {readings: 30d}`."""
     interval_seconds: int = Field(default=300, ge=1, le=86_400)
     """How often a worker computes hourly and daily aggregates, and deletes expired rows."""

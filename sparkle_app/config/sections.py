@@ -1,9 +1,19 @@
 """The sections of the settings: keys with their defaults, bounds and descriptions, and the rules of each section."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from sparkle_app.config.urls import bootstrap_servers, database_url, url_without_login
 from sparkle_app.model.buckets import MAX_BUCKET_SECONDS, MIN_BUCKET_SECONDS
@@ -12,13 +22,36 @@ from sparkle_app.model.retention import MAX_WINDOW
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+WaitSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+# Records wait so long, each time.
+BatchSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
+
+
+def plain_value(field: FieldInfo, value: Any) -> Any:
+    """A value that is not validated yet; not what pydantic would convert to something else than was meant.
+
+    Raises:
+        ValueError: if it is such a value.
+    """
+    kind = field.annotation
+    # 1, also if YAML's `yes` was meant for another key.
+    if isinstance(value, bool) and kind in (int, float):
+        raise ValueError("a number")
+    # The folder of the settings file.
+    if isinstance(value, str) and not value.strip() and Path in (kind, *get_args(kind)):
+        raise ValueError("a path")
+    return value
 
 
 class Section(BaseModel):
     """Keys below one key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        return plain_value(cls.model_fields[info.field_name or ""], value)
 
 
 class TlsSettings(Section):
@@ -86,7 +119,7 @@ class BrokerSettings(Section):
     """Partitions of every topic that the handler creates; also the maximum number of workers that share aggregates."""
     replication: int = Field(default=1, ge=1, le=15)
     """Replication factor of every topic that the handler creates. Use 3 with three or more brokers."""
-    wait_seconds: Seconds = 60
+    wait_seconds: WaitSeconds = 60
     """How long a worker waits for the broker at startup before it exits."""
     tls: TlsSettings = TlsSettings()
     sasl: SaslSettings = SaslSettings()
@@ -98,7 +131,7 @@ class DatabaseSettings(Section):
     require the extra `mysql`. `oracle://…`, with the extra `oracle`, was not run against a server. Any other database
     that SQLAlchemy has a dialect for can be tried: see "Other databases" in docs/operations.md. Write `@` in a password
     as `%40`."""
-    wait_seconds: Seconds = 60
+    wait_seconds: WaitSeconds = 60
     """How long a worker waits for the database at startup before it exits."""
     migrate: bool = False
     """Whether a worker migrates tables of an earlier version at startup. Otherwise it exits with one line, and \
@@ -108,7 +141,7 @@ class DatabaseSettings(Section):
 class IngestSettings(Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
     """Maximum number of records that are decrypted together, and of readings that are stored in one transaction."""
-    batch_wait_seconds: Seconds = 0.03
+    batch_wait_seconds: BatchSeconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
     """Processes of the decryption pool, in addition to the worker's main process; 0: one per processor core that \
@@ -125,7 +158,7 @@ class AggregatesSettings(Section):
     max_metrics_per_host: int = Field(default=2000, ge=1, le=25_000)
     """Maximum number of distinct metrics of a host, plugin and bucket; readings of others become dead letters \
 (`too_many_metrics`)."""
-    batch_wait_seconds: Seconds = 0.05
+    batch_wait_seconds: BatchSeconds = 0.05
     """How long the first samples of a batch wait for others before they are counted."""
 
     @model_validator(mode="after")

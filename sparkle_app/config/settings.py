@@ -14,6 +14,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     PrivateAttr,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
@@ -34,6 +36,7 @@ from sparkle_app.config.sections import (
     IngestSettings,
     Section,
     WebSettings,
+    plain_value,
 )
 from sparkle_app.config.urls import shown
 
@@ -85,6 +88,11 @@ class Settings(BaseSettings):
 
     _source: str = PrivateAttr("defaults")
     _defaults: "Settings | None" = PrivateAttr(None)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_values(cls, value: Any, info: ValidationInfo) -> Any:
+        return plain_value(cls.model_fields[info.field_name or ""], value)
 
     @model_validator(mode="after")
     def _windows_are_kept(self) -> Self:
@@ -191,6 +199,8 @@ def number_bounds(key: str) -> str:
         for bound in ("ge", "gt", "le")
         if hasattr(each, bound)
     }
+    if "gt" in bounds:
+        return f"{kind} greater than {bounds['gt']} and at most {bounds['le']}"
     if "le" in bounds:
         return f"{kind} from {bounds['ge']} to {bounds['le']}"
-    return f"{kind} of at least {bounds['ge']}" if "ge" in bounds else f"{kind} greater than {bounds['gt']}"
+    return f"{kind} of at least {bounds['ge']}"

@@ -144,9 +144,30 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ),
         (
             "broker: {wait_seconds: soon}",
-            r"broker.wait_seconds: expected a number greater than 0, found 'soon'",
+            r"broker.wait_seconds: expected a number greater than 0 and at most 86400, found 'soon'",
         ),
-        ("broker: {wait_seconds: 0}", r"broker.wait_seconds: expected a number greater than 0, found 0"),
+        ("broker: {wait_seconds: 0}", r"broker.wait_seconds: expected a number greater than 0 .*found 0;"),
+        (
+            "broker: {wait_seconds: .inf}",
+            r"broker.wait_seconds: expected a number .*at most 86400, found inf",
+        ),
+        ("database: {wait_seconds: 1.0e+12}", r"database.wait_seconds: .*at most 86400, found 1000000000000"),
+        ("ingest: {batch_wait_seconds: .inf}", r"ingest.batch_wait_seconds: .*at most 3600, found inf"),
+        ("aggregates: {batch_wait_seconds: .nan}", r"aggregates.batch_wait_seconds: .*found nan"),
+        (
+            "broker: {partitions: yes}",
+            r"broker.partitions: expected a whole number from 1 to 1000, found True",
+        ),
+        ("web: {port: true}", r"web.port: expected a whole number from 1 to 65535, found True"),
+        ("broker: {wait_seconds: on}", r"broker.wait_seconds: expected a number greater.*found True"),
+        ("certs: ''", r"settings.yaml, certs: expected a path, found ''"),
+        ("data: ' '", r"settings.yaml, data: expected a path, found ' '"),
+        ("web: {tls: {key: ''}}", r"settings.yaml, web.tls.key: expected a path, found ''"),
+        ("_env_file: /etc/passwd", r"_env_file: expected a known setting, found _env_file"),
+        ("_env_prefix: FOO_", r"expected a known setting, found _env_prefix"),
+        ("_cli_parse_args: true", r"expected a known setting, found _cli_parse_args"),
+        ("_case_sensitive: true", r"expected a known setting, found _case_sensitive"),
+        ("retention: {plugins: none}", r"retention.plugins: expected JSON such as .*found 'none'"),
         ("log_level: loud", r"log_level: expected 'DEBUG', 'INFO', 'WARNING' or 'ERROR', found 'loud'"),
         ("app_id: 'a b'", r"app_id: expected .*pattern"),
         ("database: {url: 'nonsense'}", r"database.url: expected a SQLAlchemy URL"),
@@ -298,6 +319,48 @@ def test_the_error_names_the_invalid_variable(file: Path, monkeypatch: pytest.Mo
         match=r"environment variable SPARKLE_WEB__PORT: expected a whole number from 1 to 65535.*found 'http'",
     ):
         load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        (
+            "BROKER__WAIT_SECONDS",
+            "Infinity",
+            r": expected a number greater than 0 and at most 86400, found 'I",
+        ),
+        ("CERTS", "", r": expected a path, found ''"),
+        ("RETENTION__PLUGINS", '{"A": {"readings": "30d"}', r": expected JSON such as \{.*, found '\{\"A"),
+        ("RETENTION__PLUGINS", "[" * 20_000, r": expected JSON such as .{100,300}$"),
+        (
+            "RETENTION__PLUGINS",
+            '{"A": {"readings": 1}}',
+            r", retention.plugins.A.readings: expected a valid str",
+        ),
+        (
+            "RETENTION__PLUGINS",
+            '{"A": {"reading": "1d"}}',
+            r", retention.plugins.A.reading: expected a known s",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("working_directory")
+def test_the_error_names_the_variable_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"SPARKLE_{variable}", value)
+    with pytest.raises(ConfigurationError, match=f"^environment variable SPARKLE_{variable}{message}"):
+        load_settings()
+
+
+@pytest.mark.usefixtures("working_directory")
+def test_the_error_names_a_variable_in_lower_case_that_is_not_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("sparkle_web", "{secret")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        "environment variable sparkle_web: expected JSON, found a syntax error; see docs/settings.md"
+    )
 
 
 def test_the_error_names_a_missing_file(file: Path) -> None:
