@@ -163,6 +163,7 @@ All packages and modules; the docstring of each describes what it does:
       psycopg2_connection connections to PostgreSQL with deadlines, with psycopg2
       psycopg_connection  the same with psycopg 3
       pymysql_connection  connections to MariaDB and MySQL with deadlines
+      oracledb_connection parameters of connections to Oracle Database
       dialects/           one file for each database
         base                interface, with defaults for any database
         column_types        types of times and ids, and their conversions

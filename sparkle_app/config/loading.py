@@ -45,7 +45,8 @@ def load_settings(path: Path | None = None) -> Settings:
     named = path or os.environ.get(ENV_FILE_NAME)
     file = Path(named or "settings.yaml")
     exists = named or os.path.lexists(file)
-    path = file.resolve()
+    # Unlike Path.resolve(), this raises nothing if symbolic links form a loop.
+    path = Path(os.path.realpath(file))
     known = list(setting_names(Settings))
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:

@@ -1,5 +1,6 @@
 """The sections of the settings: keys with their defaults, bounds and descriptions, and the rules of each section."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -37,10 +38,20 @@ def plain_value(field: FieldInfo, value: Any) -> Any:
     # 1, also if YAML's `yes` was meant for another key.
     if isinstance(value, bool) and kind in (int, float):
         raise ValueError("a number")
-    # The folder of the settings file.
-    if isinstance(value, str) and not value.strip() and Path in (kind, *get_args(kind)):
+    # An empty one would be the folder of the settings file.
+    if isinstance(value, str) and Path in (kind, *get_args(kind)) and not _is_path(value):
         raise ValueError("a path")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("text without NUL characters")
     return value
+
+
+def _is_path(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return bool(text.strip()) and "\0" not in text
 
 
 class Section(BaseModel):

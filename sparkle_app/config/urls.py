@@ -1,11 +1,15 @@
 """The settings that are URLs: how they are checked and, without secrets, shown."""
 
 import re
+import sqlite3
+import warnings
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from sparkle_app.model.errors import ConfigurationError
 
@@ -92,6 +96,7 @@ def database_url(value: SecretStr) -> SecretStr:
             found="a port that is not a number" if invalid_port else "an invalid URL",
             hint="see docs/settings.md",
         ) from error
+    _refuse_nul(url)
     driver = _DRIVERS.get(url.drivername, url.drivername)
     if url.drivername == "postgresql" and not find_spec("psycopg2") and find_spec("psycopg"):
         driver = "postgresql+psycopg"
@@ -214,6 +219,54 @@ def _check_sqlite(url: URL) -> None:
             expected="the path of a file, as in sqlite:///data/sparkle.sqlite3",
             found=f"the parameter {refused[0]}" if refused else "a URI, file:…",
             hint="write the path without file: and parameters",
+        )
+    _check_sqlite_parameters(url)
+
+
+def _check_sqlite_parameters(url: URL) -> None:
+    """Check that the driver can use the parameters, which it does not do before it connects."""
+    dialect = url.get_dialect()()
+
+    def refused(query: Mapping[str, str | tuple[str, ...]]) -> bool:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                _, arguments = dialect.create_connect_args(url.set(query=query))
+            sqlite3.connect(":memory:", **arguments).close()
+        except (SQLAlchemyError, sqlite3.Error, OverflowError, TypeError, ValueError):
+            return True
+        return False
+
+    if refused(url.query):
+        raise refused_parameter("SQLite", url.query, refused)
+
+
+def refused_parameter(
+    driver: str, parameters: Mapping[str, Any], refused: Callable[[Mapping[str, Any]], bool]
+) -> ConfigurationError:
+    """The error for a URL whose parameters a driver refuses; it names one, but no value, which could be a secret.
+
+    Arguments:
+        driver: its name.
+        refused: whether the driver refuses such parameters.
+    """
+    name = next((name for name, value in parameters.items() if refused({name: value})), None)
+    return ConfigurationError(
+        "database.url",
+        expected=f"parameters that the driver {driver} can use",
+        found=f"an invalid value of {name}" if name else "others",
+        hint="correct or remove it" if name else "correct or remove them",
+    )
+
+
+def _refuse_nul(url: URL) -> None:
+    """Raise ConfigurationError if there is a NUL, also as %00, which no database and no file name can contain."""
+    parts = [url.host, url.username, url.password, url.database, *url.query]
+    parts += [
+        each for values in url.query.values() for each in ([values] if isinstance(values, str) else values)
+    ]
+    if any("\0" in str(part) for part in parts):
+        raise ConfigurationError(
+            "database.url", expected="text without NUL characters", found="one", hint="remove it (%00)"
         )
 
 

@@ -14,7 +14,12 @@ _YAML_ERRORS: dict[type[Exception], str] = {
     yaml.parser.ParserError: "a syntax error",
     yaml.composer.ComposerError: "an invalid anchor or alias",
     yaml.constructor.ConstructorError: "an invalid tag or key",
+    RecursionError: "too many nested values",
 }
+
+
+# Of a value that does not suit its tag, such as `!!bool maybe`.
+_OTHER_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,7 +65,7 @@ def read_keys(path: Path) -> dict[str, Any]:
             found=error.strerror or "none",
             hint="correct its permissions",
         ) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, *_OTHER_ERRORS) as error:
         # Not chained: a traceback would print the parser's message, which may quote a secret.
         raise _not_yaml(path, error) from None
     if values is None:

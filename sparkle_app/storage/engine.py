@@ -1,13 +1,17 @@
 """The connection to the database."""
 
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
+from sparkle_app.config.urls import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors
@@ -26,6 +30,7 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
         ConfigurationError: when the database cannot be used as it is set up.
     """
     try:
+        _check_parameters(url)
         engine = dialect_of(url).create_engine(url, for_command=for_command)
     except ImportError as error:
         raise ConfigurationError(
@@ -36,6 +41,25 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
         ) from error
     watch_errors(engine)
     return engine
+
+
+def _check_parameters(url: URL) -> None:
+    """Raise ConfigurationError if the driver cannot use a parameter of the URL, such as a number that is none."""
+    kind: Any = url.get_dialect()
+    dialect = kind(dbapi=kind.import_dbapi())
+
+    def refused(query: Mapping[str, str | tuple[str, ...]]) -> bool:
+        try:
+            # The same are given when the engine is created.
+            with warnings.catch_warnings(action="ignore"):
+                dialect.create_connect_args(url.set(query=query))
+        except (SQLAlchemyError, AttributeError, OverflowError, TypeError, ValueError):
+            return True
+        # create_engine() would look for a plugin of SQLAlchemy.
+        return "plugin" in query
+
+    if refused(url.query):
+        raise refused_parameter(dialect.driver, url.query, refused)
 
 
 def scratch_engine(folder: Path) -> Engine:

@@ -12,6 +12,7 @@ from pymysql.connections import Connection
 from pymysql.constants import CR
 from pymysql.err import OperationalError
 
+from sparkle_app.config.urls import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.deadlines import PING_SECONDS
 
@@ -32,7 +33,7 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                 found=name,
                 hint="correct or remove it",
             )
-    files = arguments.get("ssl") or {}
+    files = _files(arguments)
     for name in ("ca", "capath", "cert", "key"):
         if name in files and not os.path.exists(files[name]):
             raise ConfigurationError(
@@ -41,6 +42,21 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
                 found=f"no {files[name]}",
                 hint="correct the path",
             )
+    if _refused(arguments):
+        raise refused_parameter("PyMySQL", arguments, _refused)
+
+
+def _files(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    ssl = arguments.get("ssl")
+    return ssl if isinstance(ssl, dict) else {}
+
+
+def _refused(arguments: Mapping[str, Any]) -> bool:
+    try:
+        Connection(**{**arguments, "defer_connect": True})
+    except (AttributeError, OSError, OverflowError, TypeError, ValueError):
+        return True
+    return False
 
 
 class TimedConnection(Connection):  # type: ignore[misc]

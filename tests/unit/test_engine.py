@@ -10,6 +10,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import transient_error
@@ -45,6 +46,42 @@ def engine(file: Path) -> Iterator[Engine]:
     engine = make_engine(make_url(f"sqlite:///{file}"))
     yield engine
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("mysql+pymysql://host/db?connect_timeout=secret", "connect_timeout"),
+        ("mysql+pymysql://host/db?local_infile=secret", "local_infile"),
+        ("mysql+pymysql://host/db?charset=utf8mb4&port=secret", "port"),
+        ("postgresql+psycopg2:///db?host=a&host=b&port=secret", "port"),
+        ("postgresql+psycopg2://host/db?plugin=secret", "plugin"),
+        ("oracle+oracledb://host/db?mode=secret", "mode"),
+        ("oracle+oracledb://host/db?retry_count=2&expire_time=secret", "expire_time"),
+        ("oracle+oracledb://host/?service_name=x&secret_=bar", "secret_"),
+    ],
+)
+def test_the_error_names_a_parameter_that_the_driver_cannot_use(url: str, name: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^database\.url: expected parameters that the driver "
+    ) as caught:
+        make_engine(make_url(url))
+    assert str(caught.value.found).endswith(name)
+    assert "\n" not in str(caught.value)
+    assert "secret;" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql+pymysql://me:p@host:3307/db?charset=latin1&connect_timeout=5",
+        "postgresql+psycopg2://host/db?connect_timeout=5&sslmode=require",
+        "oracle+oracledb://host:1521/?service_name=x&retry_count=2&mode=sysdba",
+    ],
+)
+def test_parameters_that_the_driver_can_use_are_accepted(url: str) -> None:
+    make_engine(make_url(url)).dispose()
 
 
 def test_a_read_transaction_does_not_change_the_file(file: Path, engine: Engine) -> None:

@@ -52,7 +52,13 @@ def test_the_file_in_the_working_directory_is_read(working_directory: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "create", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "broken link"]
+    "create",
+    [
+        Path.mkdir,
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(path),
+    ],
+    ids=["folder", "broken link", "loop"],
 )
 def test_settings_yaml_that_is_not_a_file_is_an_error(
     working_directory: Path, create: Callable[[Path], None]
@@ -211,6 +217,17 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ),
         ("web: {token: %secret}", r"line 1, column 14: expected YAML, found a syntax error"),
         ("web: {token: !!int secret}", r"settings.yaml: expected YAML, found an invalid value"),
+        ("web: {token: !!bool secret}", r"settings.yaml: expected YAML, found an invalid value"),
+        ("web: {token: !!timestamp secret}", r"settings.yaml: expected YAML, found an invalid value"),
+        ("a: " + 3000 * "[", r"settings.yaml: expected YAML, found too many nested values"),
+        ('certs: "a\\0b"', r"certs: expected a path, found 'a\\x00b'"),
+        ('plugins: "a\\ud800"', r"plugins: expected a path, found 'a\\ud800'"),
+        ('web: {tls: {key: "a\\0"}}', r"web.tls.key: expected a path, found"),
+        ('web: {host: "a\\0"}', r"web.host: expected text without NUL characters, found"),
+        (
+            'web: {token: "secret\\0"}',
+            r"web.token: expected text without NUL .*found a value of the wrong type",
+        ),
         ("web: {token: 'secret\a'}", r"settings.yaml: expected YAML, found a character that is not allowed"),
         ("web: {token:secret}", r"web.token: expected .*, found web.token: without a space after the colon"),
         ("broker: {url: 'a:99999'}", r"broker.url: expected HOST:PORT.*found 'a:99999'"),

@@ -112,6 +112,40 @@ def test_secrets_of_a_database_url_are_masked(tmp_path: Path, url: str, expected
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:S3cr%00tPassw0rd@host/db",
+        "postgresql://u%00:S3cr@host/db",
+        "mysql://host/db?passwd=S3cr%00",
+        "sqlite:///folder%00/x",
+        "sqlite:///x?a%00=b",
+    ],
+)
+def test_a_nul_in_a_url_is_refused(tmp_path: Path, url: str) -> None:
+    error = load(tmp_path, "database", url=url)
+    assert str(error) == "database.url: expected text without NUL characters, found one; remove it (%00)"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ("timeout=S3cr", "timeout"),
+        ("timeout=5&check_same_thread=S3cr", "check_same_thread"),
+        ("timeout=1&timeout=2", "timeout"),
+        ("detect_types=99999999999999999999", "detect_types"),
+    ],
+)
+def test_a_parameter_of_sqlite_that_cannot_be_used_is_named(
+    tmp_path: Path, parameters: str, name: str
+) -> None:
+    assert str(load(tmp_path, "database", url=f"sqlite:///x.db?{parameters}")) == (
+        "database.url: expected parameters that the driver SQLite can use,"
+        f" found an invalid value of {name}; correct or remove it"
+    )
+    assert load(tmp_path, "database", url="sqlite:///x.db?timeout=5&check_same_thread=false") is None
+
+
+@pytest.mark.parametrize(
     ("section", "values"),
     [
         ("broker", {"url": "kafka://sparkle:S3cr@tPassw0rd@host:9092"}),

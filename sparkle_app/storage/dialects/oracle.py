@@ -69,6 +69,8 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
 
     def create_engine(self, url: URL, *, for_command: bool) -> Engine:
         """As in the base class."""
+        from sparkle_app.storage.oracledb_connection import check_arguments
+
         engine = create_engine(
             url,
             pool_pre_ping=True,
@@ -77,6 +79,7 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
             connect_args={"tcp_connect_timeout": _CONNECT_SECONDS, "expire_time": 1},
             hide_parameters=True,
         )
+        check_arguments(engine.dialect.create_connect_args(url)[1])
         adapt(engine.dialect)
         seconds = 0 if for_command else _ANSWER_SECONDS
 
