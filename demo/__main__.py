@@ -5,6 +5,7 @@ All files are in the folder .demo, which is deleted and created again at every s
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import socket
@@ -78,7 +79,7 @@ def _options() -> argparse.Namespace:
 
 def _environment(variable: str, default: int) -> int:
     text = os.environ.get(variable) or str(default)
-    if not text.isdigit():
+    if not re.fullmatch("[0-9]{1,9}", text):
         sys.exit(f"{variable}: expected a whole number, found {text!r}; correct it, or unset it")
     return int(text)
 
@@ -114,9 +115,7 @@ def _bind_error(port: int) -> str | None:
 
 def _start(options: argparse.Namespace, children: list[Child]) -> None:
     print("starting a broker, a worker, a collector for this machine and simulated hosts", flush=True)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for name in ("certs", "config", "data", "hosts", "here"):
-        (FOLDER / name).mkdir(parents=True)
+    _empty(FOLDER)
     config = make_config(
         find_packages(PROJECT / "plugins").manifests,
         address="127.0.0.1",
@@ -142,6 +141,21 @@ def _start(options: argparse.Namespace, children: list[Child]) -> None:
     if options.hosts:
         simulated = [*collector, "--folder", str(FOLDER / "hosts"), "--hosts", str(options.hosts)]
         children.append(Child("the simulated hosts", simulated, FOLDER / "hosts.log"))
+
+
+def _empty(folder: Path) -> None:
+    """Delete the folder of the demo, and create it again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for name in ("certs", "config", "data", "hosts", "here"):
+            (folder / name).mkdir(parents=True)
+    except OSError as error:
+        raise ConfigurationError(
+            str(folder),
+            expected="a folder that can be created",
+            found=error.strerror or str(error),
+            hint="remove it, or change its permissions",
+        ) from error
 
 
 def _wait_until_ready(averages: "Averages", children: list[Child]) -> None:

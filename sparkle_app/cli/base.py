@@ -1,4 +1,7 @@
-"""Base of all commands: exit codes (0 success, 1 error or difference found, 2 usage error), errors as one line."""
+"""Base of all commands: errors as one line, and exit codes.
+
+0 success, 1 error or difference found, 2 usage error, or standard output cannot be written.
+"""
 
 import asyncio
 import logging
@@ -148,7 +151,7 @@ class SparkleCommand(AppCommand):
         """Write a line of text to standard output.
 
         Raises:
-            OutputClosedError: when the reader has closed it.
+            OutputClosedError: when the reader has closed it; :class:`UsageError` when it cannot be written to.
         """
         self._write(printable(message), *args, **kwargs)
 
@@ -156,7 +159,7 @@ class SparkleCommand(AppCommand):
         """Write a value as a line of JSON to standard output.
 
         Raises:
-            OutputClosedError: when the reader has closed it.
+            OutputClosedError: when the reader has closed it; :class:`UsageError` when it cannot be written to.
         """
         self._write(json_line(value))
 
@@ -167,17 +170,26 @@ class SparkleCommand(AppCommand):
     @staticmethod
     @contextmanager
     def closed_output() -> Iterator[None]:
-        """A context in which standard output may be closed by its reader.
+        """A context in which standard output may be closed by its reader, or may fail.
 
         Raises:
-            OutputClosedError: when it is.
+            OutputClosedError: when it is closed.
+            UsageError: when it cannot be written to.
         """
         try:
             yield
-        except BrokenPipeError as error:
+        except OSError as error:
             # Otherwise Python flushes standard output at exit and reports the same error again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputClosedError from error
+            if isinstance(error, BrokenPipeError):
+                raise OutputClosedError from error
+            # Not exit code 1, which means to scripts that a difference was found.
+            raise UsageError(
+                "standard output",
+                expected="a file to write to",
+                found=error.strerror or str(error),
+                hint="free disk space, or choose another",
+            ) from error
 
     @asynccontextmanager
     async def broker_errors(self) -> AsyncIterator[None]:

@@ -95,7 +95,11 @@ class export(DatabaseCommand):
                 found="none",
                 hint="add --output FILE",
             )
-        # A symbolic link that leads nowhere is a file as well.
+        if output is None and not sys.stdout:
+            raise UsageError(
+                "standard output", expected="an open file", found="a closed one", hint="add --output FILE"
+            )
+        # A symbolic link that leads nowhere is a file as well. A name that is too long raises nothing here.
         if output is not None and os.path.lexists(output):
             raise UsageError(
                 "--output", expected="a new file", found=str(output), hint="move it, or choose another"
@@ -107,7 +111,7 @@ class export(DatabaseCommand):
             # A terminal must not interpret control characters; in a pipe, the output is exact.
             shown = sys.stdout.isatty()
             file = cast(BinaryIO, _Terminal()) if shown else sys.stdout.buffer
-            with _file_errors("standard output"), self.closed_output():
+            with self.closed_output():
                 self._write_rows(pages, layout, CsvWriter(file, layout), "" if shown else installed.name)
             return 0
         as_parquet = (format_ or output.suffix.lower().removeprefix(".")) == PARQUET

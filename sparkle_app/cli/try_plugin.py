@@ -107,7 +107,8 @@ def _parsed(text: str) -> tuple[str, Any]:
     if not separator:
         raise UsageError("VALUES", expected="KEY=VALUE", found=text, hint="for example fan1=1200")
     try:
-        return key, json.loads(value)
+        # Whatever is nested so deep is too long, and the parser would raise RecursionError.
+        return key, value if value.count("[") + value.count("{") > _MAX_BYTES else json.loads(value)
     except ValueError:
         return key, value
 

@@ -1,5 +1,6 @@
 """Output that contains text from outside, such as hostnames: a terminal must not interpret it."""
 
+import json
 import logging
 import re
 from datetime import datetime
@@ -30,8 +31,13 @@ def printable(text: str, keep: str = "") -> str:
 
 def json_line(value: Any) -> str:
     """The value as JSON, in which control characters are escaped: it is exact and can be printed."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        # A lone surrogate, which JSON can contain as an escape sequence.
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":"))
     # The encoder escapes the others.
-    return re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(value).decode())
+    return re.sub("[\x7f-\x9f\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class LineFormatter(logging.Formatter):

@@ -248,7 +248,7 @@ def test_a_reader_that_closes_the_pipe_and_a_full_disk_end_the_export(environmen
     assert done.stdout.startswith("id,config_id,hostname,")
     with open("/dev/full", "wb") as full:
         failed = run_program(faust("export", "Temperature"), environment, PROJECT, output=full)
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert failed.stderr == (
         "standard output: expected a file to write to, found No space left on device;"
         " free disk space, or choose another\n"

@@ -1,6 +1,7 @@
 """What commands refuse before they use a database or the broker, and what they say of an unexpected error."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from sparkle_app.cli import move
 from sparkle_app.cli.base import CONFIG_ID, TEXT, UsageError
+from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 from tests.unit.test_sparkle_command import SPARKLE, run
 
@@ -70,6 +72,36 @@ def test_a_text_that_cannot_be_stored_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected UTF-8 without NUL characters, found"):
         TEXT.convert(text, None, None)
     assert TEXT.convert("ядро 😀", None, None) == "ядро 😀"
+
+
+@pytest.mark.parametrize("command", ["capacity --hosts 10", "export Temperature"])
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, command: str) -> None:
+    made = run(tmp_path, SPARKLE, "migrate")
+    assert made.returncode == 0, made.stderr
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
+    environment = {**kept, "PYTHONPATH": str(PROJECT)}
+    with open("/dev/full", "wb") as full:
+        done = run_program([*SPARKLE, *command.split()], environment, tmp_path, output=full)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "standard output: expected a file to write to, found No space left on device;"
+        " free disk space, or choose another\n",
+    )
+    done = run(tmp_path, ["sh", "-c", 'exec "$@" >&-', "sh"], *SPARKLE, "export", "Temperature")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "standard output: expected an open file, found a closed one; add --output FILE\n",
+    )
+
+
+def test_a_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    run(tmp_path, SPARKLE, "migrate")
+    name = 300 * "x"
+    done = run(tmp_path, SPARKLE, "export", "Temperature", "--output", name)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{name}: expected a file to write to, found File name too long; free disk space, or choose another\n",
+    )
 
 
 def test_a_config_id_fits_into_its_column() -> None:

@@ -35,6 +35,13 @@ def test_json_is_exact_and_without_control_characters() -> None:
     assert "Сервер" in line
 
 
+def test_json_contains_lone_surrogates_as_escape_sequences() -> None:
+    value = [{"host": "a\ud800b\udcffя\x9b"}]
+    line = json_line(value)
+    assert line == r'[{"host":"a\ud800b\udcffя\u009b"}]'
+    assert json.loads(line) == value
+
+
 @pytest.mark.parametrize("name", ["sparkle_app.web.problems", "aiohttp.server"])
 def test_a_message_cannot_forge_another_or_control_the_terminal(name: str) -> None:
     config = logging_config("INFO")

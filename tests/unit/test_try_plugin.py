@@ -88,6 +88,15 @@ def test_each_value_is_shown_with_what_becomes_of_it() -> None:
     ]
 
 
+def test_values_that_cannot_be_encoded_or_parsed_are_shown() -> None:
+    done = run("temperature", 'c="\\ud800"', f"nested={'[' * 20_000}", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    lone, nested = json.loads(done.stdout)
+    assert lone["value"] == "\ud800"
+    assert lone["error"] == "becomes a dead letter (invalid_value): expected a number, found a string"
+    assert nested["error"].startswith("expected at most 214 bytes of JSON, found 20")
+
+
 def test_an_unknown_plugin_is_a_usage_error() -> None:
     done = run("Nope")
     assert (done.returncode, done.stdout) == (2, "")
