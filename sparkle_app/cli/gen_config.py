@@ -1,9 +1,11 @@
 """``sparkle gen-config``: creates a key pair and a config archive. In a checkout also ``gen_config.py``."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from sparkle_app.cli.prompts import (
     prompt_all,
     summary,
 )
-from sparkle_app.collector_config import make_config
+from sparkle_app.collector_config import ConfigFiles, make_config
 from sparkle_app.collector_config.creation import KEY_BITS, InvalidOptionError, free_id
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.sections import LOCALHOST
@@ -63,8 +65,15 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
     texts = messages()
     # A shell that starts this in the background ignores SIGINT, and the process inherits that: restore Ctrl-C.
     # The other signals raise KeyboardInterrupt too, so that temporary files are removed.
+    created: list[ConfigFiles] = []
+
+    def interrupt(_number: int, _frame: object) -> None:
+        # Once the files exist, it is too late: what remains is to say so.
+        if not created:
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, interrupt)
     # An encoding without ° prints a ? instead.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -82,8 +91,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
             )
             return 1
         if options.list:
-            print(list_plugins(packages.manifests, texts))
-            return 0
+            return 0 if _printed(list_plugins(packages.manifests, texts)) else 2
         # With any option, the others have their defaults.
         interactive = not arguments
         if not sys.stdin.isatty() and not options.yes:
@@ -112,7 +120,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
             if not confirm(texts):
                 print(texts["nothing_written"])
                 return 1
-        created = make_config(
+        make_config(
             request.plugins,
             address=request.address,
             port=request.port,
@@ -122,6 +130,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
             # A default id may be taken by now; make_config then chooses the next one.
             config_id=request.config_id if interactive or options.id is not None else None,
             bits=bits,
+            on_created=created.append,
         )
     except (InvalidAnswerError, InvalidOptionError) as error:
         print(error, file=sys.stderr)
@@ -132,10 +141,24 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
     except (KeyboardInterrupt, EOFError):
         print(f"\n{texts['nothing_written']}", file=sys.stderr)
         return 130
-    print(texts["done"].format(archive=created.archive))
-    print(texts["next"])
-    print(texts["key_warning"].format(key=created.key))
+    (files,) = created
+    done = texts["done"].format(archive=files.archive)
+    key_warning = texts["key_warning"].format(key=files.key)
+    _printed(f"{done}\n{texts['next']}\n{key_warning}")
     return 0
+
+
+def _printed(text: str) -> bool:
+    """Print a text, and return whether this was possible; otherwise to standard error, as far as that is possible."""
+    try:
+        print(text, flush=True)
+        return True
+    except OSError:
+        # Otherwise Python flushes standard output at exit and reports the same error again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    return False
 
 
 def _options(arguments: Sequence[str], program: str | None) -> argparse.Namespace:

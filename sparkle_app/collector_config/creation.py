@@ -7,7 +7,7 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ def make_config(
     certs: Path,
     config_id: int | None = None,
     bits: int = 2048,
+    on_created: Callable[[ConfigFiles], object] = lambda _: None,
 ) -> ConfigFiles:
     """Create a key pair, and the config archive with its public key.
 
@@ -62,6 +63,7 @@ def make_config(
         certs: folder for the private key rsa_key_<id>.
         config_id: unique; None: the next free id.
         bits: size of the RSA key.
+        on_created: called with the files once both exist, before a signal can interrupt this.
 
     Raises:
         InvalidOptionError: when an argument is out of range.
@@ -73,6 +75,7 @@ def make_config(
         pair = RSA.generate(bits)
         while True:
             number = free_id(certs) if config_id is None else config_id
+            _check_id(number)
             files = ConfigFiles(number, output / ARCHIVE, certs / f"rsa_key_{number}")
             config = {
                 "id": number,
@@ -88,7 +91,7 @@ def make_config(
                 _draft(files.key, 0o600, pair.export_key()) as key,
                 _draft(files.archive, 0o644, content.getvalue()) as archive,
             ):
-                if _publish(files, key, archive):
+                if _publish(files, key, archive, on_created):
                     return files
             # Another process has taken the free id meanwhile: try the next one. A requested id is never changed.
             if config_id is not None:
@@ -125,12 +128,24 @@ def _check(
         ("address", is_address(address), "a hostname or IP address without a port", repr(address)),
         ("port", 1 <= port <= 65535, "1 to 65535", port),
         ("interval", interval >= 1, "1 second or more", interval),
-        ("id", config_id is None or 0 <= config_id <= MAX_CONFIG_ID, f"0 to {MAX_CONFIG_ID}", config_id),
         ("bits", bits in KEY_BITS, f"one of {', '.join(map(str, KEY_BITS))}", bits),
     ]
     for name, valid, expected, found in rules:
         if not valid:
             raise InvalidOptionError(name, expected=expected, found=str(found), hint="nothing was written")
+    if config_id is not None:
+        _check_id(config_id)
+
+
+def _check_id(number: int) -> None:
+    if not 0 <= number <= MAX_CONFIG_ID:
+        # Also one more than the highest that there is.
+        raise InvalidOptionError(
+            "id",
+            expected=f"0 to {MAX_CONFIG_ID}",
+            found=str(number),
+            hint="nothing was written; choose another with --id",
+        )
 
 
 @contextmanager
@@ -172,7 +187,9 @@ def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
         os.unlink(name)
 
 
-def _publish(files: ConfigFiles, key: Path, archive: Path) -> bool:
+def _publish(
+    files: ConfigFiles, key: Path, archive: Path, on_created: Callable[[ConfigFiles], object]
+) -> bool:
     """Link both drafts to their final names, with nothing slow in between; False if the key exists.
 
     Unlike a rename, a link never overwrites a file. The key comes first: an archive without its key would make
@@ -196,6 +213,7 @@ def _publish(files: ConfigFiles, key: Path, archive: Path) -> bool:
                 found="one, which is never overwritten",
                 hint="move it, or choose another output folder",
             ) from error
+        on_created(files)
     return True
 
 

@@ -102,6 +102,14 @@ def test_concurrent_processes_get_different_free_ids(tmp_path: Path) -> None:
     assert (tmp_path / "certs" / "rsa_key_41").read_text() == "somebody else's"
 
 
+def test_an_id_after_the_highest_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "rsa_key_2147483647").write_text("somebody else's")
+    with pytest.raises(creation.InvalidOptionError, match="id: expected 0 to 2147483647, found 2147483648"):
+        make(tmp_path)
+    assert files(tmp_path) == ["certs/rsa_key_2147483647"]
+
+
 def test_an_existing_key_is_never_overwritten(tmp_path: Path) -> None:
     first = make(tmp_path, config_id=7)
     pem = first.key.read_bytes()
@@ -238,6 +246,7 @@ def test_a_new_version_of_a_plugin_does_not_run_old_bytecode(tmp_path: Path) -> 
         ({"port": 65536}, "port: expected"),
         ({"interval": 0}, "interval: expected 1 second or more"),
         ({"config_id": -1}, "id: expected 0 to"),
+        ({"config_id": 2**31}, "id: expected 0 to 2147483647, found 2147483648"),
         ({"bits": 1024}, "bits: expected one of 2048, 3072, 4096"),
     ],
 )

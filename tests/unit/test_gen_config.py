@@ -248,6 +248,71 @@ def test_with_a_russian_locale_the_messages_are_russian(environment: dict[str, s
     assert files(tmp_path) == []
 
 
+INTERRUPTED = """
+import os, signal, sys
+from sparkle_app.cli.gen_config import main
+
+link = os.link
+def interrupted(*names):
+    link(*names)
+    os.kill(os.getpid(), signal.SIGINT)
+
+os.link = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_is_too_late_once_the_files_are_published(environment: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "--output", str(tmp_path), "--id", "7", "--yes"],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=PROJECT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was written" not in done.stderr
+    assert f"Created {tmp_path}/config.tar.xz" in done.stdout
+    assert files(tmp_path) == ["certs/rsa_key_7", "config.tar.xz"]
+
+
+@pytest.mark.parametrize("output", [">/dev/full", ">&-", "| true"])
+def test_output_that_cannot_be_written_does_not_hide_what_was_written(
+    environment: dict[str, str], tmp_path: Path, output: str
+) -> None:
+    script = f'{{ "$@"; echo "exit code $?" >&2; }} {output}'
+    options = ("--output", str(tmp_path), "--address", "kafka", "--yes")
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *COMMAND, *options],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    *created, code = done.stderr.splitlines()
+    assert code == "exit code 0", done.stderr
+    assert not created or created[0] == f"Created {tmp_path}/config.tar.xz"
+    assert files(tmp_path) == ["certs/rsa_key_1", "config.tar.xz"]
+
+
+def test_a_list_that_cannot_be_written_is_an_error(environment: dict[str, str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "--list"],
+            env=environment,
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert b"Temperature" in done.stderr
+    assert b"Error" not in done.stderr
+
+
 @pytest.mark.parametrize("how", [None, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_and_signals_leave_no_files(
     environment: dict[str, str], tmp_path: Path, how: signal.Signals | None
