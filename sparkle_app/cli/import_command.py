@@ -3,10 +3,12 @@
 from typing import Any
 
 from faust.cli.base import argument
+from sqlalchemy import Engine
 
 from sparkle_app.cli.base import JSON, TEXT, counted
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
@@ -39,39 +41,65 @@ class import_command(DatabaseCommand):
         installed = self.installed_plugin(plugin)
         engine = self.engine()
         create_tables(engine, self.handler.plugins.branches)
-        bucket_size = self.handler.settings.aggregates.bucket_seconds
         report: list[dict[str, Any]] = []
-        rebuild = (
-            f"run `faust -A sparkle_app rebuild --plugin {installed.name}` to aggregate the inserted readings"
-        )
-        hint: str | None = None
-        for name in files:
-            try:
-                with open(name, "rb") as file:
-                    source = read_file(file, name, installed.name, installed.plugin)
-                    importer = Importer(installed.name, installed.plugin, engine, bucket_size)
-                    read = inserted = 0
-                    with self.progress(source.size, name) as progress:
-                        for rows, stored in importer.store(source):
-                            read += rows
-                            inserted += stored
-                            progress.update(source.position() - progress.pos)
-            except OSError as error:
-                raise ConfigurationError(
-                    name, expected="a file", found=error.strerror or str(error), hint="correct the name"
-                ) from error
-            what = source.layout.what
-            own_hint = rebuild if what == READINGS and inserted else None
-            hint = hint or own_hint
-            expired = importer.expired
-            known = read - inserted - expired
-            numbers = {"read": read, "inserted": inserted, "known": known, "expired": expired}
-            report.append({"file": printable(name), "what": what, **numbers, "hint": own_hint})
-            if not as_json:
-                rest = f", {expired} not stored: older than the retention period" if expired else ""
-                self.say(f"{name}: {counted(read, what[:-1])} read, {inserted} inserted, {known} known{rest}")
-        if as_json:
-            self.say_json(report)
-        elif hint:
-            self.say(hint)
+        try:
+            for name in files:
+                self._import_file(name, installed, engine, report, as_json)
+        finally:
+            # What was stored before an error remains.
+            hint = next((each["hint"] for each in report if each["hint"]), None)
+            if as_json:
+                self.say_json(report)
+            elif hint:
+                self.say(hint)
         return 0
+
+    def _import_file(
+        self,
+        name: str,
+        installed: InstalledPlugin,
+        engine: Engine,
+        report: list[dict[str, Any]],
+        as_json: bool,
+    ) -> None:
+        """Store the rows of a file, and add to the report what was stored, also before an error."""
+        bucket_size = self.handler.settings.aggregates.bucket_seconds
+        importer = Importer(installed.name, installed.plugin, engine, bucket_size)
+        read = inserted = 0
+        what: str | None = None
+        try:
+            with open(name, "rb") as file:
+                source = read_file(file, name, installed.name, installed.plugin)
+                what = source.layout.what
+                with self.progress(source.size, name) as progress:
+                    for rows, stored in importer.store(source):
+                        read += rows
+                        inserted += stored
+                        progress.update(source.position() - progress.pos)
+        except OSError as error:
+            raise ConfigurationError(
+                name, expected="a file", found=error.strerror or str(error), hint="correct the name"
+            ) from error
+        finally:
+            if what is not None:
+                report.append(_entry(installed.name, name, what, read, inserted, importer.expired))
+                if not as_json:
+                    self.say(_line(name, report[-1]))
+
+
+def _entry(plugin: str, name: str, what: str, read: int, inserted: int, expired: int) -> dict[str, Any]:
+    # Known ones, too: the command may have been interrupted, or run before.
+    hint = (
+        f"run `faust -A sparkle_app rebuild --plugin {plugin}` to aggregate the imported readings"
+        if what == READINGS and read > expired
+        else None
+    )
+    numbers = {"read": read, "inserted": inserted, "known": read - inserted - expired, "expired": expired}
+    return {"file": printable(name), "what": what, **numbers, "hint": hint}
+
+
+def _line(name: str, entry: dict[str, Any]) -> str:
+    expired = entry["expired"]
+    rest = f", {expired} not stored: older than the retention period" if expired else ""
+    read = counted(entry["read"], entry["what"][:-1])
+    return f"{name}: {read} read, {entry['inserted']} inserted, {entry['known']} known{rest}"

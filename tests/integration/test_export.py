@@ -83,7 +83,7 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
     for what, file in files.items():
         done = command(environment, "export", "Temperature", "--what", what, "--output", file)
         assert done == f"Temperature: {expected[what]} {what} written to {file}\n"
-    hint = "run `faust -A sparkle_app rebuild --plugin Temperature` to aggregate the inserted readings"
+    hint = "run `faust -A sparkle_app rebuild --plugin Temperature` to aggregate the imported readings"
     for inserted in (True, False):
         report = json.loads(command(other, "import", "Temperature", *files.values(), "--json"))
         assert report == [
@@ -94,7 +94,7 @@ def test_an_import_stores_what_was_exported_and_nothing_twice(
                 "inserted": expected[what] * inserted,
                 "known": expected[what] * (not inserted),
                 "expired": 0,
-                "hint": hint if inserted and what == "readings" else None,
+                "hint": hint if what == "readings" else None,
             }
             for what, file in files.items()
         ]
@@ -125,7 +125,8 @@ def test_an_import_says_what_aggregates_the_readings(
     assert "run `faust -A sparkle_app rebuild --plugin Temperature`" in done
     command(other, "rebuild", "--plugin", "Temperature")
     assert rows(other, "temperature_aggregates") == rows(environment, "temperature_aggregates")
-    assert "rebuild" not in command(other, "import", "Temperature", file)
+    # Nobody knows whether it was run.
+    assert "rebuild" in command(other, "import", "Temperature", file)
 
 
 def test_only_the_selected_rows_are_exported(environment: dict[str, str]) -> None:
