@@ -1,6 +1,6 @@
 """Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -47,6 +47,17 @@ class Scope(msgspec.Struct, frozen=True):
     def rows(self) -> int:
         """The number of readings, and of aggregates whose readings are not kept."""
         return sum(self.readings.values()) + sum(each.rows for each in self.earlier.values())
+
+    @property
+    def hosts(self) -> Set[str]:
+        """All hosts."""
+        return self.readings.keys() | self.earlier.keys()
+
+    def only(self, hosts: Set[str]) -> "Scope":
+        """The same, of these hosts only."""
+        readings = {host: number for host, number in self.readings.items() if host in hosts}
+        earlier = {host: extent for host, extent in self.earlier.items() if host in hosts}
+        return msgspec.structs.replace(self, readings=readings, earlier=earlier)
 
 
 @dataclass(frozen=True)

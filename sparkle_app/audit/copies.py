@@ -1,12 +1,14 @@
 """Compares the aggregates of two databases, also with their readings: whether one is a copy of the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from itertools import zip_longest
+from typing import NamedTuple
 
 import msgspec
 
 from sparkle_app.audit.auditor import Auditor, PageResult
-from sparkle_app.audit.differences import statistics_equal
+from sparkle_app.audit.differences import AggregateKey, statistics_equal
+from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import EARLIEST, LATEST
 
 
@@ -27,28 +29,63 @@ class Audit(msgspec.Struct):
         self.not_verifiable += len(result.not_verifiable)
 
 
+class Comparison(NamedTuple):
+    """What was found in the source and in the target."""
+
+    here: Audit
+    there: Audit
+    same: bool
+    """Whether the target has the same rows."""
+    to_rebuild: int
+    """Differences in the target that ``rebuild`` repairs, of the hosts of which it has more readings."""
+
+
+class _Copied:
+    """What the source can no longer compute, and whether the target has the same; the target may have more."""
+
+    def __init__(self) -> None:
+        # Only what has no counterpart yet: pages of the target may end elsewhere.
+        self._here: dict[AggregateKey, Statistics] = {}
+        self._there: dict[AggregateKey, Statistics] = {}
+        self._equal = True
+
+    def add(self, one: PageResult | None, other: PageResult | None) -> None:
+        self._here.update(one.not_verifiable if one else {})
+        self._there.update(other.not_verifiable if other else {})
+        for key in self._here.keys() & self._there.keys():
+            self._equal &= statistics_equal(self._here.pop(key), self._there.pop(key))
+
+    @property
+    def complete(self) -> bool:
+        return self._equal and not self._here
+
+
 def audit_copy(
-    source: Auditor, target: Auditor, progress: Callable[[int], object]
-) -> tuple[Audit, Audit, bool]:
+    source: Auditor, target: Auditor, ahead: Set[str], progress: Callable[[int], object]
+) -> Comparison:
     """Compare all aggregates of the source's hosts with the readings, in both databases, page by page.
 
     Arguments:
+        ahead: hosts of which the target has more readings: only those of their aggregates are compared with the
+            source's that it can no longer compute.
         progress: called with the rows of each page of the source.
-
-    Returns:
-        What was found in the source and in the target, and whether the target has the same rows.
     """
     scope = source.scope(EARLIEST, LATEST)
-    both = source.compare(scope), target.compare(scope)
-    here, there, same = Audit(), Audit(), True
-    for one, other in zip_longest(*both):
-        if one:
-            here.add(one)
-            progress(one.rows)
-        if other:
-            there.add(other)
-        same = same and one is not None and other is not None and _same(one, other)
-    return here, there, same
+    here, there, same, copied, to_rebuild = Audit(), Audit(), True, _Copied(), 0
+    for hosts in (scope.hosts - ahead, scope.hosts & ahead):
+        part = scope.only(hosts)
+        for one, other in zip_longest(source.compare(part), target.compare(part)):
+            if one:
+                here.add(one)
+                progress(one.rows)
+            if other:
+                there.add(other)
+            if hosts & ahead:
+                copied.add(one, other)
+                to_rebuild += sum(not each.without_readings for each in (other.differences if other else ()))
+            else:
+                same = same and one is not None and other is not None and _same(one, other)
+    return Comparison(here, there, same and copied.complete, to_rebuild)
 
 
 def _same(one: PageResult, other: PageResult) -> bool:

@@ -22,7 +22,7 @@ from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config import urls
 from sparkle_app.config.loading import absolute_url
 from sparkle_app.config.settings import ENV_PREFIX, database_url
-from sparkle_app.config.urls import shown
+from sparkle_app.config.urls import place, shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.migrations.migration import create_tables
@@ -31,6 +31,8 @@ from sparkle_app.storage.rows import unknown_tables
 from sparkle_app.storage.trial import try_writing
 from sparkle_app.transfer.moving import Copy, Part
 
+_NAMED = 5
+"""How many hosts are named."""
 _VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
 
 
@@ -77,7 +79,7 @@ class move(DatabaseCommand):
 
     def _move(self, *, target: SecretStr, dry_run: bool, as_json: bool) -> int:
         source_url, target_url = database_url(self.handler.settings), _target(target)
-        if _place(source_url) == _place(target_url):
+        if place(source_url) == place(target_url):
             raise UsageError(
                 "--to", expected="another database", found=shown(target_url), hint="see database.url"
             )
@@ -151,6 +153,7 @@ class move(DatabaseCommand):
     ) -> int:
         # What has expired meanwhile is not compared.
         copy.copy_watermarks()
+        ahead = {name: copy.ahead(name) for name in copy.verifiable}
         missing = list(copy.missing())
         report["missing"] = [{"name": name, "what": what, "rows": number} for name, what, number in missing]
         report["verified"] = []
@@ -166,9 +169,12 @@ class move(DatabaseCommand):
                 each["read"] for each in report["parts"] if (each["name"], each["what"]) == (name, "readings")
             )
             with self.progress(total, f"{name}, verify") as progress:
-                here, there, equal = audit_copy(auditors[0], auditors[1], progress.update)
+                here, there, equal, to_rebuild = audit_copy(
+                    auditors[0], auditors[1], ahead[name], progress.update
+                )
             same &= equal
-            report["verified"].append({"plugin": name, "from": here, "to": there, "same": equal})
+            verified = {"plugin": name, "from": here, "to": there, "same": equal}
+            report["verified"].append({**verified, "ahead": sorted(ahead[name]), "to_rebuild": to_rebuild})
             if not as_json:
                 for each, url in ((here, source.url), (there, target.url)):
                     self.say(
@@ -180,15 +186,16 @@ class move(DatabaseCommand):
                         f"{name}: {counted(here.not_verifiable, 'aggregate')} can no longer be verified,"
                         f" {'equal in' if equal else 'compared between'} both databases"
                     )
-        report["complete"] = complete = same and not missing
+        to_rebuild = any(each["to_rebuild"] for each in report["verified"])
+        report["complete"] = complete = same and not missing and not to_rebuild
         if as_json:
             self.say_json(report)
         else:
-            self._say_next(target.url, missing, complete, report["verified"])
+            self._say_next(target.url, missing, same, report["verified"])
         return 0 if complete else 1
 
     def _say_next(
-        self, url: URL, missing: list[tuple[str, str, int]], complete: bool, verified: list[Mapping[str, Any]]
+        self, url: URL, missing: list[tuple[str, str, int]], same: bool, verified: list[Mapping[str, Any]]
     ) -> None:
         if missing:
             rows = ", ".join(f"{counted(number, what[:-1])} of {name}" for name, what, number in missing)
@@ -196,12 +203,25 @@ class move(DatabaseCommand):
                 f"not complete: {rows} were stored in the meantime; stop the workers and run the command again"
             )
             return
-        if not complete:
+        if not same:
             self.say(
                 "not complete: aggregates differ between the databases; stop the workers and run the command again"
             )
             return
-        if any(each["from"].differences for each in verified):
+        for each in verified:
+            if hosts := each["ahead"]:
+                more = f" and {counted(len(hosts) - _NAMED, 'other')}" if len(hosts) > _NAMED else ""
+                self.say(
+                    f"{each['plugin']}: {shown(url)} has more readings of {', '.join(hosts[:_NAMED])}{more}, whose"
+                    " aggregates are compared only with these"
+                )
+        if number := sum(each["to_rebuild"] for each in verified):
+            self.say(
+                f"not complete: {counted(number, 'difference')} between aggregates and readings of these hosts there;"
+                " run `rebuild` with that database.url, and then this command again"
+            )
+            return
+        if any(each["to"].differences for each in verified):
             self.say(
                 "the differences are the same in both databases; verify shows them, and rebuild repairs them"
             )
@@ -241,11 +261,6 @@ def _from_standard_input() -> SecretStr:
             hint="enter it, or write it after --to",
         )
     return SecretStr(text)
-
-
-def _place(url: URL) -> URL:
-    """Without the login."""
-    return url.set(username="", password="", query={})
 
 
 @contextmanager

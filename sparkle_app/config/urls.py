@@ -1,5 +1,6 @@
 """The settings that are URLs: how they are checked and, without secrets, shown."""
 
+import os
 import re
 import sqlite3
 import warnings
@@ -51,6 +52,11 @@ _SHOWN_PARAMETERS = {
 }  # fmt: skip
 # Of SQLite's own URIs, whose files the handler would not find.
 _URI_PARAMETERS = {"cache", "immutable", "mode", "modeof", "nolock", "psow", "uri", "vfs"}
+# Those that say where a database is.
+_PLACE_PARAMETERS = {
+    "config_dir", "database", "db", "dbname", "dsn", "host", "hostaddr", "instance_name", "port", "read_default_file",
+    "read_default_group", "service", "service_name", "sid", "unix_socket",
+}  # fmt: skip
 _PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "passwd", "password", "ssl_key_password", "sslpassword"}
 
 
@@ -121,6 +127,16 @@ def shown(url: URL) -> str:
         for value in ([values] if isinstance(values, str) else values)
     ]
     return f"{text}?{'&'.join(parameters)}" if parameters else text
+
+
+def place(url: URL) -> URL:
+    """What of the URL of a database says where it is, to compare it with that of another URL."""
+    backend = url.get_backend_name()
+    place = url.set(drivername=backend, username="", password="")
+    if backend == "sqlite":
+        # The same file has many names.
+        return place.set(database=os.path.realpath(url.database or ""), query={})
+    return place.set(query={name: value for name, value in url.query.items() if name in _PLACE_PARAMETERS})
 
 
 def url_without_login(value: str | None) -> str | None:

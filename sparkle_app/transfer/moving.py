@@ -19,6 +19,7 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.extents import select_resolutions
 from sparkle_app.storage.models import own_columns
+from sparkle_app.storage.readings import select_ids
 from sparkle_app.storage.rows import (
     Values,
     all_rows,
@@ -37,6 +38,7 @@ from sparkle_app.transfer.pages import AggregatePages, ReadingPages
 from sparkle_app.transfer.watermarks import common_watermarks, copy_watermarks
 
 _PAGE_ROWS = 2_000
+_MAX_NAMED = 100
 ROWS = "rows"
 
 
@@ -102,7 +104,7 @@ class Copy:
             with read_transaction(self._source) as connection:
                 resolutions = select_resolutions(connection, plugin.Aggregates.__table__)
             here, there = self._reading_counts(name, plugin)
-            ahead = {host for host, count in there.items() if count > here.get(host, 0)}
+            ahead = _ahead(here, there)
             for resolution in resolutions:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
                 importer = self._importer(name, plugin)
@@ -124,12 +126,34 @@ class Copy:
         """Name and kind of the parts of which the target has fewer rows than the source now has, and how many fewer."""
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             here, there = self._reading_counts(name, plugin)
-            if number := sum(max(count - there.get(host, 0), 0) for host, count in here.items()):
+            number = sum(max(count - there.get(host, 0), 0) for host, count in here.items())
+            number += self._unknown_readings(name, plugin, here.keys() & _ahead(here, there))
+            if number:
                 yield name, READINGS, number
         for table in self._tables:
             number = self._count(self._source, table) - self._count(self._target, table)
             if number > 0:
                 yield _name(table), ROWS, number
+
+    def ahead(self, name: str) -> Set[str]:
+        """The hosts of which the target has more readings of a plugin: workers use it already."""
+        return _ahead(*self._reading_counts(name, self._plugins[name]))
+
+    def _unknown_readings(self, name: str, plugin: Plugin, hosts: Set[str]) -> int:
+        """How many readings of these hosts, of those that both databases keep, the target does not have."""
+        if not hosts:
+            return 0
+        number, since = 0, self._kept_since(name)
+        # Each host that is named is a query.
+        named = sorted(hosts) if len(hosts) < _MAX_NAMED else ()
+        for page in ReadingPages(plugin, self._source, named, since, LATEST):
+            ids = [reading.id for reading in page if reading.hostname in hosts]
+            with read_transaction(self._target) as connection:
+                number += len(ids) - len(select_ids(connection, plugin.DataFrame.__table__, ids))
+        return number
+
+    def _kept_since(self, name: str) -> int:
+        return max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
 
     def _with(self, table: Callable[[Plugin], Table]) -> list[tuple[str, Plugin]]:
         """The plugins that have a table."""
@@ -148,7 +172,7 @@ class Copy:
         """The number of readings of each host that both databases keep: in the source, and in the target."""
         if plugin.DataFrame.__table__ not in self._own:
             return {}, {}
-        since = max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
+        since = self._kept_since(name)
         # The target first: the source may get more meanwhile.
         with read_transaction(self._target) as connection:
             there = dict(plugin.count_readings(connection, since, LATEST))
@@ -197,6 +221,10 @@ class Copy:
     def _count(engine: Engine, table: Table) -> int:
         with read_transaction(engine) as connection:
             return count_rows(connection, table)
+
+
+def _ahead(here: Mapping[str, int], there: Mapping[str, int]) -> Set[str]:
+    return {host for host, count in there.items() if count > here.get(host, 0)}
 
 
 def _expired(importer: Importer) -> Callable[[], int]:

@@ -28,11 +28,16 @@ def test_what_only_the_other_database_has_remains(workspace: Workspace, source: 
         connection.execute(newer)
         connection.commit()
     # The buckets of host a have other readings there: fewer than counted here, until they are recomputed.
-    assert "aggregates differ between the databases" in move(environment, target, code=1)
+    assert "2 differences between aggregates and readings of these hosts there" in move(
+        environment, target, code=1
+    )
     assert count(target, "temperature_readings") == 70 + 140 - 1
     assert query(target, "SELECT count(*) AS n FROM sparkle_hosts WHERE last_received_at LIKE '2100%'") == [
         {"n": 1}
     ]
+    there = {**environment, "SPARKLE_DATABASE__URL": target}
+    assert run_command(there, "rebuild").returncode == 0
+    assert "has more readings of a, b, whose aggregates are compared only" in move(environment, target)
 
 
 def test_aggregates_without_readings_and_of_every_bucket_size_are_moved(

@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import database_url, masked
-from sparkle_app.config.urls import bootstrap_servers, shown
+from sparkle_app.config.urls import bootstrap_servers, place, shown
+from sparkle_app.config.urls import database_url as checked_url
 from sparkle_app.model.errors import ConfigurationError
 
 # No piece of it may appear in an output.
@@ -266,6 +268,30 @@ def test_oracle_is_used_with_the_driver_of_its_extra(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "oracledb", None)
     error = load(tmp_path, "database", url=url)
     assert "install it: pip install 'sparkle-m-handler[oracle]', or -r requirements-oracle.txt" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("postgresql://me:x@host/db", "postgresql+psycopg://you:y@host/db?sslmode=require", True),
+        ("postgresql:///db?host=old", "postgresql:///db?host=new", False),
+        ("postgresql:///db?host=a&port=5432", "postgresql:///db?host=a&port=5433", False),
+        ("postgresql:///?service=old", "postgresql:///?service=new", False),
+        ("mysql://me@/db?unix_socket=/a", "mysql://me@/db?unix_socket=/b", False),
+        ("mysql://host/db?charset=latin1", "mariadb://host/db", True),
+        ("oracle://host/?service_name=a", "oracle://host/?service_name=b", False),
+        ("sqlite:////tmp/p/../p/s.db", "sqlite:////tmp/p/s.db?timeout=5", True),
+        ("sqlite:////tmp/p/s.db", "sqlite:////tmp/p/t.db", False),
+    ],
+)
+def test_what_says_where_a_database_is(one: str, other: str, same: bool) -> None:
+    places = [place(make_url(checked_url(SecretStr(url)).get_secret_value())) for url in (one, other)]
+    assert (places[0] == places[1]) is same
+
+
+def test_links_to_an_sqlite_file_are_the_same_database(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    assert place(make_url(f"sqlite:///{tmp_path}/link/s.db")) == place(make_url(f"sqlite:///{tmp_path}/s.db"))
 
 
 @pytest.mark.parametrize("url", ["sqlite://folder/x", "sqlite://x", "sqlite://folder/y/x.sqlite3"])
