@@ -283,7 +283,9 @@ All packages and modules; the docstring of each describes what it does:
       settings            top-level keys and rules
       sections            keys and rules of each section
       retention           those of the section on retention
-      urls                rules of URLs, and URLs without secrets
+      urls                rules of URLs
+      sqlite_url          rules of the URL of an SQLite file
+      url_parameters      parameters in URLs of databases, and URLs without secrets
       loading             file and environment variables
       yaml_file           reads the file
       reference           generates docs/settings.md

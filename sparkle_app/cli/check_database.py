@@ -6,7 +6,7 @@ from sqlalchemy import Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url
-from sparkle_app.config.urls import shown
+from sparkle_app.config.url_parameters import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.retention.retainer import tables_to_delete_from

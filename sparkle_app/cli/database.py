@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.cli.base import SparkleCommand, UsageError
 from sparkle_app.config.settings import database_url
-from sparkle_app.config.urls import shown
+from sparkle_app.config.url_parameters import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction

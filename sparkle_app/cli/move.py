@@ -22,7 +22,7 @@ from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config import urls
 from sparkle_app.config.loading import absolute_url
 from sparkle_app.config.settings import ENV_PREFIX, database_url
-from sparkle_app.config.urls import place, shown
+from sparkle_app.config.url_parameters import place, shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.migrations.migration import create_tables

@@ -38,7 +38,7 @@ from sparkle_app.config.sections import (
     WebSettings,
     plain_value,
 )
-from sparkle_app.config.urls import shown
+from sparkle_app.config.url_parameters import shown
 
 ENV_PREFIX = "SPARKLE_"
 RENAMED = {

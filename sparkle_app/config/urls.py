@@ -1,17 +1,14 @@
-"""The settings that are URLs: how they are checked and, without secrets, shown."""
+"""How the settings that are URLs are checked."""
 
-import os
 import re
-import sqlite3
-import warnings
-from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Any
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from sparkle_app.config.sqlite_url import check_sqlite
+from sparkle_app.config.url_parameters import PARAMETERS
 from sparkle_app.model.errors import ConfigurationError
 
 _DRIVERS = {
@@ -42,22 +39,6 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]]+):(\d{1,5})")
 _SCHEME = "kafka://"
 # As SQLAlchemy parses them.
 _LOGIN = re.compile(r"[^:/]*(:[^@]*)?@")
-# Parameters of a connection to a server that are no secrets. The values of others are masked.
-_SHOWN_PARAMETERS = {
-    "application_name", "channel_binding", "charset", "collation", "connect_timeout", "gssencmode", "host",
-    "hostaddr", "mode", "options", "port", "read_default_file", "read_default_group", "service", "service_name",
-    "ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_disabled", "ssl_key",
-    "ssl_verify_cert", "ssl_verify_identity", "sslcert", "sslkey", "sslmode", "sslrootcert", "target_session_attrs",
-    "unix_socket", "user",
-}  # fmt: skip
-# Of SQLite's own URIs, whose files the handler would not find.
-_URI_PARAMETERS = {"cache", "immutable", "mode", "modeof", "nolock", "psow", "uri", "vfs"}
-# Those that say where a database is.
-_PLACE_PARAMETERS = {
-    "config_dir", "database", "db", "dbname", "dsn", "host", "hostaddr", "instance_name", "port", "read_default_file",
-    "read_default_group", "service", "service_name", "sid", "unix_socket",
-}  # fmt: skip
-_PARAMETERS = _SHOWN_PARAMETERS | {"passfile", "passwd", "password", "ssl_key_password", "sslpassword"}
 
 
 def bootstrap_servers(value: str) -> str:
@@ -112,31 +93,10 @@ def database_url(value: SecretStr) -> SecretStr:
         _check_dialect(url)
     url = url.set(drivername=driver)
     if url.get_backend_name() == "sqlite":
-        _check_sqlite(url)
+        check_sqlite(url)
     else:
         _refuse_at_sign(text)
     return SecretStr(url.render_as_string(hide_password=False))
-
-
-def shown(url: URL) -> str:
-    """The URL for logs and messages: without its password, and without values that could be secrets."""
-    text = url.set(query={}).render_as_string(hide_password=True)
-    parameters = [
-        f"{name}={value if name in _SHOWN_PARAMETERS else '***'}"
-        for name, values in url.query.items()
-        for value in ([values] if isinstance(values, str) else values)
-    ]
-    return f"{text}?{'&'.join(parameters)}" if parameters else text
-
-
-def place(url: URL) -> URL:
-    """What of the URL of a database says where it is, to compare it with that of another URL."""
-    backend = url.get_backend_name()
-    place = url.set(drivername=backend, username="", password="")
-    if backend == "sqlite":
-        # The same file has many names.
-        return place.set(database=os.path.realpath(url.database or ""), query={})
-    return place.set(query={name: value for name, value in url.query.items() if name in _PLACE_PARAMETERS})
 
 
 def url_without_login(value: str | None) -> str | None:
@@ -213,67 +173,6 @@ def _check_dialect(url: URL) -> None:
         )
 
 
-def _check_sqlite(url: URL) -> None:
-    if url.host or url.username:
-        raise ConfigurationError(
-            "database.url",
-            expected="three slashes before a relative path and four before an absolute one",
-            found="two",
-            hint="write sqlite:///folder/file.sqlite3",
-        )
-    if url.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            "database.url",
-            expected="a file, as in sqlite:///data/sparkle.sqlite3",
-            found="an in-memory database",
-            hint="set a file: connections do not share an in-memory database",
-        )
-    refused = sorted(_URI_PARAMETERS.intersection(url.query))
-    if refused or str(url.database).startswith("file:"):
-        raise ConfigurationError(
-            "database.url",
-            expected="the path of a file, as in sqlite:///data/sparkle.sqlite3",
-            found=f"the parameter {refused[0]}" if refused else "a URI, file:…",
-            hint="write the path without file: and parameters",
-        )
-    _check_sqlite_parameters(url)
-
-
-def _check_sqlite_parameters(url: URL) -> None:
-    """Check that the driver can use the parameters, which it does not do before it connects."""
-    dialect = url.get_dialect()()
-
-    def refused(query: Mapping[str, str | tuple[str, ...]]) -> bool:
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                _, arguments = dialect.create_connect_args(url.set(query=query))
-            sqlite3.connect(":memory:", **arguments).close()
-        except (SQLAlchemyError, sqlite3.Error, OverflowError, TypeError, ValueError):
-            return True
-        return False
-
-    if refused(url.query):
-        raise refused_parameter("SQLite", url.query, refused)
-
-
-def refused_parameter(
-    driver: str, parameters: Mapping[str, Any], refused: Callable[[Mapping[str, Any]], bool]
-) -> ConfigurationError:
-    """The error for a URL whose parameters a driver refuses; it names one, but no value, which could be a secret.
-
-    Arguments:
-        driver: its name.
-        refused: whether the driver refuses such parameters.
-    """
-    name = next((name for name, value in parameters.items() if refused({name: value})), None)
-    return ConfigurationError(
-        "database.url",
-        expected=f"parameters that the driver {driver} can use",
-        found=f"an invalid value of {name}" if name else "others",
-        hint="correct or remove it" if name else "correct or remove them",
-    )
-
-
 def _refuse_nul(url: URL) -> None:
     """Raise ConfigurationError if there is a NUL, also as %00, which no database and no file name can contain."""
     parts = [url.host, url.username, url.password, url.database, *url.query]
@@ -291,7 +190,7 @@ def _refuse_at_sign(text: str) -> None:
     _, _, rest = text.partition("://")
     login = _LOGIN.match(rest)
     place, _, query = rest[login.end() if login else 0 :].partition("?")
-    parameters = [piece for piece in query.split("&") if piece.partition("=")[0] not in _PARAMETERS]
+    parameters = [piece for piece in query.split("&") if piece.partition("=")[0] not in PARAMETERS]
     if "@" in place or any("@" in piece for piece in parameters):
         raise ConfigurationError(
             "database.url",

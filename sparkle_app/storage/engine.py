@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from sparkle_app.config.urls import refused_parameter
+from sparkle_app.config.url_parameters import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.errors import watch_errors

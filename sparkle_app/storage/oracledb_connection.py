@@ -6,7 +6,7 @@ from typing import Any
 
 import oracledb
 
-from sparkle_app.config.urls import refused_parameter
+from sparkle_app.config.url_parameters import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 
 

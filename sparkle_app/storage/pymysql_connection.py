@@ -12,7 +12,7 @@ from pymysql.connections import Connection
 from pymysql.constants import CR
 from pymysql.err import OperationalError
 
-from sparkle_app.config.urls import refused_parameter
+from sparkle_app.config.url_parameters import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.deadlines import PING_SECONDS
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.config.settings import Settings, database_url, masked
-from sparkle_app.config.urls import shown
+from sparkle_app.config.url_parameters import shown
 from sparkle_app.kafka.admin import create_topics, topics_with_messages
 from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError, TransientError

@@ -52,5 +52,8 @@ def test_only_storage_and_the_setting_of_the_url_depend_on_the_kind_of_database(
     }
     # The map of the package; the default and the rules of database.url, of which each database has its own form, and a
     # relative SQLite file; the URL in the example of a command.
-    allowed = {"__init__.py", "cli/move.py", "config/sections.py", "config/urls.py", "config/loading.py"}
+    allowed = {
+        *("__init__.py", "cli/move.py", "config/sections.py", "config/loading.py", "config/urls.py"),
+        *("config/sqlite_url.py", "config/url_parameters.py"),
+    }
     assert {file for file in found if not file.startswith("storage/")} == allowed

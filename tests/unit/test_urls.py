@@ -9,7 +9,8 @@ from sqlalchemy.engine import make_url
 
 from sparkle_app.config.loading import load_settings
 from sparkle_app.config.settings import database_url, masked
-from sparkle_app.config.urls import bootstrap_servers, place, shown
+from sparkle_app.config.url_parameters import place, shown
+from sparkle_app.config.urls import bootstrap_servers
 from sparkle_app.config.urls import database_url as checked_url
 from sparkle_app.model.errors import ConfigurationError
 

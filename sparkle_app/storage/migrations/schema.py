@@ -7,7 +7,7 @@ from alembic.script import Script
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 from sqlalchemy.engine import URL
 
-from sparkle_app.config.urls import shown
+from sparkle_app.config.url_parameters import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.migrations.branches import Branch
