@@ -167,7 +167,7 @@ def _invalid(path: Path, error: ValidationError, known: list[str]) -> Configurat
     if first["type"] == "extra_forbidden":
         return _unknown(where, key, known)
     # A secret must not be printed, even if it is invalid.
-    found = "a value of the wrong type" if key in _SECRETS else _shown(first["input"])
+    found = "another value, which is not shown" if key in _SECRETS else _shown(first["input"])
     expected = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return ConfigurationError(
         where,

@@ -226,7 +226,7 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ('web: {host: "a\\0"}', r"web.host: expected text without NUL characters, found"),
         (
             'web: {token: "secret\\0"}',
-            r"web.token: expected text without NUL .*found a value of the wrong type",
+            r"web.token: expected text without NUL .*found another value, which is not shown",
         ),
         ("web: {token: 'secret\a'}", r"settings.yaml: expected YAML, found a character that is not allowed"),
         ("web: {token:secret}", r"web.token: expected .*, found web.token: without a space after the colon"),
@@ -237,7 +237,7 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ),
         (
             r'database: {url: "postgresql://a:\0secret@h/d"}',
-            r"database.url: expected UTF-8 without NUL characters, found other characters; percent-encode",
+            r"database.url: expected text without NUL characters, found another value",
         ),
         ("broker: {tls: true}", r"broker.tls: expected keys such as broker.tls.enabled, found a boolean"),
         ("broker: {tls: {enabld: true}}", r"found broker.tls.enabld; did you mean broker.tls.enabled\?"),
@@ -250,7 +250,10 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ("broker: {sasl: {username: a, password: secret}}", r"broker.sasl.mechanism: expected a value"),
         ("broker: {sasl: {mechanism: PLAIN, username: a}}", r"broker.sasl.password: expected a value"),
         ("broker: {sasl: {mechanism: GSSAPI}}", r"broker.sasl.mechanism: expected 'PLAIN', .*found 'GSSAPI'"),
-        ("broker: {sasl: {password: [secret]}}", r"broker.sasl.password: .*found a value of the wrong type"),
+        (
+            "broker: {sasl: {password: [secret]}}",
+            r"broker.sasl.password: .*found another value, which is not shown",
+        ),
         ("broker: {url: 'localhost'}", r"broker.url: expected HOST:PORT.*found 'localhost'"),
         ("broker: {url: 'a:1,http://b:2'}", r"broker.url: expected HOST:PORT.*found 'http://b:2'"),
     ],
