@@ -115,6 +115,11 @@ def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> No
 def test_a_database_error_is_reported_with_the_message_of_the_database(
     database_url: str, workspace: Workspace
 ) -> None:
+    store(database_url, [("host", "k", 20.0, NOON)])
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE sparkle_retention"))
+    engine.dispose()
     done = run_command(workspace.environment(NOWHERE, database_url), "verify")
     assert done.returncode == 1
     place, _, found = done.stderr.partition(", found ")
