@@ -58,8 +58,8 @@ def test_what_a_threshold_means_is_written_over_the_lines(history: Fleet, visit:
             };
             const thresholds = [{ severity: "warning", when: "above", value: 80 }];
             const state = {
-                plugin: { unit: "%", panel: { thresholds } }, palette: { "--card": "card" },
-                lines: [], bands: [], exact: false,
+                plugin: { unit: "%", panel: { quantity: "ratio", decimals: 0, thresholds } },
+                palette: { "--card": "card" }, lines: [], bands: [], exact: false,
             };
             drawBelow(plot, state);
             const below = calls.length;

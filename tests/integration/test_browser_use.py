@@ -240,7 +240,8 @@ def test_values_have_the_decimals_and_the_unit_of_their_plugin(fleet: Fleet, vis
     page = visit(fleet.worker).open()
 
     def quantity(value: float | None, unit: str, kind: str = "number", decimals: int = 1) -> str:
-        call = ["quantity", value, {"unit": unit, "panel": {"quantity": kind, "decimals": decimals}}]
+        panel = {"quantity": kind, "decimals": decimals, "thresholds": []}
+        call = ["quantity", value, {"unit": unit, "panel": panel}]
         return str(page.evaluate(FORMATTED, [call])[0]).replace("\u00a0", " ")
 
     assert quantity(84.25, "°C", "temperature") in {"84.3 °C", "84.2 °C"}
