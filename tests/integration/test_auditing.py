@@ -118,9 +118,11 @@ def test_errors_are_one_clear_line(
     )
     # No worker has created the tables yet.
     no_tables = run_command(environment, "verify")
-    assert no_tables.returncode == 1
-    assert "Traceback" not in no_tables.stderr
-    assert len(no_tables.stderr.splitlines()) == 1
+    assert no_tables.returncode == 2
+    (line,) = no_tables.stderr.splitlines()
+    assert line.startswith("database.url: expected a database at ")
+    assert "that a worker has used, found none" in line
+    assert run_command(environment, "migrate").returncode == 0
     reversed_range = run_command(environment, "verify", "--since", "2026-01-02", "--until", "2026-01-01")
     assert reversed_range.returncode == 2
     assert reversed_range.stderr == (

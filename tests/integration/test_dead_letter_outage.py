@@ -12,7 +12,7 @@ import pytest
 
 from sparkle_app.dead_letters import reader
 from sparkle_app.model.errors import InvalidRecordError, Reason
-from tests.integration.test_dead_letter_commands import produce_dead_letters
+from tests.integration.test_dead_letter_commands import produce_dead_letters, produce_more
 from tests.support import frozen_broker
 from tests.support.broker import Broker
 from tests.support.cluster import PARTITIONS, InProcessWorker, assign
@@ -30,7 +30,7 @@ PATH = "/api/v1/dead-letters/replay"
 def own_broker(
     make_broker: Callable[[Path], Broker], workspace: Workspace, tmp_path: Path
 ) -> Iterator[KafkaBroker]:
-    """A broker with 50 dead letters."""
+    """A broker with 50 dead letters, in several batches of each partition."""
     (tmp_path / "kafka").mkdir()
     broker = cast(KafkaBroker, make_broker(tmp_path / "kafka"))
     with contextlib.ExitStack() as stack:
@@ -38,7 +38,9 @@ def own_broker(
         broker.start()
         Collector(workspace.certs)
         error = InvalidRecordError(Reason.NOT_JSON, "expected an object")
-        produce_dead_letters(broker, workspace, *((number, b"junk", error) for number in range(50)))
+        letters = [(number, b"junk", error) for number in range(50)]
+        produce_dead_letters(broker, workspace, *letters[:25])
+        produce_more(broker, workspace, *letters[25:])
         yield broker
 
 
@@ -59,6 +61,7 @@ async def test_a_replay_over_http_fails(
     own_broker: KafkaBroker, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "_STALLED_SECONDS", 3.0)
+    monkeypatch.setattr(reader, "MAX_MESSAGE_BYTES", frozen_broker.FETCHED_BYTES)
     monkeypatch.setattr(reader, "parse_dead_letter", frozen_broker.freeze)
     monkeypatch.setenv("BROKER_PID", str(own_broker.process.pid))
     settings = f"app_id: {workspace.app_id}"

@@ -9,6 +9,9 @@ from faust.cli.faust import cli
 from sparkle_app.dead_letters import reader
 from sparkle_app.dead_letters.message import parse_dead_letter
 
+FETCHED_BYTES = 200
+"""Less than a batch, so one is fetched at a time, and another one only when it is consumed."""
+
 
 def freeze(*args: Any) -> Any:
     """Stop the broker, and parse the dead letter."""
@@ -19,4 +22,5 @@ def freeze(*args: Any) -> Any:
 if __name__ == "__main__":
     reader.parse_dead_letter = freeze  # type: ignore[attr-defined, assignment]
     reader._STALLED_SECONDS = 3.0
+    reader.MAX_MESSAGE_BYTES = FETCHED_BYTES  # type: ignore[attr-defined]
     cli()
