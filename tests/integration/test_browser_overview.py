@@ -39,6 +39,8 @@ def test_hosts_are_shown_with_their_states_the_worst_first(fleet: Fleet, visit: 
         "Warning\n2",
         "OK\n8",
     ]
+    # The shades end at the first threshold.
+    expect(page.locator(".legend span").first).to_have_text("0\u00a0%80\u00a0%")
     hottest = page.locator("tbody tr", has_text="host-01").locator(".of-plugin .number")
     # PU_Workload, which it does not have, and Temperature.
     expect(hottest).to_have_text(["–", "97.0\u00a0°C"])

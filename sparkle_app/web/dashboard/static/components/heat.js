@@ -27,10 +27,7 @@ export function heat(plugin, values) {
   const inks = Object.fromEntries(Object.entries(fills).map(([state, fill]) => [state, inkOn(luminance(fill))]));
   // Shades are even in lightness, which is about the cube root of luminance.
   const [lowest, highest] = [Math.cbrt(luminance(low)), Math.cbrt(luminance(high))];
-  // The shades end where the first threshold is: what is beyond has a colour of its own.
-  const [bottom, top] = scaleOf(plugin, values);
-  const limits = plugin.panel.thresholds.filter((each) => each.when === "above").map((each) => each.value);
-  const calm = [bottom, Math.max(bottom + 1e-9, Math.min(top, ...limits))];
+  const calm = shaded(plugin, values);
 
   return (context, { value, state, x, y, wide, high, text = "" }) => {
     const warmth = value === null ? 0 : position(value, calm);
@@ -46,6 +43,13 @@ export function heat(plugin, values) {
     // Shapes too: colours alone do not tell everybody.
     if (size >= 6) drawShape(context, state, x, y, wide, high);
   };
+}
+
+/** The ends of the shades: up to the first threshold, since what is beyond has a colour of its own. */
+function shaded(plugin, values) {
+  const [bottom, top] = scaleOf(plugin, values);
+  const limits = plugin.panel.thresholds.filter((each) => each.when === "above").map((each) => each.value);
+  return [bottom, Math.max(bottom + 1e-9, Math.min(top, ...limits))];
 }
 
 const inkOn = (surface) => (surface > MIDDLE ? DARK : BRIGHT);
@@ -81,7 +85,7 @@ function corner(context, x, y, across, down) {
 
 /** What the colours of a plugin's cells mean. */
 export function legend(plugin, values) {
-  const [low, high] = scaleOf(plugin, values);
+  const [low, high] = shaded(plugin, values);
   const sample = (state) => el("i", { "aria-hidden": "true", class: state });
   const limits = plugin.panel.thresholds.map(({ value, severity, when }) =>
     el("span", {}, sample(severity), `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${bound(value, plugin)}`));
