@@ -15,12 +15,7 @@ from sparkle_app.plugin.extents import load_extents
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.extents import Extent
-from sparkle_app.storage.retention import (
-    lock_out_writers,
-    repeated_rebuild,
-    watermarks,
-    watermarks_to_rebuild,
-)
+from sparkle_app.storage.retention import repeated_rebuild, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import groups_of_hosts
 
 _PAGE_ROWS = 10_000
@@ -186,8 +181,6 @@ class Auditor:
     def _recompute(self, page: Page, keys: Sequence[AggregateKey]) -> int:
         repaired = 0
         with self._engine.begin() as connection:
-            # Hours and days are deleted after they were computed: rows that a worker stores in between would be lost.
-            lock_out_writers(connection, [self._name])
             starts = [key.start for key in keys if key.resolution == self._bucket_size]
             marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
             since = max(marks[each].kept_since for each in (READINGS, self._bucket_size))

@@ -61,21 +61,21 @@ def watermarks(connection: Connection, plugin: str, bucket_size: int, *, lock: b
 def watermarks_to_rebuild(
     connection: Connection, plugin: str, bucket_size: int, starts: Iterable[int]
 ) -> Watermarks:
-    """The watermarks of a plugin, locked by another than a worker that changes aggregates of buckets.
+    """The watermarks of a plugin, locked by another than a worker that changes aggregates.
 
-    If workers may hold such a bucket, those who write wait until the transaction ends, and :attr:`Watermarks.rebuilds`
-    grows: otherwise a worker could replace the aggregate by one that lacks readings of which there are no samples.
+    Whoever else writes waits until the transaction ends: aggregates are compared or computed before they are deleted
+    and stored, so what a worker stores in between would be lost. If workers may hold one of the buckets,
+    :attr:`Watermarks.rebuilds` grows: otherwise a worker could replace the aggregate later by one that lacks readings
+    of which there are no samples.
 
     Arguments:
-        starts: of the buckets.
+        starts: of the buckets; none if only hours and days change.
     """
+    lock_out_writers(connection, [plugin])
+    marks = watermarks(connection, plugin, bucket_size, lock=True)
     # A day more than the longest window: clocks differ.
     recent = from_seconds(time.time()) - span(MAX_WINDOW + DAY)
-    in_tables = max(starts, default=recent - 1) >= recent
-    if in_tables:
-        lock_out_writers(connection, [plugin])
-    marks = watermarks(connection, plugin, bucket_size, lock=True)
-    if in_tables:
+    if max(starts, default=recent - 1) >= recent:
         number = RETENTION.c.merged_until
         same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == READINGS)
         connection.execute(RETENTION.update().where(*same).values(merged_until=number + 1))

@@ -21,7 +21,7 @@ from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin.merging import merge_again
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.readings import select_ids
-from sparkle_app.storage.retention import lock_out_writers, repeated_rebuild, watermarks_to_rebuild
+from sparkle_app.storage.retention import repeated_rebuild, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
@@ -100,11 +100,11 @@ class Importer:
 
     def _insert(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
         with self._engine.begin() as connection:
-            if what == AGGREGATES:
-                # What a worker stores after they were compared would be lost.
-                lock_out_writers(connection, [self._name])
-            starts = [] if what == READINGS else _starts(batch, self._bucket_size)
-            marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
+            if what == READINGS:
+                marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            else:
+                starts = _starts(batch, self._bucket_size)
+                marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
             kept = [row for row in batch if _is_kept(marks, what, row)]
             inserted = store(connection, marks, kept)
         self.expired += len(batch) - len(kept)
