@@ -1,7 +1,7 @@
 """The parameters in URLs of databases: which are shown, which say where the database is, and which a driver refuses."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -44,6 +44,23 @@ def place(url: URL) -> URL:
         # The same file has many names.
         return place.set(database=os.path.realpath(url.database or ""), query={})
     return place.set(query={name: value for name, value in url.query.items() if name in _PLACE_PARAMETERS})
+
+
+def refuse_unknown(driver: str, example: str, parameters: Iterable[str], known: Container[str]) -> None:
+    """Raise ConfigurationError for a parameter that a driver does not have.
+
+    Arguments:
+        driver: its name.
+        example: a parameter that it has.
+    """
+    for name in parameters:
+        if name not in known:
+            raise ConfigurationError(
+                "database.url",
+                expected=f"parameters that the driver {driver} has, such as {example}",
+                found=name,
+                hint="correct or remove it",
+            )
 
 
 def refused_parameter(

@@ -6,21 +6,13 @@ from typing import Any
 
 import oracledb
 
-from sparkle_app.config.url_parameters import refused_parameter
-from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.config.url_parameters import refuse_unknown, refused_parameter
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for parameters of the URL that oracledb would refuse at each attempt to connect."""
     known = inspect.signature(oracledb.connect).parameters
-    for name in arguments:
-        if name not in known:
-            raise ConfigurationError(
-                "database.url",
-                expected="parameters that the driver oracledb has, such as service_name",
-                found=name,
-                hint="correct or remove it",
-            )
+    refuse_unknown("oracledb", "service_name", arguments, known)
     if _refused(arguments):
         raise refused_parameter("oracledb", arguments, _refused)
 

@@ -12,7 +12,7 @@ from pymysql.connections import Connection
 from pymysql.constants import CR
 from pymysql.err import OperationalError
 
-from sparkle_app.config.url_parameters import refused_parameter
+from sparkle_app.config.url_parameters import refuse_unknown, refused_parameter
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.deadlines import PING_SECONDS
 
@@ -25,14 +25,7 @@ logger = logging.getLogger(__name__)
 def check_arguments(arguments: Mapping[str, Any]) -> None:
     """Raise ConfigurationError for parameters of the URL that PyMySQL would refuse at each attempt to connect."""
     known = inspect.signature(Connection.__init__).parameters
-    for name in arguments:
-        if name not in known:
-            raise ConfigurationError(
-                "database.url",
-                expected="parameters that the driver PyMySQL has, such as ssl_ca",
-                found=name,
-                hint="correct or remove it",
-            )
+    refuse_unknown("PyMySQL", "ssl_ca", arguments, known)
     files = _files(arguments)
     for name in ("ca", "capath", "cert", "key"):
         if name in files and not os.path.exists(files[name]):

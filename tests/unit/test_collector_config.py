@@ -16,6 +16,7 @@ from sparkle_app.collector_config import ConfigFiles, creation, make_config
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from tests.support.collector import read_member
+from tests.support.interrupted_link import INTERRUPTED_LINK
 
 PLUGINS = find_packages(Path(__file__).parents[2] / "plugins").manifests
 BY_NAME = {plugin.name: plugin for plugin in PLUGINS}
@@ -170,18 +171,12 @@ def test_sigkill_leaves_neither_a_key_nor_an_archive(tmp_path: Path, when: str) 
     assert made.archive.exists()
 
 
-INTERRUPTED = """
-import os, signal, sys
+INTERRUPTED = f"""{INTERRUPTED_LINK}
+import sys
 from pathlib import Path
 from sparkle_app.collector_config import make_config
 from sparkle_app.plugin.manifest import find_packages
 
-link = os.link
-def interrupted(*names):
-    link(*names)
-    os.kill(os.getpid(), signal.SIGINT)
-
-os.link = interrupted
 signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 plugins = find_packages(Path("plugins")).manifests

@@ -11,6 +11,8 @@ import pexpect
 import pytest
 import yaml
 
+from tests.support.interrupted_link import INTERRUPTED_LINK
+
 PROJECT = Path(__file__).parents[2]
 COMMAND = [sys.executable, str(PROJECT / "gen_config.py")]
 
@@ -248,16 +250,10 @@ def test_with_a_russian_locale_the_messages_are_russian(environment: dict[str, s
     assert files(tmp_path) == []
 
 
-INTERRUPTED = """
-import os, signal, sys
+INTERRUPTED = f"""{INTERRUPTED_LINK}
+import sys
 from sparkle_app.cli.gen_config import main
 
-link = os.link
-def interrupted(*names):
-    link(*names)
-    os.kill(os.getpid(), signal.SIGINT)
-
-os.link = interrupted
 sys.exit(main(sys.argv[1:]))
 """
 
