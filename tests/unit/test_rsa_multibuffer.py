@@ -4,6 +4,7 @@ import ctypes
 import logging
 import random
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,11 @@ from sparkle_app.envelope.rsa_multibuffer import (
     fastest_decrypt,
 )
 
-KEYS = [generate_private_key(65537, 2048) for _ in range(3)]
+
+@cache
+def private_key(_number: int) -> RSAPrivateKey:
+    """Not created on import: every process of pytest imports this module, and one runs its tests."""
+    return generate_private_key(65537, 2048)
 
 
 class Counting(Multibuffer):
@@ -72,14 +77,14 @@ def changed(key: RSAPrivateKey, **parts: int) -> RSAPrivateKey:
 )
 def test_any_number_of_readings_of_several_keys(multibuffer: Counting, number: int, calls: list[int]) -> None:
     plaintexts = [bytes([n]) * (n * 3) for n in range(number)]
-    sealed = [encrypted(KEYS[n % len(KEYS)], plaintext) for n, plaintext in enumerate(plaintexts)]
+    sealed = [encrypted(private_key(n % 3), plaintext) for n, plaintext in enumerate(plaintexts)]
     assert multibuffer.decrypt(sealed) == plaintexts == decrypt_each(sealed)
     assert multibuffer.calls == calls
 
 
 def test_unusual_keys(multibuffer: Counting) -> None:
-    n = KEYS[0].private_numbers()
-    exchanged = changed(KEYS[0], p=n.q, q=n.p, dmp1=n.dmq1, dmq1=n.dmp1, iqmp=rsa_crt_iqmp(n.q, n.p))
+    n = private_key(0).private_numbers()
+    exchanged = changed(private_key(0), p=n.q, q=n.p, dmp1=n.dmq1, dmq1=n.dmp1, iqmp=rsa_crt_iqmp(n.q, n.p))
     for key, fits in [
         (exchanged, True),
         *((generate_private_key(65537, bits), False) for bits in (1024, 2056, 3072)),
@@ -90,14 +95,14 @@ def test_unusual_keys(multibuffer: Counting) -> None:
 
 
 def test_a_partly_damaged_key_gives_the_results_of_openssl(multibuffer: Counting) -> None:
-    n = KEYS[0].private_numbers()
+    n = private_key(0).private_numbers()
     for damage in (
         {"iqmp": n.iqmp + 2}, {"dmp1": n.dmp1 + 2}, {"dmp1": n.dmq1, "dmq1": n.dmp1},
         {"dmp1": n.d}, {"iqmp": n.iqmp + n.p},
     ):  # fmt: skip
-        key = changed(KEYS[0], **damage)
-        sealed = [(key, encrypted(KEYS[0], b"good")[1]) for _ in range(LANES)] + [
-            encrypted(KEYS[1], b"other")
+        key = changed(private_key(0), **damage)
+        sealed = [(key, encrypted(private_key(0), b"good")[1]) for _ in range(LANES)] + [
+            encrypted(private_key(1), b"other")
         ] * 8
         assert multibuffer.decrypt(sealed) == decrypt_each(sealed), damage
 
@@ -105,7 +110,7 @@ def test_a_partly_damaged_key_gives_the_results_of_openssl(multibuffer: Counting
 def test_ciphertexts_that_do_not_decrypt_give_none_and_do_not_affect_others(multibuffer: Counting) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
-    key = KEYS[0]
+    key = private_key(0)
     modulus = key.private_numbers().public_numbers.n
     # Congruent numbers decrypt to the same plaintext: the reading would have two ids, and would be counted twice.
     while int.from_bytes(good := encrypted(key, b"good")[1], "big") + modulus >= 2**2048:
@@ -117,7 +122,7 @@ def test_ciphertexts_that_do_not_decrypt_give_none_and_do_not_affect_others(mult
         # Without OAEP, and with a first byte that is not 0.
         *(pow(number, 65537, modulus).to_bytes(256, "big") for number in (7, 2**2040 + 1)),
         *(chance.randbytes(256) for _ in range(40)),
-        encrypted(KEYS[1], b"other key")[1],
+        encrypted(private_key(1), b"other key")[1],
     ]  # fmt: skip
     sealed = [(key, each) for each in [*bad, *[good] * len(bad)]]
     chance.shuffle(sealed)
