@@ -51,7 +51,8 @@ All packages and modules; the docstring of each describes what it does:
       table               bucket table and its changelog topic
       windows             merges buckets into windows
     audit/              comparison of aggregates with stored readings
-      auditor             compares and repairs, page by page
+      auditor             compares and repairs, chunk by chunk
+      chunks              what is compared in one transaction
       levels              what the aggregates of each resolution should be
       differences         an aggregate that is not what it should be
       confirmation        distinguishes lasting differences from transient ones

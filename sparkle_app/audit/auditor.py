@@ -1,14 +1,13 @@
 """Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import msgspec
 from sqlalchemy import Connection, Engine
 
+from sparkle_app.audit.chunks import Chunk, ChunkResult, Scope, ceiling
 from sparkle_app.audit.differences import AggregateKey, Difference
-from sparkle_app.audit.levels import Level, Page, ceiling, levels
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.audit.levels import Level, levels
+from sparkle_app.model.buckets import AggregateRow, bucket_start
 from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin.extents import load_extents
@@ -18,59 +17,10 @@ from sparkle_app.storage.extents import Extent
 from sparkle_app.storage.retention import repeated_rebuild, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import groups_of_hosts
 
-_PAGE_ROWS = 10_000
+_CHUNK_ROWS = 10_000
 """Number of readings, or of aggregates, that are compared together, from one snapshot: in less than a second. Once
-hours and days have been merged, a page has at least a day."""
-_PAGE_HOSTS = 500
-
-
-class Scope(msgspec.Struct, frozen=True):
-    """What is to be compared: whole buckets of a time range, and the hours and days that are whole in it."""
-
-    start: int
-    end: int
-    unit: int
-    """Pages end at multiples of this, seconds: the largest bucket that is compared."""
-    readings_since: int
-    """Readings are kept since this time, which is not before ``start``."""
-    readings: Mapping[str, int]
-    """Hosts with stored readings or with aggregates since then, and their number of readings."""
-    earlier: Mapping[str, Extent]
-    """Hosts with aggregates before that time."""
-
-    @property
-    def rows(self) -> int:
-        """The number of readings, and of aggregates whose readings are not kept."""
-        return sum(self.readings.values()) + sum(each.rows for each in self.earlier.values())
-
-    @property
-    def hosts(self) -> Set[str]:
-        """All hosts."""
-        return self.readings.keys() | self.earlier.keys()
-
-    def only(self, hosts: Set[str]) -> "Scope":
-        """The same, of these hosts only."""
-        readings = {host: number for host, number in self.readings.items() if host in hosts}
-        earlier = {host: extent for host, extent in self.earlier.items() if host in hosts}
-        return msgspec.structs.replace(self, readings=readings, earlier=earlier)
-
-
-@dataclass(frozen=True)
-class PageResult:
-    """The result of comparing one page."""
-
-    page: Page
-    readings: int
-    aggregates: int
-    """Of all resolutions, without those that are not verifiable."""
-    not_verifiable: Mapping[AggregateKey, Statistics]
-    """Other aggregates: what they were computed from is not kept."""
-    differences: Sequence[Difference]
-
-    @property
-    def rows(self) -> int:
-        """How much of :attr:`Scope.rows` this is."""
-        return self.readings or self.aggregates + len(self.not_verifiable)
+hours and days have been merged, a chunk has at least a day."""
+_CHUNK_HOSTS = 500
 
 
 class Auditor:
@@ -100,74 +50,74 @@ class Auditor:
         Arguments:
             hostname: only this host.
         """
-        page = Page((), bucket_start(start, self._bucket_size), ceiling(end, self._bucket_size))
+        chunk = Chunk((), bucket_start(start, self._bucket_size), ceiling(end, self._bucket_size))
         with read_transaction(self._engine) as connection:
             marks = self._marks(connection)
-            unit = max(_resolutions(marks, page))
+            unit = max(_resolutions(marks, chunk))
             since = bucket_start(marks[READINGS].kept_since, unit)
-            since = min(max(since, page.start), page.end)
-            readings = dict(self._plugin.count_readings(connection, since, page.end, hostname))
+            since = min(max(since, chunk.start), chunk.end)
+            readings = dict(self._plugin.count_readings(connection, since, chunk.end, hostname))
         # In transactions of their own: as long as one lasts, SQLite's WAL grows. compare() reads again.
         earlier: dict[str, Extent] = {}
-        for resolution in _resolutions(marks, page):
+        for resolution in _resolutions(marks, chunk):
             with read_transaction(self._engine) as connection:
                 scope = (self._plugin, connection, resolution)
-                for each in load_extents(*scope, since, page.end, hostname):
+                for each in load_extents(*scope, since, chunk.end, hostname):
                     readings.setdefault(each.hostname, 0)
-                for each in load_extents(*scope, page.start, since, hostname):
+                for each in load_extents(*scope, chunk.start, since, hostname):
                     earlier[each.hostname] = _joined(earlier.get(each.hostname, each), each)
-        return Scope(page.start, page.end, unit, since, readings, earlier)
+        return Scope(chunk.start, chunk.end, unit, since, readings, earlier)
 
     def knows(self, hostname: str) -> bool:
         """Whether a host has stored readings or aggregates."""
         found = self.scope(EARLIEST, LATEST, hostname)
         return bool(found.readings or found.earlier)
 
-    def compare(self, scope: Scope) -> Iterator[PageResult]:
-        """Compare the aggregates of a scope, page by page.
+    def compare(self, scope: Scope) -> Iterator[ChunkResult]:
+        """Compare the aggregates of a scope, chunk by chunk.
 
-        No transaction is open while the caller has a page: the server would end one that is idle for long.
+        No transaction is open while the caller has a chunk: the server would end one that is idle for long.
         """
         yield from self._compare_earlier(scope)
-        for group in groups_of_hosts(scope.readings, _PAGE_ROWS, _PAGE_HOSTS):
-            at, rows = scope.readings_since, _PAGE_ROWS
+        for group in groups_of_hosts(scope.readings, _CHUNK_ROWS, _CHUNK_HOSTS):
+            at, rows = scope.readings_since, _CHUNK_ROWS
             while at < scope.end:
                 with read_transaction(self._engine) as connection:
                     cut = scope.end
-                    if scope.readings[group[0]] > _PAGE_ROWS:
+                    if scope.readings[group[0]] > _CHUNK_ROWS:
                         cut = self._plugin.event_time_after(connection, group[0], at, scope.end, rows)
                         cut = cut if cut == scope.end else bucket_start(cut, scope.unit)
                         if cut <= at:
                             rows *= 2
                             continue
-                    result = self._result(connection, Page(group, at, cut))
+                    result = self._result(connection, Chunk(group, at, cut))
                 yield result
                 at = cut
 
-    def _compare_earlier(self, scope: Scope) -> Iterator[PageResult]:
+    def _compare_earlier(self, scope: Scope) -> Iterator[ChunkResult]:
         rows = {name: extent.rows for name, extent in scope.earlier.items()}
-        for group in groups_of_hosts(rows, _PAGE_ROWS, _PAGE_HOSTS):
+        for group in groups_of_hosts(rows, _CHUNK_ROWS, _CHUNK_HOSTS):
             extents = [scope.earlier[name] for name in group]
             first = max(bucket_start(min(each.first for each in extents), scope.unit), scope.start)
             last = max(each.last for each in extents)
-            pages = -(-sum(each.rows for each in extents) // _PAGE_ROWS)
-            width = max(ceiling((last - first) // pages, scope.unit), span(scope.unit))
+            chunks = -(-sum(each.rows for each in extents) // _CHUNK_ROWS)
+            width = max(ceiling((last - first) // chunks, scope.unit), span(scope.unit))
             while first <= last:
                 after = bucket_start(first, scope.unit) + width
-                page = Page(group, first, min(after, scope.readings_since))
+                chunk = Chunk(group, first, min(after, scope.readings_since))
                 with read_transaction(self._engine) as connection:
-                    result = self._result(connection, page)
+                    result = self._result(connection, chunk)
                 yield result
                 first = after
 
     def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:
-        """Compare again where differences were found on one page; returns those that exist now, by key."""
-        page = _around([each.key for each in differences])
+        """Compare again where differences were found on one chunk; returns those that exist now, by key."""
+        chunk = _around([each.key for each in differences])
         with read_transaction(self._engine) as connection:
-            found = [each for level in self._levels(connection, page) for each in level.differences]
+            found = [each for level in self._levels(connection, chunk) for each in level.differences]
         return {each.key: each for each in found}
 
-    def repair(self, result: PageResult) -> int:
+    def repair(self, result: ChunkResult) -> int:
         """Recompute the aggregates that differ, in one transaction; returns how many were repaired.
 
         Hours and days that contain a repaired bucket are repaired as well. An aggregate without stored readings is not
@@ -176,9 +126,9 @@ class Auditor:
         keys = [each.key for each in result.differences if not each.without_readings]
         if not keys:
             return 0
-        return repeated_rebuild(lambda: self._recompute(result.page, keys))
+        return repeated_rebuild(lambda: self._recompute(result.chunk, keys))
 
-    def _recompute(self, page: Page, keys: Sequence[AggregateKey]) -> int:
+    def _recompute(self, chunk: Chunk, keys: Sequence[AggregateKey]) -> int:
         repaired = 0
         with self._engine.begin() as connection:
             starts = [key.start for key in keys if key.resolution == self._bucket_size]
@@ -187,9 +137,9 @@ class Auditor:
             buckets = [key for key in keys if key.resolution == self._bucket_size and key.start >= since]
             if buckets:
                 self._delete(connection, self._bucket_size, buckets)
-                start = max(page.start, ceiling(since, self._bucket_size))
+                start = max(chunk.start, ceiling(since, self._bucket_size))
                 repaired = self._plugin.fill_aggregates(
-                    connection, page.hostnames, self._bucket_size, start, page.end
+                    connection, chunk.hostnames, self._bucket_size, start, chunk.end
                 )
             return repaired + self._merge(connection, marks, keys)
 
@@ -205,8 +155,8 @@ class Auditor:
         if not wanted:
             return 0
         repaired = 0
-        page = _around([AggregateKey(*each) for each in wanted])
-        for level in levels(self._plugin, connection, marks, page):
+        chunk = _around([AggregateKey(*each) for each in wanted])
+        for level in levels(self._plugin, connection, marks, chunk):
             found = {
                 each.key: each.computed
                 for each in level.differences
@@ -226,16 +176,16 @@ class Auditor:
         names = [(key.hostname, key.start, key.metric) for key in keys]
         self._plugin.delete_aggregates(connection, resolution, names)
 
-    def _levels(self, connection: Connection, page: Page) -> Iterator[Level]:
-        return levels(self._plugin, connection, self._marks(connection), page)
+    def _levels(self, connection: Connection, chunk: Chunk) -> Iterator[Level]:
+        return levels(self._plugin, connection, self._marks(connection), chunk)
 
     def _marks(self, connection: Connection) -> Watermarks:
         return self._given or watermarks(connection, self._name, self._bucket_size)
 
-    def _result(self, connection: Connection, page: Page) -> PageResult:
-        buckets, *merged = self._levels(connection, page)
-        return PageResult(
-            page,
+    def _result(self, connection: Connection, chunk: Chunk) -> ChunkResult:
+        buckets, *merged = self._levels(connection, chunk)
+        return ChunkResult(
+            chunk,
             buckets.readings,
             sum(len(level.stored) for level in (buckets, *merged)),
             {key: each for level in (buckets, *merged) for key, each in level.not_verifiable.items()},
@@ -243,22 +193,22 @@ class Auditor:
         )
 
 
-def _resolutions(marks: Watermarks, page: Page) -> list[int]:
+def _resolutions(marks: Watermarks, chunk: Chunk) -> list[int]:
     """Those of which aggregates are compared."""
 
     def compared(resolution: int) -> bool:
-        first, last = page.whole(resolution)
+        first, last = chunk.whole(resolution)
         return first < min(last, marks[resolution].merged_until)
 
     return [each for each in marks.resolutions if each == marks.bucket_size or compared(each)]
 
 
-def _around(keys: Sequence[AggregateKey]) -> Page:
-    """The page with these aggregates, and with all that they are computed from."""
+def _around(keys: Sequence[AggregateKey]) -> Chunk:
+    """The chunk with these aggregates, and with all that they are computed from."""
     unit = max(key.resolution for key in keys)
     end = max(key.start + span(key.resolution) for key in keys)
     hostnames = sorted({key.hostname for key in keys})
-    return Page(hostnames, bucket_start(min(key.start for key in keys), unit), ceiling(end, unit))
+    return Chunk(hostnames, bucket_start(min(key.start for key in keys), unit), ceiling(end, unit))
 
 
 def _joined(one: Extent, other: Extent) -> Extent:

@@ -15,7 +15,7 @@ _INTERVAL_SECONDS = 2.0
 _TAKEOVER_SECONDS = 2 * SESSION_SECONDS
 
 
-def confirmed(auditor: Auditor, pages: Iterable[Sequence[Difference]]) -> list[Difference]:
+def confirmed(auditor: Auditor, chunks: Iterable[Sequence[Difference]]) -> list[Difference]:
     """The differences that persist while workers run.
 
     Workers store readings shortly before they count them. If a worker is killed in between, another one counts them
@@ -23,20 +23,20 @@ def confirmed(auditor: Auditor, pages: Iterable[Sequence[Difference]]) -> list[D
     lagging aggregate has advanced for as long as a takeover lasts. Any other difference is confirmed when the next
     check finds it unchanged.
     """
-    pages = [page for page in pages if page]
-    goals = {each.key: _count(each.computed) for page in pages for each in page if each.lagging}
+    chunks = [chunk for chunk in chunks if chunk]
+    goals = {each.key: _count(each.computed) for chunk in chunks for each in chunk if each.lagging}
     persistent: list[Difference] = []
     advanced_at = time.monotonic()
     for check in itertools.count(1):
-        if not pages:
+        if not chunks:
             break
         time.sleep(_INTERVAL_SECONDS)
         any_advanced = False
         unresolved: list[list[Difference]] = []
-        for page in pages:
-            found = auditor.recheck(page)
+        for chunk in chunks:
+            found = auditor.recheck(chunk)
             unresolved.append([])
-            for before in page:
+            for before in chunk:
                 now = found.get(before.key)
                 if now and now.lagging:
                     advanced = not statistics_equal(now.stored, before.stored)
@@ -54,9 +54,9 @@ def confirmed(auditor: Auditor, pages: Iterable[Sequence[Difference]]) -> list[D
         if any_advanced:
             advanced_at = time.monotonic()
         elif time.monotonic() - advanced_at >= _TAKEOVER_SECONDS:
-            persistent += [each for page in unresolved for each in page if each.lagging]
-            unresolved = [[each for each in page if not each.lagging] for page in unresolved]
-        pages = [page for page in unresolved if page]
+            persistent += [each for chunk in unresolved for each in chunk if each.lagging]
+            unresolved = [[each for each in chunk if not each.lagging] for chunk in unresolved]
+        chunks = [chunk for chunk in unresolved if chunk]
     return sorted(persistent, key=lambda each: each.key)
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from sparkle_app.audit.auditor import Auditor, PageResult
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.chunks import ChunkResult
 from sparkle_app.audit.differences import AggregateKey, statistics_equal
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import EARLIEST, LATEST
@@ -21,8 +22,8 @@ class Audit(msgspec.Struct):
     not_verifiable: int = 0
     """Aggregates that are kept longer than what they were computed from."""
 
-    def add(self, result: PageResult) -> None:
-        """Add what was found on a page."""
+    def add(self, result: ChunkResult) -> None:
+        """Add what was found on a chunk."""
         self.readings += result.readings
         self.aggregates += result.aggregates
         self.differences += len(result.differences)
@@ -44,12 +45,12 @@ class _Copied:
     """What the source can no longer compute, and whether the target has the same; the target may have more."""
 
     def __init__(self) -> None:
-        # Only what has no counterpart yet: pages of the target may end elsewhere.
+        # Only what has no counterpart yet: chunks of the target may end elsewhere.
         self._here: dict[AggregateKey, Statistics] = {}
         self._there: dict[AggregateKey, Statistics] = {}
         self._equal = True
 
-    def add(self, one: PageResult | None, other: PageResult | None) -> None:
+    def add(self, one: ChunkResult | None, other: ChunkResult | None) -> None:
         self._here.update(one.not_verifiable if one else {})
         self._there.update(other.not_verifiable if other else {})
         for key in self._here.keys() & self._there.keys():
@@ -63,12 +64,12 @@ class _Copied:
 def audit_copy(
     source: Auditor, target: Auditor, ahead: Set[str], progress: Callable[[int], object]
 ) -> Comparison:
-    """Compare all aggregates of the source's hosts with the readings, in both databases, page by page.
+    """Compare all aggregates of the source's hosts with the readings, in both databases, chunk by chunk.
 
     Arguments:
         ahead: hosts of which the target has more readings: only those of their aggregates are compared with the
             source's that it can no longer compute.
-        progress: called with the rows of each page of the source.
+        progress: called with the rows of each chunk of the source.
     """
     scope = source.scope(EARLIEST, LATEST)
     here, there, same, copied, to_rebuild = Audit(), Audit(), True, _Copied(), 0
@@ -88,9 +89,9 @@ def audit_copy(
     return Comparison(here, there, same and copied.complete, to_rebuild)
 
 
-def _same(one: PageResult, other: PageResult) -> bool:
+def _same(one: ChunkResult, other: ChunkResult) -> bool:
     return (
-        (one.page, one.readings, one.aggregates) == (other.page, other.readings, other.aggregates)
+        (one.chunk, one.readings, one.aggregates) == (other.chunk, other.readings, other.aggregates)
         and len(one.differences) == len(other.differences)
         and all(
             here.key == there.key and here.unchanged_since(there)

@@ -4,37 +4,24 @@ Where readings are kept, all resolutions are computed from these. Before that ti
 aggregates where all of these are kept, and cannot be verified otherwise. Buckets cannot be verified without readings.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy import Connection
 
+from sparkle_app.audit.chunks import Chunk, ceiling
 from sparkle_app.audit.differences import AggregateKey, Difference, statistics_equal
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.retention import READINGS, Watermarks
-from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Plugin
 
 Aggregates = dict[AggregateKey, Statistics]
 
 
 @dataclass(frozen=True)
-class Page:
-    """Hosts and a time range that are compared in one transaction."""
-
-    hostnames: Sequence[str]
-    start: int
-    end: int
-
-    def whole(self, resolution: int) -> tuple[int, int]:
-        """Start and end of the buckets of a size that are in the range as a whole."""
-        return ceiling(self.start, resolution), bucket_start(self.end, resolution)
-
-
-@dataclass(frozen=True)
 class Level:
-    """The aggregates of one resolution on a page: those that are kept, and of hours and days those that are merged."""
+    """The aggregates of one resolution on a chunk: those that are kept, and of hours and days those that are merged."""
 
     resolution: int
     stored: Mapping[AggregateKey, Statistics]
@@ -55,20 +42,15 @@ class Level:
                 yield Difference(key, stored, computed)
 
 
-def ceiling(at: int, resolution: int) -> int:
-    """Start of the first bucket of ``resolution`` seconds that does not begin before ``at``."""
-    return bucket_start(at + span(resolution) - 1, resolution)
-
-
-def levels(plugin: Plugin, connection: Connection, marks: Watermarks, page: Page) -> Iterator[Level]:
-    """The buckets of a page, then its whole hours and days, unless none of these has been merged.
+def levels(plugin: Plugin, connection: Connection, marks: Watermarks, chunk: Chunk) -> Iterator[Level]:
+    """The buckets of a chunk, then its whole hours and days, unless none of these has been merged.
 
     Arguments:
         marks: of the plugin, from the same transaction.
     """
     finer: Mapping[AggregateKey, Statistics] = {}
     for resolution in marks.resolutions:
-        first, last = page.whole(resolution)
+        first, last = chunk.whole(resolution)
         until = last
         if resolution != marks.bucket_size:
             until = min(last, marks[resolution].merged_until)
@@ -76,10 +58,10 @@ def levels(plugin: Plugin, connection: Connection, marks: Watermarks, page: Page
                 continue
         since = max(first, ceiling(marks[resolution].kept_since, resolution))
         is_known = _is_known(marks, resolution)
-        stored = _stored(plugin, connection, page, resolution, since, until)
+        stored = _stored(plugin, connection, chunk, resolution, since, until)
         if resolution == marks.bucket_size:
             kept = max(first, ceiling(marks[READINGS].kept_since, resolution))
-            computed = _computed(plugin, connection, page, resolution, kept, last)
+            computed = _computed(plugin, connection, chunk, resolution, kept, last)
         else:
             within = {key: each for key, each in finer.items() if first <= key.start < last}
             computed = _merge(within, resolution, is_known)
@@ -102,19 +84,19 @@ def _is_known(marks: Watermarks, resolution: int) -> Callable[[int], bool]:
 
 
 def _stored(
-    plugin: Plugin, connection: Connection, page: Page, resolution: int, start: int, end: int
+    plugin: Plugin, connection: Connection, chunk: Chunk, resolution: int, start: int, end: int
 ) -> Aggregates:
     if start >= end:
         return {}
-    return _by_key(plugin.load_aggregates(connection, page.hostnames, None, resolution, start, end))
+    return _by_key(plugin.load_aggregates(connection, chunk.hostnames, None, resolution, start, end))
 
 
 def _computed(
-    plugin: Plugin, connection: Connection, page: Page, resolution: int, start: int, end: int
+    plugin: Plugin, connection: Connection, chunk: Chunk, resolution: int, start: int, end: int
 ) -> Aggregates:
     if start >= end:
         return {}
-    return _by_key(plugin.compute_aggregates(connection, page.hostnames, resolution, start, end))
+    return _by_key(plugin.compute_aggregates(connection, chunk.hostnames, resolution, start, end))
 
 
 def _by_key(rows: Iterable[AggregateRow]) -> Aggregates:

@@ -7,7 +7,8 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.audit.auditor import Auditor, PageResult
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.chunks import ChunkResult
 from sparkle_app.audit.differences import AggregateKey, Difference
 from sparkle_app.cli.base import TEXT, Instant, OutputClosedError, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, time_range
@@ -69,8 +70,8 @@ class AuditCommand(DatabaseCommand):
 
     def results(
         self, name: str, auditor: Auditor, host: str | None, since: int | None, until: int | None
-    ) -> Iterator[PageResult]:
-        """Compare page by page, with a progress bar.
+    ) -> Iterator[ChunkResult]:
+        """Compare chunk by chunk, with a progress bar.
 
         Raises:
             UsageError: when the time range is empty.

@@ -12,7 +12,7 @@ class rebuild(AuditCommand):
     Hourly and daily aggregates are repaired as well: from readings or, where these have expired, from finer aggregates.
     What retention has deleted is not stored again.
 
-    Workers may keep running. The command commits page by page: it can be interrupted and run again. An aggregate
+    Workers may keep running. The command commits chunk by chunk: it can be interrupted and run again. An aggregate
     without any stored readings is left unchanged and counted in the report; if only some of its readings were deleted,
     it is recomputed from the rest.
 

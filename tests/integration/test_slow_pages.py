@@ -47,7 +47,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("expired", [False, True], ids=["readings", "aggregates"])
-def test_pages_are_compared_however_long_the_caller_takes(
+def test_chunks_are_compared_however_long_the_caller_takes(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, expired: bool
 ) -> None:
     store(engine, [reading(number, hostname=f"host-{number}") for number in range(3)])
@@ -60,12 +60,12 @@ def test_pages_are_compared_however_long_the_caller_takes(
         advance(engine, "p", READINGS, kept_since=START + span(3600))
         scope = audit.scope(EARLIEST, LATEST)
         assert len(scope.earlier) == 3
-    monkeypatch.setattr(auditor, "_PAGE_HOSTS", 1)
-    pages = 0
+    monkeypatch.setattr(auditor, "_CHUNK_HOSTS", 1)
+    chunks = 0
     for _ in audit.compare(scope):
         time.sleep(PAUSE_SECONDS)
-        pages += 1
-    assert pages == 3
+        chunks += 1
+    assert chunks == 3
 
 
 def test_a_table_without_primary_key_is_copied_however_long_that_takes(engine: Engine) -> None:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
-from sparkle_app.audit.auditor import Auditor, PageResult
+from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.chunks import ChunkResult
 from sparkle_app.audit.copies import audit_copy
 from sparkle_app.audit.differences import AggregateKey
 from sparkle_app.model.buckets import AggregateRow, Statistics
@@ -133,11 +134,11 @@ class World:
                 del self.expected[resolution][key]
         advance(self.engine, "p", resolution, deleted_until=before)
 
-    def compare(self, start: int = EARLIEST, end: int = LATEST) -> list[PageResult]:
+    def compare(self, start: int = EARLIEST, end: int = LATEST) -> list[ChunkResult]:
         return list(self.auditor.compare(self.auditor.scope(start, end)))
 
     def differing(self) -> list[AggregateKey]:
-        return [each.key for page in self.compare() for each in page.differences]
+        return [each.key for chunk in self.compare() for each in chunk.differences]
 
     def repair(self, start: int = EARLIEST, end: int = LATEST) -> int:
         return sum(self.auditor.repair(each) for each in self.compare(start, end))
@@ -172,11 +173,11 @@ def world(request: pytest.FixtureRequest, engine: Engine) -> World:
 
 
 def test_all_resolutions_are_compared_with_readings(world: World) -> None:
-    pages = world.compare()
-    assert [each for page in pages for each in page.differences] == []
-    assert sum(page.aggregates for page in pages) == sum(map(len, world.expected.values()))
-    assert sum(page.readings for page in pages) == len(world._readings)
-    assert not any(page.not_verifiable for page in pages)
+    chunks = world.compare()
+    assert [each for chunk in chunks for each in chunk.differences] == []
+    assert sum(chunk.aggregates for chunk in chunks) == sum(map(len, world.expected.values()))
+    assert sum(chunk.readings for chunk in chunks) == len(world._readings)
+    assert not any(chunk.not_verifiable for chunk in chunks)
 
 
 @pytest.mark.parametrize("resolution", [MINUTE, HOUR, DAY])
@@ -204,14 +205,14 @@ def test_aggregates_without_what_they_were_computed_from_are_counted_and_kept(wo
     world.expire(READINGS, day(2))
     world.expire(MINUTE, day(1))
     world.expire(HOUR, day(1))
-    pages = world.compare()
-    assert [each for page in pages for each in page.differences] == []
-    found = [key for page in pages for key in page.not_verifiable]
+    chunks = world.compare()
+    assert [each for chunk in chunks for each in chunk.differences] == []
+    found = [key for chunk in chunks for key in chunk.not_verifiable]
     buckets = [key for key in world.expected[MINUTE] if key.start < day(2)]
     days = [key for key in world.expected[DAY] if key.start < day(1)]
     assert sorted(found) == sorted(buckets + days)
     every = sum(map(len, world.expected.values()))
-    assert sum(page.aggregates for page in pages) == every - len(found)
+    assert sum(chunk.aggregates for chunk in chunks) == every - len(found)
     world.change(days[0], count=1000)
     assert world.repair() == 0
     assert world.stored(DAY)[days[0]][0] == 1000
@@ -253,9 +254,9 @@ def test_hours_and_days_are_expected_when_they_have_been_merged(engine: Engine) 
     unmerged = Auditor("other", world.plugin, world.engine, MINUTE)
     for resolution in (HOUR, DAY):
         world.delete(resolution, list(world.expected[resolution]))
-    pages = list(unmerged.compare(unmerged.scope(EARLIEST, LATEST)))
-    assert sum(page.aggregates for page in pages) == len(world.expected[MINUTE])
-    assert not any(page.differences for page in pages)
+    chunks = list(unmerged.compare(unmerged.scope(EARLIEST, LATEST)))
+    assert sum(chunk.aggregates for chunk in chunks) == len(world.expected[MINUTE])
+    assert not any(chunk.differences for chunk in chunks)
     assert len(world.differing()) == len(world.expected[HOUR]) + len(world.expected[DAY])
     world.repair()
     world.assert_exact()
@@ -269,8 +270,8 @@ def test_hours_and_days_that_are_partly_in_the_time_range_are_repaired_with_thei
     of_hour = AggregateKey(key.hostname, start - start % span(HOUR), key.metric, HOUR)
     world.delete(MINUTE, [key])
     world.change(of_hour, count=1)
-    (page,) = world.compare(start, end)
-    assert [each.key for each in page.differences] == [key]
+    (chunk,) = world.compare(start, end)
+    assert [each.key for each in chunk.differences] == [key]
     assert world.repair(start, end) == 2
     world.assert_exact()
 
@@ -282,7 +283,7 @@ def test_readings_that_were_deleted_by_hand_still_count_in_hours_and_days(world:
         for each in world._readings:
             if minute <= each.observed_at < minute + span(MINUTE):
                 connection.execute(data.delete().where(data.c.id == each.id))
-    differences = [each for page in world.compare() for each in page.differences]
+    differences = [each for chunk in world.compare() for each in chunk.differences]
     assert differences
     assert all(each.without_readings and each.key.resolution == MINUTE for each in differences)
     assert world.repair() == 0
@@ -290,18 +291,18 @@ def test_readings_that_were_deleted_by_hand_still_count_in_hours_and_days(world:
 
 
 @pytest.mark.parametrize("rows", [1, 50])
-def test_pages_are_bounded_in_rows(world: World, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparkle_app.audit.auditor._PAGE_ROWS", rows)
+def test_chunks_are_bounded_in_rows(world: World, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparkle_app.audit.auditor._CHUNK_ROWS", rows)
     world.expire(READINGS, day(1))
     key = max(world.expected[HOUR])
     world.delete(HOUR, [key])
-    pages = world.compare()
-    assert len(pages) >= DAYS * len(HOSTS)
-    assert [each.key for page in pages for each in page.differences] == [key]
+    chunks = world.compare()
+    assert len(chunks) >= DAYS * len(HOSTS)
+    assert [each.key for chunk in chunks for each in chunk.differences] == [key]
     if type(world.plugin) is Default:
-        assert sum(page.rows for page in pages) == world.auditor.scope(EARLIEST, LATEST).rows
+        assert sum(chunk.rows for chunk in chunks) == world.auditor.scope(EARLIEST, LATEST).rows
     every = sum(map(len, world.expected.values())) - 1
-    assert sum(page.aggregates + len(page.not_verifiable) for page in pages) == every
+    assert sum(chunk.aggregates + len(chunk.not_verifiable) for chunk in chunks) == every
 
 
 def test_a_copy_has_the_same_aggregates_also_where_these_cannot_be_verified(world: World) -> None:

@@ -49,13 +49,13 @@ class Database:
 
     def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:
         self.rechecks += 1
-        assert differences, "expected no request for an empty page"
+        assert differences, "expected no request for an empty chunk"
         found = (self.difference(each.key[0]) for each in differences)
         return {each.key: each for each in found if each}
 
-    def confirmed(self, *pages: Sequence[str]) -> list[str]:
-        """The hosts of the confirmed differences, for pages with these hosts."""
-        first = [[found for host in page if (found := self.difference(host))] for page in pages]
+    def confirmed(self, *chunks: Sequence[str]) -> list[str]:
+        """The hosts of the confirmed differences, for chunks with these hosts."""
+        first = [[found for host in chunk if (found := self.difference(host))] for chunk in chunks]
         return [each.key[0] for each in confirmed(cast(Auditor, self), first)]
 
 
@@ -166,10 +166,10 @@ def test_confirmed_differences_are_sorted_by_key(
     assert Database(clock, **states).confirmed(["d", "a"], ["c"], ["b", "e"]) == ["a", "b", "d", "e"]
 
 
-def test_only_pages_with_unconfirmed_differences_are_compared_again(clock: VirtualClock) -> None:
+def test_only_chunks_with_unconfirmed_differences_are_compared_again(clock: VirtualClock) -> None:
     database = Database(clock, a=always(6, 5), b=always(4, 5))
     assert database.confirmed(["a"], ["b"]) == ["a", "b"]
-    # Both pages at the first poll, then only the one with `b`.
+    # Both chunks at the first poll, then only the one with `b`.
     assert database.rechecks == len(clock.sleeps) + 1
 
 

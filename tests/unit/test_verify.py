@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from sparkle_app.audit.auditor import PageResult
+from sparkle_app.audit.chunks import Chunk, ChunkResult
 from sparkle_app.audit.differences import AggregateKey, Difference
-from sparkle_app.audit.levels import Page
 from sparkle_app.cli import verify
 from sparkle_app.model.buckets import Statistics
 
@@ -17,25 +16,25 @@ MAX = 5
 Run = Callable[..., tuple[int, str]]
 
 
-def page(*numbers: int) -> PageResult:
+def chunk(*numbers: int) -> ChunkResult:
     differences = [
         Difference(AggregateKey(f"host-{number}", 0, "k", 60), None, Statistics(1, 1.0, 1.0, 1.0, 1.0, 0))
         for number in numbers
     ]
-    return PageResult(Page((), 0, 1), len(numbers), 0, {}, differences)
+    return ChunkResult(Chunk((), 0, 1), len(numbers), 0, {}, differences)
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command on pages of a plugin, of which every difference persists."""
+    """Runs the command on chunks of a plugin, of which every difference persists."""
 
-    def confirmed(_auditor: Any, pages: Sequence[Sequence[Difference]]) -> list[Difference]:
-        found = [each for some in pages for each in some]
+    def confirmed(_auditor: Any, chunks: Sequence[Sequence[Difference]]) -> list[Difference]:
+        found = [each for some in chunks for each in some]
         assert len(found) <= MAX
         return found
 
-    def execute(*pages: PageResult, as_json: bool = False) -> tuple[int, str]:
-        monkeypatch.setattr(verify.verify, "results", lambda *_, **__: iter(pages))
+    def execute(*chunks: ChunkResult, as_json: bool = False) -> tuple[int, str]:
+        monkeypatch.setattr(verify.verify, "results", lambda *_, **__: iter(chunks))
         command = object.__new__(verify.verify)
         command.quiet, command.stdout, command.stderr = False, sys.stdout, sys.stderr
         code = command._verify(plugin=None, limit=2, as_json=as_json, host=None)
@@ -48,13 +47,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_differences_beyond_a_number_are_only_counted(run: Run) -> None:
-    code, text = run(page(0, 1, 2), page(3, 4, 5, 6), page(7))
+    code, text = run(chunk(0, 1, 2), chunk(3, 4, 5, 6), chunk(7))
     assert code == 1
     lines = text.splitlines()
     assert [line.split()[1] for line in lines[:2]] == ["'host-0'", "'host-1'"]
     assert lines[2:4] == ["Fan: 3 more; use --json for all", "Fan: 8 readings, 0 aggregates, 5 differences"]
     assert lines[4].startswith("Fan: 3 further differences not checked again and not listed: ")
-    code, text = run(page(0, 1, 2), page(3, 4, 5, 6), page(7), as_json=True)
+    code, text = run(chunk(0, 1, 2), chunk(3, 4, 5, 6), chunk(7), as_json=True)
     (report,) = json.loads(text)
     assert (code, len(report["differences"]), report["not_rechecked"]) == (1, 5, 3)
 
@@ -62,8 +61,8 @@ def test_differences_beyond_a_number_are_only_counted(run: Run) -> None:
 def test_without_json_no_fields_are_made_of_differences(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     monkeypatch.setattr(verify, "as_fields", lambda *given: made.append(given))
-    code, text = run(page(0, 1, 2))
+    code, text = run(chunk(0, 1, 2))
     assert (code, made) == (1, [])
     assert "not checked again" not in text
-    run(page(0), as_json=True)
+    run(chunk(0), as_json=True)
     assert len(made) == 1

@@ -112,11 +112,11 @@ class Recounts:
                     f"from: expected at most {MAX_READINGS} readings in the time range, found {scope.rows};"
                     " use a shorter one, or the command verify",
                 )
-            for page in auditor.compare(scope) if scope else ():
-                readings += page.readings
-                aggregates += page.aggregates
-                not_verifiable += len(page.not_verifiable)
-                differences += page.differences
+            for chunk in auditor.compare(scope) if scope else ():
+                readings += chunk.readings
+                aggregates += chunk.aggregates
+                not_verifiable += len(chunk.not_verifiable)
+                differences += chunk.differences
         except Problem:
             raise
         except Exception as error:
