@@ -106,7 +106,7 @@ All packages and modules; the docstring of each describes what it does:
         overview            all plugins of all hosts, silent hosts included
         views               the views that were asked for last
         refreshed           makes snapshots while somebody asks
-        pages               orders and pages of a snapshot
+        query_cache         orders and responses of a snapshot, computed once
       html/             HTML without scripts
         elements            escapes texts
         login               login page

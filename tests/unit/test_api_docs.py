@@ -126,3 +126,11 @@ async def test_schemas_are_in_the_order_in_which_the_paths_refer_to_them(worker:
     schemas = list(openapi.document(table, token=True, cookie="x-session")["components"]["schemas"])
     places = [schemas.index(route.response.__name__) for route in table]
     assert [place for number, place in enumerate(places) if place not in places[:number]] == sorted({*places})
+
+
+async def test_schemas_are_not_named_after_modules(worker: InProcessWorker) -> None:
+    """As msgspec names those of two classes with one name."""
+    _, document = await worker.get(openapi.PATH, Authorization="Bearer read")
+    schemas = document["components"]["schemas"]
+    assert {"Headline", "HeadlineStatistics"} <= schemas.keys()
+    assert [name for name in schemas if not name.isidentifier()] == []

@@ -14,8 +14,8 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import conditional, encoding
 from sparkle_app.web.conditional import MIN_COMPRESSED, Tagged, age
 from sparkle_app.web.slices import Slices
-from sparkle_app.web.snapshots import pages
-from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots import query_cache
+from sparkle_app.web.snapshots.query_cache import QueryCache
 from tests.support.fake_clock import FakeClock
 
 
@@ -136,9 +136,9 @@ async def test_who_leaves_does_not_end_the_encoding_of_the_others() -> None:
 
 async def test_responses_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     slices = Slices()
-    size = len(await encoding.encode(LONG, slices)) + pages._BYTES
-    monkeypatch.setattr(pages, "MAX_BYTES", 3 * size)
-    kept, computed = Pages(slices), 0
+    size = len(await encoding.encode(LONG, slices)) + query_cache._BYTES
+    monkeypatch.setattr(query_cache, "MAX_BYTES", 3 * size)
+    kept, computed = QueryCache(slices), 0
 
     async def compute() -> Tagged:
         nonlocal computed
@@ -155,8 +155,8 @@ async def test_responses_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.Mo
 
 
 async def test_nothing_is_kept_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "IDLE_SECONDS", 0.0)
-    kept = Pages(Slices())
+    monkeypatch.setattr(query_cache, "IDLE_SECONDS", 0.0)
+    kept = QueryCache(Slices())
 
     async def compute() -> Tagged:
         return Tagged(LONG)

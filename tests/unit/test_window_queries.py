@@ -354,7 +354,7 @@ async def test_a_window_that_begins_before_what_was_pruned_is_not_answered(
 
 def test_the_schema_of_a_line_permits_an_average_beyond_the_range_of_a_double() -> None:
     _, schemas = msgspec.json.schema_components([HostsResponse])
-    for each in (responses.MetricStatistics, HostStatistics, responses.Headline):
+    for each in (responses.MetricStatistics, HostStatistics, responses.HeadlineStatistics):
         types = msgspec.json.schema_components([each])[1][each.__name__]["properties"]["average"]["anyOf"]
         assert {"type": "null"} in types, each
     assert schemas["HostStatistics"]["properties"]["average"]["deprecated"]

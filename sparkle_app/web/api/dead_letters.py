@@ -19,7 +19,7 @@ from sparkle_app.web.api.route import Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
-from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.query_cache import QueryCache
 
 FILTERS = (
     choice("reason", "Only those with this reason. Default: all.", [each.value for each in Reason]),
@@ -72,7 +72,7 @@ class DeadLetters:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._cache = DeadLetterCache(parts)
-        self._pages = Pages(parts.slices)
+        self._query_cache = QueryCache(parts.slices)
 
     def page_route(self) -> Route:
         """Counts and pages."""
@@ -112,7 +112,7 @@ class DeadLetters:
         """
         query = Filter(**filters), limit or DEFAULT_ENTRIES, offset or 0
         await self._cache.update()
-        return await self._pages.get(
+        return await self._query_cache.get(
             self._cache.read_at, self._cache.made_at, query, lambda: self._page(*query)
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, integer, text
-from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.query_cache import QueryCache
 
 SEARCH = text("search", "Only hosts whose name contains this text, case-insensitive.")
 OFFSET = integer("offset", "Number of entries to skip (those of previous pages). Default: 0.", 999_999_999, 0)
@@ -38,7 +38,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def matching(
-    pages: Pages, order: list[str], query: ListQuery, state: Callable[[str], str]
+    query_cache: QueryCache, order: list[str], query: ListQuery, state: Callable[[str], str]
 ) -> list[str]:
     """The hosts of a list, without its pages.
 
@@ -49,7 +49,7 @@ async def matching(
     part, after = (query.search or "").casefold(), query.after
     if not part and after is None and query.state is None:
         return order
-    return await pages.filtered(
+    return await query_cache.filtered(
         order,
         lambda host: (
             (after is None or host > after)

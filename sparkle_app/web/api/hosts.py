@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sparkle_app.model import host_activity
+from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import rfc3339, whole_seconds
 from sparkle_app.storage.hosts import select_page_of_hosts
 from sparkle_app.web.api.host_lists import AFTER
@@ -14,7 +14,7 @@ from sparkle_app.web.problems import Problem, current_time
 from sparkle_app.web.queries import from_database
 
 
-class HostActivity(msgspec.Struct):
+class HostActivityInfo(msgspec.Struct):
     """When a host sent readings of a plugin. Written once a minute."""
 
     plugin: str
@@ -37,7 +37,7 @@ class KnownHost(msgspec.Struct):
     """A host, and when it sent readings of each plugin."""
 
     host: str
-    plugins: list[HostActivity]
+    plugins: list[HostActivityInfo]
 
 
 class KnownHostsResponse(msgspec.Struct):
@@ -97,8 +97,8 @@ class HostQueries:
         return KnownHostsResponse(hosts, hosts[-1].host if len(found) > limit else None)
 
 
-def _activity(activity: host_activity.HostActivity, now: int) -> HostActivity:
-    return HostActivity(
+def _activity(activity: HostActivity, now: int) -> HostActivityInfo:
+    return HostActivityInfo(
         activity.plugin,
         activity.config_id,
         rfc3339(activity.first_received_at),

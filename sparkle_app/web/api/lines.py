@@ -10,7 +10,14 @@ from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.panel import State
 from sparkle_app.web.api.host_lists import AFTER, OFFSET, SEARCH, ListQuery, matching
 from sparkle_app.web.api.parameters import LIMIT, choice, sort, text
-from sparkle_app.web.api.responses import Headline, MadeAt, MetricStatistics, Window, headline, numbers
+from sparkle_app.web.api.responses import (
+    HeadlineStatistics,
+    MadeAt,
+    MetricStatistics,
+    Window,
+    headline,
+    numbers,
+)
 from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.api.window_queries import WINDOW, check_window
 from sparkle_app.web.conditional import Tagged
@@ -19,7 +26,7 @@ from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.snapshots.fleet import FleetSnapshot
 from sparkle_app.web.snapshots.lines import View
 from sparkle_app.web.snapshots.overview import WINDOW_SECONDS
-from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.query_cache import QueryCache
 from sparkle_app.web.snapshots.views import Views
 
 STATISTICS = ("average", "minimum", "maximum", "last", "last_at", "count")
@@ -36,7 +43,7 @@ class HostStatistics(MetricStatistics, kw_only=True):
     host: str
     average: Annotated[float | None, _MIXED]
     last: Annotated[float, _MIXED]
-    headline: Headline
+    headline: HeadlineStatistics
     state: State
     """According to the plugin's thresholds: ok, warning or critical."""
 
@@ -58,7 +65,7 @@ class Lines:
     def __init__(self, parts: WebParts, views: Views) -> None:
         self._parts = parts
         self._views = views
-        self._pages = Pages(parts.slices)
+        self._query_cache = QueryCache(parts.slices)
 
     def route(self) -> Route:
         """The pages of lines."""
@@ -95,7 +102,7 @@ class Lines:
         snapshot = await self._views.fleet(view).get()
         if snapshot.doubtful:
             raise unavailable(snapshot.doubtful)
-        return await self._pages.get(
+        return await self._query_cache.get(
             (view, snapshot.number), snapshot.made_at, query, lambda: self._lines(view, snapshot, query)
         )
 
@@ -104,8 +111,10 @@ class Lines:
         number = view, snapshot.number
         by = (query.sort or "").removeprefix("-")
         value = None if by in {"", "host"} else lambda host: _statistic(lines[host].headline, by)
-        order = await self._pages.sorted(number, query.sort or "", lines, value)
-        hosts = await matching(self._pages, order, query, lambda host: panel.state(lines[host].headline.last))
+        order = await self._query_cache.sorted(number, query.sort or "", lines, value)
+        hosts = await matching(
+            self._query_cache, order, query, lambda host: panel.state(lines[host].headline.last)
+        )
         page = query.page(hosts)
         return Tagged(
             HostsResponse(

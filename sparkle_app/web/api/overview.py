@@ -23,7 +23,7 @@ from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row
-from sparkle_app.web.snapshots.pages import Pages
+from sparkle_app.web.snapshots.query_cache import QueryCache
 from sparkle_app.web.snapshots.views import Views
 
 IN_STATE = choice("state", "Only hosts in this state. Default: all.", list(SEVERITY))
@@ -43,7 +43,7 @@ class Overviews:
     def __init__(self, parts: WebParts, views: Views) -> None:
         self._parts = parts
         self._overview = OverviewView(parts, views)
-        self._pages = Pages(parts.slices)
+        self._query_cache = QueryCache(parts.slices)
 
     def page_route(self) -> Route:
         """The pages of the overview."""
@@ -92,7 +92,7 @@ class Overviews:
         check_plugin(self._parts, plugin)
         query = ListQuery.of(listed)
         overview = await self._overview.get()
-        return await self._pages.get(
+        return await self._query_cache.get(
             overview.number,
             overview.made_at,
             (plugin, query, silent),
@@ -121,7 +121,7 @@ class Overviews:
             Problem: 503, while the time is not known.
         """
         overview = await self._overview.get()
-        return await self._pages.get(
+        return await self._query_cache.get(
             overview.number, overview.made_at, plugin, lambda: self._cells(overview, plugin)
         )
 
@@ -192,10 +192,10 @@ class Overviews:
         elif by not in {"", "host"}:
             value = lambda host: _last(rows[host], by)  # noqa: E731
         name = f"{query.sort or ''}/{(plugin or '') if by == 'state' else ''}"
-        order = await self._pages.sorted(overview.number, name, rows, value)
+        order = await self._query_cache.sorted(overview.number, name, rows, value)
         if plugin is not None:
-            order = await self._pages.filtered(order, lambda host: plugin in rows[host].values)
-        return await matching(self._pages, order, query, state)
+            order = await self._query_cache.filtered(order, lambda host: plugin in rows[host].values)
+        return await matching(self._query_cache, order, query, state)
 
     def _header(self, overview: Overview, plugin: str | None) -> dict[str, Any]:
         return {

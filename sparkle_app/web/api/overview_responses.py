@@ -4,7 +4,7 @@ import msgspec
 
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.panel import State
-from sparkle_app.web.api.responses import Headline, MadeAt, Time, headline
+from sparkle_app.web.api.responses import HeadlineStatistics, MadeAt, Time, headline
 from sparkle_app.web.snapshots.fleet import PartState
 from sparkle_app.web.snapshots.overview import Row, Value
 
@@ -20,7 +20,7 @@ class PluginOfHost(msgspec.Struct):
     """Usual time between its readings; null: not known yet."""
     config_id: int | None
     """Of the reading that was received last; null: not known yet."""
-    headline: Headline | None
+    headline: HeadlineStatistics | None
     """Statistics of the metric that stands for the host; null: there are no numbers in the window."""
 
 

@@ -74,7 +74,7 @@ class ReadingsQuery(msgspec.Struct, frozen=True):
     metrics: Collection[str] | None
 
 
-class Page(msgspec.Struct, frozen=True):
+class ReadingsPage(msgspec.Struct, frozen=True):
     """The readings of a page."""
 
     readings: list[StoredReading]
@@ -145,9 +145,9 @@ class ReadingsQueries:
         start, end = time_range(self._parts.clock, limits["from"], limits["to"])
         return ReadingsQuery(plugin, host, start, end, limit or DEFAULT_ENTRIES, after, metric)
 
-    async def _load(self, query: ReadingsQuery) -> Page:
+    async def _load(self, query: ReadingsQuery) -> ReadingsPage:
         if is_impossible(query.host):
-            return Page([], None, 0)
+            return ReadingsPage([], None, 0)
         server_half = self._parts.plugins[query.plugin].plugin
         bucket_size = self._parts.settings.aggregates.bucket_seconds
 
@@ -159,7 +159,7 @@ class ReadingsQueries:
         found, since = await from_database(self._parts, load)
         page = found[: query.limit]
         following = cursor_of(page[-1].observed_at, page[-1].id) if len(found) > query.limit else None
-        return Page(page, following, since)
+        return ReadingsPage(page, following, since)
 
 
 def _reading(stored: StoredReading, numeric_value: float | None) -> ReadingInfo:

@@ -30,7 +30,7 @@ class MetricStatistics(msgspec.Struct, gc=False):
     last_at: Time
 
 
-class Headline(MetricStatistics, kw_only=True, gc=False):
+class HeadlineStatistics(MetricStatistics, kw_only=True, gc=False):
     """Statistics of the metric that stands for a host: the plugin's headline, or the one with the highest average."""
 
     metric: str
@@ -51,9 +51,9 @@ def metric(statistics: Statistics) -> MetricStatistics:
     return MetricStatistics(**numbers(statistics))
 
 
-def headline(metric: str, statistics: Statistics) -> Headline:
+def headline(metric: str, statistics: Statistics) -> HeadlineStatistics:
     """The statistics of the metric that stands for a host."""
-    return Headline(metric=metric, **numbers(statistics))
+    return HeadlineStatistics(metric=metric, **numbers(statistics))
 
 
 def numbers(statistics: Statistics) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What the workers know of all hosts at one moment, however many clients ask: local, lines, fleet, overview, pages."""
+"""What the workers know of all hosts at one moment: local, lines, fleet, overview, query_cache."""

@@ -17,7 +17,7 @@ IDLE_SECONDS = 30.0
 _SORTED_AT_ONCE = 1000
 
 
-class Pages:
+class QueryCache:
     """The orders and responses that have been computed from the present snapshot.
 
     They are kept until another snapshot is asked for, or nobody asks; orders also for a snapshot that was made again
