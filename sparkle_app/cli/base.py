@@ -248,7 +248,7 @@ class SparkleCommand(AppCommand):
         for installed in plugins.installed.values():
             if name in (installed.name, installed.manifest.folder.name):
                 return installed
-        for error in plugins.faults:
+        for error in plugins.errors:
             if name in error.where:
                 raise error
         raise UsageError(

@@ -105,9 +105,9 @@ class check(SparkleCommand):
             )
         for warning in plugins.warnings:
             yield CheckResult("plugin", True, f"warning: {warning}")
-        for error in plugins.faults:
+        for error in plugins.errors:
             yield CheckResult.of("plugin", error)
-        if not plugins.installed and not plugins.faults:
+        if not plugins.installed and not plugins.errors:
             yield CheckResult.of("plugin", no_plugins(self.handler.settings.plugins))
 
     def _keys(self) -> Iterator[CheckResult]:

@@ -85,7 +85,7 @@ def _expiring_tables(settings: Settings, plugins: InstalledPlugins, missing: Col
 def _to_apply(settings: Settings, plugins: InstalledPlugins, schema: Schema) -> str:
     if not settings.database.migrate:
         schema.require_current()
-    require_plugins(schema, plugins.faults)
+    require_plugins(schema, plugins.errors)
     tables = sorted("".join(table.name) for table in schema.wide)
     return ", ".join(revision.id for revision in schema.pending) or f"tables {', '.join(tables)}"
 

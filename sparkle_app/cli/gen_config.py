@@ -82,7 +82,7 @@ def main(arguments: Sequence[str], program: str | None = None) -> int:
         settings = load_settings()
         certs, folder = options.certs or settings.certs, options.plugins_dir or settings.plugins
         packages = find_packages(folder)
-        for message in [*packages.warnings, *packages.faults]:
+        for message in [*packages.warnings, *packages.errors]:
             print(message, file=sys.stderr)
         if not packages.manifests:
             print(

@@ -54,12 +54,12 @@ class migrate(DatabaseCommand):
         if as_sql or dry_run:
             schema = self._schema()
             if as_sql:
-                self._write(migration_sql(schema, plugins.faults))
+                self._write(migration_sql(schema, plugins.errors))
                 return 0
-            require_plugins(schema, plugins.faults)
+            require_plugins(schema, plugins.errors)
         else:
             report = self._no_report if as_json else self._say_applying
-            schema = migrate_tables(self.engine(), plugins.branches, plugins.faults, report, plugins.readings)
+            schema = migrate_tables(self.engine(), plugins.branches, plugins.errors, report, plugins.readings)
         if as_json:
             self.say_json(_as_fields(schema, applied=not dry_run))
         elif dry_run:

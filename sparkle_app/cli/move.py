@@ -83,8 +83,8 @@ class move(DatabaseCommand):
             raise UsageError(
                 "--to", expected="another database", found=shown(target_url), hint="see database.url"
             )
-        for fault in self.handler.plugins.faults:
-            raise fault
+        for error in self.handler.plugins.errors:
+            raise error
         source = self.current_engine()
         if dry_run:
             self._try(target_url)

@@ -50,7 +50,7 @@ class InstalledPlugins:
 
     installed: dict[str, InstalledPlugin] = field(default_factory=dict)
     """By NAME."""
-    faults: list[ConfigurationError] = field(default_factory=list)
+    errors: list[ConfigurationError] = field(default_factory=list)
     """One for each package that cannot be loaded."""
     warnings: list[str] = field(default_factory=list)
     """For example, that a package is not used because there is a higher version of it."""
@@ -94,9 +94,9 @@ def load_plugins(folder: Path) -> InstalledPlugins:
     parent = sys.modules.setdefault("plugins", ModuleType("plugins"))
     parent.__path__ = [str(folder)]
     found = find_packages(folder)
-    plugins = InstalledPlugins(faults=list(found.faults), warnings=list(found.warnings))
+    plugins = InstalledPlugins(errors=list(found.errors), warnings=list(found.warnings))
     copied = copies(found.manifests)
-    plugins.faults.extend(copied.values())
+    plugins.errors.extend(copied.values())
     for manifest in found.manifests:
         if manifest.name in copied:
             continue
@@ -106,11 +106,11 @@ def load_plugins(folder: Path) -> InstalledPlugins:
             _refuse_same_ids(manifest, branch, plugins)
             installed = _installed(manifest, branch)
             warnings = [*_deprecated_in(installed), *_left_out_of(installed)]
-        except ConfigurationError as fault:
-            plugins.faults.append(fault)
+        except ConfigurationError as error:
+            plugins.errors.append(error)
         # What a plugin declares may be anything, and raise anything where it is used.
         except Exception as error:
-            plugins.faults.append(_unusable(manifest, "a plugin as described in docs/plugins.md", error))
+            plugins.errors.append(_unusable(manifest, "a plugin as described in docs/plugins.md", error))
         else:
             plugins.installed[manifest.name] = installed
             plugins.warnings += warnings

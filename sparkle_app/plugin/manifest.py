@@ -37,7 +37,7 @@ class Packages:
     """The packages of a plugins folder, by NAME."""
 
     manifests: list[Manifest]
-    faults: list[ConfigurationError]
+    errors: list[ConfigurationError]
     """One for each package whose manifest is invalid, or that has no ``__init__.py``."""
     warnings: list[str]
     """One for each package that is not used because another has the same NAME and a higher VERSION."""
@@ -62,20 +62,20 @@ def find_packages(folder: Path) -> Packages:
             else "correct the setting `plugins`, or remove it to use the shipped plugins",
         ) from error
     best: dict[str, Manifest] = {}
-    faults: list[ConfigurationError] = []
+    errors: list[ConfigurationError] = []
     warnings: list[str] = []
     for package in folders:
         try:
             if not (package / "__init__.py").exists():
                 if any((package / name).exists() for name in _FILES_OF_A_PLUGIN):
-                    faults.append(_without_init(package))
+                    errors.append(_without_init(package))
                 continue
             manifest = read_manifest(package)
         except PermissionError as error:
-            faults.append(_unreadable(package, error))
+            errors.append(_unreadable(package, error))
             continue
-        except ConfigurationError as fault:
-            faults.append(fault)
+        except ConfigurationError as error:
+            errors.append(error)
             continue
         other = best.get(manifest.name)
         if other is None:
@@ -87,7 +87,7 @@ def find_packages(folder: Path) -> Packages:
             f"plugin {manifest.name}: {lower.folder} (version {lower.version}) is not used,"
             f" because {higher.folder} has version {higher.version}"
         )
-    return Packages([best[name] for name in sorted(best)], faults, warnings)
+    return Packages([best[name] for name in sorted(best)], errors, warnings)
 
 
 def read_manifest(package: Path) -> Manifest:

@@ -16,12 +16,12 @@ def copies(manifests: Sequence[Manifest]) -> dict[str, ConfigurationError]:
     The owner is the package whose folder or NAME the table's name begins with; failing that, the oldest one.
     """
     declared = {manifest.name: set(_declared(manifest.folder)) for manifest in manifests}
-    faults: dict[str, ConfigurationError] = {}
+    errors: dict[str, ConfigurationError] = {}
     for table in sorted(set().union(*declared.values())):
         claimants = [manifest for manifest in manifests if table in declared[manifest.name]]
         owner, *others = sorted(claimants, key=lambda each: (-_similarity(each, table), _age(each.folder)))
         for manifest in others:
-            faults.setdefault(
+            errors.setdefault(
                 manifest.name,
                 ConfigurationError(
                     f"plugin {manifest.name} ({manifest.folder})",
@@ -30,7 +30,7 @@ def copies(manifests: Sequence[Manifest]) -> dict[str, ConfigurationError]:
                     hint="rename the tables of this plugin",
                 ),
             )
-    return faults
+    return errors
 
 
 def _declared(folder: Path) -> Iterator[str]:

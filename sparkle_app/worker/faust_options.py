@@ -59,13 +59,16 @@ def _check_log_file(file: str) -> None:
         with open(file, "a", encoding="utf-8"):
             pass
     except OSError as error:
-        fault = ConfigurationError(
-            "--logfile",
-            expected="a file to write to",
-            found=f"{file}: {error.strerror}",
-            hint="choose another file, or omit the option to log to standard error",
+        sys.exit(
+            str(
+                ConfigurationError(
+                    "--logfile",
+                    expected="a file to write to",
+                    found=f"{file}: {error.strerror}",
+                    hint="choose another file, or omit the option to log to standard error",
+                )
+            )
         )
-        sys.exit(str(fault))
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
         logger.warning("%s", text)
     settings.web.require_token(web_bind, "--web-bind")
     check_port(web_bind, web_port)
-    for warning in [*plugins.warnings, *plugins.faults]:
+    for warning in [*plugins.warnings, *plugins.errors]:
         logger.warning("%s", warning)
     for line in retention_warnings(settings, plugins.by_name):
         logger.warning("%s", line)
@@ -195,7 +195,7 @@ async def _prepare_tables(settings: Settings, plugins: InstalledPlugins, engine:
             raise
         logger.warning("migrating: expected %s, found %s", error.expected, error.found)
         await wait(
-            lambda: migrate(engine, branches, plugins.faults, _log_revision, plugins.readings),
+            lambda: migrate(engine, branches, plugins.errors, _log_revision, plugins.readings),
             interrupt=False,
         )
         logger.info("migrated: %s", error.expected)

@@ -79,7 +79,7 @@ def valid_value(plugin: InstalledPlugin) -> Any:
 
 def test_every_package_can_be_loaded() -> None:
     assert PLUGINS.installed
-    assert PLUGINS.faults == []
+    assert PLUGINS.errors == []
 
 
 def test_a_plugin_has_a_unit_a_description_and_two_tables(plugin: InstalledPlugin) -> None:

@@ -79,7 +79,7 @@ if "wide" in sys.argv:
            "partition": 0, "offset": 1}
     with engine.begin() as connection:
         connection.execute(wide.insert(), [{**row, "id": bytes([1]) * 16}, {**row, "id": bytes([2]) * 16}])
-migrate(engine, plugins.branches, plugins.faults, lambda _: None, plugins.readings)
+migrate(engine, plugins.branches, plugins.errors, lambda _: None, plugins.readings)
 create_tables(engine, plugins.branches)
 rows = [Reading(bytes([n]) * 16, 1, "host", "Level", "k", float(n), 10**15, 10**15, True, "t", 0, n) for n in (1, 2)]
 for _ in range(2):

@@ -43,7 +43,7 @@ def store_through_packages(url: str, workspace: Workspace, readings: list[Packag
 
 def _main(url: str, folder: str) -> None:
     plugins = load_plugins(Path(folder))
-    assert not plugins.faults, plugins.faults[0]
+    assert not plugins.errors, plugins.errors[0]
     engine = make_engine(make_url(url))
     create_tables(engine, plugins.branches)
     by_plugin: dict[str, list[Reading]] = defaultdict(list)

@@ -8,11 +8,11 @@ def is_part_of_a_line(text: str) -> bool:
     return bool(text) and not text[0].isupper() and "\n" not in text and "None" not in text
 
 
-def is_complete(fault: ConfigurationError) -> bool:
+def is_complete(error: ConfigurationError) -> bool:
     """Whether an error states where, what was expected, what was found and what to do."""
     return (
-        bool(fault.where)
-        and "None" not in f"{fault.where}{fault.found}"
-        and is_part_of_a_line(fault.expected)
-        and is_part_of_a_line(fault.hint)
+        bool(error.where)
+        and "None" not in f"{error.where}{error.found}"
+        and is_part_of_a_line(error.expected)
+        and is_part_of_a_line(error.hint)
     )

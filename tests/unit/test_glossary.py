@@ -65,6 +65,7 @@ BANNED = [
     Banned("Partial", "PartialResult", r"(?-i:\bPartial\b)(?! result)"),
     Banned("web.answers", "responses", r"web[./]answers|(?-i:[a-z]Answer\b)"),
     Banned("add_pages", "routing", r"add_pages|web[./]pages"),
+    Banned("plugins.faults", "errors", r"\b(plugins|packages)\.faults"),
     Banned("guard", "authentication", r"\bguard\b"),
     Banned("doctor", "health checker"),
     Banned("examine", "check"),

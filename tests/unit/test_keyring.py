@@ -253,16 +253,16 @@ def test_an_internal_key_that_is_deleted_at_once_is_an_error(
 
 
 def test_the_error_for_a_lost_internal_key_says_how_to_restore_it(tmp_path: Path) -> None:
-    fault = lost_internal_key(tmp_path, "sparkle-Temperature-samples")
-    assert fault.where == str(tmp_path / "internal_key")
-    assert "sparkle-Temperature-samples" in fault.expected
-    assert fault.found == "none"
-    assert fault.hint == (
+    error = lost_internal_key(tmp_path, "sparkle-Temperature-samples")
+    assert error.where == str(tmp_path / "internal_key")
+    assert "sparkle-Temperature-samples" in error.expected
+    assert error.found == "none"
+    assert error.hint == (
         f"restore it with `cp -n BACKUP/internal_key {tmp_path}/`, or copy it from another worker, or set another"
         " app_id, if these topics belong to another installation; if it is lost, see"
         ' "A new internal key" in SECURITY.md'
     )
-    assert is_complete(fault)
+    assert is_complete(error)
 
 
 def test_an_internal_key_that_cannot_be_made_is_named_and_leaves_nothing(
@@ -299,10 +299,10 @@ def test_a_damaged_internal_key_is_named(tmp_path: Path, content: str, found: st
     (tmp_path / "internal_key").write_text(content)
     with pytest.raises(ConfigurationError, match="internal_key: expected") as caught:
         internal_key(tmp_path)
-    fault = caught.value
-    assert str(fault) == (
+    error = caught.value
+    assert str(error) == (
         f"{tmp_path}/internal_key: expected 32 bytes in hexadecimal, found {found};"
         " restore it from the backup of certs/"
     )
     # A part of a key is a secret as well.
-    assert not content or content not in str(fault)
+    assert not content or content not in str(error)

@@ -30,7 +30,7 @@ def test_packages_are_found_without_importing_them(tmp_path: Path) -> None:
     assert [(each.name, each.version, each.topic, each.description) for each in found.manifests] == [
         ("Fans", "1.0", "telemetry", "")
     ]
-    assert (found.faults, found.warnings) == ([], [])
+    assert (found.errors, found.warnings) == ([], [])
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
@@ -74,10 +74,10 @@ def test_an_invalid_manifest_is_reported_and_other_packages_are_used(
     package(tmp_path / "fans", VALID.format(name="Fans", version="1.0"))
     found = find_packages(tmp_path)
     assert [each.name for each in found.manifests] == ["Fans"]
-    (fault,) = found.faults
-    assert str(fault).startswith("plugin broken (")
-    assert expected in str(fault)
-    assert "\n" not in str(fault)
+    (error,) = found.errors
+    assert str(error).startswith("plugin broken (")
+    assert expected in str(error)
+    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_an_invalid_manifest_is_reported_and_other_packages_are_used(
 )
 def test_an_error_without_a_manifest_names_the_init_file(tmp_path: Path, init: str, expected: str) -> None:
     package(tmp_path / "broken", None, init)
-    (fault,) = find_packages(tmp_path).faults
-    assert str(fault).startswith(f"plugin broken ({tmp_path}/broken/__init__.py): ")
-    assert expected in str(fault)
-    assert "manifest.py" not in str(fault)
+    (error,) = find_packages(tmp_path).errors
+    assert str(error).startswith(f"plugin broken ({tmp_path}/broken/__init__.py): ")
+    assert expected in str(error)
+    assert "manifest.py" not in str(error)
 
 
 @pytest.mark.parametrize("file", ["manifest.py", "server.py", "main.py"])
@@ -107,7 +107,7 @@ def test_a_plugin_without_an_init_file_is_reported(tmp_path: Path, file: str) ->
     found = find_packages(tmp_path)
     assert (found.manifests, found.warnings) == ([], [])
     name = "Fan_Speed" if file == "manifest.py" else "fans"
-    assert [str(fault) for fault in found.faults] == [
+    assert [str(error) for error in found.errors] == [
         f"plugin {name} ({tmp_path}/fans): expected __init__.py, found none; see docs/plugins.md"
     ]
 
@@ -154,9 +154,9 @@ def test_a_plugin_with_an_invalid_panel_is_not_loaded(tmp_path: Path, panel: obj
     )
     plugins = load_plugins(tmp_path)
     assert not plugins.installed
-    (fault,) = plugins.faults
-    assert str(fault).startswith(f"plugin Fans ({tmp_path / 'fans'}): expected PANEL as described in")
-    assert found in str(fault)
+    (error,) = plugins.errors
+    assert str(error).startswith(f"plugin Fans ({tmp_path / 'fans'}): expected PANEL as described in")
+    assert found in str(error)
 
 
 def test_a_plugin_without_a_panel_is_shown_with_the_defaults(tmp_path: Path) -> None:

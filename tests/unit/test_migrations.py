@@ -67,11 +67,11 @@ def core(tmp_path: Path) -> Callable[..., Branch]:
 
 
 def applied(
-    engine: Engine, branches: Sequence[Branch], faults: Sequence[ConfigurationError] = ()
+    engine: Engine, branches: Sequence[Branch], errors: Sequence[ConfigurationError] = ()
 ) -> list[str]:
     """The revisions that a migration applies."""
     reported: list[Revision] = []
-    migrate(engine, branches, faults, reported.append)
+    migrate(engine, branches, errors, reported.append)
     return [each.id for each in reported]
 
 
@@ -162,11 +162,11 @@ def test_a_revision_that_reads_rows_is_not_printed_as_sql(
 def test_a_plugin_that_cannot_be_loaded_prevents_a_migration_of_all_tables(
     engine: Engine, core: Callable[..., Branch]
 ) -> None:
-    fault = ConfigurationError("plugin X", expected="a package", found="SyntaxError", hint="repair it")
+    error = ConfigurationError("plugin X", expected="a package", found="SyntaxError", hint="repair it")
     create_tables(engine, [core()])
-    assert applied(engine, [core()], [fault]) == []
+    assert applied(engine, [core()], [error]) == []
     with pytest.raises(ConfigurationError, match="plugin X: expected a package, since a migration changes"):
-        applied(engine, [core(ADD_BY_ROLE)], [fault])
+        applied(engine, [core(ADD_BY_ROLE)], [error])
     assert recorded(engine) == ["0001"]
 
 
@@ -235,9 +235,9 @@ def test_an_invalid_revision_is_a_fault_of_the_plugin(tmp_path: Path, content: s
     (revisions / "0001.py").write_text(content) if content else (revisions / "0001.py").unlink()
     loaded = load_plugins(plugins)
     assert loaded.installed == {}
-    (fault,) = loaded.faults
-    assert fault.where == f"plugin Fan_Speed ({revisions})"
-    assert found in fault.found
+    (error,) = loaded.errors
+    assert error.where == f"plugin Fan_Speed ({revisions})"
+    assert found in error.found
 
 
 def test_a_base_without_the_privilege_to_record_it_is_recognised(
@@ -279,7 +279,7 @@ def test_two_plugins_with_the_same_ids_of_revisions(tmp_path: Path) -> None:
     (copy / "server.py").write_text(server.replace('"fan_speed_', '"fans_'))
     code = (
         "import sys; from pathlib import Path; from sparkle_app.plugin.discovery import load_plugins\n"
-        "found = load_plugins(Path(sys.argv[1])); print(list(found.installed), *found.faults)"
+        "found = load_plugins(Path(sys.argv[1])); print(list(found.installed), *found.errors)"
     )
     # In a process of its own: an imported package, and its tables, stay.
     done = subprocess.run(

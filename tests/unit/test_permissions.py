@@ -84,9 +84,9 @@ def test_an_unreadable_plugin_is_named_and_the_others_are_found(
     locked(tmp_path / what)
     found = find_packages(tmp_path)
     assert [manifest.name for manifest in found.manifests] == ["q"]
-    (fault,) = found.faults
-    assert fault.where.startswith("plugin p (")
-    assert fault.found == "Permission denied"
+    (error,) = found.errors
+    assert error.where.startswith("plugin p (")
+    assert error.found == "Permission denied"
 
 
 def test_a_folder_in_an_unreadable_one_is_blocked(tmp_path: Path, locked: Callable[[Path], Path]) -> None:

@@ -35,7 +35,7 @@ from sparkle_app.plugin_api import Base, InvalidValue, Reading
 from sparkle_app.storage.engine import make_engine, read_transaction
 
 found = load_plugins(Path("plugins"))
-assert not found.faults, found.faults
+assert not found.errors, found.errors
 plugin = found.installed["Fan_Speed"]
 assert (plugin.manifest.topic, plugin.plugin.unit) == ("telemetry", "rpm")
 value = plugin.plugin.validate("thinkpad/fan1", 2900)

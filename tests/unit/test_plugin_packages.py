@@ -38,7 +38,7 @@ with engine.connect() as connection:
         name: [dict(row) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"').mappings()]
         for name in names
     }
-print(json.dumps({"installed": list(plugins.installed), "faults": list(map(str, plugins.faults)), "rows": rows},
+print(json.dumps({"installed": list(plugins.installed), "errors": list(map(str, plugins.errors)), "rows": rows},
                  default=str))
 """
 INIT = """
@@ -115,7 +115,7 @@ def package(folder: Path, name: str, server: str, exported: str = "DataFrame") -
 def test_earlier_packages_load_and_store_as_they_are(tmp_path: Path, style: str, name: str) -> None:
     package(tmp_path / "fans", name, SERVERS[style])
     found = store(tmp_path)
-    assert (found["installed"], found["faults"]) == ([name], [])
+    assert (found["installed"], found["errors"]) == ([name], [])
     assert [(row["config_id"], row["hostname"], row["value"]) for row in found["rows"]["fans"]] == [
         (7, "host", 1.5),
         (8, "host", 1.5),
@@ -132,11 +132,11 @@ def test_of_a_plugin_and_its_copy_only_the_copy_is_refused(tmp_path: Path, folde
     manifest.write_text(manifest.read_text("utf-8").replace('"Temperature"', f'"{name}"'), "utf-8")
     found = store(tmp_path)
     assert found["installed"] == ["Temperature"]
-    (fault,) = found["faults"]
-    assert fault.startswith(
+    (error,) = found["errors"]
+    assert error.startswith(
         f"plugin {name} ({tmp_path}/{folder}): expected a __tablename__ that no other plugin has"
     )
-    assert f"which plugin Temperature ({tmp_path}/temperature) has; rename the tables of this plugin" in fault
+    assert f"which plugin Temperature ({tmp_path}/temperature) has; rename the tables of this plugin" in error
     assert len(found["rows"]["temperature_readings"]) == 2
 
 
@@ -187,17 +187,17 @@ def test_a_faulty_plugin_is_explained_and_the_others_are_used(
     package(tmp_path / "faulty", "Faulty", PLUGIN.format(body=body), "plugin")
     stored = store(tmp_path)
     assert stored["installed"] == ["Temperature"]
-    (fault,) = stored["faults"]
-    assert fault.startswith(f"plugin Faulty ({tmp_path}/faulty): expected ")
-    assert expected in fault
-    assert found in fault
+    (error,) = stored["errors"]
+    assert error.startswith(f"plugin Faulty ({tmp_path}/faulty): expected ")
+    assert expected in error
+    assert found in error
     assert len(stored["rows"]["temperature_readings"]) == 2
 
 
 def test_a_plugin_with_its_own_methods_needs_no_table_for_them(tmp_path: Path) -> None:
     package(tmp_path / "faulty", "Own", PLUGIN.format(body="Aggregates = Sums\n" + OWN), "plugin")
     found = store(tmp_path)
-    assert (found["installed"], found["faults"]) == (["Own"], [])
+    assert (found["installed"], found["errors"]) == (["Own"], [])
 
 
 def test_a_package_leaves_the_tables_of_a_plugin_alone(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_package_leaves_the_tables_of_a_plugin_alone(tmp_path: Path) -> None:
     server.write_text(server.read_text("utf-8").replace('"temperature_', '"warm_'), "utf-8")
     package(tmp_path / "warm", "Warm", SERVERS["annotation"])
     found = store(tmp_path)
-    assert found["faults"] == []
+    assert found["errors"] == []
     assert found["installed"] == ["Temperature", "Warm"]
     rows = found["rows"]
     assert [len(rows[name]) for name in ("warm_readings", "warm_handler_readings", "fans")] == [2, 2, 2]

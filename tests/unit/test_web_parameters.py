@@ -127,16 +127,16 @@ def test_a_number_is_within_its_bounds(given: str) -> None:
 @given(st.sampled_from([each.name for each in ALL]), st.text() | st.from_regex(r"[0-9smhTZ:+. -]{1,30}"))
 def test_whatever_is_given_is_a_value_or_one_line_that_names_the_parameter(name: str, value: str) -> None:
     found: dict[str, Any] = {}
-    fault: Problem | None = None
+    error: Problem | None = None
     try:
         found = parsed((name, value))
     except Problem as problem:
-        fault = problem
-    if fault:
-        assert (fault.status, found) == (400, {})
-        assert fault.detail.startswith(f"{name}: expected ")
-        assert len(fault.detail.splitlines()) == 1
-        assert len(fault.detail) < 600
+        error = problem
+    if error:
+        assert (error.status, found) == (400, {})
+        assert error.detail.startswith(f"{name}: expected ")
+        assert len(error.detail.splitlines()) == 1
+        assert len(error.detail) < 600
     else:
         assert found.keys() == {name}
         bounds = {"window": 3600 * 999_999, "limit": 1000, "from": LATEST}

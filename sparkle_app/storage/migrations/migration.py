@@ -62,14 +62,14 @@ def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
 def migrate(
     engine: Engine,
     branches: Sequence[Branch],
-    faults: Sequence[ConfigurationError],
+    errors: Sequence[ConfigurationError],
     report: Report,
     readings: Mapping[str, Table] | None = None,
 ) -> Schema:
     """Apply the pending revisions, then create the tables that do not exist, in one transaction.
 
     Arguments:
-        faults: of plugins that cannot be loaded.
+        errors: of plugins that cannot be loaded.
         report: called before each revision.
         readings: tables of readings, by NAME of the plugin, whose hosts are added to the table of hosts if there were
             readings before this table.
@@ -87,7 +87,7 @@ def migrate(
         dialect = dialect_of(connection)
         dialect.lift_time_limit(connection)
         schema = read_schema(connection, branches)
-        require_plugins(schema, faults)
+        require_plugins(schema, errors)
         current: list[Revision] = []
 
         def before(revision: Revision) -> None:
@@ -118,13 +118,13 @@ def migrate(
     return schema
 
 
-def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
+def migration_sql(schema: Schema, errors: Sequence[ConfigurationError]) -> str:
     """The statements of :func:`migrate`, for the database's own client.
 
     Raises:
         ConfigurationError: if a plugin with tables to be migrated cannot be loaded, or a revision needs a connection.
     """
-    require_plugins(schema, faults)
+    require_plugins(schema, errors)
     if schema.is_current:
         return "-- nothing to do"
     current: list[Revision] = []
@@ -168,19 +168,19 @@ def migration_sql(schema: Schema, faults: Sequence[ConfigurationError]) -> str:
     return output.getvalue().rstrip()
 
 
-def require_plugins(schema: Schema, faults: Sequence[ConfigurationError]) -> None:
+def require_plugins(schema: Schema, errors: Sequence[ConfigurationError]) -> None:
     """Check that no table would be left behind by revisions that change the tables of all plugins.
 
     Raises:
         ConfigurationError: if a plugin cannot be loaded.
     """
-    if faults and any(revision.branch.plugin is None for revision in schema.pending):
-        fault = faults[0]
+    if errors and any(revision.branch.plugin is None for revision in schema.pending):
+        error = errors[0]
         raise ConfigurationError(
-            fault.where,
-            expected=f"{fault.expected}, since a migration changes the tables of all plugins",
-            found=fault.found,
-            hint=fault.hint,
+            error.where,
+            expected=f"{error.expected}, since a migration changes the tables of all plugins",
+            found=error.found,
+            hint=error.hint,
         )
 
 
