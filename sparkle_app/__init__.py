@@ -233,6 +233,7 @@ All packages and modules; the docstring of each describes what it does:
       consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts
       consumer            batching consumer
+      consumer_thread     its thread of the Kafka client
       group_offsets       sets committed offsets back
       membership          generation, assigned partitions, last heartbeat
       record_batches      many records as one Faust message

@@ -17,7 +17,8 @@ from faust.types import TP, EventT, StreamT
 from faust.types.settings import Settings
 
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.kafka.consumer import BatchingConsumer, BatchingTransport, ReconnectingProducer, _Thread
+from sparkle_app.kafka.consumer import BatchingConsumer, BatchingTransport, ReconnectingProducer
+from sparkle_app.kafka.consumer_thread import ConsumerThread
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import RecordBatch
 from tests.support.memory_broker import MemoryBroker
@@ -177,7 +178,7 @@ class _Topic(faust.Topic):
         message.exception()
 
 
-class _MemoryThread(_Thread):
+class _MemoryThread(ConsumerThread):
     """The thread of the Kafka client; here every call is executed immediately, in the caller's thread."""
 
     app: MemoryApp
@@ -202,8 +203,8 @@ class _MemoryThread(_Thread):
 
 
 class _Consumer(BatchingConsumer):
-    def _new_consumer_thread(self) -> _Thread:
-        return _MemoryThread(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return _MemoryThread(self, self.logs, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
 
 
 class _Producer(ReconnectingProducer):

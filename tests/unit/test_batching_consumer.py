@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from faust.types import TP
 
-from sparkle_app.kafka import consumer
+from sparkle_app.kafka import consumer_thread
 from sparkle_app.kafka.consumer import SESSION_SECONDS
 from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of
 from sparkle_app.kafka.streams import batches_of_records
@@ -218,7 +218,7 @@ async def test_partitions_without_a_leader_do_not_delay_the_others(
     first.ack(app.consumer)
     await app.batching.commit()
     # One partition with a committed offset, and one without.
-    monkeypatch.setattr(consumer, "_LOG_STARTS_SECONDS", 0.01)
+    monkeypatch.setattr(consumer_thread, "_LOG_STARTS_SECONDS", 0.01)
     monkeypatch.setattr(app.connection, "beginning_offsets", wait)
     async with asyncio.timeout(5):
         await app.batching.perform_seek()

@@ -1,0 +1,98 @@
+"""The thread of the Kafka client: heartbeats, lost connections, and calls that no unreachable broker holds up."""
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from aiokafka.conn import CloseReason
+from aiokafka.errors import IllegalStateError
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from sparkle_app.kafka.consumed_logs import ConsumedLogs
+from sparkle_app.kafka.rebootstrap import rebootstrap
+
+# How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
+# ends the recovery of tables for good after 90 s.
+_LOG_STARTS_SECONDS = 5.0
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread of the Kafka client, with the time of the last answered heartbeat.
+
+    Arguments:
+        logs: told of lost connections.
+    """
+
+    last_heartbeat = 0.0
+    """Monotonic seconds."""
+
+    def __init__(self, consumer: Any, logs: ConsumedLogs, **kwargs: Any) -> None:
+        super().__init__(consumer, **kwargs)
+        self._logs = logs
+
+    async def on_start(self) -> None:
+        """Called when the thread starts."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        heartbeat = coordinator._do_heartbeat
+
+        async def recorded() -> bool:
+            if answered := await heartbeat():
+                self.last_heartbeat = time.monotonic()
+            return bool(answered)
+
+        coordinator._do_heartbeat = recorded
+        client = self._ensure_consumer()._client
+        rebootstrap(client)
+        closed = client._on_connection_closed
+
+        def on_closed(connection: Any, reason: CloseReason | None) -> None:
+            if reason is not CloseReason.IDLE_DROP:
+                self._logs.lost_connections += 1
+            closed(connection, reason)
+
+        client._on_connection_closed = on_closed
+
+    async def on_thread_stop(self) -> None:
+        """Called when the thread stops."""
+        # While a broker is unreachable, aiokafka waits for a fetch that it has cancelled itself.
+        with suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Called every few minutes to log partitions that do not progress."""
+        # While aiokafka resets an offset that the log does not have, there is no position; Faust would crash.
+        with suppress(AssertionError):
+            super().verify_event_path(now, tp)
+
+    def known_end(self, tp: TP) -> int | None:
+        """The end of the log, as the last fetch has seen it."""
+        # The partition may have been assigned to another worker meanwhile.
+        with suppress(IllegalStateError, AssertionError):
+            return cast("int | None", self._ensure_consumer().highwater(tp))
+        return None
+
+    async def log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        """The first offset of each partition's log.
+
+        Raises:
+            KafkaError, TimeoutError: if a leader does not tell now.
+        """
+        # Limited here, not where it is awaited: the thread executes only two calls at a time.
+        async with asyncio.timeout(_LOG_STARTS_SECONDS):
+            starts = await self._ensure_consumer().beginning_offsets(partitions)
+        return {ensure_TP(tp): start or 0 for tp, start in starts.items()}
+
+    async def seek_to_start(self, partitions: Collection[TP]) -> None:
+        """Continue at the first records; where a leader does not answer now, the client asks it until it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOG_STARTS_SECONDS):
+                await self._ensure_consumer().seek_to_beginning(*map(driver.ensure_aiokafka_TP, partitions))
+
+    async def leave_group(self) -> None:
+        """Leave the consumer group. The client joins it again by itself."""
+        await self._ensure_consumer()._coordinator._maybe_leave_group()
