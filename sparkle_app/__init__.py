@@ -48,6 +48,7 @@ All packages and modules; the docstring of each describes what it does:
     aggregate/          from samples to aggregates
       agent               pipeline: count, write to the table and to SQL, acknowledge
       aggregator          exact counting in buckets
+      stored_buckets      buckets in SQL
       table               bucket table and its changelog topic
       windows             merges buckets into windows
     audit/              comparison of aggregates with stored readings

@@ -9,7 +9,8 @@ import msgspec
 from faust import App
 from faust.types import EventT, StreamT
 
-from sparkle_app.aggregate.aggregator import Aggregator, Changed
+from sparkle_app.aggregate.aggregator import Aggregator
+from sparkle_app.aggregate.stored_buckets import Changed
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.kafka.record_batches import Events

@@ -10,34 +10,25 @@ readings without samples.
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
+from sparkle_app.aggregate.stored_buckets import Changed, StoredBuckets
 from sparkle_app.aggregate.table import BucketKey, BucketTable
-from sparkle_app.model.buckets import Bucket, bucket_start, count_of, rows_of
-from sparkle_app.model.retention import READINGS, ExpiredReading, ExpiredReason
+from sparkle_app.model.buckets import Bucket, bucket_start
+from sparkle_app.model.retention import ExpiredReading, ExpiredReason
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
-from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.plugin_api.numeric import stored_number
-from sparkle_app.storage.engine import read_transaction, short_read_transactions
-from sparkle_app.storage.errors import transient_error
-from sparkle_app.storage.retention import watermarks
-from sparkle_app.storage.statements import chunks
 
 logger = logging.getLogger(__name__)
 _SKEW_SECONDS = 10
-# Of a statement that reads what the table lacks: with many, the transaction would last long.
-_MAX_HOSTS = 500
+# That a restore compares, each with one statement: with a few, the transaction would last long.
 _RANGES = 60
-Changed = dict[BucketKey, Bucket]
 
 
 class Dropped(NamedTuple):
@@ -74,9 +65,8 @@ class Aggregator:
         clock: Callable[[], float],
     ) -> None:
         self._name = name
-        self._plugin = plugin
+        self._stored = StoredBuckets(name, plugin, engine, bucket_size)
         self._table = table
-        self._engine = engine
         self._executor = executor
         self._bucket_size = bucket_size
         self._retention = retention
@@ -109,7 +99,9 @@ class Aggregator:
         }
         missing = [key for key in by_bucket if key not in in_table]
         loop = asyncio.get_running_loop()
-        recomputed = await loop.run_in_executor(self._executor, self._recompute, missing) if missing else {}
+        recomputed = (
+            await loop.run_in_executor(self._executor, self._stored.recompute, missing) if missing else {}
+        )
         for key, bucket in in_table.items():
             for sample in by_bucket[key]:
                 bucket.add(sample)
@@ -141,9 +133,10 @@ class Aggregator:
         if not changed and not old:
             return Dropped(0, [])
         loop, counted_after = asyncio.get_running_loop(), self._counted_after
-        upsert = self._upsert
+        upsert = self._stored.upsert
         while (stored := await loop.run_in_executor(self._executor, upsert, changed, counted_after)) is None:
-            changed, counted_after = await loop.run_in_executor(self._executor, self._recount, list(changed))
+            recount = self._stored.recount
+            changed, counted_after = await loop.run_in_executor(self._executor, recount, list(changed))
             # Those of the batch as well: the table does not have what was recomputed.
             self._doubted, self._rebuilds = set(self._table.data), counted_after
         aggregates, kept_since = stored
@@ -179,9 +172,13 @@ class Aggregator:
         if app.consumer_generation_id != generation:
             return
         # A copy: if a rebalance occurs, the next recovery changes the table meanwhile.
-        store, assigned = self._table.data.copy(), self._table.assigned()
+        in_table, assigned = self._table.data.copy(), self._table.assigned()
         restored, rebuilds = await asyncio.get_running_loop().run_in_executor(
-            self._executor, self._recompute_missing, oldest, store, assigned
+            self._executor,
+            self._stored.recompute_different,
+            in_table,
+            self._ranges(oldest),
+            lambda key: self._table.partition_for_key(key) in assigned,
         )
         # No await between this check and the writes to the table.
         if app.consumer_generation_id != generation:
@@ -198,32 +195,6 @@ class Aggregator:
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
 
-    def _recompute_missing(
-        self, oldest: int, store: Mapping[BucketKey, bytes], assigned: Collection[int]
-    ) -> tuple[Mapping[BucketKey, Bucket], int]:
-        in_table = Counter(start for _, start in store)
-        try:
-            keys: list[BucketKey] = []
-            with short_read_transactions(self._engine) as connection:
-                # Before the aggregates: those that are changed later are noticed.
-                rebuilds = watermarks(connection(), self._name, self._bucket_size).rebuilds
-                for start, end in self._ranges(oldest):
-                    counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
-                    in_both: set[BucketKey] = set()
-                    for hostname, at, count in counts:
-                        key = hostname, at
-                        if key in store:
-                            in_both.add(key)
-                        if self._table.partition_for_key(key) in assigned and (
-                            key not in store or count_of(store[key]) != count
-                        ):
-                            keys.append(key)
-                    if len(in_both) < sum(number for at, number in in_table.items() if start <= at < end):
-                        keys += [key for key in store if start <= key[1] < end and key not in in_both]
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
-        return self._recompute(keys) if keys else {}, rebuilds
-
     def _ranges(self, oldest: int) -> Iterator[tuple[int, int]]:
         """Time ranges of whole buckets from ``oldest`` on."""
         buckets = self._retention // self._bucket_size + 1
@@ -236,49 +207,6 @@ class Aggregator:
         return bucket_start(
             from_seconds(self._clock()) - span(self._retention + _SKEW_SECONDS), self._bucket_size
         )
-
-    def _upsert(self, changed: Changed, counted_after: int | None) -> tuple[int, int] | None:
-        """The number of rows that have expired, and since when readings are kept; None if the buckets are outdated."""
-        rows = [
-            row
-            # In sorted order, so that two workers cannot deadlock.
-            for hostname, start in sorted(changed)
-            for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
-        ]
-        try:
-            with self._engine.begin() as connection:
-                marks = watermarks(connection, self._name, self._bucket_size, lock=True)
-                if marks.rebuilds != counted_after:
-                    return None
-                dropped = store_buckets(self._plugin, connection, marks, rows)
-                return dropped, marks[READINGS].kept_since
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
-
-    def _recount(self, keys: list[BucketKey]) -> tuple[Changed, int]:
-        try:
-            with read_transaction(self._engine) as connection:
-                rebuilds = watermarks(connection, self._name, self._bucket_size).rebuilds
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
-        return {key: bucket for key, bucket in self._recompute(keys).items() if bucket.ids}, rebuilds
-
-    def _recompute(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
-        buckets = {key: Bucket() for key in keys}
-        by_start: dict[int, list[str]] = {}
-        for hostname, start in keys:
-            by_start.setdefault(start, []).append(hostname)
-        try:
-            with short_read_transactions(self._engine) as connection:
-                for start, hostnames in by_start.items():
-                    end = start + span(self._bucket_size)
-                    for some in chunks(hostnames, _MAX_HOSTS):
-                        for row in self._plugin.load_readings(connection(), some, start, end):
-                            if (value := stored_number(self._plugin, row)) is not None:
-                                buckets[row.hostname, start].add(Sample.of(row, value))
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
-        return buckets
 
 
 def _samples_before(messages: Iterable[Samples], at: int) -> Iterator[tuple[str, Sample]]:

@@ -9,7 +9,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from sparkle_app.aggregate.agent import AggregatePipeline
-from sparkle_app.aggregate.aggregator import Aggregator, Changed, Dropped
+from sparkle_app.aggregate.aggregator import Aggregator, Dropped
+from sparkle_app.aggregate.stored_buckets import Changed
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.kafka.topology import changelog_topic, samples_topic, table_name

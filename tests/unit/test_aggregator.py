@@ -287,7 +287,7 @@ async def test_a_restore_keeps_no_snapshot_for_long(world: World, monkeypatch: p
 def test_what_is_restored_has_no_gaps(world: World, bucket_size: int, retention: int) -> None:
     own = world.worker.aggregator
     aggregator = Aggregator(
-        own._name, own._plugin, own._table, own._engine, own._executor, bucket_size, retention, lambda: NOW
+        NAME, PLUGIN, own._table, world.engine, own._executor, bucket_size, retention, lambda: NOW
     )
     oldest = aggregator._oldest()
     ranges = list(aggregator._ranges(oldest))
