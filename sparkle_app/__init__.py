@@ -286,6 +286,7 @@ All packages and modules; the docstring of each describes what it does:
       settings            top-level keys and rules
       sections            keys and rules of each section
       retention           those of the section on retention
+      web                 those of the section on the web server
       urls                rules of URLs
       sqlite_url          rules of the URL of an SQLite file
       url_parameters      parameters in URLs of databases, and URLs without secrets

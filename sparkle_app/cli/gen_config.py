@@ -24,7 +24,7 @@ from sparkle_app.cli.prompts import (
 from sparkle_app.collector_config import ConfigFiles, make_config
 from sparkle_app.collector_config.creation import KEY_BITS, InvalidOptionError, free_id
 from sparkle_app.config.loading import load_settings
-from sparkle_app.config.sections import LOCALHOST
+from sparkle_app.config.web import LOCALHOST
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
 

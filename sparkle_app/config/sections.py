@@ -16,13 +16,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from sparkle_app.config.urls import bootstrap_servers, database_url, url_without_login
+from sparkle_app.config.urls import bootstrap_servers, database_url
 from sparkle_app.model.buckets import MAX_BUCKET_SECONDS, MIN_BUCKET_SECONDS
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.retention import MAX_WINDOW
 
-LOCALHOST = {"127.0.0.1", "::1", "localhost"}
-Port = Annotated[int, Field(ge=1, le=65535)]
 WaitSeconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 # Records wait so long, each time.
 BatchSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -192,104 +190,3 @@ ones are only counted. Records that become readings once a key, a plugin or a ta
     """Minimum number of undecryptable records in ten seconds that opens the circuit breaker, if they are also at \
 least 90 % of the records received. Records of the affected configs are then held back, uncommitted, until a key \
 decrypts them."""
-
-
-class WebTlsSettings(Section):
-    certificate: Path | None = None
-    """PEM file with the certificate of the web server, followed by those of intermediate authorities. It must be \
-valid for the host in the URL at which other workers reach this one. Without one, the web server uses plain HTTP. A \
-replaced file is loaded within 30 seconds."""
-    key: Path | None = None
-    """PEM file with the private key of `certificate`, unencrypted."""
-    authorities: Path | None = None
-    """PEM file with the certificate authorities to trust in requests to other workers; by default those of the \
-operating system."""
-
-    @property
-    def files(self) -> dict[str, Path]:
-        """The files that are set, by key."""
-        named = {"certificate": self.certificate, "key": self.key, "authorities": self.authorities}
-        return {name: path for name, path in named.items() if path}
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        missing = [name for name in ("certificate", "key") if name not in self.files]
-        if self.files and missing:
-            raise ConfigurationError(
-                f"web.tls.{missing[0]}",
-                expected=f"a file, since web.tls.{next(iter(self.files))} is set",
-                found="none",
-                hint="set certificate and key, or neither",
-            )
-        return self
-
-
-class WebSettings(Section):
-    host: str = "127.0.0.1"
-    """Address to listen on. Any other than localhost requires `web.token` or `web.operator_token`."""
-    port: Port = 6066
-    """Port to listen on. Workers on one machine need different ports."""
-    token: SecretStr | None = None
-    """Token for reading, sent as a bearer token or entered at `/login`. The same for all workers, and long and \
-random: `openssl rand -hex 32`. If it is set, requests without a valid token can access only `/health/live`, \
-`/health/ready`, the login page, static files and the plain-text response of `/`."""
-    operator_token: SecretStr | None = None
-    """Token for reading and writing: with it, dead letters can be replayed over HTTP. Another one than `web.token`, \
-and the same for all workers."""
-    session_seconds: int = Field(default=43_200, ge=60, le=366 * 86_400)
-    """How long a browser stays logged in."""
-    trust_proxy: bool = False
-    """Whether all requests of browsers come through a reverse proxy that sets `X-Forwarded-Proto`, and appends the \
-client's address to `X-Forwarded-For`: wrong tokens are then limited by this address, and cookies are `Secure` \
-if the client used HTTPS."""
-    public_url: Annotated[str | None, AfterValidator(url_without_login)] = None
-    """URL at which other workers reach this one; by default `http://HOST:PORT` of this section, or `https://…` with \
-`web.tls`."""
-    tls: WebTlsSettings = WebTlsSettings()
-
-    @model_validator(mode="after")
-    def _tokens_differ(self) -> Self:
-        self.require_token(self.host)
-        if self.token and self.operator_token and len(set(self.tokens)) == 1:
-            raise ConfigurationError(
-                "web.operator_token",
-                expected="another token than web.token, which is for reading",
-                found="the same",
-                hint="create one with `openssl rand -hex 32`",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _url_has_tls(self) -> Self:
-        if self.tls.certificate and self.public_url and not self.public_url.lower().startswith("https:"):
-            raise ConfigurationError(
-                "web.public_url",
-                expected="https://…, since web.tls.certificate is set",
-                found=self.public_url,
-                hint="other workers connect to this URL",
-            )
-        return self
-
-    @property
-    def tokens(self) -> list[str]:
-        """The tokens that are set."""
-        values = [each.get_secret_value() for each in (self.token, self.operator_token) if each]
-        return [value for value in values if value]
-
-    def require_token(self, host: str, source: str = "web.host") -> None:
-        """Check that a token is set unless ``host`` is localhost.
-
-        Arguments:
-            host: the address to listen on.
-            source: the setting or option that it comes from; Faust's command line can override ``web.host``.
-
-        Raises:
-            ConfigurationError: if there is no token.
-        """
-        if host not in LOCALHOST and not self.tokens:
-            raise ConfigurationError(
-                "web.token",
-                expected=f"a token, since {source} is {host}",
-                found="none",
-                hint="set SPARKLE_WEB__TOKEN, or web.host to 127.0.0.1",
-            )

@@ -35,10 +35,10 @@ from sparkle_app.config.sections import (
     DeadLettersSettings,
     IngestSettings,
     Section,
-    WebSettings,
     plain_value,
 )
 from sparkle_app.config.url_parameters import shown
+from sparkle_app.config.web import WebSettings
 
 ENV_PREFIX = "SPARKLE_"
 RENAMED = {

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 from aiohttp import hdrs, web
 from yarl import URL
 
-from sparkle_app.config.sections import LOCALHOST
 from sparkle_app.config.settings import Settings
+from sparkle_app.config.web import LOCALHOST
 from sparkle_app.web.dashboard.page import VIEWS, accepts_page
 from sparkle_app.web.login_limit import LIMIT, LoginLimit, client_address
 from sparkle_app.web.problems import Handler, Problem

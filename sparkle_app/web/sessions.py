@@ -12,7 +12,7 @@ from enum import StrEnum
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from sparkle_app.config.sections import WebSettings
+from sparkle_app.config.web import WebSettings
 
 _VERSION = "1"
 _COOKIE = re.compile(r"(1\.([a-z]{1,20})\.([0-9]{1,12}))\.([A-Za-z0-9_-]{43})", re.ASCII)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from sparkle_app.config.sections import WebTlsSettings
+from sparkle_app.config.web import WebTlsSettings
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.runtime.certificates import check_files, expires_at, load_chain, trusting
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from sparkle_app.config.sections import WebSettings
+from sparkle_app.config.web import WebSettings
 from sparkle_app.web.login_limit import ATTEMPTS, SECONDS, LoginLimit, _slot
 from sparkle_app.web.sessions import Role, Tokens
 from tests.support.fake_clock import FakeClock

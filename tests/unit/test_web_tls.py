@@ -13,7 +13,7 @@ from aiohttp import web
 from cryptography import x509
 
 from sparkle_app.config.loading import load_settings
-from sparkle_app.config.sections import WebTlsSettings
+from sparkle_app.config.web import WebTlsSettings
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.web import connections
 from sparkle_app.web.connections import LimitedRunner, LimitedSite
