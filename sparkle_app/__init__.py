@@ -130,6 +130,7 @@ All packages and modules; the docstring of each describes what it does:
         headlines           the headline of many hosts over time
         history             what queries of a host's history have in common
         series              aggregates of a host over time, from SQL
+        series_responses    their responses
         steps               their steps, for a number of points
         readings            stored readings of a host
         recount             aggregates of a host, compared with its stored readings

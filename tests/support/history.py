@@ -9,7 +9,7 @@ import msgspec
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros, rfc3339
-from sparkle_app.web.api import series
+from sparkle_app.web.api import series_responses
 
 BEGIN = datetime(2026, 11, 23, tzinfo=UTC)
 START, MINUTE, HOUR, DAY = micros(BEGIN), 60_000_000, 3_600_000_000, 86_400_000_000
@@ -62,6 +62,6 @@ def by_metric(rows: Iterable[AggregateRow]) -> dict[str, list[dict[str, Any]]]:
     """The points of a series, as the HTTP API returns them."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(rows, key=lambda row: row.bucket_start):
-        point = msgspec.to_builtins(series.point(row.bucket_start, row.statistics))
+        point = msgspec.to_builtins(series_responses.point(row.bucket_start, row.statistics))
         found.setdefault(row.metric, []).append(point)
     return found

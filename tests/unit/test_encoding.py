@@ -10,7 +10,7 @@ from sparkle_app.web import encoding, slices
 from sparkle_app.web.api.lines import HostsResponse, host_statistics
 from sparkle_app.web.api.plugins import PluginsResponse
 from sparkle_app.web.api.responses import metric
-from sparkle_app.web.api.series import SeriesResponse, point
+from sparkle_app.web.api.series_responses import SeriesResponse, point
 from sparkle_app.web.api.window_queries import FleetResponse
 from sparkle_app.web.encoding import encode
 from sparkle_app.web.health import Health

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.history import Columns, LateSteps, load_columns, load_late, load_steps
@@ -17,15 +17,14 @@ from sparkle_app.web.api.history import (
     FROM,
     METRICS,
     TO,
-    TimeRange,
     csv_body,
     header,
     is_impossible,
     time_range,
 )
 from sparkle_app.web.api.parameters import choice, duration, integer
-from sparkle_app.web.api.responses import MetricStatistics, Time, numbers
 from sparkle_app.web.api.route import HOST_PATH, CsvFile, Route
+from sparkle_app.web.api.series_responses import ColumnsResponse, Point, SeriesResponse, Source, point
 from sparkle_app.web.api.steps import step_for
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
@@ -58,37 +57,6 @@ _LATE = choice(
     f" readings (more than {MAX_LATE_READINGS}).",
     ["true"],
 )
-
-
-class Point(MetricStatistics, kw_only=True, gc=False):
-    """Statistics of the step that starts at `at`."""
-
-    at: Time
-
-
-class SeriesResponse(TimeRange, kw_only=True):
-    """Aggregates of one host in steps of equal length, by metric."""
-
-    step_seconds: int
-    series: dict[str, list[Point]]
-
-
-class Source(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """Stored aggregates that were merged into steps."""
-
-    resolution_seconds: int
-    start: Time
-    end: Time
-
-
-class ColumnsResponse(TimeRange, kw_only=True):
-    """Aggregates of one host in steps of equal length, by metric, in columns."""
-
-    step_seconds: int
-    sources: list[Source]
-    series: dict[str, Columns]
-    late: dict[str, LateSteps] | None
-    """By metric; null: not known. Readings that have expired are not among them."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True):
@@ -284,11 +252,6 @@ def _count(series: Mapping[str, Columns], start: int, step: int) -> int:
         for at, count in zip(each.at, each.count, strict=True)
         if at + step > first
     )
-
-
-def point(at: int, statistics: Statistics) -> Point:
-    """The statistics of the step that starts at ``at`` (microseconds since the epoch)."""
-    return Point(at=rfc3339(at), **numbers(statistics))
 
 
 def _check_points(number: int) -> None:
