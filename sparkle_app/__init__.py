@@ -261,6 +261,7 @@ All packages and modules; the docstring of each describes what it does:
       import_command      stores the rows of files
       migrate             migrates tables of an earlier version
       move                copies everything to another database
+      move_target         its option --to, and errors of that database
       try_plugin          shows what becomes of a plugin's values
       dead_letters        lists and discards dead letters
       replay              replays dead letters

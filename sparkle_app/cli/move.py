@@ -1,29 +1,21 @@
 """``faust -A sparkle_app move``: copies everything to another database, which then takes the place of this one."""
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from getpass import getpass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import click
 from faust.cli.base import option
 from pydantic import SecretStr
-from sqlalchemy import Engine, ExceptionContext, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
 from sparkle_app.cli.base import JSON, UsageError, counted
-from sparkle_app.cli.database import DatabaseCommand, database_errors
-from sparkle_app.config import urls
-from sparkle_app.config.loading import absolute_url
+from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.move_target import Secret, named_target, target_errors, target_url
 from sparkle_app.config.settings import ENV_PREFIX, database_url
 from sparkle_app.config.url_parameters import place, shown
-from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.storage.migrations.schema import read_schema
@@ -34,16 +26,6 @@ from sparkle_app.transfer.moving import Copy, Part
 _NAMED = 5
 """How many hosts are named."""
 _VARIABLE = f"{ENV_PREFIX}DATABASE__URL"
-
-
-class Secret(click.ParamType):
-    """A text that is not quoted in a message of click; checked where it is used."""
-
-    name = "secret"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> SecretStr:
-        """Convert the value of an option; called by click."""
-        return value if isinstance(value, SecretStr) else SecretStr(value)
 
 
 class move(DatabaseCommand):
@@ -78,25 +60,23 @@ class move(DatabaseCommand):
         return self.in_database(lambda: self._move(**options))
 
     def _move(self, *, target: SecretStr, dry_run: bool, as_json: bool) -> int:
-        source_url, target_url = database_url(self.handler.settings), _target(target)
-        if place(source_url) == place(target_url):
-            raise UsageError(
-                "--to", expected="another database", found=shown(target_url), hint="see database.url"
-            )
+        source_url, url = database_url(self.handler.settings), target_url(target)
+        if place(source_url) == place(url):
+            raise UsageError("--to", expected="another database", found=shown(url), hint="see database.url")
         for error in self.handler.plugins.errors:
             raise error
         source = self.current_engine()
         if dry_run:
-            self._try(target_url)
+            self._try(url)
             # Nothing is stored, and not even the folder of a file is created.
-            return self._copy_all(source, source, target_url, True, as_json)
-        with _named_target():
-            engine = make_engine(target_url, for_command=True)
-        with _errors_of(engine):
+            return self._copy_all(source, source, url, True, as_json)
+        with named_target():
+            engine = make_engine(url, for_command=True)
+        with target_errors(engine):
             create_tables(engine, self.handler.plugins.branches)
-            return self._copy_all(source, engine, target_url, False, as_json)
+            return self._copy_all(source, engine, url, False, as_json)
 
-    def _copy_all(self, source: Engine, engine: Engine, target_url: URL, dry_run: bool, as_json: bool) -> int:
+    def _copy_all(self, source: Engine, engine: Engine, url: URL, dry_run: bool, as_json: bool) -> int:
         with read_transaction(source) as connection:
             others = unknown_tables(connection)
         bucket_size = self.handler.settings.aggregates.bucket_seconds
@@ -104,7 +84,7 @@ class move(DatabaseCommand):
         if not dry_run:
             # What the source has deleted must not be stored again by those that will use the target.
             copy.copy_watermarks()
-        report: dict[str, Any] = {"from": shown(source.url), "to": shown(target_url), "copied": not dry_run}
+        report: dict[str, Any] = {"from": shown(source.url), "to": shown(url), "copied": not dry_run}
         report["parts"] = [self._copy(part, dry_run, as_json) for part in copy.parts()]
         report["not_copied"] = [*others, *copy.own_columns]
         if others and not as_json:
@@ -119,11 +99,11 @@ class move(DatabaseCommand):
         return 1 if copy.own_columns else done
 
     def _try(self, url: URL) -> None:
-        with _named_target():
+        with named_target():
             if can_be_created(url):
                 return
             engine = make_engine(url, for_command=True)
-        with _errors_of(engine), read_transaction(engine) as connection:
+        with target_errors(engine), read_transaction(engine) as connection:
             read_schema(connection, self.handler.plugins.branches).require_current()
             try_writing(connection)
 
@@ -231,62 +211,3 @@ class move(DatabaseCommand):
             f"complete, if no worker has run since this command was started: set {where} to {shown(url)},"
             " then start the workers"
         )
-
-
-def _target(given: SecretStr) -> URL:
-    if given.get_secret_value() == "-":
-        given = _from_standard_input()
-    with _named_target():
-        return absolute_url(Path.cwd(), make_url(urls.database_url(given).get_secret_value()))
-
-
-def _from_standard_input() -> SecretStr:
-    try:
-        text = getpass("URL: ") if sys.stdin.isatty() else sys.stdin.readline().strip()
-    except EOFError:
-        text = ""
-    except UnicodeDecodeError:
-        # Not chained: it quotes the URL.
-        raise UsageError(
-            "standard input",
-            expected="a URL in the encoding of the locale",
-            found="other characters",
-            hint="percent-encode them in the user name and the password",
-        ) from None
-    if not text:
-        raise UsageError(
-            "standard input",
-            expected="the URL of the database to copy to",
-            found="nothing",
-            hint="enter it, or write it after --to",
-        )
-    return SecretStr(text)
-
-
-@contextmanager
-def _named_target() -> Iterator[None]:
-    try:
-        yield
-    except ConfigurationError as error:
-        if error.where != "database.url":
-            raise
-        raise UsageError("--to", expected=error.expected, found=error.found, hint=error.hint) from error
-
-
-@contextmanager
-def _errors_of(target: Engine) -> Iterator[None]:
-    """A context that turns errors of the target into ConfigurationError; those of the source pass."""
-    failed: list[BaseException | None] = []
-
-    @event.listens_for(target, "handle_error")
-    def on_error(context: ExceptionContext) -> None:
-        failed.append(context.sqlalchemy_exception)
-
-    with _named_target():
-        try:
-            yield
-        except SQLAlchemyError as error:
-            if any(error is each for each in failed):
-                with database_errors(target.url, "--to"):
-                    raise
-            raise

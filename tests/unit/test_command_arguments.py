@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sparkle_app.cli import move
+from sparkle_app.cli import move_target
 from sparkle_app.cli.base import CONFIG_ID, TEXT, UsageError
 from tests.support.processes import run_program
 from tests.support.worker import PROJECT
@@ -146,13 +146,13 @@ def test_a_prompt_without_an_answer_is_a_usage_error(monkeypatch: pytest.MonkeyP
     def end(_prompt: str) -> str:
         raise EOFError
 
-    monkeypatch.setattr(move, "getpass", end)
+    monkeypatch.setattr(move_target, "getpass", end)
     for standard_input in (Terminal(), io.StringIO("")):
         monkeypatch.setattr(sys, "stdin", standard_input)
         with pytest.raises(
             UsageError, match=r"standard input: expected the URL of .*, found nothing; enter it"
         ):
-            move._target(move.Secret().convert("-", None, None))
+            move_target.target_url(move_target.Secret().convert("-", None, None))
 
 
 @pytest.mark.parametrize("debug", [False, True])
