@@ -25,86 +25,58 @@ class Metrics:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
         self.stages = Stages(clock)
         self._clock = clock
         self._stored_at = clock()
-        self.records = Counter(
-            "sparkle_records", "Records consumed from plugin topics", ["topic"], registry=self.registry
-        )
-        self.readings = Counter(
-            "sparkle_readings", "Readings stored in SQL", ["plugin"], registry=self.registry
-        )
+        self.records = counter("sparkle_records", "Records consumed from plugin topics", ["topic"])
+        self.readings = counter("sparkle_readings", "Readings stored in SQL", ["plugin"])
         self._untrusted_clocks = [
-            Counter(f"sparkle_{name}", text, ["plugin"], registry=self.registry)
+            counter(f"sparkle_{name}", text, ["plugin"])
             for name, text in {
                 "readings_untrusted_clock": "Readings with an untrusted host clock: not within 7.5 minutes of the time "
                 "at any UTC offset in use",
                 "clocks_not_believed": "Deprecated: sparkle_readings_untrusted_clock_total",
             }.items()
         ]
-        self.dead_letters = Counter(
-            "sparkle_dead_letters",
-            "Dead letters produced to the dead-letter topic",
-            ["reason"],
-            registry=self.registry,
+        self.dead_letters = counter(
+            "sparkle_dead_letters", "Dead letters produced to the dead-letter topic", ["reason"]
         )
-        self.dead_letters_suppressed = Counter(
+        self.dead_letters_suppressed = counter(
             "sparkle_dead_letters_suppressed",
             "Invalid readings without a dead letter, because dead_letters.per_cause was exceeded",
             ["reason"],
-            registry=self.registry,
         )
-        self.held_back = Counter(
-            "sparkle_records_held_back",
-            "Records held back because no private key decrypts them",
-            ["topic"],
-            registry=self.registry,
+        self.held_back = counter(
+            "sparkle_records_held_back", "Records held back because no private key decrypts them", ["topic"]
         )
-        self.expired = Counter(
-            "sparkle_records_expired",
-            "Records that retention deleted before they were consumed",
-            ["topic"],
-            registry=self.registry,
+        self.expired = counter(
+            "sparkle_records_expired", "Records that retention deleted before they were consumed", ["topic"]
         )
-        self.expired_readings = Counter(
+        self.expired_readings = counter(
             "sparkle_readings_expired",
             "Readings that were not stored, or not counted, because they are older than the retention period",
             ["plugin", "reason"],
-            registry=self.registry,
         )
-        self.expired_aggregates = Counter(
+        self.expired_aggregates = counter(
             "sparkle_aggregates_expired",
             "Aggregates that were not stored because their readings have since expired",
             ["plugin"],
-            registry=self.registry,
         )
-        self._retained = Counter(
-            "sparkle_retention_rows",
-            "Rows that retention has merged or deleted",
-            ["plugin", "action"],
-            registry=self.registry,
+        self._retained = counter(
+            "sparkle_retention_rows", "Rows that retention has merged or deleted", ["plugin", "action"]
         )
-        self.retention_failures = Counter(
-            "sparkle_retention_failures",
-            "Failed retention runs",
-            ["plugin"],
-            registry=self.registry,
-        )
-        self._retention_age = Gauge(
+        self.retention_failures = counter("sparkle_retention_failures", "Failed retention runs", ["plugin"])
+        self._retention_age = gauge(
             "sparkle_retention_age_seconds",
             "Seconds since retention last completed, or since the worker took it over",
             ["plugin"],
-            registry=self.registry,
         )
-        self.recomputed = Counter(
-            "sparkle_buckets_recomputed",
-            "Buckets recomputed from stored readings",
-            ["plugin"],
-            registry=self.registry,
+        self.recomputed = counter(
+            "sparkle_buckets_recomputed", "Buckets recomputed from stored readings", ["plugin"]
         )
-        self.retries = Counter(
-            "sparkle_retries", "Retries after a transient error", ["stage"], registry=self.registry
-        )
+        self.retries = counter("sparkle_retries", "Retries after a transient error", ["stage"])
         self.stage_seconds = Histogram(
             "sparkle_stage_seconds",
             "Time that a batch takes in a stage, in seconds",
@@ -112,54 +84,44 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             registry=self.registry,
         )
-        in_progress = Gauge(
+        in_progress = gauge(
             "sparkle_stage_in_progress_seconds",
             "How long the oldest batch in a stage has been in it, in seconds; 0 if there is none",
             ["stage"],
-            registry=self.registry,
         )
-        self._consuming = Gauge(
+        self._consuming = gauge(
             "sparkle_consuming",
             "1 if the worker has its partitions, their tables are recovered, and the broker answers; otherwise 0",
-            registry=self.registry,
         )
-        self.hosts = Gauge(
+        self.hosts = gauge(
             "sparkle_hosts",
             "Hosts by state: ok, or silent (for at most a week); every worker counts all hosts, once a minute",
             ["plugin", "state"],
-            registry=self.registry,
         )
-        since_stored = Gauge(
+        since_stored = gauge(
             "sparkle_seconds_since_stored",
             "Seconds since a reading was last stored in SQL, or since the worker started",
-            registry=self.registry,
         )
         since_stored.set_function(lambda: self.since_stored)
-        self.row_delay = Gauge(
+        self.row_delay = gauge(
             "sparkle_row_delay_seconds",
             "Seconds from the timestamp of the record that was stored last until its readings were in SQL",
             ["plugin"],
-            registry=self.registry,
         )
         self.delays: dict[str, float] = {}
         """The last value of ``sparkle_row_delay_seconds`` by NAME of the plugin."""
-        self.answer_delay = Gauge(
+        self.answer_delay = gauge(
             "sparkle_answer_delay_seconds",
             "Delay in seconds from producing the last samples to including them in query results",
             ["plugin"],
-            registry=self.registry,
         )
         self.answer_delays: dict[str, float] = {}
         """The last value of ``sparkle_answer_delay_seconds`` by NAME of the plugin."""
-        self.wal_bytes = Gauge(
-            "sparkle_sqlite_wal_bytes",
-            "Size of SQLite's write-ahead log, in bytes; 0 with other databases",
-            registry=self.registry,
+        self.wal_bytes = gauge(
+            "sparkle_sqlite_wal_bytes", "Size of SQLite's write-ahead log, in bytes; 0 with other databases"
         )
         self._disks = {
-            field: Gauge(
-                name, f"{text} of the file system that contains a folder", ["path"], registry=self.registry
-            )
+            field: gauge(name, f"{text} of the file system that contains a folder", ["path"])
             for field, name, text in (
                 ("free", "sparkle_disk_free_bytes", "Free space"),
                 ("size", "sparkle_disk_size_bytes", "Size"),
