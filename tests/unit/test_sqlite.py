@@ -1,4 +1,4 @@
-"""The settings of SQLite: the size of the WAL, the journal mode, and damaged files."""
+"""SQLite: the size of the WAL, the journal mode, damaged files, and statements of many rows."""
 
 import logging
 import sqlite3
@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from sparkle_app.storage.aggregates import upsert_growing
 from sparkle_app.storage.engine import damage, make_engine, read_transaction, return_space
+from tests.support.aggregate_worker import Aggregates, sqlite_engine
+from tests.support.contract import aggregate
 
 MEGABYTE = 1024 * 1024
 
@@ -130,3 +133,21 @@ def test_an_error_while_space_is_returned_is_one_of_the_database(shrinkable: Eng
     driver.set_trace_callback(interrupt)
     with pytest.raises(DBAPIError, match="interrupted"):
         return_space(shrinkable)
+
+
+def test_rows_are_inserted_by_statements_that_return_nothing(tmp_path: Path) -> None:
+    """``executemany`` of Python 3.12 and later fails at the second row of a statement that returns rows."""
+    engine = sqlite_engine(tmp_path)
+    bulk: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, _values: Any, _context: Any, many: bool) -> None:
+        if many:
+            bulk.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    with engine.begin() as connection:
+        upsert_growing(connection, Aggregates.__table__, [aggregate(1, "a", metric) for metric in ("x", "y")])
+    assert any("ON CONFLICT" in statement for statement in bulk)
+    assert not [statement for statement in bulk if "RETURNING" in statement]
+    with engine.connect() as connection:
+        assert connection.scalar(select(func.count()).select_from(Aggregates.__table__)) == 2

@@ -213,7 +213,9 @@ def _insert(
     values: dict[str, Any] = {name: bindparam(name) for name in names if name != SERIES_KEY}
     if SERIES_KEY in names:
         values["series_id"] = id_of_series(table, bindparam(SERIES_KEY, type_=columns.CompactId()))
-    compiled = on_conflict(sqlite.insert(table).values(values)).compile(dialect=sqlite.dialect())
+    # Inline, without RETURNING: executemany() of Python 3.12 and later fails at the second row of such a statement.
+    insert = sqlite.insert(table).values(values).inline()
+    compiled = on_conflict(insert).compile(dialect=sqlite.dialect())
     return str(compiled), itemgetter(*compiled.positiontup)
 
 
