@@ -50,6 +50,8 @@ class PartialResult(msgspec.Struct):
 
 SCHEME = "Sparkle-HMAC-SHA256"
 """The scheme of the header Authorization."""
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What is raised for bytes that are no JSON of the expected type."""
 Result = TypeVar("Result")
 _decoder = msgspec.json.Decoder(PartialResult)
 
@@ -180,5 +182,5 @@ class PartitionRouter:
             raise Problem(502, f"the worker at {url}: expected status 200, found {response.status}")
         try:
             return decoder.decode(answer)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
             raise unavailable(f"the worker at {url} runs another version; upgrade all workers") from error

@@ -24,7 +24,7 @@ from sparkle_app.web.html.api_docs import DOCS_PATH, api_docs
 from sparkle_app.web.html.login import add_login
 from sparkle_app.web.html.style import STYLE_PATH, style
 from sparkle_app.web.negotiation import CSV, prefers_csv
-from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery, WorkersSecret
+from sparkle_app.web.partition_router import DECODE_ERRORS, INTERNAL_PATH, WindowQuery, WorkersSecret
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem, malformed_request, problems
 from sparkle_app.web.snapshots.lines import LINES_PATH, LinesQuery
@@ -113,7 +113,7 @@ def _internal(
         body = await secret.body(request, parts.group.url)
         try:
             query = decoder.decode(body)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
             raise Problem(400, f"expected a query of another worker, found {error}") from error
         if plugin_of(query) not in {None, *parts.tables}:
             raise Problem(503, f"plugin {plugin_of(query)!r} is not installed on this worker")

@@ -74,9 +74,14 @@ async def test_the_query_is_sent_with_all_fields_and_the_secret_of_the_workers(
     assert await query(worker, respond) == partial
 
 
-async def test_a_worker_of_another_version_is_503(worker: InProcessWorker) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b'{"partitions": "all"}', b"<!doctype html>", b'{"metrics":{"\xff":1}}', b'{"later":' * 100_000],
+    ids=["other type", "HTML", "not UTF-8", "nested too deeply"],
+)
+async def test_a_worker_of_another_version_is_503(worker: InProcessWorker, body: bytes) -> None:
     async def respond(_request: web.Request) -> web.Response:
-        return web.Response(body=b'{"partitions": "all"}')
+        return web.Response(body=body)
 
     problem = await failed_query(worker, respond)
     assert problem.status == 503
@@ -230,6 +235,7 @@ async def test_one_worker_that_times_out_makes_the_response_503(worker: InProces
         (b'{"plugin":"Temperature"}', 400),
         (b'{"plugin":"Temperature","start":"a","end":1}', 400),
         (b"\xff", 400),
+        (b'{"plugin":"\xff","start":0,"end":1}', 400),
         # Installed in another worker only: this one cannot say whether it owns the host.
         (b'{"plugin":"Humidity","start":0,"end":1}', 503),
         (b'{"plugin":"Temperature","start":0,"end":1}', 200),
