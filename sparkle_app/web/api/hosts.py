@@ -67,6 +67,7 @@ class HostQueries:
                 LIMIT,
                 AFTER,
             ),
+            problems={503: "The database does not work at this moment, or the time is not known"},
         )
 
     async def page(

@@ -62,6 +62,7 @@ class Overviews:
                 SILENT,
             ),
             tagged=True,
+            problems={503: "The time is not known"},
         )
 
     def one_route(self) -> Route:
