@@ -129,7 +129,8 @@ class LimitedRunner(web.AppRunner):
     """Serves an application with a :class:`LimitedServer`."""
 
     def __init__(self, app: web.Application) -> None:
-        super().__init__(app, access_log=None, keepalive_timeout=IDLE_SECONDS)
+        # Nobody compresses a request, and anybody could send what cannot be decompressed.
+        super().__init__(app, access_log=None, keepalive_timeout=IDLE_SECONDS, auto_decompress=False)
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import BadStatusLine, HttpProcessingError, InvalidURLError, LineTooLong
 
 from sparkle_app.model.time import from_seconds
 from sparkle_app.runtime.clock import WallClock
@@ -99,13 +99,23 @@ def malformed_request(
         found = _aiohttp_handle_error(protocol, request, status, exc, message)
         found.headers.update(_SERVER)
         return found
-    # The remaining lines repeat the request.
-    error = (message or "not HTTP").splitlines()[0].rstrip(":")
-    response = _response(
-        Problem(status, f"{error}; characters outside ASCII must be percent-encoded, for example ° as %C2%B0")
-    )
+    response = _response(Problem(status, _malformed(exc, message or "not HTTP")))
     response.force_close()
     return response
+
+
+def _malformed(error: HttpProcessingError, message: str) -> str:
+    """What is wrong with a request, without text of it."""
+    if isinstance(error, LineTooLong):
+        return f"header: expected lines of at most {error.args[1]} bytes, found a longer one"
+    # The message of an invalid URL may be the URL. If a line begins with TLS, the message is only that.
+    if isinstance(error, InvalidURLError) or (isinstance(error, BadStatusLine) and "\n" in message):
+        return (
+            "expected a request line such as GET /api/v1/plugins HTTP/1.1; in a URL, spaces and characters outside"
+            " ASCII must be percent-encoded, for example ° as %C2%B0"
+        )
+    # The remaining lines repeat the request.
+    return message.splitlines()[0].rstrip(":")
 
 
 def _response(problem: Problem) -> web.Response:

@@ -80,6 +80,23 @@ async def closed(reader: asyncio.StreamReader) -> bool:
         return True
 
 
+@pytest.mark.parametrize("path", ["/body", "/quick"], ids=["read", "not read"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+async def test_the_body_of_a_request_is_not_decompressed(
+    caplog: pytest.LogCaptureFixture, path: str, encoding: str
+) -> None:
+    """Nobody compresses it, and what is not compressed would be an unexpected error, without a token."""
+    method, text = ("POST", b"abc") if path == "/body" else ("GET", b"served")
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: {encoding}\r\nContent-Length: 3\r\n\r\n"
+    async with server() as connect:
+        reader, writer = await connect(f"{head}abc".encode())
+        assert await served(reader, text)
+        # The connection remains usable.
+        writer.write(WHOLE)
+        assert await served(reader)
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", HALF], ids=["nothing", "half a line", "half of the headers"])
 async def test_a_half_sent_request_is_closed_in_time(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(connections, "IDLE_SECONDS", 1.0)
