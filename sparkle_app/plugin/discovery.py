@@ -17,8 +17,9 @@ from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
 from sparkle_app.plugin.panel import Panel, parse_panel, with_bounds
 from sparkle_app.plugin.table_names import copies
-from sparkle_app.plugin.value_types import check_bounds, check_value_type
+from sparkle_app.plugin.value_types import check_declared, check_value_type
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.runtime.terminal import is_utf8
 from sparkle_app.storage.data_tables import data_table, key_to_view, left_out
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
 from sparkle_app.storage.models import Base
@@ -178,6 +179,14 @@ def _refuse_same_ids(manifest: Manifest, branch: Branch | None, plugins: Install
 
 
 def _installed(manifest: Manifest, branch: Branch | None) -> InstalledPlugin:
+    for name, text in (("AUTHOR", manifest.author), ("DESCRIPTION", manifest.description)):
+        if not is_utf8(text):
+            raise ConfigurationError(
+                f"plugin {manifest.name} ({manifest.folder})",
+                expected=f"{name} without lone surrogates",
+                found=repr(text)[:100],
+                hint="correct it",
+            )
     try:
         panel = parse_panel(manifest.panel)
     except ValueError as error:
@@ -210,6 +219,6 @@ def _import(manifest: Manifest) -> Plugin:
             hint="see docs/plugins.md",
         )
     check_tables(plugin, where)
-    check_bounds(plugin, where)
+    check_declared(plugin, where)
     check_value_type(plugin, where)
     return plugin

@@ -134,14 +134,18 @@ def read_manifest(package: Path) -> Manifest:
         names.get("PANEL", {}),
     )
     valid = (
-        manifest.name.isprintable() and "/" not in manifest.name and manifest.name.strip() == manifest.name
+        manifest.name.isprintable()
+        and "/" not in manifest.name
+        and manifest.name.strip() == manifest.name
+        # Clients take these for folders.
+        and manifest.name not in {".", ".."}
     )
     for name, value, matches, expected in (
         (
             "NAME",
             manifest.name,
             valid and len(manifest.name) <= _MAX_NAME_CHARACTERS,
-            f"1 to {_MAX_NAME_CHARACTERS} printable characters without '/'",
+            f"1 to {_MAX_NAME_CHARACTERS} printable characters without '/', and neither '.' nor '..'",
         ),
         (
             "TOPIC",

@@ -94,8 +94,12 @@ def parse_panel(declared: Any) -> Panel:
     """
     try:
         panel = msgspec.convert(declared, Panel)
+        # As responses contain it.
+        msgspec.json.encode(panel)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text with a lone surrogate") from error
     numbers = [*(panel.scale or ()), *(each.value for each in panel.thresholds)]
     if not all(map(math.isfinite, numbers)):
         raise ValueError("finite numbers")

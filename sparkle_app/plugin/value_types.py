@@ -1,4 +1,4 @@
-"""Whether the bounds of a plugin are numbers, and its table can store the values that its `validate` accepts."""
+"""Whether a plugin's bounds are numbers, its unit a text, and its table can store what its `validate` accepts."""
 
 import math
 from decimal import Decimal
@@ -8,13 +8,14 @@ from typing import Any
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.plugin_api.numeric import kind_of
+from sparkle_app.runtime.terminal import is_utf8
 
 _NUMBERS = (float, int, Decimal)
 _OTHERS: tuple[Any, ...] = ("text", {"a": 1}, [1], True)
 
 
-def check_bounds(plugin: Plugin, where: str) -> None:
-    """Check that ``minimum`` and ``maximum`` are numbers.
+def check_declared(plugin: Plugin, where: str) -> None:
+    """Check that ``minimum`` and ``maximum`` are numbers, and that ``unit`` is a text.
 
     Raises:
         ConfigurationError: if one is not.
@@ -28,6 +29,14 @@ def check_bounds(plugin: Plugin, where: str) -> None:
                 found=repr(bound)[:100],
                 hint="correct it, or leave it out",
             )
+    unit: Any = plugin.unit
+    if not (isinstance(unit, str) and is_utf8(unit)):
+        raise ConfigurationError(
+            where,
+            expected="`unit` to be a text without lone surrogates",
+            found=repr(unit)[:100],
+            hint="correct it, or leave it out",
+        )
 
 
 def check_value_type(plugin: Plugin, where: str) -> None:

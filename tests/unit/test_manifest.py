@@ -58,6 +58,7 @@ def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tupl
             "expected NAME with 1 to 100 printable characters without '/'",
         ),
         (VALID.format(name="a\\nb", version="1"), "expected NAME with 1 to 100 printable characters"),
+        (VALID.format(name="..", version="1"), "and neither '.' nor '..', found '..'"),
         (VALID.format(name=" a", version="1"), "expected NAME with 1 to 100 printable characters"),
         (VALID.format(name="a" * 101, version="1"), "expected NAME with 1 to 100 printable characters"),
         (VALID.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
@@ -145,6 +146,8 @@ def statistics(average: float) -> Statistics:
         ({"scale": (5, 5)}, "'scale' as two numbers, the smaller one first"),
         ({"thresholds": [{"value": math.inf, "severity": "warning"}]}, "finite numbers"),
         ({"thresholds": [{"value": 1, "severity": "odd"}]}, "Invalid enum value 'odd'"),
+        ({"title": "\ud800"}, "a text with a lone surrogate"),
+        ({"headline": {"metric": "\udfff"}}, "a text with a lone surrogate"),
         ({"quantity": "taste"}, "Invalid enum value 'taste' - at `$.quantity`"),
     ],
 )
@@ -157,6 +160,17 @@ def test_a_plugin_with_an_invalid_panel_is_not_loaded(tmp_path: Path, panel: obj
     (error,) = plugins.errors
     assert str(error).startswith(f"plugin Fans ({tmp_path / 'fans'}): expected PANEL as described in")
     assert found in str(error)
+
+
+@pytest.mark.parametrize("name", ["AUTHOR", "DESCRIPTION"])
+def test_a_text_that_no_response_can_contain_is_reported(tmp_path: Path, name: str) -> None:
+    manifest = VALID.format(name="Fans", version="1")
+    package(tmp_path / "fans", f"{manifest}{name} = '\\ud800'")
+    plugins = load_plugins(tmp_path)
+    assert not plugins.installed
+    (error,) = plugins.errors
+    expected = rf"expected {name} without lone surrogates, found '\ud800'; correct it"
+    assert str(error) == f"plugin Fans ({tmp_path / 'fans'}): {expected}"
 
 
 def test_a_plugin_without_a_panel_is_shown_with_the_defaults(tmp_path: Path) -> None:

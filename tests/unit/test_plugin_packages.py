@@ -173,6 +173,13 @@ OWN = """
         ("DataFrame = Readings", "expected `Aggregates`, a subclass of AggregatesTable", "found none"),
         ("DataFrame, Aggregates, minimum = Readings, Sums, None", "`minimum` to be a number", "found None;"),
         ("DataFrame, Aggregates, maximum = Readings, Sums, '9'", "`maximum` to be a number", "found '9';"),
+        ("DataFrame, Aggregates, unit = Readings, Sums, []", "`unit` to be a text", "found [];"),
+        ("DataFrame, Aggregates, unit = Readings, Sums, None", "`unit` to be a text", "found None;"),
+        (
+            "DataFrame, Aggregates, unit = Readings, Sums, '\\ud800'",
+            "`unit` to be a text",
+            r"found '\ud800';",
+        ),
         (
             "DataFrame, Aggregates, minimum = Readings, Sums, property(lambda self: 1 / 0)",
             "expected a plugin as described in docs/plugins.md",
