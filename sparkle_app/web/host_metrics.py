@@ -87,12 +87,15 @@ def host_metrics_endpoint(parts: WebParts) -> Callable[[web.Request], Awaitable[
 def metric_names(plugins: Mapping[str, InstalledPlugin]) -> dict[str, str]:
     """The name of each plugin's metric: ``sparkle_temperature_celsius``."""
     names: dict[str, str] = {}
-    for name in plugins:
+    bases: set[str] = set()
+    for name, plugin in plugins.items():
         base = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-        if f"sparkle_{base}" in names.values() or not base:
+        # The suffix of one plugin may be a part of the name of another.
+        if base in {"", *bases} or _with_suffix(f"sparkle_{base}", plugin) in names.values():
             base = f"{base}_{zlib.crc32(name.encode()):08x}".strip("_")
-        names[name] = f"sparkle_{base}"
-    return {name: _with_suffix(text, plugins[name]) for name, text in names.items()}
+        bases.add(base)
+        names[name] = _with_suffix(f"sparkle_{base}", plugin)
+    return names
 
 
 def scale_of(plugin: InstalledPlugin) -> float:

@@ -1,5 +1,6 @@
 """/metrics/hosts in Prometheus' text format."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,6 +84,11 @@ async def test_the_name_says_the_base_unit_only_if_it_is_the_unit(worker: InProc
         both = metric_names({"Fan Speed": plugins[PLUGIN], "fan-speed": plugins[PLUGIN]})
         assert both["Fan Speed"] == "sparkle_fan_speed"
         assert both["fan-speed"].startswith("sparkle_fan_speed_")
+        vars(plugins[PLUGIN])["panel"] = own
+        alike = metric_names({PLUGIN: plugins[PLUGIN], "Temperature Celsius": plugins[PLUGIN]})
+        assert alike[PLUGIN] == "sparkle_temperature_celsius"
+        assert re.fullmatch("sparkle_temperature_celsius_[0-9a-f]{8}_celsius", alike["Temperature Celsius"])
+        vars(plugins[PLUGIN])["panel"] = Panel()
         assert len(set(metric_names({"温度": plugins[PLUGIN], "速度": plugins[PLUGIN]}).values())) == 2
     finally:
         vars(plugins[PLUGIN])["panel"] = own
