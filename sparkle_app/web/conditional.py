@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 from aiohttp import ETag, hdrs, web
+from aiohttp.helpers import ETAG_ANY
 
 from sparkle_app.model.time import from_seconds, parse_instant, whole_seconds
 from sparkle_app.runtime.clock import WallClock
@@ -65,7 +66,8 @@ class Tagged:
                 self._compressing = asyncio.create_task(_compressed(data, tag))
             data, tag = await asyncio.shield(self._compressing)
             headers[hdrs.CONTENT_ENCODING] = "gzip"
-        if request.if_none_match and ETag(tag) in {ETag(each.value) for each in request.if_none_match}:
+        # An asterisk stands for whatever there is.
+        if {tag, ETAG_ANY} & {each.value for each in request.if_none_match or ()}:
             headers.pop(hdrs.CONTENT_ENCODING, None)
             found = web.Response(status=304, headers=headers)
         else:
