@@ -75,7 +75,8 @@ def parse_instant(text: str) -> int:
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         text += "T00:00:00Z"
     try:
-        at = datetime.fromisoformat(text)
+        # RFC 3339 allows lowercase, too.
+        at = datetime.fromisoformat(text.upper())
     except ValueError as error:
         raise ValueError("a time such as 2026-11-23T12:00:00Z, or a date such as 2026-11-23") from error
     if at.tzinfo is None:

@@ -37,6 +37,8 @@ def test_a_duration_is_parsed_to_seconds(given: str, seconds: int) -> None:
         "2026-11-23T15:00:00+03:00",
         "2026-11-23T15:00:00 03:00",
         "2026-11-23T12:00:00.000Z",
+        "2026-11-23t12:00:00z",
+        "2026-11-23t15:00:00 03:00",
     ],
 )
 def test_a_time_is_parsed_to_microseconds(given: str) -> None:

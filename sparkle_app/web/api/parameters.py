@@ -95,7 +95,7 @@ def instant(name: str, description: str) -> Parameter:
     def parse(text: str) -> int:
         try:
             # A plus that was not percent-encoded arrives as a space.
-            return parse_instant(text.replace(" ", "+") if "T" in text else text)
+            return parse_instant(text.replace(" ", "+") if "T" in text.upper() else text)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from error
 
