@@ -71,5 +71,5 @@ def _context(tls: TlsSettings) -> ssl.SSLContext:
     check_files("broker.tls", tls.files)
     context = trusting("broker.tls.ca_file", tls.ca_file)
     if tls.cert_file and tls.key_file:
-        load_chain(context, "broker.tls.key_file", tls.cert_file, tls.key_file)
+        load_chain(context, ("broker.tls.cert_file", "broker.tls.key_file"), tls.cert_file, tls.key_file)
     return context

@@ -46,20 +46,31 @@ def trusting(setting: str, authorities: Path | None) -> ssl.SSLContext:
         raise _unusable(setting, f"PEM certificates in {authorities}", error) from error
 
 
-def load_chain(context: ssl.SSLContext, setting: str, certificate: Path, key: Path) -> None:
+def load_chain(context: ssl.SSLContext, settings: tuple[str, str], certificate: Path, key: Path) -> None:
     """Load a certificate and its private key into a context.
 
     Arguments:
-        setting: that names the key, such as ``broker.tls.key_file``.
+        settings: that name the two files, such as ``broker.tls.cert_file`` and ``broker.tls.key_file``.
 
     Raises:
-        ConfigurationError: if one of the files cannot be used.
+        ConfigurationError: if one of the files cannot be used; it names the setting of that one.
     """
     try:
         # With an empty password OpenSSL does not prompt for one.
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, OSError) as error:
-        raise _unusable(setting, f"the unencrypted private key of {certificate} in {key}", error) from error
+        # OpenSSL does not say which of the files it is.
+        expires_at(settings[0], certificate)
+        expected = f"the unencrypted private key of {certificate} in {key}"
+        if isinstance(error, ssl.SSLError) and b"ENCRYPTED" in key.read_bytes():
+            found = "an encrypted one"
+        elif isinstance(error, ssl.SSLError) and not error.reason:
+            found = "none"
+        else:
+            raise _unusable(settings[1], expected, error) from error
+        raise ConfigurationError(
+            settings[1], expected=expected, found=found, hint="correct the file"
+        ) from error
 
 
 def expires_at(setting: str, certificate: Path) -> datetime:

@@ -17,6 +17,7 @@ EXPIRY_DAYS = 14
 """So many days before the certificate expires, there is a warning."""
 WARNING = "web certificate"
 """The component in the warnings of /health/ready."""
+_SETTINGS = "web.tls.certificate", "web.tls.key"
 _Version = tuple[tuple[int, int, int], ...]
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def server_context(tls: WebTlsSettings) -> ssl.SSLContext | None:
     if tls.authorities:
         trusting("web.tls.authorities", tls.authorities)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_chain(context, "web.tls.key", tls.certificate, tls.key)
+    load_chain(context, _SETTINGS, tls.certificate, tls.key)
     return context
 
 
@@ -108,7 +109,7 @@ class Certificate:
             # First into another context: a key that does not match would remove the one in use.
             server_context(self._tls)
             self._end = _end(self._certificate)
-            load_chain(self._context, "web.tls.key", self._certificate, self._key)
+            load_chain(self._context, _SETTINGS, self._certificate, self._key)
         except ConfigurationError as error:
             self._error = f"{error}; the earlier certificate remains in use"
         else:
@@ -117,7 +118,7 @@ class Certificate:
 
 
 def _end(certificate: Path) -> datetime:
-    return expires_at("web.tls.certificate", certificate)
+    return expires_at(_SETTINGS[0], certificate)
 
 
 def _expiry_warning(certificate: Path, end: datetime, now: datetime) -> str:

@@ -77,7 +77,14 @@ def test_an_unusable_file_is_an_error_of_one_line(authority: Authority, tmp_path
         (tls(ca_file=junk), f"broker.tls.ca_file: expected PEM certificates in {junk}"),
         (tls(**mine, key_file=other), f"expected the unencrypted private key of {certificate} in {other}"),
         (tls(**mine, key_file=locked), f"expected the unencrypted private key of {certificate} in {locked}"),
-        (tls(**mine, key_file=junk), f"expected the unencrypted private key of {certificate} in {junk}"),
+        (
+            tls(**mine, key_file=junk),
+            f"broker.tls.key_file: expected the unencrypted private key of {certificate} in {junk}, found none",
+        ),
+        (
+            tls(cert_file=junk, key_file=key),
+            f"broker.tls.cert_file: expected a PEM certificate in {junk}, found none; correct the file",
+        ),
     ]:
         with pytest.raises(ConfigurationError) as caught:
             security_arguments(broker(tls=section))

@@ -49,13 +49,24 @@ def test_without_a_certificate_there_is_no_tls() -> None:
         ("empty authorities", r"web\.tls\.authorities: expected PEM certificates in .*/empty\.crt, found .+"),
         (
             "no pem",
-            r"web\.tls\.key: expected the unencrypted private key of .*/web\.crt in .*/web\.key, found .+",
+            r"web\.tls\.certificate: expected a PEM certificate in .*/web\.crt, found none; correct the file",
+        ),
+        (
+            "swapped",
+            r"web\.tls\.certificate: expected a PEM certificate in .*/web\.key, found none; correct the file",
+        ),
+        (
+            "no pem key",
+            r"web\.tls\.key: expected the unencrypted private key of .*/web\.crt in .*/web\.key, found none; correct",
         ),
         (
             "other key",
             r"web\.tls\.key: expected the unencrypted private key .*, found key values mismatch; correct",
         ),
-        ("encrypted key", r"web\.tls\.key: expected the unencrypted private key .*, found .+"),
+        (
+            "encrypted key",
+            r"web\.tls\.key: expected the unencrypted private key .*, found an encrypted one; correct",
+        ),
     ],
 )
 def test_files_that_cannot_be_used_are_one_line(
@@ -75,6 +86,10 @@ def test_files_that_cannot_be_used_are_one_line(
             tls = tls.model_copy(update={"authorities": tmp_path / "empty.crt"})
         case "no pem":
             certificate.write_text("not a certificate")
+        case "swapped":
+            tls = tls.model_copy(update={"certificate": key, "key": certificate})
+        case "no pem key":
+            key.write_text("not a key")
         case "other key":
             shutil.copy(other, key)
         case "encrypted key":
