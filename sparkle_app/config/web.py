@@ -13,6 +13,21 @@ LOCALHOST = {"127.0.0.1", "::1", "localhost"}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+def _token(secret: SecretStr | None) -> SecretStr | None:
+    """A token that can be sent in a header, which is read without the spaces around it.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    text = secret.get_secret_value() if secret else ""
+    if text != text.strip() or any(ord(each) < 32 or ord(each) == 127 for each in text):
+        raise ValueError("a token without spaces around it, and without control characters")
+    return secret
+
+
+Token = Annotated[SecretStr | None, AfterValidator(_token)]
+
+
 class WebTlsSettings(Section):
     certificate: Path | None = None
     """PEM file with the certificate of the web server, followed by those of intermediate authorities. It must be \
@@ -48,11 +63,11 @@ class WebSettings(Section):
     """Address to listen on. Any other than localhost requires `web.token` or `web.operator_token`."""
     port: Port = 6066
     """Port to listen on. Workers on one machine need different ports."""
-    token: SecretStr | None = None
+    token: Token = None
     """Token for reading, sent as a bearer token or entered at `/login`. The same for all workers, and long and \
 random: `openssl rand -hex 32`. If it is set, requests without a valid token can access only `/health/live`, \
 `/health/ready`, the login page, static files and the plain-text response of `/`."""
-    operator_token: SecretStr | None = None
+    operator_token: Token = None
     """Token for reading and writing: with it, dead letters can be replayed over HTTP. Another one than `web.token`, \
 and the same for all workers."""
     session_seconds: int = Field(default=43_200, ge=60, le=366 * 86_400)

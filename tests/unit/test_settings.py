@@ -228,6 +228,22 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
             'web: {token: "secret\\0"}',
             r"web.token: expected text without NUL .*found another value, which is not shown",
         ),
+        (
+            'web: {token: " secret"}',
+            r"web.token: expected a token without spaces around it, .*found another value, which is not shown",
+        ),
+        (
+            'web: {token: "secret\\r"}',
+            r"web.token: expected a token without spaces around it, .*found another value, which is not shown",
+        ),
+        (
+            'web: {operator_token: "   "}',
+            r"web.operator_token: expected a token without spaces around it, .*found another value, which is not shown",
+        ),
+        (
+            'web: {operator_token: "sec\\nret"}',
+            r"web.operator_token: expected a token without spaces around it, .*found another value, which is not shown",
+        ),
         ("web: {token: 'secret\a'}", r"settings.yaml: expected YAML, found a character that is not allowed"),
         ("web: {token:secret}", r"web.token: expected .*, found web.token: without a space after the colon"),
         ("broker: {url: 'a:99999'}", r"broker.url: expected HOST:PORT.*found 'a:99999'"),
