@@ -44,7 +44,7 @@ class LimitedServer(web.Server):
         self._app_handle = app_handle
         self._limit = limit
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
-        # Without a request in progress, the one that has been idle for the longest time first.
+        # Without a whole request, the one that has been idle for the longest time first.
         self._idle: dict[web.RequestHandler, None] = {}
         # With what ends the count of one that fails: asyncio does not tell.
         self._handshakes: dict[web.RequestHandler, asyncio.TimerHandle] = {}
@@ -106,8 +106,14 @@ class LimitedServer(web.Server):
         return True
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        handler = request.protocol
-        self._idle.pop(handler, None)
+        handler, responding = request.protocol, True
+
+        def received() -> None:
+            if responding:
+                self._idle.pop(handler, None)
+
+        # Not before its body has arrived: whoever sends half of it, for which no token is needed, can be closed.
+        request.content.on_eof(received)
         response: web.StreamResponse = web.Response(status=504)
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
@@ -120,7 +126,10 @@ class LimitedServer(web.Server):
             if handler in self._open:
                 self._open[handler].abort()
         finally:
+            responding = False
             if handler in self._open:
+                # The last one.
+                self._idle.pop(handler, None)
                 self._idle[handler] = None
         return response
 

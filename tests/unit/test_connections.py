@@ -42,7 +42,7 @@ async def server(may_end: asyncio.Event | None = None) -> AsyncIterator[Connect]
 
     application = web.Application()
     application.router.add_get("/quick", quick)
-    application.router.add_get("/slow", slow)
+    application.router.add_route("*", "/slow", slow)
     application.router.add_get("/large", large)
     application.router.add_post("/body", body)
     runner = LimitedRunner(application)
@@ -186,6 +186,37 @@ async def test_while_all_are_busy_a_new_connection_is_closed(monkeypatch: pytest
             assert await served(reader, b"served late")
         reader, _ = await connect(WHOLE)
         assert await served(reader)
+
+
+async def test_those_who_send_half_of_a_body_do_not_keep_others_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    may_end = asyncio.Event()
+    head = b"Host: x\r\nContent-Length: 3\r\n\r\n"
+    async with server(may_end) as connect:
+        half = [(await connect(b"POST /body HTTP/1.1\r\n" + head + b"x"))[0] for _ in range(2)]
+        # The rest of this body arrives, so it is in progress.
+        working, writer = await connect(b"POST /slow HTTP/1.1\r\n" + head)
+        writer.write(b"abc")
+        await asyncio.sleep(0.1)
+        for reader in half:
+            later, _ = await connect(WHOLE)
+            assert await served(later)
+            assert await closed(reader)
+        for _ in range(5):
+            later, _ = await connect(WHOLE)
+            assert await served(later)
+        may_end.set()
+        assert await served(working, b"served late")
+        # The body of an earlier request does not arrive, and this connection is idle meanwhile.
+        late, writer = await connect(b"POST /quick HTTP/1.1\r\n" + head)
+        assert (await late.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+        writer.write(b"abc")
+        for _ in range(5):
+            later, _ = await connect(WHOLE)
+            assert await served(later)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_client_that_leaves_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
