@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from sparkle_app.web.problems import http_problem
+
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 30.0
@@ -117,7 +119,11 @@ class LimitedServer(web.Server):
         response: web.StreamResponse = web.Response(status=504)
         try:
             async with asyncio.timeout(RESPONSE_SECONDS):
-                response = await self._app_handle(request)
+                try:
+                    response = await self._app_handle(request)
+                except web.HTTPException as error:
+                    # Of the header Expect, for which aiohttp calls no middleware.
+                    response = http_problem(request, error)
                 # Here rather than in aiohttp, which waits without a limit for a client that does not read.
                 await response.prepare(request)
                 await response.write_eof()

@@ -74,14 +74,19 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             error.headers.update(_SERVER)
             raise
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", headers))
+        return http_problem(request, error)
     except Exception:
         logger.exception("%s %s: unexpected error; please report it", request.method, request.path)
         return _response(Problem(500, "internal error; see the log of this worker"))
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response
+
+
+def http_problem(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """Return a problem document for an error of aiohttp."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return _response(Problem(error.status, f"{request.method} {request.path}: {error.reason}", headers))
 
 
 def malformed_request(

@@ -219,6 +219,16 @@ async def test_those_who_send_half_of_a_body_do_not_keep_others_away(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+async def test_an_expectation_that_nobody_meets_is_a_problem_document() -> None:
+    async with server() as connect:
+        reader, _ = await connect(b"GET /quick HTTP/1.1\r\nHost: x\r\nExpect: more\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 417 ")
+        assert b"\r\nContent-Type: application/problem+json\r\n" in head
+        # Without the versions of aiohttp and Python.
+        assert b"\r\nServer: Sparkle-M\r\n" in head
+
+
 async def test_a_client_that_leaves_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     may_end = asyncio.Event()
     async with server(may_end) as connect:
