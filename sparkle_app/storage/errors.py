@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Engine, ExceptionContext, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, NoSuchTableError, StatementError
+from sqlalchemy.exc import (
+    DBAPIError,
+    DisconnectionError,
+    NoSuchTableError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from sparkle_app.model.errors import TransientError
@@ -39,6 +45,11 @@ def is_row_error(error: Exception) -> bool:
     # An exception of a plugin may have the name of one of a database's.
     dialect = _dialect_of(cause, wrapped=isinstance(error, StatementError))
     return not (dialect and dialect.is_transient(cause))
+
+
+def is_of_database(error: Exception) -> bool:
+    """Whether the database or the operating system caused an error; otherwise a plugin did, or it is a defect."""
+    return isinstance(error, (SQLAlchemyError, *_TRANSIENT_TYPES)) or _dialect_of(error) is not None
 
 
 def transient_error(error: Exception) -> TransientError:

@@ -11,13 +11,13 @@ from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.web.api.history import FROM, TO, KeptRange, header, is_impossible, kept_since, time_range
 from sparkle_app.web.api.responses import MetricStatistics, Time, metric
 from sparkle_app.web.api.route import HOST_PATH, Route
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, unavailable
+from sparkle_app.web.problems import Problem
+from sparkle_app.web.queries import database_problems
 from sparkle_app.web.single_flight import SingleFlight
 from sparkle_app.web.thread_limit import ThreadLimit
 
@@ -102,7 +102,7 @@ class Recounts:
         auditor = Auditor(plugin, server_half, self._parts.engine, self._bucket_size)
         readings = aggregates = not_verifiable = 0
         differences: list[Difference] = []
-        try:
+        with database_problems():
             with read_transaction(self._parts.engine) as connection:
                 marks = watermarks(connection, plugin, self._bucket_size)
             scope = None if is_impossible(host) else auditor.scope(start, end, host)
@@ -117,10 +117,6 @@ class Recounts:
                 aggregates += chunk.aggregates
                 not_verifiable += len(chunk.not_verifiable)
                 differences += chunk.differences
-        except Problem:
-            raise
-        except Exception as error:
-            raise unavailable(str(transient_error(error))) from error
         width = span(self._bucket_size)
         return RecountResponse(
             **header(self._parts, plugin, host, start - start % width, -(-end // width) * width),
