@@ -29,7 +29,7 @@ MAX_FORM_BYTES = 16_384
 FORM_SECONDS = 5.0
 """How long a client may take to send the form."""
 MAX_FORMS = 20
-"""Read at one time."""
+"""Read at one time; beyond it, the one that has been read for the longest time is not waited for any more."""
 LOG_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,8 @@ class _Login:
         self._app_id = settings.app_id
         self._seconds = settings.web.session_seconds
         self._proxy = settings.web.trust_proxy
-        self._reading = 0
+        # When to stop waiting for each form that is being read, the one that has been read for the longest time first.
+        self._reading: list[asyncio.Timeout] = []
         self._failed = 0
         self._log_at = 0.0
 
@@ -101,21 +102,25 @@ class _Login:
         """As the function of this name, for a limited number of requests at one time.
 
         Raises:
-            Problem: the same; also 408, if the form does not come in time, and 429, if others are being read.
+            Problem: the same; also 408, if the form does not come in time.
         """
-        if self._reading >= MAX_FORMS:
-            wait = str(math.ceil(FORM_SECONDS))
-            raise Problem(
-                429, f"expected at most {MAX_FORMS} logins at one time; try again", {"Retry-After": wait}
-            )
-        self._reading += 1
+        if len(self._reading) >= MAX_FORMS:
+            # Who sends half of many forms keeps nobody else from logging in.
+            oldest = self._reading.pop(0)
+            if not oldest.expired():
+                oldest.reschedule(asyncio.get_running_loop().time())
+        limit = asyncio.timeout(FORM_SECONDS)
+        self._reading.append(limit)
         try:
-            async with asyncio.timeout(FORM_SECONDS):
+            async with limit:
                 return await _read_form(request)
         except TimeoutError:
-            raise Problem(408, f"body: expected within {FORM_SECONDS:g} s") from None
+            raise Problem(
+                408, f"body: expected within {FORM_SECONDS:g} s, or sooner while others log in"
+            ) from None
         finally:
-            self._reading -= 1
+            if limit in self._reading:
+                self._reading.remove(limit)
 
     def _form(
         self, request: web.Request, target: str, error: str = "", *, status: int = 200, seconds: int = 0
