@@ -18,7 +18,7 @@ workers, and many clients, keep an idle connection: one that closes while a requ
 HANDSHAKE_SECONDS = 5.0
 """How long a TLS handshake may take. Until then, a connection does not count as one of :data:`MAX_CONNECTIONS`."""
 HANDSHAKES = 0.25
-"""TLS handshakes at one time, as a part of the maximum number of connections. Beyond it, new ones are refused."""
+"""TLS handshakes at one time, as a part of the maximum number of connections. Beyond it, the oldest one is ended."""
 MAX_BODY_BYTES = 65_536
 """Of a request. The longest are those between workers."""
 RESPONSE_SECONDS = 120.0
@@ -48,33 +48,28 @@ class LimitedServer(web.Server):
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
         # Without a whole request, the one that has been idle for the longest time first.
         self._idle: dict[web.RequestHandler, None] = {}
-        # With what ends the count of one that fails: asyncio does not tell.
-        self._handshakes: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        # Each is the task in which asyncio waits for the end of one, the one that began first in front.
+        self._handshakes: dict[asyncio.Task[Any], None] = {}
         self._closed = 0
         self._log_at = 0.0
 
     def with_handshake(self) -> web.RequestHandler:
-        """What handles a connection whose TLS handshake begins.
-
-        Raises:
-            ConnectionRefusedError: if there are too many; asyncio then closes the connection.
-        """
-        if len(self._handshakes) >= self._limit * HANDSHAKES:
-            self._log(
-                "web server: more than %d TLS handshakes; new connections refused", len(self._handshakes)
-            )
-            raise ConnectionRefusedError
-        handler = self()
-        self._handshakes[handler] = asyncio.get_running_loop().call_later(
-            HANDSHAKE_SECONDS, self._handshakes.pop, handler, None
-        )
-        return handler
+        """What handles a connection whose TLS handshake begins."""
+        # Other event loops may call this elsewhere.
+        if task := asyncio.current_task():
+            if len(self._handshakes) >= self._limit * HANDSHAKES:
+                self._log("web server: more than %d TLS handshakes; oldest ones ended", len(self._handshakes))
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                # asyncio then closes the connection.
+                oldest.cancel()
+            self._handshakes[task] = None
+            task.add_done_callback(lambda ended: self._handshakes.pop(ended, None))
+        return self()
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Called by a new connection."""
         super().connection_made(handler, transport)
-        if timer := self._handshakes.pop(handler, None):
-            timer.cancel()
         self._open[handler] = transport
         self._idle[handler] = None
         if len(self._open) > self._limit:
