@@ -68,12 +68,19 @@ class hosts(DatabaseCommand):
     ) -> int:
         """Print the hosts, or remove or rename some."""
         listing = bool(plugin is not None or config_id is not None or silent or remove)
-        if action or dry_run or yes:
+        if (dry_run or yes) and not action:
+            raise UsageError(
+                "--yes" if yes else "--dry-run",
+                expected=f"{RENAME} OLD NEW or {MERGE} OLD NEW with this option",
+                found="neither",
+                hint="see hosts --help",
+            )
+        if action:
             if listing or len(action) != 3 or action[0] not in (RENAME, MERGE):
                 raise UsageError(
                     "hosts",
                     expected=f"{RENAME} OLD NEW or {MERGE} OLD NEW, with --dry-run, --yes and --json only",
-                    found=" ".join(map(printable, action)) or "neither",
+                    found=" ".join(map(printable, action)),
                     hint="see hosts --help",
                 )
             return await rename_host(self, *action, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -67,6 +67,15 @@ def test_what_no_database_accepts_is_a_usage_error(tmp_path: Path, command: str)
     assert errors[0].startswith("Error: Invalid value for ")
 
 
+@pytest.mark.parametrize("option", ["--yes", "--dry-run"])
+def test_options_of_renaming_hosts_are_refused_without_it(tmp_path: Path, option: str) -> None:
+    done = run(tmp_path, SPARKLE, "hosts", "--remove", "web-1", option)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"{option}: expected rename OLD NEW or merge OLD NEW with this option, found neither; see hosts --help\n",
+    )
+
+
 @pytest.mark.parametrize("text", ["a\0b", "\0", "\udcff"])
 def test_a_text_that_cannot_be_stored_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected UTF-8 without NUL characters, found"):
