@@ -73,6 +73,9 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.default
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, bool):
+        # As YAML writes it.
+        value = str(value).lower()
     return "none" if value is None else f"`{value}`"
 
 

@@ -184,8 +184,9 @@ class AggregatesSettings(Section):
 
 class DeadLettersSettings(Section):
     per_cause: int = Field(default=10, ge=1)
-    """Maximum number of dead letters per minute and worker with the same reason, host, plugin and metric; further \
-ones are only counted. Records that become readings once a key, a plugin or a table is repaired are not limited."""
+    """Maximum number of dead letters per minute and worker with the same topic, reason, config, host, plugin and \
+metric; further ones are only counted. Records that become readings once a key, a plugin, a limit or a table is \
+corrected are not limited."""
     hold_undecryptable: int = Field(default=250, ge=1)
     """Minimum number of undecryptable records in ten seconds that opens the circuit breaker, if they are also at \
 least 90 % of the records received. Records of the affected configs are then held back, uncommitted, until a key \

@@ -1,6 +1,8 @@
 """Dead letters: round trip of value and headers, records without a value, and replay tokens."""
 
 import hashlib
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -43,6 +45,13 @@ def test_a_dead_letter_can_be_for_one_reading_of_a_record() -> None:
     dead_letter = parse_dead_letter(dead_letter_value(RECORD), dead_letter_headers(RECORD, error, CIPHER))
     assert (dead_letter.record, dead_letter.index) == (RECORD, 3)
     assert dead_letter_key(RECORD, dead_letter.index) == b"telemetry/3/1205@1700000000123/3"
+
+
+def test_the_page_about_the_wire_format_names_every_header() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text("utf-8")
+    record = Record("telemetry", 3, 1205, 1_700_000_000_123_000, VALUE, timestamp=1)
+    headers = dead_letter_headers(record, InvalidRecordError(Reason.INVALID_VALUE, "", 3), CIPHER)
+    assert {f"`{name}`" for name in headers} == set(re.findall("`sparkle-(?!replay)[a-z-]+`", page))
 
 
 @pytest.mark.parametrize("value", [b"junk", b"[1]", b"\xff", b"", b"[" * 100_000])
