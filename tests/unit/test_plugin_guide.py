@@ -6,6 +6,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from sparkle_app.plugin.panel import Panel, parse_panel
 from tests.support.old_python import annotation_faults
@@ -13,6 +16,7 @@ from tests.support.old_python import annotation_faults
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "plugins.md").read_text("utf-8")
 RAID_STATE = dict(re.findall(r"`plugins/raid_state/(\S+)`\n\n```python\n(.*?)```", GUIDE, re.DOTALL))
+OWN_TEST = re.search(r"`tests/unit/test_fan_speed.py`\n\n```python\n(.*?)```", GUIDE, re.DOTALL)
 FILES = dict(re.findall(r"`plugins/fan_speed/(\S+)`\n\n```\w+\n(.*?)```", GUIDE, re.DOTALL))
 
 COLLECT_WITHOUT = """
@@ -69,6 +73,21 @@ def test_the_example_plugin_works_and_is_short(tmp_path: Path) -> None:
     for failing in ("raise OSError(5, 'I/O error')", "raise AttributeError"):
         assert _python(COLLECT_WITHOUT.format(failing=failing), tmp_path) == "{}\n"
     assert _python(STORE_AND_LOAD, tmp_path) == "rejected\nhost thinkpad/fan1 2900.0\n"
+
+
+def test_the_test_in_the_guide_passes(
+    tmp_path: Path, collector_imports: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "plugins" / "fan_speed"
+    folder.mkdir(parents=True)
+    for name, text in FILES.items():
+        (folder / name).write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert OWN_TEST
+    names: dict[str, Any] = {}
+    exec(OWN_TEST[1], names)
+    (test,) = (value for name, value in names.items() if name.startswith("test_"))
+    test(None, monkeypatch)
 
 
 def _python(code: str, folder: Path) -> str:
