@@ -1,5 +1,6 @@
 """A PostgreSQL server that refuses writes: what `check` says, and that a worker goes on afterwards."""
 
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,7 +10,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from sqlalchemy.engine import make_url
 
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.migrations.branches import core_branch
+from sparkle_app.storage.migrations.migration import create_tables
 from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count
@@ -19,7 +25,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.processes import free_port
 from tests.support.produce import consume_all, produce
 from tests.support.rows import store
-from tests.support.worker import Worker, Workspace, run_command
+from tests.support.worker import PROJECT, Worker, Workspace, run_command
 
 pytestmark = pytest.mark.any_broker
 
@@ -214,10 +220,17 @@ def test_check_needs_no_more_privileges_than_a_worker(
     database = new_database(postgres)
     Collector(workspace.certs)
     environment = workspace.environment(broker.bootstrap, database.url)
-    store(postgres.url(database.name), [])
+    url = postgres.url(database.name)
+    load_plugins(PROJECT / "plugins")
+    engine = make_engine(make_url(url))
+    create_tables(engine, [core_branch()])
+    engine.dispose()
+    store(url, [])
+    page = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    (grants,) = re.findall(r"\n```\n(GRANT .* sparkle_schema .*?)```", page, re.DOTALL)
     database.run(
         f"REVOKE TEMPORARY ON DATABASE {database.name} FROM public",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {database.user}",
+        *(statement.replace(" TO sparkle", f" TO {database.user}") for statement in grants.split(";")[:-1]),
     )
     assert database.errors(environment) == []
     hint = "grant the privilege to the user of database.url"
