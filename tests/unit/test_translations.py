@@ -55,10 +55,10 @@ def test_a_page_and_its_translation_link_to_each_other(page: str, translation: s
     assert PROJECT / page in _links(PROJECT / translation)
 
 
-def test_translations_link_to_translations() -> None:
-    found = _links(PROJECT / "README.ru.md")
-    assert PROJECT / "docs/ru/operations.md" in found
-    assert PROJECT / "docs/operations.md" not in found
+@pytest.mark.parametrize(("page", "translation"), TRANSLATIONS.items())
+def test_translations_link_to_translations(page: str, translation: str) -> None:
+    found = _links(PROJECT / translation) - {PROJECT / page}
+    assert not found & {PROJECT / original for original in TRANSLATIONS}
 
 
 def _sections(page: Path) -> Iterator[Section]:
