@@ -69,7 +69,7 @@ def check_database(settings: Settings, plugins: InstalledPlugins) -> str:
             "database.url",
             expected=f"{shown(url)} to let retention delete rows",
             found="; ".join(dict.fromkeys(refused.values())),
-            hint=f"grant DELETE on {tables} to the user, or keep all for ever (section retention)",
+            hint=f"grant DELETE on {tables} to the user, or set the durations in the section retention to forever",
         )
     to_create = f"; the first worker will create {', '.join(sorted(missing))}" if missing else ""
     warning = notice(url)

@@ -97,7 +97,7 @@ class retain(DatabaseCommand):
     def _say_kept(self, name: str, retainer: Retainer) -> None:
         for kept in retainer.keeps_its_own():
             self.say(
-                f"{name}: {kept} are kept for ever: the plugin stores them itself, without a method expire_{kept}"
+                f"{name}: {kept} are kept forever: the plugin stores them itself, without a method expire_{kept}"
             )
 
 

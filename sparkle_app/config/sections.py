@@ -137,9 +137,9 @@ class BrokerSettings(Section):
 class DatabaseSettings(Section):
     url: Annotated[SecretStr, AfterValidator(database_url)] = SecretStr("sqlite:///data/sparkle.sqlite3")
     """SQLAlchemy URL. `sqlite:///…`, `postgresql://…`, `mysql://…` and `mariadb://…` are supported; the last two
-    require the extra `mysql`. `oracle://…`, with the extra `oracle`, was not run against a server. Any other database
-    that SQLAlchemy has a dialect for can be tried: see "Other databases" in docs/operations.md. Write `@` in a password
-    as `%40`."""
+    require the extra `mysql`. `oracle://…`, with the extra `oracle`, has not been tested against a server. For other
+    databases that SQLAlchemy has a dialect for, see "Other databases" in docs/operations.md. Write `@` in a password as
+    `%40`."""
     wait_seconds: WaitSeconds = 60
     """How long a worker waits for the database at startup before it exits."""
     migrate: bool = False

@@ -68,8 +68,8 @@ class WebSettings(Section):
 random: `openssl rand -hex 32`. If it is set, requests without a valid token can access only `/health/live`, \
 `/health/ready`, the login page, static files and the plain-text response of `/`."""
     operator_token: Token = None
-    """Token for reading and writing: with it, dead letters can be replayed over HTTP. Another one than `web.token`, \
-and the same for all workers."""
+    """Token for reading and writing: with it, dead letters can be replayed over HTTP. It must differ from \
+`web.token`, and be the same for all workers."""
     session_seconds: int = Field(default=43_200, ge=60, le=366 * 86_400)
     """How long a browser stays logged in."""
     trust_proxy: bool = False

@@ -266,7 +266,7 @@ def test_check_names_the_tables_from_which_retention_may_not_delete(
     assert database.errors(workspace.environment(broker.bootstrap, database.url)) == [
         f"ERROR database: database.url: expected {database.url} to let retention delete rows,"
         f" found permission denied for table {TABLE}; permission denied for table {aggregates};"
-        f" grant DELETE on {TABLE}, {aggregates} to the user, or keep all for ever (section retention)"
+        f" grant DELETE on {TABLE}, {aggregates} to the user, or set the durations in the section retention to forever"
     ]
     kept = dict.fromkeys(("readings", "buckets", "hours", "days"), "forever")
     forever = {f"retention__{name}": duration for name, duration in kept.items()}
