@@ -20,7 +20,7 @@ _MAX_DAYS = 36_500
 def _duration(text: str) -> str:
     found = re.fullmatch(r"([1-9][0-9]{0,4})([dwy])", text)
     if text != FOREVER and not (found and int(found[1]) * _UNITS[found[2]] <= _MAX_DAYS):
-        raise ValueError("whole days, weeks or years, such as 90d, 12w or 3y, or forever")
+        raise ValueError("whole days, weeks or years, such as 90d, 12w or 3y, up to 100y, or forever")
     return text
 
 
@@ -52,8 +52,8 @@ class PluginRetention(Section):
 
 class RetentionSettings(Section):
     readings: Duration = "90d"
-    """How long readings are kept: whole days, weeks or years of 365 days (`90d`, `12w`, `3y`), or `forever`. Longer \
-than `aggregates.window_retention_seconds`."""
+    """How long readings are kept: whole days, weeks or years of 365 days (`90d`, `12w`, `3y`), up to `100y`, or \
+`forever`. Longer than `aggregates.window_retention_seconds`."""
     buckets: Duration = "30d"
     """How long aggregates of `aggregates.bucket_seconds` are kept. Longer than \
 `aggregates.window_retention_seconds`."""

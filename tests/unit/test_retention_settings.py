@@ -41,7 +41,7 @@ def test_environment_variables_set_durations(tmp_path: Path, monkeypatch: pytest
     "duration", ["0d", "90", "d", "1h", "-1d", "1.5d", "101y", "90 d", "Forever", "90D", ""]
 )
 def test_a_duration_is_a_number_of_days_weeks_or_years(tmp_path: Path, duration: str) -> None:
-    expected = r"retention\.readings: expected .*whole days, weeks or years, such as 90d"
+    expected = r"retention\.readings: expected .*whole days, weeks or years, .*, up to 100y, or forever"
     with pytest.raises(ConfigurationError, match=expected):
         load(tmp_path, f"retention: {{readings: '{duration}'}}")
 
