@@ -48,7 +48,7 @@ class Trial(msgspec.Struct):
 
 
 class try_plugin(SparkleCommand):
-    """Show what becomes of the values of a plugin: collect, validate, store, load, aggregate.
+    """Show how the values of a plugin are processed: collect, validate, store, load, aggregate.
 
     Values are those that its collecting half measures on this machine, or the given ones. They are stored in a
     temporary database; the broker and `database.url` are not used. The exit code is 1 if a value would be lost.
