@@ -44,6 +44,15 @@ def test_passwords_have_no_default(name: str) -> None:
     assert f"{name}=" in lines
 
 
+def test_the_example_of_the_environment_has_every_variable_with_its_default() -> None:
+    example = (PROJECT / ".env.example").read_text()
+    shown = dict(re.findall(r"(?m)^#?([A-Z_]+)=(.*)$", example))
+    used = dict(re.findall(r"\$\{([A-Z_]+)(?::[-?]([^}]*))?\}", FILE.read_text()))
+    assert set(shown) == {*used, "COMPOSE_PROFILES"}
+    optional = set(re.findall(r"(?m)^#([A-Z_]+)=", example)) - {"SPARKLE_WEB__OPERATOR_TOKEN"}
+    assert {name: shown[name].strip('"') for name in optional} == {name: used[name] for name in optional}
+
+
 def test_each_profile_has_one_broker_with_the_same_host_name(services: dict[str, Any]) -> None:
     assert {services[name]["profiles"][0]: name for name in KAFKA.values()} == KAFKA
     for name in KAFKA.values():
