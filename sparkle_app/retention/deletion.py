@@ -6,12 +6,12 @@ from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.errors import TransientError
-from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, merged_resolutions
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.retention.plugin_rows import PluginRows
 from sparkle_app.retention.steps import Action, Piece, Pieces, Portion, Step, in_transactions, timed
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.expiry import delete_buckets, delete_readings, first_of_hosts, former_bucket_sizes
+from sparkle_app.storage.expiry import delete_buckets, delete_readings, first_of_hosts
 
 _FIRST_HOSTS = 0.1
 """Some minutes of a host: nobody knows yet how many rows these have."""
@@ -55,7 +55,8 @@ class Deletion:
         if not rows.is_own(resolution):
             yield from self._have_deleted(before)
         else:
-            for each in (resolution, *self._former_sizes()):
+            former = rows.former_sizes() if resolution == rows.bucket_size else []
+            for each in (resolution, *former):
                 yield from self._delete(each, before)
         rows.advance(resolution, deleted_until=before)
 
@@ -91,14 +92,6 @@ class Deletion:
     def _first_of_hosts(self, resolution: int, before: int) -> dict[str, int]:
         with read_transaction(self._rows.engine) as connection:
             return first_of_hosts(connection, self._rows.table(resolution), resolution, before)
-
-    def _former_sizes(self) -> list[int]:
-        """With buckets, those of former sizes expire."""
-        if self._resolution != self._rows.bucket_size:
-            return []
-        known = (self._rows.bucket_size, *merged_resolutions(self._rows.bucket_size))
-        with read_transaction(self._rows.engine) as connection:
-            return former_bucket_sizes(connection, known)
 
 
 def _pieces(portion: Portion, firsts: Mapping[str, int], resolution: int, before: int) -> Pieces:

@@ -7,7 +7,13 @@ from sparkle_app.model.time import EARLIEST
 from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.expiry import first_bucket, first_reading, named_hosts
+from sparkle_app.storage.expiry import (
+    count_expired,
+    first_bucket,
+    first_reading,
+    former_bucket_sizes,
+    named_hosts,
+)
 from sparkle_app.storage.retention import advance, watermarks
 
 
@@ -78,6 +84,20 @@ class PluginRows:
                 return first_bucket(connection, self.table(resolution), resolution, before, since)
             counts = self.plugin.count_aggregates(connection, resolution, since or EARLIEST, before)
             return min((start for _, start, _ in counts), default=None)
+
+    def count_expired(self, resolution: int, before: int) -> int | None:
+        """The number of rows of this resolution that begin before a time; None if only the plugin knows."""
+        if not self.is_own(resolution):
+            return None
+        with read_transaction(self.engine) as connection:
+            return count_expired(connection, self.table(resolution), resolution, before)
+
+    def former_sizes(self) -> list[int]:
+        """Former bucket sizes of which the handler's own tables may have rows: these expire with buckets."""
+        if not self.own_aggregates:
+            return []
+        with read_transaction(self.engine) as connection:
+            return former_bucket_sizes(connection, (self.bucket_size, *merged_resolutions(self.bucket_size)))
 
     def first_source(self, resolution: int, before: int, since: int = 0) -> int | None:
         """Start of the first row in a time range from which hours, or days, are merged; None if there is none."""

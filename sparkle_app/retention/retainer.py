@@ -20,7 +20,6 @@ from sparkle_app.retention.plugin_rows import PluginRows
 from sparkle_app.retention.steps import Action, Step, timed
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import read_transaction, return_space
-from sparkle_app.storage.expiry import count_expired
 from sparkle_app.storage.hosts import select_last_receipt
 from sparkle_app.storage.models import RETENTION
 from sparkle_app.storage.retention import watermarks
@@ -83,22 +82,22 @@ class Retainer:
             yield step
 
     def expiring(self, now: int) -> Iterator[Expiry]:
-        """What :meth:`run` would delete, if all that has ended was merged."""
+        """What :meth:`run` would delete, if all that has ended was merged.
+
+        No transaction is open while the caller has a result: the server would end one that is idle for long.
+        """
         rows, present = self._rows, self._present(now)
-        with read_transaction(rows.engine) as connection:
-            marks = watermarks(connection, rows.name, rows.bucket_size).as_if_merged(
-                now - span(GRACE_SECONDS)
+        marks = rows.marks().as_if_merged(now - span(GRACE_SECONDS))
+        for resolution in (READINGS, *marks.resolutions):
+            before = max(
+                marks.expires_before(resolution, self._retention, present), marks[resolution].kept_since
             )
-            for resolution in (READINGS, *marks.resolutions):
-                before = max(
-                    marks.expires_before(resolution, self._retention, present), marks[resolution].kept_since
-                )
-                if not before or not rows.can_expire(resolution):
-                    continue
-                number = None
-                if rows.is_own(resolution):
-                    number = count_expired(connection, rows.table(resolution), resolution, before)
-                yield Expiry(resolution, before, number)
+            if not before or not rows.can_expire(resolution):
+                continue
+            yield Expiry(resolution, before, rows.count_expired(resolution, before))
+            for each in rows.former_sizes() if resolution == rows.bucket_size else ():
+                if number := rows.count_expired(each, before):
+                    yield Expiry(each, before, number)
 
     def keeps_its_own(self) -> list[str]:
         """What cannot be deleted, because the plugin stores it in its own way and has no method that deletes it."""

@@ -295,6 +295,14 @@ def test_what_would_be_deleted_is_counted_without_changes(world: World) -> None:
     assert set(world.marks().values()) == {Watermark()}
 
 
+def test_no_transaction_is_open_while_what_would_be_deleted_is_shown(world: World) -> None:
+    open_connections = [
+        world.engine.pool.checkedout()  # type: ignore[attr-defined]
+        for _ in world.retainer().expiring(NOON + span(HOUR))
+    ]
+    assert open_connections == [0] * 4
+
+
 def test_buckets_of_a_former_size_expire_with_the_others(world: World) -> None:
     with world.engine.begin() as connection:
         create_series(connection, [("host-00", "k")], 300)
@@ -303,8 +311,11 @@ def test_buckets_of_a_former_size_expire_with_the_others(world: World) -> None:
             for day in range(10)
         ]
         PLUGIN.store_aggregates(connection, rows)
+    expiring = {each.resolution: each for each in world.retainer().expiring(NOON + span(HOUR))}
+    assert (expiring[300].before, expiring[300].rows) == (expiring[60].before, 8)
     run(world)
     assert world.counts(300) == {0: 1, -1: 1}
+    assert 300 not in {each.resolution for each in world.retainer().expiring(NOON + span(HOUR))}
 
 
 def test_buckets_that_do_not_divide_an_hour_are_only_deleted(tmp_path: Path) -> None:
