@@ -17,17 +17,17 @@ from sparkle_app.storage.migrations.migration import migrate as migrate_tables
 from sparkle_app.storage.migrations.migration import migration_sql, require_plugins
 from sparkle_app.storage.migrations.schema import Revision, Schema, new_schema, read_schema
 
-_RETENTION = "0003"
-"""The revision since which whoever writes has to read the watermarks."""
+_EXCLUSIVE = "0005"
+"""Workers of a version without this revision do not follow all watermarks, which whoever writes has to."""
 
 
 class migrate(DatabaseCommand):
     """Migrate the tables of an earlier version to the schema of this one.
 
-    Stop all workers first, and back up the database. While the consumer group has members, revision 0003 is refused:
-    workers of an earlier version would not follow the watermarks of retention. Applies all revisions, those of the
-    handler and those of plugins, in one transaction: if one fails, nothing is changed. Missing tables are created. The
-    exit code is 0 if there is nothing to do.
+    Stop all workers first, and back up the database. While the consumer group has members, revisions up to 0005 are
+    refused: workers of an earlier version would not follow the watermarks of retention. Applies all revisions, those of
+    the handler and those of plugins, in one transaction: if one fails, nothing is changed. Missing tables are created.
+    The exit code is 0 if there is nothing to do.
 
     Example: faust -A sparkle_app migrate --dry-run
     """
@@ -72,7 +72,7 @@ class migrate(DatabaseCommand):
         """Whether a revision is pending that workers of earlier versions do not know how to write beside."""
         with self.interruptible(), database_errors(database_url(self.handler.settings)):
             pending = self._schema().pending
-        return any(each.branch.plugin is None and each.id <= _RETENTION for each in pending)
+        return any(each.branch.plugin is None and each.id <= _EXCLUSIVE for each in pending)
 
     async def _require_no_workers(self) -> None:
         settings = self.handler.settings

@@ -74,8 +74,9 @@ class Watermark(msgspec.Struct, frozen=True):
     """Of hours and days: those before this time have been merged or are being merged. Whoever changes what they are
     merged from merges them again, in the same transaction."""
     merged_until: int = 0
-    """Of hours and days: those before this time have been merged. At most ``merging_until``. Of readings, no time:
-    see :attr:`Watermarks.rebuilds`."""
+    """Of hours and days: those before this time have been merged. At most ``merging_until``."""
+    rebuilds: int = 0
+    """Of readings, and no time: see :attr:`Watermarks.rebuilds`."""
 
 
 _NONE = Watermark()
@@ -99,8 +100,8 @@ class Watermarks(msgspec.Struct, frozen=True):
 
     @property
     def rebuilds(self) -> int:
-        """How often others than workers have changed aggregates of buckets that workers may hold in their tables."""
-        return self[READINGS].merged_until
+        """How often others than workers have changed aggregates, or hosts, that workers may hold in their tables."""
+        return self[READINGS].rebuilds
 
     def keeps(self, resolution: int, start: int) -> bool:
         """Whether a row of this resolution that begins at this time is kept, if there is one."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -66,7 +67,7 @@ SOURCES = Table(
 
 
 class RetentionRow(Base):
-    """What is kept of one resolution of a plugin, and what is merged: the times of :class:`Watermark`."""
+    """What is kept of one resolution of a plugin, and what is merged: a :class:`Watermark`."""
 
     __tablename__ = "sparkle_retention"
 
@@ -78,6 +79,8 @@ class RetentionRow(Base):
     deleted_until: Mapped[int] = mapped_column(BigInteger)
     merging_until: Mapped[int] = mapped_column(BigInteger)
     merged_until: Mapped[int] = mapped_column(BigInteger)
+    rebuilds: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Of readings only."""
 
 
 RETENTION = RetentionRow.__table__

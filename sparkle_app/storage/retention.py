@@ -76,9 +76,9 @@ def watermarks_to_rebuild(
     # A day more than the longest window: clocks differ.
     recent = from_seconds(time.time()) - span(MAX_WINDOW + DAY)
     if max(starts, default=recent - 1) >= recent:
-        number = RETENTION.c.merged_until
+        number = RETENTION.c.rebuilds
         same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == READINGS)
-        connection.execute(RETENTION.update().where(*same).values(merged_until=number + 1))
+        connection.execute(RETENTION.update().where(*same).values(rebuilds=number + 1))
     return marks
 
 

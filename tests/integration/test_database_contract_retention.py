@@ -174,7 +174,7 @@ def test_whoever_rebuilds_recent_buckets_waits_for_writers_who_then_know_of_it(e
             writing = threads.submit(number)
             assert not _ends_soon(writing)
         assert writing.result() == 2
-    assert known(engine) == {**watermarks_before.known, READINGS: Watermark(merged_until=2)}
+    assert known(engine) == {**watermarks_before.known, READINGS: Watermark(rebuilds=2)}
 
 
 def test_transactions_that_write_do_not_wait_for_each_other_nor_for_other_plugins(engine: Engine) -> None:

@@ -210,3 +210,28 @@ def test_a_migration_that_was_interrupted_can_be_repeated(make_mariadb: MakeEngi
     assert found == {row.id: row.as_stored() for row in rows}
     assert shown == len(rows)
     create_tables(engine, [core_branch()])
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_number_of_rebuilds_is_moved_although_an_attempt_was_interrupted(
+    make_mariadb: MakeEngine, interrupted: bool
+) -> None:
+    engine = make_mariadb()
+    create_tables(engine, [core_branch()])
+    with engine.begin() as connection:
+        if not interrupted:
+            connection.execute(text("ALTER TABLE sparkle_retention DROP COLUMN rebuilds"))
+        connection.execute(
+            text(
+                "INSERT INTO sparkle_retention (plugin, resolution, complete_since, kept_since, deleted_until,"
+                " merging_until, merged_until) VALUES ('p', 0, 0, 0, 0, 0, 7), ('p', 60, 0, 0, 0, 0, 8)"
+            )
+        )
+        connection.execute(text("UPDATE sparkle_schema SET version_num = '0004'"))
+    for _ in range(2):
+        migrate(engine, [core_branch()], [], lambda _: None)
+        with read_transaction(engine) as connection:
+            marks = connection.execute(
+                text("SELECT merged_until, rebuilds FROM sparkle_retention ORDER BY resolution")
+            )
+            assert [tuple(row) for row in marks] == [(0, 7), (8, 0)]

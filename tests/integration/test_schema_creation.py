@@ -65,7 +65,7 @@ create_tables(engine, plugins.branches)
     for process in processes:
         assert process.wait(60) == 0, process.tail()
         assert process.log.read_text() == "loaded\n"
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
     assert sorted(tables(installation.url)) == sorted((*SHIPPED, *TABLES, "sparkle_schema"))
 
 
@@ -139,7 +139,7 @@ def test_workers_migrate_only_if_they_may(installation: Installation, start_work
         for text in logs
     ]
     assert sum(applied) == 1, logs
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
     assert count(installation.url, TABLES[0]) == 3
 
 
@@ -149,7 +149,7 @@ def test_two_workers_start_at_once_on_an_empty_database(
     write_plugin(installation.workspace.plugins, 2)
     for worker in [start_worker(ready=False) for _ in range(2)]:
         worker.wait_ready()
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
 
 
 def test_watermarks_are_not_introduced_while_workers_run(
@@ -158,7 +158,7 @@ def test_watermarks_are_not_introduced_while_workers_run(
     start_worker()
     environment = installation.workspace.environment(broker.bootstrap, installation.url)
     # As a worker of an earlier version.
-    installation.script("UPDATE sparkle_schema SET version_num = '0002' WHERE version_num = '0004';")
+    installation.script("UPDATE sparkle_schema SET version_num = '0002' WHERE version_num = '0005';")
     refused = run_command(environment, "migrate")
     assert refused.returncode == 1
     assert "expected no members, found 1; stop all workers" in refused.stderr

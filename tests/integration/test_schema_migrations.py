@@ -28,10 +28,10 @@ def test_an_empty_database_gets_the_tables_of_the_models(installation: Installat
     assert plan.splitlines() == [f"would create {name}" for name in sorted((*SHIPPED, *TABLES))]
     assert tables(installation.url) == {}
     done = installation.migrate()
-    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0004, fan_speed_0002" in done
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert f"created {', '.join(sorted((*SHIPPED, *TABLES)))}; schema revision 0005, fan_speed_0002" in done
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
     before = tables(installation.url)
-    assert "nothing to do; schema revision 0004, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0005, fan_speed_0002" in installation.migrate()
     assert installation.migrate("--sql") == "-- nothing to do\n"
     assert tables(installation.url) == before
 
@@ -66,7 +66,7 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
         migrated.append(other := copy(installation))
         other.script(other.migrate("--sql"))
         installation.migrate()
-        assert other.migrate().endswith("nothing to do; schema revision 0004\n")
+        assert other.migrate().endswith("nothing to do; schema revision 0005\n")
     else:
         refused = installation.run("migrate", "--sql")
         assert refused.stderr.endswith("; run the command without --sql\n"), refused.stderr
@@ -75,7 +75,7 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
     hosts = query(installation.url, "SELECT name, plugin FROM sparkle_hosts ORDER BY 1")
     assert hosts == [{"name": f"host-{number}", "plugin": "Temperature"} for number in range(7)]
     for each in migrated:
-        assert each.revisions() == ["0004"]
+        assert each.revisions() == ["0005"]
         assert sorted(tables(each.url)) == sorted((*SHIPPED, "sparkle_schema"))
         for name, rows in shown.items():
             found = query(each.url, f"SELECT * FROM {name} ORDER BY 1, 2, 3, 4")
@@ -109,7 +109,7 @@ def test_a_plugin_that_returns_after_the_tables_were_compacted_is_compacted(
     assert "fan_speed_0002" in done
     rows = query(installation.url, "SELECT hostname, value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(f"host-{n}", float(n), "unknown") for n in range(5)]
-    assert installation.migrate().endswith("nothing to do; schema revision 0004, fan_speed_0002\n")
+    assert installation.migrate().endswith("nothing to do; schema revision 0005, fan_speed_0002\n")
 
 
 def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -> None:
@@ -119,7 +119,7 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     assert plan == {
         "applied": False,
         "schema": [
-            {"plugin": None, "found": "0004", "expected": "0004"},
+            {"plugin": None, "found": "0005", "expected": "0005"},
             {"plugin": "Fan_Speed", "found": "fan_speed_0001", "expected": "fan_speed_0002"},
         ],
         "revisions": [{"revision": "fan_speed_0002", "plugin": "Fan_Speed", "description": "Step 2."}],
@@ -129,11 +129,11 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
     other.script(other.migrate("--sql"))
     applying, done = installation.migrate().splitlines()
     assert applying == "applying fan_speed_0002 of plugin Fan_Speed: Step 2."
-    assert done.endswith(": 1 revision applied; schema revision 0004, fan_speed_0002")
+    assert done.endswith(": 1 revision applied; schema revision 0005, fan_speed_0002")
     rows = query(installation.url, "SELECT value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(0.0, "unknown"), (1.0, "unknown"), (2.0, "unknown")]
     assert tables(other.url) == tables(installation.url)
-    assert other.revisions() == installation.revisions() == ["0004", "fan_speed_0002"]
+    assert other.revisions() == installation.revisions() == ["0005", "fan_speed_0002"]
     assert query(other.url, "SELECT * FROM fan_speed_readings ORDER BY value") == query(
         installation.url, "SELECT * FROM fan_speed_readings ORDER BY value"
     )
@@ -158,7 +158,7 @@ def test_a_newer_schema_is_refused(installation: Installation) -> None:
     write_plugin(installation.workspace.plugins, 1)
     installation.migrate()
     for known, newer, hint in (
-        ("0004", "9999", "install the version of the handler that migrated the database"),
+        ("0005", "9999", "install the version of the handler that migrated the database"),
         (
             "fan_speed_0001",
             "fan_speed_9999",
@@ -185,10 +185,10 @@ def test_revisions_of_a_plugin_that_is_not_installed_are_left_alone(installation
     installation.migrate()
     plugin = installation.workspace.plugins / "fan_speed"
     plugin.rename(installation.workspace.folder / "fan_speed")
-    assert "nothing to do; schema revision 0004\n" in installation.migrate()
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert "nothing to do; schema revision 0005\n" in installation.migrate()
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
     (installation.workspace.folder / "fan_speed").rename(plugin)
-    assert "nothing to do; schema revision 0004, fan_speed_0002" in installation.migrate()
+    assert "nothing to do; schema revision 0005, fan_speed_0002" in installation.migrate()
 
 
 def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(installation: Installation) -> None:
@@ -197,10 +197,10 @@ def test_a_plugin_that_ships_revisions_for_the_first_time_is_at_its_first(instal
     revisions.rename(installation.workspace.folder / "later")
     installation.migrate()
     installation.add_readings(TABLES[0], 1)
-    assert installation.revisions() == ["0004"]
+    assert installation.revisions() == ["0005"]
     write_plugin(installation.workspace.plugins, 2)
     assert "1 revision applied" in installation.migrate()
-    assert installation.revisions() == ["0004", "fan_speed_0002"]
+    assert installation.revisions() == ["0005", "fan_speed_0002"]
     assert query(installation.url, "SELECT maker FROM fan_speed_readings") == [{"maker": "unknown"}]
 
 
@@ -229,7 +229,7 @@ def test_a_revision_that_fails_changes_nothing(installation: Installation) -> No
     assert failed.stderr.endswith("; nothing was changed: the migration was rolled back as a whole\n")
     assert failed.stderr.count("\n") == 1
     assert tables(installation.url) == before
-    assert installation.revisions() == ["0004", "fan_speed_0001"]
+    assert installation.revisions() == ["0005", "fan_speed_0001"]
     assert query(installation.url, "SELECT max(value) AS n FROM fan_speed_readings") == [{"n": 2.0}]
 
 
@@ -256,7 +256,7 @@ def test_the_watermarks_of_retention_are_added(installation: Installation) -> No
     other.script(other.migrate("--sql"))
     assert installation.migrate().startswith("applying 0003: Watermarks of retention.\n")
     for each in (installation, other):
-        assert (tables(each.url), each.revisions()) == (expected, ["0004"])
+        assert (tables(each.url), each.revisions()) == (expected, ["0005"])
         assert count(each.url, "temperature_readings") == 3
         assert "nothing to do" in each.migrate()
 
@@ -266,6 +266,7 @@ def test_the_column_of_clock_offsets_is_added(installation: Installation) -> Non
     expected = tables(installation.url)
     installation.script(
         "ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds;"
+        " ALTER TABLE sparkle_retention DROP COLUMN rebuilds;"
         f" UPDATE sparkle_schema SET version_num = '{_before('0004')}';"
     )
     assert installation.check().split("found ")[1].startswith(f"{_before('0004')}; run `faust")
@@ -273,7 +274,31 @@ def test_the_column_of_clock_offsets_is_added(installation: Installation) -> Non
     other.script(other.migrate("--sql"))
     assert installation.migrate().startswith("applying 0004: Offsets of clocks that are not trusted.\n")
     for each in (installation, other):
-        assert (tables(each.url), each.revisions()) == (expected, ["0004"])
+        assert (tables(each.url), each.revisions()) == (expected, ["0005"])
+        assert "nothing to do" in each.migrate()
+
+
+def test_the_number_of_rebuilds_moves_to_a_column_of_its_own(installation: Installation) -> None:
+    installation.migrate()
+    expected = tables(installation.url)
+    marks = [("p", 0, 3, 0, 0, 0, 7), ("p", 3600, 2, 1, 1, 9, 8), ("q", 0, 0, 0, 0, 0, 0)]
+    installation.script(
+        "ALTER TABLE sparkle_retention DROP COLUMN rebuilds;"
+        f" INSERT INTO sparkle_retention VALUES {', '.join(map(str, marks))};"
+        f" UPDATE sparkle_schema SET version_num = '{_before('0005')}';"
+    )
+    assert installation.check().split("found ")[1].startswith(f"{_before('0005')}; run `faust")
+    other = copy(installation)
+    other.script(other.migrate("--sql"))
+    assert installation.migrate().startswith("applying 0005: The number of rebuilds.\n")
+    for each in (installation, other):
+        assert (tables(each.url), each.revisions()) == (expected, ["0005"])
+        found = query(each.url, "SELECT * FROM sparkle_retention ORDER BY plugin, resolution")
+        assert [tuple(row.values()) for row in found] == [
+            ("p", 0, 3, 0, 0, 0, 0, 7),
+            ("p", 3600, 2, 1, 1, 9, 8, 0),
+            ("q", 0, 0, 0, 0, 0, 0, 0),
+        ]
         assert "nothing to do" in each.migrate()
 
 

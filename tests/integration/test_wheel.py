@@ -163,5 +163,5 @@ def test_the_revisions_of_the_schema_are_installed(run: Run, folder: Path) -> No
     assert "would create temperature_readings_data\n" in plan.stdout
     done = run("sparkle", "migrate")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("; schema revision 0004\n")
+    assert done.stdout.endswith("; schema revision 0005\n")
     assert (folder / "data" / "sparkle.sqlite3").is_file()

@@ -42,7 +42,7 @@ def test_hours_and_days_are_merged_from_buckets_that_divide_them(
 
 def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
     marks = Watermarks(60, {})
-    assert marks[READINGS] == Watermark(0, 0, 0, 0, 0)
+    assert marks[READINGS] == Watermark(0, 0, 0, 0, 0, 0)
     assert marks.accepts(0)
     assert marks.keeps(60, 0)
     assert marks.source(HOUR, 0) == 60
@@ -51,10 +51,8 @@ def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
 
 def test_rebuilds_are_counted_with_the_readings() -> None:
     assert Watermarks(60, {}).rebuilds == 0
-    assert (
-        Watermarks(60, {READINGS: Watermark(merged_until=3), HOUR: Watermark(merged_until=day(0))}).rebuilds
-        == 3
-    )
+    known = {READINGS: Watermark(rebuilds=3), HOUR: Watermark(merged_until=day(0))}
+    assert Watermarks(60, known).rebuilds == 3
 
 
 def test_rows_that_begin_at_the_watermark_are_kept() -> None:

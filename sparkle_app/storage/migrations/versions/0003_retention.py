@@ -4,7 +4,7 @@ The table ``sparkle_retention`` is created. Nothing is deleted before a worker r
 """
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Integer, String
+from sqlalchemy import BigInteger, Column, Integer, String, text
 
 from sparkle_app.storage.migrations.roles import EXISTING
 
@@ -24,4 +24,6 @@ def upgrade() -> None:
         Column("plugin", String(255), primary_key=True),
         Column("resolution", Integer, primary_key=True, autoincrement=False),
         *(Column(name, BigInteger, nullable=False) for name in _MARKS),
+        # 0005 adds it to tables that exist; which ones do is not known when statements are printed only.
+        Column("rebuilds", BigInteger, nullable=False, server_default=text("0")),
     )
