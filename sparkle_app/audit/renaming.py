@@ -21,7 +21,7 @@ from sparkle_app.storage.renames import (
     rename_activity,
     rename_series,
 )
-from sparkle_app.storage.retention import lock_out_writers, watermarks
+from sparkle_app.storage.retention import lock_out_writers, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 
 # Read together: a day of minutes.
@@ -41,6 +41,7 @@ class Renaming:
     """Gives the readings, the aggregates and the row in the table of hosts of one name to another.
 
     No worker may run meanwhile: its tables of buckets have the old name, and readings that it has read may carry it.
+    One that is suspended recomputes what it has counted before it stores it.
     ``retain`` and ``rebuild`` may: they read and write in one transaction.
 
     Arguments:
@@ -93,6 +94,9 @@ class Renaming:
             DBAPIError: also if what merges hours at the same time does not end in time (``is_lock_conflict``).
         """
         lock_out_writers(connection, self._plugins)
+        for name in sorted(self._plugins):
+            # A worker that is suspended is no member of the group: what it has counted has the old name.
+            watermarks_to_rebuild(connection, name, bucket_size, [LATEST])
         common = common_series(connection, self._old, self._new)
         for plugin in self._plugins.values():
             readings, aggregates = plugin.DataFrame.__table__, plugin.Aggregates.__table__

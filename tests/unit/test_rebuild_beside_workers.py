@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from sparkle_app.audit.auditor import Auditor
+from sparkle_app.audit.renaming import Renaming
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, HOUR
@@ -121,6 +122,31 @@ async def test_a_restore_between_a_batch_and_its_write(present: World, point: st
     present.points[point] = present.worker.pipeline.restore
     await present.count(*ONE * 25, at=AT)
     assert counted(present) == {85}
+
+
+@pytest.mark.parametrize("point", ["count", "counted", "flush", "flushed", "store", "stored"])
+async def test_a_suspended_worker_stores_nothing_of_a_host_that_was_renamed(
+    present: World, point: str
+) -> None:
+    await present.count(*ONE * 40, at=AT)
+
+    async def rename() -> None:
+        # Another worker counts, and ends.
+        await present.restart()
+        await present.worker.work()
+        assert counted(present) == {65}
+        renaming = Renaming({NAME: PLUGIN}, "a", "b")
+        renaming.count_pending(present.engine, BUCKET_SECONDS)
+        with present.engine.begin() as connection:
+            renaming.apply(connection, BUCKET_SECONDS)
+
+    suspended = present.worker
+    present.points[point] = rename
+    await present.forward(*present.store(*ONE * 25, at=AT))
+    await suspended.work()
+    assert not present.points
+    assert {host: count for (host, _), (count, _) in present.in_sql().items()} == {"b": 65}
+    assert rebuild(present) == 0
 
 
 async def test_a_bucket_that_counts_later_is_right_as_well(present: World) -> None:
