@@ -7,11 +7,13 @@ the text of a CSV cell. Each conversion is exact in both directions.
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from sparkle_app.model.time import is_plausible, micros, utc_text
 
@@ -80,6 +82,22 @@ def text(max_bytes: int | None = None) -> Kind:
         return value
 
     return Kind("string", check, unescape, cell=escape)
+
+
+def as_text(expected: str, write: Callable[[Any], str], parse: Callable[[str], Any]) -> Kind:
+    """Values that stand as texts, of which only the program knows the type.
+
+    Arguments:
+        write: the inverse of ``parse``, which raises ValueError, KeyError or TypeError.
+    """
+
+    def check(value: Any) -> Any:
+        try:
+            return parse(value)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidCellError(expected) from error
+
+    return Kind("string", check, unescape, write, escape)
 
 
 def integer(minimum: int, maximum: int = MAX_BIGINT) -> Kind:
@@ -198,3 +216,18 @@ TIME = Kind("timestamp", _check_time, _read_time, cell=_time_cell)
 DECIMAL = Kind("string", _check_decimal, _same, str)
 JSON = Kind("string", _check_json, _same, _json_text)
 """Never a formula: it begins with a bracket, a quote, a word such as `null`, or a number."""
+_TEXTS: Mapping[type, Kind] = {
+    datetime: as_text("a date and time", datetime.isoformat, datetime.fromisoformat),
+    date: as_text("a date", date.isoformat, date.fromisoformat),
+    time: as_text("a time of day", time.isoformat, time.fromisoformat),
+    UUID: as_text("a UUID", str, UUID),
+    bytes: as_text("hexadecimal digits", bytes.hex, bytes.fromhex),
+}
+
+
+def of_type(python_type: type) -> Kind:
+    """The kind of values of a type that is neither a number nor a text."""
+    if issubclass(python_type, Enum):
+        names = f"one of {', '.join(python_type.__members__)}"
+        return as_text(names, lambda value: str(value.name), python_type.__getitem__)
+    return _TEXTS.get(python_type, JSON)

@@ -95,7 +95,7 @@ def _value_kind(plugin: Plugin) -> Kind:
         int: kinds.integer(-kinds.MAX_BIGINT - 1),
         Decimal: kinds.DECIMAL,
         str: kinds.text(),
-    }.get(stored, kinds.JSON)
+    }.get(stored) or kinds.of_type(stored)
 
 
 def _row_of_reading(each: StoredReading) -> Row:

@@ -1,11 +1,13 @@
 """Plugins with every kind of value, and files with their readings."""
 
 import io
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
-from sqlalchemy import Integer, Numeric
+from sqlalchemy import Boolean, Date, DateTime, Integer, LargeBinary, Numeric, Time, Uuid
+from sqlalchemy import Enum as EnumType
 from sqlalchemy.orm import mapped_column
 
 from sparkle_app.model.reading import StoredReading
@@ -45,6 +47,33 @@ class IntegerTable(ReadingsTable):
     value = mapped_column(Integer)
 
 
+class Colour(Enum):
+    RED = 1
+    GREEN = 2
+
+
+def once(at: Any) -> Any:
+    """A local time without the mark of its second occurrence, which no database stores."""
+    return at.replace(fold=0)
+
+
+OTHERS: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "moment": (DateTime, st.datetimes().map(once)),
+    "date": (Date, st.dates()),
+    "time": (Time, st.times().map(once)),
+    "uuid": (Uuid, st.uuids()),
+    "bytes": (LargeBinary, st.binary()),
+    "flag": (Boolean, st.booleans()),
+    "enumeration": (EnumType(Colour), st.sampled_from(Colour)),
+}
+"""Other types of the column `value`."""
+
+
+def table_of(name: str, type_: Any) -> type[ReadingsTable]:
+    columns = {"__tablename__": f"transfer_{name}", "value": mapped_column(type_)}
+    return type(f"Table{name}", (ReadingsTable,), {"__module__": __name__, **columns})
+
+
 class OwnMethods(Plugin):
     """Its DataFrame says nothing about what it loads."""
 
@@ -75,6 +104,7 @@ PLUGINS: dict[str, tuple[Plugin, st.SearchStrategy[Any]]] = {
     "decimal": (of_table(Plugin(), DecimalTable), st.decimals(allow_nan=False, allow_infinity=False)),
     "integer": (of_table(Plugin(), IntegerTable), st.integers(-(2**63), 2**63 - 1)),
     "own": (OwnMethods(), DOCUMENTS),
+    **{name: (of_table(Plugin(), table_of(name, type_)), values) for name, (type_, values) in OTHERS.items()},
 }
 READING = StoredReading(
     bytes.fromhex("00112233445566778899aabbccddeeff"),
