@@ -1,10 +1,12 @@
 """``faust -A sparkle_app migrate``: migrates the tables of an earlier version."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.cli.base import option
+from sqlalchemy import Table
 
 from sparkle_app.cli.base import JSON, OutputClosedError, UsageError, counted
 from sparkle_app.cli.database import DatabaseCommand, database_errors
@@ -101,23 +103,27 @@ class migrate(DatabaseCommand):
         self.say(f"applying {revision}")
 
     def _say_plan(self, schema: Schema) -> None:
-        for revision in schema.pending:
-            self.say(f"would apply {revision}")
-        for name in _names(schema):
-            self.say(f"would create {name}")
-        if not schema.pending and not schema.missing:
+        plan = [
+            *(f"would apply {revision}" for revision in schema.pending),
+            *(f"would create {name}" for name in _names(schema.missing)),
+            *(f"would move the rows of {name}" for name in _names(schema.returned)),
+        ]
+        for line in plan:
+            self.say(line)
+        if not plan:
             self._say_done(schema)
 
     def _say_done(self, schema: Schema) -> None:
         done = [f"{counted(len(schema.pending), 'revision')} applied"] if schema.pending else []
-        done += [f"created {', '.join(_names(schema))}"] if schema.missing else []
+        done += [f"created {', '.join(_names(schema.missing))}"] if schema.missing else []
+        done += [f"moved the rows of {', '.join(_names(schema.returned))}"] if schema.returned else []
         at = ", ".join(state.branch.head for state in schema.states)
         self.say(f"{shown(schema.url)}: {'; '.join(done) or 'nothing to do'}; schema revision {at}")
 
 
-def _names(schema: Schema) -> list[str]:
+def _names(tables: Iterable[Table]) -> list[str]:
     # Of SQLAlchemy's own type of strings.
-    return sorted("".join(table.fullname) for table in schema.missing)
+    return sorted("".join(table.fullname) for table in tables)
 
 
 def _as_fields(schema: Schema, *, applied: bool) -> dict[str, Any]:
@@ -131,5 +137,6 @@ def _as_fields(schema: Schema, *, applied: bool) -> dict[str, Any]:
             {"revision": each.id, "plugin": each.branch.plugin, "description": each.description}
             for each in schema.pending
         ],
-        "created": _names(schema),
+        "created": _names(schema.missing),
+        "moved": _names(schema.returned),
     }

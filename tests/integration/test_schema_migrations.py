@@ -105,8 +105,13 @@ def test_a_plugin_that_returns_after_the_tables_were_compacted_is_compacted(
     del installation.environment["SPARKLE_DATABASE__MIGRATE"]
     write_plugin(installation.workspace.plugins, 2)
     assert "; run `faust -A sparkle_app migrate`" in installation.check()
-    done = installation.migrate()
-    assert "fan_speed_0002" in done
+    moved = sorted(name.removesuffix("_data") for name in TABLES)
+    planned = installation.migrate("--dry-run")
+    assert planned.splitlines()[-2:] == [f"would move the rows of {name}" for name in moved]
+    assert json.loads(installation.migrate("--dry-run", "--json"))["moved"] == moved
+    applying, done = installation.migrate().splitlines()
+    assert applying.startswith("applying fan_speed_0002")
+    assert f"; moved the rows of {', '.join(moved)}; schema" in done
     rows = query(installation.url, "SELECT hostname, value, maker FROM fan_speed_readings ORDER BY value")
     assert [tuple(row.values()) for row in rows] == [(f"host-{n}", float(n), "unknown") for n in range(5)]
     assert installation.migrate().endswith("nothing to do; schema revision 0005, fan_speed_0002\n")
@@ -124,6 +129,7 @@ def test_an_older_schema_is_migrated_with_its_rows(installation: Installation) -
         ],
         "revisions": [{"revision": "fan_speed_0002", "plugin": "Fan_Speed", "description": "Step 2."}],
         "created": [],
+        "moved": [],
     }
     other = copy(installation)
     other.script(other.migrate("--sql"))

@@ -11,7 +11,7 @@ from sparkle_app.config.url_parameters import shown
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.migrations.branches import Branch
-from sparkle_app.storage.migrations.compaction import wide_tables
+from sparkle_app.storage.migrations.compaction import COMPACT, wide_tables
 from sparkle_app.storage.models import SERIES, SOURCES, Base
 from sparkle_app.storage.views import VIEW
 
@@ -98,6 +98,12 @@ class Schema:
     def pending(self) -> list[Revision]:
         """The revisions to apply, in order."""
         return [Revision(state.branch, script) for state in self.states for script in state.pending]
+
+    @property
+    def returned(self) -> Collection[Table]:
+        """The wide tables of plugins that were not installed when the others were compacted."""
+        is_first = any(each.branch.plugin is None and each.id == COMPACT for each in self.pending)
+        return () if is_first else self.wide
 
     @property
     def is_current(self) -> bool:

@@ -53,8 +53,7 @@ def steps_of(schema: Schema, before: Report) -> Callable[..., Iterator[RevisionS
 
 def compact_returned(context: MigrationContext, schema: Schema) -> None:
     """Compact the tables of plugins that were not installed when the others were compacted."""
-    if all(revision.branch.plugin or revision.id != COMPACT for revision in schema.pending):
-        compact(context, schema.wide, schema.existing)
+    compact(context, {view: schema.wide[view] for view in schema.returned}, schema.existing)
 
 
 def show_changes(context: MigrationContext, schema: Schema) -> None:
