@@ -1,6 +1,6 @@
 """``hosts rename`` and ``hosts merge``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from faust.cli.base import option
@@ -13,8 +13,9 @@ from sparkle_app.config.settings import database_url
 from sparkle_app.envelope.v1 import check_hostname
 from sparkle_app.kafka.group_offsets import count_members, require_no_members
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError
+from sparkle_app.model.retention import merged_resolutions
 from sparkle_app.model.time import EARLIEST, LATEST
-from sparkle_app.plugin.default_tables import has_default_readings
+from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.storage.engine import read_transaction
@@ -120,12 +121,12 @@ def _plan(command: DatabaseCommand, action: str, old: str, new: str) -> Plan:
         own = [
             name
             for name, plugin in command.handler.plugins.by_name.items()
-            if _reads_own_tables(plugin) and any(plugin.load_readings(connection, [old], EARLIEST, LATEST, 1))
+            if _has_own_rows(connection, plugin, old, command.handler.settings.aggregates.bucket_seconds)
         ]
     if own:
         raise ConfigurationError(
             where,
-            expected=f"readings of {printable(old)} in tables of the handler only",
+            expected=f"readings and aggregates of {printable(old)} in tables of the handler only",
             found=f"plugin {own[0]}, which stores them in its own way",
             hint="its aggregates would no longer match",
         )
@@ -160,8 +161,15 @@ def _plan(command: DatabaseCommand, action: str, old: str, new: str) -> Plan:
     return Plan(engine, renaming, found)
 
 
-def _reads_own_tables(plugin: Plugin) -> bool:
-    return not has_default_readings(plugin) or not hasattr(plugin, "DataFrame")
+def _has_own_rows(connection: Connection, plugin: Plugin, hostname: str, bucket_size: int) -> bool:
+    """Whether readings or aggregates of a host are where only the plugin finds them."""
+    found: list[Iterable[object]] = []
+    if not has_default_readings(plugin) or not hasattr(plugin, "DataFrame"):
+        found.append(plugin.load_readings(connection, [hostname], EARLIEST, LATEST, 1))
+    if not has_default_aggregates(plugin):
+        for resolution in (bucket_size, *merged_resolutions(bucket_size)):
+            found.append(plugin.count_aggregates(connection, resolution, EARLIEST, LATEST, hostname))
+    return any(map(any, found))
 
 
 def _with_tables(connection: Connection, plugins: Mapping[str, Plugin]) -> dict[str, Plugin]:

@@ -227,3 +227,38 @@ def test_a_new_name_is_one_that_records_can_carry(workspace: Workspace, database
     assert query(database_url, "SELECT DISTINCT hostname FROM temperature_readings") == [
         {"hostname": "web-1"}
     ]
+
+
+OWN_AGGREGATES = """
+
+
+class Own(Temperature):
+    def load_aggregates(self, connection, hostnames, metric, resolution, start, end):
+        return []
+
+    def store_aggregates(self, connection, rows):
+        pass
+
+    def count_aggregates(self, connection, resolution, start, end, hostname=None):
+        return [("web-1", 0, 1)] if hostname == "web-1" and resolution == 3600 else []
+
+
+plugin = Own()
+"""
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_aggregates_that_only_the_plugin_finds_are_not_left_behind(
+    workspace: Workspace, database_url: str
+) -> None:
+    server = workspace.plugins / "temperature" / "server.py"
+    server.write_text(server.read_text() + OWN_AGGREGATES)
+    environment = workspace.environment("127.0.0.1:1", database_url)
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    store_rows(database_url, [("web-1", "core/0", 1.0, at), ("web-2", "core/0", 1.0, at)])
+    refused = run_command(environment, "hosts", "rename", "web-1", "www-1", "--yes")
+    assert refused.returncode == 1
+    assert "found plugin Temperature, which stores them in its own way" in refused.stderr
+    # It goes on to ask the broker for workers.
+    other = run_command(environment, "hosts", "rename", "web-2", "www-2", "--yes")
+    assert other.stderr.startswith("broker.url: ")
