@@ -54,6 +54,8 @@ class AuditCommand(DatabaseCommand):
             )
         bucket_size = self.handler.settings.aggregates.bucket_seconds
         engine = self.current_engine()
+        if plugin is None:
+            self.warn_of_plugins()
         auditors = {
             name: Auditor(name, each.plugin, engine, bucket_size)
             for name, each in installed.items()

@@ -45,6 +45,11 @@ class DatabaseCommand(SparkleCommand):
             raise _no_database(url, "none of its tables")
         return engine
 
+    def warn_of_plugins(self) -> None:
+        """Name the plugins that are left out, because they cannot be loaded."""
+        for error in self.handler.plugins.errors:
+            self.error(f"warning: {error}; left out")
+
     def in_database(self, work: Callable[[], int]) -> int:
         """Run a function that uses the database, and return its exit code.
 

@@ -130,6 +130,7 @@ class hosts(DatabaseCommand):
     def _remove(
         self, engine: Engine, names: Sequence[str], plugin: str | None, now: int, as_json: bool
     ) -> int:
+        names = list(dict.fromkeys(names))
         with engine.begin() as connection:
             missing = [name for name in names if not remove_host(connection, name, plugin, now)]
             if missing:

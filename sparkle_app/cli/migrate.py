@@ -57,11 +57,13 @@ class migrate(DatabaseCommand):
             schema = self._schema()
             if as_sql:
                 self._write(migration_sql(schema, plugins.errors))
+                self.warn_of_plugins()
                 return 0
             require_plugins(schema, plugins.errors)
         else:
             report = self._no_report if as_json else self._say_applying
             schema = migrate_tables(self.engine(), plugins.branches, plugins.errors, report, plugins.readings)
+        self.warn_of_plugins()
         if as_json:
             self.say_json(_as_fields(schema, applied=not dry_run))
         elif dry_run:

@@ -46,6 +46,8 @@ class retain(DatabaseCommand):
                 hint="run check to see why a plugin is not installed",
             )
         engine = self.current_engine()
+        if plugin is None:
+            self.warn_of_plugins()
         selected = {
             name: retainer
             for name, retainer in retainers(self.handler.settings, installed, engine).items()

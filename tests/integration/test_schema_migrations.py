@@ -240,6 +240,24 @@ def test_a_revision_that_fails_changes_nothing(installation: Installation) -> No
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_commands_say_which_plugin_they_leave_out(installation: Installation) -> None:
+    older(installation)
+    (installation.workspace.plugins / "fan_speed" / "server.py").write_text("1 / 0\n")
+    for command in (
+        ("migrate",),
+        ("migrate", "--dry-run"),
+        ("migrate", "--sql"),
+        ("verify",),
+        ("rebuild", "--json"),
+        ("retain", "--dry-run"),
+    ):
+        done = installation.run(*command)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.startswith("warning: plugin Fan_Speed"), command
+        assert done.stderr.endswith("; left out\n")
+    assert installation.run("verify", "--plugin", "Temperature").stderr == ""
+
+
 def test_wrong_usage(installation: Installation) -> None:
     for options in (["--sql", "--dry-run"], ["--sql", "--json"], ["--downgrade"]):
         refused = installation.run("migrate", *options)
