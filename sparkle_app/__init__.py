@@ -210,7 +210,7 @@ All packages and modules; the docstring of each describes what it does:
           0002_compact_tables    numbers in place of names
           0003_retention         watermarks of retention
           0004_clock_offsets     offsets of wrong clocks
-          0005_rebuilds          the number of rebuilds
+          0005_rebuilt_at        when aggregates were last rebuilt
       trial               tries what a worker writes
       readings            inserts and reads readings
       late                steps that late readings filled, in SQL

@@ -71,11 +71,11 @@ class Aggregator:
         self._bucket_size = bucket_size
         self._retention = retention
         self._clock = clock
-        self._rebuilds: int | None = None
-        """:attr:`Watermarks.rebuilds` when the buckets of the table that are not in ``_doubted`` were right."""
+        self._rebuilt_at: int | None = None
+        """:attr:`Watermarks.rebuilt_at` when the buckets of the table that are not in ``_doubted`` were right."""
         self._doubted: set[BucketKey] = set()
         self._counted_after: int | None = None
-        """``_rebuilds`` when the batch was counted."""
+        """``_rebuilt_at`` when the batch was counted."""
 
     async def count(self, messages: Iterable[Samples]) -> tuple[Changed, int]:
         """Count samples in their buckets, without writing the buckets.
@@ -92,7 +92,7 @@ class Aggregator:
                 for sample in samples_of_host:
                     key = (hostname, bucket_start(sample.observed_at, self._bucket_size))
                     by_bucket.setdefault(key, []).append(sample)
-        self._counted_after = self._rebuilds
+        self._counted_after = self._rebuilt_at
         store, doubted = self._table.data, self._doubted
         in_table = {
             key: Bucket.unpack(store[key]) for key in by_bucket if key in store and key not in doubted
@@ -138,7 +138,7 @@ class Aggregator:
             recount = self._stored.recount
             changed, counted_after = await loop.run_in_executor(self._executor, recount, list(changed))
             # Those of the batch as well: the table does not have what was recomputed.
-            self._doubted, self._rebuilds = set(self._table.data), counted_after
+            self._doubted, self._rebuilt_at = set(self._table.data), counted_after
         aggregates, kept_since = stored
         expired = [
             ExpiredReading(
@@ -159,7 +159,7 @@ class Aggregator:
 
         The changelog topic may have been deleted, or may end with an outdated write of a worker that was suspended. SQL
         may lack samples that were not acknowledged, which are redelivered; or the readings of a bucket were deleted, or
-        given to another host.
+        given to another host. See :meth:`StoredBuckets.recompute_different`.
 
         Arguments:
             generation: the generation of the consumer group for which the table was recovered. After a rebalance,
@@ -173,11 +173,11 @@ class Aggregator:
             return
         # A copy: if a rebalance occurs, the next recovery changes the table meanwhile.
         in_table, assigned = self._table.data.copy(), self._table.assigned()
-        restored, rebuilds = await asyncio.get_running_loop().run_in_executor(
+        restored, rebuilt_at = await asyncio.get_running_loop().run_in_executor(
             self._executor,
             self._stored.recompute_different,
             in_table,
-            self._ranges(oldest),
+            list(self._ranges(oldest)),
             lambda key: self._table.partition_for_key(key) in assigned,
         )
         # No await between this check and the writes to the table.
@@ -190,7 +190,7 @@ class Aggregator:
                 self._table[self._table.interned_key(hostname, start)] = bucket.pack()
             else:
                 self._table.pop((hostname, start), None)
-        self._doubted, self._rebuilds = set(), rebuilds
+        self._doubted, self._rebuilt_at = set(), rebuilt_at
         await self._table.flush()
         if restored:
             logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))

@@ -1,7 +1,7 @@
 """The buckets of a plugin in SQL: recomputes them from stored readings, and upserts them. Called in threads."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,6 +21,8 @@ from sparkle_app.storage.statements import chunks
 
 # Of a statement: with many, the transaction would last long.
 _MAX_HOSTS = 500
+# By so much, at most, the clock of whoever rebuilds differs from those of workers and hosts.
+_CLOCKS_SECONDS = 3600
 Changed = dict[BucketKey, Bucket]
 
 
@@ -40,7 +42,7 @@ class StoredBuckets:
         self._engine = engine
         self._bucket_size = bucket_size
 
-    def recompute(self, keys: list[BucketKey]) -> Mapping[BucketKey, Bucket]:
+    def recompute(self, keys: Sequence[BucketKey]) -> Mapping[BucketKey, Bucket]:
         """Compute buckets from stored readings; without any, a bucket is empty.
 
         Raises:
@@ -66,33 +68,36 @@ class StoredBuckets:
         """Recompute buckets that are outdated.
 
         Returns:
-            Those with readings, and :attr:`Watermarks.rebuilds` before they were read.
+            Those with readings, and :attr:`Watermarks.rebuilt_at` before they were read.
 
         Raises:
             TransientError: if the database does not work at this moment.
         """
         try:
             with read_transaction(self._engine) as connection:
-                rebuilds = watermarks(connection, self._name, self._bucket_size).rebuilds
+                rebuilt_at = watermarks(connection, self._name, self._bucket_size).rebuilt_at
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
-        return {key: bucket for key, bucket in self.recompute(keys).items() if bucket.ids}, rebuilds
+        return {key: bucket for key, bucket in self.recompute(keys).items() if bucket.ids}, rebuilt_at
 
     def recompute_different(
         self,
         table: Mapping[BucketKey, bytes],
-        ranges: Iterable[tuple[int, int]],
+        ranges: Sequence[tuple[int, int]],
         is_assigned: Callable[[BucketKey], bool],
     ) -> tuple[Mapping[BucketKey, Bucket], int]:
         """Recompute the buckets for which SQL and a table have not counted equally many readings.
 
+        A bucket only gains readings, in the same order in all workers: equally many are the same ones. This is not so
+        if others than workers have changed aggregates, or hosts, in the time of the table: then all are recomputed.
+
         Arguments:
             table: the packed buckets.
-            ranges: time ranges of whole buckets.
+            ranges: time ranges of whole buckets, in order.
             is_assigned: whether a bucket of SQL belongs into the table.
 
         Returns:
-            The buckets, and :attr:`Watermarks.rebuilds` before they were read.
+            Those that are different, and :attr:`Watermarks.rebuilt_at` before they were read.
 
         Raises:
             TransientError: if the database does not work at this moment.
@@ -102,7 +107,8 @@ class StoredBuckets:
             keys: list[BucketKey] = []
             with short_read_transactions(self._engine) as connection:
                 # Before the aggregates: those that are changed later are noticed.
-                rebuilds = watermarks(connection(), self._name, self._bucket_size).rebuilds
+                rebuilt_at = watermarks(connection(), self._name, self._bucket_size).rebuilt_at
+                all_doubted = rebuilt_at >= ranges[0][0] - span(_CLOCKS_SECONDS)
                 for start, end in ranges:
                     counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
                     in_both: set[BucketKey] = set()
@@ -110,19 +116,26 @@ class StoredBuckets:
                         key = hostname, at
                         if key in table:
                             in_both.add(key)
-                        if is_assigned(key) and (key not in table or count_of(table[key]) != count):
+                        if is_assigned(key) and (
+                            all_doubted or key not in table or count_of(table[key]) != count
+                        ):
                             keys.append(key)
                     if len(in_both) < sum(number for at, number in in_table.items() if start <= at < end):
                         keys += [key for key in table if start <= key[1] < end and key not in in_both]
         except (SQLAlchemyError, OSError) as error:
             raise transient_error(error) from error
-        return self.recompute(keys) if keys else {}, rebuilds
+        different: Changed = {}
+        for some in chunks(keys):
+            for key, bucket in self.recompute(some).items():
+                if not bucket.ids or key not in table or Bucket.unpack(table[key]) != bucket:
+                    different[key] = bucket
+        return different, rebuilt_at
 
     def upsert(self, changed: Changed, counted_after: int | None) -> tuple[int, int] | None:
         """Upsert buckets, through the plugin, and the hours and days that contain them.
 
         Arguments:
-            counted_after: :attr:`Watermarks.rebuilds` when they were counted.
+            counted_after: :attr:`Watermarks.rebuilt_at` when they were counted.
 
         Returns:
             The number of rows that have expired, and since when readings are kept; None if the buckets are outdated.
@@ -139,7 +152,7 @@ class StoredBuckets:
         try:
             with self._engine.begin() as connection:
                 marks = watermarks(connection, self._name, self._bucket_size, lock=True)
-                if marks.rebuilds != counted_after:
+                if marks.rebuilt_at != counted_after:
                     return None
                 dropped = store_buckets(self._plugin, connection, marks, rows)
                 return dropped, marks[READINGS].kept_since

@@ -75,8 +75,8 @@ class Watermark(msgspec.Struct, frozen=True):
     merged from merges them again, in the same transaction."""
     merged_until: int = 0
     """Of hours and days: those before this time have been merged. At most ``merging_until``."""
-    rebuilds: int = 0
-    """Of readings, and no time: see :attr:`Watermarks.rebuilds`."""
+    rebuilt_at: int = 0
+    """Of readings: see :attr:`Watermarks.rebuilt_at`."""
 
 
 _NONE = Watermark()
@@ -99,9 +99,12 @@ class Watermarks(msgspec.Struct, frozen=True):
         return (self.bucket_size, *merged_resolutions(self.bucket_size))
 
     @property
-    def rebuilds(self) -> int:
-        """How often others than workers have changed aggregates, or hosts, that workers may hold in their tables."""
-        return self[READINGS].rebuilds
+    def rebuilt_at(self) -> int:
+        """When others than workers last changed aggregates, or hosts, that workers may hold in their tables.
+
+        It is another time after each change.
+        """
+        return self[READINGS].rebuilt_at
 
     def keeps(self, resolution: int, start: int) -> bool:
         """Whether a row of this resolution that begins at this time is kept, if there is one."""

@@ -79,7 +79,7 @@ class RetentionRow(Base):
     deleted_until: Mapped[int] = mapped_column(BigInteger)
     merging_until: Mapped[int] = mapped_column(BigInteger)
     merged_until: Mapped[int] = mapped_column(BigInteger)
-    rebuilds: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    rebuilt_at: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """Of readings only."""
 
 

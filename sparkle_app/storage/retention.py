@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, case, insert, select
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, MAX_WINDOW, READINGS, Watermark, Watermarks, merged_resolutions
@@ -65,7 +65,7 @@ def watermarks_to_rebuild(
 
     Whoever else writes waits until the transaction ends: aggregates are compared or computed before they are deleted
     and stored, so what a worker stores in between would be lost. If workers may hold one of the buckets,
-    :attr:`Watermarks.rebuilds` grows: otherwise a worker could replace the aggregate later by one that lacks readings
+    :attr:`Watermarks.rebuilt_at` grows: otherwise a worker could replace the aggregate later by one that lacks readings
     of which there are no samples.
 
     Arguments:
@@ -74,11 +74,13 @@ def watermarks_to_rebuild(
     lock_out_writers(connection, [plugin])
     marks = watermarks(connection, plugin, bucket_size, lock=True)
     # A day more than the longest window: clocks differ.
-    recent = from_seconds(time.time()) - span(MAX_WINDOW + DAY)
+    now = from_seconds(time.time())
+    recent = now - span(MAX_WINDOW + DAY)
     if max(starts, default=recent - 1) >= recent:
-        number = RETENTION.c.rebuilds
+        # Clocks differ, and may be set back.
+        later = case((RETENTION.c.rebuilt_at < now, now), else_=RETENTION.c.rebuilt_at + 1)
         same = (RETENTION.c.plugin == plugin, RETENTION.c.resolution == READINGS)
-        connection.execute(RETENTION.update().where(*same).values(rebuilds=number + 1))
+        connection.execute(RETENTION.update().where(*same).values(rebuilt_at=later))
     return marks
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, HOUR, READINGS, Watermark, Watermarks
-from sparkle_app.model.time import from_seconds, span
+from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
@@ -154,27 +154,35 @@ def test_whoever_rebuilds_recent_buckets_waits_for_writers_who_then_know_of_it(e
         with engine.begin() as connection:
             assert watermarks_to_rebuild(connection, "p", 60, starts) == watermarks_before
 
-    def number() -> int:
+    def rebuilt_at() -> int:
         with engine.begin() as connection:
-            return watermarks(connection, "p", 60, lock=True).rebuilds
+            return watermarks(connection, "p", 60, lock=True).rebuilt_at
 
     watermarks_before = Watermarks(60, known(engine))
     rebuild()
     rebuild(START - span(9 * DAY))
-    assert number() == 0
+    assert rebuilt_at() == 0
+    began = from_seconds(time.time())
     with ThreadPoolExecutor() as threads:
         with engine.begin() as connection:
-            assert watermarks(connection, "p", 60, lock=True).rebuilds == 0
+            assert watermarks(connection, "p", 60, lock=True).rebuilt_at == 0
             rebuilding = threads.submit(rebuild, recent - span(DAY), recent)
             assert not _ends_soon(rebuilding)
         rebuilding.result()
-        assert number() == 1
+        first = rebuilt_at()
+        assert began <= first <= from_seconds(time.time())
         with engine.begin() as connection:
             watermarks_to_rebuild(connection, "p", 60, [recent])
-            writing = threads.submit(number)
+            writing = threads.submit(rebuilt_at)
             assert not _ends_soon(writing)
-        assert writing.result() == 2
-    assert known(engine) == {**watermarks_before.known, READINGS: Watermark(rebuilds=2)}
+        second = writing.result()
+        assert second > first
+    assert known(engine) == {**watermarks_before.known, READINGS: Watermark(rebuilt_at=second)}
+    with engine.begin() as connection:
+        # By a clock that was ahead.
+        connection.execute(RETENTION.update().values(rebuilt_at=LATEST))
+        watermarks_to_rebuild(connection, "p", 60, [recent])
+        assert watermarks(connection, "p", 60).rebuilt_at == LATEST + 1
 
 
 def test_transactions_that_write_do_not_wait_for_each_other_nor_for_other_plugins(engine: Engine) -> None:

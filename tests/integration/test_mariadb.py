@@ -220,7 +220,7 @@ def test_the_number_of_rebuilds_is_moved_although_an_attempt_was_interrupted(
     create_tables(engine, [core_branch()])
     with engine.begin() as connection:
         if not interrupted:
-            connection.execute(text("ALTER TABLE sparkle_retention DROP COLUMN rebuilds"))
+            connection.execute(text("ALTER TABLE sparkle_retention DROP COLUMN rebuilt_at"))
         connection.execute(
             text(
                 "INSERT INTO sparkle_retention (plugin, resolution, complete_since, kept_since, deleted_until,"
@@ -232,6 +232,6 @@ def test_the_number_of_rebuilds_is_moved_although_an_attempt_was_interrupted(
         migrate(engine, [core_branch()], [], lambda _: None)
         with read_transaction(engine) as connection:
             marks = connection.execute(
-                text("SELECT merged_until, rebuilds FROM sparkle_retention ORDER BY resolution")
+                text("SELECT merged_until, rebuilt_at FROM sparkle_retention ORDER BY resolution")
             )
             assert [tuple(row) for row in marks] == [(0, 7), (8, 0)]

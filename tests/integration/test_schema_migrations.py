@@ -290,7 +290,7 @@ def test_the_column_of_clock_offsets_is_added(installation: Installation) -> Non
     expected = tables(installation.url)
     installation.script(
         "ALTER TABLE sparkle_hosts DROP COLUMN clock_offset_seconds;"
-        " ALTER TABLE sparkle_retention DROP COLUMN rebuilds;"
+        " ALTER TABLE sparkle_retention DROP COLUMN rebuilt_at;"
         f" UPDATE sparkle_schema SET version_num = '{_before('0004')}';"
     )
     assert installation.check().split("found ")[1].startswith(f"{_before('0004')}; run `faust")
@@ -307,14 +307,14 @@ def test_the_number_of_rebuilds_moves_to_a_column_of_its_own(installation: Insta
     expected = tables(installation.url)
     marks = [("p", 0, 3, 0, 0, 0, 7), ("p", 3600, 2, 1, 1, 9, 8), ("q", 0, 0, 0, 0, 0, 0)]
     installation.script(
-        "ALTER TABLE sparkle_retention DROP COLUMN rebuilds;"
+        "ALTER TABLE sparkle_retention DROP COLUMN rebuilt_at;"
         f" INSERT INTO sparkle_retention VALUES {', '.join(map(str, marks))};"
         f" UPDATE sparkle_schema SET version_num = '{_before('0005')}';"
     )
     assert installation.check().split("found ")[1].startswith(f"{_before('0005')}; run `faust")
     other = copy(installation)
     other.script(other.migrate("--sql"))
-    assert installation.migrate().startswith("applying 0005: The number of rebuilds.\n")
+    assert installation.migrate().startswith("applying 0005: When aggregates were last rebuilt.\n")
     for each in (installation, other):
         assert (tables(each.url), each.revisions()) == (expected, ["0005"])
         found = query(each.url, "SELECT * FROM sparkle_retention ORDER BY plugin, resolution")

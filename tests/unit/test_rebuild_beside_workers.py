@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from sqlalchemy import Connection
 
 from sparkle_app.audit.auditor import Auditor
@@ -21,6 +22,7 @@ from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS
 from tests.support.aggregate_worker import (
     BUCKET_SECONDS,
+    CHANGELOG,
     CIPHER,
     NAME,
     PARTITIONS,
@@ -130,23 +132,84 @@ async def test_a_suspended_worker_stores_nothing_of_a_host_that_was_renamed(
 ) -> None:
     await present.count(*ONE * 40, at=AT)
 
-    async def rename() -> None:
+    async def replace_and_rename() -> None:
         # Another worker counts, and ends.
         await present.restart()
         await present.worker.work()
         assert counted(present) == {65}
-        renaming = Renaming({NAME: PLUGIN}, "a", "b")
-        renaming.count_pending(present.engine, BUCKET_SECONDS)
-        with present.engine.begin() as connection:
-            renaming.apply(connection, BUCKET_SECONDS)
+        rename(present)
 
     suspended = present.worker
-    present.points[point] = rename
+    present.points[point] = replace_and_rename
     await present.forward(*present.store(*ONE * 25, at=AT))
     await suspended.work()
     assert not present.points
     assert {host: count for (host, _), (count, _) in present.in_sql().items()} == {"b": 65}
     assert rebuild(present) == 0
+
+
+def rename(world: World) -> None:
+    renaming = Renaming({NAME: PLUGIN}, "a", "b")
+    renaming.count_pending(world.engine, BUCKET_SECONDS)
+    with world.engine.begin() as connection:
+        renaming.apply(connection, BUCKET_SECONDS)
+
+
+async def test_an_outdated_bucket_with_equally_many_readings_of_a_former_host_is_not_used(
+    present: World,
+) -> None:
+    await present.count(1.0, 2.0, 3.0, at=AT)
+    partition = partition_of("a", PARTITIONS)
+    stale = present.broker.records(TopicPartition(CHANGELOG, partition))[-1]
+    rename(present)
+    await present.restart()
+    # Its collector still sends the old name.
+    await present.count(10.0, 20.0, 30.0, at=AT)
+    await present.append_to_changelog(stale)
+    await present.restart()
+    await present.count(40.0, at=AT)
+    found = {host: statistics for (host, _), statistics in present.in_sql().items()}
+    assert found == {"a": (4, 100.0), "b": (3, 6.0)}
+    assert rebuild(present) == 0
+
+
+@pytest.mark.parametrize("restart_first", [False, True])
+async def test_numbers_that_were_recomputed_in_another_way_are_those_of_the_table(
+    present: World, monkeypatch: pytest.MonkeyPatch, restart_first: bool
+) -> None:
+    await present.count(*ONE * 3, at=AT)
+    # A new version of the plugin.
+    monkeypatch.setattr(type(PLUGIN), "numeric_value", lambda _, reading: reading.value * 100)
+    if restart_first:
+        await present.restart()
+    assert rebuild(present) == 1
+    if not restart_first:
+        await present.restart()
+    await present.count(1.0, at=AT)
+    assert list(present.in_sql().values()) == [(4, 400.0)]
+    assert rebuild(present) == 0
+
+
+@pytest.mark.parametrize(("hours", "recomputed"), [(1, True), (3, False)])
+async def test_a_rebuild_before_the_window_retention_is_none_of_the_table(
+    present: World, monkeypatch: pytest.MonkeyPatch, hours: int, recomputed: bool
+) -> None:
+    rename(present)
+    later = AT + hours * span(HOUR)
+    present.clock.now += hours * HOUR
+    await present.count(1.0, at=later)
+    before = present.worker.buckets()
+    read: list[Any] = []
+    load_readings = type(PLUGIN).load_readings
+
+    def count(*arguments: Any) -> Iterable[Any]:
+        read.append(arguments)
+        return load_readings(*arguments)
+
+    monkeypatch.setattr(type(PLUGIN), "load_readings", count)
+    await present.restart()
+    assert bool(read) == recomputed
+    assert present.worker.buckets() == before
 
 
 async def test_a_bucket_that_counts_later_is_right_as_well(present: World) -> None:

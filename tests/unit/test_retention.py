@@ -49,10 +49,10 @@ def test_a_plugin_without_watermarks_keeps_all_and_merges_nothing() -> None:
     assert marks.to_merge_again(MIDNIGHT) == []
 
 
-def test_rebuilds_are_counted_with_the_readings() -> None:
-    assert Watermarks(60, {}).rebuilds == 0
-    known = {READINGS: Watermark(rebuilds=3), HOUR: Watermark(merged_until=day(0))}
-    assert Watermarks(60, known).rebuilds == 3
+def test_the_time_of_rebuilds_stands_with_the_readings() -> None:
+    assert Watermarks(60, {}).rebuilt_at == 0
+    known = {READINGS: Watermark(rebuilt_at=3), HOUR: Watermark(merged_until=day(0))}
+    assert Watermarks(60, known).rebuilt_at == 3
 
 
 def test_rows_that_begin_at_the_watermark_are_kept() -> None:

@@ -25,5 +25,5 @@ def upgrade() -> None:
         Column("resolution", Integer, primary_key=True, autoincrement=False),
         *(Column(name, BigInteger, nullable=False) for name in _MARKS),
         # 0005 adds it to tables that exist; which ones do is not known when statements are printed only.
-        Column("rebuilds", BigInteger, nullable=False, server_default=text("0")),
+        Column("rebuilt_at", BigInteger, nullable=False, server_default=text("0")),
     )

@@ -1,6 +1,6 @@
-"""The number of rebuilds.
+"""When aggregates were last rebuilt.
 
-The table ``sparkle_retention`` gets a column for what ``merged_until`` of readings has counted.
+The table ``sparkle_retention`` gets a column for what ``merged_until`` of readings has shown by a number.
 """
 
 from alembic import op
@@ -12,7 +12,7 @@ revision = "0005"
 down_revision = "0004"
 
 _TABLE = "sparkle_retention"
-_COLUMN = "rebuilds"
+_COLUMN = "rebuilt_at"
 
 
 def upgrade() -> None:
@@ -27,6 +27,6 @@ def upgrade() -> None:
         op.add_column(_TABLE, Column(_COLUMN, BigInteger, nullable=False, server_default=text("0")))
     marks = table(_TABLE, column("resolution"), column("merged_until"), column(_COLUMN))
     # In this order: MySQL assigns one after the other.
-    moved = [(marks.c.rebuilds, marks.c.merged_until), (marks.c.merged_until, text("0"))]
+    moved = [(marks.c.rebuilt_at, marks.c.merged_until), (marks.c.merged_until, text("0"))]
     of_readings = (marks.c.resolution == text("0"), marks.c.merged_until > text("0"))
     op.execute(update(marks).where(*of_readings).ordered_values(*moved))
