@@ -64,8 +64,13 @@ def test_a_database_of_a_version_without_migrations_is_compacted(
     migrated = [installation]
     if installation.server:
         migrated.append(other := copy(installation))
-        other.script(other.migrate("--sql"))
+        script = other.migrate("--sql")
+        assert script.splitlines()[-1].startswith(
+            "-- not added to sparkle_hosts: hosts that have sent readings;"
+        )
+        other.script(script)
         installation.migrate()
+        assert query(other.url, "SELECT count(*) AS n FROM sparkle_hosts")[0]["n"] == 0
         assert other.migrate().endswith("nothing to do; schema revision 0005\n")
     else:
         refused = installation.run("migrate", "--sql")

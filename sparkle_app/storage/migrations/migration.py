@@ -112,7 +112,7 @@ def migrate(
                 raise
             raise _failed(current[-1], error, dialect.transactional_ddl) from error
         Base.metadata.create_all(connection)
-        if Host.__table__ in schema.missing or any(each.id == COMPACT for each in schema.pending):
+        if _may_lack_hosts(schema):
             add_hosts_of_readings(connection, readings or {})
         connection.commit()
     return schema
@@ -165,7 +165,16 @@ def migration_sql(schema: Schema, errors: Sequence[ConfigurationError]) -> str:
             found=_one_line(error),
             hint="run the command without --sql",
         ) from error
+    if schema.pending and _may_lack_hosts(schema):
+        output.write(
+            "-- not added to sparkle_hosts: hosts that have sent readings; they are when they send again\n"
+        )
     return output.getvalue().rstrip()
+
+
+def _may_lack_hosts(schema: Schema) -> bool:
+    """Whether there may be readings of hosts that are not in the table of hosts."""
+    return Host.__table__ in schema.missing or any(each.id == COMPACT for each in schema.pending)
 
 
 def require_plugins(schema: Schema, errors: Sequence[ConfigurationError]) -> None:
