@@ -1,7 +1,10 @@
 """The charts of a host by mouse, finger and keyboard, and for a long time."""
 
 import re
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -14,6 +17,7 @@ from tests.support.host_history import HOST
 from tests.support.host_page import chart, drag, host_path, range_in_url
 
 pytestmark = pytest.mark.any_broker
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_a_drag_shows_finer_data_of_that_time_and_back_undoes_it(history: Fleet, visit: Visit) -> None:
@@ -37,6 +41,43 @@ def test_a_drag_shows_finer_data_of_that_time_and_back_undoes_it(history: Fleet,
     page.get_by_role("link", name="1 h", exact=True).click()
     expect(page).to_have_url(f"{history.worker.url}{host_path()}")
     expect(page.locator(".live")).to_have_text("Live")
+
+
+def test_the_time_over_a_chart_is_that_of_the_points_whose_values_are_shown(
+    history: Fleet, visit: Visit
+) -> None:
+    last = datetime.now(UTC).replace(microsecond=0)
+    first = last - timedelta(minutes=15)
+    page = visit(history.worker).open(
+        host_path(**{"from": f"{first:%Y-%m-%dT%H:%M:%SZ}", "to": f"{last:%Y-%m-%dT%H:%M:%SZ}"})
+    )
+    figure = chart(page, "coretemp")
+    path = f"{history.worker.url}/api/v1/plugins/Temperature/hosts/{HOST}/readings"
+    found = requests.get(
+        path, {"from": first.isoformat(), "to": last.isoformat(), "metric": "coretemp/Core 0"}, timeout=10
+    ).json()["readings"]
+    times = [datetime.fromisoformat(each["observed_at"]) for each in found]
+    at = figure.locator(".at")
+
+    def point(time: datetime) -> None:
+        figure.scroll_into_view_if_needed()
+        box = figure.locator(".u-over").bounding_box()
+        assert box
+        part = (time - first) / (last - first)
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + 40)
+
+    (left, right) = next(pair for pair in pairwise(times) if (pair[1] - pair[0]).total_seconds() < 90)
+    for part, nearest in ((0.2, left), (0.8, right)):
+        point(left + part * (right - left))
+        expect(at).to_have_text(re.compile(f"{nearest.astimezone(BERLIN):%H:%M:%S}$"))
+        expect(at).to_have_attribute("title", re.compile(f"^{nearest:%Y-%m-%d %H:%M:%S}"))
+        expect(figure.locator(".chart-legend .number").first).to_have_text(re.compile(r"\d\d\.\d.°C"))
+    page.mouse.move(0, 0)
+    expect(at).to_have_text("")
+    page.get_by_role("link", name="24 h", exact=True).click()
+    expect(figure.locator("figcaption")).to_contain_text("averages of 5 min")
+    point(last - 0.01 * (last - first))
+    expect(at).to_have_text(re.compile(r"\d\d:\d[05] – (.*, )?\d\d:\d[05]$"))
 
 
 def test_what_a_threshold_means_is_written_over_the_lines(history: Fleet, visit: Visit) -> None:

@@ -206,5 +206,11 @@ export function timeSpan(from, to, { seconds = false } = {}) {
   return `${localTime(from * 1000, { seconds })} – ${end}`;
 }
 
-/** A time in UTC, for tooltips. */
-export const utcTime = (ms) => utc(ms);
+/** What points stand for: "20:05:07" of readings, "20:05 – 20:10" of a step. Seconds since 1970. */
+export const pointTime = (from, to) =>
+  Math.floor(from) === Math.floor(to)
+    ? localTime(from * 1000)
+    : timeSpan(from, to, { seconds: [from, to].some((each) => each % MINUTE !== 0) });
+
+/** The same in UTC, for tooltips. */
+export const utcPointTime = (from, to) => (from === to ? utc(from * 1000) : `${utc(from * 1000)} – ${utc(to * 1000)}`);

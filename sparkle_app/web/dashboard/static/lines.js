@@ -138,3 +138,20 @@ export function nearest({ x }, at) {
   }
   return low > 0 && at - x[low - 1] <= x[low] - at ? low - 1 : low;
 }
+
+/** The indices of the points next to a time, by metric; a line without a point so near has none. */
+export function pointsAt(lines, at, gap) {
+  const found = new Map();
+  for (const line of lines) {
+    const index = nearest(line, at);
+    if (index >= 0 && Math.abs(line.x[index] - at) <= gap) found.set(line.metric, index);
+  }
+  return found;
+}
+
+/** What the points of `pointsAt` stand for, those of hidden lines aside: [from, to] in seconds; null: there are none. */
+export function spanOf(lines, points) {
+  const shown = lines.filter((line) => !line.hidden && points.has(line.metric)).map((line) => [line, points.get(line.metric)]);
+  if (!shown.length) return null;
+  return [Math.min(...shown.map(([line, index]) => line.at[index])), Math.max(...shown.map(([line, index]) => line.until[index]))];
+}

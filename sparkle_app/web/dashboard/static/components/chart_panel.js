@@ -3,9 +3,9 @@
 import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { now } from "../api.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
-import { duration, localTime, pluginTitle, quantity, shortened, timeSpan, utcTime } from "../format.js";
+import { duration, localTime, pluginTitle, pointTime, quantity, shortened, timeSpan, utcPointTime } from "../format.js";
 import { t } from "../language.js";
-import { extremes, nearest } from "../lines.js";
+import { extremes, pointsAt, spanOf } from "../lines.js";
 import { rangeUrl, scaled } from "../ranges.js";
 import { navigate } from "../router.js";
 import { chartLegend } from "./chart_legend.js";
@@ -24,6 +24,8 @@ export function chartPanel(page, zoomOut) {
   let lines = [];
   let chart = null;
   let asTable = chartLibrary === null;
+  /** The time of the cursor; null: it is elsewhere. */
+  let cursor = null;
   const hidden = new Set();
 
   const heading = el("h3", {});
@@ -69,12 +71,12 @@ export function chartPanel(page, zoomOut) {
     setText(caption, text);
     setAttribute(plot, "aria-label", t("host.chart.label", { title: heading.textContent, caption: text }));
     if (chartLibrary && !asTable) {
-      chart ??= makeChart(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: showCursor });
+      chart ??= makeChart(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: moved });
       chart.update({ lines, from: data.range.from, to: data.range.to, gap: data.gap, exact: data.exact });
       walk.update();
     }
     if (asTable) drawTable();
-    showValues(null);
+    showValues();
   }
 
   function hide(isHidden) {
@@ -93,7 +95,7 @@ export function chartPanel(page, zoomOut) {
     point.hidden = true;
     if (asTable) {
       chart?.destroy();
-      chart = null;
+      chart = cursor = null;
     } else table.replaceChildren();
     update(shown);
   }
@@ -129,22 +131,24 @@ export function chartPanel(page, zoomOut) {
       el("button", { type: "button", onclick: () => open(line, index) }, t("host.readings.open")));
   }
 
-  function showCursor(at) {
-    setText(time, at === null ? "" : localTime(at * 1000));
-    setAttribute(time, "title", at === null ? null : utcTime(at * 1000));
-    showValues(at);
+  function moved(at) {
+    cursor = at;
+    showValues();
   }
 
-  /** Writes values at a time, or the last ones, into the legend. */
-  function showValues(at) {
-    const values = new Map();
+  /** Writes the values at the cursor, otherwise the last ones, into the legend, and the time of their points above. */
+  function showValues() {
+    const at = cursor;
     const own = lines.filter((each) => !each.compared);
-    for (const line of own) {
-      const index = at === null ? line.x.length - 1 : nearest(line, at);
-      const near = index >= 0 && (at === null || Math.abs(line.x[index] - at) <= shown.data.gap);
-      values.set(line.metric, near ? line.value[index] : null);
-    }
+    const points = at === null
+      ? new Map(own.map((line) => [line.metric, line.x.length - 1]))
+      : pointsAt(own, at, shown.data.gap);
+    const values = new Map(own.map(({ metric, value }) => [metric, value[points.get(metric)]]));
     legend.update({ lines: own, values, plugin: shown.data.plugin });
+    // In a gap, that of the pointer says where it is.
+    const span = at === null ? null : spanOf(own, points) ?? [at, at];
+    setText(time, span ? pointTime(...span) : "");
+    setAttribute(time, "title", span && utcPointTime(...span));
   }
 
   return {

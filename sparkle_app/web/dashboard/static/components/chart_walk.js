@@ -1,7 +1,7 @@
 // A chart by keyboard: arrows walk the points of a line and its neighbours, and a screen reader says each.
 
 import { announce } from "../dom.js";
-import { duration, localTime, quantity, shortened, timeSpan } from "../format.js";
+import { duration, pointTime, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
 import { nearest } from "../lines.js";
 
@@ -81,12 +81,11 @@ export function chartWalk(plot, shown, on) {
 export function pointText(line, index, plugin) {
   const value = quantity(line.value[index], plugin);
   const metric = shortened(line.metric);
-  if (!line.count) {
-    return t("host.point.reading", { metric, time: localTime(line.at[index] * 1000), value });
-  }
+  const time = pointTime(line.at[index], line.until[index]);
+  if (!line.count) return t("host.point.reading", { metric, time, value });
   const late = line.late?.get(index);
   return t("host.point.step", {
-    metric, time: timeSpan(line.at[index], line.until[index]), value, n: line.count[index],
+    metric, time, value, n: line.count[index],
     minimum: quantity(line.minimum[index], plugin), maximum: quantity(line.maximum[index], plugin),
   }) + (late ? `; ${t("host.point.late", { n: late.count, duration: duration(late.delay) })}` : "");
 }
