@@ -89,27 +89,76 @@ def test_what_a_threshold_means_is_written_over_the_lines(history: Fleet, visit:
             const calls = [];
             const context = new Proxy({}, {
                 get: (target, name) => target[name] ?? ((...args) => {
-                    if (name.endsWith("Text")) calls.push([name, args[0], target.strokeStyle]);
+                    if (name.endsWith("Text")) calls.push([name, args[0].split(" ")[0], target.fillStyle]);
+                    if (name === "roundRect") calls.push([name, args.slice(0, 4).join(" "), target.fillStyle]);
                     return { width: 100 };
                 }),
             });
             const plot = {
                 ctx: context, bbox: { left: 0, top: 0, width: 500, height: 200 },
                 scales: { y: { min: 0, max: 100 } }, valToPos: (value) => 200 - 2 * value,
+                posToVal: (at, axis) => (axis === "x" ? at : (200 - at) / 2),
             };
             const thresholds = [{ severity: "warning", when: "above", value: 80 }];
             const state = {
                 plugin: { unit: "%", panel: { quantity: "ratio", decimals: 0, thresholds } },
-                palette: { "--card": "card" }, lines: [], bands: [], exact: false,
+                palette: { "--card": "card", "--warning": "orange" }, lines: [], bands: [], exact: false,
             };
             drawBelow(plot, state);
             const below = calls.length;
             drawAbove(plot, state);
-            return [below, calls.map(([name, text, stroke]) => `${name} ${text.split(" ")[0]} ${stroke}`)];
+            return [below, calls.map((each) => each.join(" "))];
         }"""
     )
-    # With a rim in the colour of the card.
-    assert drawn == [0, ["measureText Warning undefined", "strokeText Warning card", "fillText Warning card"]]
+    # On a surface in the colour of the card, above the line at 40.
+    assert drawn == [
+        0,
+        ["measureText Warning card", "roundRect 388 22 108 16 card", "fillText Warning orange"],
+    ]
+
+
+def test_a_text_beside_a_threshold_is_where_it_hides_no_line_and_no_other_text(
+    history: Fleet, visit: Visit
+) -> None:
+    page = visit(history.worker).open(host_path())
+    crossings, places = page.evaluate(
+        """async () => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { crossings, places } = await import(url("chart_texts.js"));
+            const line = { x: [0, 10, 20, 40, 100], value: [0, 10, null, 50, 50] };
+            const inside = (from, to, low, high) => crossings([line], 30, { from, to, low, high });
+            const box = { left: 0, top: 0, width: 400, height: 100 };
+            const text = (y, above = true) => ({ wide: 100, high: 16, y, above });
+            // Of x, y: each thing that must not be hidden is a point.
+            const hides = (...points) => ({ left, top, wide, high }) => points.filter(
+                ([x, y]) => x >= left && x <= left + wide && y >= top && y <= top + high).length;
+            const found = (texts, ...points) =>
+                places(box, texts, 2, hides(...points)).map(({ left, top }) => [left, top]);
+            return [
+                [inside(2, 8, 0, 1), inside(2, 8, 2, 3), inside(50, 90, 45, 55), inside(30, 50, 45, 55),
+                    inside(12, 18, 0, 99)],
+                [
+                    found([text(50)]), found([text(50)], [350, 40]), found([text(50)], [350, 40], [350, 60]),
+                    found([text(10)]), found([text(50, false)]), found([text(50), text(55)]),
+                    found([text(50)], [350, 40], [350, 60], [50, 40], [50, 60]),
+                ],
+            ];
+        }"""
+    )
+    # A line passes between its points, but not where it has a gap, or nothing.
+    assert crossings == [0, 1, 0, 1, 0]
+    assert places == [
+        # At the right end, beyond the line; otherwise before it, or at the left end.
+        [[296, 32]],
+        [[296, 52]],
+        [[4, 32]],
+        # Where there is room.
+        [[296, 12]],
+        [[296, 52]],
+        # Beside another text.
+        [[296, 32], [296, 57]],
+        [[192, 32]],
+    ]
 
 
 def test_a_finger_selects_a_point_and_a_range(history: Fleet, visit: Visit) -> None:

@@ -1,7 +1,6 @@
 // What a chart has besides its lines: bands, thresholds, and marks of single readings.
 
-import { bound } from "./format.js";
-import { t } from "./language.js";
+import { drawThresholdTexts } from "./chart_texts.js";
 
 /** A reading that was received so many seconds after it was measured is late. */
 export const LATE_SECONDS = 60;
@@ -69,40 +68,13 @@ function drawThreshold(plot, context, threshold, palette) {
   context.setLineDash([]);
 }
 
-function drawThresholdText(plot, context, threshold, palette, plugin, texts) {
-  const ratio = devicePixelRatio;
-  const { left, width } = plot.bbox;
-  const y = Math.round(plot.valToPos(threshold.value, "y", true));
-  context.font = `${11 * ratio}px system-ui, sans-serif`;
-  context.textAlign = "right";
-  // Beyond the line, unless there is no room.
-  const above = threshold.when === "above" ? y - plot.bbox.top > 14 * ratio : plot.bbox.top + plot.bbox.height - y < 14 * ratio;
-  context.textBaseline = above ? "bottom" : "top";
-  const text = thresholdText(threshold, plugin);
-  const at = y + (above ? -8 : 8) * ratio;
-  // Beside another one, if they would overlap.
-  const right = texts.filter((each) => Math.abs(each.at - at) < 14 * ratio).reduce((least, each) => Math.min(least, each.left), left + width) - 6 * ratio;
-  texts.push({ at, left: right - context.measureText(text).width });
-  // Lines that pass behind it do not make it illegible.
-  context.lineWidth = 4 * ratio;
-  context.lineJoin = "round";
-  context.strokeStyle = palette["--card"];
-  context.fillStyle = palette[`--${threshold.severity}`];
-  for (const draw of ["strokeText", "fillText"]) context[draw](text, right, y + (above ? -2 : 2) * ratio);
-}
-
-/** "Warning > 80 °C" */
-export const thresholdText = ({ severity, when, value }, plugin) =>
-  `${t(`state.${severity}`)} ${when === "above" ? ">" : "<"} ${bound(value, plugin)}`;
-
 /**
- * Above the lines: what the thresholds mean, rings around points with readings that arrived late, and squares around those
- * of a host with a wrong clock.
+ * Above the lines: rings around points with readings that arrived late, squares around those of a host with a wrong clock,
+ * and what the thresholds mean.
  */
-export function drawAbove(plot, { lines, palette, plugin }) {
+export function drawAbove(plot, state) {
+  const { lines, palette, plugin } = state;
   clipped(plot, (context) => {
-    const texts = [];
-    for (const each of shownThresholds(plot, plugin)) drawThresholdText(plot, context, each, palette, plugin, texts);
     context.lineWidth = 1.5 * devicePixelRatio;
     context.fillStyle = palette["--card"];
     const size = MARK * devicePixelRatio;
@@ -119,6 +91,7 @@ export function drawAbove(plot, { lines, palette, plugin }) {
         context.stroke();
       }
     }
+    drawThresholdTexts(plot, context, shownThresholds(plot, plugin), state);
   });
 }
 

@@ -1,7 +1,7 @@
 // All of one plugin: its charts, its words over time or its last values, proof, and the latest readings.
 
 import { chartLibrary } from "../chart.js";
-import { thresholdText } from "../chart_layers.js";
+import { thresholdText } from "../chart_texts.js";
 import { el, refill, setText } from "../dom.js";
 import { instant, localTime, pluginTitle } from "../format.js";
 import { t } from "../language.js";
