@@ -108,6 +108,21 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     expect(reason).to_be_hidden()
 
 
+def test_without_a_usual_interval_the_page_says_why_there_is_no_completeness(
+    history: Fleet, visit: Visit
+) -> None:
+    history.send("Temperature", "nvme/Composite", {"once": 40.0}, time.time() - 3000)
+    wait_for_host(history, "once")
+    page = visit(history.worker).open(host_path("once"))
+    expect(page.locator(".host-head .state")).to_have_text("Silent")
+    expect(page.locator(".strip-row", has_text="Temperature")).to_contain_text(
+        "Not known: the usual interval of the host is not known yet. Until it is, the host is silent after 15 minutes."
+    )
+    expect(page.locator(".strip")).to_have_count(0)
+    phone = visit(history.worker, viewport={"width": 390, "height": 800}).open(host_path("once"))
+    expect(phone.locator(".completeness summary")).to_have_text("Completeness: not known yet")
+
+
 def test_what_is_shown_is_recounted_on_request(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open(host_path(range="6h"))
     section = page.locator("section.of-plugin", has_text="Load, %")

@@ -147,10 +147,14 @@ async function comparedLines(path, { from, to }, compare, step, signal) {
     shiftedBy({ ...lineOfColumns(metric, each, found, to - seconds), minimum: null, maximum: null }, seconds));
 }
 
-/** How complete a plugin's readings are; {tooLong: true} if the range is too long; null if nothing is known. */
-export async function completenessOf(plugin, host, { from, to }, signal) {
+/**
+ * How complete a plugin's readings are; {tooLong: true} if the range is too long, {unknown: true} if it is not known how
+ * often the host sends any; null if nothing is known.
+ */
+export async function completenessOf({ plugin, host, range: { from, to }, known }, signal) {
   const tooLong = { completeness: null, tooLong: true };
   if (to - from > MAX_COMPLETENESS_SECONDS) return tooLong;
+  if (!known.interval_seconds) return { completeness: null, unknown: true };
   try {
     const query = { from: rfc3339(from), to: rfc3339(to) };
     return await get(pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}/completeness`, { query, signal });

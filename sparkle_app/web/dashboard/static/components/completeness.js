@@ -15,7 +15,10 @@ const UNSEEN_SECONDS = 120;
 /** Of a phone: strips would hide the charts. Also in host.css. */
 const narrow = matchMedia("(max-width: 640px)");
 
-/** @returns {{element, update}} `update` gets {range, plugins: Array<[plugin, response|null]>}. */
+/**
+ * @returns {{element, update}} `update` gets {range, plugins: Array<[plugin, Object|null]>}: the response, or an object
+ *   whose `tooLong` or `unknown` says why there is none.
+ */
 export function completenessStrips(page) {
   const list = el("div", { class: "strips" });
   const worst = el("summary", {});
@@ -27,10 +30,14 @@ export function completenessStrips(page) {
   function update({ range, plugins }) {
     const known = plugins.filter(([, found]) => found && found.completeness !== null);
     note.hidden = !plugins.some(([, found]) => found?.tooLong);
-    element.hidden = known.length === 0 && note.hidden;
-    keyed(list, known.map(([plugin, found]) => [plugin.name, { plugin, found, range }]), strip);
+    const unknown = plugins.filter(([, found]) => found?.unknown);
+    element.hidden = known.length + unknown.length === 0 && note.hidden;
+    keyed(list, [
+      ...known.map(([plugin, found]) => [plugin.name, { make: strip, plugin, found, range }]),
+      ...unknown.map(([plugin]) => [`unknown ${plugin.name}`, { make: unknownRow, plugin }]),
+    ], (item) => item.make());
     if (!known.length) {
-      setText(worst, t("host.complete.label"));
+      setText(worst, t(unknown.length ? "host.complete.allUnknown" : "host.complete.label"));
       setAttribute(worst, "data-state", null);
       return;
     }
@@ -39,6 +46,14 @@ export function completenessStrips(page) {
     setAttribute(worst, "data-state", stateOf(found));
   }
   return { element, update };
+}
+
+/** Of a host whose rhythm is not known: it cannot be said what is missing. */
+function unknownRow() {
+  const title = el("span", { class: "of" });
+  const element = el("div", { class: "strip-row" }, title,
+    el("span", { class: "number", "aria-hidden": "true" }, "–"), el("span", { class: "unknown" }, t("host.complete.unknown")));
+  return { element, update: ({ plugin }) => setText(title, pluginTitle(plugin)) };
 }
 
 /** 99.96 % is not complete. */

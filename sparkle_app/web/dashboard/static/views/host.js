@@ -45,11 +45,8 @@ export function host(page) {
     const [data, complete] = await Promise.all([
       Promise.all(own.map((plugin) =>
         pluginData({ plugin, host: hostname, range, compare, known: state?.plugins[plugin.name] }, signal))),
-      Promise.all(own.map(async (plugin) => {
-        // Without an interval, nothing is known.
-        const regular = state?.plugins[plugin.name].interval_seconds;
-        return [plugin, regular ? await completenessOf(plugin, hostname, range, signal) : null];
-      })),
+      Promise.all(own.map(async (plugin) =>
+        [plugin, state && await completenessOf({ plugin, host: hostname, range, known: state.plugins[plugin.name] }, signal)])),
     ]);
     return { data, complete };
   }
