@@ -12,6 +12,16 @@ from tests.support.browser import UPDATES
 from tests.support.fleet import Fleet, small_fleet
 
 pytestmark = pytest.mark.any_broker
+CUT = """
+    [...document.querySelectorAll("input[placeholder]")].filter((input) => {
+        const style = getComputedStyle(input);
+        const context = document.createElement("canvas").getContext("2d");
+        context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+        const room = input.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+        return context.measureText(input.placeholder).width > room;
+    }).map((input) => input.placeholder)
+"""
+"""The placeholders that are wider than their fields."""
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +203,16 @@ def test_markup_never_becomes_part_of_the_page(fleet: Fleet, visit: Visit) -> No
     with pytest.raises(Error, match="requires 'TrustedHTML' assignment"):
         page.evaluate("document.body.innerHTML = '<b>x</b>'")
     expect(page.get_by_role("heading", level=1)).to_have_text("Hosts 12")
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
+@pytest.mark.parametrize("width", [360, 740, 1280])
+def test_every_view_fits_into_its_window_and_a_placeholder_into_its_field(
+    fleet: Fleet, visit: Visit, locale: str, width: int
+) -> None:
+    page = visit(fleet.worker, locale=locale, viewport={"width": width, "height": 800}).open()
+    for path in ("/", "/dead-letters", "/pipeline", "/host?name=host-01"):
+        page.goto(path)
+        page.locator(".freshness[data-state=fresh]").wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+        assert page.evaluate(CUT) == [], path

@@ -138,17 +138,19 @@ function filterForm() {
   const reason = el("select", { name: "reason", "aria-label": t("deadLetters.reason"), onchange: apply },
     el("option", { value: "" }, t("deadLetters.anyReason")),
     REASONS.map((each) => el("option", { value: each }, t(`reason.${each}`))));
-  const field = (name, key, options = {}) => el("input", {
-    name, placeholder: t(key), "aria-label": t(key), autocomplete: "off", spellcheck: "false", onchange: apply, ...options,
+  const field = (name, key) => el("input", {
+    name, placeholder: t(key), "aria-label": t(key), autocomplete: "off", spellcheck: "false", size: 1, onchange: apply,
   });
+  // An input is as wide as the text under it, in every language.
+  const placed = (input) => (input.placeholder ? el("span", { class: "field" }, el("span", { "aria-hidden": "true" }, input.placeholder), input) : input);
   const fields = [
     reason,
     field("host", "deadLetters.host"),
-    field("config", "deadLetters.config", { size: 8 }),
+    field("config", "deadLetters.config"),
     field("topic", "deadLetters.topic"),
   ];
   const clear = el("a", { hidden: true }, t("deadLetters.clear"));
-  const element = el("form", { class: "filters", role: "search", onsubmit: submit }, fields, clear);
+  const element = el("form", { class: "filters", role: "search", onsubmit: submit }, fields.map(placed), clear);
 
   function apply() {
     navigate(urlWith({ ...Object.fromEntries(fields.map((each) => [each.name, each.value.trim()])), page: null }));
