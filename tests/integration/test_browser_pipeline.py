@@ -77,6 +77,29 @@ def test_a_worker_its_partitions_and_its_delays_are_shown(fleet: Fleet, visit: V
 
 
 @pytest.mark.any_broker
+def test_what_takes_two_responses_is_said_to_be_measured(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).page
+    # The second response is asked for when the clock moves on.
+    page.clock.install()
+    page.clock.pause_at(datetime.now(UTC) + timedelta(seconds=5))
+    page.goto("/pipeline")
+    tile = page.locator(".tile", has_text="Readings stored per second").locator("b")
+    rate = card(page, fleet.worker).get_by_role("row", name="Temperature 0–3").locator("td").nth(1)
+    share = page.locator('.stages [data-stage="store"] .of-share')
+    expect(tile).to_have_text("measuring …")
+    expect(rate).to_have_text("measuring …")
+    expect(page.get_by_text("Being measured: the first values appear in a few seconds.")).to_be_visible()
+    expect(share.locator(".number")).to_have_text("")
+    expect(share.locator(".bar")).to_be_hidden()
+    page.clock.run_for(8000)
+    expect(tile).to_have_text("0.0")
+    expect(rate).to_have_text("0.0")
+    expect(share.locator(".number")).to_have_text("0\u00a0%")
+    expect(share.locator(".bar")).to_be_visible()
+    expect(page.get_by_text("Averages of all workers over the last seconds.")).to_be_visible()
+
+
+@pytest.mark.any_broker
 def test_a_host_with_a_wrong_clock_is_listed_with_its_offset(
     fleet: Fleet, visit: Visit, broker: Broker
 ) -> None:

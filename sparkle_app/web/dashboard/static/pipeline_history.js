@@ -30,6 +30,11 @@ export class PipelineHistory {
     return this.#samples.at(-1).response;
   }
 
+  /** Whether rates can be known: they take two responses. */
+  get measures() {
+    return this.#samples.length > 1;
+  }
+
   /** Workers that were members, and are not any more: [url, when they were last]. */
   gone() {
     const last = this.#samples.at(-1);

@@ -73,7 +73,7 @@ function pluginRow({ plugin }) {
     const counter = (each) => each.readings[plugin] ?? 0;
     const current = history.rate(counter, state.worker);
     setText(partitions, ranges(state.tables[plugin]));
-    setText(text, current === null ? "–" : number(current, current < 10 ? 1 : 0));
+    setText(text, current === null ? unknownRate(history) : number(current, current < 10 ? 1 : 0));
     line.update(history.rates(counter, state.worker));
     setText(row, delay(state.row_delay_seconds[plugin]));
     setText(answer, delay(state.answer_delay_seconds[plugin]));
@@ -97,6 +97,9 @@ function showFacts(facts, state) {
 /** Seconds of a delay; a dash if there was none yet. */
 export const delay = (seconds) =>
   seconds === undefined || seconds === null ? "–" : seconds < 60 ? t("worker.seconds", { seconds: number(seconds, seconds < 10 ? 2 : 0) }) : duration(seconds);
+
+/** What is said in place of a rate. */
+export const unknownRate = (history) => (history.measures ? "–" : t("pipeline.measuring"));
 
 /** Numbers as "0–3, 7". */
 export function ranges(numbers) {

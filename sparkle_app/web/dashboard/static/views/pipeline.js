@@ -7,7 +7,7 @@ import { shape } from "../components/state.js";
 import { sparkline } from "../components/sparkline.js";
 import { stageTable } from "../components/stage_table.js";
 import { verdict } from "../components/verdict.js";
-import { delay, workerCard } from "../components/worker_card.js";
+import { delay, unknownRate, workerCard } from "../components/worker_card.js";
 import { announce, el, keyed, setAttribute, setText } from "../dom.js";
 import { age, name, number, setAge, visible } from "../format.js";
 import { t } from "../language.js";
@@ -33,12 +33,13 @@ function partsOf(page) {
   const tiles = [
     tile(t("pipeline.readings"), (response, history) => {
       const rate = history.rate((each) => sum(each.readings));
-      return [rate === null ? "–" : number(rate, rate < 10 ? 1 : 0), history.rates((each) => sum(each.readings))];
+      const shown = rate === null ? unknownRate(history) : number(rate, rate < 10 ? 1 : 0);
+      return [shown, history.rates((each) => sum(each.readings)), rate !== null];
     }),
     ...["ingest", "aggregate"].map((role) =>
       tile(t(`pipeline.waiting.${role}`), (response, history) => {
         const lag = waiting(response, role);
-        return [lag === null ? "–" : number(lag), history.values((each) => waiting(each, role))];
+        return [lag === null ? t("worker.unknown") : number(lag), history.values((each) => waiting(each, role)), lag !== null];
       })),
     tile(t("pipeline.row"), (_, history) => delays(history, "row_delay_seconds")),
     tile(t("pipeline.answer"), (_, history) => delays(history, "answer_delay_seconds")),
@@ -51,7 +52,7 @@ function partsOf(page) {
   const content = el("div", { class: "stack", hidden: true },
     sentences, el("div", { class: "tiles" }, tiles.map((each) => each.element)),
     el("section", { class: "card" },
-      el("div", { class: "card-head" }, el("h2", {}, t("stages.title")), el("p", { class: "aside" }, t("stages.lead"))),
+      el("div", { class: "card-head" }, el("h2", {}, t("stages.title")), stages.lead),
       scrolled(t("stages.caption"), stages.element)),
     gone, workers, wrongClocks.element);
   page.element.append(
@@ -85,14 +86,15 @@ function sentence({ state }) {
   return { element, update: (next) => setText(text, next.text) };
 }
 
-/** A number with the line of its last values. */
+/** A number, or words in its place, with the line of its last values. */
 function tile(title, valueOf) {
   const text = el("b", {});
   const line = sparkline();
   const element = el("div", { class: "card tile" }, el("span", { class: "label" }, title), text, line.element);
   function update(response, history) {
-    const [shown, values] = valueOf(response, history);
+    const [shown, values, known] = valueOf(response, history);
     setText(text, shown);
+    setAttribute(text, "data-unknown", !known);
     line.update(values);
   }
   return { element, update };
@@ -104,7 +106,8 @@ function delays(history, field) {
     const all = response.workers.flatMap((each) => Object.values(each[field]));
     return all.length ? Math.max(...all) : null;
   });
-  return [delay(values.at(-1)), values];
+  const last = values.at(-1);
+  return last === null ? [t("pipeline.noReadings"), values, false] : [delay(last), values, true];
 }
 
 function unreachableCard({ worker }) {
