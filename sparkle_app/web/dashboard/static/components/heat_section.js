@@ -50,7 +50,7 @@ export function heatSection(page) {
         // Everything else is shown without the database.
         if (!(error instanceof ApiError) || error.kind === "lost") throw error;
         const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
-        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine") : error.detail };
+        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine", { range: duration(SPANS[over]) }) : error.detail };
       }
     }
     noteMade(signal, kept.madeAt);

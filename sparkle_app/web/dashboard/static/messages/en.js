@@ -93,7 +93,7 @@ export default {
   "heat.over": "Time of the heat map",
   "heat.timeLabel": {"one": "Heat map of {n} host over time: arrow keys select, Enter opens", "other": "Heat map of {n} hosts over time: arrow keys select, Enter opens"},
   "heat.title": "Heat map",
-  "heat.tooFine": "There are not enough hourly aggregates for this time range: they are computed later, and only if an hour is a multiple of the bucket size. Choose a shorter time range, or search for fewer hosts.",
+  "heat.tooFine": "The map of {range} is not ready yet. It is drawn from hourly averages, which workers compute every few minutes, and appears here by itself. Meanwhile, choose a shorter time, or search for fewer hosts. If it does not appear, check that 3600 is a multiple of aggregates.bucket_seconds.",
   "host.all": "All hosts",
   "host.caption.empty": "{range}: no readings.",
   "host.caption.exact": "{range}, every reading. Lowest {lowest}, highest {highest}, last {last}.",
