@@ -160,3 +160,9 @@ def test_a_host_whose_last_value_is_not_known_is_not_ok(history: Fleet, visit: V
     assert page.url.endswith("/?state=unknown&search=slow") or page.url.endswith(
         "/?search=slow&state=unknown"
     )
+
+
+def test_beside_four_plugins_a_short_hostname_is_not_broken(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    name = page.locator("table.hosts tbody th .name", has_text=HOST)
+    assert name.evaluate("(element) => element.getClientRects().length") == 1
