@@ -57,24 +57,33 @@ class HostActivity(msgspec.Struct):
 def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     """The activity of both times; ``later`` has no interval of its own.
 
-    The interval is the longest of the recent pauses. It follows a longer pause at once, but at most fourfold: a host
-    that was off for a night has no interval of a night. It follows shorter ones by a tenth each: the readings of one
-    interval may be recorded in several parts.
+    The interval is the longest of the recent pauses. It follows a longer pause at once, but at most fourfold or to 20
+    minutes: a host that was off for a night has no interval of a night. It becomes shorter by the time that has passed
+    without such a pause, not at once: the readings of one interval may be recorded in several parts.
     """
     both = msgspec.structs.replace(earlier)
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
     pause = later.first_received_at - earlier.last_received_at
+    passed = later.last_received_at - earlier.last_received_at
     if pause < _SHORTEST_PAUSE:
-        if later.last_received_at - earlier.last_received_at < _SHORTEST_PAUSE:
+        if passed < _SHORTEST_PAUSE:
             return both
         # It has sent readings all the time.
         pause = 0
     usual = DEFAULT_INTERVAL if earlier.interval is None else earlier.interval
-    longest = max(min(pause, 4 * usual), usual * 9 // 10)
+    longest = max(
+        min(pause, 4 * max(usual, DEFAULT_INTERVAL)), usual - passed, min(_hidden_pause(later), usual)
+    )
     both.interval = min(max(longest, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
     return both
+
+
+def _hidden_pause(activity: HostActivity) -> int:
+    """How long a pause within an activity may have been; 0: too short to make a host seem silent."""
+    length = activity.last_received_at - activity.first_received_at
+    return length if length > 2 * _SHORTEST_INTERVAL else 0
 
 
 def united(one: HostActivity, other: HostActivity) -> HostActivity:

@@ -114,6 +114,32 @@ def test_hosts_that_send_all_the_time_have_an_interval_of_a_minute() -> None:
     assert both.interval == 60 * SECOND
 
 
+def test_the_interval_is_known_after_as_long_as_the_one_that_was_assumed() -> None:
+    """Readings every few seconds, recorded once a minute: of five minutes without a pause, four follow the first."""
+    both, found = activity(-1800, 0), []
+    for number in range(6):
+        both = merged(both, activity(number * 60 + 5, number * 60 + 60))
+        found.append(both.interval)
+    assert found == [each * SECOND for each in (240, 180, 120, 60, 60, 60)]
+
+
+def test_a_pause_is_forgotten_after_as_long_as_it_lasted() -> None:
+    both = merged(activity(0, interval=300), activity(900))
+    assert both.interval == 900 * SECOND
+    for number, expected in ((1, 600), (2, 300), (3, 300)):
+        both = merged(both, activity(900 + number * 300))
+        assert both.interval == expected * SECOND
+
+
+def test_what_was_not_recorded_as_it_came_hides_its_pauses() -> None:
+    """After an hour without the database, one record of it: nobody knows that it contains a reading every 300 s."""
+    usual = activity(0, interval=300)
+    assert merged(usual, activity(20, 3620)).interval == 300 * SECOND
+    assert merged(usual, activity(20, 200)).interval == 180 * SECOND
+    # In two minutes there is no pause that matters.
+    assert merged(usual, activity(20, 140)).interval == 160 * SECOND
+
+
 def test_a_pause_changes_the_interval_for_a_while_only_and_a_shorter_interval_is_learned() -> None:
     both = merged(activity(0, interval=300), activity(DAY))
     assert both.interval == 1200 * SECOND
