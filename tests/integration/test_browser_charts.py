@@ -102,7 +102,7 @@ def test_what_a_threshold_means_is_written_over_the_lines(history: Fleet, visit:
             const thresholds = [{ severity: "warning", when: "above", value: 80 }];
             const state = {
                 plugin: { unit: "%", panel: { quantity: "ratio", decimals: 0, thresholds } },
-                palette: { "--card": "card", "--warning": "orange" }, lines: [], bands: [], exact: false,
+                palette: { "--card": "card", "--warning": "orange" }, lines: [], bands: [], texts: true,
             };
             drawBelow(plot, state);
             const below = calls.length;

@@ -238,6 +238,9 @@ def test_as_many_metrics_as_a_host_may_have_are_shown(history: Fleet, visit: Vis
     visitor.expected = ["404", "400"]
     page = visitor.open(host_path("large"))
     expect(chart(page, "board").locator(".chart-legend li")).to_have_count(number, timeout=60_000)
+    page.goto(host_path("large", lines="apart"))
+    expect(chart(page, "board").locator("canvas")).to_have_count(48, timeout=60_000)
+    expect(chart(page, "board").get_by_text(f"{number - 48:,} more lines have no chart")).to_be_visible()
     expect(page.get_by_text("Cannot be shown")).to_have_count(0)
 
 

@@ -28,8 +28,9 @@ const SYNC = "host";
  * A chart in an element, until `destroy`.
  *
  * @param {Object} on `zoom(from, to)`, `zoomOut()`, `point(line, index, {touch})` and `cursor(time|null)`.
+ * @param {boolean} texts whether it is written beside thresholds what they mean.
  */
-export function makeChart(element, plugin, on) {
+export function makeChart(element, plugin, on, { height = HEIGHT, texts = true } = {}) {
   let shown = null;
   let plot = null;
   let made = "";
@@ -38,8 +39,8 @@ export function makeChart(element, plugin, on) {
   let pointer = null;
 
   /**
-   * @param {Object} next {lines, from, to, gap, exact}: `lines` as in lines.js, with `colour`, `dash` and `hidden`;
-   *   exact: whether the points are readings.
+   * @param {Object} next {lines, from, to, gap, exact, scaled}: `lines` as in lines.js, with `colour`, `dash` and `hidden`;
+   *   exact: whether the points are readings; scaled: lines that fit into the scale, by default these.
    */
   function update(next) {
     shown = { ...next, ...aligned(next.lines, next.gap) };
@@ -72,16 +73,16 @@ export function makeChart(element, plugin, on) {
     return Object.fromEntries(PALETTE.map((each, index) => [each, found[index]]));
   };
 
-  const state = () => ({ ...shown, plugin, palette, highlighted, bands: bandsOf(shown.lines, highlighted) });
+  const state = () => ({ ...shown, plugin, palette, highlighted, texts, bands: bandsOf(shown.lines, highlighted) });
 
   function options() {
     const axis = { stroke: () => palette["--muted"], font: FONT, ticks: { show: false },
       grid: { stroke: () => palette["--line"], width: 1 } };
     return {
-      width: Math.max(1, element.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 20, 0, 0],
+      width: Math.max(1, element.clientWidth), height, legend: { show: false }, padding: [8, 20, 0, 0],
       scales: {
         x: { time: true, auto: false },
-        y: { range: () => rangeOf(state()) },
+        y: { range: () => rangeOf({ ...shown, plugin, lines: shown.scaled ?? shown.lines }) },
       },
       axes: [
         { ...axis, size: 40, space: 96, splits: (u) => timeMarks(u.scales.x.min, u.scales.x.max, u.bbox.width / devicePixelRatio / 72),
@@ -152,7 +153,7 @@ export function makeChart(element, plugin, on) {
   }
 
   const observer = new ResizeObserver(() => {
-    if (plot && element.clientWidth) plot.setSize({ width: element.clientWidth, height: HEIGHT });
+    if (plot && element.clientWidth) plot.setSize({ width: element.clientWidth, height });
   });
   observer.observe(element);
 

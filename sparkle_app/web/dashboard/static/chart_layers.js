@@ -91,7 +91,7 @@ export function drawAbove(plot, state) {
         context.stroke();
       }
     }
-    drawThresholdTexts(plot, context, shownThresholds(plot, plugin), state);
+    if (state.texts) drawThresholdTexts(plot, context, shownThresholds(plot, plugin), state);
   });
 }
 

@@ -34,8 +34,8 @@ export async function hostState(host, signal) {
 /**
  * What is shown of a plugin. Whatever the API refuses is in `problem`.
  *
- * @param {{plugin: Object, host: string, range: Object, compare: string|null, known: Object|undefined}} asked
- *   known: the plugin of the host in the overview.
+ * @param {{plugin: Object, host: string, range: Object, compare: string|null, apart: boolean, known: Object|undefined}} asked
+ *   known: the plugin of the host in the overview; apart: how its lines are shown.
  */
 export async function pluginData(asked, signal) {
   try {

@@ -13,6 +13,7 @@ import { chartTable } from "./chart_table.js";
 import { chartWalk, pointText } from "./chart_walk.js";
 import { exportBar } from "./export_bar.js";
 import { openReadings } from "./readings_dialog.js";
+import { smallCharts } from "./small_charts.js";
 
 /**
  * @param {Page} page
@@ -23,6 +24,7 @@ export function chartPanel(page, zoomOut) {
   let shown = null;
   let lines = [];
   let chart = null;
+  let apart = false;
   let asTable = chartLibrary === null;
   /** The time of the cursor; null: it is elsewhere. */
   let cursor = null;
@@ -70,8 +72,12 @@ export function chartPanel(page, zoomOut) {
     const text = captionText(lines.filter((each) => !each.compared), data);
     setText(caption, text);
     setAttribute(plot, "aria-label", t("host.chart.label", { title: heading.textContent, caption: text }));
+    const several = data.apart && metrics.length > 1;
+    if (several !== apart) end();
+    apart = several;
+    setAttribute(element, "data-apart", apart && !asTable);
     if (chartLibrary && !asTable) {
-      chart ??= makeChart(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: moved });
+      chart ??= (apart ? smallCharts : makeChart)(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: moved });
       chart.update({ lines, from: data.range.from, to: data.range.to, gap: data.gap, exact: data.exact });
       walk.update();
     }
@@ -93,11 +99,14 @@ export function chartPanel(page, zoomOut) {
     plot.hidden = asTable;
     table.hidden = !asTable;
     point.hidden = true;
-    if (asTable) {
-      chart?.destroy();
-      chart = cursor = null;
-    } else table.replaceChildren();
+    if (asTable) end();
+    else table.replaceChildren();
     update(shown);
+  }
+
+  function end() {
+    chart?.destroy();
+    chart = cursor = null;
   }
 
   function drawTable() {
@@ -145,6 +154,7 @@ export function chartPanel(page, zoomOut) {
       : pointsAt(own, at, shown.data.gap);
     const values = new Map(own.map(({ metric, value }) => [metric, value[points.get(metric)]]));
     legend.update({ lines: own, values, plugin: shown.data.plugin });
+    chart?.showValues?.(values);
     // In a gap, that of the pointer says where it is.
     const span = at === null ? null : spanOf(own, points) ?? [at, at];
     setText(time, span ? pointTime(...span) : "");
@@ -155,10 +165,7 @@ export function chartPanel(page, zoomOut) {
     element,
     update,
     recolour: () => chart?.recolour(),
-    destroy: () => {
-      chart?.destroy();
-      chart = null;
-    },
+    destroy: end,
   };
 }
 

@@ -1,6 +1,7 @@
-// The time range of all charts: presets, from–to, earlier, later, wider, and what is compared with.
+// The time range of all charts: presets, from–to, earlier, later, wider; what is compared with, and where the lines are.
 
 import { now } from "../api.js";
+import { chartLibrary } from "../chart.js";
 import { el, setAttribute, setText } from "../dom.js";
 import { timeSpan } from "../format.js";
 import { t } from "../language.js";
@@ -8,8 +9,10 @@ import { PRESETS, localInput, moved, presetUrl, rangeUrl, scaled } from "../rang
 import { navigate, urlWith } from "../router.js";
 
 export const COMPARE = ["day", "week"];
+/** A chart for each line. */
+export const APART = "apart";
 
-/** @returns {{element: Element, update: function(Object), zoomOut: function()}} `update` gets {range, compare}. */
+/** @returns {{element: Element, update: function(Object), zoomOut: function()}} `update` gets {range, compare, apart}. */
 export function rangeBar() {
   let range = null;
   const presets = el("nav", { class: "tabs", "aria-label": t("host.range.presets") },
@@ -27,10 +30,12 @@ export function rangeBar() {
     step("host.range.narrower", "+", () => scaled(range, 0.5, now())));
   const compare = el("select", { "aria-label": t("host.compare.label"), onchange: () => navigate(urlWith({ compare: compare.value })) },
     ["", ...COMPARE].map((each) => el("option", { value: each }, t(`host.compare.${each || "none"}`))));
+  const lines = el("select", { hidden: chartLibrary === null, "aria-label": t("host.lines.label"), onchange: () => navigate(urlWith({ lines: lines.value })) },
+    ["", APART].map((each) => el("option", { value: each }, t(`host.lines.${each || "together"}`))));
   const live = el("span", { class: "live" });
   const problem = el("p", { class: "note", hidden: true });
   const element = el("section", { class: "range-bar", "aria-label": t("host.range.label") },
-    presets, steps, compare, live, form, problem);
+    presets, steps, compare, lines, live, form, problem);
   // What somebody is typing is left alone.
   let typed = false;
   form.addEventListener("input", () => { typed = true; });
@@ -48,7 +53,7 @@ export function rangeBar() {
   }
   for (const input of [from, to]) input.addEventListener("input", () => to.setCustomValidity(""));
 
-  function update({ range: next, compare: compared }) {
+  function update({ range: next, compare: compared, apart }) {
     const changed = range?.preset !== next.preset || (!next.preset && (range?.from !== next.from || range?.to !== next.to));
     range = next;
     for (const link of presets.children) {
@@ -60,6 +65,7 @@ export function rangeBar() {
       typed = false;
     }
     compare.value = compared ?? "";
+    lines.value = apart ? APART : "";
     setText(live, range.live ? t("host.range.live") : timeSpan(range.from, range.to));
     setAttribute(live, "data-live", String(range.live));
     problem.hidden = !range.invalid;

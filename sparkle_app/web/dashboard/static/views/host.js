@@ -4,7 +4,7 @@ import { madeAt, noteMade, now } from "../api.js";
 import { completenessStrips } from "../components/completeness.js";
 import { hostHeader } from "../components/host_header.js";
 import { pluginSection, withoutCharts } from "../components/plugin_section.js";
-import { COMPARE, rangeBar } from "../components/range_bar.js";
+import { APART, COMPARE, rangeBar } from "../components/range_bar.js";
 import { el, keyed } from "../dom.js";
 import { completenessOf, hostState, pluginData } from "../host_data.js";
 import { t } from "../language.js";
@@ -12,7 +12,7 @@ import { plugins } from "../plugins.js";
 import { rangeOf, refreshSeconds } from "../ranges.js";
 import { reload } from "../router.js";
 
-/** @param {Page} page its URL: /host?name=HOST&range=1h&compare=day, or &from=…&to=… */
+/** @param {Page} page its URL: /host?name=HOST&range=1h&compare=day&lines=apart, or &from=…&to=… */
 export function host(page) {
   const hostname = page.query.get("name") ?? "";
   page.title(hostname || t("host.title"));
@@ -40,11 +40,11 @@ export function host(page) {
     return { state, ...charts };
   }
 
-  async function loadCharts(installed, state, { range, compare }, signal) {
+  async function loadCharts(installed, state, { range, compare, apart }, signal) {
     const own = state ? installed.filter((each) => each.name in state.plugins) : installed;
     const [data, complete] = await Promise.all([
       Promise.all(own.map((plugin) =>
-        pluginData({ plugin, host: hostname, range, compare, known: state?.plugins[plugin.name] }, signal))),
+        pluginData({ plugin, host: hostname, range, compare, apart, known: state?.plugins[plugin.name] }, signal))),
       Promise.all(own.map(async (plugin) =>
         [plugin, state && await completenessOf({ plugin, host: hostname, range, known: state.plugins[plugin.name] }, signal)])),
     ]);
@@ -68,7 +68,9 @@ export function host(page) {
 
 function askedFor(query) {
   const compare = query.get("compare");
-  return { range: rangeOf(query, now()), compare: COMPARE.includes(compare) ? compare : null };
+  return {
+    range: rangeOf(query, now()), compare: COMPARE.includes(compare) ? compare : null, apart: query.get("lines") === APART,
+  };
 }
 
 function partsOf(page, hostname) {
