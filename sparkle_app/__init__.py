@@ -295,6 +295,7 @@ All packages and modules; the docstring of each describes what it does:
       url_parameters      parameters in URLs of databases, and URLs without secrets
       loading             file and environment variables
       yaml_file           reads the file
+      files               whether a file exists
       reference           generates docs/settings.md
     model/              types that all packages share
       errors              the three kinds of failure

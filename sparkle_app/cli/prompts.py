@@ -1,5 +1,6 @@
 """The prompts of ``gen-config``, and the confirmation of other commands."""
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ def _number(text: str, texts: Messages, min_: int = 0, max_: int = MAX_CONFIG_ID
 
 def _id(text: str, certs: Path, texts: Messages) -> int:
     number = _number(text, texts)
-    if (certs / f"rsa_key_{number}").exists():
+    # Unlike Path.exists(), this raises nothing if a folder may not be read.
+    if os.path.exists(certs / f"rsa_key_{number}"):
         raise InvalidAnswerError(texts["key_exists"].format(path=certs / f"rsa_key_{number}"))
     return number
 
@@ -133,6 +135,6 @@ def _address(text: str, texts: Messages) -> str:
 
 
 def _output(text: str, texts: Messages) -> Path:
-    if (Path(text) / ARCHIVE).exists():
+    if os.path.exists(Path(text) / ARCHIVE):
         raise InvalidAnswerError(texts["archive_exists"].format(path=Path(text) / ARCHIVE))
     return Path(text)

@@ -15,6 +15,7 @@ from pathlib import Path
 from Crypto.PublicKey import RSA
 
 from sparkle_app.collector_config.archive import write_archive
+from sparkle_app.envelope.keyring import key_files
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import Manifest
 from sparkle_app.runtime.folders import publish
@@ -104,9 +105,12 @@ def make_config(
 
 
 def free_id(certs: Path) -> int:
-    """The next free config id: one more than the highest id of a private key in ``certs``."""
-    names = [re.fullmatch(r"rsa_key_(\d+)", path.name) for path in certs.glob("rsa_key_*")]
-    return max((int(match[1]) for match in names if match), default=0) + 1
+    """The next free config id: one more than the highest id of a private key in ``certs``.
+
+    Raises:
+        ConfigurationError: if the folder cannot be read.
+    """
+    return max((number for number, _ in key_files(certs)), default=0) + 1
 
 
 def is_address(text: str) -> bool:

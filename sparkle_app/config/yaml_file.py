@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from sparkle_app.config.files import is_file
 from sparkle_app.model.errors import ConfigurationError
 
 ENV_FILE_NAME = "SPARKLE_SETTINGS"
@@ -48,7 +49,7 @@ def read_keys(path: Path) -> dict[str, Any]:
         ConfigurationError: if it cannot be read, or is not YAML with keys and values.
     """
     try:
-        if not path.is_file():
+        if not is_file(path):
             raise ConfigurationError(
                 str(path),
                 expected="a settings file",

@@ -29,7 +29,7 @@ class Keyring:
         self._folder = folder
         self._keys: dict[int, RSAPrivateKey] = {}
         self._stamps: dict[int, _Stamp | None] = {}
-        for config_id, path in _key_files(folder):
+        for config_id, path in key_files(folder):
             self._stamps[config_id] = _stamp(path)
             self._keys[config_id] = _load(path)
         if not self._keys:
@@ -90,7 +90,12 @@ def _stamp(path: Path) -> _Stamp | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _key_files(folder: Path) -> list[tuple[int, Path]]:
+def key_files(folder: Path) -> list[tuple[int, Path]]:
+    """Config ids and files of the private keys in a folder, in this order; none if there is no such folder.
+
+    Raises:
+        ConfigurationError: if the folder cannot be read.
+    """
     try:
         files = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -20,18 +20,23 @@ for name in ("sparkle_app", "faust", "mode", "sqlalchemy"):
     sys.modules[name] = None
 plugins = sys.modules["plugins"] = types.ModuleType("plugins")
 plugins.__path__ = [folder]
-get_payload = importlib.import_module("plugins." + package).get_payload
-payload = get_payload()
-if payload == {}:
-    time.sleep(1.1)
+try:
+    get_payload = importlib.import_module("plugins." + package).get_payload
     payload = get_payload()
-if type(payload) is not dict:
-    sys.exit("expected get_payload() to return a dict, found " + type(payload).__name__)
-for key in payload:
-    if type(key) is not str:
-        sys.exit("expected keys that are str, found " + repr(key))
-with open(result, "w") as file:
-    json.dump(payload, file, allow_nan=False)
+    if payload == {}:
+        time.sleep(1.1)
+        payload = get_payload()
+    if type(payload) is not dict:
+        sys.exit("expected get_payload() to return a dict, found " + type(payload).__name__)
+    for key in payload:
+        if type(key) is not str:
+            sys.exit("expected keys that are str, found " + repr(key))
+    with open(result, "w") as file:
+        json.dump(payload, file, allow_nan=False)
+except Exception as error:
+    # The last line of a traceback may be a note, or the end of a long text.
+    found = ", ".join([type(error).__name__ + ": " + str(error), *getattr(error, "__notes__", ())])
+    sys.exit(" ".join(found.split()).rstrip(": "))
 """
 
 

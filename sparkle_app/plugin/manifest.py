@@ -8,6 +8,7 @@ from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
+from sparkle_app.config.files import is_file
 from sparkle_app.kafka.topology import LEGAL_TOPIC
 from sparkle_app.model.errors import ConfigurationError
 
@@ -66,8 +67,8 @@ def find_packages(folder: Path) -> Packages:
     warnings: list[str] = []
     for package in folders:
         try:
-            if not (package / "__init__.py").exists():
-                if any((package / name).exists() for name in _FILES_OF_A_PLUGIN):
+            if not is_file(package / "__init__.py"):
+                if any(is_file(package / name) for name in _FILES_OF_A_PLUGIN):
                     errors.append(_without_init(package))
                 continue
             manifest = read_manifest(package)
@@ -99,7 +100,7 @@ def read_manifest(package: Path) -> Manifest:
     Raises:
         ConfigurationError: if the manifest is invalid.
     """
-    has_manifest = (package / "manifest.py").exists()
+    has_manifest = is_file(package / "manifest.py")
     file = package / ("manifest.py" if has_manifest else "__init__.py")
     where = f"plugin {package.name} ({file})"
     try:
@@ -169,7 +170,7 @@ def read_manifest(package: Path) -> Manifest:
 
 def _without_init(package: Path) -> ConfigurationError:
     # By its NAME, by which `try-plugin` looks for it.
-    name = read_manifest(package).name if (package / "manifest.py").exists() else package.name
+    name = read_manifest(package).name if is_file(package / "manifest.py") else package.name
     return ConfigurationError(
         f"plugin {name} ({package})", expected="__init__.py", found="none", hint="see docs/plugins.md"
     )

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificate
 
+from sparkle_app.config.files import is_file
 from sparkle_app.model.errors import ConfigurationError
+
+_RELATIVE = "correct the setting; paths are relative to the settings file"
 
 
 def check_files(section: str, files: Mapping[str, Path]) -> None:
@@ -18,15 +21,16 @@ def check_files(section: str, files: Mapping[str, Path]) -> None:
         files: by key within the section.
 
     Raises:
-        ConfigurationError: if one does not.
+        ConfigurationError: if one does not, or is in a folder that may not be read.
     """
     for name, path in files.items():
-        if not path.is_file():
+        try:
+            found, hint = None if is_file(path) else "none", _RELATIVE
+        except PermissionError as error:
+            found, hint = str(error.strerror), "make it readable for the user of the worker"
+        if found:
             raise ConfigurationError(
-                f"{section}.{name}",
-                expected="a PEM file",
-                found=f"none at {path}",
-                hint="correct the setting; paths are relative to the settings file",
+                f"{section}.{name}", expected="a PEM file", found=f"{found} at {path}", hint=hint
             )
 
 

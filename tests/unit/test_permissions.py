@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from sparkle_app.cli.messages import messages
+from sparkle_app.cli.prompts import ConfigRequest, prompt_all
 from sparkle_app.collector_config import make_config
+from sparkle_app.collector_config.creation import free_id
+from sparkle_app.config.yaml_file import read_keys
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.manifest import find_packages
+from sparkle_app.runtime.certificates import check_files
 from sparkle_app.runtime.folders import blocking_path, complete_file, publish
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key
 from sparkle_app.storage.engine import can_be_created
@@ -64,6 +69,44 @@ def test_an_unreadable_key_is_named(
         read(tmp_path)
     assert (caught.value.where, caught.value.found) == (str(tmp_path / name), "Permission denied")
     assert caught.value.hint == "make it readable for the user of the worker"
+
+
+def test_files_in_an_unreadable_folder_are_not_missing(
+    tmp_path: Path, locked: Callable[[Path], Path]
+) -> None:
+    (tmp_path / "locked").mkdir()
+    file = tmp_path / "locked" / "file"
+    file.touch()
+    locked(file.parent)
+    with pytest.raises(ConfigurationError) as caught:
+        read_keys(file)
+    assert (caught.value.expected, caught.value.found) == ("a readable file", "Permission denied")
+    with pytest.raises(ConfigurationError) as caught:
+        check_files("broker.tls", {"ca_file": file})
+    assert str(caught.value) == (
+        f"broker.tls.ca_file: expected a PEM file, found Permission denied at {file};"
+        " make it readable for the user of the worker"
+    )
+
+
+@pytest.mark.parametrize("certs", ["locked", "locked/certs"])
+def test_no_id_is_free_where_keys_cannot_be_listed(
+    tmp_path: Path, locked: Callable[[Path], Path], certs: str
+) -> None:
+    (tmp_path / certs).mkdir(parents=True)
+    locked(tmp_path / "locked")
+    with pytest.raises(ConfigurationError) as caught:
+        free_id(tmp_path / certs)
+    assert (caught.value.where, caught.value.found) == (str(tmp_path / certs), "Permission denied")
+
+
+def test_prompts_leave_an_unreadable_folder_to_the_creation_of_files(
+    tmp_path: Path, locked: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: "")
+    plugins = find_packages(PROJECT / "plugins").manifests
+    request = ConfigRequest(plugins, "127.0.0.1", 9092, 300, 5, locked(tmp_path))
+    assert prompt_all(request, plugins, tmp_path, messages()) == request
 
 
 def test_an_unreadable_plugins_folder_is_not_empty(tmp_path: Path, locked: Callable[[Path], Path]) -> None:

@@ -56,6 +56,27 @@ def test_what_would_end_a_collector_is_an_error(tmp_path: Path, result: str, fou
     assert found in str(caught.value.found)
 
 
+def test_the_whole_text_of_an_exception_is_shown_with_its_notes(tmp_path: Path) -> None:
+    source = (
+        "def get_payload():\n"
+        "    error = OSError('no sensor:\\n  driver missing')\n"
+        "    error.add_note('while core 1 was read')\n"
+        "    raise error\n"
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        collect(package(tmp_path, source), SERVER_FLAG)
+    assert caught.value.found == "OSError: no sensor: driver missing, while core 1 was read"
+
+
+def test_an_exception_without_a_text_is_shown_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        collect(
+            package(tmp_path, "def get_payload(): raise NoSensorError\nclass NoSensorError(Exception): pass"),
+            SERVER_FLAG,
+        )
+    assert caught.value.found == "NoSensorError"
+
+
 def test_a_package_without_a_collecting_half_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         collect(package(tmp_path, "from .main import get_payload"), SERVER_FLAG)
