@@ -70,7 +70,7 @@ test-python:  ## run unit tests and one integration test with another interprete
 	@version=$$($(PYTHON) -c 'import platform; print(platform.python_version())') && venv=.cache/python-$$version && \
 		{ [ -x $$venv/bin/pip ] || $(PYTHON) -m venv $$venv; } && echo "installing requirements-dev.txt into $$venv" && \
 		$$venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
-		$$venv/bin/python -m pytest $(PARALLEL) tests/unit \
+		$$venv/bin/python -m pytest $(PARALLEL) -m 'not databases' tests/unit \
 			tests/integration/test_pipeline.py::test_a_thousand_records_become_900_rows_and_100_dead_letters
 
 coverage: $(DEV_STAMP)  ## report the lines and branches that unit and contract tests execute
