@@ -50,7 +50,8 @@ def test_records_that_retention_deleted_before_they_were_read_are_reported(
     line = (
         f"topic {topic}, partition 0: retention deleted 15 records (offsets 10 to 24) before they were read"
     )
-    assert line in worker.process.log.read_text()
+    # After the positions are known, not necessarily before the worker is ready.
+    eventually(worker.process.log.read_text, lambda log: line in log)
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 15)
     assert expired(worker) == {topic: 15}
     # While it runs, but does not fetch.
