@@ -1,7 +1,8 @@
 """The buckets of a plugin in SQL: recomputes them from stored readings, and upserts them. Called in threads."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,15 @@ _MAX_HOSTS = 500
 # By so much, at most, the clock of whoever rebuilds differs from those of workers and hosts.
 _CLOCKS_SECONDS = 3600
 Changed = dict[BucketKey, Bucket]
+
+
+@contextmanager
+def _transient_errors() -> Iterator[None]:
+    """Raises TransientError if the database does not work at this moment."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise transient_error(error) from error
 
 
 class StoredBuckets:
@@ -52,16 +62,13 @@ class StoredBuckets:
         by_start: dict[int, list[str]] = {}
         for hostname, start in keys:
             by_start.setdefault(start, []).append(hostname)
-        try:
-            with short_read_transactions(self._engine) as connection:
-                for start, hostnames in by_start.items():
-                    end = start + span(self._bucket_size)
-                    for some in chunks(hostnames, _MAX_HOSTS):
-                        for row in self._plugin.load_readings(connection(), some, start, end):
-                            if (value := stored_number(self._plugin, row)) is not None:
-                                buckets[row.hostname, start].add(Sample.of(row, value))
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
+        with _transient_errors(), short_read_transactions(self._engine) as connection:
+            for start, hostnames in by_start.items():
+                end = start + span(self._bucket_size)
+                for some in chunks(hostnames, _MAX_HOSTS):
+                    for row in self._plugin.load_readings(connection(), some, start, end):
+                        if (value := stored_number(self._plugin, row)) is not None:
+                            buckets[row.hostname, start].add(Sample.of(row, value))
         return buckets
 
     def recount(self, keys: list[BucketKey]) -> tuple[Changed, int]:
@@ -73,11 +80,8 @@ class StoredBuckets:
         Raises:
             TransientError: if the database does not work at this moment.
         """
-        try:
-            with read_transaction(self._engine) as connection:
-                rebuilt_at = watermarks(connection, self._name, self._bucket_size).rebuilt_at
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
+        with _transient_errors(), read_transaction(self._engine) as connection:
+            rebuilt_at = watermarks(connection, self._name, self._bucket_size).rebuilt_at
         return {key: bucket for key, bucket in self.recompute(keys).items() if bucket.ids}, rebuilt_at
 
     def recompute_different(
@@ -103,27 +107,24 @@ class StoredBuckets:
             TransientError: if the database does not work at this moment.
         """
         in_table = Counter(start for _, start in table)
-        try:
-            keys: list[BucketKey] = []
-            with short_read_transactions(self._engine) as connection:
-                # Before the aggregates: those that are changed later are noticed.
-                rebuilt_at = watermarks(connection(), self._name, self._bucket_size).rebuilt_at
-                all_doubted = rebuilt_at >= ranges[0][0] - span(_CLOCKS_SECONDS)
-                for start, end in ranges:
-                    counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
-                    in_both: set[BucketKey] = set()
-                    for hostname, at, count in counts:
-                        key = hostname, at
-                        if key in table:
-                            in_both.add(key)
-                        if is_assigned(key) and (
-                            all_doubted or key not in table or count_of(table[key]) != count
-                        ):
-                            keys.append(key)
-                    if len(in_both) < sum(number for at, number in in_table.items() if start <= at < end):
-                        keys += [key for key in table if start <= key[1] < end and key not in in_both]
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
+        keys: list[BucketKey] = []
+        with _transient_errors(), short_read_transactions(self._engine) as connection:
+            # Before the aggregates: those that are changed later are noticed.
+            rebuilt_at = watermarks(connection(), self._name, self._bucket_size).rebuilt_at
+            all_doubted = rebuilt_at >= ranges[0][0] - span(_CLOCKS_SECONDS)
+            for start, end in ranges:
+                counts = self._plugin.count_aggregates(connection(), self._bucket_size, start, end)
+                in_both: set[BucketKey] = set()
+                for hostname, at, count in counts:
+                    key = hostname, at
+                    if key in table:
+                        in_both.add(key)
+                    if is_assigned(key) and (
+                        all_doubted or key not in table or count_of(table[key]) != count
+                    ):
+                        keys.append(key)
+                if len(in_both) < sum(number for at, number in in_table.items() if start <= at < end):
+                    keys += [key for key in table if start <= key[1] < end and key not in in_both]
         different: Changed = {}
         for some in chunks(keys):
             for key, bucket in self.recompute(some).items():
@@ -149,12 +150,9 @@ class StoredBuckets:
             for hostname, start in sorted(changed)
             for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
-        try:
-            with self._engine.begin() as connection:
-                marks = watermarks(connection, self._name, self._bucket_size, lock=True)
-                if marks.rebuilt_at != counted_after:
-                    return None
-                dropped = store_buckets(self._plugin, connection, marks, rows)
-                return dropped, marks[READINGS].kept_since
-        except (SQLAlchemyError, OSError) as error:
-            raise transient_error(error) from error
+        with _transient_errors(), self._engine.begin() as connection:
+            marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+            if marks.rebuilt_at != counted_after:
+                return None
+            dropped = store_buckets(self._plugin, connection, marks, rows)
+            return dropped, marks[READINGS].kept_since

@@ -21,7 +21,7 @@ from sparkle_app.storage.renames import (
     rename_activity,
     rename_series,
 )
-from sparkle_app.storage.retention import lock_out_writers, watermarks, watermarks_to_rebuild
+from sparkle_app.storage.retention import watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 
 # Read together: a day of minutes.
@@ -93,7 +93,6 @@ class Renaming:
         Raises:
             DBAPIError: also if what merges hours at the same time does not end in time (``is_lock_conflict``).
         """
-        lock_out_writers(connection, self._plugins)
         for name in sorted(self._plugins):
             # A worker that is suspended is no member of the group: what it has counted has the old name.
             watermarks_to_rebuild(connection, name, bucket_size, [LATEST])

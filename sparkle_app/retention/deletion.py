@@ -55,8 +55,7 @@ class Deletion:
         if not rows.is_own(resolution):
             yield from self._have_deleted(before)
         else:
-            former = rows.former_sizes() if resolution == rows.bucket_size else []
-            for each in (resolution, *former):
+            for each in (resolution, *rows.former_sizes(resolution)):
                 yield from self._delete(each, before)
         rows.advance(resolution, deleted_until=before)
 

@@ -92,9 +92,9 @@ class PluginRows:
         with read_transaction(self.engine) as connection:
             return count_expired(connection, self.table(resolution), resolution, before)
 
-    def former_sizes(self) -> list[int]:
-        """Former bucket sizes of which the handler's own tables may have rows: these expire with buckets."""
-        if not self.own_aggregates:
+    def former_sizes(self, resolution: int) -> list[int]:
+        """The former bucket sizes, in the handler's own tables, whose rows expire with those of a resolution."""
+        if resolution != self.bucket_size or not self.is_own(resolution):
             return []
         with read_transaction(self.engine) as connection:
             return former_bucket_sizes(connection, (self.bucket_size, *merged_resolutions(self.bucket_size)))

@@ -95,7 +95,7 @@ class Retainer:
             if not before or not rows.can_expire(resolution):
                 continue
             yield Expiry(resolution, before, rows.count_expired(resolution, before))
-            for each in rows.former_sizes() if resolution == rows.bucket_size else ():
+            for each in rows.former_sizes(resolution):
                 if number := rows.count_expired(each, before):
                     yield Expiry(each, before, number)
 
