@@ -22,6 +22,7 @@ All packages and modules; the docstring of each describes what it does:
       web_driver          Faust's web server, with limits on its connections
     ingest/             from a plugin topic to stored readings
       agent               pipeline: decrypt, store, forward, acknowledge
+      batch_limit         how many records are decrypted together
       decryption_pool     processes that decrypt and validate
       key_breaker         holds back records of configs without a working private key
       sql_writer          inserts readings through their plugins

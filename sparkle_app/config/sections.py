@@ -149,7 +149,8 @@ class DatabaseSettings(Section):
 
 class IngestSettings(Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
-    """Maximum number of records that are decrypted together, and of readings that are stored in one transaction."""
+    """Maximum number of records that are decrypted together, and of readings that are stored in one transaction. \
+Beyond 1,000, only as many records as are decrypted in half a second, unless storing them takes longer."""
     batch_wait_seconds: BatchSeconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)

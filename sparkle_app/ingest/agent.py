@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -11,6 +12,7 @@ from faust.types import TP, StreamT
 
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
+from sparkle_app.ingest.batch_limit import BatchLimit
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.host_recorder import RecentActivity
@@ -51,7 +53,7 @@ class IngestPipeline:
     durable.
 
     Arguments:
-        batch_size: maximum number of readings in one transaction.
+        batch_size: maximum number of records that are decrypted together, and of readings in one transaction.
         batch_wait: seconds to wait for a batch to fill.
         clock: seconds since the epoch.
     """
@@ -79,6 +81,7 @@ class IngestPipeline:
         self._cipher = cipher
         self._metrics = metrics
         self._batch_size = batch_size
+        self._limit = BatchLimit(batch_size)
         self._batch_wait = batch_wait
         self._clock = clock
         self._expired = ExpiredReadings(metrics)
@@ -95,7 +98,7 @@ class IngestPipeline:
         decrypting: asyncio.Task[list[Outcome]] | None = None
         previous: asyncio.Task[None] | None = None
         try:
-            async for events in batches_of_records(stream, self._batch_size, self._batch_wait):
+            async for events in batches_of_records(stream, lambda: self._limit.records, self._batch_wait):
                 records = self._records(events)
                 decrypting = asyncio.create_task(self._decrypt(records))
                 # At most two batches are in progress: acknowledgements stay in order, and memory stays bounded.
@@ -109,8 +112,11 @@ class IngestPipeline:
             await _end(task for task in (previous, decrypting) if task)
 
     async def _decrypt(self, records: Sequence[Record]) -> list[Outcome]:
+        began = time.perf_counter()
         with self._metrics.stage(Stage.OPEN):
-            return await self._pool.decrypt(records)
+            outcomes = await self._pool.decrypt(records)
+        self._limit.decrypted(len(records), time.perf_counter() - began)
+        return outcomes
 
     def _without_held(self, events: Events, outcomes: list[Outcome]) -> list[Outcome]:
         """The outcomes to process now. The partitions of the others are not acknowledged any further."""
@@ -134,12 +140,14 @@ class IngestPipeline:
         topic = events[0].message.topic
         try:
             outcomes = self._without_held(events, await decrypting)
+            began = time.perf_counter()
             for group in bounded_groups(outcomes, self._batch_size):
                 await self._make_durable(group)
             for event in events:
                 # Committing a later offset would skip what is held back.
                 if (event.message.tp, event.message.generation_id) not in self._held:
                     await stream.ack(event)
+            self._limit.stored(time.perf_counter() - began)
             self._metrics.records.labels(topic).inc(number)
         except asyncio.CancelledError:
             raise

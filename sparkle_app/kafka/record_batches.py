@@ -5,7 +5,7 @@ decryption. So records of plugin topics are delivered, and acknowledged, many at
 topics, which are read in recovery.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from aiokafka import ConsumerRecord
@@ -54,16 +54,18 @@ def split_records(records: Sequence[T], max_records: int) -> list[Sequence[T]]:
     return [records[start : start + max_records] for start in range(0, len(records), max_records)]
 
 
-def in_batches(events: Events, max_records: int) -> Iterator[Events]:
-    """Group events, in order, into batches of at most ``max_records`` records.
+def in_batches(events: Events, max_records: Callable[[], int]) -> Iterator[Events]:
+    """Group events, in order, into batches.
 
-    A record batch that is larger forms a batch by itself.
+    Arguments:
+        max_records: returns the maximum number of records in a batch. A record batch that is larger forms a batch by
+            itself.
     """
     batch: list[EventT[bytes]] = []
     size = 0
     for event in events:
         number = len(records_of(event))
-        if batch and size + number > max_records:
+        if batch and size + number > max_records():
             yield batch
             batch, size = [], 0
         batch.append(event)

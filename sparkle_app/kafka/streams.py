@@ -1,6 +1,6 @@
 """Batches of a Faust stream, with explicit acknowledgement."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 from faust import Stream
@@ -23,11 +23,13 @@ def batches(stream: StreamT[Any], max_size: int, within: float) -> AsyncIterator
     return cast(AsyncIterator[Events], cast("Stream[Any]", stream).noack_take(max_size, within=within))
 
 
-async def batches_of_records(stream: StreamT[Any], max_size: int, within: float) -> AsyncIterator[Events]:
+async def batches_of_records(
+    stream: StreamT[Any], max_size: Callable[[], int], within: float
+) -> AsyncIterator[Events]:
     """As :func:`batches`, for a stream of record batches.
 
     Arguments:
-        max_size: maximum number of records in a batch.
+        max_size: returns the maximum number of records in the next batch.
         within: how long the first record batch waits for others, in seconds.
     """
     async for events in batches(stream, MAX_BUFFERED_BATCHES, within):

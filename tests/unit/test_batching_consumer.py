@@ -172,7 +172,7 @@ async def test_a_batch_of_a_stream_has_a_maximum_number_of_records(broker: Memor
     app = await joined(broker)
     stream = MemoryStream(app)
     found = []
-    async for events in batches_of_records(stream.stream, 6, 0.0):
+    async for events in batches_of_records(stream.stream, lambda: 6, 0.0):
         found.append([record.offset for event in events for record in records_of(event)])
         for event in events:
             await stream.ack(event)
@@ -186,7 +186,7 @@ async def test_a_message_that_is_not_a_record_batch_is_an_error(broker: MemoryBr
     stream = MemoryStream(await joined(broker, SINGLE))
     async for events in stream.noack_take(10, 0.0):
         with pytest.raises(AssertionError, match=f"found a message of {SINGLE}"):
-            list(in_batches(events, 10))
+            list(in_batches(events, lambda: 10))
 
 
 async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(

@@ -32,7 +32,7 @@ def test_batches_contain_every_record_once_and_in_order(sizes: list[int], max_re
     events = [_event(first, size) for first, size in zip(firsts, sizes, strict=True)]
     batches = [
         [record.offset for event in batch for record in records_of(event)]
-        for batch in in_batches(events, max_records)
+        for batch in in_batches(events, lambda: max_records)
     ]
     assert [offset for batch in batches for offset in batch] == list(range(sum(sizes)))
     assert all(0 < len(batch) <= max(max_records, *sizes) for batch in batches)
@@ -40,7 +40,7 @@ def test_batches_contain_every_record_once_and_in_order(sizes: list[int], max_re
 
 def test_a_batch_is_filled_before_the_next_one_starts() -> None:
     events = [_event(number * 250, 250) for number in range(9)]
-    assert [len(batch) for batch in in_batches(events, 1000)] == [4, 4, 1]
+    assert [len(batch) for batch in in_batches(events, lambda: 1000)] == [4, 4, 1]
 
 
 @given(st.lists(st.integers()), st.integers(1, 10))
@@ -48,3 +48,9 @@ def test_splitting_loses_no_record(fetched: list[int], max_records: int) -> None
     parts = split_records(fetched, max_records)
     assert [record for part in parts for record in part] == fetched
     assert all(0 < len(part) <= max_records for part in parts)
+
+
+def test_the_next_batch_has_the_size_that_is_the_maximum_when_it_begins() -> None:
+    events = [_event(number * 250, 250) for number in range(6)]
+    maximums = iter([1000, 1000, 1000, 1000, 250, 250])
+    assert [len(batch) for batch in in_batches(events, lambda: next(maximums))] == [4, 1, 1]
