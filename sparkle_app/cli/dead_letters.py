@@ -25,7 +25,7 @@ from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dea
 from sparkle_app.dead_letters.selection import Filter, matching
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
-from sparkle_app.model.time import moment
+from sparkle_app.model.time import rfc3339
 from sparkle_app.runtime.terminal import json_line, printable
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key
@@ -197,7 +197,7 @@ def _fields(dead_letter: DeadLetter) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         **({} if dead_letter.index is None else {"index": dead_letter.index}),
-        "received": moment(record.received_at).isoformat(),
+        "received": rfc3339(record.received_at),
         "config": dead_letter.sender.config_id,
         "host": dead_letter.sender.hostname,
         "plugin": dead_letter.cause and dead_letter.cause.plugin,

@@ -1,5 +1,6 @@
 """The options of the Faust application."""
 
+import os
 import sys
 from typing import Any
 
@@ -42,6 +43,10 @@ class SparkleWorker(faust.Worker):
         if level or file:
             configured = config["loggers"]["sparkle_app"]["level"]
             self.logging_config = logging_config(level or configured, libraries=level or "WARNING", file=file)
+
+    def _proc_ident(self) -> str:
+        # It contains the folder of `data`, whose name need not be valid UTF-8, as the title of a process must be.
+        return os.fsencode(super()._proc_ident()).decode(errors="backslashreplace")
 
 
 def _given(option: str) -> bool:
