@@ -18,6 +18,8 @@ from sparkle_app.kafka.rebootstrap import rebootstrap
 # How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
 # ends the recovery of tables for good after 90 s.
 _LOG_STARTS_SECONDS = 5.0
+# Faust checks every 2.5 s, except during rebalances.
+_CHECK_SECONDS = 30.0
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -33,6 +35,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def __init__(self, consumer: Any, logs: ConsumedLogs, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._logs = logs
+        # By partition: since when it has had records to fetch, and when that was checked; monotonic seconds.
+        self._behind: dict[TP, tuple[float, float]] = {}
 
     async def on_start(self) -> None:
         """Called when the thread starts."""
@@ -64,10 +68,31 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await super().on_thread_stop()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Called every few minutes to log partitions that do not progress."""
+        """Called every few seconds to log a partition that does not progress.
+
+        Faust compares the present with the last record and the last commit, and would report each partition that gets
+        its first record for five minutes.
+        """
         # While aiokafka resets an offset that the log does not have, there is no position; Faust would crash.
         with suppress(AssertionError):
-            super().verify_event_path(now, tp)
+            if self._behind_for(now, tp) < self.tp_stream_timeout_secs:
+                self._verify_aiokafka_event_path(now, tp)
+            else:
+                super().verify_event_path(now, tp)
+
+    def _behind_for(self, now: float, tp: TP) -> float:
+        """For how many seconds there have been records to fetch, or it has not been known, at each check."""
+        end = self.known_end(tp)
+        since, checked = self._behind.get(tp, (now, now))
+        # The partition may have belonged to another worker meanwhile.
+        if now - checked > _CHECK_SECONDS or (end is not None and end <= self._position(tp)):
+            since = now
+        self._behind[tp] = since, now
+        return now - since
+
+    def _position(self, tp: TP) -> int:
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        return cast(int, assignment.state_value(driver.ensure_aiokafka_TP(tp)).position)
 
     def known_end(self, tp: TP) -> int | None:
         """The end of the log, as the last fetch has seen it."""
