@@ -218,7 +218,7 @@ def test_every_view_fits_into_its_window_and_a_placeholder_into_its_field(
     fleet: Fleet, visit: Visit, locale: str, width: int
 ) -> None:
     page = visit(fleet.worker, locale=locale, viewport={"width": width, "height": 800}).open()
-    for path in ("/", "/dead-letters", "/pipeline", "/host?name=host-01"):
+    for path in ("/", "/dead-letters", "/pipeline", "/host?name=host-01", "/compare?host=host-01"):
         page.goto(path)
         page.locator(".freshness[data-state=fresh]").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") == width, path

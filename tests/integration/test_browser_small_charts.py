@@ -3,39 +3,20 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.integration.conftest import Visit
 from tests.support.browser import axe_script, violations
 from tests.support.fleet import Fleet
 from tests.support.host_history import CORES
-from tests.support.host_page import chart, host_path
+from tests.support.host_page import CANVAS_TEXTS, chart, host_path, scales
 
 pytestmark = pytest.mark.any_broker
-_TEXTS = """
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
-        (this.canvas.texts ??= []).push(text);
-        return fillText.call(this, text, ...place);
-    };
-    const { clearRect } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.clearRect = function (...place) {
-        this.canvas.texts = [];
-        return clearRect.call(this, ...place);
-    };
-"""
-"""Each canvas remembers what is written in it."""
-
-
-def scales(page: Page, title: str) -> list[list[str]]:
-    """The texts of the vertical axes of a chart's canvases."""
-    found = chart(page, title).locator("canvas").evaluate_all("(all) => all.map(({ texts }) => texts)")
-    return [[text for text in texts if re.fullmatch(r"\d+(\.\d+)?", text)] for texts in found]
 
 
 def test_each_line_has_a_chart_with_the_scale_of_all(history: Fleet, visit: Visit) -> None:
     visitor = visit(history.worker)
-    visitor.context.add_init_script(_TEXTS)
+    visitor.context.add_init_script(CANVAS_TEXTS)
     page = visitor.open(host_path())
     figure = chart(page, "coretemp")
     expect(figure.locator("canvas")).to_have_count(1)
@@ -44,7 +25,7 @@ def test_each_line_has_a_chart_with_the_scale_of_all(history: Fleet, visit: Visi
     names = figure.locator(".small-charts .name")
     expect(names).to_have_text(["coretemp/Core 0", "coretemp/Core 1"])
     expect(figure.locator("canvas")).to_have_count(2)
-    first, second = scales(page, "coretemp")
+    first, second = scales(figure)
     assert first == second != []
     expect(chart(page, "Cores").locator("canvas")).to_have_count(CORES)
     # One line remains as it is.

@@ -11,6 +11,20 @@ from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST
 
+CANVAS_TEXTS = """
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+        (this.canvas.texts ??= []).push(text);
+        return fillText.call(this, text, ...place);
+    };
+    const { clearRect } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.clearRect = function (...place) {
+        this.canvas.texts = [];
+        return clearRect.call(this, ...place);
+    };
+"""
+"""Each canvas remembers what is written in it."""
+
 
 def host_path(host: str = HOST, **query: str) -> str:
     """The path of the page of a host."""
@@ -20,6 +34,12 @@ def host_path(host: str = HOST, **query: str) -> str:
 def chart(page: Page, title: str) -> Locator:
     """The chart with a title."""
     return page.locator("figure.chart", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def scales(figure: Locator) -> list[list[str]]:
+    """The texts of the vertical axes of a chart's canvases, which CANVAS_TEXTS remembers."""
+    found = figure.locator("canvas").evaluate_all("(all) => all.map(({ texts }) => texts)")
+    return [[text for text in texts if re.fullmatch(r"\d+(\.\d+)?", text)] for texts in found]
 
 
 def wait_for_host(history: Fleet, host: str) -> None:

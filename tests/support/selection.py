@@ -29,10 +29,10 @@ LONGEST = (
     "three_brokers", "backup", "dead_letters", "demo", "browser_overview", "startup", "host_renames",
     "mariadb_worker", "retention", "clock_steps", "dead_letter_commands", "compose_security",
     "database_contract_expiry", "database_contract", "full_disk", "access", "schema_creation", "rebuild",
-    "browser_pictures_plugins", "export", "web_api", "verified_resolutions", "browser_plugins", "browser_small_charts",
-    "schema_migrations", "waiting", "database_contract_retention", "forgotten_connections", "pgbouncer",
-    "failover", "transfer", "custom_plugin", "hosts", "database_contract_errors", "move", "web", "move_rows",
-    "move_command", "wal", "browser_login", "other_database", "metric_limit", "large_values",
+    "browser_pictures_plugins", "export", "web_api", "verified_resolutions", "browser_plugins", "browser_compare",
+    "browser_small_charts", "schema_migrations", "waiting", "database_contract_retention", "forgotten_connections",
+    "pgbouncer", "failover", "transfer", "custom_plugin", "hosts", "database_contract_errors", "move", "web",
+    "move_rows", "move_command", "wal", "browser_login", "other_database", "metric_limit", "large_values",
 )  # fmt: skip
 """The files of integration tests that take longest with one of the brokers, in about this order."""
 

@@ -53,7 +53,7 @@ async def test_all_files_that_the_index_names_are_immutable_and_compressed(clien
     async with client.get("/", headers=BROWSER) as response:
         index = gzip.decompress(await response.read()).decode()
     paths = re.findall(r'(?:src|href)="(/assets/[^"]+)"', index)
-    assert len(paths) == 7
+    assert len(paths) == 8
     for path in paths:
         bodies = []
         for encoding in ("gzip, br", "identity", "gzip;q=0"):

@@ -7,7 +7,7 @@ from sparkle_app.web.negotiation import accepts_gzip
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.security_headers import ASSET_HEADERS, PAGE_HEADERS
 
-VIEWS = ("/", "/host", "/dead-letters", "/pipeline")
+VIEWS = ("/", "/host", "/compare", "/dead-letters", "/pipeline")
 """The paths of the page: each is one of its views (static/router.js)."""
 ASSETS = "/assets/"
 

@@ -179,6 +179,9 @@ export function name(text, length = NAME_LENGTH) {
   return el("bdi", { class: "name", title: shown === text ? null : visible(text) }, shown);
 }
 
+/** The name of a line: its metric, after its host if there are lines of several. */
+export const lineName = ({ host, metric }) => [...(host ? [host] : []), metric].map((each) => shortened(each)).join(", ");
+
 /** The title of a plugin. */
 export const pluginTitle = (plugin) => visible(declared(plugin.panel.title ?? plugin.name));
 

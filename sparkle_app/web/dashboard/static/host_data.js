@@ -6,6 +6,8 @@ import { daysBefore, rfc3339 } from "./ranges.js";
 
 /** Of a line; fewer for a host with so many metrics that there would be too many points: 20 are enough for 2,000 metrics. */
 const POINTS = [400, 60, 20];
+/** Of a line in a small chart. */
+const COMPARED_POINTS = [200, 60, 20];
 const HOUR = 3600;
 /** Raw readings are shown of a range that has no more; one page of the API. */
 const MAX_READINGS = 1000;
@@ -19,6 +21,7 @@ const CLOCK_SECONDS = 8 * 60;
 const NEAR_SECONDS = [120, 45, 15, 5];
 // Plugins without numbers: they have no steps that could have been filled late.
 const wordsOnly = new Set();
+const withNumbers = new Set();
 const COMPARED_DAYS = { day: 1, week: 7 };
 
 /** The row of a host in the overview; null if it is not known. Throws as `get`. */
@@ -37,13 +40,39 @@ export async function hostState(host, signal) {
  * @param {{plugin: Object, host: string, range: Object, compare: string|null, apart: boolean, known: Object|undefined}} asked
  *   known: the plugin of the host in the overview; apart: how its lines are shown.
  */
-export async function pluginData(asked, signal) {
+export const pluginData = (asked, signal) => orProblem(asked, loaded(asked, signal));
+
+/** The same of one of several hosts, with one request as soon as it is known whether the plugin has numbers. */
+export const comparedData = (asked, signal) => orProblem(asked, steps(asked, signal));
+
+async function orProblem(asked, loading) {
   try {
-    return await loaded(asked, signal);
+    return await loading;
   } catch (error) {
     if (!(error instanceof ApiError) || error.kind !== "refused") throw error;
-    return { ...asked, lines: [], compared: [], words: [], latest: [], problem: error.detail };
+    return { ...asked, step: 0, gap: 0, lines: [], compared: [], words: [], latest: [], problem: error.detail };
   }
+}
+
+async function steps(asked, signal) {
+  const { plugin, host, range, known } = asked;
+  const path = pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}`;
+  const interval = known?.interval_seconds ?? 0;
+  const data = { ...asked, path, step: 0, gap: 0, lines: [], words: [], complete: true, problem: null };
+  if (!wordsOnly.has(plugin.name)) {
+    const columns = await columnsOf(path, range, signal, {}, COMPARED_POINTS);
+    const step = columns.step_seconds;
+    const lines = Object.entries(columns.series).map(([metric, each]) => lineOfColumns(metric, each, step, range.to));
+    if (lines.length) withNumbers.add(plugin.name);
+    Object.assign(data, { step, lines, gap: gapOf(lines, interval, step), keptSince: keptSince(columns) });
+    if (withNumbers.has(plugin.name)) return data;
+  }
+  const { readings, complete } = await readingsOf(path, range, 1, signal);
+  data.words = readings.filter((each) => each.numeric_value === null);
+  if (data.words.length < readings.length) wordsOnly.delete(plugin.name);
+  else if (readings.length) wordsOnly.add(plugin.name);
+  const gap = gapOf([...linesOfReadings(data.words).values()], interval, data.step);
+  return { ...data, complete, gap };
 }
 
 async function loaded(asked, signal) {

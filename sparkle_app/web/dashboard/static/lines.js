@@ -39,7 +39,7 @@ function pattern(text) {
 /**
  * A line: its points in order of time. `at` and `until` are seconds since 1970: what a point stands for; `x` is where it
  * is drawn; `minimum` and `maximum` are null for a line without a band. `late` has, by index, what is known of readings
- * that arrived late: {count, delay}.
+ * that arrived late: {count, delay}. Of several hosts, a line also has `host`, `path` and `gap`: see host_data.js.
  */
 export function lineOfColumns(metric, { at, average, minimum, maximum, count }, step, end, found) {
   const x = at.map((start) => Math.min(start + step / 2, Math.max(start, end)));
@@ -103,7 +103,7 @@ export function aligned(lines, gap) {
   return { data: [[...xs], ...values], place };
 }
 
-/** The lowest, the highest and the last value of lines, each with its metric and time; null if there are none. */
+/** The lowest, the highest and the last value of lines, each with its line and index; null if there are none. */
 export function extremes(lines) {
   let [lowest, highest, last] = [null, null, null];
   for (const line of lines) {
@@ -111,7 +111,7 @@ export function extremes(lines) {
       const low = line.minimum?.[index] ?? line.value[index];
       const high = line.maximum?.[index] ?? line.value[index];
       if (low === null || high === null) continue;
-      const found = { metric: line.metric, line, index };
+      const found = { line, index };
       if (!lowest || low < lowest.value) lowest = { ...found, value: low };
       if (!highest || high > highest.value) highest = { ...found, value: high };
       if (!last || line.x[index] >= last.line.x[last.index]) last = { ...found, value: line.value[index] };
@@ -119,6 +119,9 @@ export function extremes(lines) {
   }
   return lowest && { lowest, highest, last };
 }
+
+/** Whether lines, also of different updates, show the same. */
+export const isSame = (one, other) => one?.metric === other?.metric && one?.host === other?.host;
 
 /** The usual time between the points of lines, in seconds; 0 if there are too few. */
 export function usualInterval(lines) {
@@ -139,19 +142,19 @@ export function nearest({ x }, at) {
   return low > 0 && at - x[low - 1] <= x[low] - at ? low - 1 : low;
 }
 
-/** The indices of the points next to a time, by metric; a line without a point so near has none. */
+/** The indices of the points next to a time, by line; a line without a point so near has none. */
 export function pointsAt(lines, at, gap) {
   const found = new Map();
   for (const line of lines) {
     const index = nearest(line, at);
-    if (index >= 0 && Math.abs(line.x[index] - at) <= gap) found.set(line.metric, index);
+    if (index >= 0 && Math.abs(line.x[index] - at) <= (line.gap ?? gap)) found.set(line, index);
   }
   return found;
 }
 
 /** What the points of `pointsAt` stand for, those of hidden lines aside: [from, to] in seconds; null: there are none. */
 export function spanOf(lines, points) {
-  const shown = lines.filter((line) => !line.hidden && points.has(line.metric)).map((line) => [line, points.get(line.metric)]);
+  const shown = lines.filter((line) => !line.hidden && points.has(line)).map((line) => [line, points.get(line)]);
   if (!shown.length) return null;
   return [Math.min(...shown.map(([line, index]) => line.at[index])), Math.max(...shown.map(([line, index]) => line.until[index]))];
 }

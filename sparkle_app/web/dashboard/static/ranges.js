@@ -9,6 +9,7 @@ export const PRESETS = {
   "15m": HOUR / 4, "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "3y": 3 * 365 * DAY,
 };
 const DEFAULT = "1h";
+const RANGE = ["range", "from", "to"];
 /** Of a zoom, in seconds. */
 const SHORTEST = 10;
 const LONGEST = 20 * 365 * DAY;
@@ -44,6 +45,9 @@ export function refreshSeconds({ from, to }, now) {
   const length = to - from;
   return length <= HOUR ? 5 : length <= 6 * HOUR ? 15 : length <= DAY ? 30 : 60;
 }
+
+/** The parameters of the range in the URL, for the URL of another view. */
+export const rangeQuery = () => [...new URLSearchParams(location.search)].filter(([name]) => RANGE.includes(name));
 
 /** As the API takes it. @param {number} seconds since 1970. */
 export const rfc3339 = (seconds) => new Date(seconds * 1000).toISOString().replace(/\.000Z$/, "Z");

@@ -7,13 +7,14 @@ import { el } from "./dom.js";
 import { t } from "./language.js";
 import { poll } from "./poll.js";
 import { store } from "./store.js";
+import { compare } from "./views/compare.js";
 import { deadLetters } from "./views/dead_letters.js";
 import { host } from "./views/host.js";
 import { overview } from "./views/overview.js";
 import { pipeline } from "./views/pipeline.js";
 
 /** By path; the worker serves the page at these paths (page.py). */
-const VIEWS = { "/": overview, "/host": host, "/dead-letters": deadLetters, "/pipeline": pipeline };
+const VIEWS = { "/": overview, "/host": host, "/compare": compare, "/dead-letters": deadLetters, "/pipeline": pipeline };
 
 /** One visit of a view. */
 class Page {
@@ -89,8 +90,11 @@ export function urlWith(changes) {
   return query.size ? `${location.pathname}?${query}` : location.pathname;
 }
 
-/** The URL of a host's view. */
-export const hostUrl = (name) => `/host?${new URLSearchParams({ name })}`;
+/** The URL of a host's view. @param {string[][]} more parameters, such as those of a time range. */
+export const hostUrl = (name, more = []) => `/host?${new URLSearchParams([["name", name], ...more])}`;
+
+/** The URL of the view that compares hosts. */
+export const compareUrl = (hosts, more = []) => `/compare?${new URLSearchParams([...hosts.map((host) => ["host", host]), ...more])}`;
 
 function show({ forward = false } = {}) {
   if (page && location.pathname === path && onQuery) {

@@ -5,6 +5,7 @@
  *             state: "loading", "fresh", "lost" (no answer), "unavailable" (503) or "refused" (any other error).
  *             at: of when the picture is; since: when the page ceased to be up to date; ms of Date.now(), or null.
  * plugins     the installed plugins, as /api/v1/plugins lists them, or null.
+ * chosen      the names of the hosts that are chosen in the overview, to be compared.
  * path        that of the present view.
  * language    "en" or "ru" (language.js).
  * locale      language and region, for Intl, such as "en-GB".
@@ -13,6 +14,7 @@
 const values = {
   connection: { state: "loading", at: null, since: null, detail: "", retryAt: null },
   plugins: null,
+  chosen: [],
   path: "/",
   language: "en",
   locale: "en",

@@ -9,7 +9,8 @@ const SCALE = 24;
 
 /**
  * @param {Object} on `toggle(metric)`, `only(metric)`, `all(shown)` and `highlight(metric|null)`.
- * @returns {{element: Element, update: function(Object)}} `update` gets {lines, values, plugin}: `values` by metric.
+ * @returns {{element: Element, update: function(Object)}} `update` gets {lines, values, plugin}: `values` by line. Lines of
+ *   one metric, which differ by their hosts, are one.
  */
 export function chartLegend(on) {
   const list = el("ul", { class: "lines" });
@@ -19,9 +20,10 @@ export function chartLegend(on) {
   const element = el("div", { class: "chart-legend" }, list, all);
 
   function update({ lines, values, plugin }) {
-    keyed(list, lines.map((line) => [line.metric, { line, value: values.get(line.metric), plugin }]), ({ line }) => item(line, on));
-    setAttribute(list, "data-many", lines.length > 8);
-    all.hidden = lines.length < WITH_ALL;
+    const items = new Map(lines.map((line) => [line.metric, { line, value: values.get(line), plugin }]));
+    keyed(list, [...items], ({ line }) => item(line, on));
+    setAttribute(list, "data-many", items.size > 8);
+    all.hidden = items.size < WITH_ALL;
   }
   return { element, update };
 }

@@ -3,22 +3,29 @@
 import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { now } from "../api.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
-import { duration, localTime, pluginTitle, pointTime, quantity, shortened, timeSpan, utcPointTime } from "../format.js";
+import { pluginTitle, pointTime, timeSpan, utcPointTime } from "../format.js";
 import { t } from "../language.js";
-import { extremes, pointsAt, spanOf } from "../lines.js";
+import { pointsAt, spanOf } from "../lines.js";
 import { rangeUrl, scaled } from "../ranges.js";
 import { navigate } from "../router.js";
+import { captionText } from "./chart_caption.js";
 import { chartLegend } from "./chart_legend.js";
 import { chartTable } from "./chart_table.js";
 import { chartWalk, pointText } from "./chart_walk.js";
+import { compareHeading } from "./compare_heading.js";
+import { compareTable } from "./compare_table.js";
 import { exportBar } from "./export_bar.js";
 import { openReadings } from "./readings_dialog.js";
 import { smallCharts } from "./small_charts.js";
 
+/** A small chart of a host may have many lines. */
+const HEIGHT_OF_HOST = 160;
+
 /**
  * @param {Page} page
  * @param {function()} zoomOut
- * @returns {{element, update, destroy, recolour}} `update` gets {title, metrics, data, all}: see host_data.js.
+ * @returns {{element, update, destroy, recolour}} `update` gets {title, metrics, data, all}: see host_data.js. With
+ *   `data.hosts`, its lines are those of several hosts, and each host has a small chart.
  */
 export function chartPanel(page, zoomOut) {
   let shown = null;
@@ -43,9 +50,10 @@ export function chartPanel(page, zoomOut) {
     all: (visible) => hide(() => !visible),
     highlight: (metric) => chart?.highlight(metric === null ? null : lines.findIndex((each) => each.metric === metric && !each.compared)),
   });
+  const exports = exportBar(() => shown);
   const element = el("figure", { class: "chart card" },
     el("div", { class: "card-head" }, heading, time, toggle), plot, table, point, legend.element,
-    el("div", { class: "chart-foot" }, caption, exportBar(() => shown)));
+    el("div", { class: "chart-foot" }, caption, exports));
 
   const walk = chartWalk(plot, () => (shown ? { lines, plugin: shown.data.plugin } : null), {
     select: (line, index) => {
@@ -68,17 +76,21 @@ export function chartPanel(page, zoomOut) {
     shown = next;
     const { data, metrics } = next;
     lines = linesOf(data, metrics, hidden);
+    // An export is of one host.
+    exports.hidden = Boolean(data.hosts);
     setText(heading, next.title ?? pluginTitle(data.plugin));
     const text = captionText(lines.filter((each) => !each.compared), data);
     setText(caption, text);
     setAttribute(plot, "aria-label", t("host.chart.label", { title: heading.textContent, caption: text }));
-    const several = data.apart && metrics.length > 1;
+    const several = Boolean(data.hosts) || (data.apart && metrics.length > 1);
     if (several !== apart) end();
     apart = several;
-    setAttribute(element, "data-apart", apart && !asTable);
+    setAttribute(element, "data-apart", Boolean(data.hosts) || (apart && !asTable));
     if (chartLibrary && !asTable) {
-      chart ??= (apart ? smallCharts : makeChart)(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: moved });
-      chart.update({ lines, from: data.range.from, to: data.range.to, gap: data.gap, exact: data.exact });
+      chart ??= (apart ? smallCharts : makeChart)(plot, data.plugin, { zoom, zoomOut, point: pointed, cursor: moved },
+        data.hosts ? { headingOf: compareHeading, height: HEIGHT_OF_HOST } : {});
+      const { range: { from, to }, gap, exact } = data;
+      chart.update({ lines, from, to, gap, exact, groups: apart ? groupsOf(lines, data) : null });
       walk.update();
     }
     if (asTable) drawTable();
@@ -110,9 +122,10 @@ export function chartPanel(page, zoomOut) {
   }
 
   function drawTable() {
-    const scrolled = table.querySelector(".scrolled")?.scrollTop ?? 0;
-    refill(table, chartTable({ lines, exact: shown.data.exact, plugin: shown.data.plugin, caption: heading.textContent }));
-    table.firstElementChild.scrollTop = scrolled;
+    const { scrollTop: top, scrollLeft: left } = table.querySelector(".scrolled") ?? { scrollTop: 0, scrollLeft: 0 };
+    const { data: { exact, plugin, hosts } } = shown;
+    refill(table, (hosts ? compareTable : chartTable)({ lines, exact, plugin, hosts, caption: heading.textContent }));
+    table.firstElementChild.scrollTo({ top, left, behavior: "instant" });
   }
 
   const zoom = (from, to) => {
@@ -127,7 +140,8 @@ export function chartPanel(page, zoomOut) {
   }
 
   function open(line, index) {
-    const { plugin, path } = shown.data;
+    const { plugin } = shown.data;
+    const path = line.path ?? shown.data.path;
     const [from, to] = [line.at[index], line.until[index]];
     // Of a reading, all that were measured within a second.
     const span = to > from ? { from, to } : { from: Math.floor(from), to: Math.floor(from) + 1 };
@@ -150,9 +164,9 @@ export function chartPanel(page, zoomOut) {
     const at = cursor;
     const own = lines.filter((each) => !each.compared);
     const points = at === null
-      ? new Map(own.map((line) => [line.metric, line.x.length - 1]))
+      ? new Map(own.map((line) => [line, line.x.length - 1]))
       : pointsAt(own, at, shown.data.gap);
-    const values = new Map(own.map(({ metric, value }) => [metric, value[points.get(metric)]]));
+    const values = new Map(own.map((line) => [line, line.value[points.get(line)]]));
     legend.update({ lines: own, values, plugin: shown.data.plugin });
     chart?.showValues?.(values);
     // In a gap, that of the pointer says where it is.
@@ -169,40 +183,26 @@ export function chartPanel(page, zoomOut) {
   };
 }
 
-/** The lines of some metrics, with their styles; then those that they are compared with. */
+/**
+ * The lines of some metrics, with their styles; then those that they are compared with. Of several hosts, those of a metric
+ * follow each other and have the same style.
+ */
 function linesOf(data, metrics, hidden) {
-  const found = (lines, solid) => metrics.map((metric, index) => {
-    const line = lines.find((each) => each.metric === metric);
+  const found = (lines, solid) => metrics.flatMap((metric, index) => {
     const style = styleOf(index);
-    return line && { ...line, ...style, dash: solid ? [2, 2] : style.dash, hidden: hidden.has(metric) };
-  }).filter(Boolean);
+    return lines.filter((each) => each.metric === metric).map((line) =>
+      ({ ...line, ...style, dash: solid ? [2, 2] : style.dash, hidden: hidden.has(metric) }));
+  });
   return [...found(data.lines, false), ...found(data.compared, true)];
 }
 
-function captionText(lines, { range, plugin, exact, step, compare, compared }) {
-  const when = timeSpan(range.from, range.to);
-  const found = extremes(lines.filter((each) => !each.hidden));
-  if (!found) return t("host.caption.empty", { range: when });
-  const thin = compare ? ` ${compared.length ? t(`host.compared.${compare}`) : t("host.compared.none")}` : "";
-  const one = lines.length === 1;
-  const text = ({ value, metric, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
-    value: quantity(value, plugin), metric: shortened(metric), time: localTime(line.at[index] * 1000, { seconds: exact }),
-  });
-  return t(exact ? "host.caption.exact" : "host.caption.steps", {
-    range: when, step: stepText(step), lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
-  }) + lateText(lines) + thin;
-}
-
-/** Of the steps that readings filled when they were over: different lines have the same ones. */
-function lateText(lines) {
-  const late = new Map(lines.filter((each) => !each.hidden).flatMap(({ at, late: found }) =>
-    [...(found ?? [])].map(([index, { delay }]) => [at[index], delay])));
-  const longest = Math.max(...late.values());
-  return late.size ? ` ${t("host.caption.late", { n: late.size, duration: duration(longest) })}` : "";
-}
-
-function stepText(seconds) {
-  if (seconds % 60) return duration(seconds);
-  const [unit, size] = seconds % 86400 === 0 ? ["days", 86400] : seconds % 3600 === 0 ? ["hours", 3600] : ["minutes", 60];
-  return t(`duration.${unit}`, { n: seconds / size });
+/** The small charts: one for each host, otherwise one for each line that is not hidden. */
+function groupsOf(lines, { hosts, gap }) {
+  if (hosts) {
+    return hosts.map((each) => ({
+      ...each, key: each.host, lines: lines.filter((line) => line.host === each.host), missing: each.missing ?? t("compare.noMetrics"),
+    }));
+  }
+  return lines.filter((line) => !line.hidden && !line.compared)
+    .map((own) => ({ key: own.metric, gap, lines: lines.filter((line) => line.metric === own.metric) }));
 }

@@ -1,9 +1,9 @@
 // A chart by keyboard: arrows walk the points of a line and its neighbours, and a screen reader says each.
 
 import { announce } from "../dom.js";
-import { duration, pointTime, quantity, shortened } from "../format.js";
+import { duration, lineName, pointTime, quantity } from "../format.js";
 import { t } from "../language.js";
-import { nearest } from "../lines.js";
+import { isSame, nearest } from "../lines.js";
 
 const BIG_STEP = 10;
 
@@ -22,18 +22,18 @@ export function chartWalk(plot, shown, on) {
   function present() {
     const lines = walkable();
     if (!lines.length) return null;
-    const chosen = lines.find(({ line }) => line.metric === at?.metric) ?? lines[0];
+    const chosen = lines.find(({ line }) => at && isSame(line, at)) ?? lines[0];
     return { lines, chosen, index: nearest(chosen.line, at?.x ?? Infinity) };
   }
 
   function go(chosen, index, spoken = true) {
-    at = { metric: chosen.line.metric, x: chosen.line.x[index] };
+    at = { host: chosen.line.host, metric: chosen.line.metric, x: chosen.line.x[index] };
     on.select(chosen.number, index);
     if (spoken) announce(pointText(chosen.line, index, shown().plugin));
   }
 
   plot.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("a")) return;
     const found = present();
     if (!found) return;
     const { lines, chosen } = found;
@@ -80,7 +80,7 @@ export function chartWalk(plot, shown, on) {
 /** "core/0, 20:05 – 20:10: 54.3 °C (41.0 °C to 61.2 °C)" */
 export function pointText(line, index, plugin) {
   const value = quantity(line.value[index], plugin);
-  const metric = shortened(line.metric);
+  const metric = lineName(line);
   const time = pointTime(line.at[index], line.until[index]);
   if (!line.count) return t("host.point.reading", { metric, time, value });
   const late = line.late?.get(index);

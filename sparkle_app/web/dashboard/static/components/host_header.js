@@ -4,13 +4,15 @@ import { el, setAttribute, setText } from "../dom.js";
 import { age, duration, name, setAge } from "../format.js";
 import { t } from "../language.js";
 import { delayOf } from "../chart_layers.js";
+import { rangeQuery } from "../ranges.js";
+import { compareUrl } from "../router.js";
 import { setState, stateMark } from "./state.js";
 
 /** A clock that differs less is not worth a word. */
 const CLOCK_SECONDS = 5;
 const LATE_SECONDS = 30;
 
-/** @returns {{element, update}} `update` gets {state, latest}: the row of the overview or null, and the last readings. */
+/** @returns {{element, update, showRange}} `update` gets {state, latest}: the row of the overview or null, and the last readings. */
 export function hostHeader(hostname) {
   const mark = stateMark("ok");
   const seen = age("1970-01-01T00:00:00Z");
@@ -19,8 +21,9 @@ export function hostHeader(hostname) {
   const config = el("span", { class: "fact" });
   const note = el("p", { class: "note", hidden: true });
   const heading = el("h1", { tabindex: -1 }, name(hostname, 80));
+  const compare = el("a", {}, t("compare.link"));
   const element = el("header", { class: "host-head" },
-    el("a", { href: "/", class: "back" }, `← ${t("host.all")}`),
+    el("p", { class: "links" }, el("a", { href: "/" }, `← ${t("host.all")}`), compare),
     el("div", { class: "view-head" }, heading, mark, last, clock, config), note);
 
   function update({ state, latest }) {
@@ -42,7 +45,9 @@ export function hostHeader(hostname) {
     setText(clock, text);
     setAttribute(clock, "data-state", kind);
   }
-  return { element, update };
+  // The comparison has the same time range.
+  const showRange = () => setAttribute(compare, "href", compareUrl([hostname], rangeQuery()));
+  return { element, update, showRange };
 }
 
 function clockText(latest) {

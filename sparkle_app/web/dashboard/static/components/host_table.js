@@ -1,4 +1,4 @@
-// One row a host: its state, the headline of each plugin as a bar, and the age of its last reading.
+// One row a host: whether it is chosen, its state, the headline of each plugin as a bar, and the age of its last reading.
 
 import { el, keyed, refill, setAttribute, setText } from "../dom.js";
 import { age, name, pluginTitle, setAge, visible } from "../format.js";
@@ -6,11 +6,12 @@ import { t } from "../language.js";
 import { scaleOf } from "../plugins.js";
 import { hostUrl } from "../router.js";
 import { bar, setBar } from "./bar.js";
+import { choiceBox, setBox } from "./host_choice.js";
 import { setState, stateMark } from "./state.js";
 
 /**
  * @param {function(string): string} urlOf the URL that sorts by something.
- * @returns {{element: Element, update: function(Object)}} `update` gets {hosts, plugins, sort}.
+ * @returns {{element, update, showChosen}} `update` gets {hosts, plugins, sort}; `showChosen` follows the choice of hosts.
  */
 export function hostTable(urlOf) {
   // The roles stay what they are when the table becomes a list of cards on a narrow screen.
@@ -29,14 +30,15 @@ export function hostTable(urlOf) {
     // The links keep the rest of the URL.
     if (headed !== names + location.search) {
       headed = names + location.search;
-      refill(head, ...headings(plugins, sort, urlOf));
+      refill(head, el("td", { role: "cell", class: "of-choice" }), ...headings(plugins, sort, urlOf));
     }
     const scales = new Map(plugins.map((plugin) =>
       [plugin.name, scaleOf(plugin, hosts.map((each) => each.plugins[plugin.name]?.headline?.last ?? null))]));
     keyed(body, hosts.map((host) => [host.host, { host, plugins, scales }]), row);
   }
 
-  return { element, update };
+  const showChosen = () => body.keyedRows?.forEach((each) => each.showChosen());
+  return { element, update, showChosen };
 }
 
 function headings(plugins, sort, urlOf) {
@@ -62,14 +64,19 @@ function row({ host, plugins }) {
   const state = stateMark(host.state);
   const seen = age(host.last_seen);
   const bars = new Map(plugins.map((plugin) => [plugin.name, bar()]));
+  const box = choiceBox(host.host);
   const element = el("tr", { role: "row" },
+    el("td", { role: "cell", class: "of-choice" }, box),
     el("td", { role: "cell", class: "of-state" }, state),
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: hostUrl(host.host) }, name(host.host))),
     plugins.map((plugin) =>
       el("td", { role: "cell", class: "of-plugin", "data-label": pluginTitle(plugin) }, bars.get(plugin.name))),
     el("td", { role: "cell", class: "of-age" }, seen));
 
+  const showChosen = () => setBox(box, host.host);
+
   function update({ host, plugins, scales }) {
+    showChosen();
     setAttribute(element, "data-state", host.state);
     setState(state, host.state);
     setAge(seen, host.last_seen);
@@ -83,7 +90,7 @@ function row({ host, plugins }) {
       setAttribute(each.parentElement, "data-absent", found === undefined);
     }
   }
-  return { element, update };
+  return { element, update, showChosen };
 }
 
 /** The hosts that fell silent last, each with since when. */

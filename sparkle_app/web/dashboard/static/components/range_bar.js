@@ -12,8 +12,11 @@ export const COMPARE = ["day", "week"];
 /** A chart for each line. */
 export const APART = "apart";
 
-/** @returns {{element: Element, update: function(Object), zoomOut: function()}} `update` gets {range, compare, apart}. */
-export function rangeBar() {
+/**
+ * @param {boolean} ofOneHost whether it can be compared with another time, and its lines be apart.
+ * @returns {{element: Element, update: function(Object), zoomOut: function()}} `update` gets {range, compare, apart}.
+ */
+export function rangeBar({ ofOneHost = true } = {}) {
   let range = null;
   const presets = el("nav", { class: "tabs", "aria-label": t("host.range.presets") },
     Object.keys(PRESETS).map((name) => el("a", { "data-range": name }, t(`host.range.${nameOf(name)}`))));
@@ -28,9 +31,9 @@ export function rangeBar() {
     step("host.range.later", "→", () => moved(range, 0.5)),
     step("host.range.wider", "−", () => scaled(range, 2, now())),
     step("host.range.narrower", "+", () => scaled(range, 0.5, now())));
-  const compare = el("select", { "aria-label": t("host.compare.label"), onchange: () => navigate(urlWith({ compare: compare.value })) },
+  const compare = el("select", { hidden: !ofOneHost, "aria-label": t("host.compare.label"), onchange: () => navigate(urlWith({ compare: compare.value })) },
     ["", ...COMPARE].map((each) => el("option", { value: each }, t(`host.compare.${each || "none"}`))));
-  const lines = el("select", { hidden: chartLibrary === null, "aria-label": t("host.lines.label"), onchange: () => navigate(urlWith({ lines: lines.value })) },
+  const lines = el("select", { hidden: !ofOneHost || chartLibrary === null, "aria-label": t("host.lines.label"), onchange: () => navigate(urlWith({ lines: lines.value })) },
     ["", APART].map((each) => el("option", { value: each }, t(`host.lines.${each || "together"}`))));
   const live = el("span", { class: "live" });
   const problem = el("p", { class: "note", hidden: true });

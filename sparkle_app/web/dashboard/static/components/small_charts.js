@@ -1,67 +1,88 @@
-// The lines of a chart apart from each other: a small chart for each, all with the same times and the same scale.
+// Small charts beside each other, all with the same times and the same scale: one for each line, or one for each host.
 
 import { makeChart } from "../chart.js";
 import { el, keyed, setAttribute, setText } from "../dom.js";
-import { name, quantity } from "../format.js";
+import { name, quantity, visible } from "../format.js";
 import { t } from "../language.js";
 
 /** With more, each refresh and each movement of the pointer would take too long. */
 const MAX_CHARTS = 48;
 const HEIGHT = 128;
 
+/** The heading of the chart of one line. */
+const metricHeading = ({ key }) => ({ element: name(key, 32), update() {} });
+
 /**
  * Small charts in an element, until `destroy`: what makeChart of chart.js returns, with the same arguments.
- * `showValues` gets the values to write beside the names, by metric.
+ *
+ * `update` also gets `groups`, the charts: {key, lines, gap, missing}, where `lines` are some of all lines, and `missing`
+ * says why there are none. `showValues` gets values by line: each chart shows its own, of several the extreme one.
+ *
+ * @param {function(Object): {element: Element, update: function(Object)}} headingOf the heading of a group.
+ * @param {number} height of a chart, in CSS pixels.
  */
-export function smallCharts(element, plugin, on) {
+export function smallCharts(element, plugin, on, { headingOf = metricHeading, height = HEIGHT } = {}) {
   const list = el("ul", { class: "small-charts" });
   const more = el("p", { class: "note", hidden: true });
   element.append(list, more);
   const all = () => [...(list.keyedRows?.values() ?? [])];
-  const of = (metric) => list.keyedRows?.get(metric);
+  const of = (group) => list.keyedRows.get(group.key);
   let lines = [];
+  let groups = [];
 
   function update(next) {
-    lines = next.lines;
-    const own = lines.filter((line) => !line.hidden && !line.compared);
-    const drawn = own.slice(0, MAX_CHARTS);
+    ({ lines, groups } = next);
+    const drawn = groups.slice(0, MAX_CHARTS);
     const left = new Set(all());
-    keyed(list, drawn.map((line) => [line.metric, line]), ({ metric }) => smallChart(metric, plugin, {
+    keyed(list, drawn.map((group) => [group.key, group]), (group) => smallChart(plugin, headingOf(group), height, {
       ...on,
-      point: (_, index, how) => on.point(lines.findIndex((line) => line.metric === metric), index, how),
+      point: (number, index, how) => on.point(lines.indexOf(groupOf(group.key).lines[number]), index, how),
       // They have the same cursor.
-      cursor: (at) => metric === drawnFirst() && on.cursor(at),
+      cursor: (at) => group.key === firstDrawn()?.key && on.cursor(at),
     }));
     for (const each of all()) left.delete(each);
     for (const each of left) each.destroy();
     // In the document first: a chart has the width of its element.
-    for (const { metric } of drawn) {
-      of(metric).draw({ ...next, lines: lines.filter((line) => line.metric === metric && !line.hidden), scaled: lines });
-    }
-    more.hidden = own.length <= MAX_CHARTS;
-    setText(more, t("host.lines.more", { n: own.length - MAX_CHARTS }));
+    for (const group of drawn) of(group).draw({ ...next, ...group, scaled: lines });
+    more.hidden = groups.length <= MAX_CHARTS;
+    setText(more, t("host.lines.more", { n: groups.length - MAX_CHARTS }));
   }
 
-  const drawnFirst = () => list.keyedRows.keys().next().value;
+  const groupOf = (key) => groups.find((group) => group.key === key);
+  const firstDrawn = () => groups.find((group) => group.lines.length);
+  const shown = () => groups.filter((group) => list.keyedRows.has(group.key));
 
-  function highlight(number) {
-    for (const [metric, each] of list.keyedRows) setAttribute(each.element, "data-highlighted", metric === lines[number]?.metric);
+  /** Marks charts, and in each the line of a metric. */
+  function mark(metric, marked) {
+    for (const group of shown()) {
+      setAttribute(of(group).element, "data-highlighted", marked.includes(group));
+      const number = group.lines.findIndex((line) => line.metric === metric);
+      if (ownOf(group.lines).length > 1) of(group).highlight(number < 0 ? null : number);
+    }
   }
 
   return {
     update,
-    highlight,
+    /** Those that alone have the metric of a line are marked. */
+    highlight(number) {
+      const metric = lines[number]?.metric;
+      const having = shown().filter((group) => group.lines.some((line) => line.metric === metric));
+      mark(metric, having.length < groups.length ? having : []);
+    },
     select(number, index) {
-      const chart = of(lines[number].metric);
-      chart?.select(index);
-      chart?.element.scrollIntoView({ block: "nearest" });
-      highlight(number);
+      const line = lines[number];
+      const group = shown().find((each) => each.lines.includes(line));
+      if (!group) return;
+      of(group).select(group.lines.indexOf(line), index);
+      of(group).element.scrollIntoView({ block: "nearest" });
+      mark(line.metric, [group]);
     },
     unselect() {
-      all()[0]?.unselect();
-      highlight(null);
+      const first = firstDrawn();
+      if (first) of(first).unselect();
+      mark(null, []);
     },
-    showValues: (values) => list.keyedRows.forEach((each, metric) => each.showValue(values.get(metric))),
+    showValues: (values) => shown().forEach((group) => of(group).showValue(group.lines, values)),
     recolour: () => all().forEach((each) => each.recolour()),
     destroy() {
       for (const each of all()) each.destroy();
@@ -70,22 +91,54 @@ export function smallCharts(element, plugin, on) {
   };
 }
 
-function smallChart(metric, plugin, on) {
+const ownOf = (lines) => lines.filter((line) => !line.compared);
+
+function smallChart(plugin, heading, height, on) {
   const value = el("span", { class: "number" });
   const place = el("div", {});
-  const element = el("li", {}, el("p", {}, name(metric, 32), value), place);
+  const missing = el("p", { class: "missing" });
+  const element = el("li", {}, el("p", {}, heading.element, value), place, missing);
   let chart = null;
+
+  function end() {
+    chart?.destroy();
+    chart = null;
+  }
+
   return {
     element,
-    update() {},
+    update: heading.update,
     draw(next) {
-      chart ??= makeChart(place, plugin, on, { height: HEIGHT, texts: false });
-      chart.update(next);
+      missing.hidden = next.lines.length > 0;
+      setText(missing, missing.hidden ? "" : next.missing);
+      if (next.lines.length) {
+        chart ??= makeChart(place, plugin, on, { height, texts: false });
+        chart.update(next);
+      } else end();
     },
-    select: (index) => chart.select(0, index),
-    unselect: () => chart.unselect(),
-    showValue: (found) => setText(value, quantity(found ?? null, plugin)),
-    recolour: () => chart.recolour(),
-    destroy: () => chart?.destroy(),
+    select: (number, index) => chart?.select(number, index),
+    highlight: (number) => chart?.highlight(number),
+    unselect: () => chart?.unselect(),
+    showValue(lines, values) {
+      const [text, metric] = extremeOf(ownOf(lines).filter((line) => !line.hidden), values, plugin);
+      setText(value, text);
+      setAttribute(value, "title", metric);
+    },
+    recolour: () => chart?.recolour(),
+    destroy: end,
   };
+}
+
+/** The value of one line; of several, that which a headline would show, and the metric that has it. */
+function extremeOf(lines, values, plugin) {
+  if (lines.length < 2) return [lines.length ? quantity(values.get(lines[0]) ?? null, plugin) : "", null];
+  const which = plugin.panel.headline.statistic === "minimum" ? "minimum" : "maximum";
+  const sign = which === "minimum" ? -1 : 1;
+  let best = null;
+  for (const line of lines) {
+    const value = values.get(line) ?? null;
+    if (value !== null && (best === null || sign * value > sign * values.get(best))) best = line;
+  }
+  const text = quantity(best && values.get(best), plugin);
+  return [best ? t(`compare.value.${which}`, { value: text }) : text, best && visible(best.metric)];
 }

@@ -19,10 +19,13 @@ export function isTimeline(readings) {
   return words.size > 0 && words.size <= MAX_WORDS;
 }
 
-/** @param {{words: Object[], range: Object, gap: number, complete: boolean}} data see host_data.js. */
-export function stateTimeline(data) {
+/**
+ * @param {{words: Object[], range: Object, gap: number, complete: boolean}} data see host_data.js.
+ * @param {Object[]} all the readings of all timelines in which equal words have the same colour.
+ */
+export function stateTimeline(data, all = data.words) {
   const { range, gap } = data;
-  const words = byFrequency(data.words.map((each) => String(each.value)));
+  const words = byFrequency(all.map((each) => String(each.value)));
   const rows = partsOf(data.words, gap, range.to);
   const body = inOrder(rows.keys()).map((metric) => row(metric, rows.get(metric), words, range));
   const marks = el("div", { class: "marks", "aria-hidden": "true" }, el("span", {}, timeSpan(range.from, range.to)));

@@ -1,6 +1,6 @@
 // One host: all its plugins under each other, one time range, and where every number comes from.
 
-import { madeAt, noteMade, now } from "../api.js";
+import { now } from "../api.js";
 import { completenessStrips } from "../components/completeness.js";
 import { hostHeader } from "../components/host_header.js";
 import { pluginSection, withoutCharts } from "../components/plugin_section.js";
@@ -9,7 +9,8 @@ import { el, keyed } from "../dom.js";
 import { completenessOf, hostState, pluginData } from "../host_data.js";
 import { t } from "../language.js";
 import { plugins } from "../plugins.js";
-import { rangeOf, refreshSeconds } from "../ranges.js";
+import { rangeData } from "../range_data.js";
+import { rangeOf } from "../ranges.js";
 import { reload } from "../router.js";
 
 /** @param {Page} page its URL: /host?name=HOST&range=1h&compare=day&lines=apart, or &from=…&to=… */
@@ -22,22 +23,12 @@ export function host(page) {
   }
   const parts = partsOf(page, hostname);
   let asked = askedFor(page.query);
-  let charts = null;
-  let due = 0;
+  const charts = rangeData();
   parts.showRange(asked);
 
   async function load(signal) {
     const [installed, state] = await Promise.all([plugins(signal), hostState(hostname, signal)]);
-    const moving = asked.range.live ? { ...asked, range: rangeOf(page.query, now()) } : asked;
-    if (!charts || Date.now() >= due) {
-      // Of its own, so that its age is known apart.
-      const mine = AbortSignal.any([signal]);
-      charts = { asked: moving, ...(await loadCharts(installed, state, moving, mine)), madeAt: madeAt(mine) };
-      due = Date.now() + 1000 * refreshSeconds(moving.range, now()) - 500;
-    }
-    // The past hardly changes.
-    if (asked.range.live) noteMade(signal, charts.madeAt);
-    return { state, ...charts };
+    return { state, ...(await charts.get(asked, page.query, signal, (moving, mine) => loadCharts(installed, state, moving, mine))) };
   }
 
   async function loadCharts(installed, state, { range, compare, apart }, signal) {
@@ -59,7 +50,7 @@ export function host(page) {
       return;
     }
     asked = askedFor(page.query);
-    charts = null;
+    charts.forget();
     parts.showRange(asked);
     parts.wait();
     polling.now();
@@ -109,7 +100,10 @@ function partsOf(page, hostname) {
 
   return {
     show,
-    showRange: bar.update,
+    showRange(asked) {
+      header.showRange();
+      bar.update(asked);
+    },
     /** What is shown is of another range. */
     wait: () => sections.classList.add("waiting"),
   };

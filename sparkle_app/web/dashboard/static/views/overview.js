@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { heatSection } from "../components/heat_section.js";
+import { choiceBar } from "../components/host_choice.js";
 import { hostTable, silentHosts } from "../components/host_table.js";
 import { goToLastPage, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
@@ -90,8 +91,9 @@ function partsOf(page) {
 
   page.element.append(
     el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("overview.title"), " ", total), filter),
-    outdated, loading, silent.element, heat.element, tableSection,
+    outdated, loading, silent.element, heat.element, tableSection, choiceBar(page),
   );
+  page.watch("chosen", table.showChosen);
 
   function show({ installed, hosts, heat: cells, asked }) {
     loading.remove();

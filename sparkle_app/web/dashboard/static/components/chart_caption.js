@@ -1,0 +1,34 @@
+// What a chart shows, in words.
+
+import { duration, lineName, localTime, quantity, timeSpan } from "../format.js";
+import { t } from "../language.js";
+import { extremes } from "../lines.js";
+
+/** @param {Object[]} lines without those that they are compared with. */
+export function captionText(lines, { range, plugin, exact, step, compare, compared, hosts }) {
+  const when = timeSpan(range.from, range.to);
+  const found = extremes(lines.filter((each) => !each.hidden));
+  if (!found) return t("host.caption.empty", { range: when });
+  const thin = compare ? ` ${compared.length ? t(`host.compared.${compare}`) : t("host.compared.none")}` : "";
+  const one = lines.length === 1;
+  const text = ({ value, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
+    value: quantity(value, plugin), metric: lineName(line), time: localTime(line.at[index] * 1000, { seconds: exact }),
+  });
+  return t(hosts ? "compare.caption" : exact ? "host.caption.exact" : "host.caption.steps", {
+    range: when, step: stepText(step), lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
+  }) + lateText(lines) + thin;
+}
+
+/** Of the steps that readings filled when they were over: different lines have the same ones. */
+function lateText(lines) {
+  const late = new Map(lines.filter((each) => !each.hidden).flatMap(({ at, late: found }) =>
+    [...(found ?? [])].map(([index, { delay }]) => [at[index], delay])));
+  const longest = Math.max(...late.values());
+  return late.size ? ` ${t("host.caption.late", { n: late.size, duration: duration(longest) })}` : "";
+}
+
+function stepText(seconds) {
+  if (seconds % 60) return duration(seconds);
+  const [unit, size] = seconds % 86400 === 0 ? ["days", 86400] : seconds % 3600 === 0 ? ["hours", 3600] : ["minutes", 60];
+  return t(`duration.${unit}`, { n: seconds / size });
+}

@@ -1,0 +1,335 @@
+"""Hosts beside each other: chosen, compared, removed and added."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.integration.conftest import Visit
+from tests.support.broker import Broker
+from tests.support.browser import axe_script, used_memory, violations
+from tests.support.compared_hosts import (
+    COOL,
+    CORES,
+    HOSTILE,
+    HOSTS,
+    LONG,
+    OTHER,
+    compare_path,
+    compared_hosts,
+)
+from tests.support.fleet import Fleet
+from tests.support.host_page import CANVAS_TEXTS, chart, drag, host_path, range_in_url, scales
+
+pytestmark = pytest.mark.any_broker
+FOUR = ("web-1", "web-2", COOL, OTHER)
+
+
+@pytest.fixture(scope="module")
+def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with compared_hosts(broker, tmp_path_factory.mktemp("fleet")) as running:
+        yield running
+
+
+def compared(page: Page) -> Locator:
+    """The names of the hosts that are compared."""
+    return page.locator(".compared-hosts li .name")
+
+
+def small(figure: Locator, host: str) -> Locator:
+    """The small chart of a host."""
+    return figure.locator(".small-charts > li", has=figure.page.get_by_role("link", name=host, exact=True))
+
+
+def test_hosts_are_chosen_in_the_overview(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?sort=host")
+    bar = page.get_by_role("region", name="Comparison")
+    expect(page.locator("tbody tr")).to_have_count(len(HOSTS) + 3)
+    expect(bar).to_be_hidden()
+    page.get_by_role("checkbox", name="Compare web-2", exact=True).check()
+    expect(bar).to_contain_text("Select another host to compare with.")
+    expect(bar.get_by_role("link")).to_be_hidden()
+    # What is chosen stays while others are looked for, in the order of the choice.
+    page.get_by_role("searchbox").fill("web-1")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("checkbox", name="Compare web-1", exact=True).press("Space")
+    expect(bar.locator("li .name")).to_have_text(["web-2", "web-1"])
+    assert "web-2" not in page.url
+    bar.get_by_role("link", name="Compare 2 hosts").click()
+    expect(page).to_have_url(fleet.worker.url + compare_path("web-2", "web-1"))
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(compared(page)).to_have_text(["web-2", "web-1"])
+    page.go_back()
+    page.get_by_role("searchbox").fill("")
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    # Eight at most.
+    for host in HOSTS[2:8]:
+        page.get_by_role("checkbox", name=f"Compare {host}", exact=True).check()
+    ninth = page.get_by_role("checkbox", name="Compare web-9", exact=True)
+    expect(ninth).to_be_disabled()
+    expect(ninth).to_have_accessible_description("At most 8 hosts can be compared.")
+    expect(page.get_by_role("status")).to_have_text("At most 8 hosts can be compared.")
+    expect(bar.get_by_role("link", name="Compare 8 hosts")).to_be_visible()
+    bar.get_by_role("button", name="Remove web-5").click()
+    expect(ninth).to_be_enabled()
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
+
+
+def test_each_host_has_a_chart_with_the_scale_of_all(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.context.add_init_script(CANVAS_TEXTS)
+    asked: list[str] = []
+    visitor.page.on("request", lambda request: asked.append(request.url))
+    page = visitor.open(compare_path(*FOUR, range="1h"))
+    for title in ("Processor", "Cores", "acpi", "coretemp"):
+        expect(chart(page, title).locator(".small-charts .of-host .name")).to_have_text(list(FOUR))
+    expect(chart(page, "Processor").locator("canvas")).to_have_count(4)
+    first, *others = scales(chart(page, "Processor"))
+    assert others == [first] * 3
+    assert first != []
+    one, other = scales(chart(page, "coretemp"))
+    assert one == other != []
+    # The same line looks the same in each chart, and is once in the legend.
+    expect(chart(page, "Cores").locator(".chart-legend li")).to_have_count(CORES)
+    expect(small(chart(page, "Cores"), "web-1").locator("canvas")).to_be_visible()
+    # What a host does not have is said in words.
+    expect(small(chart(page, "Cores"), OTHER)).to_contain_text("This host has none of these metrics.")
+    expect(small(chart(page, "coretemp"), COOL)).to_contain_text("This host does not send Temperature.")
+    expect(small(chart(page, "coretemp"), COOL).locator(".state")).to_be_hidden()
+    expect(small(chart(page, "coretemp"), "web-1").locator(".state")).to_have_text("OK")
+    expect(small(chart(page, "coretemp"), "web-1").locator(".number")).to_have_text(
+        re.compile(r"^max \d\d\.\d.°C$")
+    )
+    link = small(chart(page, "coretemp"), "web-1").get_by_role("link")
+    expect(link).to_have_attribute("href", host_path("web-1", range="1h"))
+    # Strings are over each other, equal ones in the same colour.
+    expect(page.locator(".words-of-host .of-host .name")).to_have_text(list(FOUR))
+    words = page.locator(".states li")
+    expect(words.locator("span:first-child")).to_have_text(["active", "active", "failed"])
+    assert [each.get_attribute("data-word") for each in words.all()] == ["0", "0", "1"]
+    # At each refresh, each host and plugin with one request.
+    asked.clear()
+    page.get_by_role("link", name="15 min").click()
+    expect(link).to_have_attribute("href", host_path("web-1", range="15m"))
+    page.wait_for_timeout(3000)
+    loaded = [re.findall(r"/plugins/(\w+)/hosts/([^/]+)/\w+\?from=([^&]+)", url) for url in asked]
+    requests = [found[0] for found in loaded if found]
+    assert len(requests) == len(set(requests)) >= 4 + 3 + 2
+    expect(page.get_by_label("Compare with")).to_be_hidden()
+    expect(page.get_by_label("Lines", exact=True)).to_be_hidden()
+
+
+def test_they_have_one_cursor_and_one_range(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open(compare_path(*FOUR, range="1h"))
+    figure = chart(page, "Processor")
+    values = figure.locator(".small-charts .number")
+    figure.locator(".plot").focus()
+    page.keyboard.press("Home")
+    expect(values).to_have_text(["70\u00a0%", "80\u00a0%", "62\u00a0%", "34\u00a0%"])
+    expect(page.get_by_role("status")).to_have_text(
+        re.compile(r"^web-1, CPU/total, \d\d:\d\d – \d\d:\d\d: 70\u00a0%")
+    )
+    expect(small(chart(page, "coretemp"), "web-1").locator(".number")).to_have_text("max 49.0\u00a0°C")
+    lines = page.locator(".u-cursor-x").evaluate_all("(all) => all.map(({ style }) => style.transform)")
+    assert len(lines) == 4 + 3 + 1 + 2
+    assert len({line for line in lines[:4]}) == 1
+    # Down is the same metric of the next host.
+    page.keyboard.press("ArrowDown")
+    expect(figure.locator("[data-highlighted] .name")).to_have_text("web-2")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Readings of this point")
+    expect(dialog.locator("li")).to_have_count(1)
+    expect(dialog.locator("li strong")).to_have_text("80\u00a0%")
+    page.keyboard.press("Escape")
+    # The legend highlights and hides a line in all charts.
+    core = chart(page, "Cores").locator(".chart-legend button", has=page.get_by_text("CPU/7", exact=True))
+    core.click()
+    expect(core).to_have_attribute("aria-pressed", "false")
+    # A range that is dragged over in one chart is that of all, and of the URL.
+    drag(page, small(figure, COOL), 0.6, 0.9)
+    expect(page).to_have_url(re.compile("host=web-4&from="))
+    start, end = range_in_url(page)
+    assert 900 < (end - start).total_seconds() < 1300
+    link = small(chart(page, "coretemp"), "web-1").get_by_role("link")
+    expect(link).to_have_attribute("href", re.compile("name=web-1&from=20.*&to=20"))
+    captions = page.locator("figcaption")
+    shown = {text.split(", averages")[0] for text in captions.all_inner_texts()}
+    assert len(shown) == 1
+    figure.locator(".plot").focus()
+    page.keyboard.press("-")
+    expect(page).not_to_have_url(re.compile(re.escape(f"to={end:%Y-%m-%dT%H}%3A{end:%M}%3A{end:%S}Z$")))
+    page.go_back()
+    page.go_back()
+    expect(page).to_have_url(fleet.worker.url + compare_path(*FOUR, range="1h"))
+    expect(compared(page)).to_have_text(list(FOUR))
+    # Among the keys of a chart, those of its links are theirs.
+    figure.locator(".plot").focus()
+    page.keyboard.press("End")
+    link = small(figure, "web-2").get_by_role("link")
+    expect(link).to_have_attribute("href", host_path("web-2", range="1h"))
+    link.press("Enter")
+    expect(page).to_have_url(fleet.worker.url + host_path("web-2", range="1h"))
+
+
+def test_hosts_are_removed_and_added(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["status of 404"]
+    page = visitor.open(host_path("web-1", range="6h"))
+    page.get_by_role("link", name="Compare with other hosts").click()
+    expect(page).to_have_url(fleet.worker.url + compare_path("web-1", range="6h"))
+    note = page.locator(".compared-hosts > .note:visible")
+    hint = page.locator(".compared-hosts .hint")
+    expect(hint).to_have_text("Add another host to compare with.")
+    expect(chart(page, "Processor").locator("canvas")).to_have_count(1)
+    field = page.get_by_label("Add a host")
+    add = page.get_by_role("button", name="Add", exact=True)
+    field.fill("eb-3")
+    expect(page.locator("datalist option")).to_have_attribute("value", "web-3")
+    field.fill("web-3")
+    field.press("Enter")
+    expect(compared(page)).to_have_text(["web-1", "web-3"])
+    expect(chart(page, "Processor").locator("canvas")).to_have_count(2)
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+    for text, message in [
+        ("web-3", "web-3 is already compared."),
+        ("web-33", "No host has the name web-33."),
+    ]:
+        field.fill(text)
+        add.click()
+        expect(note).to_have_text(message)
+        expect(page.get_by_role("status").last).to_have_text(message)
+    field.fill("..")
+    add.click()
+    expect(note).to_contain_text("A browser cannot request a host of this name")
+    # Of names with what cannot be typed, the suggestion is what is shown of them.
+    field.fill("%2F")
+    expect(page.locator("datalist option")).to_have_count(1)
+    expect(page.locator("datalist option")).to_have_attribute("value", "<b>%2F..⟨U+202E⟩&host=x</b>")
+    field.fill("<b>%2F..⟨U+202E⟩&host=x</b>")
+    add.click()
+    expect(compared(page)).to_have_count(3)
+    assert page.evaluate("new URLSearchParams(location.search).getAll('host')[2]") == HOSTILE
+    expect(small(chart(page, "coretemp"), "<b>%2F..⟨U+202E⟩&host=x</b>").locator("canvas")).to_be_visible()
+    page.get_by_role("button", name="Remove web-1").click()
+    expect(compared(page)).to_have_text(["web-3", "<b>%2F..⟨U+202E⟩&host=x</b>"])
+    expect(page.get_by_role("button", name="Remove web-3")).to_be_focused()
+    expect(chart(page, "Processor").locator(".small-charts > li")).to_have_count(2)
+    page.goto(compare_path(*HOSTS, "web-1", "", range="15m"))
+    expect(note).to_have_text("1 more host in the URL is not shown: at most 8 can be compared.")
+    expect(compared(page)).to_have_text(list(HOSTS[:8]))
+    field.fill("web-9")
+    add.click()
+    expect(note.first).to_have_text("At most 8 hosts can be compared.")
+    expect(compared(page)).to_have_count(8)
+    page.goto("/compare")
+    expect(hint).to_have_text("Add hosts to compare, or select them in the table of all hosts.")
+
+
+def test_what_is_wrong_is_said(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["status of 503", "status of 400", "status of 404"]
+    page = visitor.page
+    refused = {"title": "Bad Request", "status": 400, "detail": "from: expected another one"}
+    which = re.compile("/Temperature/hosts/web-2/columns")
+    page.route(which, lambda route: route.fulfill(status=400, json=refused))
+    visitor.open(compare_path("web-1", "web-2", "nobody", "..", LONG))
+    row = chart(page, "coretemp")
+    missing = row.locator(".missing:visible")
+    expect(missing).to_have_text(
+        [
+            "Cannot be shown: from: expected another one",
+            "No host of this name sends readings now.",
+            re.compile("^Cannot be shown: A browser cannot request a host of this name"),
+        ]
+    )
+    expect(row.locator("canvas")).to_have_count(2)
+    expect(page.locator(".compared-hosts .unknown:visible")).to_have_count(2)
+    expect(page.locator(".banner")).to_be_hidden()
+    away = {"title": "x", "status": 503, "detail": "not every partition is owned"}
+    page.route("**/api/v1/hosts/*", lambda route: route.fulfill(status=503, json=away))
+    expect(page.locator(".banner .detail")).to_have_text("not every partition is owned")
+    expect(row.locator("canvas")).to_have_count(2)
+    page.unroute("**/api/v1/hosts/*")
+    page.get_by_role("button", name="Try now").click()
+    expect(page.locator(".banner")).to_be_hidden()
+
+
+def test_the_same_as_tables(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    page = visitor.page
+    page.route("**/api/v1/plugins", lambda route: route.fulfill(json=_lowest(route.fetch().json())))
+    visitor.open(compare_path(*FOUR[:2], range="1h"))
+    row = chart(page, "coretemp")
+    expect(small(row, "web-1").locator(".number")).to_have_text(re.compile(r"^min \d\d\.\d.°C$"))
+    row.get_by_role("button", name="Show as table").click()
+    expect(row.locator("canvas")).to_have_count(0)
+    head = row.locator("thead th")
+    expect(head).to_have_text(["Time", "Metric", "web-1", "web-2"])
+    last = row.locator("tbody tr").last.locator("td")
+    expect(last).to_have_text(
+        [re.compile(r"\d\d:\d\d:00$"), "coretemp/Core 1", "49.0\u00a0°C", "54.0\u00a0°C"]
+    )
+    row.get_by_role("button", name="Show as chart").click()
+    expect(row.locator("canvas")).to_have_count(2)
+    page.route(
+        "**/uplot.js", lambda route: route.fulfill(body="export default null", content_type="text/javascript")
+    )
+    page.reload()
+    expect(page.locator(".compare-view > .note")).to_contain_text("Charts are shown as tables")
+    expect(head).to_have_text(["Time", "Metric", "web-1", "web-2"])
+
+
+def _lowest(found: dict[str, list[dict[str, dict[str, object]]]]) -> object:
+    for plugin in found["plugins"]:
+        plugin["panel"]["headline"] = {"metric": None, "statistic": "minimum"}
+    return found
+
+
+@pytest.mark.parametrize(("scheme", "locale", "width"), [("light", "en-GB", 1280), ("dark", "ru-RU", 360)])
+def test_axe_finds_nothing(fleet: Fleet, visit: Visit, scheme: str, locale: str, width: int) -> None:
+    visitor = visit(
+        fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+    )
+    visitor.expected = ["status of 404"]
+    visitor.context.add_init_script(axe_script())
+    page = visitor.open(compare_path("web-1", COOL, "nobody", LONG, range="15m"))
+    expect(page.locator(".small-charts canvas").first).to_be_visible()
+    assert violations(page) == []
+    page.locator(".chart button[aria-pressed]").first.click()
+    for each in (360, 740, width):
+        page.set_viewport_size({"width": each, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == each
+    page.locator(".links a").click()
+    for number in range(8):
+        page.locator("tbody input").nth(number).check()
+    assert violations(page) == []
+    for each in (360, 740, width):
+        page.set_viewport_size({"width": each, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == each
+
+
+def test_nothing_is_left_of_charts_that_are_not_shown(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open(compare_path(*FOUR[:2], range="15m"))
+
+    def leave_and_return(times: int) -> None:
+        for _ in range(times):
+            page.locator("header nav").get_by_role("link", name="Hosts").click()
+            expect(page.locator("table.hosts")).to_be_visible()
+            page.go_back()
+            expect(chart(page, "coretemp").locator("canvas").first).to_be_visible()
+            page.get_by_role("button", name="Remove web-2").click()
+            expect(chart(page, "Processor").locator("canvas")).to_have_count(1)
+            page.go_back()
+            expect(chart(page, "Processor").locator("canvas")).to_have_count(2)
+
+    # The browser keeps the view that was left last, but none of those before it.
+    leave_and_return(2)
+    _, nodes, listeners = used_memory(page)
+    leave_and_return(5)
+    _, nodes_after, listeners_after = used_memory(page)
+    assert nodes_after < 1.1 * nodes
+    assert listeners_after < 1.1 * listeners
