@@ -160,6 +160,24 @@ def test_a_phone_shows_the_same(fleet: Fleet, visit: Visit, pictures: Path) -> N
     take(page, pictures / "overview-phone.png")
 
 
+def test_hosts_beside_each_other_say_which_one_differs(fleet: Fleet, visit: Visit, pictures: Path) -> None:
+    page = visit(fleet.worker, viewport={"width": 1280, "height": 1000}).open("/?search=gpu-0")
+    compared = ["gpu-05", "gpu-06", HOTTEST, "gpu-08"]
+    for host in compared:
+        page.get_by_role("checkbox", name=f"Compare {host}").check()
+    page.get_by_role("link", name="Compare 4 hosts").click()
+    page.get_by_role("link", name="6 h", exact=True).click()
+    figure = chart(page, "coretemp")
+    expect(figure.locator("figcaption")).to_contain_text("averages of 2 min")
+    values = [
+        float(each.split("\u00a0")[0]) for each in figure.locator(".small-charts .number").all_inner_texts()
+    ]
+    assert max(values) == values[2] > 80
+    expect(figure.locator(".small-charts .state")).to_have_text(["OK", "OK", "Critical", "OK"])
+    page.mouse.move(0, 0)
+    take(figure, pictures / "compare.png")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("locale", "language"), [("en-GB", "en"), ("ru-RU", "ru")])
 def test_the_page_of_a_host_says_whether_a_peak_was_real(

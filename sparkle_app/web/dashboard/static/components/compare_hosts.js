@@ -52,7 +52,7 @@ export function compareHosts(page) {
 function item(host, remove) {
   const link = el("a", {}, name(host, 28));
   const mark = stateMark("ok");
-  const unknown = el("span", { class: "unknown" }, t("compare.notKnown"));
+  const unknown = el("span", { class: "unknown" });
   const label = t("compare.remove", { host: shortened(host) });
   const element = el("li", {}, link, mark, unknown,
     el("button", { type: "button", title: label, "aria-label": label, onclick: () => remove(host) }, "×"));
@@ -62,6 +62,7 @@ function item(host, remove) {
     mark.hidden = !found?.row;
     if (found?.row) setState(mark, found.row.state);
     unknown.hidden = !found || Boolean(found.row);
+    setText(unknown, t(found?.problem ? "compare.notShown" : "compare.notKnown"));
     setAttribute(unknown, "title", found?.problem ?? null);
   }
   return { element, update };

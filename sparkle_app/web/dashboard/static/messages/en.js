@@ -35,6 +35,7 @@ export default {
   "compare.noMetrics": "This host has none of these metrics.",
   "compare.noPlugin": "This host does not send {plugin}.",
   "compare.notKnown": "Unknown host",
+  "compare.notShown": "Cannot be shown",
   "compare.oneHost": "Add another host to compare with.",
   "compare.present": "{host} is already compared.",
   "compare.remove": "Remove {host}",

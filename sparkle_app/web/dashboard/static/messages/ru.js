@@ -35,6 +35,7 @@ export default {
   "compare.noMetrics": "У этого хоста нет таких метрик.",
   "compare.noPlugin": "Этот хост не присылает показаний «{plugin}».",
   "compare.notKnown": "Неизвестный хост",
+  "compare.notShown": "Нельзя показать",
   "compare.oneHost": "Добавьте ещё хост, с которым сравнить.",
   "compare.present": "Хост {host} уже показан.",
   "compare.remove": "Убрать {host}",
