@@ -82,6 +82,7 @@ All packages and modules; the docstring of each describes what it does:
       authentication      what a request may do: bearer tokens, sessions, this machine
       sessions            tokens of users, and cookies of browsers
       login_limit         limits wrong tokens per address
+      reverse_proxy       the client of a request
       security_headers    headers of pages
       tls                 certificate of the web server, requests to other workers
       health              health checker

@@ -17,8 +17,9 @@ from yarl import URL
 from sparkle_app.config.settings import Settings
 from sparkle_app.config.web import LOCALHOST
 from sparkle_app.web.dashboard.page import VIEWS, accepts_page
-from sparkle_app.web.login_limit import LIMIT, LoginLimit, client_address
+from sparkle_app.web.login_limit import LIMIT, LoginLimit
 from sparkle_app.web.problems import Handler, Problem
+from sparkle_app.web.reverse_proxy import client_address
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Role, Tokens
 

@@ -46,24 +46,6 @@ LIMIT = web.RequestKey("limit", LoginLimit)
 """The key of a request under which the middleware puts the limit, for the login page."""
 
 
-def client_address(request: web.Request, trust_proxy: bool) -> str:
-    """The address of the client, without a port.
-
-    Arguments:
-        trust_proxy: whether all requests come through a proxy, and the client is the one that called it.
-    """
-    # A proxy appends the address from which it was called; what is before it, a client may have sent.
-    forwarded = ",".join(request.headers.getall("X-Forwarded-For", [])).rpartition(",")[2].strip()
-    return _without_port(forwarded) if trust_proxy and forwarded else request.remote or ""
-
-
-def _without_port(address: str) -> str:
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    # Otherwise, an address with several colons is IPv6, without a port.
-    return address.partition(":")[0] if address.count(":") == 1 else address
-
-
 def _slot(address: str) -> int:
     try:
         parsed = ip_address(address.partition("%")[0])

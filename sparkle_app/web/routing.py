@@ -61,7 +61,7 @@ def add_routes(router: web.UrlDispatcher, parts: WebParts) -> None:
         return web.Response(body=document, content_type="application/json")
 
     router.add_get(openapi.PATH, openapi_endpoint)
-    add_page(router)
+    add_page(router, parts.settings.web.trust_proxy)
     router.add_get(host_metrics.PATH, host_metrics.host_metrics_endpoint(parts))
     router.add_get(DOCS_PATH, api_docs(described))
     router.add_get(STYLE_PATH, style)

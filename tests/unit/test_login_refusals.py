@@ -13,7 +13,8 @@ from yarl import URL
 from sparkle_app.web.html import login
 from sparkle_app.web.html.login import MAX_FORM_BYTES, MAX_FORMS
 from sparkle_app.web.html.messages import LANGUAGES
-from sparkle_app.web.login_limit import ATTEMPTS, client_address
+from sparkle_app.web.login_limit import ATTEMPTS
+from sparkle_app.web.reverse_proxy import client_address
 from tests.support.cluster import InProcessWorker
 from tests.support.login import PLUGINS, TOKENS, Form, cookie_of, log_in, send, two_workers
 

@@ -21,7 +21,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 @pytest.fixture
 async def client() -> AsyncIterator[ClientSession]:
     application = web.Application(middlewares=[problems])
-    add_page(application.router)
+    add_page(application.router, trust_proxy=True)
     async with (
         TestServer(application) as server,
         ClientSession(server.make_url("/"), auto_decompress=False) as session,
@@ -90,6 +90,16 @@ async def test_a_terminal_gets_two_lines(client: ClientSession) -> None:
     # Whoever asks without a token is not told the version.
     assert __version__ not in "".join(lines)
     assert re.search(r"http://127\.0\.0\.1:\d+/api/v1/openapi\.json$", lines[1])
+
+
+async def test_a_terminal_behind_a_proxy_that_ends_tls_gets_addresses_with_https(
+    client: ClientSession,
+) -> None:
+    headers = {"Accept": "*/*", "X-Forwarded-Proto": "https", "Host": "sparkle.example"}
+    async with client.get("/", headers=headers) as response:
+        text = await response.text()
+    assert "https://sparkle.example/ in a browser" in text
+    assert "https://sparkle.example/api/v1/openapi.json" in text
 
 
 def test_the_hash_of_the_files_changes_with_any_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

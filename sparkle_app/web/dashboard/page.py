@@ -5,6 +5,7 @@ from aiohttp import web
 from sparkle_app.web.dashboard.assets import Asset, load_assets
 from sparkle_app.web.negotiation import accepts_gzip
 from sparkle_app.web.problems import Problem
+from sparkle_app.web.reverse_proxy import uses_https
 from sparkle_app.web.security_headers import ASSET_HEADERS, PAGE_HEADERS
 
 VIEWS = ("/", "/host", "/compare", "/dead-letters", "/pipeline")
@@ -17,13 +18,17 @@ def accepts_page(request: web.Request) -> bool:
     return "text/html" in request.headers.get("Accept", "").lower()
 
 
-def add_page(router: web.UrlDispatcher) -> None:
-    """Add the page to a web server."""
+def add_page(router: web.UrlDispatcher, trust_proxy: bool) -> None:
+    """Add the page to a web server.
+
+    Arguments:
+        trust_proxy: whether all requests come through a proxy, which may end TLS.
+    """
     assets = load_assets(ASSETS)
 
     async def view(request: web.Request) -> web.Response:
         if not accepts_page(request):
-            return _for_terminal(request)
+            return _for_terminal(request, uses_https(request, trust_proxy))
         # no-cache: the index names the other files, and is asked for at each visit.
         headers = {**PAGE_HEADERS, "Cache-Control": "no-cache"}
         return _response(request, assets.index, headers, vary="Accept, Accept-Encoding")
@@ -50,8 +55,8 @@ def _response(request: web.Request, asset: Asset, headers: dict[str, str], vary:
     )
 
 
-def _for_terminal(request: web.Request) -> web.Response:
-    url = f"{request.scheme}://{request.host}"
+def _for_terminal(request: web.Request, https: bool) -> web.Response:
+    url = f"{'https' if https else 'http'}://{request.host}"
     text = (
         f"Sparkle-M handler: open {url}/ in a browser.\n"
         f"API: {url}/api/v1/overview and others, described in {url}/api/v1/openapi.json\n"

@@ -20,8 +20,9 @@ from sparkle_app.web.authentication import (
 from sparkle_app.web.html.elements import el, page
 from sparkle_app.web.html.messages import LANGUAGES, language
 from sparkle_app.web.html.style import STYLE_PATH
-from sparkle_app.web.login_limit import LIMIT, client_address
+from sparkle_app.web.login_limit import LIMIT
 from sparkle_app.web.problems import Problem
+from sparkle_app.web.reverse_proxy import client_address, uses_https
 from sparkle_app.web.security_headers import PLAIN_PAGE_HEADERS
 from sparkle_app.web.sessions import Tokens
 
@@ -84,7 +85,7 @@ class _Login:
             self._tokens.cookie(role, time.time()),
             max_age=self._seconds,
             path="/",
-            secure=self._is_secure(request),
+            secure=uses_https(request, self._proxy),
             httponly=True,
             samesite="Strict",
         )
@@ -94,7 +95,7 @@ class _Login:
         _refuse_other_sites(request)
         response = _redirect(LOGIN_PATH if self._tokens else "/")
         response.del_cookie(
-            self._cookie, path="/", secure=self._is_secure(request), httponly=True, samesite="Strict"
+            self._cookie, path="/", secure=uses_https(request, self._proxy), httponly=True, samesite="Strict"
         )
         return response
 
@@ -176,11 +177,6 @@ class _Login:
             content_type="text/html",
             charset="utf-8",
             headers=headers,
-        )
-
-    def _is_secure(self, request: web.Request) -> bool:
-        return request.secure or (
-            self._proxy and request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
         )
 
     def _log_failure(self, address: str) -> None:

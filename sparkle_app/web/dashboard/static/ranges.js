@@ -1,5 +1,6 @@
 // The time range of a host's view, which is in the URL: ?range=1h ends now, ?from=…&to=… does not move.
 
+import { t } from "./language.js";
 import { urlWith } from "./router.js";
 
 const HOUR = 3600;
@@ -8,6 +9,11 @@ const DAY = 24 * HOUR;
 export const PRESETS = {
   "15m": HOUR / 4, "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "3y": 3 * 365 * DAY,
 };
+/** Names of messages have only letters. */
+const MESSAGES = {
+  "15m": "quarter", "1h": "hour", "6h": "hours", "24h": "day", "7d": "week", "30d": "month", "1y": "year", "3y": "years",
+};
+export const presetText = (preset) => t(`host.range.${MESSAGES[preset]}`);
 const DEFAULT = "1h";
 const RANGE = ["range", "from", "to"];
 /** Of a zoom, in seconds. */

@@ -2,15 +2,15 @@
 
 import { ApiError, get, madeAt, noteMade, now as currentTime, pathOf } from "../api.js";
 import { el, refill, setText } from "../dom.js";
-import { duration, pluginTitle } from "../format.js";
+import { pluginTitle } from "../format.js";
 import { t } from "../language.js";
+import { PRESETS, presetText } from "../ranges.js";
 import { urlWith } from "../router.js";
 import { legend } from "./heat.js";
 import { heatMap } from "./heat_map.js";
 import { timeMap } from "./time_map.js";
 
-const DAY = 86400;
-const SPANS = { "1h": 3600, "6h": 6 * 3600, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY };
+const SPANS = ["1h", "6h", "24h", "7d", "30d"];
 /** The past changes slowly, and is read from the database. */
 const TIME_MAP_MS = 30_000;
 
@@ -34,13 +34,13 @@ export function heatSection(page) {
   /** @param {Object} listed the query of the hosts that the table lists. */
   async function load(signal, installed, listed) {
     const plugin = installed.find((each) => each.name === page.query.get("map")) ?? installed[0];
-    const over = Object.hasOwn(SPANS, page.query.get("over") ?? "") ? page.query.get("over") : null;
+    const over = SPANS.includes(page.query.get("over")) ? page.query.get("over") : null;
     if (!plugin) return null;
     const loaded = { installed, plugin, over, problem: "" };
     if (!over) return { ...loaded, found: await get(pathOf`/api/v1/plugins/${plugin.name}/cells`, { signal }) };
     const query = JSON.stringify([plugin.name, over, listed]);
     if (kept.query !== query || Date.now() - kept.at > TIME_MAP_MS) {
-      const from = new Date(currentTime() - SPANS[over] * 1000).toISOString();
+      const from = new Date(currentTime() - PRESETS[over] * 1000).toISOString();
       // Of its own, so that its age is known apart.
       const mine = AbortSignal.any([signal]);
       try {
@@ -50,7 +50,7 @@ export function heatSection(page) {
         // Everything else is shown without the database.
         if (!(error instanceof ApiError) || error.kind === "lost") throw error;
         const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
-        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine", { range: duration(SPANS[over]) }) : error.detail };
+        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail };
       }
     }
     noteMade(signal, kept.madeAt);
@@ -80,7 +80,7 @@ export function heatSection(page) {
     refill(plugins, ...installed.map((each) => tab({ map: each.name }, pluginTitle(each), each === plugin)));
     refill(times,
       tab({ over: null, page: null }, t("heat.now"), !over),
-      ...Object.entries(SPANS).map(([name, seconds]) => tab({ over: name, page: null }, duration(seconds), over === name)),
+      ...SPANS.map((name) => tab({ over: name, page: null }, presetText(name), over === name)),
     );
   }
 

@@ -5,7 +5,7 @@ import { chartLibrary } from "../chart.js";
 import { el, setAttribute, setText } from "../dom.js";
 import { timeSpan } from "../format.js";
 import { t } from "../language.js";
-import { PRESETS, localInput, moved, presetUrl, rangeUrl, scaled } from "../ranges.js";
+import { PRESETS, localInput, moved, presetText, presetUrl, rangeUrl, scaled } from "../ranges.js";
 import { navigate, urlWith } from "../router.js";
 
 export const COMPARE = ["day", "week"];
@@ -19,7 +19,7 @@ export const APART = "apart";
 export function rangeBar({ ofOneHost = true } = {}) {
   let range = null;
   const presets = el("nav", { class: "tabs", "aria-label": t("host.range.presets") },
-    Object.keys(PRESETS).map((name) => el("a", { "data-range": name }, t(`host.range.${nameOf(name)}`))));
+    Object.keys(PRESETS).map((name) => el("a", { "data-range": name }, presetText(name))));
   const [from, to] = ["from", "to"].map((which) =>
     el("input", { type: "datetime-local", step: "any", required: true, "aria-label": t(`host.range.${which}`) }));
   const form = el("form", { class: "from-to", onsubmit: apply },
@@ -77,7 +77,3 @@ export function rangeBar({ ofOneHost = true } = {}) {
 
   return { element, update, zoomOut: () => navigate(rangeUrl(scaled(range, 2, now()))) };
 }
-
-/** Names of messages have only letters. */
-const nameOf = (preset) =>
-  ({ "15m": "quarter", "1h": "hour", "6h": "hours", "24h": "day", "7d": "week", "30d": "month", "1y": "year", "3y": "years" })[preset];
