@@ -440,3 +440,25 @@ async def test_a_broker_that_acknowledges_nothing_is_waited_for(world: IngestWor
     assert len(world.clock.slept) == 3
     assert (world.samples(), world.letters()) == ([1.0], {f"{TOPIC}/0/1": "invalid_value"})
     assert world.value("retries", stage="dead_letters") == 3
+
+
+async def test_the_time_that_a_batch_takes_does_not_include_that_of_the_batch_before(
+    world: IngestWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    in_turn, seconds = asyncio.Lock(), []
+
+    async def decrypt(records: Sequence[Record]) -> list[Outcome]:
+        nonlocal now
+        async with in_turn:
+            await asyncio.sleep(0)
+            now += len(records)
+        return []
+
+    monkeypatch.setattr(agent, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(world.pool, "decrypt", decrypt)
+    limit = SimpleNamespace(decrypted=lambda records, took: seconds.append((records, took)))
+    monkeypatch.setattr(world.pipeline, "_limit", limit)
+    record = Record(TOPIC, 0, 0, 0, b"")
+    await asyncio.gather(*(world.pipeline._decrypt([record] * number) for number in (2, 3)))
+    assert seconds == [(2, 2.0), (3, 3.0)]
