@@ -187,6 +187,7 @@ def test_hosts_are_removed_and_added(fleet: Fleet, visit: Visit) -> None:
     field = page.get_by_label("Add a host")
     add = page.get_by_role("button", name="Add", exact=True)
     field.fill("eb-3")
+    expect(page.locator("datalist option")).to_have_count(1)
     expect(page.locator("datalist option")).to_have_attribute("value", "web-3")
     field.fill("web-3")
     field.press("Enter")
