@@ -1,10 +1,11 @@
 """Hosts beside each other: chosen, compared, removed and added."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
@@ -96,7 +97,9 @@ def test_each_host_has_a_chart_with_the_scale_of_all(fleet: Fleet, visit: Visit)
     expect(chart(page, "Cores").locator(".chart-legend li")).to_have_count(CORES)
     expect(small(chart(page, "Cores"), "web-1").locator("canvas")).to_be_visible()
     # What a host does not have is said in words.
-    expect(small(chart(page, "Cores"), OTHER)).to_contain_text("This host has none of these metrics.")
+    expect(small(chart(page, "Cores"), OTHER)).to_contain_text(
+        "No readings of these metrics in this time range."
+    )
     expect(small(chart(page, "coretemp"), COOL)).to_contain_text("This host does not send Temperature.")
     expect(small(chart(page, "coretemp"), COOL).locator(".state")).to_be_hidden()
     expect(small(chart(page, "coretemp"), "web-1").locator(".state")).to_have_text("OK")
@@ -334,3 +337,61 @@ def test_nothing_is_left_of_charts_that_are_not_shown(fleet: Fleet, visit: Visit
     _, nodes_after, listeners_after = used_memory(page)
     assert nodes_after < 1.1 * nodes
     assert listeners_after < 1.1 * listeners
+
+
+def test_words_of_one_host_and_numbers_of_another_are_both_shown(fleet: Fleet, visit: Visit) -> None:
+    """Of a plugin whose `numeric_value` is None for some readings."""
+    page = visit(fleet.worker).open("/")
+    services = "**/plugins/Services/hosts/web-2"
+
+    def columns(route: Route) -> None:
+        answer = route.fetch()
+        start = int(time.time()) - 600
+        numbers = {"average": [1.0, 2.0], "minimum": [1.0, 2.0], "maximum": [1.0, 2.0], "count": [1, 1]}
+        found = {**answer.json(), "series": {"sshd": {"at": [start, start + 60], **numbers}}}
+        route.fulfill(response=answer, json=found)
+
+    def readings(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        for each in found["readings"]:
+            each["numeric_value"] = 1.0
+        route.fulfill(response=answer, json=found)
+
+    page.route(f"{services}/columns*", columns)
+    page.route(f"{services}/readings*", readings)
+    page.goto(compare_path("web-1", "web-2", range="1h"))
+    for preset in ("6 h", "1 h", "15 min"):
+        expect(small(chart(page, "Services"), "web-2").locator("canvas")).to_be_visible()
+        expect(page.locator(".words-of-host .of-host .name")).to_have_text(["web-1"])
+        with page.expect_response(f"{services}/columns*"):
+            page.get_by_role("link", name=preset, exact=True).click()
+
+
+def test_what_is_not_up_to_date_is_said_with_its_hosts(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/")
+
+    def outdated(route: Route) -> None:
+        answer = route.fetch()
+        part = {"plugin": "Temperature", "partitions": [1], "problem": "the worker does not answer"}
+        route.fulfill(response=answer, json={**answer.json(), "outdated": [part]})
+
+    for host in ("web-1", "web-3"):
+        page.route(f"**/api/v1/hosts/{host}", outdated)
+    page.goto(compare_path("web-1", "web-2", "web-3", range="1h"))
+    expect(page.locator(".compared-hosts .notes .note")).to_have_text(
+        ["web-1, web-3: Temperature is not up to date: the worker does not answer"]
+    )
+
+
+def test_a_selected_point_is_not_scrolled_to_at_each_refresh(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open(compare_path(*HOSTS[:8], range="15m"))
+    plot = chart(page, "coretemp").get_by_role("application")
+    plot.press("ArrowLeft")
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+    for _ in range(2):
+        with page.expect_response("**/plugins/Temperature/hosts/web-8/columns*"):
+            pass
+    page.wait_for_timeout(500)
+    assert page.evaluate("scrollY") == 0
+    expect(chart(page, "coretemp").locator(".point")).to_be_visible()

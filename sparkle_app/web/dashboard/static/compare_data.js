@@ -5,8 +5,8 @@ import { pluginTitle } from "./format.js";
 import { comparedData, hostState } from "./host_data.js";
 import { t } from "./language.js";
 
-/** A browser sends no more requests at a time; one that waited in it for its turn would time out. */
-const AT_ONCE = 6;
+/** A worker answers six such requests at a time; others wait, and others ask, too. */
+const AT_ONCE = 4;
 
 /** A host as the overview has it: {host, row, problem}; `row` is null if it is not known. Throws as `get`. */
 export async function comparedHost(host, signal) {

@@ -21,7 +21,6 @@ const CLOCK_SECONDS = 8 * 60;
 const NEAR_SECONDS = [120, 45, 15, 5];
 // Plugins without numbers: they have no steps that could have been filled late.
 const wordsOnly = new Set();
-const withNumbers = new Set();
 const COMPARED_DAYS = { day: 1, week: 7 };
 
 /** The row of a host in the overview; null if it is not known. Throws as `get`. */
@@ -42,7 +41,7 @@ export async function hostState(host, signal) {
  */
 export const pluginData = (asked, signal) => orProblem(asked, loaded(asked, signal));
 
-/** The same of one of several hosts, with one request as soon as it is known whether the plugin has numbers. */
+/** The same of one of several hosts: with one request, unless it has words in some of the plugins that have numbers. */
 export const comparedData = (asked, signal) => orProblem(asked, steps(asked, signal));
 
 async function orProblem(asked, loading) {
@@ -63,16 +62,15 @@ async function steps(asked, signal) {
     const columns = await columnsOf(path, range, signal, {}, COMPARED_POINTS);
     const step = columns.step_seconds;
     const lines = Object.entries(columns.series).map(([metric, each]) => lineOfColumns(metric, each, step, range.to));
-    if (lines.length) withNumbers.add(plugin.name);
     Object.assign(data, { step, lines, gap: gapOf(lines, interval, step), keptSince: keptSince(columns) });
-    if (withNumbers.has(plugin.name)) return data;
+    if (lines.length) return data;
   }
-  const { readings, complete } = await readingsOf(path, range, 1, signal);
-  data.words = readings.filter((each) => each.numeric_value === null);
-  if (data.words.length < readings.length) wordsOnly.delete(plugin.name);
-  else if (readings.length) wordsOnly.add(plugin.name);
-  const gap = gapOf([...linesOfReadings(data.words).values()], interval, data.step);
-  return { ...data, complete, gap };
+  const { readings, complete, kept } = await readingsOf(path, range, MAX_PAGES, signal);
+  const words = readings.filter((each) => each.numeric_value === null);
+  // Of other hosts, the plugin may have words only.
+  if (words.length < readings.length && wordsOnly.delete(plugin.name)) return steps(asked, signal);
+  if (words.length && words.length === readings.length) wordsOnly.add(plugin.name);
+  return { ...data, words, complete, keptSince: kept, gap: gapOf([...linesOfReadings(words).values()], interval, data.step) };
 }
 
 async function loaded(asked, signal) {

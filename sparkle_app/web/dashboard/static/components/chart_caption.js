@@ -10,7 +10,7 @@ export function captionText(lines, { range, plugin, exact, step, compare, compar
   const found = extremes(lines.filter((each) => !each.hidden));
   if (!found) return t("host.caption.empty", { range: when });
   const thin = compare ? ` ${compared.length ? t(`host.compared.${compare}`) : t("host.compared.none")}` : "";
-  const one = lines.length === 1;
+  const one = lines.length === 1 && !hosts;
   const text = ({ value, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
     value: quantity(value, plugin), metric: lineName(line), time: localTime(line.at[index] * 1000, { seconds: exact }),
   });

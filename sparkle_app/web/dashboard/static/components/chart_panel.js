@@ -56,8 +56,8 @@ export function chartPanel(page, zoomOut) {
     el("div", { class: "chart-foot" }, caption, exports));
 
   const walk = chartWalk(plot, () => (shown ? { lines, plugin: shown.data.plugin } : null), {
-    select: (line, index) => {
-      chart.select(line, index);
+    select: (line, index, isNew) => {
+      chart.select(line, index, isNew);
       showPoint(lines[line], index);
     },
     unselect: () => {
@@ -140,12 +140,12 @@ export function chartPanel(page, zoomOut) {
   }
 
   function open(line, index) {
-    const { plugin } = shown.data;
+    const { plugin, hosts } = shown.data;
     const path = line.path ?? shown.data.path;
     const [from, to] = [line.at[index], line.until[index]];
     // Of a reading, all that were measured within a second.
     const span = to > from ? { from, to } : { from: Math.floor(from), to: Math.floor(from) + 1 };
-    openReadings(page, { plugin, path, metric: line.metric, ...span });
+    openReadings(page, { plugin, path, host: hosts ? line.host : null, metric: line.metric, ...span });
   }
 
   function showPoint(line, index) {

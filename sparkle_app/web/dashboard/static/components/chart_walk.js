@@ -10,7 +10,7 @@ const BIG_STEP = 10;
 /**
  * @param {Element} plot gets the keys.
  * @param {function(): Object} shown {lines, plugin}, or null.
- * @param {Object} on `select(line, index)`, `unselect()`, `open(line, index)`, `zoom(factor, at)`.
+ * @param {Object} on `select(line, index, isNew)`, `unselect()`, `open(line, index)`, `zoom(factor, at)`.
  */
 export function chartWalk(plot, shown, on) {
   let at = null;
@@ -28,7 +28,7 @@ export function chartWalk(plot, shown, on) {
 
   function go(chosen, index, spoken = true) {
     at = { host: chosen.line.host, metric: chosen.line.metric, x: chosen.line.x[index] };
-    on.select(chosen.number, index);
+    on.select(chosen.number, index, spoken);
     if (spoken) announce(pointText(chosen.line, index, shown().plugin));
   }
 

@@ -18,9 +18,10 @@ export function compareHosts(page) {
   const list = el("ul", { "aria-label": t("compare.hosts") });
   const field = addField(page, add);
   const note = el("p", { class: "note", hidden: true });
+  const problems = el("div", { class: "notes" });
   const hint = el("p", { class: "hint", hidden: true });
   const element = el("div", { class: "compared-hosts" },
-    el("div", { class: "chosen" }, list, field.element), hint, field.message, note);
+    el("div", { class: "chosen" }, list, field.element), hint, field.message, note, problems);
 
   function update({ hosts, ignored, found }) {
     keyed(list, hosts.map((host) => [host, { host, found: found?.get(host) }]), ({ host }) => item(host, remove));
@@ -29,6 +30,7 @@ export function compareHosts(page) {
     setText(note, ignored ? t("compare.ignored", { n: ignored, max: MAX_HOSTS }) : "");
     hint.hidden = hosts.length > 1;
     setText(hint, t(hosts.length ? "compare.oneHost" : "compare.noHosts"));
+    keyed(problems, [...problemsOf(hosts, found)].map((each) => [each[0], each]), problem);
   }
 
   function add(host) {
@@ -47,6 +49,23 @@ export function compareHosts(page) {
   }
 
   return { element, update };
+}
+
+/** Why what is shown of some hosts may be old, each with these hosts. */
+function problemsOf(hosts, found) {
+  const all = new Map();
+  for (const host of hosts) {
+    const row = found?.get(host)?.row;
+    const texts = (row?.outdated ?? []).map((part) => t("host.outdated", { plugin: part.plugin, detail: part.problem }));
+    if (row?.problem) texts.push(t("overview.problem", { detail: row.problem }));
+    for (const text of texts) all.set(text, [...(all.get(text) ?? []), host]);
+  }
+  return all;
+}
+
+function problem() {
+  const element = el("p", { class: "note" });
+  return { element, update: ([text, hosts]) => setText(element, `${hosts.map((host) => shortened(host)).join(", ")}: ${text}`) };
 }
 
 function item(host, remove) {

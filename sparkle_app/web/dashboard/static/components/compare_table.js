@@ -24,12 +24,12 @@ export function compareTable({ lines, hosts, plugin, caption }) {
     more > 0 ? el("p", { class: "note" }, t("compare.table.more", { n: more })) : null);
 }
 
-/** By time and metric; in order of the lines. */
+/** By time and metric; in order of the lines. Hosts with very many metrics have longer steps. */
 function rowsOf(lines) {
   const rows = new Map();
-  for (const { metric, host, at, value } of lines) {
+  for (const { metric, host, at, until, value } of lines) {
     at.forEach((start, index) => {
-      const key = `${start}/${metric}`;
+      const key = `${start}/${until[index]}/${metric}`;
       if (!rows.has(key)) rows.set(key, { at: start, metric, values: new Map() });
       rows.get(key).values.set(host, value[index]);
     });

@@ -13,10 +13,10 @@ const PAGE = 50;
  * Opens the dialog; it ends with the view, or when it is closed.
  *
  * @param {Page} page
- * @param {{plugin: Object, path: string, metric: string, from: number, to: number}} asked seconds since 1970; the end is
- *   exclusive.
+ * @param {{plugin: Object, path: string, host: string|null, metric: string, from: number, to: number}} asked seconds since
+ *   1970; the end is exclusive. host: if the reader does not know it.
  */
-export function openReadings(page, { plugin, path, metric, from, to }) {
+export function openReadings(page, { plugin, path, host = null, metric, from, to }) {
   const focused = document.activeElement;
   const list = el("ol", { class: "readings" });
   const status = el("p", { class: "nothing", role: "status" }, t("host.readings.loading"));
@@ -25,7 +25,7 @@ export function openReadings(page, { plugin, path, metric, from, to }) {
   const dialog = el("dialog", { class: "drawer", "aria-labelledby": title.id },
     el("div", { class: "card-head" }, title,
       el("button", { type: "button", class: "close", autofocus: true, onclick: () => dialog.close() }, t("host.readings.close"))),
-    el("p", { class: "of-point" }, name(metric), el("span", {}, timeSpan(from, to, { seconds: to - from < 60 }))),
+    el("p", { class: "of-point" }, host === null ? null : el("span", {}, name(host)), name(metric), el("span", {}, timeSpan(from, to, { seconds: to - from < 60 }))),
     status, list, more);
   const request = new AbortController();
   let after = null;

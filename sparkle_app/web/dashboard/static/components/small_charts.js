@@ -69,12 +69,13 @@ export function smallCharts(element, plugin, on, { headingOf = metricHeading, he
       const having = shown().filter((group) => group.lines.some((line) => line.metric === metric));
       mark(metric, having.length < groups.length ? having : []);
     },
-    select(number, index) {
+    /** @param {boolean} isNew whether somebody has selected it now: it is not scrolled to again. */
+    select(number, index, isNew) {
       const line = lines[number];
       const group = shown().find((each) => each.lines.includes(line));
       if (!group) return;
       of(group).select(group.lines.indexOf(line), index);
-      of(group).element.scrollIntoView({ block: "nearest" });
+      if (isNew) of(group).element.scrollIntoView({ block: "nearest" });
       mark(line.metric, [group]);
     },
     unselect() {

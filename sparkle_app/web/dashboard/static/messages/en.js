@@ -32,7 +32,7 @@ export default {
   "compare.ignored": {"one": "{n} more host in the URL is not shown: at most {max} can be compared.", "other": "{n} more hosts in the URL are not shown: at most {max} can be compared."},
   "compare.link": "Compare with other hosts",
   "compare.noHosts": "Add hosts to compare, or select them in the table of all hosts.",
-  "compare.noMetrics": "This host has none of these metrics.",
+  "compare.noMetrics": "No readings of these metrics in this time range.",
   "compare.noPlugin": "This host does not send {plugin}.",
   "compare.notKnown": "Unknown host",
   "compare.notShown": "Cannot be shown",

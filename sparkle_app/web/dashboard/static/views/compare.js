@@ -19,11 +19,16 @@ export function compare(page) {
   const parts = partsOf(page);
   let asked = askedFor(page.query);
   const charts = rangeData();
+  // The plugins of each host, whose data was loaded.
+  let loadedFor = "";
   parts.showAsked(asked);
 
   async function load(signal) {
     const known = Promise.all(asked.hosts.map((host) => comparedHost(host, signal)));
     const [installed, hosts] = await Promise.all([plugins(signal), known]);
+    const having = JSON.stringify(hosts.map(({ row }) => row && Object.keys(row.plugins).sort()));
+    if (having !== loadedFor) charts.forget();
+    loadedFor = having;
     const loaded = await charts.get(asked, page.query, signal, async ({ range }, mine) =>
       ({ plugins: await comparedPlugins(installed, hosts, range, mine) }));
     return { hosts, ...loaded };
