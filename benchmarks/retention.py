@@ -1,4 +1,4 @@
-"""Measures retention: all old readings are deleted while a worker stores new ones as fast as it can."""
+"""Measures retention: all old readings are deleted while a worker stores new ones."""
 
 import re
 import threading
@@ -52,7 +52,7 @@ _PART = 1_000_000
 
 @dataclass
 class Load:
-    """What a worker stores at full load."""
+    """What a worker stores meanwhile."""
 
     worker: Worker
     produced: int = 0
@@ -69,12 +69,19 @@ class Load:
 
 
 def measure(
-    folder: Path, kafka: KafkaBroker, workspace: Workspace, collector: Collector, url: str, rows: int
+    folder: Path,
+    kafka: KafkaBroker,
+    workspace: Workspace,
+    collector: Collector,
+    url: str,
+    rows: int,
+    rate: int | None = None,
 ) -> dict[str, Any]:
-    """Store old readings and their aggregates in SQL, then have ``retain`` delete them beside a worker at full load.
+    """Store old readings and their aggregates in SQL, then have ``retain`` delete them beside a worker.
 
     Arguments:
         rows: number of old readings.
+        rate: new readings per second; None: as many as the worker can store.
 
     Raises:
         AssertionError: if a reading was lost or stored twice, an old one is left, or ``verify`` finds a difference.
@@ -96,7 +103,7 @@ def measure(
         hosts = fill(engine, rows)
         filled = time.perf_counter() - began
         before = size(engine)
-        with _load(kafka, workspace, collector, worker) as load:
+        with _load(kafka, workspace, collector, worker, rate) as load:
             alone = _run_alone(load)
             stored, began = load.stored, time.perf_counter()
             done = run_command(environment, "retain", "--plugin", "Temperature", seconds=_COMMAND_SECONDS)
@@ -167,14 +174,18 @@ def size(engine: Engine) -> int:
 
 
 @contextmanager
-def _load(kafka: KafkaBroker, workspace: Workspace, collector: Collector, worker: Worker) -> Iterator[Load]:
-    """Records wait for the worker at any time; at the end, it has stored all of them."""
+def _load(
+    kafka: KafkaBroker, workspace: Workspace, collector: Collector, worker: Worker, rate: int | None
+) -> Iterator[Load]:
+    """Readings are sent at a rate, or records wait for the worker at any time. At the end, it has stored all."""
     load, stop = Load(worker), threading.Event()
+    began = time.monotonic()
     failed: list[BaseException] = []
 
     def produce() -> None:
         while not stop.is_set():
-            missing = _BACKLOG - (load.produced - load.stored)
+            wanted = int(rate * (time.monotonic() - began)) if rate else load.stored + _BACKLOG
+            missing = wanted - load.produced
             if missing > 0:
                 numbers = range(load.produced, load.produced + missing)
                 records = [

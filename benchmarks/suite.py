@@ -37,6 +37,10 @@ Measurement = tuple[str, Callable[[], Figures]]
 SHAPES = ((200, 16), (5000, 2))
 """Number of hosts, and of metrics of each host."""
 DATABASES = ("SQLite", "PostgreSQL")
+RATE = 500
+"""Readings per second of a worker that is not busy."""
+ROWS_AT_FULL_LOAD = 1_000_000
+"""That are deleted beside a worker at full load, at most: there, ten times as many take an hour."""
 MULTIBUFFER = " with multi-buffer RSA"
 CORES = os.cpu_count() or 1
 _HEADROOM = 1.25
@@ -97,7 +101,7 @@ class Suite:
             flood: number of readings in the backlog of the backpressure measurement.
         """
         for database in DATABASES:
-            yield f"latency at 500/s, {database}", partial(self._latency, database)
+            yield f"latency at {RATE}/s, {database}", partial(self._latency, database)
             yield (
                 f"answers under full load, {database}",
                 partial(self._ours, database, *SHAPES[0], watch=latency.answers),
@@ -128,8 +132,12 @@ class Suite:
             "backpressure, PostgreSQL sleeps half a second in each insert",
             partial(self._ours, "PostgreSQL", *SHAPES[0], watch=memory_curve, prefill=slow_inserts),
         )
-        for number, database in product(sorted(rows)[-1:], DATABASES):
+        few = [number for number in rows if number <= ROWS_AT_FULL_LOAD]
+        for number, database in product(sorted(few)[-1:], DATABASES):
             yield f"retention of {number} readings, {database}", partial(self._retention, database, number)
+        for number, database in product(sorted(rows)[-1:], DATABASES):
+            name = f"retention of {number} readings at {RATE}/s, {database}"
+            yield name, partial(self._retention, database, number, rate=RATE)
         for hosts in (1000, 10_000):
             yield f"painting {hosts} hosts x 16", partial(self._painting, hosts)
             yield f"viewers of {hosts} hosts x 16 under full load, SQLite", partial(self._viewers, hosts)
@@ -187,12 +195,12 @@ class Suite:
     def _latency(self, database: str) -> Figures:
         workspace, collector = self._workspace()
         url = self._url(database, workspace)
-        return latency.to_sql_and_http(workspace, collector, self._kafka, url, ours.PARTITIONS, 500, 30)
+        return latency.to_sql_and_http(workspace, collector, self._kafka, url, ours.PARTITIONS, RATE, 30)
 
-    def _retention(self, database: str, rows: int) -> Figures:
+    def _retention(self, database: str, rows: int, rate: int | None = None) -> Figures:
         workspace, collector = self._workspace()
         url = self._url(database, workspace)
-        return retention.measure(workspace.folder, self._kafka, workspace, collector, url, rows)
+        return retention.measure(workspace.folder, self._kafka, workspace, collector, url, rows, rate)
 
     def _state(self) -> Figures:
         workspace, _ = self._workspace()
