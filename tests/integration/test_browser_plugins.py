@@ -82,7 +82,7 @@ def title(plugin: dict[str, Any], language: str) -> str:
 
 def shown(page: Page, plugin: dict[str, Any]) -> str:
     """What the plugin's column shows of its host."""
-    headings = page.locator("table.hosts thead th").evaluate_all(
+    headings = page.locator("table.hosts thead tr > *").evaluate_all(
         "all => all.map(each => each.dataset.column)"
     )
     row = page.locator("table.hosts tbody tr", has_text=f"host of {plugin['name']}")
