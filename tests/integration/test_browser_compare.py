@@ -13,9 +13,11 @@ from tests.support.browser import axe_script, used_memory, violations
 from tests.support.compared_hosts import (
     COOL,
     CORES,
+    GAP,
     HOSTILE,
     HOSTS,
     LONG,
+    MINUTES,
     OTHER,
     compare_path,
     compared_hosts,
@@ -395,3 +397,29 @@ def test_a_selected_point_is_not_scrolled_to_at_each_refresh(fleet: Fleet, visit
     page.wait_for_timeout(500)
     assert page.evaluate("scrollY") == 0
     expect(chart(page, "coretemp").locator(".point")).to_be_visible()
+
+
+def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet, visit: Visit) -> None:
+    """The selected point of one host is the cursor of the chart of the other, which is made again."""
+    page = visit(fleet.worker).open(compare_path("web-2", "web-1", range="1h"))
+    figure = chart(page, "coretemp")
+    expect(figure.locator("canvas")).to_have_count(2)
+    plot = figure.get_by_role("application")
+    plot.press("Home")
+    plot.press("ArrowDown")
+    # Into the gap of web-2.
+    plot.press("Shift+ArrowRight")
+    for _ in range(MINUTES - GAP[len(GAP) // 2] - 10):
+        plot.press("ArrowRight")
+    for _ in range(5):
+        plot.press("+")
+    expect(small(figure, "web-2")).to_contain_text("No readings in this time range.")
+    expect(figure.locator("canvas")).to_have_count(1)
+    for _ in range(5):
+        page.go_back()
+    expect(page).to_have_url(fleet.worker.url + compare_path("web-2", "web-1", range="1h"))
+    expect(figure.locator("canvas")).to_have_count(2)
+    expect(chart(page, "Processor").locator("canvas")).to_have_count(2)
+    expect(small(figure, "web-1").locator(".number")).to_have_text(re.compile(r"\d"))
+    # At the selected point.
+    expect(small(figure, "web-2").locator(".number")).to_have_text("–")

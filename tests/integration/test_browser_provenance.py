@@ -72,7 +72,7 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     day = visit(history.worker).open(host_path(range="24h"))
     # Before its first reading, it is not known what was missed.
     expect(day.locator(".strip-row", has_text="Temperature").locator(".gaps")).to_have_text(
-        re.compile(r"^\d+ gaps?, the longest 1\d min, since (.*, )?\d\d:\d\d$")
+        re.compile(r"^\d+ gaps?, the longest 1\d min; counted since (.*, )?\d\d:\d\d$")
     )
     # Nobody counts when words were sent.
     path = f"/api/v1/plugins/Services/hosts/{HOST}/completeness"
@@ -255,7 +255,7 @@ def test_what_has_expired_verifies_nothing(history: Fleet, visit: Visit) -> None
         re.compile(r"^Data before \d\d:\d\d:\d\d has expired\.$")
     )
     # Aggregates are kept longer than readings.
-    expect(section.locator("figcaption").first).to_contain_text("averages of 1 min. Lowest")
+    expect(section.locator("figcaption").first).to_contain_text("averages of 1 min. Lowest reading")
     section.get_by_role("button", name="Verify").click()
     expect(section.locator(".recount[data-state=unknown]")).to_have_text(
         re.compile(

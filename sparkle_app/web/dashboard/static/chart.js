@@ -102,7 +102,11 @@ export function makeChart(element, plugin, on, { height = HEIGHT, texts = true }
         drawAxes: [(u) => drawBelow(u, state())],
         draw: [(u) => drawAbove(u, state())],
         setSelect: [selected],
-        setCursor: [(u) => on.cursor(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null)],
+        // A new chart gets the cursor of the others before it has a scale.
+        setCursor: [(u) => {
+          const at = u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null;
+          on.cursor(Number.isFinite(at) ? at : null);
+        }],
         setSeries: [(_, index, { focus }) => {
           if (focus !== undefined) highlighted = index ? index - 1 : null;
         }],
