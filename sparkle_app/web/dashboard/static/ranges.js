@@ -9,7 +9,7 @@ const DAY = 24 * HOUR;
 export const PRESETS = {
   "15m": HOUR / 4, "1h": HOUR, "6h": 6 * HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "1y": 365 * DAY, "3y": 3 * 365 * DAY,
 };
-/** Names of messages have only letters. */
+/** Names of messages have no digits. */
 const MESSAGES = {
   "15m": "quarter", "1h": "hour", "6h": "hours", "24h": "day", "7d": "week", "30d": "month", "1y": "year", "3y": "years",
 };
