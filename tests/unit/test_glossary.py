@@ -108,7 +108,6 @@ ALLOWED: dict[str, set[str]] = {
     "sparkle_app/web/security_headers.py": {"opener"},
     # "Characters" would be less exact.
     "sparkle_app/plugin/manifest.py": {"letters topic"},
-    "sparkle_app/web/dashboard/static/components/range_bar.js": {"letters topic"},
 }
 
 
