@@ -57,14 +57,19 @@ export function setText(element, text) {
  * scroll position survive an update.
  *
  * @param {Array<[string, any]>} items key and item, in their order.
- * @param {function(any): {element: Element, update: function(any)}} make called for a new key.
+ * @param {function(any): {element: Element, update: function(any)}} make called for a new key; a row that leaves ends with its
+ *   `destroy`, if it has one.
  */
 export function keyed(parent, items, make) {
   const before = parent.keyedRows ?? new Map();
   const rows = new Map();
   const wanted = new Set(items.map(([key]) => key));
   // First: what remains in the same order is then not moved. A moved element loses the focus.
-  for (const [key, row] of before) if (!wanted.has(key)) row.element.remove();
+  for (const [key, row] of before) {
+    if (wanted.has(key)) continue;
+    row.destroy?.();
+    row.element.remove();
+  }
   let next = parent.firstElementChild;
   for (const [key, item] of items) {
     const row = before.get(key) ?? make(item);

@@ -6,7 +6,7 @@ import { rangeQuery } from "../ranges.js";
 import { hostUrl } from "../router.js";
 import { setState, stateMark } from "./state.js";
 
-/** @param {Object} group {host, state}: see views/compare.js; `state` is null if it is not known. */
+/** @param {Object} group {host, state}: see compare_data.js; `state` is null if it is not known. */
 export function compareHeading({ host }) {
   const mark = stateMark("ok");
   const link = el("a", {}, name(host, 32));

@@ -8,6 +8,7 @@ import { name, shortened, visible } from "../format.js";
 import { t } from "../language.js";
 import { rangeQuery } from "../ranges.js";
 import { compareUrl, hostUrl, navigate } from "../router.js";
+import { problemsOf } from "./host_header.js";
 import { setState, stateMark } from "./state.js";
 
 const SUGGESTED = 10;
@@ -30,7 +31,7 @@ export function compareHosts(page) {
     setText(note, ignored ? t("compare.ignored", { n: ignored, max: MAX_HOSTS }) : "");
     hint.hidden = hosts.length > 1;
     setText(hint, t(hosts.length ? "compare.oneHost" : "compare.noHosts"));
-    keyed(problems, [...problemsOf(hosts, found)].map((each) => [each[0], each]), problem);
+    keyed(problems, [...problemsOfHosts(hosts, found)].map((each) => [each[0], each]), problem);
   }
 
   function add(host) {
@@ -52,13 +53,11 @@ export function compareHosts(page) {
 }
 
 /** Why what is shown of some hosts may be old, each with these hosts. */
-function problemsOf(hosts, found) {
+function problemsOfHosts(hosts, found) {
   const all = new Map();
   for (const host of hosts) {
     const row = found?.get(host)?.row;
-    const texts = (row?.outdated ?? []).map((part) => t("host.outdated", { plugin: part.plugin, detail: part.problem }));
-    if (row?.problem) texts.push(t("overview.problem", { detail: row.problem }));
-    for (const text of texts) all.set(text, [...(all.get(text) ?? []), host]);
+    for (const text of row ? problemsOf(row) : []) all.set(text, [...(all.get(text) ?? []), host]);
   }
   return all;
 }

@@ -28,10 +28,7 @@ export function hostHeader(hostname) {
 
   function update({ state, latest }) {
     for (const each of [mark, last, config]) each.hidden = state === null;
-    const problems = state === null ? [t("host.unknown")] : [
-      ...(state.problem ? [t("overview.problem", { detail: state.problem })] : []),
-      ...state.outdated.map((part) => t("host.outdated", { plugin: part.plugin, detail: part.problem })),
-    ];
+    const problems = state === null ? [t("host.unknown")] : problemsOf(state);
     note.hidden = problems.length === 0;
     setText(note, problems.join(" "));
     if (state) {
@@ -49,6 +46,12 @@ export function hostHeader(hostname) {
   const showRange = () => setAttribute(compare, "href", compareUrl([hostname], rangeQuery()));
   return { element, update, showRange };
 }
+
+/** Why what is known of a host may be old, as texts. @param {Object} row of the overview. */
+export const problemsOf = ({ problem, outdated }) => [
+  ...(problem ? [t("overview.problem", { detail: problem })] : []),
+  ...outdated.map((part) => t("host.outdated", { plugin: part.plugin, detail: part.problem })),
+];
 
 function clockText(latest) {
   if (!latest.length) return ["", "ok"];

@@ -33,15 +33,12 @@ export function smallCharts(element, plugin, on, { headingOf = metricHeading, he
   function update(next) {
     ({ lines, groups } = next);
     const drawn = groups.slice(0, MAX_CHARTS);
-    const left = new Set(all());
     keyed(list, drawn.map((group) => [group.key, group]), (group) => smallChart(plugin, headingOf(group), height, {
       ...on,
       point: (number, index, how) => on.point(lines.indexOf(groupOf(group.key).lines[number]), index, how),
       // They have the same cursor.
       cursor: (at) => group.key === firstDrawn()?.key && on.cursor(at),
     }));
-    for (const each of all()) left.delete(each);
-    for (const each of left) each.destroy();
     // In the document first: a chart has the width of its element.
     for (const group of drawn) of(group).draw({ ...next, ...group, scaled: lines });
     more.hidden = groups.length <= MAX_CHARTS;

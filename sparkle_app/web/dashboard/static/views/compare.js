@@ -77,10 +77,7 @@ function partsOf(page) {
     bar.update(asked);
     // Charts first.
     compared.sort((a, b) => (b.lines.length > 0) - (a.lines.length > 0));
-    const left = new Set(all());
     keyed(sections, compared.map((each) => [each.plugin.name, each]), () => compareSection(page, { zoomOut: bar.zoomOut }));
-    for (const each of all()) left.delete(each);
-    for (const each of left) each.destroy();
   }
 
   return {

@@ -92,10 +92,7 @@ function partsOf(page, hostname) {
     status.textContent = t(state ? "host.empty" : "host.nothing");
     bar.update(asked);
     strips.update({ range: asked.range, plugins: complete });
-    const left = new Set(all());
     keyed(sections, listed.map((each) => [each.plugin.name, each]), () => pluginSection(page, { zoomOut: bar.zoomOut }));
-    for (const each of all()) left.delete(each);
-    for (const each of left) each.destroy();
   }
 
   return {
