@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -400,9 +401,15 @@ def test_a_selected_point_is_not_scrolled_to_at_each_refresh(fleet: Fleet, visit
 
 
 def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet, visit: Visit) -> None:
-    """The selected point of one host is the cursor of the chart of the other, which is made again."""
-    page = visit(fleet.worker).open(compare_path("web-2", "web-1", range="1h"))
-    figure = chart(page, "coretemp")
+    """The selected point of one host is the cursor of all charts, of which some are made again."""
+    # The past is loaded every five minutes: it is not a second time that mends what is shown.
+    since, until = (
+        datetime.fromtimestamp(time.time() - 60 * minutes, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for minutes in (MINUTES + 1, 3)
+    )
+    path = compare_path("web-2", "web-1", **{"from": since, "to": until})
+    page = visit(fleet.worker).open(path)
+    figure, processor = chart(page, "coretemp"), chart(page, "Processor")
     expect(figure.locator("canvas")).to_have_count(2)
     plot = figure.get_by_role("application")
     plot.press("Home")
@@ -411,6 +418,8 @@ def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet
     plot.press("Shift+ArrowRight")
     for _ in range(MINUTES - GAP[len(GAP) // 2] - 10):
         plot.press("ArrowRight")
+    at, value = (figure.locator(".at").inner_text(), small(figure, "web-1").locator(".number").inner_text())
+    assert at
     for _ in range(5):
         plot.press("+")
         # A zoom is of the range that is shown.
@@ -419,9 +428,28 @@ def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet
     expect(figure.locator("canvas")).to_have_count(1)
     for _ in range(5):
         page.go_back()
-    expect(page).to_have_url(fleet.worker.url + compare_path("web-2", "web-1", range="1h"))
+    expect(page).to_have_url(fleet.worker.url + path)
     expect(figure.locator("canvas")).to_have_count(2)
-    expect(chart(page, "Processor").locator("canvas")).to_have_count(2)
-    expect(small(figure, "web-1").locator(".number")).to_have_text(re.compile(r"\d"))
-    # At the selected point.
-    expect(small(figure, "web-2").locator(".number")).to_have_text("–")
+    expect(processor.locator("canvas")).to_have_count(2)
+    for each in (figure, processor):
+        expect(each.locator(".at")).to_have_text(at)
+    expect(small(figure, "web-1").locator(".number")).to_have_text(value)
+
+
+def test_one_point_is_selected_since_all_charts_have_one_cursor(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open(compare_path("web-1", "web-3", range="1h"))
+    figure, processor = chart(page, "coretemp"), chart(page, "Processor")
+    processor.get_by_role("application").press("Home")
+    expect(processor.locator(".point")).to_be_visible()
+    figure.get_by_role("application").press("End")
+    expect(figure.locator(".point")).to_be_visible()
+    expect(processor.locator(".point")).to_be_hidden()
+    expect(processor.locator("[data-highlighted]")).to_have_count(0)
+    at = figure.locator(".at").inner_text()
+    # Also when they have been loaded again.
+    for _ in range(2):
+        with page.expect_response("**/plugins/PU_Workload/hosts/web-3/columns*"):
+            pass
+    page.wait_for_timeout(300)
+    for each in (figure, processor):
+        expect(each.locator(".at")).to_have_text(at)

@@ -61,7 +61,7 @@ export function chartPanel(page, zoomOut) {
       showPoint(lines[line], index);
     },
     unselect: () => {
-      chart.unselect();
+      chart?.unselect();
       point.hidden = true;
     },
     open: (line, index) => open(lines[line], index),
@@ -91,7 +91,8 @@ export function chartPanel(page, zoomOut) {
         data.hosts ? { headingOf: compareHeading, height: HEIGHT_OF_HOST } : {});
       const { range: { from, to }, gap, exact } = data;
       chart.update({ lines, from, to, gap, exact, groups: apart ? groupsOf(lines, data) : null });
-      walk.update();
+      // All charts have the cursor of this one: after they got their points, and new ones their scale.
+      queueMicrotask(() => chart && walk.update());
     }
     if (asTable) drawTable();
     showValues();

@@ -6,6 +6,8 @@ import { t } from "../language.js";
 import { isSame, nearest } from "../lines.js";
 
 const BIG_STEP = 10;
+/** Unselects the point that is selected: all charts have the same cursor, so there is one at most. */
+let unselect = null;
 
 /**
  * @param {Element} plot gets the keys.
@@ -26,10 +28,17 @@ export function chartWalk(plot, shown, on) {
     return { lines, chosen, index: nearest(chosen.line, at?.x ?? Infinity) };
   }
 
-  function go(chosen, index, spoken = true) {
+  function go(chosen, index) {
+    if (unselect !== clear) unselect?.();
+    unselect = clear;
     at = { host: chosen.line.host, metric: chosen.line.metric, x: chosen.line.x[index] };
-    on.select(chosen.number, index, spoken);
-    if (spoken) announce(pointText(chosen.line, index, shown().plugin));
+    on.select(chosen.number, index, true);
+    announce(pointText(chosen.line, index, shown().plugin));
+  }
+
+  function clear() {
+    at = unselect = null;
+    on.unselect();
   }
 
   plot.addEventListener("keydown", (event) => {
@@ -55,24 +64,19 @@ export function chartWalk(plot, shown, on) {
     } else if (event.key === "Enter" && index !== null) on.open(chosen.number, index);
     else if (event.key === "+" || event.key === "=") on.zoom(0.5, at?.x ?? null);
     else if (event.key === "-") on.zoom(2, at?.x ?? null);
-    else if (event.key === "Escape" && at) {
-      at = null;
-      on.unselect();
-    } else return;
+    else if (event.key === "Escape" && at) clear();
+    else return;
     event.preventDefault();
   });
 
   return {
     /** Selects a point that was touched. */
     go,
-    /** After new points: the selected one may be elsewhere, or gone. */
+    /** After new points: the selected one may be elsewhere, or outside of the range. */
     update() {
       if (!at) return;
       const found = present();
-      if (found) go(found.chosen, found.index, false);
-    },
-    clear() {
-      at = null;
+      if (found) on.select(found.chosen.number, found.index, false);
     },
   };
 }
