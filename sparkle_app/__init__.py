@@ -10,7 +10,7 @@ All packages and modules; the docstring of each describes what it does:
       startup             checks, waits for database and broker, creates tables and topics
       readiness           logs when the worker is ready
       broker_watchdog     logs when the broker is unreachable
-      clock_watchdog      has buckets restored that a clock that was ahead has pruned
+      clock_watchdog      restores buckets that were pruned while the clock was ahead
       host_watch          counts the hosts that have fallen silent
       key_watchdog        has held records read again once a private key decrypts them
       recovery_watchdog   has lost records of changelog topics read again
@@ -233,7 +233,8 @@ All packages and modules; the docstring of each describes what it does:
       admin               creates and checks topics
       topic_configs       configuration of existing topics
       rebootstrap         finds brokers that come back under other addresses
-      expired_records     records that retention deleted before they were consumed
+      header_names        accepts names of headers that are not UTF-8
+      expired_records     records that Kafka's log retention deleted before they were consumed
       topic_ids           ids of topics
       consumed_logs       whether the logs are still those that were consumed
       topology            topic names, partitions of hosts

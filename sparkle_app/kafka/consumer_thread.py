@@ -13,6 +13,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
+from sparkle_app.kafka.header_names import accept_header_names
 from sparkle_app.kafka.rebootstrap import rebootstrap
 
 # How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
@@ -40,6 +41,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         """Called when the thread starts."""
+        accept_header_names()
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
         heartbeat = coordinator._do_heartbeat

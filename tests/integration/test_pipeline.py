@@ -16,6 +16,7 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
+from tests.support.header_names import produce_with_header
 from tests.support.produce import consume_all, produce
 from tests.support.worker import Workspace, run_command
 
@@ -167,6 +168,32 @@ def test_an_invalid_record_of_the_maximum_size_does_not_stop_its_partition(
     eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
     (letter,) = eventually(lambda: consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters"), bool)
     assert letter.value == large
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    """Kafka accepts such names, and clients in C or Go send them."""
+    collector = Collector(workspace.certs)
+    worker = start_worker()
+    good = [collector.record("host-1", "Temperature", "k", 20.0 + number) for number in range(4)]
+    for compression in (0, 1):
+        values = [good.pop(), b"junk", good.pop()]
+        produce_with_header(broker.bootstrap, workspace.topic, values, b"Gr\xf6\xdfe", compression)
+    produce(
+        broker.bootstrap, workspace.topic, [collector.record("host-2", "Temperature", "k", 1.0)], partition=0
+    )
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 5)
+    letters = f"{workspace.app_id}-dead-letters"
+    eventually(lambda: consume_all(broker.bootstrap, letters), lambda found: len(found) == 2)
+    # Also in the topic of dead letters, where everybody may produce who may produce dead letters.
+    produce_with_header(broker.bootstrap, letters, [b"x"], b"\xff")
+    listed = run_command(workspace.environment(broker.bootstrap, database_url), "dead-letters")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "2 dead letters in" in listed.stdout
+    assert worker.get("/health/ready")[0] == 200
+    assert "Traceback" not in worker.process.log.read_text()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
