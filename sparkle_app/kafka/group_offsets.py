@@ -65,7 +65,9 @@ async def plan_resets(
             offset = first[tp]
             if tp in known:
                 found = later[tp]
-                offset = found.offset if found else end[tp]
+                # What is newer than a stored reading must be there: the log, or the timestamps, are not what they were.
+                missing = first[tp] if (tp.topic, tp.partition) in since else end[tp]
+                offset = found.offset if found else missing
             # Never forward: that would skip records.
             offset = offset if committed is None else min(offset, committed)
             resets.append(OffsetReset(tp.topic, tp.partition, committed, offset))

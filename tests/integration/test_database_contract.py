@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.reading import Reading
+from sparkle_app.model.retention import DAY
+from sparkle_app.model.time import span
 from sparkle_app.plugin_api import Base
 from sparkle_app.storage import columns
 from sparkle_app.storage.aggregate_steps import select_steps
@@ -31,6 +33,7 @@ from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_row_error
 from sparkle_app.storage.models import SERIES, tables_of
+from sparkle_app.storage.positions import select_newest
 from sparkle_app.storage.readings import (
     select_counts,
     select_ids,
@@ -69,13 +72,40 @@ def test_a_reading_is_inserted_once_however_often_it_comes(engine: Engine) -> No
     assert store(engine, readings[:500]) == {each.id for each in readings[:500]}
     assert store(engine, readings) == {each.id for each in readings[500:]}
     assert store(engine, readings) == set()
-    moved = [msgspec.structs.replace(each, offset=1, value=0.0) for each in readings]
+    # Sent again days later, the record has another place and another timestamp.
+    days = span(3 * DAY)
+    moved = [
+        msgspec.structs.replace(
+            each,
+            offset=1,
+            value=0.0,
+            received_at=each.received_at + days,
+            observed_at=each.observed_at + days,
+        )
+        for each in readings
+    ]
     assert store(engine, moved) == set()
     with read_transaction(engine) as connection:
         assert list(select_counts(connection, READINGS, START, START + HOUR, None)) == [("host", 700)]
         known = list(select_known(connection, READINGS, moved))
         assert select_ids(connection, READINGS, [each.id for each in moved]) == {each.id for each in readings}
     assert sorted(each.offset for each in known) == [each.offset for each in readings]
+
+
+def test_the_newest_record_is_one_whose_timestamp_is_trusted(engine: Engine) -> None:
+    """In place of one that is decades ago, that of its processing is stored, which may be hours later."""
+    store(
+        engine,
+        [
+            reading(1, partition=1, received_at=START),
+            reading(2, partition=1, received_at=START + SECOND),
+            reading(3, partition=1, received_at=START + HOUR, clock_trusted=False),
+            reading(4, partition=2, received_at=START + HOUR, clock_trusted=False),
+        ],
+    )
+    with read_transaction(engine) as connection:
+        found = [(partition, at) for _, partition, at in select_newest(connection, READINGS)]
+    assert found == [(1, START + SECOND)]
 
 
 def test_every_value_is_returned_as_it_was_stored(engine: Engine) -> None:

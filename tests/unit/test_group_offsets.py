@@ -58,3 +58,32 @@ async def test_offsets_are_committed_in_time() -> None:
     async with asyncio.timeout(10):
         with pytest.raises(KafkaTimeoutError, match="no coordinator of consumer group g"):
             await commit_resets(BrokerSettings(), "g", [OffsetReset("telemetry", 0, 5, 1)])
+
+
+@pytest.mark.parametrize(("since", "otherwise", "offset"), [({("telemetry", 0): 10}, None, 3), ({}, 10, 7)])
+async def test_a_log_without_the_newest_record_is_read_again_from_its_start(
+    monkeypatch: pytest.MonkeyPatch, since: dict[tuple[str, int], int], otherwise: int | None, offset: int
+) -> None:
+    """It has been recreated, or the stored timestamp is wrong. If somebody names a time, there is nothing newer."""
+
+    async def beginning(*_: Any) -> dict[TopicPartition, int]:
+        return {AT: 3}
+
+    async def end(*_: Any) -> dict[TopicPartition, int]:
+        return {AT: 9}
+
+    async def none_later(*_: Any) -> dict[TopicPartition, None]:
+        return {AT: None}
+
+    async def committed(*_: Any) -> int:
+        return 7
+
+    for name, answer in {
+        "beginning_offsets": beginning,
+        "end_offsets": end,
+        "offsets_for_times": none_later,
+        "committed": committed,
+    }.items():
+        monkeypatch.setattr(WithoutCoordinator, name, answer, raising=False)
+    (reset,) = await plan_resets(BrokerSettings(), "g", ["telemetry"], since, otherwise)
+    assert (reset.committed, reset.offset) == (7, offset)
