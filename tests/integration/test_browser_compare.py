@@ -204,11 +204,17 @@ def test_hosts_are_removed_and_added(fleet: Fleet, visit: Visit) -> None:
     for text, message in [
         ("web-3", "web-3 is already compared."),
         ("web-33", "No host has the name web-33."),
+        ("eb-", "No host has the name eb-. Similar names: web-2, web-4, web-5."),
     ]:
         field.fill(text)
         add.click()
         expect(note).to_have_text(message)
         expect(page.get_by_role("status").last).to_have_text(message)
+    # Part of a name, if one other host has it.
+    field.fill("eb-5")
+    field.press("Enter")
+    expect(compared(page)).to_have_text(["web-1", "web-3", "web-5"])
+    page.get_by_role("button", name="Remove web-5").click()
     field.fill("..")
     add.click()
     expect(note).to_contain_text("A browser cannot request a host of this name")

@@ -139,14 +139,19 @@ def test_a_locked_database_is_named_as_what_is_waited_for(fleet: Fleet, visit: V
 
 @pytest.mark.kafka
 def test_a_killed_worker_is_said_and_then_has_left(fleet: Fleet, second: Worker, visit: Visit) -> None:
-    page = visit(fleet.worker).open("/pipeline")
+    visitor = visit(fleet.worker)
+    # The clock of the browser is an hour behind.
+    visitor.context.add_init_script("const { now } = Date; Date.now = () => now() - 3_600_000;")
+    page = visitor.open("/pipeline")
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 2 workers")
     expect(card(page, second).locator(".state")).to_have_text("Consuming")
     second.kill()
     expect(page.locator(".verdict li", has_text=second.url)).to_contain_text("does not answer")
     expect(card(page, second).locator(".state")).to_have_text("Does not answer")
     # After the rebalance.
-    expect(page.locator(".gone li")).to_contain_text("has left the group", timeout=60_000)
+    gone = page.locator(".gone li")
+    expect(gone).to_contain_text("has left the group", timeout=60_000)
+    expect(gone.locator("time")).to_have_text(re.compile(r"^\d+ s ago$"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Pipeline 1 worker")
     expect(card(page, second)).to_have_count(0)
     expect(page.locator(".verdict li")).to_contain_text("No records are waiting", timeout=60_000)

@@ -2,11 +2,10 @@
 
 import re
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.host_activity import HostActivity
@@ -14,24 +13,13 @@ from sparkle_app.model.time import from_seconds
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.hosts import record_activity
 from tests.integration.conftest import Visit
-from tests.support.browser import UPDATES
+from tests.support.browser import UPDATES, called
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST
 from tests.support.host_page import chart, host_path, wait_for_host
 
 pytestmark = pytest.mark.any_broker
 WARNING = {"when": "above", "value": 80.0, "severity": "warning"}
-_CALLED = """
-    async ([file, name, calls]) => {
-        const found = await import(new URL(file, document.querySelector("script[type=module]").src));
-        return calls.map((each) => found[name](...each));
-    }
-"""
-
-
-def called(page: Page, file: str, name: str, *calls: Sequence[object]) -> Any:
-    """What a function of the page returns, for each list of arguments."""
-    return page.evaluate(_CALLED, [file, name, list(calls)])
 
 
 def plugin(unit: str = "%", quantity: str = "number", decimals: int = 0, *thresholds: Any) -> dict[str, Any]:

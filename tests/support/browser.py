@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -160,3 +160,16 @@ def used_memory(page: Page) -> tuple[float, int, int]:
     heap = browser.send("Runtime.getHeapUsage")["usedSize"]
     browser.detach()
     return heap, counters["nodes"], counters["jsEventListeners"]
+
+
+_CALLED = """
+    async ([file, name, calls]) => {
+        const found = await import(new URL(file, document.querySelector("script[type=module]").src));
+        return calls.map((each) => found[name](...each));
+    }
+"""
+
+
+def called(page: Page, file: str, name: str, *calls: Sequence[object]) -> Any:
+    """What a function of the page returns, for each list of arguments."""
+    return page.evaluate(_CALLED, [file, name, list(calls)])

@@ -1,7 +1,7 @@
 // What is loaded of a time range: as often as its length makes sense, while states are asked for more often.
 
 import { madeAt, noteMade, now } from "./api.js";
-import { rangeOf, refreshSeconds } from "./ranges.js";
+import { isRecent, rangeOf, refreshSeconds } from "./ranges.js";
 
 /** @returns {{get, forget}} `forget` has the next `get` load again. */
 export function rangeData() {
@@ -26,7 +26,7 @@ export function rangeData() {
         due = Date.now() + 1000 * refreshSeconds(moving.range, now()) - 500;
       }
       // The past hardly changes.
-      if (asked.range.live) noteMade(signal, kept.madeAt);
+      if (isRecent(kept.asked.range, now())) noteMade(signal, kept.madeAt);
       return kept;
     },
     forget() {

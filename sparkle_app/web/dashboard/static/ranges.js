@@ -45,9 +45,12 @@ function secondsOf(text) {
 /** Readings of the last minute may still arrive. */
 const ARRIVING = 60;
 
+/** Whether more readings of a range are expected. @param {number} now ms */
+export const isRecent = ({ to }, now) => to + ARRIVING >= now / 1000;
+
 /** How often a range is asked for again. @param {number} now ms */
 export function refreshSeconds({ from, to }, now) {
-  if (to + ARRIVING < now / 1000) return 300;
+  if (!isRecent({ to }, now)) return 300;
   const length = to - from;
   return length <= HOUR ? 5 : length <= 6 * HOUR ? 15 : length <= DAY ? 30 : 60;
 }

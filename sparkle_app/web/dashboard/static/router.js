@@ -18,7 +18,7 @@ const VIEWS = { "/": overview, "/host": host, "/compare": compare, "/dead-letter
 
 /** One visit of a view. */
 class Page {
-  #endings = [];
+  #endings = new Set();
 
   constructor() {
     this.element = el("div", { class: "view" });
@@ -29,13 +29,14 @@ class Page {
   /** Polls (poll.js) until the view is left. */
   poll(load, show, options) {
     const polling = poll(load, show, options);
-    this.ending(polling.stop);
-    return polling;
+    const forget = this.ending(polling.stop);
+    return { ...polling, stop: () => (forget(), polling.stop()) };
   }
 
-  /** Calls a function when the view is left. */
+  /** Calls a function when the view is left; what is returned prevents it: it is no longer needed. */
   ending(end) {
-    this.#endings.push(end);
+    this.#endings.add(end);
+    return () => this.#endings.delete(end);
   }
 
   /** Calls a function now, and when a value of the store changes, until the view is left. */
@@ -55,7 +56,8 @@ class Page {
   }
 
   end() {
-    for (const end of this.#endings.splice(0)) end();
+    for (const end of this.#endings) end();
+    this.#endings.clear();
     this.element.remove();
   }
 }

@@ -1,7 +1,7 @@
 // Cells on one canvas: thousands of them are drawn in some milliseconds. The pointer, the arrow keys and a screen reader
 // all select a cell; what it shows is then there as text.
 
-import { el, setAttribute, setStyle } from "../dom.js";
+import { el, setAttribute, setStyle, setText } from "../dom.js";
 import { navigate } from "../router.js";
 
 let maps = 0;
@@ -34,7 +34,6 @@ export function cells(page, map) {
     const width = element.clientWidth;
     if (!width) return;
     setAttribute(element, "aria-label", map.label());
-    if (!option.textContent) option.textContent = map.count() ? map.text(0) : map.label();
     grid = map.grid(width);
     setStyle(canvas, { width: `${width}px`, height: `${grid.height}px` });
     const ratio = devicePixelRatio || 1;
@@ -45,6 +44,8 @@ export function cells(page, map) {
     map.paint(context, grid);
     if (selected >= map.count()) selected = -1;
     showSelected();
+    // What Enter opens is what was read out.
+    describe(option);
   }
 
   function select(index) {
@@ -53,16 +54,22 @@ export function cells(page, map) {
     showSelected();
   }
 
+  function describe(element) {
+    const index = Math.max(0, selected);
+    setText(element, map.count() ? map.text(index) : map.label());
+    setAttribute(element, "aria-setsize", map.count());
+    setAttribute(element, "aria-posinset", index + 1);
+  }
+
   function speak() {
     // A new element with another id: otherwise a screen reader would not read the change.
     const next = el("div", {
       role: "option",
       id: `${id}-${selected + 1}`,
       class: "visually-hidden",
-      "aria-setsize": map.count(),
-      "aria-posinset": selected + 1,
       "aria-selected": "true",
-    }, map.text(selected));
+    });
+    describe(next);
     option.replaceWith(next);
     option = next;
     setAttribute(element, "aria-activedescendant", option.id);

@@ -55,7 +55,7 @@ export function chartPanel(page, zoomOut) {
     el("div", { class: "card-head" }, heading, time, toggle), plot, table, point, legend.element,
     el("div", { class: "chart-foot" }, caption, exports));
 
-  const walk = chartWalk(plot, () => (shown ? { lines, plugin: shown.data.plugin } : null), {
+  const walk = chartWalk(plot, () => (shown ? { lines, plugin: shown.data.plugin, step: shown.data.step, ...shown.data.range } : null), {
     select: (line, index, isNew) => {
       chart.select(line, index, isNew);
       showPoint(lines[line], index);
@@ -169,7 +169,7 @@ export function chartPanel(page, zoomOut) {
       : pointsAt(own, at, shown.data.gap);
     const values = new Map(own.map((line) => [line, line.value[points.get(line)]]));
     legend.update({ lines: own, values, plugin: shown.data.plugin });
-    chart?.showValues?.(values);
+    chart?.showValues?.(values, at === null);
     // In a gap, that of the pointer says where it is.
     const span = at === null ? null : spanOf(own, points) ?? [at, at];
     setText(time, span ? pointTime(...span) : "");

@@ -11,11 +11,12 @@ let unselect = null;
 
 /**
  * @param {Element} plot gets the keys.
- * @param {function(): Object} shown {lines, plugin}, or null.
+ * @param {function(): Object} shown {lines, plugin, from, to, step}, or null.
  * @param {Object} on `select(line, index, isNew)`, `unselect()`, `open(line, index)`, `zoom(factor, at)`.
  */
 export function chartWalk(plot, shown, on) {
   let at = null;
+  let isShown = false;
 
   const walkable = () => (shown()?.lines ?? []).map((line, number) => ({ line, number }))
     .filter(({ line }) => !line.hidden && !line.compared && line.x.length);
@@ -32,12 +33,14 @@ export function chartWalk(plot, shown, on) {
     if (unselect !== clear) unselect?.();
     unselect = clear;
     at = { host: chosen.line.host, metric: chosen.line.metric, x: chosen.line.x[index] };
+    isShown = true;
     on.select(chosen.number, index, true);
     announce(pointText(chosen.line, index, shown().plugin));
   }
 
   function clear() {
     at = unselect = null;
+    isShown = false;
     on.unselect();
   }
 
@@ -72,11 +75,15 @@ export function chartWalk(plot, shown, on) {
   return {
     /** Selects a point that was touched. */
     go,
-    /** After new points: the selected one may be elsewhere, or outside of the range. */
+    /** After new points: the selected one may be elsewhere, or outside of the range until that is another one. */
     update() {
       if (!at) return;
       const found = present();
-      if (found) on.select(found.chosen.number, found.index, false);
+      const { from, to, step } = shown();
+      const wasShown = isShown;
+      isShown = found !== null && at.x >= from - step && at.x <= to + step;
+      if (isShown) on.select(found.chosen.number, found.index, false);
+      else if (wasShown) on.unselect();
     },
   };
 }

@@ -12,6 +12,8 @@ import { problemsOf } from "./host_header.js";
 import { setState, stateMark } from "./state.js";
 
 const SUGGESTED = 10;
+/** In a message. */
+const LISTED = 3;
 const TYPING_MS = 200;
 
 /** @returns {{element, update}} `update` gets {hosts, ignored, found}: names, and what comparedHost found by name, or null. */
@@ -97,12 +99,22 @@ function addField(page, add) {
   const element = el("form", { onsubmit: submit }, input, options, el("button", { type: "submit" }, t("compare.add")));
   // By what is shown of them: an option cannot have all characters that a name has.
   const suggested = new Map();
+  let candidates = [];
   const ended = new AbortController();
   page.ending(() => ended.abort());
   let timer = 0;
 
+  /** What is shown of a host, unlike that of any other. */
+  function textOf(host) {
+    let text = visible(host);
+    for (let n = 2; (suggested.get(text) ?? host) !== host; n += 1) text = `${visible(host)} (${n})`;
+    suggested.set(text, host);
+    return text;
+  }
+
   function typed() {
     say("");
+    candidates = [];
     clearTimeout(timer);
     timer = setTimeout(suggest, TYPING_MS);
   }
@@ -116,8 +128,8 @@ function addField(page, add) {
       if (search !== input.value.trim()) return;
       const compared = hostsOf(page.query).hosts;
       const found = hosts.map(({ host }) => host).filter((host) => !compared.includes(host)).slice(0, SUGGESTED);
-      for (const host of found) suggested.set(visible(host), host);
-      options.replaceChildren(...found.map((host) => el("option", { value: visible(host) })));
+      candidates = found;
+      options.replaceChildren(...found.map((host) => el("option", { value: textOf(host) })));
     } catch {
       // Whether the worker answers is said at the top.
     }
@@ -125,8 +137,12 @@ function addField(page, add) {
 
   async function submit(event) {
     event.preventDefault();
-    const host = suggested.get(input.value) ?? input.value.trim();
+    const text = suggested.has(input.value) ? input.value : input.value.trim();
+    clearTimeout(timer);
+    if (!suggested.has(text)) await suggest();
     const { hosts } = hostsOf(page.query);
+    // Part of a name is enough if there is one such host.
+    const host = suggested.get(text) ?? (candidates.length === 1 && !hosts.includes(text) ? candidates[0] : text);
     if (hosts.includes(host)) say(t("compare.present", { host: shortened(host) }));
     else if (hosts.length >= MAX_HOSTS) say(t("compare.full", { n: MAX_HOSTS }));
     else if (host) await addKnown(host);
@@ -136,7 +152,8 @@ function addField(page, add) {
     try {
       const { row, problem } = await comparedHost(host, ended.signal);
       if (!row) {
-        say(problem ?? t("compare.unknown", { host: shortened(host) }));
+        const similar = candidates.slice(0, LISTED).map((each) => shortened(each)).join(", ");
+        say(problem ?? t(similar ? "compare.similar" : "compare.unknown", { host: shortened(host), similar }));
         return;
       }
       input.value = "";

@@ -63,5 +63,5 @@ export function setBox(box, host) {
   box.disabled = chosen.length >= MAX_HOSTS && !box.checked;
   // The bar says why.
   setAttribute(box, "aria-describedby", box.disabled ? "choice-text" : null);
-  setAttribute(box, "title", box.disabled ? t("compare.full", { n: MAX_HOSTS }) : null);
+  setAttribute(box, "title", box.disabled ? t("compare.full", { n: MAX_HOSTS }) : box.ariaLabel);
 }

@@ -30,7 +30,7 @@ export function hostTable(urlOf) {
     // The links keep the rest of the URL.
     if (headed !== names + location.search) {
       headed = names + location.search;
-      refill(head, el("td", { role: "cell", class: "of-choice" }), ...headings(plugins, sort, urlOf));
+      refill(head, el("th", { role: "columnheader", scope: "col", class: "of-choice" }, t("compare.column")), ...headings(plugins, sort, urlOf));
     }
     const scales = new Map(plugins.map((plugin) =>
       [plugin.name, scaleOf(plugin, hosts.map((each) => each.plugins[plugin.name]?.headline?.last ?? null))]));

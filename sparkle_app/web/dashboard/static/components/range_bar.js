@@ -41,11 +41,14 @@ export function rangeBar({ ofOneHost = true } = {}) {
     presets, steps, compare, lines, live, form, problem);
   // What somebody is typing is left alone.
   let typed = false;
+  // By what is in the inputs: it has no zone, and when clocks are put back, an hour is there twice.
+  let written = [];
   form.addEventListener("input", () => { typed = true; });
 
   function apply(event) {
     event.preventDefault();
-    const [first, last] = [from, to].map((input) => new Date(input.value).getTime() / 1000);
+    const [first, last] = [from, to].map((input, index) =>
+      (input.value === written[index]?.text ? written[index].seconds : new Date(input.value).getTime() / 1000));
     if (!(first < last)) {
       to.setCustomValidity(t("host.range.order"));
       to.reportValidity();
@@ -65,6 +68,8 @@ export function rangeBar({ ofOneHost = true } = {}) {
     }
     if (changed || (!typed && !form.contains(document.activeElement))) {
       [from.value, to.value] = [range.from, range.to].map((each) => localInput(range.live ? each - (each % 60) : each));
+      written = [[from, range.from], [to, range.to]].map(([{ value: text }, each]) =>
+        ({ text, seconds: range.live ? each - (each % 60) : each }));
       typed = false;
     }
     compare.value = compared ?? "";

@@ -49,14 +49,14 @@ export function openReadings(page, { plugin, path, host = null, metric, from, to
     }
   }
 
-  const end = () => dialog.open && dialog.close();
+  const forget = page.ending(() => dialog.open && dialog.close());
   dialog.addEventListener("close", () => {
+    forget();
     request.abort();
     dialog.remove();
     focused?.focus?.({ preventScroll: true });
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  page.ending(end);
   page.element.append(dialog);
   dialog.showModal();
   load();

@@ -113,13 +113,11 @@ function stateOf({ found: { aggregates, not_verifiable: left }, behind, doubtful
 
 function sentence({ found, seconds, partial, behind, doubtful, newer }) {
   const [from, to] = [found.from, found.to].map((each) => Date.parse(each) / 1000);
-  const values = {
-    range: timeSpan(from, to), n: found.readings, aggregates: found.aggregates, differing: found.differing,
-    seconds: number(seconds, 1),
-  };
-  const key = behind ? "host.recount.differing" : found.aggregates ? "host.recount.equal" : "host.recount.empty";
+  const { readings, aggregates, differing } = found;
   return [
-    t(key, { ...values, aggregates: behind ? found.aggregates : found.aggregates - found.differing }),
+    t("host.recount.readings", { range: timeSpan(from, to), n: readings, seconds: number(seconds, 1) }),
+    behind ? t("host.recount.differing", { n: differing, aggregates })
+      : aggregates ? t("host.recount.equal", { n: aggregates - differing }) : t("host.recount.empty"),
     !behind && newer ? t("host.recount.counting", { n: newer }) : "",
     !behind && doubtful ? t("host.recount.doubtful", { n: doubtful }) : "",
     found.not_verifiable ? t("host.recount.unverifiable", { n: found.not_verifiable }) : "",

@@ -80,7 +80,13 @@ export function smallCharts(element, plugin, on, { headingOf = metricHeading, he
       if (first) of(first).unselect();
       mark(null, []);
     },
-    showValues: (values) => shown().forEach((group) => of(group).showValue(group.lines, values)),
+    /** @param {boolean} areLast whether the values are the last ones: those of a silent host are old. */
+    showValues(values, areLast) {
+      for (const group of shown()) {
+        of(group).showValue(group.lines, values);
+        setAttribute(of(group).element, "data-old", areLast && group.state === "silent");
+      }
+    },
     recolour: () => all().forEach((each) => each.recolour()),
     destroy() {
       for (const each of all()) each.destroy();

@@ -71,8 +71,18 @@ export function timeMap(page) {
     }));
   }
 
+  /** The cell of a host and a time; -1: there is none. */
+  function indexOf(host, time) {
+    const row = shown.found.host.indexOf(host);
+    const step = Math.floor((time - Date.parse(shown.found.from)) / (1000 * shown.found.step_seconds));
+    return row >= 0 && step >= 0 && step < steps() ? row * steps() + step : -1;
+  }
+
   function update(next) {
+    const before = map.selected() >= 0 ? [hostOf(map.selected()), timeOf(map.selected())] : null;
     shown = next;
+    // The selected cell may have moved.
+    if (before) map.select(indexOf(...before));
     element.style.setProperty("--pitch", `${pitch()}px`);
     keyed(names, shown.found.host.map((each) => [each, each]), (each) => ({
       element: el("li", {}, el("a", { href: hostUrl(each) }, name(each, 24))),

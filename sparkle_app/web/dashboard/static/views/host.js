@@ -6,6 +6,7 @@ import { hostHeader } from "../components/host_header.js";
 import { pluginSection, withoutCharts } from "../components/plugin_section.js";
 import { APART, COMPARE, rangeBar } from "../components/range_bar.js";
 import { el, keyed } from "../dom.js";
+import { shortened } from "../format.js";
 import { completenessOf, hostState, pluginData } from "../host_data.js";
 import { t } from "../language.js";
 import { plugins } from "../plugins.js";
@@ -13,10 +14,13 @@ import { rangeData } from "../range_data.js";
 import { rangeOf } from "../ranges.js";
 import { reload } from "../router.js";
 
+/** Of a name in the title of the browser's tab. */
+const TITLE_LENGTH = 80;
+
 /** @param {Page} page its URL: /host?name=HOST&range=1h&compare=day&lines=apart, or &from=…&to=… */
 export function host(page) {
   const hostname = page.query.get("name") ?? "";
-  page.title(hostname || t("host.title"));
+  page.title(hostname ? shortened(hostname, TITLE_LENGTH) : t("host.title"));
   if (!hostname) {
     page.element.append(el("h1", { tabindex: -1 }, t("host.title")), el("p", {}, t("host.noName"), " ", el("a", { href: "/" }, t("host.all"))));
     return undefined;

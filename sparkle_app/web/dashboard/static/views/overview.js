@@ -55,7 +55,7 @@ export function overview(page) {
     asked = next;
     // Links and marks follow at once, hosts when they are there.
     if (last) parts.show({ ...last, asked });
-    parts.search.value = asked.search;
+    parts.search.show(asked.search);
     polling.now();
   };
 }
@@ -85,7 +85,7 @@ function partsOf(page) {
   const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
   const nothing = el("p", { class: "nothing", hidden: true });
   const tableSection = el("section", { class: "card", hidden: true },
-    el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search, pages[0]),
+    el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search.element, pages[0]),
     el("div", { class: "scrolled" }, table.element), nothing, pages[1]);
   const loading = el("p", { class: "nothing" }, t("overview.loading"));
 
@@ -171,9 +171,16 @@ function searchField(value) {
     oninput: () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
+        timer = 0;
         if (input.isConnected) navigate(urlWith({ search: input.value.trim(), page: null }), { replace: true });
       }, TYPING_MS);
     },
   });
-  return input;
+  return {
+    element: input,
+    /** What is being typed is left alone. */
+    show(text) {
+      if (!timer && input.value.trim() !== text) input.value = text;
+    },
+  };
 }
