@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 65_536
 """Of a request. The longest are those between workers."""
 RESPONSE_SECONDS = 120.0
 """How long a request may take, from its headers to the last byte that the client has taken of the response."""
+SHUTDOWN_SECONDS = 3.0
+"""How long responses may go on while the worker stops, and once more after they were cancelled: twice this is less than
+the worker's own shutdown timeout."""
 MAX_CONNECTIONS = 500
 LOG_SECONDS = 60.0
 
@@ -140,7 +143,13 @@ class LimitedRunner(web.AppRunner):
 
     def __init__(self, app: web.Application) -> None:
         # Nobody compresses a request, and anybody could send what cannot be decompressed.
-        super().__init__(app, access_log=None, keepalive_timeout=IDLE_SECONDS, auto_decompress=False)
+        super().__init__(
+            app,
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            auto_decompress=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+        )
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

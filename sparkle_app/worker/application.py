@@ -228,7 +228,12 @@ class SparkleApp(faust.App):
     async def on_stop(self) -> None:
         """Stop within the shutdown timeout, even if the database does not answer."""
         start_shutdown_timeout(lambda: self.crashed)
+        await self._write_hosts()
+        await super().on_stop()
+        # Those of the batches that were in progress.
+        await self._write_hosts()
+
+    async def _write_hosts(self) -> None:
         if self._connected:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._connected.hosts.write_all(), HOSTS_SECONDS)
-        await super().on_stop()

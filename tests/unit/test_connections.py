@@ -11,6 +11,7 @@ from aiohttp import web
 
 from sparkle_app.web import connections
 from sparkle_app.web.connections import LimitedRunner
+from sparkle_app.worker.shutdown import SHUTDOWN_SECONDS
 
 HALF = b"GET /quick HTTP/1.1\r\nHost: loc"
 WHOLE = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -60,6 +61,9 @@ async def server(may_end: asyncio.Event | None = None) -> AsyncIterator[Connect]
     try:
         async with asyncio.timeout(30):
             yield connect
+            # Whatever clients do, the server stops before the shutdown timeout of the worker.
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await runner.cleanup()
     finally:
         for writer in writers:
             writer.close()
@@ -262,3 +266,9 @@ async def test_a_request_whose_client_has_left_is_cancelled() -> None:
         await cancelled.wait()
         reader, _ = await connect(WHOLE)
         assert await served(reader)
+
+
+async def test_a_stalled_response_does_not_keep_the_worker_from_stopping() -> None:
+    async with server() as connect:
+        reader, _ = await connect(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await reader.readexactly(5) == b"HTTP/"
