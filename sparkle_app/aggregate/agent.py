@@ -21,6 +21,7 @@ from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
 from sparkle_app.runtime.stages import Stage
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
 from sparkle_app.sealed.samples import unpack_samples
 
@@ -78,13 +79,17 @@ class AggregatePipeline:
             try:
                 await self._process(stream, events)
             except RebalancedError:
-                logger.info("%s: rebalance; %d sample messages will be redelivered", self._name, len(events))
+                logger.info(
+                    "%s: rebalance; %s will be redelivered",
+                    self._name,
+                    counted(len(events), "sample message"),
+                )
             except asyncio.CancelledError:
                 raise
             except Exception:
                 logger.exception("unexpected error; please report it")
                 exit_process(
-                    f"exiting: {len(events)} sample messages of {self._name} were not acknowledged and will be"
+                    f"exiting: {counted(len(events), 'sample message')} of {self._name}, not acknowledged, will be"
                     " redelivered"
                 )
 

@@ -24,6 +24,7 @@ from sparkle_app.model.retention import ExpiredReading, ExpiredReason
 from sparkle_app.model.sample import Sample, Samples
 from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.plugin_api import Plugin
+from sparkle_app.runtime.terminal import counted
 
 logger = logging.getLogger(__name__)
 _SKEW_SECONDS = 10
@@ -193,7 +194,9 @@ class Aggregator:
         self._doubted, self._rebuilt_at = set(), rebuilt_at
         await self._table.flush()
         if restored:
-            logger.info("%s: %d buckets restored from stored readings", self._table.name, len(restored))
+            logger.info(
+                "%s: %s restored from stored readings", self._table.name, counted(len(restored), "bucket")
+            )
 
     def _ranges(self, oldest: int) -> Iterator[tuple[int, int]]:
         """Time ranges of whole buckets from ``oldest`` on."""

@@ -61,11 +61,6 @@ CONFIG_ID = click.IntRange(-(2**63), 2**63 - 1)
 JSON = option("--json", "as_json", is_flag=True, help="JSON output, for scripts")
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 reading``, ``2 readings``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 class UsageError(ConfigurationError):
     """An option has a value that does not exist or contradicts another option."""
 
@@ -134,8 +129,8 @@ class SparkleCommand(AppCommand):
         if self.debug:
             traceback.print_tb(error.__traceback__)
         self.error(
-            f"{self.ctx.info_name}: expected no error, found {type(error).__name__} in {self._place(error)};"
-            " report it, with the traceback that the option --debug before the name of the command shows"
+            f"{self.ctx.info_name}: internal error: {type(error).__name__} in {self._place(error)};"
+            f" run `faust -A sparkle_app --debug {self.ctx.info_name} ...` again, and report the traceback"
         )
 
     def _place(self, error: Exception) -> str:

@@ -3,8 +3,9 @@
 import click
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand, counted
+from sparkle_app.cli.base import JSON, SparkleCommand
 from sparkle_app.model.capacity import Fleet, Machine, estimate, figures, table
+from sparkle_app.runtime.terminal import counted
 
 _POSITIVE = click.IntRange(1, 10**12)
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from sparkle_app.cli.base import JSON, SparkleCommand, counted
+from sparkle_app.cli.base import JSON, SparkleCommand
 from sparkle_app.cli.check_database import check_database
 from sparkle_app.config.settings import changed, database_url, masked
 from sparkle_app.envelope.keyring import Keyring
@@ -19,6 +19,7 @@ from sparkle_app.model.errors import ConfigurationError, TransientError
 from sparkle_app.plugin.discovery import no_plugins
 from sparkle_app.retention.retainer import warnings as retention_warnings
 from sparkle_app.runtime.disks import disk_usage
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.internal_key import INTERNAL_KEY_FILE
 from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.port import check_port

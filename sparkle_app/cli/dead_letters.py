@@ -10,15 +10,7 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import (
-    JSON,
-    TEXT,
-    SparkleCommand,
-    UsageError,
-    check_confirmation,
-    counted,
-    is_confirmed,
-)
+from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError, check_confirmation, is_confirmed
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
@@ -26,7 +18,7 @@ from sparkle_app.dead_letters.selection import Filter, matching
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.record import Record
 from sparkle_app.model.time import rfc3339
-from sparkle_app.runtime.terminal import json_line, printable
+from sparkle_app.runtime.terminal import counted, json_line, printable
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import existing_internal_key
 

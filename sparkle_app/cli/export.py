@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import click
 from faust.cli.base import argument, option
 
-from sparkle_app.cli.base import JSON, TEXT, Instant, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, Instant, UsageError
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.retention import DAY
@@ -18,7 +18,7 @@ from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.folders import complete_file
-from sparkle_app.runtime.terminal import printable
+from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.csv_files import CsvWriter

@@ -7,7 +7,7 @@ from faust.cli.base import option
 from sqlalchemy import Connection, Engine
 
 from sparkle_app.audit.renaming import HostRows, Renaming
-from sparkle_app.cli.base import UsageError, check_confirmation, counted, is_confirmed
+from sparkle_app.cli.base import UsageError, check_confirmation, is_confirmed
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config.settings import database_url
 from sparkle_app.envelope.v1 import check_hostname
@@ -17,7 +17,7 @@ from sparkle_app.model.retention import merged_resolutions
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
 from sparkle_app.plugin_api import Plugin
-from sparkle_app.runtime.terminal import printable
+from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import repeated_on_lock_conflict
 from sparkle_app.storage.hosts import plugins_of_host

@@ -7,12 +7,12 @@ from typing import Any
 from faust.cli.base import argument, option
 from sqlalchemy import Engine
 
-from sparkle_app.cli.base import CONFIG_ID, JSON, TEXT, UsageError, counted
+from sparkle_app.cli.base import CONFIG_ID, JSON, TEXT, UsageError
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.host_renames import MERGE, OPTIONS, RENAME, rename_host
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339, span, whole_seconds
-from sparkle_app.runtime.terminal import printable
+from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import remove_host, select_hosts
 

@@ -5,11 +5,11 @@ from typing import Any
 from faust.cli.base import argument
 from sqlalchemy import Engine
 
-from sparkle_app.cli.base import JSON, TEXT, counted
+from sparkle_app.cli.base import JSON, TEXT
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugin
-from sparkle_app.runtime.terminal import printable
+from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
 from sparkle_app.transfer.layouts import READINGS

@@ -8,12 +8,13 @@ from aiokafka.errors import KafkaError
 from faust.cli.base import option
 from sqlalchemy import Table
 
-from sparkle_app.cli.base import JSON, OutputClosedError, UsageError, counted
+from sparkle_app.cli.base import JSON, OutputClosedError, UsageError
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.config.settings import database_url
 from sparkle_app.config.url_parameters import shown
 from sparkle_app.kafka.diagnosis import explain_failure
 from sparkle_app.kafka.group_offsets import require_no_members
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import can_be_created, read_transaction
 from sparkle_app.storage.migrations.migration import migrate as migrate_tables
 from sparkle_app.storage.migrations.migration import migration_sql, require_plugins

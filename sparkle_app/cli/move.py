@@ -11,11 +11,12 @@ from sqlalchemy.engine import URL
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
-from sparkle_app.cli.base import JSON, UsageError, counted
+from sparkle_app.cli.base import JSON, UsageError
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.move_target import Secret, named_target, target_errors, target_url
 from sparkle_app.config.settings import ENV_PREFIX, database_url
 from sparkle_app.config.url_parameters import place, shown
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import can_be_created, make_engine, read_transaction
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.storage.migrations.schema import read_schema

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sparkle_app.cli.audit import SCOPE, AuditCommand
-from sparkle_app.cli.base import JSON, counted
+from sparkle_app.cli.base import JSON
+from sparkle_app.runtime.terminal import counted
 
 
 class rebuild(AuditCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, counted
+from sparkle_app.cli.base import JSON
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
 from sparkle_app.config.settings import database_url
@@ -15,6 +15,7 @@ from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.kafka.connection import open_producer
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.retention import READINGS
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.sealed.internal_key import internal_key
 from sparkle_app.storage.engine import can_be_created, read_transaction

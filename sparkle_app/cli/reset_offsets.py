@@ -2,10 +2,11 @@
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, Instant, counted
+from sparkle_app.cli.base import JSON, Instant
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.kafka.group_offsets import commit_resets, plan_resets
 from sparkle_app.model.time import rfc3339, span
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.positions import select_newest
 from sparkle_app.storage.rows import existing

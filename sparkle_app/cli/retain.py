@@ -7,13 +7,13 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, TEXT, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, UsageError
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.retention.retainer import Expiry, Retainer, retainers
 from sparkle_app.retention.steps import Action
-from sparkle_app.runtime.terminal import printable
+from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import space_warning
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from faust.cli.base import argument
 
-from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError, counted
+from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError
 from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.envelope.v1 import check_key
 from sparkle_app.ingest.decryption_pool import validated
@@ -24,6 +24,7 @@ from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.collecting_half import collect
 from sparkle_app.plugin.discovery import SERVER_FLAG, InstalledPlugin
 from sparkle_app.plugin_api.numeric import stored_number
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import read_transaction, scratch_engine
 from sparkle_app.storage.migrations.migration import create_tables
 

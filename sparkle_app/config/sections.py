@@ -150,7 +150,7 @@ class DatabaseSettings(Section):
 class IngestSettings(Section):
     batch_size: int = Field(default=2500, ge=1, le=10_000)
     """Maximum number of records that are decrypted together, and of readings that are stored in one transaction. \
-Beyond 1,000, only as many records as are decrypted in half a second, unless storing them takes longer."""
+Above 1,000, a batch is limited to what is decrypted in half a second, or while the previous batch is stored."""
     batch_wait_seconds: BatchSeconds = 0.03
     """How long the first record of a batch waits for others."""
     processes: int = Field(default=0, ge=0, le=256)
@@ -164,7 +164,7 @@ class AggregatesSettings(Section):
     bucket_seconds: int = Field(default=60, ge=MIN_BUCKET_SECONDS, le=MAX_BUCKET_SECONDS)
     """Bucket size. If it changes, aggregation starts over with the new size."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=MAX_WINDOW)
-    """How long the tables keep buckets: the longest window that can be queried. A multiple of `bucket_seconds`."""
+    """How long the tables keep buckets: the longest window of queries. Must be a multiple of `bucket_seconds`."""
     max_metrics_per_host: int = Field(default=2000, ge=1, le=25_000)
     """Maximum number of distinct metrics of a host, plugin and bucket; readings of others become dead letters \
 (`too_many_metrics`)."""

@@ -60,8 +60,8 @@ class DeadLetterPublisher:
             self._metrics.dead_letters_suppressed.labels(error.reason).inc()
             if self._logged.allows((record.topic, error.reason)):
                 logger.warning(
-                    "more dead letters than dead_letters.per_cause in a minute: further ones are counted in"
-                    " sparkle_dead_letters_suppressed_total, but not produced; such as %s",
+                    "more than dead_letters.per_cause dead letters of one cause in a minute: further ones are counted"
+                    " in sparkle_dead_letters_suppressed_total but not produced; for example %s",
                     _described(rejection),
                 )
         return produced

@@ -36,6 +36,7 @@ from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
 from sparkle_app.runtime.retry import retry
 from sparkle_app.runtime.stages import Stage
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.cipher import Cipher
 
 # The timestamps of hosts whose clocks are right are in order up to the time that a record waits at its host.
@@ -157,12 +158,12 @@ class IngestPipeline:
         except BrokenPoolError:
             exit_process(
                 "exiting: a process of the decryption pool was killed (out of memory?);"
-                f" {number} records of topic {topic} were not acknowledged and will be redelivered"
+                f" {counted(number, 'record')} of topic {topic}, not acknowledged, will be redelivered"
             )
         except Exception:
             logger.exception("unexpected error; please report it")
             exit_process(
-                f"exiting: {number} records of topic {topic} were not acknowledged and will be redelivered"
+                f"exiting: {counted(number, 'record')} of topic {topic}, not acknowledged, will be redelivered"
             )
 
     async def _make_durable(self, outcomes: Sequence[Outcome]) -> None:

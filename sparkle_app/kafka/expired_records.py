@@ -1,4 +1,4 @@
-"""Records that retention deleted before they were consumed."""
+"""Records that Kafka's log retention deleted before they were consumed."""
 
 import asyncio
 import logging
@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
+
+from sparkle_app.runtime.terminal import counted
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class ExpiredRecords:
         self._reported[tp] = start
         self._count(tp.topic, start - expected)
         logger.error(
-            "topic %s, partition %d: retention deleted %d records (offsets %d to %d) before they were read: they are"
-            " lost; make retention.ms longer than the longest outage, and see the lag of the consumer group",
-            tp.topic, tp.partition, start - expected, expected, start - 1,
+            "topic %s, partition %d: Kafka deleted %s (offsets %d to %d) before the worker read them: they are lost;"
+            " set retention.ms longer than the longest outage, and monitor the lag of the consumer group",
+            tp.topic, tp.partition, counted(start - expected, "record"), expected, start - 1,
         )  # fmt: skip

@@ -107,8 +107,8 @@ def without_timestamp(topic: str) -> int:
     Logs a line, once for each topic.
     """
     logger.warning(
-        "topic %s: the broker refuses the timestamp of this machine's clock, so messages are sent without one; see the"
-        " time service, or set message.timestamp.type=LogAppendTime",
+        "topic %s: the broker rejected the timestamp of this machine's clock, so messages are sent without one; check"
+        " the time synchronization (NTP) of this machine, or set message.timestamp.type=LogAppendTime",
         topic,
     )
     return -1

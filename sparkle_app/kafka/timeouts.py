@@ -108,7 +108,7 @@ class TimedConnection(AIOKafkaConnection):  # type: ignore[misc]
             _unanswered[self.host, self.port] = sent
             # Not as arguments: each broker and request is a message of its own for the filter of repetitions.
             log.warning(
-                f"the broker at {self.host}:{self.port} has not answered {name} for {seconds:g} s: connecting again"
+                f"the broker at {self.host}:{self.port} did not respond to {name} within {seconds:g} s: reconnecting"
             )
             self.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise

@@ -61,7 +61,9 @@ class WallClock:
         step = self._stepped[0] - self._offset
         self._offset, self._stepped = self._stepped[0], None
         logger.warning(
-            "the clock has been steady for %.0f s since it stepped by %+.0f s", STEADY_SECONDS, step
+            "the system clock has been stable for %.0f s since it jumped by %+.0f s: its time is now used",
+            STEADY_SECONDS,
+            step,
         )
         return step
 
@@ -72,12 +74,12 @@ class WallClock:
         if abs(step) <= _TOLERANCE:
             self._offset = offset
             if self._stepped is not None:
-                logger.warning("the clock is right again after %.0f s", elapsed - self._stepped[1])
+                logger.warning("the system clock was corrected after %.0f s", elapsed - self._stepped[1])
                 self._stepped = None
         elif self._stepped is None or abs(offset - self._stepped[0]) > _TOLERANCE:
             logger.warning(
-                "the clock stepped by %+.0f s: queries relative to now return 503 until it is right again, or has been"
-                " steady for %.0f s; see the time service of this machine",
+                "the system clock jumped by %+.0f s: queries relative to the current time return 503 until it is"
+                " corrected or has been stable for %.0f s; check the time synchronization (NTP) of this machine",
                 step, STEADY_SECONDS,
             )  # fmt: skip
             self._stepped = offset, elapsed

@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from sparkle_app.model.retention import ExpiredReading, ExpiredReason
 from sparkle_app.model.time import rfc3339
 from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.runtime.terminal import counted
 
 LOG_SECONDS = 60.0
 """At most one line for each reason in this time."""
 _CAUSES = {
-    ExpiredReason.LATE: "were not stored: they are older than the retention period",
+    ExpiredReason.LATE: "not stored: older than the retention period",
     ExpiredReason.CLOCK: (
-        "were not stored: they are older than the retention period, although records before them are not; correct the"
-        " clock of the host, unless somebody produced them again"
+        "not stored: older than the retention period, although earlier records are not; correct the clock of the host,"
+        " unless somebody produced them again"
     ),
-    ExpiredReason.REPLAY: "were not stored: they are older than the retention period",
+    ExpiredReason.REPLAY: "not stored: older than the retention period",
     ExpiredReason.UNCOUNTED: (
-        "are missing in aggregates, unless they were counted before: retention deleted them before their samples were"
-        " read; add workers, or keep readings for longer"
+        "missing in aggregates, unless counted before: retention deleted them before their samples were read; add"
+        " workers, or keep readings for longer"
     ),
 }
 
@@ -55,8 +56,8 @@ class ExpiredReadings:
 
     def _log(self, number: int, example: ExpiredReading) -> None:
         logger.warning(
-            "%d readings %s; for example %s %s of %s at %s (%s), kept since %s",
-            number,
+            "%s %s; for example %s %s of %s at %s (%s), kept since %s",
+            counted(number, "reading"),
             _CAUSES[example.reason],
             example.plugin,
             example.metric,

@@ -52,7 +52,9 @@ class Metrics:
             "sparkle_records_held_back", "Records held back because no private key decrypts them", ["topic"]
         )
         self.expired = counter(
-            "sparkle_records_expired", "Records that retention deleted before they were consumed", ["topic"]
+            "sparkle_records_expired",
+            "Records that Kafka's log retention deleted before they were consumed",
+            ["topic"],
         )
         self.expired_readings = counter(
             "sparkle_readings_expired",

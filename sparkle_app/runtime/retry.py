@@ -40,10 +40,12 @@ async def retry(stage: Stage, metrics: Metrics, attempt: Callable[[], Awaitable[
                 if str(error) != run.error or clock() - logged_at >= REMINDER_SECONDS:
                     logged_at = clock()
                     run.error = str(error)
-                    logger.warning("%s: retrying for %.0f s: %s", stage, logged_at - run.began, error)
+                    seconds = logged_at - run.began
+                    state = f"still failing after {seconds:.0f} s" if seconds >= 1 else "failed"
+                    logger.warning("stage %s: %s, retrying: %s", stage, state, error)
             # Random, so that workers do not retry all at once.
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, MAX_WAIT)
         if run.error:
-            logger.warning("%s: succeeded after %.1f s", stage, clock() - run.began)
+            logger.warning("stage %s: succeeded after %.1f s", stage, clock() - run.began)
         return result

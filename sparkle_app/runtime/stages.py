@@ -78,5 +78,5 @@ class Stages:
         for stage in dict.fromkeys(run.stage for run in late):
             runs = [run for run in late if run.stage is stage]
             cause = next((run.error for run in runs if run.error), "no response yet")
-            texts.append(f"{stage} in progress for {now - runs[0].began:.0f} s: {cause}")
+            texts.append(f"stage {stage} in progress for {now - runs[0].began:.0f} s: {cause}")
         return "; ".join(texts)

@@ -18,6 +18,11 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 reading``, ``2 readings``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""The text with characters that are not printable, such as those of escape sequences, as ``\x1b`` or ``\u202e``.
 

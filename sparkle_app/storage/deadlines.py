@@ -106,7 +106,7 @@ def answer_in_time(connection: Any, driver: Any, seconds: float | None, call_nam
             if seconds == PING_SECONDS:
                 # SQLAlchemy catches the error.
                 logger.warning(
-                    "the database at %s has not answered a %s for %g s: connecting again",
+                    "the database at %s did not respond to a %s within %g s: reconnecting",
                     server,
                     call_name,
                     seconds,

@@ -134,7 +134,7 @@ class TimedConnection(Connection):  # type: ignore[misc]
             server = f"{self.host}:{self.port}"
             if logged_name:
                 logger.warning(
-                    "the database at %s has not answered a %s for %g s: connecting again",
+                    "the database at %s did not respond to a %s within %g s: reconnecting",
                     server,
                     logged_name,
                     self.seconds,

@@ -146,12 +146,14 @@ def authentication(settings: Settings) -> "web.Middleware":  # type: ignore[name
 def _check_write(request: web.Request, access: Access) -> None:
     if access.role is not Role.OPERATOR:
         raise Problem(
-            403, "expected the value of web.operator_token, found that of web.token, which is for reading"
+            403, "expected the operator token (web.operator_token), found the read token (web.token)"
         )
     # A page of another site can make a browser send its cookie, or a request from this machine; but no bearer token.
     of_browser = access.proof is Proof.SESSION or (access.proof is Proof.LOCALHOST and is_of_browser(request))
     if of_browser and not is_same_origin(request):
-        raise Problem(403, "Sec-Fetch-Site: expected same-origin, since no bearer token was sent")
+        raise Problem(
+            403, "request of another site refused: send a bearer token, or send it from a page of this server"
+        )
 
 
 def _is_page_view(request: web.Request) -> bool:

@@ -17,6 +17,7 @@ from sparkle_app.retention.retainer import Retainer
 from sparkle_app.retention.steps import Action, Step
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import space_warning
 from sparkle_app.storage.errors import transient_error
 
@@ -107,7 +108,7 @@ class RetentionWatch:
             with suppress(ValueError):
                 steps.close()
             if rows[Action.DELETE]:
-                logger.info("%s: retention deleted %d rows", name, rows[Action.DELETE])
+                logger.info("%s: retention deleted %s", name, counted(rows[Action.DELETE], "row"))
         if rows[Action.DELETE] and not self._warned:
             self._warned = True
             if warning := await self._in_thread(lambda: space_warning(self._engine)):

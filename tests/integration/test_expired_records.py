@@ -48,7 +48,7 @@ def test_records_that_retention_deleted_before_they_were_read_are_reported(
     delete_records(broker, topic, 25)
     worker = start_worker()
     line = (
-        f"topic {topic}, partition 0: retention deleted 15 records (offsets 10 to 24) before they were read"
+        f"topic {topic}, partition 0: Kafka deleted 15 records (offsets 10 to 24) before the worker read them"
     )
     # After the positions are known, not necessarily before the worker is ready.
     eventually(worker.process.log.read_text, lambda log: line in log)

@@ -52,7 +52,9 @@ def test_a_pooled_connection_that_is_forgotten_is_replaced(
             connection.execute(text("SELECT 1"))
     # One ping finds it, for all connections of the pool.
     assert time.monotonic() - began < 8
-    assert f"the database at {proxy.address} has not answered a ping for 5 s: connecting again" in caplog.text
+    assert (
+        f"the database at {proxy.address} did not respond to a ping within 5 s: reconnecting" in caplog.text
+    )
 
 
 @used_as(POSTGRESQL)

@@ -163,7 +163,7 @@ def test_a_worker_is_not_ready_while_writes_are_refused_and_loses_nothing(
             produce(broker.bootstrap, workspace.topic, records)
             total += len(records)
             status = wait_for_stage(worker)
-            assert status.startswith("store in progress for 1"), status
+            assert status.startswith("stage store in progress for 1"), status
             assert cause in status
             database.run(*repair, database="postgres" if fault is read_only else None)
             wait_for_rows(worker, database, total)

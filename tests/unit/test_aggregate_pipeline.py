@@ -172,7 +172,7 @@ async def test_an_unexpected_error_ends_the_process_before_the_batch_is_acknowle
     world: World, point: str
 ) -> None:
     world.points[point] = raising(ValueError("a defect"))
-    with pytest.raises(ProcessExited, match="1 sample messages"):
+    with pytest.raises(ProcessExited, match="1 sample message"):
         await world.count(1.0)
     assert world.acked() == []
     assert await world.committed() == 0
@@ -307,7 +307,7 @@ async def test_readings_that_expired_before_they_were_counted_are_counted_as_suc
     assert set(world.in_sql().values()) == {(1, 8.0), (1, 16.0)}
     assert value("readings_expired", reason="uncounted") == before + 3
     (line,) = (each.getMessage() for each in caplog.records if "expired" in each.name)
-    assert line.startswith("3 readings are missing in aggregates, unless they were counted before: retention")
+    assert line.startswith("3 readings missing in aggregates, unless counted before: retention")
 
 
 async def test_a_worker_that_was_replaced_cannot_commit(world: World) -> None:

@@ -240,7 +240,7 @@ async def test_records_that_retention_deleted_before_they_were_read_are_counted_
     again = await joined(broker)
     await again.batching.perform_seek()
     assert again.expired == {TOPIC: 2}
-    assert "partition 0: retention deleted 2 records (offsets 3 to 4) before they were read" in caplog.text
+    assert "partition 0: Kafka deleted 2 records (offsets 3 to 4) before the worker read them" in caplog.text
     assert [offsets for _, offsets in await fetch(again)] == [[5, 6, 7], [8, 9]]
     # While it runs.
     await produce(broker, 5)

@@ -176,8 +176,6 @@ def test_an_unexpected_error_is_one_line_without_its_text(tmp_path: Path, debug:
     assert done.returncode == 1
     assert "Secret1" not in done.stderr
     *trace, line = done.stderr.splitlines()
-    assert re.match(
-        r"capacity: expected no error, found ValueError in sparkle_app/cli/capacity\.py:\d+; ", line
-    )
+    assert re.match(r"capacity: internal error: ValueError in sparkle_app/cli/capacity\.py:\d+; ", line)
     assert ("in <lambda>" in "".join(trace)) == debug
     assert bool(trace) == debug

@@ -102,7 +102,7 @@ async def test_a_worker_whose_batch_stays_in_a_stage_is_not_ready_and_names_it(
         clock.now += 2
         found = await checking.check()
         assert not found.ready
-        assert found.checks["pipelines"] == "store in progress for 11 s: database: disk full"
+        assert found.checks["pipelines"] == "stage store in progress for 11 s: database: disk full"
         assert found.checks["database"] == "ok"
     assert (await checking.check()).ready
 

@@ -196,7 +196,7 @@ async def test_a_cancelled_agent_leaves_no_task_and_its_batches_are_redelivered(
 async def test_a_process_of_the_pool_that_is_gone_ends_the_worker(world: IngestWorld) -> None:
     await world.produce([1.0])
     world.pool.raises.append(BrokenPoolError())
-    with pytest.raises(ProcessExited, match=f"1 records of topic {TOPIC}"):
+    with pytest.raises(ProcessExited, match=f"1 record of topic {TOPIC}"):
         await world.work()
     assert (world.rows(), world.acked()) == ([], [])
 
@@ -338,7 +338,7 @@ async def test_readings_that_have_expired_are_counted_and_neither_stored_nor_for
     assert world.value("readings_expired", plugin=NAME, reason="replay") == 1
     (line,) = (each.getMessage() for each in caplog.records if "expired" in each.name)
     assert line == (
-        "1 readings were not stored: they are older than the retention period; for example Plain k of host-2.0 at"
+        "1 reading not stored: older than the retention period; for example Plain k of host-2.0 at"
         " 2020-09-13T12:26:39.999000Z (replay), kept since 2020-09-13T12:26:40Z"
     )
 

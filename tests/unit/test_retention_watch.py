@@ -121,7 +121,7 @@ async def test_a_run_that_fails_is_reported_once_and_tried_again(
     await world.run(8 * INTERVAL)
     assert world.value("retention_failures_total") == 3
     assert [each.getMessage() for each in caplog.records] == [
-        "Plain: retention deleted 1 rows",
+        "Plain: retention deleted 1 row",
         "Plain: retention failed, will retry: database: locked",
         "Plain: retention deleted 2 rows",
         "Plain: retention succeeded again",

@@ -76,11 +76,11 @@ def test_an_outage_is_logged_when_it_begins_every_minute_and_when_it_is_over(
         run(retry(Stage.STORE, metrics, Away(clock, 150).attempt), clock)
     assert {record.levelname for record in caplog.records} == {"WARNING"}
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0] == "store: retrying for 0 s: database: connection refused"
+    assert lines[0] == "stage store: failed, retrying: database: connection refused"
     assert [re.sub(r"6[0-9]|12[0-9]|15[0-9]\.[0-9]", "N", line) for line in lines[1:]] == [
-        "store: retrying for N s: database: connection refused",
-        "store: retrying for N s: database: connection refused",
-        "store: succeeded after N s",
+        "stage store: still failing after N s, retrying: database: connection refused",
+        "stage store: still failing after N s, retrying: database: connection refused",
+        "stage store: succeeded after N s",
     ]
 
 
@@ -91,7 +91,7 @@ def test_every_new_cause_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     first, second, last = (record.getMessage() for record in caplog.records)
     assert first.endswith("database: failure 1")
     assert second.endswith("database: failure 2")
-    assert last.startswith("forward: succeeded after 0.")
+    assert last.startswith("stage forward: succeeded after 0.")
 
 
 def test_without_a_failure_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -121,7 +121,8 @@ async def test_a_stage_that_takes_long_says_why() -> None:
     assert metrics.stages.delayed(10) == ""
     now = 11.0
     assert metrics.stages.delayed(10) == (
-        "store in progress for 11 s: database: disk full; forward in progress for 11 s: no response yet"
+        "stage store in progress for 11 s: database: disk full;"
+        " stage forward in progress for 11 s: no response yet"
     )
     gate.set()
     await asyncio.gather(*tasks)

@@ -65,8 +65,8 @@ def test_a_step_that_is_undone_is_not_followed(
     assert not in_doubt(machine.clock)
     assert machine.clock.now() == NOW + 5
     first, second_line = caplog.messages
-    assert f"stepped by {step:+.0f} s" in first
-    assert second_line == "the clock is right again after 5 s"
+    assert f"jumped by {step:+.0f} s" in first
+    assert second_line == "the system clock was corrected after 5 s"
 
 
 @pytest.mark.parametrize("step", [HOURS, -HOURS])

@@ -183,7 +183,9 @@ class _Login:
         self._failed += 1
         if time.monotonic() >= self._log_at:
             logger.warning(
-                "login: wrong token from %.50r (%d since the last such line)", address, self._failed
+                "login failed: wrong token from %.50r (%d failures since this was last logged)",
+                address,
+                self._failed,
             )
             self._failed, self._log_at = 0, time.monotonic() + LOG_SECONDS
 
