@@ -96,11 +96,12 @@ bench: $(DEV_STAMP) $(QUIX)/.installed $(KAFKA)/libs  ## measure throughput rela
 	@$(RUN) -m benchmarks --readings $(READINGS) --repeat $(REPEAT)
 	@$(RUN) -m benchmarks.capacity
 
-lint: $(DEV_STAMP)  ## check style, types and layers
+lint: $(DEV_STAMP)  ## check style, types and layers, and that no private key is committed
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+	@git ls-files -z | xargs -0 $(VENV)/bin/detect-private-key
 
 pictures: $(DEV_STAMP)  ## retake the screenshots of the dashboard, docs/images
 	@$(RUN) -m pytest --pictures=docs/images tests/integration/test_browser_pictures*.py

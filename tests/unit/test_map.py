@@ -1,6 +1,7 @@
 """The maps of the code match the source tree."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import sparkle_app
@@ -35,6 +36,26 @@ def test_the_architecture_page_names_existing_modules_and_every_package() -> Non
     assert sorted(named - FILES) == []
     packages = {path.partition("/")[0] for path in FILES}
     assert sorted(package for package in packages if not re.search(rf"\b{package}\b", text)) == []
+
+
+def test_the_architecture_page_shows_the_layers_that_lint_checks() -> None:
+    contracts = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (layers,) = (each["layers"] for each in contracts["contracts"] if each["type"] == "layers")
+    text = ARCHITECTURE.read_text("utf-8")
+    drawn = re.search(r"form layers.*?```\n(.*?)```", text, re.DOTALL)
+    assert drawn
+    # What a package does is written after some spaces.
+    lines = [set(re.findall(r"\w+", re.split("  +", line)[0])) for line in drawn[1].splitlines()]
+    assert lines == [set(re.findall(r"\w+", layer)) for layer in layers]
+
+
+def test_the_files_of_one_database_do_not_import_those_of_another() -> None:
+    kinds = ("mysql", "oracle", "postgresql", "sqlite")
+    for path in (PACKAGE / "storage" / "dialects").glob("*.py"):
+        own = path.stem.partition("_")[0]
+        imported = re.findall(r"storage\.dialects(?:\.| import )(\w+)", path.read_text("utf-8"))
+        if own in kinds:
+            assert {each.partition("_")[0] for each in imported} & set(kinds) <= {own}, path.name
 
 
 def test_only_one_module_converts_times() -> None:
