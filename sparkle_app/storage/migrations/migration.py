@@ -244,8 +244,8 @@ def _failed(revision: Revision, error: Exception, transactional: bool) -> Except
         found=_one_line(error),
         hint="nothing was changed: the migration was rolled back as a whole"
         if transactional
-        else "this database cannot roll back, so the revision may be applied in part: run the command again when the cause"
-        " is repaired, or restore the backup",
+        else "this database cannot roll back, so the revision may be applied in part: run the command again when the"
+        " cause is repaired, or restore the backup",
     )
 
 
