@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
+from tests.support.browser import LOOKS, axe_script, violations
 from tests.support.fleet import Fleet
 
 pytestmark = pytest.mark.any_broker
@@ -61,3 +62,22 @@ def test_a_person_logs_in_and_out(fleet: Fleet, visit: Visit) -> None:
     expect(page).to_have_url(f"{fleet.worker.url}/login")
     page.goto("/")
     expect(page).to_have_url(f"{fleet.worker.url}/login")
+
+
+def test_axe_finds_nothing_on_the_pages_that_are_not_of_the_dashboard(fleet: Fleet, visit: Visit) -> None:
+    for scheme, locale, width in LOOKS:
+        visitor = visit(
+            fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}
+        )
+        visitor.context.add_init_script(axe_script())
+        page = visitor.page
+        page.goto("/login")
+        expect(page.locator("input")).to_be_visible()
+        assert violations(page) == []
+        page.locator("input").fill(TOKEN)
+        page.keyboard.press("Enter")
+        expect(page.locator(".freshness[data-state=fresh]")).to_be_visible()
+        page.goto("/docs")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width

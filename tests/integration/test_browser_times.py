@@ -9,7 +9,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.integration.conftest import Visit
 from tests.support.browser import UPDATES, called
 from tests.support.fleet import Fleet
-from tests.support.host_page import host_path, range_in_url
+from tests.support.host_page import host_path, range_in_url, wait_for_host
 
 pytestmark = pytest.mark.any_broker
 
@@ -163,3 +163,19 @@ def test_dialogs_that_were_closed_leave_nothing(history: Fleet, visit: Visit) ->
         browser.send("HeapProfiler.collectGarbage")
     # The browser itself may keep the last one.
     assert page.evaluate("dialogs.filter((each) => each.deref()).length") <= 1
+
+
+def test_hosts_are_listed_on_pages(history: Fleet, visit: Visit) -> None:
+    history.send("Temperature", "core/0", {f"many-{number:03}": 40.0 for number in range(101)})
+    wait_for_host(history, "many-100")
+    page = visit(history.worker).open("/?search=many-&sort=host")
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(100)
+    pager = page.get_by_role("navigation", name="Pages")
+    expect(pager).to_contain_text("1–100 of 101")
+    pager.get_by_role("link", name="Next").click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("many-100")
+    expect(page).to_have_url(re.compile("search=many-&sort=host&page=2$"))
+    page.go_back()
+    expect(rows).to_have_count(100)

@@ -73,6 +73,53 @@ def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Vi
     assert called(page, "host_data.js", "gapOf", [daily, 60, 7200], [daily, 0, 7200]) == [10_800, 216_001]
 
 
+def test_a_gap_is_one_in_the_line_and_in_its_band(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    lines = [{"x": [0, 60, 300, 360], "value": [1, 2, 3, 4]}, {"x": [60, 120], "value": [5, 6]}]
+    (found,) = called(page, "lines.js", "aligned", [lines, 151])
+    # None: a gap; a line that has no point at a time goes on.
+    assert found["data"][0] == [0, 60, 120, 180, 300, 360]
+    assert found["data"][1] == [1, 2, None, None, 3, 4]
+    gaps = page.evaluate(
+        """async (lines) => {
+            const { aligned } = await import(new URL("lines.js", document.querySelector("script[type=module]").src));
+            return aligned(lines, 151).data.slice(1).map((line) => [...line].map((value) => value === null));
+        }""",
+        lines,
+    )
+    assert gaps == [[False, False, False, True, False, False], [False] * 6]
+
+
+@pytest.mark.parametrize(("compare", "days"), [("day", 1), ("week", 7)])
+def test_a_line_is_compared_with_the_same_time_of_an_earlier_day(
+    history: Fleet, visit: Visit, compare: str, days: int
+) -> None:
+    now = time.time() - 120
+    history.send("Temperature", "core/0", {f"past-{compare}": 61.5}, now)
+    history.send("Temperature", "core/0", {f"past-{compare}": 40.5}, now - days * 86_400)
+    wait_for_host(history, f"past-{compare}")
+    page = visit(history.worker).open(host_path(f"past-{compare}", range="15m", compare=compare))
+    figure = chart(page, "core")
+    expect(figure.locator("canvas")).to_be_visible()
+    # Both are in one scale, and the legend has the present one.
+    expect(figure.locator(".chart-legend li")).to_contain_text("61.5")
+    found = page.evaluate(
+        """async ([host, compare]) => {
+            const url = (name) => new URL(name, document.querySelector("script[type=module]").src);
+            const { pluginData } = await import(url("host_data.js"));
+            const { rangeOf } = await import(url("ranges.js"));
+            const { plugins } = await (await fetch("/api/v1/plugins")).json();
+            const plugin = plugins.find((each) => each.name === "Temperature");
+            const range = rangeOf(new URLSearchParams("range=15m"), Date.now());
+            return pluginData({ plugin, host, range, compare, apart: false, known: undefined });
+        }""",
+        [f"past-{compare}", compare],
+    )
+    (earlier,) = found["compared"]
+    assert earlier["value"] == [40.5]
+    assert abs(earlier["x"][0] - now) <= 60
+
+
 def test_a_metric_may_have_the_name_of_what_every_object_has(history: Fleet, visit: Visit) -> None:
     for metric in ("constructor", "toString", "__proto__"):
         history.send("Temperature", metric, {"names": 41.0})

@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros, rfc3339
+from sparkle_app.storage.engine import read_transaction
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
 from tests.support.history import BEGIN, DAY, MINUTE, START
@@ -63,6 +64,45 @@ async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker)
         assert "SCAN temperature" not in plan
         assert "SCAN sparkle" not in plan
         assert "Index" in plan or "INDEX" in plan or "PRIMARY KEY" in plan, plan
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_one_host_of_a_hundred_is_read_by_an_index(worker: InProcessWorker) -> None:
+    """By default, PostgreSQL reads the whole table, with all cores, if a host has a hundredth of its rows."""
+    plugin = worker.app.plugins.installed[PLUGIN].plugin
+    one = Statistics(1, 1.0, 1.0, 1.0, 1.0, START)
+    names = [
+        AggregateRow(f"host-{host}", f"core/{metric}", 60, START, one)
+        for host in range(100)
+        for metric in range(24)
+    ]
+    with worker.engine.begin() as connection:
+        plugin.store_aggregates(connection, names)
+        first, *_ = connection.exec_driver_sql("SELECT min(bucket) FROM temperature_aggregates_data").one()
+        connection.exec_driver_sql(
+            f"""INSERT INTO temperature_aggregates_data
+            SELECT id, {first} + minute, 1, 1, 1, 1, 1, now() FROM sparkle_series, generate_series(1, 300) AS minute
+            WHERE resolution = 60 ORDER BY minute, id"""
+        )
+    with worker.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE temperature_aggregates_data, sparkle_series")
+    executed: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        executed.append((statement, parameters))
+
+    event.listen(worker.engine, "before_cursor_execute", note)
+    status, found = await worker.get(
+        f"/api/v1/plugins/{PLUGIN}/hosts/host-3/columns?from=2026-11-23&to=2026-11-23T05:00:00Z&step=300"
+    )
+    event.remove(worker.engine, "before_cursor_execute", note)
+    assert (status, {len(each["at"]) for each in found["series"].values()}) == (200, {60})
+    # In a transaction of the handler.
+    with read_transaction(worker.engine) as connection:
+        _, plan = [plan_of(connection, *each) for each in executed if each[0].startswith("SELECT")]
+    assert "Seq Scan on temperature" not in plan
+    assert "temperature_aggregates_data_pkey" in plan
+    assert "Gather" not in plan
 
 
 def plan_of(connection: Any, statement: str, parameters: Any) -> str:

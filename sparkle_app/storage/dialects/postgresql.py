@@ -51,7 +51,10 @@ _CONNECT_ARGUMENTS = {
 # wait is unlimited. Set in each transaction: behind PgBouncer, the next one may use another connection to the server.
 _LIMITS = (
     "SET LOCAL idle_in_transaction_session_timeout = '15s'; SET LOCAL lock_timeout = '10s';"
-    " SET LOCAL statement_timeout = '{}s'"
+    " SET LOCAL statement_timeout = '{}s';"
+    # Statements read few rows of large tables, by an index. By default, PostgreSQL takes a random page for four times
+    # as expensive as the next one, and may read the whole table instead, on cores that the pipeline needs.
+    " SET LOCAL random_page_cost = 1.1; SET LOCAL max_parallel_workers_per_gather = 0"
 )
 # Connections to a server that has become a standby are replaced after this time even if they only read.
 _RECYCLE_SECONDS = 60
