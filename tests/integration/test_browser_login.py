@@ -72,11 +72,14 @@ def test_axe_finds_nothing_on_the_pages_that_are_not_of_the_dashboard(fleet: Fle
         visitor.context.add_init_script(axe_script())
         page = visitor.page
         page.goto("/login")
-        expect(page.locator("input")).to_be_visible()
+        expect(page.locator("input:visible")).to_have_count(1)
         assert violations(page) == []
-        page.locator("input").fill(TOKEN)
+        page.locator("#token").fill(TOKEN)
         page.keyboard.press("Enter")
         expect(page.locator(".freshness[data-state=fresh]")).to_be_visible()
+        if (scheme, locale, width) not in LOOKS[::2]:
+            # A long page.
+            continue
         page.goto("/docs")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert violations(page) == []

@@ -68,7 +68,7 @@ def test_what_is_written_of_a_time_is_one_time(history: Fleet, visit: Visit) -> 
 
 def test_after_midnight_a_time_of_the_day_before_has_its_day(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open(host_path())
-    page.locator(".latest summary").click()
+    page.locator(".latest summary").first.click()
     page.locator(".latest button").first.click()
     instant = page.locator("dialog time.instant").first
     text = instant.inner_text()
@@ -150,7 +150,7 @@ def click_while_typing(page: Page, text: str) -> None:
 
 def test_dialogs_that_were_closed_leave_nothing(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open(host_path())
-    page.locator(".latest summary").click()
+    page.locator(".latest summary").first.click()
     page.evaluate("globalThis.dialogs = []")
     for _ in range(5):
         page.locator(".latest button").first.click()
