@@ -148,13 +148,13 @@ def _sizes(folder: Path, server: Server, rows: int) -> dict[str, float | None]:
     plugins = load_plugins(workspace.plugins)
     create_tables(engine, plugins.branches)
     intervals = rows // (_HOSTS * METRICS)
-    sizes = [_size(url, server)]
-    for store in (_store_readings, _store_aggregates):
+    sizes = [database_bytes(url, server)]
+    for store in (store_readings, store_aggregates):
         for turn in range(intervals):
             with engine.begin() as connection:
                 at = _START + turn * INTERVAL * 1_000_000
                 store(plugins.by_name["Temperature"], connection, at)
-        sizes.append(_size(url, server))
+        sizes.append(database_bytes(url, server))
     writers = max_writers(engine)
     engine.dispose()
     stored = intervals * _HOSTS * METRICS
@@ -165,11 +165,12 @@ def _sizes(folder: Path, server: Server, rows: int) -> dict[str, float | None]:
     }
 
 
-def _series() -> list[tuple[int, int]]:
+def series() -> list[tuple[int, int]]:
+    """The numbers of host and metric of each series."""
     return list(product(range(_HOSTS), range(METRICS)))
 
 
-def _store_readings(plugin: Plugin, connection: Connection, at: int) -> None:
+def store_readings(plugin: Plugin, connection: Connection, at: int) -> None:
     """Store a reading of each metric, as a worker does: random ids, in the order of time."""
     rows = [
         Reading(
@@ -186,21 +187,22 @@ def _store_readings(plugin: Plugin, connection: Connection, at: int) -> None:
             partition=host % 8,
             offset=at // 1_000_000 + host,
         )
-        for host, metric in _series()
+        for host, metric in series()
     ]
     plugin.store_readings(connection, rows)
 
 
-def _store_aggregates(plugin: Plugin, connection: Connection, at: int) -> None:
+def store_aggregates(plugin: Plugin, connection: Connection, at: int) -> None:
+    """Store the aggregate of each of these readings."""
     rows = []
-    for host, metric in _series():
+    for host, metric in series():
         value = 30 + (host + metric) % 300 / 10
         statistics = Statistics(1, value, value, value, value, at + host * 5000 + metric)
         rows.append(AggregateRow(f"host-{host:05}", f"core/{metric}", 60, at - at % 60_000_000, statistics))
     plugin.store_aggregates(connection, rows)
 
 
-def _size(url: str, server: Server) -> int:
+def database_bytes(url: str, server: Server) -> int:
     """Of the database, in bytes."""
     database = str(make_url(url).database)
     if isinstance(server, MariadbServer):
@@ -209,7 +211,9 @@ def _size(url: str, server: Server) -> int:
         return int(found)
     with create_engine(url, poolclass=NullPool).connect() as connection:
         if server:
-            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+            return int(
+                connection.execute(text("SELECT pg_databasedatabase_bytes(current_database())")).scalar_one()
+            )
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
     return Path(database).stat().st_size
 

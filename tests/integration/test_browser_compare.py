@@ -315,14 +315,14 @@ def test_axe_finds_nothing(fleet: Fleet, visit: Visit, scheme: str, locale: str,
     page.locator(".chart button[aria-pressed]").first.click()
     for each in (360, 740, width):
         page.set_viewport_size({"width": each, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") == each
+        page.wait_for_function("(width) => document.documentElement.scrollWidth === width", arg=each)
     page.locator(".links a").click()
     for number in range(8):
         page.locator("tbody input").nth(number).check()
     assert violations(page) == []
     for each in (360, 740, width):
         page.set_viewport_size({"width": each, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") == each
+        page.wait_for_function("(width) => document.documentElement.scrollWidth === width", arg=each)
 
 
 def test_nothing_is_left_of_charts_that_are_not_shown(fleet: Fleet, visit: Visit) -> None:
