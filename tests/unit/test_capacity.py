@@ -1,12 +1,8 @@
 """The arithmetic of the command `capacity`, and the figures that were measured."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
-from sqlalchemy.engine import make_url
 
-from benchmarks.capacity import database_bytes, series, store_aggregates, store_readings
 from sparkle_app.model.capacity import (
     DatabaseFigures,
     Estimate,
@@ -20,10 +16,6 @@ from sparkle_app.model.capacity import (
     table,
 )
 from sparkle_app.model.retention import Retention
-from sparkle_app.plugin.discovery import load_plugins
-from sparkle_app.storage.engine import make_engine
-from sparkle_app.storage.migrations.migration import create_tables
-from tests.support.worker import PROJECT
 
 MEASURED = Figures(
     measured="2026-11-29",
@@ -187,24 +179,3 @@ def test_the_measured_figures_are_plausible() -> None:
         assert 0 < each.broker < each.decrypting
         assert 20 < each.aggregate_bytes < 1000
         assert 50 < each.reading_bytes < 1000
-
-
-def test_the_measured_sizes_are_those_of_the_present_tables(tmp_path: Path) -> None:
-    """Of SQLite, which every machine has; `python -m benchmarks.capacity` measures them again."""
-    file = tmp_path / "sizes.sqlite3"
-    url = f"sqlite:///{file}"
-    plugins = load_plugins(PROJECT / "plugins")
-    engine = make_engine(make_url(url))
-    create_tables(engine, plugins.branches)
-    rows = []
-    for store in (store_readings, store_aggregates):
-        sizes = []
-        # The first ones create the names of hosts and metrics.
-        for turn in range(4):
-            with engine.begin() as connection:
-                store(plugins.by_name["Temperature"], connection, 1_795_000_020_000_000 + turn * 300_000_000)
-            sizes.append(database_bytes(url, None))
-        rows.append((sizes[-1] - sizes[0]) / (3 * len(series())))
-    engine.dispose()
-    expected = figures().databases["SQLite"]
-    assert rows == pytest.approx([expected.reading_bytes, expected.aggregate_bytes], rel=0.15)

@@ -2,12 +2,26 @@
 
 import json
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.engine import make_url
 
-from benchmarks.capacity import FILE, PAGE, SIZES, with_tables
+from benchmarks.capacity import (
+    FILE,
+    PAGE,
+    SIZES,
+    database_bytes,
+    series,
+    store_aggregates,
+    store_readings,
+    with_tables,
+)
 from sparkle_app.model.capacity import Figures, Fleet, Machine, figures, table
+from sparkle_app.plugin.discovery import load_plugins
+from sparkle_app.storage.engine import make_engine
+from sparkle_app.storage.migrations.migration import create_tables
 from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 
@@ -36,3 +50,24 @@ def test_the_command_prints_a_table_and_json() -> None:
     found = asked["estimates"]["PostgreSQL"]
     assert found["readings_per_second"] == pytest.approx(10_000 * 16 / 60)
     assert found["database_bytes"] == pytest.approx(30 * found["database_bytes_per_day"])
+
+
+def test_the_measured_sizes_are_those_of_the_present_tables(tmp_path: Path) -> None:
+    """Of SQLite, which every machine has; `python -m benchmarks.capacity` measures them again."""
+    file = tmp_path / "sizes.sqlite3"
+    url = f"sqlite:///{file}"
+    plugins = load_plugins(PROJECT / "plugins")
+    engine = make_engine(make_url(url))
+    create_tables(engine, plugins.branches)
+    rows = []
+    for store in (store_readings, store_aggregates):
+        sizes = []
+        # The first ones create the names of hosts and metrics.
+        for turn in range(4):
+            with engine.begin() as connection:
+                store(plugins.by_name["Temperature"], connection, 1_795_000_020_000_000 + turn * 300_000_000)
+            sizes.append(database_bytes(url, None))
+        rows.append((sizes[-1] - sizes[0]) / (3 * len(series())))
+    engine.dispose()
+    expected = figures().databases["SQLite"]
+    assert rows == pytest.approx([expected.reading_bytes, expected.aggregate_bytes], rel=0.15)
