@@ -266,6 +266,20 @@ def test_rows_are_merged_in_one_call_with_the_types_of_their_columns(
     assert [row["key"] for row in given_names[1:]] == sorted(row["key"] for row in given_names[1:])
 
 
+def test_an_empty_value_is_not_null(engine: Engine, statements: list[Statement]) -> None:
+    """Oracle takes an empty string for NULL, and would refuse the row."""
+    with engine.begin() as connection:
+        readings.insert_new(
+            connection, Texts.__table__, [msgspec.structs.replace(text_reading(1), value=""), text_reading(2)]
+        )
+    (rows,) = [rows for statement, rows, _ in statements if "MERGE INTO oracle_texts_data" in statement]
+    assert sorted(row["p_value"] for row in rows) == ["\0", "text"]
+    column = data_table(Texts.__table__).c.value
+    restored = column.type.dialect_impl(engine.dialect).result_processor(engine.dialect, None)
+    assert restored
+    assert [restored(value) for value in ("\0", "text", None)] == ["", "text", None]
+
+
 def test_tables_have_types_that_keep_every_value(engine: Engine, statements: list[Statement]) -> None:
     Base.metadata.create_all(engine, tables=tables_of(Readings, Texts), checkfirst=False)
     created = {each.split()[2]: each for each, _, _ in statements if each.lstrip().startswith("CREATE TABLE")}

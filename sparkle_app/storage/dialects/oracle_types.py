@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import Double, Float, String
+from sqlalchemy import Double, Float, String, Text
 from sqlalchemy.dialects import oracle
 from sqlalchemy.dialects.oracle.base import OracleTypeCompiler
+from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 from sqlalchemy.engine.interfaces import Dialect
 
 _EMPTY = "\0"
 """Stands for an empty string, which Oracle takes for NULL. No text of a reading contains NUL."""
+_TEXT: Any = OracleDialect_oracledb.colspecs[Text]
 # Of bytes, in a VARCHAR2.
 _MAX_LENGTH = 4000
 
@@ -43,8 +45,8 @@ class OracleDouble(Double[Any]):
         return dbapi.NATIVE_FLOAT
 
 
-class OracleString(String):
-    """A string that may be empty."""
+class _MayBeEmpty:
+    """Of a type of strings."""
 
     cache_ok = True
 
@@ -57,8 +59,16 @@ class OracleString(String):
         return lambda value: "" if value == _EMPTY else value
 
 
+class OracleString(_MayBeEmpty, String):
+    """A string that may be empty."""
+
+
+class OracleText(_MayBeEmpty, _TEXT):
+    """A string without a length, a CLOB, that may be empty."""
+
+
 def adapt(dialect: Any) -> None:
     """Let a dialect of SQLAlchemy use these types."""
     dialect.type_compiler_instance = OracleTypes(dialect)
     doubles = {Float: OracleDouble, Double: OracleDouble, oracle.BINARY_DOUBLE: OracleDouble}
-    dialect.colspecs = {**dialect.colspecs, **doubles, String: OracleString}
+    dialect.colspecs = {**dialect.colspecs, **doubles, String: OracleString, Text: OracleText}
