@@ -63,7 +63,7 @@ class OracleString(_MayBeEmpty, String):
     """A string that may be empty."""
 
 
-class OracleText(_MayBeEmpty, _TEXT):
+class OracleText(_MayBeEmpty, _TEXT):  # type: ignore[misc]
     """A string without a length, a CLOB, that may be empty."""
 
 
