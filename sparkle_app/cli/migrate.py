@@ -30,8 +30,8 @@ class migrate(DatabaseCommand):
     Stop all workers first, and back up the database. While the consumer group has members, revisions up to 0005 are
     refused: workers of an earlier version would not follow the watermarks of retention. Applies all revisions, those of
     the handler and those of plugins, and creates missing tables. On SQLite and PostgreSQL this is one transaction: if a
-    revision fails, nothing is changed. Other databases cannot roll back, but the command can be repeated there. The
-    exit code is 0 if there is nothing to do.
+    revision fails, nothing is changed. Other databases cannot roll back: the error says what to do. The exit code is
+    0 if there is nothing to do.
 
     Example: faust -A sparkle_app migrate --dry-run
     """

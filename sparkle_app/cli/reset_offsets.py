@@ -4,7 +4,7 @@ from faust.cli.base import option
 
 from sparkle_app.cli.base import JSON, Instant
 from sparkle_app.cli.database import DatabaseCommand
-from sparkle_app.kafka.group_offsets import commit_resets, plan_resets
+from sparkle_app.kafka.group_offsets import Begin, Stored, commit_resets, plan_resets
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import read_transaction
@@ -17,10 +17,10 @@ _MARGIN = span(3600)
 class reset_offsets(DatabaseCommand):
     """Let workers read records again, after the database was restored from a backup.
 
-    By default since an hour before the newest reading that the database contains, for each partition of the plugin
-    topics; where it contains none, since the first record that Kafka retains. Readings that are stored already are
-    recognized. Stop all workers first. Afterwards start them, and when they have read the records, run rebuild and
-    verify.
+    By default since an hour before the newest reading that the database contains, and at the latest after the last
+    record of which it contains a reading, for each partition of the plugin topics; where it contains none, or Kafka
+    none as new, since the first record that Kafka retains. Readings that are stored already are recognized. Stop all
+    workers first. Afterwards start them, and when they have read the records, run rebuild and verify.
 
     Example: faust -A sparkle_app reset-offsets --dry-run
     """
@@ -33,13 +33,13 @@ class reset_offsets(DatabaseCommand):
 
     async def run(self, *, since: int | None, dry_run: bool, as_json: bool) -> int:
         """Print a line per partition."""
-        times: dict[tuple[str, int], int] = {}
+        stored: dict[tuple[str, int], Stored] = {}
         if since is None:
-            self.in_database(lambda: self._read_times(times))
+            self.in_database(lambda: self._read_stored(stored))
         settings = self.handler.settings
         async with self.broker_errors():
             resets = await plan_resets(
-                settings.broker, settings.app_id, self.handler.plugins.topics, times, since
+                settings.broker, settings.app_id, self.handler.plugins.topics, stored, since
             )
             if not dry_run:
                 await commit_resets(settings.broker, settings.app_id, resets)
@@ -58,11 +58,11 @@ class reset_offsets(DatabaseCommand):
             )
             return 0
         for each in resets:
-            at = times.get((each.topic, each.partition), since)
+            in_database = stored.get((each.topic, each.partition))
+            at = in_database.since if in_database else since
             before = "no offset" if each.committed is None else f"{each.committed} -> {each.offset}"
-            self.say(
-                f"{each.topic}/{each.partition}: {before}, since {rfc3339(at) if at else 'the first record'}"
-            )
+            begin = f"since {rfc3339(at)}" if at and each.begin is Begin.TIME else f"from {each.begin.value}"
+            self.say(f"{each.topic}/{each.partition}: {before}, {begin}")
         records = counted(sum(each.records for each in resets), "record")
         self.say(
             f"{records} would be read again"
@@ -71,13 +71,14 @@ class reset_offsets(DatabaseCommand):
         )
         return 0
 
-    def _read_times(self, times: dict[tuple[str, int], int]) -> int:
+    def _read_stored(self, stored: dict[tuple[str, int], Stored]) -> int:
         engine = self.current_engine()
         with read_transaction(engine) as connection:
             tables = existing(connection, list(self.handler.plugins.readings.values()))
         for table in tables:
             with read_transaction(engine) as connection:
-                for topic, partition, newest in select_newest(connection, table):
-                    at = newest - _MARGIN
-                    times[topic, partition] = max(at, times.get((topic, partition), at))
+                for topic, partition, newest, offset in select_newest(connection, table):
+                    found = Stored(newest - _MARGIN, offset)
+                    before = stored.get((topic, partition), found)
+                    stored[topic, partition] = Stored(*map(max, found, before))
         return 0

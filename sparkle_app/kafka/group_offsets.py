@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from enum import Enum
+from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,6 +20,23 @@ _COORDINATOR_SECONDS = 30.0
 """How long the group's coordinator may take: a consumer would look for it for ever."""
 
 
+class Stored(NamedTuple):
+    """What the database contains of a partition."""
+
+    since: int
+    """Records from this time on may be missing in it, microseconds since the epoch."""
+    offset: int
+    """The largest one of which a reading is stored."""
+
+
+class Begin(Enum):
+    """Which record is the first one to be read again."""
+
+    TIME = "since a time"
+    STORED = "the one after those in the database"
+    FIRST = "the first one in the log"
+
+
 class OffsetReset(msgspec.Struct, frozen=True):
     """What becomes of the committed offset of a partition."""
 
@@ -27,6 +46,7 @@ class OffsetReset(msgspec.Struct, frozen=True):
     """None: there is none, and workers begin with the first record anyway."""
     offset: int
     """The new one; never greater."""
+    begin: Begin
 
     @property
     def records(self) -> int:
@@ -38,14 +58,14 @@ async def plan_resets(
     broker: BrokerSettings,
     group: str,
     topics: Sequence[str],
-    since: Mapping[tuple[str, int], int],
+    stored: Mapping[tuple[str, int], Stored],
     otherwise: int | None,
 ) -> list[OffsetReset]:
     """The offsets from which workers have to read again all records since a time.
 
     Arguments:
-        since: microseconds since the epoch, by topic and partition.
-        otherwise: the same for other partitions; None: since the first record.
+        stored: by topic and partition.
+        otherwise: time for other partitions, microseconds since the epoch; None: since the first record.
 
     Raises:
         ConfigurationError: if the group has members.
@@ -54,7 +74,8 @@ async def plan_resets(
     partitions = await _partitions(broker, group, topics)
     async with _consumer(broker, group) as consumer:
         resets: list[OffsetReset] = []
-        times = {tp: since.get((tp.topic, tp.partition), otherwise) for tp in partitions}
+        of = {tp: stored.get((tp.topic, tp.partition)) for tp in partitions}
+        times = {tp: each.since if each else otherwise for tp, each in of.items()}
         known = {tp: to_millis(at) for tp, at in times.items() if at is not None}
         first = await consumer.beginning_offsets(partitions) if partitions else {}
         end = await consumer.end_offsets(partitions) if partitions else {}
@@ -62,15 +83,19 @@ async def plan_resets(
         for tp in partitions:
             async with _in_time(group):
                 committed = await consumer.committed(tp)
-            offset = first[tp]
-            if tp in known:
-                found = later[tp]
-                # What is newer than a stored reading must be there: the log, or the timestamps, are not what they were.
-                missing = first[tp] if (tp.topic, tp.partition) in since else end[tp]
-                offset = found.offset if found else missing
+            offset, begin = first[tp], Begin.FIRST
+            in_database, found = of[tp], later.get(tp)
+            if found:
+                offset, begin = found.offset, Begin.TIME
+                # Timestamps may be wrong, but records are stored in the order of their offsets.
+                if in_database and in_database.offset + 1 < offset:
+                    offset, begin = max(in_database.offset + 1, first[tp]), Begin.STORED
+            elif tp in known and not in_database:
+                # Of a stored reading, there must be something as new; otherwise the log is another one.
+                offset, begin = end[tp], Begin.TIME
             # Never forward: that would skip records.
             offset = offset if committed is None else min(offset, committed)
-            resets.append(OffsetReset(tp.topic, tp.partition, committed, offset))
+            resets.append(OffsetReset(tp.topic, tp.partition, committed, offset, begin))
         return resets
 
 

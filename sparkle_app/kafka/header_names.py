@@ -1,9 +1,11 @@
 """Records whose header names are not UTF-8: Kafka accepts them, and aiokafka would never get past one."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -54,10 +56,16 @@ class _Batch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
+        number = 0
         try:
-            return iter(list(self._batch))
-        except UnicodeDecodeError:
-            return iter(_LenientBatch(bytes(self._data)))
+            for record in self._batch:
+                number += 1
+                yield record
+        except (UnicodeDecodeError, CorruptRecordException) as error:
+            # The parser that aiokafka has in Python raises it as the cause of another one.
+            if not isinstance(error.__cause__ or error, UnicodeDecodeError):
+                raise
+            yield from islice(_LenientBatch(bytes(self._data)), number, None)
 
 
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka marks it as final.

@@ -60,7 +60,7 @@ class HealthChecker:
             "database": await self._check_database(),
             "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",
             "private keys": self._breaker.state or "ok",
-            "clock": "the clock stepped; see the log" if self._clock.in_doubt else "ok",
+            "clock": "the system clock jumped; see the log" if self._clock.in_doubt else "ok",
         }
         return Health(all(state == "ok" for state in checks.values()), checks, dict(self._warnings))
 

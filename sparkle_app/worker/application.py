@@ -230,8 +230,12 @@ class SparkleApp(faust.App):
         start_shutdown_timeout(lambda: self.crashed)
         await self._write_hosts()
         await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Called when the agents have ended, too."""
         # Those of the batches that were in progress.
         await self._write_hosts()
+        await super().on_shutdown()
 
     async def _write_hosts(self) -> None:
         if self._connected:

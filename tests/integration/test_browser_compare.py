@@ -406,7 +406,10 @@ def test_a_selected_point_is_not_scrolled_to_at_each_refresh(fleet: Fleet, visit
     expect(chart(page, "coretemp").locator(".point")).to_be_visible()
 
 
-def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet, visit: Visit) -> None:
+@pytest.mark.parametrize("selected", ["Processor", "coretemp"])
+def test_going_back_from_where_one_host_has_nothing_shows_all_again(
+    fleet: Fleet, visit: Visit, selected: str
+) -> None:
     """The selected point of one host is the cursor of all charts, of which some are made again."""
     # The past is loaded every five minutes: it is not a second time that mends what is shown.
     since, until = (
@@ -415,7 +418,8 @@ def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet
     )
     path = compare_path("web-2", "web-1", **{"from": since, "to": until})
     page = visit(fleet.worker).open(path)
-    figure, processor = chart(page, "coretemp"), chart(page, "Processor")
+    # Processor is the first one on the page.
+    figure, other = chart(page, selected), chart(page, "coretemp" if selected == "Processor" else "Processor")
     expect(figure.locator("canvas")).to_have_count(2)
     plot = figure.get_by_role("application")
     plot.press("Home")
@@ -436,10 +440,19 @@ def test_going_back_from_where_one_host_has_nothing_shows_all_again(fleet: Fleet
         page.go_back()
     expect(page).to_have_url(fleet.worker.url + path)
     expect(figure.locator("canvas")).to_have_count(2)
-    expect(processor.locator("canvas")).to_have_count(2)
-    for each in (figure, processor):
+    expect(other.locator("canvas")).to_have_count(2)
+    for each in (figure, other):
         expect(each.locator(".at")).to_have_text(at)
     expect(small(figure, "web-1").locator(".number")).to_have_text(value)
+    # Where the selected point is not in the range, keys are relative to the range.
+    page.get_by_role("button", name="Earlier").click()
+    expect(page.locator(".plugins.waiting")).to_have_count(0)
+    expect(figure.locator(".point")).to_be_hidden()
+    start, end = range_in_url(page)
+    plot.press("-")
+    expect(page.locator(".plugins.waiting")).to_have_count(0)
+    wider = range_in_url(page)
+    assert abs((wider[0] - start) + (wider[1] - end)).total_seconds() < 10
 
 
 def test_one_point_is_selected_since_all_charts_have_one_cursor(fleet: Fleet, visit: Visit) -> None:

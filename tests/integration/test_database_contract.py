@@ -92,20 +92,18 @@ def test_a_reading_is_inserted_once_however_often_it_comes(engine: Engine) -> No
     assert sorted(each.offset for each in known) == [each.offset for each in readings]
 
 
-def test_the_newest_record_is_one_whose_timestamp_is_trusted(engine: Engine) -> None:
-    """In place of one that is decades ago, that of its processing is stored, which may be hours later."""
+def test_the_newest_record_of_each_partition_is_found(engine: Engine) -> None:
     store(
         engine,
         [
-            reading(1, partition=1, received_at=START),
-            reading(2, partition=1, received_at=START + SECOND),
-            reading(3, partition=1, received_at=START + HOUR, clock_trusted=False),
-            reading(4, partition=2, received_at=START + HOUR, clock_trusted=False),
+            reading(1, partition=1, offset=7, received_at=START + HOUR),
+            reading(2, partition=1, offset=8, received_at=START + SECOND),
+            reading(3, partition=2, offset=3, received_at=START),
         ],
     )
     with read_transaction(engine) as connection:
-        found = [(partition, at) for _, partition, at in select_newest(connection, READINGS)]
-    assert found == [(1, START + SECOND)]
+        found = [each[1:] for each in select_newest(connection, READINGS)]
+    assert sorted(found) == [(1, START + HOUR, 8), (2, START, 3)]
 
 
 def test_every_value_is_returned_as_it_was_stored(engine: Engine) -> None:

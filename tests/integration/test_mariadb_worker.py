@@ -147,7 +147,7 @@ def test_a_worker_is_not_ready_while_writes_are_refused_and_loses_nothing(
         send()
         wait_for_rows()
         assert (
-            f"the database at {database.proxy.address} has not answered a ping"
+            f"the database at {database.proxy.address} did not respond to a ping"
             in worker.process.log.read_text()
         )
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []

@@ -35,7 +35,7 @@ def test_a_worker_resumes_after_a_database_outage(
         eventually(lambda: worker.get(one_host)[0], lambda status: status == 200)
         server.kill()
         produce(broker.bootstrap, workspace.topic, records[100:])
-        eventually(lambda: "store: retrying" in worker.process.log.read_text(), bool)
+        eventually(lambda: "stage store: failed, retrying" in worker.process.log.read_text(), bool)
         _, health = eventually(lambda: worker.get("/health/ready"), lambda found: found[0] == 503)
         assert health["checks"]["database"] != "ok"
         assert worker.get(f"{one_host}/readings")[0] == 503

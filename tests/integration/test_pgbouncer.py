@@ -67,7 +67,7 @@ def test_a_worker_behind_pgbouncer_stores_rows_and_aggregates(
             began = time.monotonic()
             produce(broker.bootstrap, workspace.topic, records[300:])
             log = worker.process.log
-            eventually(lambda: "store: retrying" in log.read_text(), bool, 30)
+            eventually(lambda: "stage store: failed, retrying" in log.read_text(), bool, 30)
             assert "canceling statement due to lock timeout" in log.read_text()
             assert 9 < time.monotonic() - began < 20
         eventually(lambda: count(direct, "temperature_readings"), lambda n: n >= 400)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
+from aiokafka.structs import OffsetAndTimestamp
 
 from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka import group_offsets
-from sparkle_app.kafka.group_offsets import OffsetReset, commit_resets, plan_resets
+from sparkle_app.kafka.group_offsets import Begin, OffsetReset, Stored, commit_resets, plan_resets
 
 AT = TopicPartition("telemetry", 0)
 
@@ -57,23 +58,44 @@ async def test_offsets_are_read_in_time() -> None:
 async def test_offsets_are_committed_in_time() -> None:
     async with asyncio.timeout(10):
         with pytest.raises(KafkaTimeoutError, match="no coordinator of consumer group g"):
-            await commit_resets(BrokerSettings(), "g", [OffsetReset("telemetry", 0, 5, 1)])
+            await commit_resets(BrokerSettings(), "g", [OffsetReset("telemetry", 0, 5, 1, Begin.TIME)])
 
 
-@pytest.mark.parametrize(("since", "otherwise", "offset"), [({("telemetry", 0): 10}, None, 3), ({}, 10, 7)])
-async def test_a_log_without_the_newest_record_is_read_again_from_its_start(
-    monkeypatch: pytest.MonkeyPatch, since: dict[tuple[str, int], int], otherwise: int | None, offset: int
+STORED = {("telemetry", 0): Stored(10, 5)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "otherwise", "later", "offset", "begin"),
+    [
+        # The log begins at 3, ends at 9, and 7 is committed.
+        (STORED, None, 4, 4, Begin.TIME),
+        # Timestamps may be wrong, but records are stored in order.
+        (STORED, None, 7, 6, Begin.STORED),
+        # The log has been recreated, or a stored timestamp is wrong.
+        (STORED, None, None, 3, Begin.FIRST),
+        ({("telemetry", 0): Stored(10, 1)}, None, 8, 3, Begin.STORED),
+        ({}, None, None, 3, Begin.FIRST),
+        # If somebody names a time, there is nothing newer. Nothing is set forward.
+        ({}, 10, None, 7, Begin.TIME),
+        ({}, 10, 4, 4, Begin.TIME),
+    ],
+)
+async def test_no_record_is_skipped_that_is_not_stored(
+    monkeypatch: pytest.MonkeyPatch,
+    stored: dict[tuple[str, int], Stored],
+    otherwise: int | None,
+    later: int | None,
+    offset: int,
+    begin: Begin,
 ) -> None:
-    """It has been recreated, or the stored timestamp is wrong. If somebody names a time, there is nothing newer."""
-
     async def beginning(*_: Any) -> dict[TopicPartition, int]:
         return {AT: 3}
 
     async def end(*_: Any) -> dict[TopicPartition, int]:
         return {AT: 9}
 
-    async def none_later(*_: Any) -> dict[TopicPartition, None]:
-        return {AT: None}
+    async def by_time(*_: Any) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        return {AT: None if later is None else OffsetAndTimestamp(later, 0)}
 
     async def committed(*_: Any) -> int:
         return 7
@@ -81,9 +103,9 @@ async def test_a_log_without_the_newest_record_is_read_again_from_its_start(
     for name, answer in {
         "beginning_offsets": beginning,
         "end_offsets": end,
-        "offsets_for_times": none_later,
+        "offsets_for_times": by_time,
         "committed": committed,
     }.items():
         monkeypatch.setattr(WithoutCoordinator, name, answer, raising=False)
-    (reset,) = await plan_resets(BrokerSettings(), "g", ["telemetry"], since, otherwise)
-    assert (reset.committed, reset.offset) == (7, offset)
+    (reset,) = await plan_resets(BrokerSettings(), "g", ["telemetry"], stored, otherwise)
+    assert (reset.committed, reset.offset, reset.begin) == (7, offset, begin)

@@ -46,7 +46,7 @@ async def test_the_log_counts_failures_and_contains_no_token(
             await log_in(worker, "almost-read-ключ")
         await log_in(worker, "operate")
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
-    assert warnings == ["login failed: wrong token from '127.0.0.1' (1 failures since this was last logged)"]
+    assert warnings == ["login failed: wrong token from '127.0.0.1' (1 failure since this was last logged)"]
     assert "almost" not in caplog.text
     assert "operate" not in caplog.text
 

@@ -53,9 +53,11 @@ _LIMITS = (
     "SET LOCAL idle_in_transaction_session_timeout = '15s'; SET LOCAL lock_timeout = '10s';"
     " SET LOCAL statement_timeout = '{}s';"
     # Statements read few rows of large tables, by an index. By default, PostgreSQL takes a random page for four times
-    # as expensive as the next one, and may read the whole table instead, on cores that the pipeline needs.
-    " SET LOCAL random_page_cost = 1.1; SET LOCAL max_parallel_workers_per_gather = 0"
+    # as expensive as the next one, and may read the whole table instead.
+    " SET LOCAL random_page_cost = 1.1"
 )
+# Queries of a worker leave the other cores to the pipeline.
+_ONE_CORE = "; SET LOCAL max_parallel_workers_per_gather = 0"
 # Connections to a server that has become a standby are replaced after this time even if they only read.
 _RECYCLE_SECONDS = 60
 # Key of the advisory lock that is held while tables are created: an arbitrary number, the same in all workers.
@@ -91,7 +93,7 @@ class PostgreSql(OnConflictDialect):
             from sparkle_app.storage.psycopg2_connection import make_psycopg2_engine
 
             engine = make_psycopg2_engine(url, _CONNECT_ARGUMENTS, options, for_command=for_command)
-        limits = _LIMITS.format(0 if for_command else _STATEMENT_SECONDS)
+        limits = _LIMITS.format(0) if for_command else _LIMITS.format(_STATEMENT_SECONDS) + _ONE_CORE
 
         @event.listens_for(engine, "begin")
         def on_begin(connection: Connection) -> None:

@@ -238,14 +238,17 @@ def _record_known(connection: Connection, schema: Schema) -> None:
 def _failed(revision: Revision, error: Exception, transactional: bool) -> Exception:
     if isinstance(error, DBAPIError) and (error.connection_invalidated or is_lock_conflict(error)):
         return TransientError(f"revision {revision.id}: {_one_line(error)}")
+    # Those of the handler can be repeated.
+    remedy = "restore the backup"
+    if not revision.branch.label:
+        remedy = f"run the command again when the cause is repaired, or {remedy}"
     return ConfigurationError(
         f"revision {revision.id}{revision.branch.label}",
         expected="every statement to succeed",
         found=_one_line(error),
         hint="nothing was changed: the migration was rolled back as a whole"
         if transactional
-        else "this database cannot roll back, so the revision may be applied in part: run the command again when the"
-        " cause is repaired, or restore the backup",
+        else f"this database cannot roll back, so the revision may be applied in part: {remedy}",
     )
 
 

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from aiohttp import web
 
 from sparkle_app.config.settings import Settings
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.web.authentication import (
     LOGIN_PATH,
     LOGOUT_PATH,
@@ -183,9 +184,9 @@ class _Login:
         self._failed += 1
         if time.monotonic() >= self._log_at:
             logger.warning(
-                "login failed: wrong token from %.50r (%d failures since this was last logged)",
+                "login failed: wrong token from %.50r (%s since this was last logged)",
                 address,
-                self._failed,
+                counted(self._failed, "failure"),
             )
             self._failed, self._log_at = 0, time.monotonic() + LOG_SECONDS
 

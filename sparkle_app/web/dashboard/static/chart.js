@@ -63,7 +63,8 @@ export function makeChart(element, plugin, on, { height = HEIGHT, texts = true }
     plot?.destroy();
     palette = paletteNow();
     plot = new uPlot(options(), shown.data, element);
-    plot.setScale("x", { min: shown.from, max: shown.to });
+    // At once: a cursor that other charts pass on needs the scale.
+    plot.batch(() => plot.setScale("x", { min: shown.from, max: shown.to }));
     pointer?.end();
     pointer = listenToPointer(plot, () => shown.lines, on);
   }
@@ -102,7 +103,6 @@ export function makeChart(element, plugin, on, { height = HEIGHT, texts = true }
         drawAxes: [(u) => drawBelow(u, state())],
         draw: [(u) => drawAbove(u, state())],
         setSelect: [selected],
-        // A new chart gets the cursor of the others before it has a scale.
         setCursor: [(u) => {
           const at = u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null;
           on.cursor(Number.isFinite(at) ? at : null);

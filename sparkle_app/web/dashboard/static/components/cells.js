@@ -77,7 +77,10 @@ export function cells(page, map) {
 
   function showSelected() {
     mark.hidden = tip.hidden = selected < 0;
-    if (selected < 0) return;
+    if (selected < 0) {
+      setAttribute(element, "aria-activedescendant", null);
+      return;
+    }
     const x = (selected % grid.columns) * grid.pitchX;
     const y = Math.floor(selected / grid.columns) * grid.pitchY;
     const [left, top, width, height] = [x - 2, y - 2, grid.wide + 4, grid.high + 4].map((each) => `${each}px`);

@@ -180,7 +180,10 @@ export function chartPanel(page, zoomOut) {
     element,
     update,
     recolour: () => chart?.recolour(),
-    destroy: end,
+    destroy() {
+      walk.end();
+      end();
+    },
   };
 }
 

@@ -50,7 +50,9 @@ export function chartWalk(plot, shown, on) {
     if (!found) return;
     const { lines, chosen } = found;
     const { x } = chosen.line;
-    const index = at === null ? null : found.index;
+    // One outside of the range is not selected at present.
+    const index = isShown ? found.index : null;
+    const time = isShown ? at.x : null;
     const step = event.shiftKey ? BIG_STEP : 1;
     const last = x.length - 1;
     const to = {
@@ -63,11 +65,11 @@ export function chartWalk(plot, shown, on) {
     else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
       const place = lines.indexOf(chosen) + (event.key === "ArrowDown" ? 1 : -1);
       const next = lines[(place + lines.length) % lines.length];
-      go(next, nearest(next.line, at?.x ?? Infinity));
+      go(next, nearest(next.line, time ?? Infinity));
     } else if (event.key === "Enter" && index !== null) on.open(chosen.number, index);
-    else if (event.key === "+" || event.key === "=") on.zoom(0.5, at?.x ?? null);
-    else if (event.key === "-") on.zoom(2, at?.x ?? null);
-    else if (event.key === "Escape" && at) clear();
+    else if (event.key === "+" || event.key === "=") on.zoom(0.5, time);
+    else if (event.key === "-") on.zoom(2, time);
+    else if (event.key === "Escape" && isShown) clear();
     else return;
     event.preventDefault();
   });
@@ -75,6 +77,10 @@ export function chartWalk(plot, shown, on) {
   return {
     /** Selects a point that was touched. */
     go,
+    /** The chart is removed. */
+    end() {
+      if (unselect === clear) unselect = null;
+    },
     /** After new points: the selected one may be elsewhere, or outside of the range until that is another one. */
     update() {
       if (!at) return;

@@ -71,11 +71,11 @@ export function timeMap(page) {
     }));
   }
 
-  /** The cell of a host and a time; -1: there is none. */
+  /** The cell of a host that is nearest to a time; -1: the host has none. */
   function indexOf(host, time) {
     const row = shown.found.host.indexOf(host);
     const step = Math.floor((time - Date.parse(shown.found.from)) / (1000 * shown.found.step_seconds));
-    return row >= 0 && step >= 0 && step < steps() ? row * steps() + step : -1;
+    return row < 0 || !steps() ? -1 : row * steps() + Math.min(Math.max(0, step), steps() - 1);
   }
 
   function update(next) {
