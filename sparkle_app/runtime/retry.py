@@ -39,9 +39,8 @@ async def retry(stage: Stage, metrics: Metrics, attempt: Callable[[], Awaitable[
                 metrics.retries.labels(stage).inc()
                 if str(error) != run.error or clock() - logged_at >= REMINDER_SECONDS:
                     logged_at = clock()
+                    state = f"still failing after {logged_at - run.began:.0f} s" if run.error else "failed"
                     run.error = str(error)
-                    seconds = logged_at - run.began
-                    state = f"still failing after {seconds:.0f} s" if seconds >= 1 else "failed"
                     logger.warning("stage %s: %s, retrying: %s", stage, state, error)
             # Random, so that workers do not retry all at once.
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))

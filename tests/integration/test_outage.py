@@ -44,7 +44,8 @@ def test_a_worker_resumes_after_a_database_outage(
         eventually(lambda: count(url, "temperature_readings"), lambda found: found >= 300)
         counted = eventually(
             lambda: query(url, 'SELECT sum("count") AS n FROM temperature_aggregates')[0]["n"],
-            lambda n: n >= 300,
+            # None: it has no rows yet.
+            lambda n: (n or 0) >= 300,
         )
         assert (count(url, "temperature_readings"), counted) == (300, 300)
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
