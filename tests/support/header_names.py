@@ -36,7 +36,8 @@ def produce_with_header(
                 headers = (
                     [(_Name(name.decode("utf-8", "surrogateescape")), b"x")] if value is values[-1] else []
                 )
-                assert batch.append(key=None, value=value, timestamp=None, headers=headers)
+                # A compacted topic requires a key.
+                assert batch.append(key=b"key", value=value, timestamp=None, headers=headers)
             await (await producer.send_batch(batch, topic, partition=0))
         finally:
             await producer.stop()
