@@ -182,13 +182,19 @@ class Suite:
         return vars(ours.measure(folder, self._kafka, workspace, records, url, workers, server=server, **how))
 
     def _clients(self, database: str) -> Figures:
-        """``share`` of the rate without the clients, and ``cpu`` of the CPU time: the mean of before and after."""
+        """``share`` of the rate without the clients, the mean of before and after; and how much more CPU time the
+        decryption pool takes, which no client reaches, and the rest of the worker, in percent of both without them.
+        """
         alone = [self._ours(database, *SHAPES[0])]
         found = self._ours(database, *SHAPES[0], watch=clients.beside, name=clients.hostile_name)
         alone.append(self._ours(database, *SHAPES[0]))
         rate = mean(each["rate"] for each in alone)
         cpu = mean(each["decrypting"] + each["worker"] for each in alone)
-        share = {"share": found["rate"] / rate, "cpu": (found["decrypting"] + found["worker"]) / cpu}
+        more = {
+            f"{part}_more": 100 * (found[part] - mean(each[part] for each in alone)) / cpu
+            for part in ("decrypting", "worker")
+        }
+        share = {"share": found["rate"] / rate, **more}
         spread = max(each["rate"] for each in alone) / min(each["rate"] for each in alone)
         return {**found, "alone": rate, "alone_spread": spread, **share}
 
