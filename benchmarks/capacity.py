@@ -211,9 +211,7 @@ def database_bytes(url: str, server: Server) -> int:
         return int(found)
     with create_engine(url, poolclass=NullPool).connect() as connection:
         if server:
-            return int(
-                connection.execute(text("SELECT pg_databasedatabase_bytes(current_database())")).scalar_one()
-            )
+            return int(connection.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
     return Path(database).stat().st_size
 

@@ -15,6 +15,7 @@ from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Rejection
 from sparkle_app.runtime.metrics import Metrics
+from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.cipher import Cipher
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class DeadLetterPublisher:
             self._metrics.dead_letters.labels(error.reason).inc()
             by_cause.setdefault((record.topic, str(error)), []).append(rejection)
         for (topic, _), same in by_cause.items():
-            number = "1 dead letter" if len(same) == 1 else f"{len(same)} dead letters"
+            number = counted(len(same), "dead letter")
             first = "the first " if len(same) > 1 else ""
             logger.warning("%s from topic %s, %s%s", number, quoted(topic), first, _described(same[0]))
 

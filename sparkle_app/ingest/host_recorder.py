@@ -133,18 +133,14 @@ class HostRecorder:
                     )
                 del groups[0]
                 self._failure = ""
-        except asyncio.CancelledError:
-            self._put_back(groups)
-            raise
         except TransientError as error:
-            self._put_back(groups)
             if str(error) != self._failure:
                 self._failure = str(error)
                 logger.warning("cannot record hosts, will retry: %s", error)
-
-    def _put_back(self, groups: Sequence[Sequence[HostActivity]]) -> None:
-        for group in groups:
-            self.recent.put_back(group)
+        finally:
+            # Also of a write that was cancelled.
+            for group in groups:
+                self.recent.put_back(group)
 
     def _record(self, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
         """Raises TransientError if the database does not work at this moment."""

@@ -73,7 +73,7 @@ def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Vi
     assert called(page, "host_data.js", "gapOf", [daily, 60, 7200], [daily, 0, 7200]) == [10_800, 216_001]
 
 
-def test_a_gap_is_one_in_the_line_and_in_its_band(history: Fleet, visit: Visit) -> None:
+def test_a_gap_is_one_in_its_own_line_only(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open()
     lines = [{"x": [0, 60, 300, 360], "value": [1, 2, 3, 4]}, {"x": [60, 120], "value": [5, 6]}]
     (found,) = called(page, "lines.js", "aligned", [lines, 151])

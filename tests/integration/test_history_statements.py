@@ -1,11 +1,13 @@
 """History over HTTP: which rows the database reads for it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.time import micros, rfc3339
@@ -28,6 +30,21 @@ class Statements:
             self.queries.append(statement)
 
 
+@contextmanager
+def executed(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that are executed within the context, each with its parameters."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker) -> None:
     """EXPLAIN of the statement: no table is read whole, and the host, the metric and the time are in the index."""
@@ -43,21 +60,13 @@ async def test_a_series_is_read_by_an_index_and_no_more(worker: InProcessWorker)
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, rows)
         connection.exec_driver_sql("ANALYZE")
-    executed: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        executed.append((statement, parameters))
-
-    event.listen(worker.engine, "before_cursor_execute", note)
     path = f"/api/v1/plugins/{PLUGIN}/hosts/host-3/columns?from=2026-11-23T00:10:00Z&to=2026-11-23T00:20:00Z&step=120"
     for query in (path, f"{path}&metric=core/1&metric=core/2"):
-        executed.clear()
-        status, found = await worker.get(query)
+        with executed(worker.engine) as statements:
+            status, found = await worker.get(query)
         assert (status, {len(each["at"]) for each in found["series"].values()}) == (200, {5})
-        event.remove(worker.engine, "before_cursor_execute", note)
         with worker.engine.connect() as connection:
-            plans = [plan_of(connection, *each) for each in executed if "SELECT" in each[0]]
-        event.listen(worker.engine, "before_cursor_execute", note)
+            plans = [plan_of(connection, *each) for each in statements if "SELECT" in each[0]]
         # First the watermarks, a few rows.
         _, plan = plans
         assert "Seq Scan" not in plan
@@ -86,20 +95,14 @@ async def test_one_host_of_a_hundred_is_read_by_an_index(worker: InProcessWorker
         )
     with worker.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE temperature_aggregates_data, sparkle_series")
-    executed: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        executed.append((statement, parameters))
-
-    event.listen(worker.engine, "before_cursor_execute", note)
-    status, found = await worker.get(
-        f"/api/v1/plugins/{PLUGIN}/hosts/host-3/columns?from=2026-11-23&to=2026-11-23T05:00:00Z&step=300"
-    )
-    event.remove(worker.engine, "before_cursor_execute", note)
+    with executed(worker.engine) as statements:
+        status, found = await worker.get(
+            f"/api/v1/plugins/{PLUGIN}/hosts/host-3/columns?from=2026-11-23&to=2026-11-23T05:00:00Z&step=300"
+        )
     assert (status, {len(each["at"]) for each in found["series"].values()}) == (200, {60})
     # In a transaction of the handler.
     with read_transaction(worker.engine) as connection:
-        _, plan = [plan_of(connection, *each) for each in executed if each[0].startswith("SELECT")]
+        _, plan = [plan_of(connection, *each) for each in statements if each[0].startswith("SELECT")]
     assert "Seq Scan on temperature" not in plan
     assert "temperature_aggregates_data_pkey" in plan
     assert "Gather" not in plan

@@ -45,7 +45,7 @@ _ROW_COUNTS = "sparkle_row_counts"
 _SESSION = "ALTER SESSION SET NLS_COMP = BINARY NLS_SORT = BINARY TIME_ZONE = '+00:00' DDL_LOCK_TIMEOUT = 10"
 # Not READ ONLY: `check` tries in it what a worker writes.
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
-# 0: taken; 4: this session has it already.
+# 0: taken; 4: the connection has it already.
 _LOCK = """
 DECLARE
     handle VARCHAR2(128);

@@ -91,7 +91,7 @@ export function chartPanel(page, zoomOut) {
         data.hosts ? { headingOf: compareHeading, height: HEIGHT_OF_HOST } : {});
       const { range: { from, to }, gap, exact } = data;
       chart.update({ lines, from, to, gap, exact, groups: apart ? groupsOf(lines, data) : null });
-      // All charts have the cursor of this one: after they got their points, and new ones their scale.
+      // All charts have the cursor of this one: after all of them got their points.
       queueMicrotask(() => chart && walk.update());
     }
     if (asTable) drawTable();

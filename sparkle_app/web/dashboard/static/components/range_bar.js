@@ -67,9 +67,11 @@ export function rangeBar({ ofOneHost = true } = {}) {
       setAttribute(link, "aria-current", link.dataset.range === range.preset ? "true" : null);
     }
     if (changed || (!typed && !form.contains(document.activeElement))) {
-      [from.value, to.value] = [range.from, range.to].map((each) => localInput(range.live ? each - (each % 60) : each));
-      written = [[from, range.from], [to, range.to]].map(([{ value: text }, each]) =>
-        ({ text, seconds: range.live ? each - (each % 60) : each }));
+      written = [[from, range.from], [to, range.to]].map(([input, each]) => {
+        const seconds = range.live ? each - (each % 60) : each;
+        input.value = localInput(seconds);
+        return { text: input.value, seconds };
+      });
       typed = false;
     }
     compare.value = compared ?? "";
