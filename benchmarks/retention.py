@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from confluent_kafka import Producer
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import make_url
 
-from benchmarks.backlog import produce_backlog
 from sparkle_app.model.retention import DAY, HOUR, READINGS
 from sparkle_app.model.time import LATEST, span
 from sparkle_app.plugin.discovery import load_plugins
@@ -30,6 +30,7 @@ _BACKLOG = 4_000
 """Records that wait, so that the worker is never idle."""
 _BASELINE_SECONDS = 20
 _POLL_SECONDS = 0.1
+_SEND_SECONDS = 0.02
 _COMMAND_SECONDS = 4 * 3600
 _ROWS = 'id, observed_at, received_at, "offset", value, series_id, source_id'
 # Ids are random, as hashes are. Rows are in order of time, as workers store them.
@@ -180,23 +181,27 @@ def _load(
     """Readings are sent at a rate, or records wait for the worker at any time. At the end, it has stored all."""
     load, stop = Load(worker), threading.Event()
     began = time.monotonic()
-    failed: list[BaseException] = []
+    failed: list[object] = []
 
     def produce() -> None:
-        while not stop.is_set():
+        # One producer for all of them: a new one waits half a second for the broker, and the worker for records.
+        producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "enable.idempotence": True}
+        )
+        while not stop.wait(_SEND_SECONDS):
             wanted = int(rate * (time.monotonic() - began)) if rate else load.stored + _BACKLOG
-            missing = wanted - load.produced
-            if missing > 0:
-                numbers = range(load.produced, load.produced + missing)
-                records = [
-                    collector.record(
-                        f"new-{n % 200}", "Temperature", f"core/{n // 200 % METRICS}", 20 + n % 64 / 4
-                    )
-                    for n in numbers
-                ]
-                produce_backlog(kafka.bootstrap, workspace.topic, records)
-                load.produced += missing
-            stop.wait(_POLL_SECONDS)
+            for n in range(load.produced, wanted):
+                metric = f"core/{n // 200 % METRICS}"
+                record = collector.record(f"new-{n % 200}", "Temperature", metric, 20 + n % 64 / 4)
+                producer.produce(workspace.topic, record, on_delivery=note)
+            load.produced = max(load.produced, wanted)
+            producer.poll(0)
+        if producer.flush(60):
+            failed.append("the broker did not acknowledge all readings within 60 s")
+
+    def note(error: object, _message: object) -> None:
+        if error:
+            failed.append(error)
 
     def poll() -> None:
         try:
@@ -214,7 +219,7 @@ def _load(
         stop.set()
         for thread in threads:
             thread.join()
-    assert not failed, f"the worker gave no metrics: {failed[0]}"
+    assert not failed, str(failed[0])
 
 
 def _run_alone(load: Load) -> dict[str, float]:
