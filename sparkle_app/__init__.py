@@ -233,7 +233,8 @@ All packages and modules; the docstring of each describes what it does:
       admin               creates and checks topics
       topic_configs       configuration of existing topics
       rebootstrap         finds brokers that come back under other addresses
-      header_names        accepts names of headers that are not UTF-8
+      fetched_batches     reads record batches that aiokafka cannot read
+      decompression       decompresses them up to a size
       expired_records     records that Kafka's log retention deleted before they were consumed
       topic_ids           ids of topics
       consumed_logs       whether the logs are still those that were consumed

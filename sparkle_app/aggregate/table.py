@@ -68,7 +68,7 @@ class BucketTable(Table):  # type: ignore[type-arg]
         for record in chain.from_iterable(map(records_of, batch)):
             try:
                 hostname, start = _key.decode(record.key or b"")
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 exit_process(
                     f"topic {record.topic}, partition {record.partition}, offset {record.offset}: expected the key of a"
                     " bucket, found another key; delete the topic: its content is restored from SQL"

@@ -21,7 +21,7 @@ import msgspec
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record
-from sparkle_app.model.time import from_millis, to_millis
+from sparkle_app.model.time import from_millis, rfc3339, to_millis
 from sparkle_app.runtime.terminal import printable
 from sparkle_app.sealed.cipher import Cipher, DecryptionError
 
@@ -32,6 +32,7 @@ MAX_VALUE_BYTES = MAX_MESSAGE_BYTES - _HEADROOM_BYTES
 """Bytes, if the dead-letter topic has the ``max.message.bytes`` with which it is created."""
 _HEADER = "sparkle-{}"
 _CAUSE_HEADER = "sparkle-cause"
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -142,21 +143,33 @@ def parse_dead_letter(
         ValueError: if it was not produced by the handler.
     """
     try:
-        reason, topic, partition, offset, timestamp, size = (
-            headers[_HEADER.format(name)].decode()
-            for name in ("reason", "topic", "partition", "offset", "timestamp", "size")
+        reason, topic = (headers[_HEADER.format(name)].decode() for name in ("reason", "topic"))
+        partition, offset, timestamp, size = (
+            _integer(headers[_HEADER.format(name)]) for name in ("partition", "offset", "timestamp", "size")
         )
         own, number = (
-            None if (field := headers.get(_HEADER.format(name))) is None else int(field)
+            None if (field := headers.get(_HEADER.format(name))) is None else _integer(field)
             for name in ("implausible-timestamp", "index")
         )
-        record = Record(topic, int(partition), int(offset), from_millis(int(timestamp)), value, timestamp=own)
+        received_at = from_millis(timestamp)
+        # Dead letters of earlier versions have timestamps that are implausible.
+        rfc3339(received_at)
+        record = Record(topic, partition, offset, received_at, value, timestamp=own)
         if key == key_without_timestamp(dead_letter_key(record, number)):
             record = msgspec.structs.replace(record, legacy=True)
         cause = _decrypted_cause(record, number, headers.get(_CAUSE_HEADER), cipher)
-        return DeadLetter(record, Reason(reason), sender_of(value), int(size), number, cause)
+        return DeadLetter(record, Reason(reason), sender_of(value), size, number, cause)
     except KeyError as error:
         raise ValueError(f"expected the header {error.args[0]}, found none") from error
+    except (AttributeError, TypeError, OverflowError, msgspec.DecodeError) as error:
+        raise ValueError(f"expected the headers of a dead letter, found {error}") from error
+
+
+def _integer(text: bytes) -> int:
+    number = int(text)
+    if not _MIN_INTEGER <= number <= _MAX_INTEGER:
+        raise ValueError(f"expected an integer of 64 bits, found {number}")
+    return number
 
 
 def make_replay_token(record: Record, cipher: Cipher) -> bytes:

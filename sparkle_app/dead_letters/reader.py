@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaTimeoutError
 from sparkle_app.config.settings import Settings
 from sparkle_app.dead_letters.message import DeadLetter, parse_dead_letter
 from sparkle_app.kafka.connection import security_arguments
-from sparkle_app.kafka.header_names import accept_header_names
+from sparkle_app.kafka.fetched_batches import accept_any_batch
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, dead_letter_topic
 from sparkle_app.sealed.cipher import Cipher
 
@@ -157,7 +157,7 @@ async def open_dead_letters(
         KafkaError: if the broker does not answer.
     """
     name = dead_letter_topic(settings.app_id)
-    accept_header_names()
+    accept_any_batch()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.broker.url,
         **security_arguments(settings.broker),

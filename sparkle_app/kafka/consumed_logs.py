@@ -14,7 +14,7 @@ from faust.types import TP
 
 from sparkle_app.config.sections import BrokerSettings
 from sparkle_app.kafka.connection import security_arguments
-from sparkle_app.kafka.header_names import accept_header_names
+from sparkle_app.kafka.fetched_batches import accept_any_batch
 
 _MAX_MARKS = 100
 _TIMEOUT_MS = 5_000
@@ -73,7 +73,7 @@ async def replaced_logs(broker: BrokerSettings, marks: Mapping[TP, Sequence[Mark
     Raises:
         KafkaError: if the broker does not answer.
     """
-    accept_header_names()
+    accept_any_batch()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=broker.url,
         **security_arguments(broker),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, cast
 
-from aiokafka.errors import UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException, TopicAuthorizationFailedError, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -58,6 +58,11 @@ class BatchingConsumer(driver.Consumer):
     def last_heartbeat(self) -> float:
         """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
         return self._thread.last_heartbeat
+
+    @property
+    def refusal(self) -> str:
+        """Why the broker does not accept this worker as a member of the group; empty if it does."""
+        return self._thread.refusal
 
     def in_session(self) -> bool:
         """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
@@ -112,6 +117,14 @@ class BatchingConsumer(driver.Consumer):
             fetched = await super()._getmany(*args, **kwargs)
         except UnsupportedCodecError as error:
             exit_process(f"a record cannot be read: {error}; install the package cramjam: no record is lost")
+        except TopicAuthorizationFailedError as error:
+            exit_process(
+                f"the broker does not permit to read topics any more: {error}; permit READ on them: no record is lost"
+            )
+        except CorruptRecordException as error:
+            exit_process(
+                f"a record cannot be read: {error}; see the broker's log: its disk may be damaged. No record is lost"
+            )
         missing = {}
         for tp, records in fetched.items():
             if records and not self._is_changelog_tp(tp):

@@ -1,19 +1,24 @@
 """The thread of the Kafka client: heartbeats, lost connections, and calls that no unreachable broker holds up."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
 from aiokafka.conn import CloseReason
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    InconsistentGroupProtocolError,
+)
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
-from sparkle_app.kafka.header_names import accept_header_names
+from sparkle_app.kafka.fetched_batches import accept_any_batch
 from sparkle_app.kafka.rebootstrap import rebootstrap
 
 # How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
@@ -21,6 +26,15 @@ from sparkle_app.kafka.rebootstrap import rebootstrap
 _LOG_STARTS_SECONDS = 5.0
 # Faust checks every 2.5 s, except during rebalances.
 _CHECK_SECONDS = 30.0
+# Between two attempts to join a group that refuses the worker, and between two lines about it.
+_REFUSED_SECONDS = 5.0
+_REMINDER_SECONDS = 60.0
+_HINTS: Mapping[type[Exception], str] = {
+    GroupAuthorizationFailedError: "permit READ on the group",
+    InconsistentGroupProtocolError: "another application is a member of it: choose another app_id",
+}
+
+logger = logging.getLogger(__name__)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -32,26 +46,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     last_heartbeat = 0.0
     """Monotonic seconds."""
+    refusal = ""
+    """Why the broker does not accept this worker as a member of the group; empty if it does."""
 
     def __init__(self, consumer: Any, logs: ConsumedLogs, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._logs = logs
         # By partition: since when it has had records to fetch, and when that was checked; monotonic seconds.
         self._behind: dict[TP, tuple[float, float]] = {}
+        self._refused_at = 0.0
 
     async def on_start(self) -> None:
         """Called when the thread starts."""
-        accept_header_names()
+        accept_any_batch()
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
         heartbeat = coordinator._do_heartbeat
 
         async def recorded() -> bool:
             if answered := await heartbeat():
-                self.last_heartbeat = time.monotonic()
+                self.last_heartbeat, self.refusal = time.monotonic(), ""
             return bool(answered)
 
         coordinator._do_heartbeat = recorded
+        coordinator._push_error_to_user = self._refused
         client = self._ensure_consumer()._client
         rebootstrap(client)
         closed = client._on_connection_closed
@@ -62,6 +80,24 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             closed(connection, reason)
 
         client._on_connection_closed = on_closed
+
+    async def _refused(self, error: Exception) -> None:
+        """Called with an error that aiokafka does not retry: it waits for a call that Faust does not make.
+
+        After a pause, the client joins the group again.
+        """
+        coordinator, now = self._ensure_consumer()._coordinator, time.monotonic()
+        text = " ".join(str(error).split())
+        if text != self.refusal or now - self._refused_at >= _REMINDER_SECONDS:
+            self.refusal, self._refused_at = text, now
+            logger.warning(
+                "consumer group %s: the broker refuses this worker, trying again: %s; %s",
+                coordinator.group_id,
+                text,
+                _HINTS.get(type(error), "see the broker's log"),
+            )
+        coordinator.request_rejoin()
+        await asyncio.wait([coordinator._closing], timeout=_REFUSED_SECONDS)
 
     async def on_thread_stop(self) -> None:
         """Called when the thread stops."""

@@ -54,6 +54,11 @@ class Membership:
         return self.consumer.in_session()
 
     @property
+    def refusal(self) -> str:
+        """Why the broker does not accept this worker as a member; empty if it does."""
+        return self.consumer.refusal
+
+    @property
     def grace_period(self) -> float:
         """Seconds without a heartbeat after which the broker counts as unreachable."""
         # The coordinator answers joining workers only when all members have joined.
@@ -126,6 +131,11 @@ class TableRecovery:
     async def seek(self, offsets: Mapping[TP, int]) -> None:
         """Continue at these offsets."""
         await self._consumer.seek_wait(offsets)
+
+    def skip(self, tp: TP) -> None:
+        """Count a partition as read to its end."""
+        recovery = self._tables.recovery
+        recovery.active_offsets[tp] = recovery.active_highwaters[tp]
 
     @property
     def _tables(self) -> TableManager:

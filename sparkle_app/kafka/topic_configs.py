@@ -9,10 +9,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import IncompatibleBrokerVersion
 
-from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES, TopicSpec
+from sparkle_app.kafka.topology import CLEANUP_POLICY, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES, TopicSpec
 from sparkle_app.model.errors import ConfigurationError
 
-_SIZE, _POLICY, _COMPRESSION = "max.message.bytes", "cleanup.policy", "compression.type"
+_SIZE, _COMPRESSION = "max.message.bytes", "compression.type"
 _OPTIONAL_CODECS = {"snappy": codec.has_snappy, "lz4": codec.has_lz4, "zstd": codec.has_zstd}
 
 logger = logging.getLogger(__name__)
@@ -66,10 +66,18 @@ async def read_state(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> 
                     f"topic {spec.name}: expected {_SIZE}={MAX_MESSAGE_BYTES}, found {limits[spec.name]}: messages are"
                     " split, and larger records are left out of their dead letters"
                 )
-        expected = spec.configs.get(_POLICY)
-        if expected and found.get(_POLICY, expected) != expected:
+        expected = spec.configs.get(CLEANUP_POLICY)
+        policy = found.get(CLEANUP_POLICY, expected)
+        if expected == "delete" and policy != expected:
+            raise ConfigurationError(
+                f"topic {spec.name}",
+                expected=f"{CLEANUP_POLICY}=delete",
+                found=f"{policy}, with which the broker refuses messages without a key",
+                hint=f"kafka-configs.sh --alter --topic {spec.name} --add-config {CLEANUP_POLICY}=delete",
+            )
+        if expected and policy != expected:
             warnings.append(
-                f"topic {spec.name}: expected {_POLICY}={expected}, found {found[_POLICY]}: retention deletes messages"
+                f"topic {spec.name}: expected {CLEANUP_POLICY}={expected}, found {policy}: retention deletes messages"
                 " that are still needed; change it with kafka-configs.sh"
             )
     return TopicState([spec.name for spec in specs], limits, warnings)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Maximum size of a message in the handler's own topics. A dead letter is slightly larger than the largest record, and
 the samples of a batch with long names exceed Kafka's default of 1 MB."""
+CLEANUP_POLICY = "cleanup.policy"
+"""The setting of a topic that says whether its messages are deleted by age, or by newer ones with the same key."""
 MIN_MESSAGE_BYTES = 128 * 1024
 """The smallest maximum size with which the handler works. It splits samples, and leaves records out of dead letters."""
 LEGAL_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -72,12 +74,14 @@ def topic_specs(
     # The broker's timestamps depend neither on the clocks of hosts nor on those of workers.
     timestamps = {"message.timestamp.type": "LogAppendTime"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES), **timestamps}
-    compacted = {**large, "cleanup.policy": "compact"}
+    compacted = {**large, CLEANUP_POLICY: "compact"}
+    # Samples have no key, so a compacted topic would refuse them.
+    samples = {**large, CLEANUP_POLICY: "delete"}
     names = list(plugins)
     return [
         *(TopicSpec(name, timestamps) for name in plugin_topics),
         TopicSpec(dead_letter_topic(app_id), compacted),
-        *(TopicSpec(samples_topic(app_id, name), large, by_host=True) for name in names),
+        *(TopicSpec(samples_topic(app_id, name), samples, by_host=True) for name in names),
         *(TopicSpec(changelog_topic(app_id, name, bucket_size), compacted, by_host=True) for name in names),
     ]
 

@@ -51,7 +51,7 @@ class HealthChecker:
     async def check(self) -> Health:
         """Check all components."""
         group = self._group
-        joined = "ok" if group.joined else "joining the consumer group"
+        joined = "ok" if group.joined else group.refusal or "joining the consumer group"
         checks = {
             "broker": group.problem or joined
             if group.in_session

@@ -65,7 +65,8 @@ async def watch(group: Membership, broker: str, explain: Callable[[], Awaitable[
     """
     watchdog = BrokerWatchdog(broker)
     while True:
-        if line := watchdog.poll(group.last_heartbeat, group.grace_period):
+        # A broker that refuses the worker answers.
+        if not group.refusal and (line := watchdog.poll(group.last_heartbeat, group.grace_period)):
             cause = await explain() if watchdog.unreachable else ""
             logger.warning("%s", f"{line}: {cause}" if cause else line)
         await asyncio.sleep(POLL_SECONDS)

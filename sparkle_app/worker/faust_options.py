@@ -21,6 +21,9 @@ from sparkle_app.web.routing import middlewares
 
 # Interval for detecting new partitions of a topic; with the default, their records would wait up to five minutes.
 _NEW_PARTITIONS_SECONDS = 20
+# The client would leave the group after this time without fetching, and could not join it again: while nothing can be
+# stored, a worker does not fetch.
+_MAX_IDLE_SECONDS = 10 * 365 * 86_400
 # Short names of levels that Faust's command line accepts.
 _LEVELS = {"CRIT": "CRITICAL", "WARN": "WARNING"}
 
@@ -100,6 +103,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=HEARTBEAT_SECONDS,
         broker_commit_interval=1.0,
+        broker_max_poll_interval=_MAX_IDLE_SECONDS,
         consumer_metadata_max_age_ms=_NEW_PARTITIONS_SECONDS * 1000,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,

@@ -1,13 +1,15 @@
 """The recovery watchdog: a recovery of tables never waits for records that will not come.
 
 Faust discards fetched records when a rebalance interrupts it. If records of a changelog topic are among them, the
-consumer has moved past them, and the recovery would wait for them without a limit.
+consumer has moved past them, and the recovery would wait for them without a limit. It would also wait for the last
+record of a log that ends with the end of a transaction, which is no record that a consumer gets.
 
 Faust ends the recovery for good if one of its steps takes longer than 90 s. Then the worker exits.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 
 from faust.types import TP
@@ -17,6 +19,8 @@ from sparkle_app.runtime.process import exit_process
 
 POLL_SECONDS = 5.0
 EXIT_SECONDS = 120.0
+# How often what did not arrive is read again.
+_ATTEMPTS = 2
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +35,7 @@ class RecoveryWatchdog:
         self._recovery = recovery
         self._last: Mapping[TP, int] = {}
         self._without_progress = 0.0
+        self._attempts = Counter[tuple[TP, int]]()
 
     async def poll(self) -> str | None:
         """Must be called every POLL_SECONDS.
@@ -51,8 +56,19 @@ class RecoveryWatchdog:
         lost = {}
         for tp, offset in remaining.items():
             position = await self._recovery.position(tp)
-            if position is not None and position > offset + 1:
+            if position is None or position <= offset + 1:
+                continue
+            self._attempts[tp, offset] += 1
+            if self._attempts[tp, offset] <= _ATTEMPTS:
                 lost[tp] = offset
+            else:
+                logger.warning(
+                    "table recovery: %s/%d has no record after offset %d, although its log is longer: it is recovered",
+                    tp.topic,
+                    tp.partition,
+                    offset,
+                )
+                self._recovery.skip(tp)
         if lost:
             names = ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(lost))
             logger.warning(

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -208,6 +210,34 @@ def test_a_worker_with_a_wrong_password_exits_with_one_line(
     assert says in refusal(start(address, **wrong))
     checked = run_command(workspace.environment(address, database_url, **wrong), "check")
     assert f"ERROR broker: {says}" in checked.stdout
+
+
+def test_a_worker_that_may_not_join_its_group_says_so_and_joins_it_as_soon_as_it_may(
+    sasl: KafkaBroker, authority: Authority, workspace: Workspace, start: Start, database_url: str
+) -> None:
+    collector = Collector(workspace.certs)
+    admin = AdminClient({"bootstrap.servers": sasl.bootstrap})
+
+    group: tuple[Any, ...] = (ResourceType.GROUP, workspace.app_id, ResourcePatternType.LITERAL)
+    denied = (*group, "User:worker", "*", AclOperation.READ, AclPermissionType.DENY)
+    for made in admin.create_acls([AclBinding(*denied)]).values():
+        made.result(20)
+    worker = start(sasl.addresses["EXTERNAL"], **with_tls(authority), **with_login())
+    line = f"consumer group {workspace.app_id}: the broker refuses this worker, trying again: [Error 30]"
+    log = eventually(worker.process.log.read_text, lambda text: line in text, 60)
+    assert "permit READ on the group" in log
+    status, ready = worker.get("/health/ready")
+    assert (status, "GroupAuthorizationFailed" in ready["checks"]["broker"]) == (503, True)
+    for deleted in admin.delete_acls([AclBindingFilter(*denied)]).values():
+        deleted.result(20)
+    worker.wait_ready()
+    record = collector.record("host", "Temperature", "k", 20.0)
+    assert sent(client(sasl, authority, "collector", PASSWORD), workspace.topic, record) == ""
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 1)
+    log = worker.process.log.read_text()
+    assert "has not answered" not in log
+    assert log.count(line) == 1
+    assert "Traceback" not in log
 
 
 def test_acls_can_restrict_a_collector_to_writing_to_its_topics(

@@ -197,6 +197,12 @@ def test_a_topic_with_which_a_worker_cannot_work_is_named(
     assert worker.process.wait(60) == 1
     assert line in worker.process.tail(1)
     set_config(broker.bootstrap, topics["samples"], "max.message.bytes", "16777216")
+    set_config(broker.bootstrap, topics["samples"], "cleanup.policy", "compact")
+    assert (
+        f"ERROR broker: topic {topics['samples']}: expected cleanup.policy=delete, found compact, with which the broker"
+        " refuses messages without a key; kafka-configs.sh"
+    ) in run_command(environment, "check").stdout
+    set_config(broker.bootstrap, topics["samples"], "cleanup.policy", "delete")
     checked = run_command(environment, "check")
     assert checked.returncode == 0
     policy = f"warning: topic {topics['dead letters']}: expected cleanup.policy=compact, found delete"

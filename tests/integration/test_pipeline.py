@@ -16,8 +16,8 @@ from tests.support.broker import Broker
 from tests.support.collector import Collector
 from tests.support.database import count, query
 from tests.support.eventually import eventually
-from tests.support.header_names import produce_with_header
 from tests.support.produce import consume_all, produce
+from tests.support.record_batches import RawRecord, produce_batch
 from tests.support.worker import Workspace, run_command
 
 TABLES = {"Temperature": "temperature", "PU_Workload": "pu_workload"}
@@ -180,7 +180,8 @@ def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(
     good = [collector.record("host-1", "Temperature", "k", 20.0 + number) for number in range(4)]
     for compression in (0, 1):
         values = [good.pop(), b"junk", good.pop()]
-        produce_with_header(broker.bootstrap, workspace.topic, values, b"Gr\xf6\xdfe", compression)
+        records = [RawRecord(value, b"Gr\xf6\xdfe" if value is values[-1] else None) for value in values]
+        produce_batch(broker.bootstrap, workspace.topic, records, compression)
     produce(
         broker.bootstrap, workspace.topic, [collector.record("host-2", "Temperature", "k", 1.0)], partition=0
     )
@@ -188,7 +189,7 @@ def test_a_header_name_that_is_not_utf_8_does_not_stop_its_partition(
     letters = f"{workspace.app_id}-dead-letters"
     eventually(lambda: consume_all(broker.bootstrap, letters), lambda found: len(found) == 2)
     # Also in the topic of dead letters, where everybody may produce who may produce dead letters.
-    produce_with_header(broker.bootstrap, letters, [b"x"], b"\xff")
+    produce_batch(broker.bootstrap, letters, [RawRecord(b"x", b"\xff")])
     listed = run_command(workspace.environment(broker.bootstrap, database_url), "dead-letters")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert "2 dead letters in" in listed.stdout
@@ -209,6 +210,34 @@ def test_a_worker_starts_when_there_are_dead_letters_and_they_can_be_replayed(
     sent = run_command(workspace.environment(broker.bootstrap, database_url), "replay", "--all")
     assert (sent.returncode, sent.stderr) == (0, "")
     assert sent.stdout.startswith("1 dead letter replayed; ")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_hostile_record_batches_do_not_stop_their_partition(
+    broker: Broker, database_url: str, workspace: Workspace, start_worker: StartWorker
+) -> None:
+    collector = Collector(workspace.certs)
+    worker = start_worker()
+    good = [collector.record("host-1", "Temperature", "k", 20.0 + number) for number in range(5)]
+
+    def produced(records: list[RawRecord], compression: int = 0) -> None:
+        produce_batch(broker.bootstrap, workspace.topic, records, compression)
+
+    produced([RawRecord(good[0], attributes=0x80), RawRecord(good[1], attributes=0xFF)])
+    # All later offsets would count as consumed.
+    produced([RawRecord(good[2], offset=2**31 - 1)])
+    zstd = 4
+    produced([RawRecord(b"\0" * 300_000_000)], zstd)
+    produced([RawRecord(good[3]), RawRecord(good[4])], zstd)
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 5)
+    letters = f"{workspace.app_id}-dead-letters"
+    (letter,) = eventually(lambda: consume_all(broker.bootstrap, letters), bool)
+    assert (letter.value, dict(letter.headers)["sparkle-offset"]) == (b"", b"3")
+    worker.kill()
+    # Nothing was committed that does not exist.
+    start_worker()
+    produced([RawRecord(collector.record("host-2", "Temperature", "k", 1.0))])
+    eventually(lambda: count(database_url, "temperature_readings"), lambda found: found == 6)
 
 
 @pytest.mark.kafka

@@ -92,6 +92,7 @@ class Group:
     """A worker's place in the group, as it changes over virtual time."""
 
     grace_period = 15.0
+    refusal = ""
 
     def __init__(self, clock: VirtualClock, *, lost: tuple[float, float]) -> None:
         self._clock, self._lost = clock, lost
@@ -122,3 +123,17 @@ def test_a_lost_broker_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "kafka:9092 has not answered for 15 s; waiting for it: the login is refused" in lost
     assert "kafka:9092 answers again" in back
     assert "refused" not in back
+
+
+def test_a_broker_that_refuses_the_worker_has_answered(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock(1.0)
+    group = Group(clock, lost=(100.0, 1000.0))
+    group.refusal = "GroupAuthorizationFailedError"
+
+    async def main() -> None:
+        async with asyncio.timeout(1500):
+            await watch(cast(Membership, group), "kafka:9092", refused)
+
+    with pytest.raises(TimeoutError):
+        run(main(), clock)
+    assert caplog.messages == []

@@ -183,7 +183,9 @@ async def test_recovery_writes_nothing_to_the_changelog_topic(world: World) -> N
     assert changelog(world)[1] == [(["a", 60], b"1")]
 
 
-@pytest.mark.parametrize("key", [b"not JSON", b"null", b'["a"]', b'[1, "a"]', None])
+@pytest.mark.parametrize(
+    "key", [b"not JSON", b"null", b'["a"]', b'[1, "a"]', b'["\xff", 1]', b"[" * 100_000, None]
+)
 async def test_an_invalid_key_ends_the_process_and_its_offset_is_named(
     world: World, key: bytes | None
 ) -> None:

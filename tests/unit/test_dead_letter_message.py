@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -103,6 +105,29 @@ def test_a_message_without_a_required_header_is_not_a_dead_letter(without: str) 
     headers = dead_letter_headers(RECORD, ERROR, CIPHER)
     del headers[without]
     with pytest.raises(ValueError, match=f"expected the header {without}, found none"):
+        parse_dead_letter(b"", headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        *product(["reason", "topic"], [None, b"\xff"]),
+        *product(["partition", "offset", "timestamp", "size"], [None, b"", b"\xff", b"9" * 20, b"9" * 5000]),
+        *product(["implausible-timestamp", "index"], [b"", b"\xff", b"9" * 20, b"9" * 5000]),
+    ],
+)
+def test_a_message_with_a_header_that_cannot_be_read_is_not_a_dead_letter(
+    name: str, field: bytes | None
+) -> None:
+    headers: dict[str, Any] = {**dead_letter_headers(RECORD, ERROR, CIPHER), f"sparkle-{name}": field}
+    with pytest.raises(ValueError, match=r"expected|invalid|can't decode|Exceeds"):
+        parse_dead_letter(b"", headers)
+
+
+@pytest.mark.parametrize("timestamp", [b"9223372036854775807", b"-9223372036854775808", b"253402300800000"])
+def test_a_dead_letter_has_a_timestamp_that_can_be_shown(timestamp: bytes) -> None:
+    headers = dead_letter_headers(RECORD, ERROR, CIPHER) | {"sparkle-timestamp": timestamp}
+    with pytest.raises(ValueError, match="expected"):
         parse_dead_letter(b"", headers)
 
 

@@ -24,6 +24,7 @@ class Recovery:
         self.read = {ONE: -1, TWO: 99}
         self.positions: dict[TP, int | None] = {ONE: 0, TWO: 100}
         self.sought: list[Mapping[TP, int]] = []
+        self.skipped: list[TP] = []
 
     def remaining(self) -> Mapping[TP, int]:
         return self.read
@@ -34,6 +35,9 @@ class Recovery:
     async def seek(self, offsets: Mapping[TP, int]) -> None:
         self.sought.append(offsets)
         self.positions.update(offsets)
+
+    def skip(self, tp: TP) -> None:
+        self.skipped.append(tp)
 
 
 def watchdog_of(recovery: Recovery) -> RecoveryWatchdog:
@@ -64,6 +68,22 @@ async def test_records_that_the_consumer_has_passed_and_that_did_not_arrive_are_
     assert len(recovery.sought) == 1
     await watchdog.poll()
     assert recovery.sought[1] == {TWO: 100}
+
+
+async def test_a_log_that_ends_with_a_transaction_is_recovered(
+    recovery: Recovery, caplog: pytest.LogCaptureFixture
+) -> None:
+    watchdog = watchdog_of(recovery)
+    for _ in range(4):
+        assert recovery.skipped == []
+        # The end of the transaction is no record: reading it again moves the consumer, and nothing arrives.
+        recovery.positions[TWO] = 101
+        assert await watchdog.poll() is None
+    assert recovery.sought == [{TWO: 100}, {TWO: 100}]
+    assert recovery.skipped == [TWO]
+    assert caplog.messages[-1] == (
+        "table recovery: changelog/2 has no record after offset 99, although its log is longer: it is recovered"
+    )
 
 
 async def test_a_slow_broker_is_given_time(recovery: Recovery) -> None:

@@ -53,13 +53,14 @@ def test_a_worker_needs_these_topics() -> None:
     appended = {"message.timestamp.type": "LogAppendTime"}
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES), **appended}
     compacted = {**large, "cleanup.policy": "compact"}
+    samples = {**large, "cleanup.policy": "delete"}
     # Iterators: each is gone through once.
     assert topic_specs("app", iter(["telemetry", "power"]), iter(["A", "B"]), 300) == [
         TopicSpec("telemetry", appended, by_host=False),
         TopicSpec("power", appended, by_host=False),
         TopicSpec("app-dead-letters", compacted, by_host=False),
-        TopicSpec("app-A-samples", large, by_host=True),
-        TopicSpec("app-B-samples", large, by_host=True),
+        TopicSpec("app-A-samples", samples, by_host=True),
+        TopicSpec("app-B-samples", samples, by_host=True),
         TopicSpec("app-A-300s-changelog", compacted, by_host=True),
         TopicSpec("app-B-300s-changelog", compacted, by_host=True),
     ]
