@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from faust import App
 from faust.types import EventT, StreamT
 
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.stored_buckets import Changed
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.kafka.membership import TableRecovery
+from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
@@ -43,7 +42,8 @@ class AggregatePipeline:
 
     def __init__(
         self,
-        app: App,
+        group: Membership,
+        recovery: TableRecovery,
         name: str,
         table: BucketTable,
         aggregator: Aggregator,
@@ -52,7 +52,8 @@ class AggregatePipeline:
         wait: float,
         clock: Callable[[], float],
     ) -> None:
-        self._app = app
+        self._group = group
+        self._recovery = recovery
         self._name = name
         self._clock = clock
         self._table = table
@@ -65,7 +66,7 @@ class AggregatePipeline:
     async def restore(self) -> None:
         """Called after the recovery of the table from its changelog topic, before the table is used."""
         # Read once: Faust does not cancel this when a rebalance begins the next recovery.
-        generation = TableRecovery(self._app).generation
+        generation = self._recovery.generation
         try:
             await retry(Stage.RESTORE, self._metrics, lambda: self._aggregator.restore(generation))
         except Exception:
@@ -94,7 +95,7 @@ class AggregatePipeline:
                 )
 
     async def _process(self, stream: StreamT[Any], events: Events) -> None:
-        generation = self._app.consumer_generation_id
+        generation = self._group.generation
         # Messages fetched before the last rebalance are redelivered to the new owners of their partitions.
         events = [event for event in events if event.message.generation_id == generation]
         samples = [self._decrypt(event) for event in events]
@@ -120,7 +121,7 @@ class AggregatePipeline:
 
     def _check_generation(self, generation: int) -> None:
         """Prevents writes to a table that is being recovered, or whose partitions may belong to another worker."""
-        if self._app.rebalancing or self._app.in_recovery or self._app.consumer_generation_id != generation:
+        if not self._group.keeps(generation):
             raise RebalancedError
 
     def _decrypt(self, event: EventT[bytes]) -> Samples:

@@ -27,6 +27,11 @@ class Membership:
         """The generation of the consumer group. Every rebalance increases it."""
         return int(self._app.consumer_generation_id)
 
+    def keeps(self, generation: int) -> bool:
+        """Whether the partitions are those of a generation, and their tables are not being recovered."""
+        app = self._app
+        return not app.rebalancing and not app.in_recovery and self.generation == generation
+
     @property
     def joining(self) -> bool:
         """Whether this worker is waiting for the assignment of partitions."""

@@ -13,6 +13,7 @@ from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.sql_writer import SqlWriter
 from sparkle_app.kafka import topology
+from sparkle_app.kafka.membership import TableRecovery
 from sparkle_app.plugin.discovery import InstalledPlugin, load_plugins
 from sparkle_app.worker.application import SparkleApp
 
@@ -96,7 +97,8 @@ def _add_aggregate(app: SparkleApp, plugin: InstalledPlugin) -> None:
             app.clock.now,
         )
         return AggregatePipeline(
-            app,
+            app.group,
+            TableRecovery(app),
             name,
             table,
             aggregator,

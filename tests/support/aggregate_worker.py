@@ -13,6 +13,7 @@ from sparkle_app.aggregate.aggregator import Aggregator, Dropped
 from sparkle_app.aggregate.stored_buckets import Changed
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.topology import changelog_topic, samples_topic, table_name
 from sparkle_app.model.buckets import Bucket
 from sparkle_app.model.reading import Reading
@@ -136,7 +137,15 @@ class AggregateWorker:
         )
         self.aggregator.worker = self
         self.pipeline = AggregatePipeline(
-            self.app, NAME, self.table, self.aggregator, CIPHER, METRICS, wait=0.0, clock=clock
+            Membership(self.app),
+            TableRecovery(self.app),
+            NAME,
+            self.table,
+            self.aggregator,
+            CIPHER,
+            METRICS,
+            wait=0.0,
+            clock=clock,
         )
         self.table.on_recover(self.pipeline.restore)
         self.stream = _Stream(self.app, lambda: self.at("fetched"))
