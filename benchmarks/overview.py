@@ -20,7 +20,7 @@ import requests
 from sparkle_app.model.buckets import Bucket
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.sample import Sample
-from sparkle_app.model.time import from_seconds, span
+from sparkle_app.model.time import LATEST, from_seconds, span
 from sparkle_app.storage.hosts import Host, record_activity
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign
 
@@ -112,7 +112,7 @@ def _fill(worker: InProcessWorker, names: list[str], metrics: int) -> None:
     for begin in range(0, len(names), 500):
         some = names[begin : begin + 500]
         record_activity(
-            worker.engine, [HostActivity(name, PLUGIN, 1, at, at, at, at, span(60)) for name in some]
+            worker.engine, [HostActivity(name, PLUGIN, 1, at, at, at, at, span(60)) for name in some], LATEST
         )
 
 

@@ -1,6 +1,6 @@
 """Compares the aggregates in SQL with what they are computed from, and repairs those that differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, Engine
 
@@ -59,26 +59,30 @@ class Auditor:
             readings = dict(self._plugin.count_readings(connection, since, chunk.end, hostname))
         # In transactions of their own: as long as one lasts, SQLite's WAL grows. compare() reads again.
         earlier: dict[str, Extent] = {}
+        later: dict[str, Extent] = {}
         for resolution in _resolutions(marks, chunk):
             with read_transaction(self._engine) as connection:
                 scope = (self._plugin, connection, resolution)
-                for each in load_extents(*scope, since, chunk.end, hostname):
-                    readings.setdefault(each.hostname, 0)
-                for each in load_extents(*scope, chunk.start, since, hostname):
-                    earlier[each.hostname] = _joined(earlier.get(each.hostname, each), each)
-        return Scope(chunk.start, chunk.end, unit, since, readings, earlier)
+                for found, start, end in ((later, since, chunk.end), (earlier, chunk.start, since)):
+                    for each in load_extents(*scope, start, end, hostname):
+                        found[each.hostname] = _joined(found.get(each.hostname, each), each)
+        # A reading has three aggregates at most: those of its bucket, its hour and its day.
+        sparse = {name: each for name, each in later.items() if each.rows > 3 * readings.get(name, 0)}
+        readings = {name: number for name, number in readings.items() if name not in sparse}
+        return Scope(chunk.start, chunk.end, unit, since, readings, earlier, sparse)
 
     def knows(self, hostname: str) -> bool:
         """Whether a host has stored readings or aggregates."""
         found = self.scope(EARLIEST, LATEST, hostname)
-        return bool(found.readings or found.earlier)
+        return bool(found.hosts)
 
     def compare(self, scope: Scope) -> Iterator[ChunkResult]:
         """Compare the aggregates of a scope, chunk by chunk.
 
         No transaction is open while the caller has a chunk: the server would end one that is idle for long.
         """
-        yield from self._compare_earlier(scope)
+        yield from self._compare_extents(scope, scope.earlier, scope.start, scope.readings_since)
+        yield from self._compare_extents(scope, scope.sparse, scope.readings_since, scope.end)
         for group in groups_of_hosts(scope.readings, _CHUNK_ROWS, _CHUNK_HOSTS):
             at, rows = scope.readings_since, _CHUNK_ROWS
             while at < scope.end:
@@ -94,21 +98,25 @@ class Auditor:
                 yield result
                 at = cut
 
-    def _compare_earlier(self, scope: Scope) -> Iterator[ChunkResult]:
-        rows = {name: extent.rows for name, extent in scope.earlier.items()}
+    def _compare_extents(
+        self, scope: Scope, found: Mapping[str, Extent], start: int, end: int
+    ) -> Iterator[ChunkResult]:
+        """Compare hosts that have few readings in a time range, or none, divided by their aggregates."""
+        rows = {name: extent.rows for name, extent in found.items()}
         for group in groups_of_hosts(rows, _CHUNK_ROWS, _CHUNK_HOSTS):
-            extents = [scope.earlier[name] for name in group]
-            first = max(bucket_start(min(each.first for each in extents), scope.unit), scope.start)
+            extents = [found[name] for name in group]
+            first = max(bucket_start(min(each.first for each in extents), scope.unit), start)
             last = max(each.last for each in extents)
             chunks = -(-sum(each.rows for each in extents) // _CHUNK_ROWS)
             width = max(ceiling((last - first) // chunks, scope.unit), span(scope.unit))
-            while first <= last:
-                after = bucket_start(first, scope.unit) + width
-                chunk = Chunk(group, first, min(after, scope.readings_since))
+            # The readings before the first aggregate and after the last one are in the first chunk and in the last one.
+            at, cut = start, bucket_start(first, scope.unit) + width
+            while at < end:
+                cut = cut if cut <= last else end
                 with read_transaction(self._engine) as connection:
-                    result = self._result(connection, chunk)
+                    result = self._result(connection, Chunk(group, at, cut))
                 yield result
-                first = after
+                at, cut = cut, cut + width
 
     def recheck(self, differences: Sequence[Difference]) -> dict[AggregateKey, Difference]:
         """Compare again where differences were found on one chunk; returns those that exist now, by key."""
@@ -156,7 +164,8 @@ class Auditor:
             return 0
         repaired = 0
         chunk = _around([AggregateKey(*each) for each in wanted])
-        for level in levels(self._plugin, connection, marks, chunk):
+        # Whoever merges at present may have read what has just been repaired.
+        for level in levels(self._plugin, connection, marks.as_if_all_merged(), chunk):
             found = {
                 each.key: each.computed
                 for each in level.differences

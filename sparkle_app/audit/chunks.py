@@ -21,25 +21,29 @@ class Scope(msgspec.Struct, frozen=True):
     readings_since: int
     """Readings are kept since this time, which is not before ``start``."""
     readings: Mapping[str, int]
-    """Hosts with stored readings or with aggregates since then, and their number of readings."""
+    """Hosts with stored readings since then, and their number of readings."""
     earlier: Mapping[str, Extent]
     """Hosts with aggregates before that time."""
+    sparse: Mapping[str, Extent]
+    """Hosts with more aggregates than readings since that time; they are not in ``readings``."""
 
     @property
     def rows(self) -> int:
-        """The number of readings, and of aggregates whose readings are not kept."""
-        return sum(self.readings.values()) + sum(each.rows for each in self.earlier.values())
+        """The number of readings, and of aggregates without readings."""
+        extents = (*self.earlier.values(), *self.sparse.values())
+        return sum(self.readings.values()) + sum(each.rows for each in extents)
 
     @property
     def hosts(self) -> Set[str]:
         """All hosts."""
-        return self.readings.keys() | self.earlier.keys()
+        return self.readings.keys() | self.earlier.keys() | self.sparse.keys()
 
     def only(self, hosts: Set[str]) -> "Scope":
         """The same, of these hosts only."""
         readings = {host: number for host, number in self.readings.items() if host in hosts}
         earlier = {host: extent for host, extent in self.earlier.items() if host in hosts}
-        return msgspec.structs.replace(self, readings=readings, earlier=earlier)
+        sparse = {host: extent for host, extent in self.sparse.items() if host in hosts}
+        return msgspec.structs.replace(self, readings=readings, earlier=earlier, sparse=sparse)
 
 
 @dataclass(frozen=True)

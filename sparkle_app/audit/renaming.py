@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
-from sparkle_app.model.retention import DAY, READINGS, Watermarks, merged_resolutions
+from sparkle_app.model.retention import MERGED_AT_ONCE, READINGS, Watermarks, merged_resolutions
 from sparkle_app.model.time import EARLIEST, LATEST, span
 from sparkle_app.plugin.merging import merge
 from sparkle_app.plugin_api import Plugin
@@ -113,8 +113,7 @@ class Renaming:
         """Merge what is being merged at present: the new name may be unknown there."""
         for resolution in merged_resolutions(marks.bucket_size):
             mark = marks[resolution]
-            # Of one day at most.
-            since = max(mark.merged_until, mark.merging_until - span(DAY), mark.kept_since)
+            since = max(mark.merged_until, mark.merging_until - span(MERGED_AT_ONCE), mark.kept_since)
             for start in range(bucket_start(since, resolution), mark.merging_until, span(resolution)):
                 merge(plugin, connection, marks, [self._new], resolution, start)
 

@@ -162,7 +162,7 @@ the worker may use (affinity, or the CPU quota of its container)."""
 
 class AggregatesSettings(Section):
     bucket_seconds: int = Field(default=60, ge=MIN_BUCKET_SECONDS, le=MAX_BUCKET_SECONDS)
-    """Bucket size. If it changes, aggregation starts over with the new size."""
+    """Bucket size. If it changes, aggregation starts over with the new size: run `rebuild` for the time before."""
     window_retention_seconds: int = Field(default=3600, ge=60, le=MAX_WINDOW)
     """How long the tables keep buckets: the longest window of queries. Must be a multiple of `bucket_seconds`."""
     max_metrics_per_host: int = Field(default=2000, ge=1, le=25_000)

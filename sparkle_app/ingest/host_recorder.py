@@ -104,6 +104,7 @@ class HostRecorder:
 
     def __init__(self, engine: Engine, executor: Executor, wall: Callable[[], float]) -> None:
         self.recent = RecentActivity(wall)
+        self._wall = wall
         self._engine = engine
         self._executor = executor
         self._failure = ""
@@ -145,7 +146,7 @@ class HostRecorder:
     def _record(self, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
         """Raises TransientError if the database does not work at this moment."""
         try:
-            return record_activity(self._engine, activities)
+            return record_activity(self._engine, activities, from_seconds(self._wall()))
         except Exception as error:
             if not is_row_error(error):
                 raise transient_error(error) from error

@@ -85,7 +85,10 @@ async def plan_resets(
                 committed = await consumer.committed(tp)
             offset, begin = first[tp], Begin.FIRST
             in_database, found = of[tp], later.get(tp)
-            if found:
+            if in_database and in_database.offset >= end[tp]:
+                # Readings of another log, which may have been imported: they say nothing about this one.
+                pass
+            elif found:
                 offset, begin = found.offset, Begin.TIME
                 # Timestamps may be wrong, but records are stored in the order of their offsets.
                 if in_database and in_database.offset + 1 < offset:

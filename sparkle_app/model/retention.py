@@ -18,6 +18,8 @@ HOUR = 3600
 DAY = 86_400
 MAX_WINDOW = 7 * DAY
 """The longest window retention, seconds."""
+MERGED_AT_ONCE = 30 * DAY
+"""For so long, seconds, ``merging_until`` is advanced at once: who stores late readings meanwhile merges as well."""
 
 
 class ExpiredReason(StrEnum):
@@ -162,13 +164,24 @@ class Watermarks(msgspec.Struct, frozen=True):
             now: microseconds since the epoch.
         """
         kept_for = {READINGS: retention.readings, HOUR: retention.hours, DAY: retention.days}
-        kept = retention.buckets if resolution == self.bucket_size else kept_for[resolution]
+        kept = kept_for.get(resolution, 0)
+        if resolution == self.bucket_size:
+            # Buckets of an hour are hours, too: some may have been merged from shorter buckets.
+            kept = None if None in (kept, retention.buckets) else max(kept or 0, retention.buckets or 0)
         if kept is None:
             return 0
         merged = (
             self[each].merged_until for each in merged_resolutions(self.bucket_size) if each > resolution
         )
         return max(bucket_start(min((now - span(kept), *merged)), DAY), 0)
+
+    def as_if_all_merged(self) -> "Watermarks":
+        """What they are once everything has been merged that is being merged."""
+        marks = {
+            each: msgspec.structs.replace(mark, merged_until=mark.merging_until)
+            for each, mark in self.known.items()
+        }
+        return Watermarks(self.bucket_size, marks)
 
     def as_if_merged(self, now: int) -> "Watermarks":
         """What the watermarks are once all hours and days have been merged that may be.

@@ -1,11 +1,11 @@
 """The first part of a run: merges the hours and days that have ended."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from sqlalchemy import Connection
 
 from sparkle_app.model.buckets import bucket_start
-from sparkle_app.model.retention import DAY
+from sparkle_app.model.retention import DAY, MERGED_AT_ONCE
 from sparkle_app.model.time import span
 from sparkle_app.plugin.merging import merged_rows
 from sparkle_app.retention.plugin_rows import PluginRows
@@ -14,8 +14,6 @@ from sparkle_app.storage.retention import watermarks
 
 _FIRST_HOSTS = 0.05
 """An hour of a day of a host: nobody knows yet how many rows it has."""
-_DAYS = 30
-"""For so many, ``merging_until`` is advanced at once: who stores late readings of them meanwhile merges as well."""
 
 
 class Merging:
@@ -31,7 +29,7 @@ class Merging:
         self._resolution = resolution
         self._portion = Portion(_FIRST_HOSTS)
         self._day = 0
-        """Start of the day that is being merged. Those before have been."""
+        """What begins before this time has been merged."""
 
     def run(self, now: int) -> Iterator[Step]:
         """Merge what has ended.
@@ -47,31 +45,38 @@ class Merging:
         if not start:
             start = self._first_day(until)
         # A plugin that stores aggregates itself has to list those of the time range.
-        days = _DAYS if self._rows.own_aggregates else 1
+        length = MERGED_AT_ONCE if self._rows.own_aggregates else DAY
         while start < until:
-            end = min(until, bucket_start(start, DAY) + span(days * DAY))
+            end = min(until, bucket_start(start, DAY) + span(length))
             self._rows.advance(self._resolution, merging_until=end)
-            hosts, number, merged = self._rows.hosts(start, end), 0, start
-            for step in in_transactions(
-                self._rows.engine, Action.MERGE, self._resolution, self._days(hosts, start, end), self._merge
-            ):
+            number = yield from self._range(start, end)
+            self._rows.advance(self._resolution, merged_until=end)
+            start = end if number else self._after_pause(end, until)
+
+    def _range(self, start: int, end: int) -> Generator[Step, None, int]:
+        """Merge what is in a time range; returns the number of rows."""
+        hosts, number, merged = self._rows.hosts(start, end), 0, start
+        while start < end:
+            self._day = start
+            days = self._days(hosts, end)
+            for step in in_transactions(self._rows.engine, Action.MERGE, self._resolution, days, self._merge):
                 number += step.rows
                 # What is merged is not merged again after an interruption.
                 if self._day > merged:
                     merged = self._day
                     self._rows.advance(self._resolution, merged_until=merged)
                 yield step
-            self._rows.advance(self._resolution, merged_until=end)
-            start = end if number else self._after_pause(end, until)
+            start = self._next_day(self._day, end)
+        return number
 
-    def _days(self, hosts: list[str], start: int, end: int) -> Pieces:
-        rows = 0
-        while start < end:
-            self._day = start
-            midnight = min(end, bucket_start(start, DAY) + span(DAY))
-            merged = yield from self._portion.pieces(hosts, start, midnight, span(self._resolution))
+    def _days(self, hosts: list[str], end: int) -> Pieces:
+        """All days, or those up to the first one without rows: the next one with rows is searched in no transaction."""
+        rows, merged = 0, 1
+        while merged and self._day < end:
+            midnight = min(end, bucket_start(self._day, DAY) + span(DAY))
+            merged = yield from self._portion.pieces(hosts, self._day, midnight, span(self._resolution))
             rows += merged
-            start = midnight if merged else self._next_day(midnight, end)
+            self._day = midnight
         return rows
 
     def _next_day(self, start: int, end: int) -> int:

@@ -97,7 +97,7 @@ class PluginRows:
         if resolution != self.bucket_size or not self.is_own(resolution):
             return []
         with read_transaction(self.engine) as connection:
-            return former_bucket_sizes(connection, (self.bucket_size, *merged_resolutions(self.bucket_size)))
+            return former_bucket_sizes(connection, self.bucket_size)
 
     def first_source(self, resolution: int, before: int, since: int = 0) -> int | None:
         """Start of the first row in a time range from which hours, or days, are merged; None if there is none."""

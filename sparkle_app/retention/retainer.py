@@ -28,6 +28,8 @@ GRACE_SECONDS = 900
 """Hours are merged so long after they end: what comes later is merged again."""
 _LEAD_SECONDS = 3600
 """How much later than the last reading the present can be for a deletion: the clock of a worker may be wrong."""
+_MERGED_LEAD_SECONDS = 2 * DAY
+"""As above, for merging: the day of the last reading ends."""
 
 
 class Expiry(msgspec.Struct, frozen=True):
@@ -73,7 +75,8 @@ class Retainer:
             # Creates the watermarks of a plugin that is new.
             watermarks(connection, rows.name, rows.bucket_size, lock=True)
         for resolution in self._merged:
-            yield from Merging(rows, resolution).run(now - span(GRACE_SECONDS))
+            ended = self._present(now, _MERGED_LEAD_SECONDS) - span(GRACE_SECONDS)
+            yield from Merging(rows, resolution).run(ended)
         present = self._present(now)
         for resolution in (READINGS, rows.bucket_size, *self._merged):
             if rows.can_expire(resolution):
@@ -87,7 +90,7 @@ class Retainer:
         No transaction is open while the caller has a result: the server would end one that is idle for long.
         """
         rows, present = self._rows, self._present(now)
-        marks = rows.marks().as_if_merged(now - span(GRACE_SECONDS))
+        marks = rows.marks().as_if_merged(self._present(now, _MERGED_LEAD_SECONDS) - span(GRACE_SECONDS))
         for resolution in (READINGS, *marks.resolutions):
             before = max(
                 marks.expires_before(resolution, self._retention, present), marks[resolution].kept_since
@@ -104,11 +107,11 @@ class Retainer:
         names = ((READINGS, "readings"), (self._rows.bucket_size, "aggregates"))
         return [name for resolution, name in names if not self._rows.can_expire(resolution)]
 
-    def _present(self, now: int) -> int:
-        """The present, or an hour after the last reading: nothing is deleted because a clock is years ahead."""
+    def _present(self, now: int, lead: int = _LEAD_SECONDS) -> int:
+        """The present, or so many seconds after the last reading: nothing is done because a clock is years ahead."""
         with read_transaction(self._rows.engine) as connection:
-            last = select_last_receipt(connection, self._rows.name)
-        return now if last is None else min(now, last + span(_LEAD_SECONDS))
+            last = select_last_receipt(connection, self._rows.name, now)
+        return now if last is None else min(now, last + span(lead))
 
 
 def retainers(settings: Settings, plugins: Mapping[str, Plugin], engine: Engine) -> dict[str, Retainer]:

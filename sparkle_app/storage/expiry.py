@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, Table, func, select
 
-from sparkle_app.model.retention import READINGS
+from sparkle_app.model.retention import DAY, HOUR, READINGS
 from sparkle_app.model.time import micros, span
 from sparkle_app.storage.aggregates import buckets_within
 from sparkle_app.storage.data_tables import data_table
@@ -66,10 +66,13 @@ def named_hosts(connection: Connection) -> list[str]:
     return sorted(connection.execute(select(SERIES.c.hostname).distinct()).scalars())
 
 
-def former_bucket_sizes(connection: Connection, known: Sequence[int]) -> list[int]:
-    """The resolutions of aggregates other than those that are known."""
+def former_bucket_sizes(connection: Connection, bucket_size: int) -> list[int]:
+    """The resolutions of aggregates other than the bucket size, hours and days.
+
+    Hours and days that are not merged from the present buckets may be all that is left of years.
+    """
     found = set(connection.execute(select(SERIES.c.resolution).distinct()).scalars())
-    return sorted(found - {READINGS, *known})
+    return sorted(found - {READINGS, bucket_size, HOUR, DAY})
 
 
 def count_expired(connection: Connection, table: Table, resolution: int, before: int) -> int:

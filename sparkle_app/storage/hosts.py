@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sparkle_app.model.host_activity import HostActivity, merged
-from sparkle_app.model.time import micros, moment, span
+from sparkle_app.model.time import LATEST, micros, moment, span
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import Base
@@ -30,6 +30,8 @@ COUNTED_SECONDS = 7 * 86_400
 """How long a silent host is counted: an alert about a host that no longer exists ends by itself."""
 # Another worker has just written the row.
 _FRESH = span(30)
+_AHEAD = span(86_400)
+"""Times that are so much later than the present are those of a clock that has been corrected since."""
 
 
 class Host(Base):
@@ -70,11 +72,12 @@ class ReturnedHost(NamedTuple):
     """Microseconds since the epoch."""
 
 
-def record_activity(engine: Engine, activities: Sequence[HostActivity]) -> list[ReturnedHost]:
+def record_activity(engine: Engine, activities: Sequence[HostActivity], now: int) -> list[ReturnedHost]:
     """Add to what is known of these hosts; returns those that were removed before.
 
     Arguments:
         activities: at most one for each host and plugin, and some hundreds in all.
+        now: microseconds since the epoch.
     """
     # In the same order in all workers, and in two transactions: otherwise they could deadlock.
     by_id = dict(
@@ -86,7 +89,7 @@ def record_activity(engine: Engine, activities: Sequence[HostActivity]) -> list[
     if not known:
         return []
     with engine.begin() as connection:
-        return _update(connection, known)
+        return _update(connection, known, now)
 
 
 def select_hosts(
@@ -143,11 +146,15 @@ def select_activity(connection: Connection, name: str, plugin: str) -> HostActiv
     return None if row is None else activity_of(row)
 
 
-def select_last_receipt(connection: Connection, plugin: str) -> int | None:
-    """When the last reading of a plugin was received, removed hosts included; microseconds since the epoch."""
-    last: datetime | None = connection.execute(
-        select(func.max(_HOSTS.c.last_received_at)).where(_HOSTS.c.plugin == plugin)
-    ).scalar()
+def select_last_receipt(connection: Connection, plugin: str, now: int) -> int | None:
+    """When the last reading of a plugin was received, removed hosts included; microseconds since the epoch.
+
+    Arguments:
+        now: times that are later, by more than a day, are wrong.
+    """
+    at = _HOSTS.c.last_received_at
+    statement = select(func.max(at)).where(_HOSTS.c.plugin == plugin, at <= moment(min(now + _AHEAD, LATEST)))
+    last: datetime | None = connection.execute(statement).scalar()
     return None if last is None else micros(last)
 
 
@@ -200,7 +207,7 @@ def insert_hosts(connection: Connection, activities: Mapping[bytes, HostActivity
     return dialect.insert_new(connection, _HOSTS, rows)
 
 
-def _update(connection: Connection, activities: Mapping[bytes, HostActivity]) -> list[ReturnedHost]:
+def _update(connection: Connection, activities: Mapping[bytes, HostActivity], now: int) -> list[ReturnedHost]:
     """Update the rows of hosts that are known."""
     returned: list[ReturnedHost] = []
     changed: list[dict[str, Any]] = []
@@ -213,6 +220,8 @@ def _update(connection: Connection, activities: Mapping[bytes, HostActivity]) ->
                 # Sent before it was removed.
                 continue
             returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
+            changed.append(columns_of(row["id"], activity))
+        elif known.last_received_at > now + _AHEAD:
             changed.append(columns_of(row["id"], activity))
         elif activity.last_received_at - known.last_received_at >= _FRESH or _is_earlier(activity, known):
             changed.append(columns_of(row["id"], merged(known, activity)))

@@ -22,11 +22,20 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, case, insert, select
 
 from sparkle_app.model.buckets import bucket_start
-from sparkle_app.model.retention import DAY, MAX_WINDOW, READINGS, Watermark, Watermarks, merged_resolutions
+from sparkle_app.model.retention import (
+    DAY,
+    HOUR,
+    MAX_WINDOW,
+    READINGS,
+    Watermark,
+    Watermarks,
+    merged_resolutions,
+)
 from sparkle_app.model.time import from_seconds, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.portable import retried
 from sparkle_app.storage.errors import repeated_on_lock_conflict
+from sparkle_app.storage.hosts import select_last_receipt
 from sparkle_app.storage.models import RETENTION, SERIES
 
 _MARKS = Watermark.__struct_fields__
@@ -35,6 +44,8 @@ _MAX_ATTEMPTS = 5
 _PAUSE_SECONDS = 0.2
 # With a pause after each, and a second of waiting in it: servers end a transaction that is idle for 15 seconds.
 _REBUILD_ATTEMPTS = 20
+# Seconds without a reading after which no worker has a bucket in its table.
+_MAX_PAUSE = 30 * DAY
 T = TypeVar("T")
 
 
@@ -73,9 +84,13 @@ def watermarks_to_rebuild(
     """
     lock_out_writers(connection, [plugin])
     marks = watermarks(connection, plugin, bucket_size, lock=True)
-    # A day more than the longest window: clocks differ.
     now = from_seconds(time.time())
-    recent = now - span(MAX_WINDOW + DAY)
+    last = select_last_receipt(connection, plugin, now)
+    # The clock of this machine may be ahead: by days, and the bucket seems old; by years, and this would be for years.
+    latest = now if last is None else min(now, last)
+    now = min(now, latest + span(_MAX_PAUSE))
+    # A day more than the longest window: clocks differ.
+    recent = latest - span(MAX_WINDOW + DAY)
     if max(starts, default=recent - 1) >= recent:
         # Clocks differ, and may be set back.
         later = case((RETENTION.c.rebuilt_at < now, now), else_=RETENTION.c.rebuilt_at + 1)
@@ -111,7 +126,8 @@ def begin(connection: Connection, plugin: str, bucket_size: int) -> None:
                 rows[resolution] = Watermark(complete_since=_tomorrow())
             else:
                 raise_complete_since(connection, plugin, resolution, _tomorrow())
-        if bucket_size in rows:
+        # Hours and days may be left of the time before: they are kept for longer than other buckets.
+        if bucket_size in rows and bucket_size not in (HOUR, DAY):
             kept_since = max(known[each].kept_since for each in {former_size, *former})
             rows[bucket_size] = replace(rows[bucket_size], kept_since=kept_since)
     elif rows and _has_others(connection, bucket_size):

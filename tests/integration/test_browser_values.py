@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import from_seconds
+from sparkle_app.model.time import LATEST, from_seconds
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.hosts import record_activity
 from tests.integration.conftest import Visit
@@ -185,7 +185,7 @@ def test_a_host_whose_last_value_is_not_known_is_not_ok(history: Fleet, visit: V
     """It sends every ten minutes: half an hour must pass before it is silent."""
     at = from_seconds(time.time() - 1200)
     engine = make_engine(make_url(history.database))
-    record_activity(engine, [HostActivity("slow", "Temperature", 1, at, at, at, at, 600_000_000)])
+    record_activity(engine, [HostActivity("slow", "Temperature", 1, at, at, at, at, 600_000_000)], LATEST)
     engine.dispose()
     wait_for_host(history, "slow")
     page = visit(history.worker).open("/?search=slow")

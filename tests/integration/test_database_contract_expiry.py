@@ -107,8 +107,8 @@ def test_only_expired_rows_of_the_given_hosts_are_deleted(engine: Engine) -> Non
             TEXTS, START + 59 * MINUTE
         )
         assert first_of_hosts(connection, table, READINGS, START + HOURS - 1) == {}
-        assert former_bucket_sizes(connection, (60,)) == []
-        assert former_bucket_sizes(connection, (120,)) == [60]
+        assert former_bucket_sizes(connection, 60) == []
+        assert former_bucket_sizes(connection, 120) == [60]
         assert count_expired(connection, table, READINGS, START + 2 * HOURS) == 2 * len(TEXTS)
         assert count_expired(connection, AGGREGATES, 60, START + HOURS) == len(TEXTS)
         assert count_expired(connection, AGGREGATES, HOUR, START + HOURS) == 0

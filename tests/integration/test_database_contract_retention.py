@@ -18,6 +18,7 @@ from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.base import Dialect
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import is_lock_conflict
+from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.models import RETENTION, tables_of
 from sparkle_app.storage.names import create_series
 from sparkle_app.storage.retention import advance, begin, watermarks, watermarks_to_rebuild
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.every_database
 
 @pytest.fixture
 def engine(any_statements: Engine) -> Engine:
-    Base.metadata.create_all(any_statements, tables=tables_of(Readings, Aggregates))
+    Base.metadata.create_all(any_statements, tables=[Host.__table__, *tables_of(Readings, Aggregates)])
     return any_statements
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import from_seconds, micros, rfc3339, span
+from sparkle_app.model.time import LATEST, from_seconds, micros, rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import record_activity
 from sparkle_app.storage.retention import advance, begin
@@ -92,7 +92,7 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
     status, problem = await worker.get(f"{HOST}/completeness?{RANGE}")
     assert (status, "sends readings of Temperature" in problem["detail"]) == (404, True)
     times = (START, START + 55 * MINUTE, START, START + 55 * MINUTE)
-    record_activity(worker.engine, [HostActivity("web-1", PLUGIN, 1, *times, interval=5 * MINUTE)])
+    record_activity(worker.engine, [HostActivity("web-1", PLUGIN, 1, *times, interval=5 * MINUTE)], LATEST)
     status, found = await worker.get(f"{HOST}/completeness?{RANGE}")
     assert status == 200
     assert (found["interval_seconds"], found["expected"], found["missing"]) == (300, 12, 4)
@@ -107,7 +107,7 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
     status, problem = await worker.get(f"{HOST}/completeness?from=2026-01-01&to=2026-11-23")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
     # The bucket in which the range begins counts, also if it is longer than the interval.
-    record_activity(worker.engine, [HostActivity("web-2", PLUGIN, 1, *times, interval=span(20))])
+    record_activity(worker.engine, [HostActivity("web-2", PLUGIN, 1, *times, interval=span(20))], LATEST)
     path = f"{HOST.replace('web-1', 'web-2')}/completeness"
     status, found = await worker.get(f"{path}?from=2026-11-23T00:15:20Z&to=2026-11-23T00:16:00Z")
     assert (found["from"], found["expected"], found["missing"]) == ("2026-11-23T00:15:20Z", 2, 0)
@@ -116,7 +116,7 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
 @EVERY_DATABASE
 async def test_responses_say_since_when_rows_are_kept(worker: InProcessWorker) -> None:
     times = (START, START + 55 * MINUTE, START, START + 55 * MINUTE)
-    record_activity(worker.engine, [HostActivity("web-1", PLUGIN, 1, *times, interval=5 * MINUTE)])
+    record_activity(worker.engine, [HostActivity("web-1", PLUGIN, 1, *times, interval=5 * MINUTE)], LATEST)
     paths = [f"{HOST}/{name}?{RANGE}" for name in ("recount", "completeness", "readings")]
     for path in paths:
         status, found = await worker.get(path)

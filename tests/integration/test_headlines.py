@@ -11,7 +11,7 @@ import pytest
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import from_seconds, rfc3339
+from sparkle_app.model.time import LATEST, from_seconds, rfc3339
 from sparkle_app.plugin.headlines import Averages, load_headlines
 from sparkle_app.plugin.history import load_steps
 from sparkle_app.plugin.panel import Headline
@@ -39,7 +39,7 @@ async def worker(tmp_path: Path, database_url: str) -> AsyncIterator[InProcessWo
     with worker.engine.begin() as connection:
         worker.app.plugins.installed[PLUGIN].plugin.store_aggregates(connection, aggregates())
     times = (START,) * 2 + (START + 3500 * 1_000_000,) * 2
-    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *times) for host in HOSTS])
+    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *times) for host in HOSTS], LATEST)
     yield worker
     await worker.stop()
 

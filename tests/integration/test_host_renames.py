@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from sparkle_app.audit.renaming import HostRows, Renaming
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
+from sparkle_app.model.time import LATEST
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import Host, record_activity, remove_host, select_hosts
@@ -141,7 +142,7 @@ def test_the_table_of_hosts_follows(engine: Engine) -> None:
         activity("old", "T", 10, 500, 1),
         activity("new", "T", 20, 30, 2),
     ]
-    record_activity(engine, known)
+    record_activity(engine, known, LATEST)
     with engine.begin() as connection:
         assert remove_host(connection, "old", "S", START + 600 * SECOND)
         assert remove_host(connection, "new", "T", START + 600 * SECOND)
@@ -155,7 +156,7 @@ def test_the_table_of_hosts_follows(engine: Engine) -> None:
             activity("new", "T", 10, 500, 1),
         ]
     # Nothing is left of the old name: it would be a new host.
-    assert record_activity(engine, [activity("old", "S", 700, 700, 1)]) == []
+    assert record_activity(engine, [activity("old", "S", 700, 700, 1)], LATEST) == []
 
 
 # With the embedded broker, a worker that has ended remains a member of the group.

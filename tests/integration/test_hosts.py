@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sparkle_app.ingest.host_recorder import HostRecorder
 from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
+from sparkle_app.model.time import LATEST
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.earlier_hosts import add_hosts_of_readings
@@ -28,6 +29,7 @@ from sparkle_app.storage.hosts import (
     record_activity,
     remove_host,
     select_hosts,
+    select_last_receipt,
     select_page_of_hosts,
 )
 from sparkle_app.storage.models import Base, ReadingsTable, tables_of
@@ -68,7 +70,7 @@ def activity(hostname: str, at: int, plugin: str = "P", config_id: int = 1) -> H
 
 
 def record(engine: Engine, *activities: HostActivity) -> list[ReturnedHost]:
-    return record_activity(engine, activities)
+    return record_activity(engine, activities, LATEST)
 
 
 def listed(engine: Engine, plugin: str | None = None, config_id: int | None = None) -> list[HostActivity]:
@@ -160,6 +162,22 @@ def test_pages_of_hosts_are_in_order_and_complete(engine: Engine) -> None:
         [False, True],
         [False, True],
     ]
+
+
+@EVERY_DATABASE
+def test_times_of_a_clock_that_was_ahead_are_replaced(engine: Engine) -> None:
+    """Otherwise the host would not fall silent until then, and its config would stay what it was."""
+    year = 365 * 86_400
+    record(engine, activity("ahead", year), activity("ahead by hours", 3600))
+    now = START + 10 * SECOND
+    with engine.begin() as connection:
+        assert select_last_receipt(connection, "P", now) == START + 3600 * SECOND
+    activities = [activity("ahead", 10, config_id=2), activity("ahead by hours", 10, config_id=2)]
+    assert record_activity(engine, activities, now) == []
+    found = {each.hostname: each for each in listed(engine)}
+    assert found["ahead"] == activities[0]
+    assert found["ahead by hours"].last_received_at == START + 3600 * SECOND
+    assert found["ahead"].is_silent(START + 3600 * SECOND)
 
 
 @EVERY_DATABASE
@@ -271,7 +289,7 @@ def test_hosts_of_readings_that_are_older_than_the_table_are_added(engine: Engin
             for number, (hostname, key, at, config_id) in enumerate(rows)
         ],
     )  # fmt: skip
-    record_activity(engine, [activity("known", 900), activity("removed", 6)])
+    record_activity(engine, [activity("known", 900), activity("removed", 6)], LATEST)
     with engine.begin() as connection:
         remove_host(connection, "removed", None, START + 1000 * SECOND)
         tables = {"P": Readings.__table__, "Q": OtherReadings.__table__}

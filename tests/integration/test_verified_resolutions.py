@@ -15,11 +15,12 @@ from sparkle_app.audit.differences import AggregateKey
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.retention import DAY, HOUR, READINGS
-from sparkle_app.model.time import EARLIEST, LATEST, span
+from sparkle_app.model.time import EARLIEST, LATEST, moment, span
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import make_engine, read_transaction
-from sparkle_app.storage.models import tables_of
+from sparkle_app.storage.hosts import Host
+from sparkle_app.storage.models import RETENTION, tables_of
 from sparkle_app.storage.retention import advance, begin
 from tests.support.contract import Aggregates, Readings, reading, store
 from tests.support.database import EVERY_DATABASE
@@ -65,7 +66,7 @@ class World:
     def __init__(self, engine: Engine, plugin: Plugin) -> None:
         self.engine, self.plugin = engine, plugin
         self.auditor = Auditor("p", plugin, engine, MINUTE)
-        Base.metadata.create_all(engine, tables=tables_of(Readings, Aggregates))
+        Base.metadata.create_all(engine, tables=[Host.__table__, *tables_of(Readings, Aggregates)])
         with engine.begin() as connection:
             begin(connection, "p", MINUTE)
         self._readings = [
@@ -303,6 +304,41 @@ def test_chunks_are_bounded_in_rows(world: World, rows: int, monkeypatch: pytest
         assert sum(chunk.rows for chunk in chunks) == world.auditor.scope(EARLIEST, LATEST).rows
     every = sum(map(len, world.expected.values())) - 1
     assert sum(chunk.aggregates + len(chunk.not_verifiable) for chunk in chunks) == every
+
+
+def test_aggregates_without_readings_are_compared_in_chunks_of_bounded_size(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have been imported, or their readings were deleted by hand."""
+    monkeypatch.setattr("sparkle_app.audit.auditor._CHUNK_ROWS", 50)
+    data = data_table(Readings.__table__)
+    last = max(each.observed_at for each in world._readings)
+    with world.engine.begin() as connection:
+        connection.execute(data.delete().where(data.c.observed_at < moment(last)))
+    # Of the readings that are left, after the last aggregate.
+    missing = [key for key in world.expected[MINUTE] if key.start == last // span(MINUTE) * span(MINUTE)]
+    world.delete(MINUTE, missing)
+    scope = world.auditor.scope(EARLIEST, LATEST)
+    assert scope.readings == {}
+    assert scope.sparse.keys() == set(HOSTS)
+    chunks = world.compare()
+    assert max(chunk.aggregates for chunk in chunks) < 0.6 * sum(chunk.aggregates for chunk in chunks)
+    found = {each.key for chunk in chunks for each in chunk.differences if not each.without_readings}
+    assert set(missing) <= found
+    assert sum(chunk.readings for chunk in chunks) == len(missing)
+
+
+def test_an_hour_is_repaired_that_is_being_merged(world: World) -> None:
+    """Whoever merges hours has read the bucket before, and does not merge this hour again."""
+    key = max(world.expected[MINUTE])
+    hour = AggregateKey(key.hostname, key.start - key.start % span(HOUR), key.metric, HOUR)
+    with world.engine.begin() as connection:
+        marks = (RETENTION.c.plugin == "p") & (RETENTION.c.resolution != READINGS)
+        connection.execute(RETENTION.update().where(marks).values(merged_until=hour.start))
+    world.change(key, count=99)
+    world.change(hour, count=99)
+    assert world.repair() >= 2
+    assert world.stored(HOUR)[hour] == _rounded(world.expected[HOUR][hour])
 
 
 def test_a_copy_has_the_same_aggregates_also_where_these_cannot_be_verified(world: World) -> None:

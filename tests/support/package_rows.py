@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from sparkle_app.model.host_activity import HostActivity
+from sparkle_app.model.time import LATEST
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Reading
 from sparkle_app.storage.engine import make_engine
@@ -72,7 +73,7 @@ def _main(url: str, folder: str) -> None:
     for name, readings in by_plugin.items():
         with engine.begin() as connection:
             plugins.installed[name].plugin.store_readings(connection, readings)
-    record_activity(engine, list(activities.values()))
+    record_activity(engine, list(activities.values()), LATEST)
     engine.dispose()
 
 

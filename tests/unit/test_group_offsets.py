@@ -74,6 +74,9 @@ STORED = {("telemetry", 0): Stored(10, 5)}
         # The log has been recreated, or a stored timestamp is wrong.
         (STORED, None, None, 3, Begin.FIRST),
         ({("telemetry", 0): Stored(10, 1)}, None, 8, 3, Begin.STORED),
+        # Readings of another log, which were imported, say nothing about this one.
+        ({("telemetry", 0): Stored(10, 9)}, None, 8, 3, Begin.FIRST),
+        ({("telemetry", 0): Stored(10, 10**7)}, 10, 4, 3, Begin.FIRST),
         ({}, None, None, 3, Begin.FIRST),
         # If somebody names a time, there is nothing newer. Nothing is set forward.
         ({}, 10, None, 7, Begin.TIME),

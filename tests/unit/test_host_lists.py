@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.time import rfc3339, span
+from sparkle_app.model.time import LATEST, rfc3339, span
 from sparkle_app.storage.hosts import Host, record_activity
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.snapshots import lines
@@ -187,6 +187,7 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
             activity("host-04", 190),
             activity("host-05", 30, "Fans"),
         ],
+        LATEST,
     )
     for worker in workers:
         status, page = await worker.get(f"{ALL}?sort=state&limit=1000")
@@ -250,7 +251,7 @@ async def test_a_host_without_a_value_in_the_window_is_not_ok(workers: list[InPr
         return str(*found)
 
     slow = msgspec.structs.replace(activity("host-17", 20), interval=span(600))
-    record_activity(first.engine, [slow])
+    record_activity(first.engine, [slow], LATEST)
     _, page = await first.get(f"{ALL}?search=host-17")
     assert page["hosts"][0]["state"] == "critical"
     # The value leaves the window of 15 minutes, but is still the last one.
@@ -259,13 +260,15 @@ async def test_a_host_without_a_value_in_the_window_is_not_ok(workers: list[InPr
     assert await state(second, 1000, "unknown") == "unknown"
     # There is a newer reading, which is not a number.
     at = AT + span(1050)
-    record_activity(first.engine, [msgspec.structs.replace(slow, last_observed_at=at, last_received_at=at)])
+    record_activity(
+        first.engine, [msgspec.structs.replace(slow, last_observed_at=at, last_received_at=at)], LATEST
+    )
     assert await state(first, 1070, "unknown") == "unknown"
 
 
 async def test_a_host_falls_silent_when_its_time_is_over(workers: list[InProcessWorker]) -> None:
     (first, *_) = workers
-    record_activity(first.engine, [activity("host-00", 30)])
+    record_activity(first.engine, [activity("host-00", 30)], LATEST)
     _, page = await first.get(f"{ALL}?search=host-00")
     assert page["hosts"][0]["state"] == "ok"
     # Three intervals after its reading of 20 seconds ago.

@@ -22,6 +22,7 @@ from sparkle_app import storage
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import Reading
+from sparkle_app.model.time import LATEST
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable, StringReadingsTable
 from sparkle_app.storage import (
     aggregate_steps,
@@ -133,13 +134,13 @@ def every_statement(connection: Connection) -> None:
     hosts.remove_host(connection, "a", "P", START)
     hosts.plugins_of_host(connection, "a")
     hosts.select_activity(connection, "a", "P")
-    hosts.select_last_receipt(connection, "P")
+    hosts.select_last_receipt(connection, "P", START)
     expiry.delete_readings(connection, READINGS, ["a", "b"], START, START + HOUR)
     expiry.delete_buckets(connection, AGGREGATES, ["a", "b"], 60, START, START + HOUR)
     expiry.first_reading(connection, READINGS, START + HOUR, START)
     expiry.first_bucket(connection, AGGREGATES, 60, START + HOUR, START)
     expiry.named_hosts(connection)
-    expiry.former_bucket_sizes(connection, [60])
+    expiry.former_bucket_sizes(connection, 60)
     for kind, resolution in ((READINGS, 0), (AGGREGATES, 60)):
         expiry.first_of_hosts(connection, kind, resolution, START)
         # The recording connection has no row of it.
@@ -218,10 +219,10 @@ def test_every_statement_is_one_of_oracles_grammar(engine: Engine, statements: l
         ("first_received_at", "last_received_at", "first_observed_at", "last_observed_at"), START
     )
     activity = HostActivity(hostname="host", plugin="P", config_id=1, interval=None, **times)
-    hosts.record_activity(engine, [activity])
+    hosts.record_activity(engine, [activity], LATEST)
     # The recording connection says that each row is inserted, so those that are known are updated by hand.
     with engine.begin() as connection:
-        hosts._update(connection, {hosts.host_id("host", "P"): activity})
+        hosts._update(connection, {hosts.host_id("host", "P"): activity}, LATEST)
     retention.advance(engine, "P", 60, kept_since=START)
     for statement, _, _ in statements:
         # PL/SQL, sessions, locks of tables and transactions are not part of that grammar.

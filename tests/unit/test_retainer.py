@@ -10,22 +10,23 @@ import pytest
 from sqlalchemy import Connection
 
 from sparkle_app.audit.renaming import Renaming
-from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark, merged_resolutions
-from sparkle_app.model.time import span
+from sparkle_app.model.time import LATEST, span
 from sparkle_app.plugin.merging import merged_rows, store_buckets
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.retention import merging, steps
+from sparkle_app.retention.plugin_rows import PluginRows
 from sparkle_app.retention.retainer import GRACE_SECONDS, Retainer
 from sparkle_app.retention.steps import Action, Step
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import record_activity
 from sparkle_app.storage.models import RETENTION
 from sparkle_app.storage.names import create_series
-from sparkle_app.storage.retention import watermarks
+from sparkle_app.storage.retention import advance, watermarks
 from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
 
 NOON = 1_764_072_000_000_000
@@ -166,7 +167,7 @@ def test_a_run_that_is_interrupted_anywhere_is_continued_by_the_next(tmp_path: P
 
 def test_a_clock_that_is_years_ahead_deletes_nothing_that_is_kept(world: World) -> None:
     activity = HostActivity(HOSTS[0], NAME, 1, NOON, NOON, NOON, NOON)
-    record_activity(world.engine, [activity])
+    record_activity(world.engine, [activity], LATEST)
     expected = [each.before for each in world.retainer().expiring(NOON + span(HOUR))]
     late = NOON + span(5 * 365 * DAY)
     assert [each.before for each in world.retainer().expiring(late)] == expected
@@ -327,6 +328,49 @@ def test_buckets_that_do_not_divide_an_hour_are_only_deleted(tmp_path: Path) -> 
     assert world.counts(7) == {0: 1, -1: 1}
 
 
+@pytest.mark.parametrize("bucket_size", [420, 2700, HOUR])
+def test_hours_and_days_outlive_a_change_of_the_bucket_size(world: World, bucket_size: int) -> None:
+    run(world)
+    hours, days = world.counts(HOUR), world.counts(DAY)
+    assert min(hours) == -4
+    assert min(days) == -6
+    world.bucket_size = bucket_size
+    run(world)
+    assert world.counts(60) == {0: 24, -1: 24}
+    assert world.counts(HOUR) == hours
+    assert world.counts(DAY) == days
+    # As long as hours are kept.
+    world.bucket_size = HOUR
+    list(world.retainer().run(NOON + span(HOUR)))
+    assert world.counts(HOUR) == hours
+
+
+def test_nothing_is_merged_far_ahead_because_a_clock_is(world: World) -> None:
+    activity = HostActivity("host-00", NAME, 1, NOON, NOON, NOON, NOON)
+    record_activity(world.engine, [activity], NOON)
+    list(world.retainer(KEPT_LONG).run(NOON + span(9000 * DAY)))
+    marks = world.marks()
+    assert marks[HOUR].merging_until <= NOON + span(2 * DAY)
+    assert world.counts(DAY) == {-day: 2 * len(HOSTS) for day in range(10)}
+
+
+def test_a_day_with_rows_is_searched_in_no_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In SQLite, nobody else could write meanwhile, and there may be very many series."""
+    world.store(NOON - span(20 * DAY))
+    open_connections: list[int] = []
+    search = PluginRows.first_source
+
+    def first_source(*arguments: Any) -> int | None:
+        open_connections.append(world.engine.pool.checkedout())  # type: ignore[attr-defined]
+        return search(*arguments)
+
+    monkeypatch.setattr(PluginRows, "first_source", first_source)
+    run(world, kept=KEPT_LONG)
+    assert len(open_connections) > 3
+    assert set(open_connections) == {0}
+    assert world.counts(DAY) == {-20: 1} | {-day: 2 * len(HOSTS) for day in range(1, 10)}
+
+
 class OwnRows(Plugin):
     """A plugin that keeps its rows itself, and does not delete them."""
 
@@ -458,3 +502,20 @@ def test_a_host_that_is_renamed_meanwhile_is_counted_once(tmp_path: Path, new: s
         for resolution in (HOUR, DAY):
             found = PLUGIN.load_aggregates(connection, ["host-00"], None, resolution, 0, NOON)
             assert list(found) == []
+
+
+def test_a_host_that_is_renamed_while_many_days_are_merged_has_all_hours(world: World) -> None:
+    """They are merged at once after a long pause: the new name may be unknown to who merges them."""
+    marks = world.marks()
+    assert marks[HOUR].merged_until == 0
+    for resolution in (HOUR, DAY):
+        for name in ("merging_until", "merged_until"):
+            until = NOON - span(20 * DAY) if name == "merged_until" else NOON
+            advance(world.engine, NAME, resolution, **{name: bucket_start(until, resolution)})
+    with world.engine.begin() as connection:
+        Renaming({NAME: PLUGIN}, "host-00", "new").apply(connection, 60)
+    with read_transaction(world.engine) as connection:
+        hours = list(PLUGIN.load_aggregates(connection, ["new"], None, HOUR, 0, NOON))
+        days = list(PLUGIN.load_aggregates(connection, ["new"], None, DAY, 0, NOON))
+    assert sum(row.statistics.count for row in hours) == 19
+    assert sum(row.statistics.count for row in days) == 18

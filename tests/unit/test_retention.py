@@ -169,8 +169,12 @@ def test_rows_expire_at_midnight_when_what_is_merged_from_them_has_been_merged()
     assert [marks.expires_before(each, KEPT, day(5000)) for each in (READINGS, 60, HOUR)] == [day(200)] * 3
     assert Watermarks(60, {}).expires_before(60, KEPT, now) == 0
     assert Watermarks(7, {}).expires_before(7, KEPT, now) == day(120)
-    # Of a bucket size of one hour, buckets are kept as buckets are.
-    assert Watermarks(3600, merged).expires_before(3600, KEPT, now) == day(120)
+    # Buckets of an hour are hours, too, which may have been merged from shorter ones: the longer time counts.
+    assert Watermarks(3600, merged).expires_before(3600, KEPT, now) == day(-850)
+    short = Retention(90 * DAY, 30 * DAY, 7 * DAY, None)
+    assert Watermarks(3600, merged).expires_before(3600, short, now) == day(120)
+    for one in (Retention(DAY, None, DAY, DAY), Retention(DAY, DAY, None, DAY)):
+        assert Watermarks(3600, merged).expires_before(3600, one, now) == 0
     assert Watermarks(60, merged).expires_before(READINGS, Retention(None, None, None, None), now) == 0
 
 
