@@ -25,6 +25,7 @@ All packages and modules; the docstring of each describes what it does:
       batch_limit         how many records are decrypted together
       decryption_pool     processes that decrypt and validate
       key_breaker         holds back records of configs without a working private key
+      held_partitions     partitions with such records, which are read again
       sql_writer          inserts readings through their plugins
       host_recorder       records when hosts sent readings
       metric_limit        limits the distinct metrics of a host in a bucket

@@ -107,14 +107,18 @@ class Aggregator:
             for sample in by_bucket[key]:
                 bucket.add(sample)
         # Includes buckets that had already counted all samples: a crash may have left them in the table but not in SQL.
-        buckets = {key: bucket for key, bucket in recomputed.items() if bucket.ids} | in_table
+        # And those of the table whose readings were deleted.
+        buckets = {key: bucket for key, bucket in recomputed.items() if bucket.ids or key in store} | in_table
         return buckets, len(missing)
 
     def update_table(self, changed: Changed) -> None:
         """Write the buckets within the window retention to the table, and prune older ones from it."""
         oldest = self._oldest()
         for (hostname, start), bucket in changed.items():
-            if start >= oldest:
+            if not bucket.ids:
+                if (hostname, start) in self._table.data:
+                    self._table.pop((hostname, start))
+            elif start >= oldest:
                 self._table[self._table.interned_key(hostname, start)] = bucket.pack()
             self._doubted.discard((hostname, start))
         if oldest > self._table.pruned_before:

@@ -8,13 +8,14 @@ from itertools import chain
 from typing import Any
 
 import msgspec
-from faust.types import TP, StreamT
+from faust.types import StreamT
 
 from sparkle_app.dead_letters.message import REPLAY_HEADER, replayed_record
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.batch_limit import BatchLimit
 from sparkle_app.ingest.decryption_pool import BrokenPoolError, DecryptionPool
 from sparkle_app.ingest.forwarder import Forwarder
+from sparkle_app.ingest.held_partitions import HeldPartitions
 from sparkle_app.ingest.host_recorder import RecentActivity
 from sparkle_app.ingest.key_breaker import KeyBreaker
 from sparkle_app.ingest.sql_writer import SqlWriter
@@ -77,7 +78,6 @@ class IngestPipeline:
         self._writer = writer
         self._forwarder = forwarder
         self._dead_letters = dead_letters
-        self._breaker = breaker
         self._hosts = hosts
         self._cipher = cipher
         self._metrics = metrics
@@ -87,8 +87,7 @@ class IngestPipeline:
         self._batch_wait = batch_wait
         self._clock = clock
         self._expired = ExpiredReadings(metrics)
-        # Partitions with records that are held back, each with its generation: after a rebalance they are read again.
-        self._held: set[tuple[TP, int | None]] = set()
+        self._held = HeldPartitions(breaker)
         # The newest timestamp of each partition so far, without those ahead of the clock.
         self._newest: dict[int, int] = {}
 
@@ -123,16 +122,10 @@ class IngestPipeline:
         return outcomes
 
     def _without_held(self, events: Events, outcomes: list[Outcome]) -> list[Outcome]:
-        """The outcomes to process now. The partitions of the others are not acknowledged any further."""
-        held = self._breaker.to_hold(outcomes)
+        """The outcomes to process now."""
+        held = self._held.to_hold(events, outcomes)
         if not held:
             return outcomes
-        partitions = {outcome.record.partition for outcome in held}
-        self._held |= {
-            (event.message.tp, event.message.generation_id)
-            for event in events
-            if event.message.partition in partitions
-        }
         self._metrics.held_back.labels(held[0].record.topic).inc(len(held))
         identities = {id(outcome) for outcome in held}
         return [outcome for outcome in outcomes if id(outcome) not in identities]
@@ -148,8 +141,7 @@ class IngestPipeline:
             for group in bounded_groups(outcomes, self._batch_size):
                 await self._make_durable(group)
             for event in events:
-                # Committing a later offset would skip what is held back.
-                if (event.message.tp, event.message.generation_id) not in self._held:
+                if not self._held.contains(event):
                     await stream.ack(event)
             self._limit.stored(time.perf_counter() - began)
             self._metrics.records.labels(topic).inc(number)
@@ -175,9 +167,11 @@ class IngestPipeline:
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
             produced = self._dead_letters.within_limit(rejections)
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(produced))
+            self._held.note_rejected(produced)
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
-        if replayed := [outcome for outcome in outcomes if outcome.record.replayed]:
-            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(replayed))
+        replayed = [outcome for outcome in outcomes if outcome.record.replayed]
+        if resolved := replayed + self._held.take_resolved(outcomes):
+            await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(resolved))
         self._hosts.note(stored, clock_offsets(outcomes))
         if expired:
             self._expired.note(expired)

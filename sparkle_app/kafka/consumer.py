@@ -4,11 +4,17 @@ It delivers records of plugin topics and changelog topics in record batches (rec
 the last heartbeat.
 """
 
-import time
+import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
-from aiokafka.errors import CorruptRecordException, TopicAuthorizationFailedError, UnsupportedCodecError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    UnsupportedCodecError,
+)
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -19,12 +25,15 @@ from sparkle_app.kafka.consumer_thread import ConsumerThread
 from sparkle_app.kafka.expired_records import ExpiredRecords
 from sparkle_app.kafka.rebootstrap import rebootstrap
 from sparkle_app.kafka.record_batches import RecordBatch, split_records
+from sparkle_app.runtime.clock import elapsed
 from sparkle_app.runtime.process import exit_process
 
 SESSION_SECONDS = 15
 """The session timeout: without a heartbeat for this time, a worker loses its partitions to others."""
 HEARTBEAT_SECONDS = 5
 """The interval of heartbeats."""
+
+logger = logging.getLogger(__name__)
 
 
 class PartitionLag(NamedTuple):
@@ -56,7 +65,7 @@ class BatchingConsumer(driver.Consumer):
 
     @property
     def last_heartbeat(self) -> float:
-        """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
+        """When the last answered heartbeat was sent, as of :func:`elapsed`; 0 before the first assignment."""
         return self._thread.last_heartbeat
 
     @property
@@ -66,7 +75,7 @@ class BatchingConsumer(driver.Consumer):
 
     def in_session(self) -> bool:
         """Whether a heartbeat was answered within the session timeout: the partitions are still this worker's."""
-        return time.monotonic() - self.last_heartbeat < SESSION_SECONDS
+        return elapsed() - self.last_heartbeat < SESSION_SECONDS
 
     def lag(self, tp: TP) -> PartitionLag:
         """How far a partition has been consumed."""
@@ -78,7 +87,7 @@ class BatchingConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Called when partitions have been assigned."""
-        self._thread.last_heartbeat = time.monotonic()
+        self._thread.last_heartbeat = elapsed()
         for tp in filter(self._is_batched, assigned):
             # An acknowledgement from before the rebalance must not be committed now.
             self._acked.pop(tp, None)
@@ -91,12 +100,32 @@ class BatchingConsumer(driver.Consumer):
         aiokafka seeks only in partitions that have a committed offset. The others would continue after the discarded
         records.
         """
-        committed = await super().seek_to_committed()
-        offsets = {ensure_TP(tp): at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
+        found = await super().seek_to_committed()
+        committed = {ensure_TP(tp): at for tp, at in found.items()}
+        offsets = {tp: at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
+        beyond = await self._beyond_end({tp: offset for tp, offset in offsets.items() if offset})
+        committed |= dict.fromkeys(beyond, 0)
+        offsets |= dict.fromkeys(beyond, 0)
         if uncommitted := {tp for tp, offset in offsets.items() if not offset}:
             await self._thread.call_thread(self._thread.seek_to_start, uncommitted)
         await self._expired.compare({tp: offset for tp, offset in offsets.items() if offset})
         return committed
+
+    async def _beyond_end(self, committed: Mapping[TP, int]) -> Collection[TP]:
+        """The partitions whose log ends before the committed offset: records up to it would not be delivered."""
+        ends: Mapping[TP, int] = {}
+        with suppress(KafkaError, TimeoutError):
+            if committed:
+                ends = await self._thread.call_thread(self._thread.log_ends, list(committed))
+        found = {tp for tp, end in ends.items() if end < committed[tp]}
+        for tp in sorted(found):
+            logger.error(
+                "topic %s, partition %d: expected a log with the committed offset %d, found one that ends at %d: the"
+                " broker was restored from an older copy, or the log was lost; it is read from its beginning: no"
+                " reading is stored twice",
+                tp.topic, tp.partition, committed[tp], ends[tp],
+            )  # fmt: skip
+        return found
 
     async def _log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         return cast("Mapping[TP, int]", await self._thread.call_thread(self._thread.log_starts, partitions))

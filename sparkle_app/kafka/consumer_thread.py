@@ -20,6 +20,7 @@ from faust.types import TP
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
 from sparkle_app.kafka.fetched_batches import accept_any_batch
 from sparkle_app.kafka.rebootstrap import rebootstrap
+from sparkle_app.runtime.clock import elapsed
 
 # How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
 # ends the recovery of tables for good after 90 s.
@@ -45,7 +46,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """
 
     last_heartbeat = 0.0
-    """Monotonic seconds."""
+    """When the last answered heartbeat was sent, as of :func:`elapsed`."""
     refusal = ""
     """Why the broker does not accept this worker as a member of the group; empty if it does."""
 
@@ -64,8 +65,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         heartbeat = coordinator._do_heartbeat
 
         async def recorded() -> bool:
+            # The answer may be read minutes later, by a process that was suspended.
+            sent_at = elapsed()
             if answered := await heartbeat():
-                self.last_heartbeat, self.refusal = time.monotonic(), ""
+                self.last_heartbeat, self.refusal = sent_at, ""
             return bool(answered)
 
         coordinator._do_heartbeat = recorded
@@ -138,6 +141,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with suppress(IllegalStateError, AssertionError):
             return cast("int | None", self._ensure_consumer().highwater(tp))
         return None
+
+    async def log_ends(self, partitions: Collection[TP]) -> Mapping[TP, int]:
+        """The end of each partition's log.
+
+        Raises:
+            KafkaError, TimeoutError: if a leader does not tell now.
+        """
+        async with asyncio.timeout(_LOG_STARTS_SECONDS):
+            ends = await self._ensure_consumer().end_offsets(partitions)
+        return {ensure_TP(tp): end for tp, end in ends.items()}
 
     async def log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """The first offset of each partition's log.

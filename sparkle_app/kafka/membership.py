@@ -1,8 +1,10 @@
 """A worker's membership in the consumer group, and the recovery of its tables."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
+from aiokafka.errors import IllegalStateError
 from faust.tables.manager import TableManager
 from faust.types import TP, AppT
 
@@ -50,7 +52,7 @@ class Membership:
 
     @property
     def last_heartbeat(self) -> float:
-        """Time of the last answered heartbeat, in monotonic seconds; 0 before the first assignment of partitions."""
+        """When the last answered heartbeat was sent, as of :func:`elapsed`; 0 before the first assignment."""
         return self.consumer.last_heartbeat
 
     @property
@@ -130,12 +132,15 @@ class TableRecovery:
         return {tp: stats.offset for tp, stats in recovery.active_stats().items()}
 
     async def position(self, tp: TP) -> int | None:
-        """The offset that the consumer will fetch next."""
-        return await self._consumer.position(tp)
+        """The offset that the consumer will fetch next; None if it is not known, as during a rebalance."""
+        with suppress(IllegalStateError):
+            return await self._consumer.position(tp)
+        return None
 
     async def seek(self, offsets: Mapping[TP, int]) -> None:
-        """Continue at these offsets."""
-        await self._consumer.seek_wait(offsets)
+        """Continue at these offsets, unless a rebalance has begun."""
+        with suppress(IllegalStateError):
+            await self._consumer.seek_wait(offsets)
 
     def skip(self, tp: TP) -> None:
         """Count a partition as read to its end."""

@@ -14,7 +14,8 @@ from faust.types.tuples import ConsumerMessage
 
 from sparkle_app.model.time import from_millis, to_seconds
 
-Events = Sequence[EventT[bytes]]
+Event = EventT[bytes]
+Events = Sequence[Event]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 MAX_BATCH_RECORDS = 250
 """In one record batch. Ten of them fill a batch of the default size."""

@@ -13,7 +13,7 @@ _READ_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-def _elapsed() -> float:
+def elapsed() -> float:
     """Seconds since the machine started, including those in which it was suspended."""
     # Outside of Linux, the monotonic clock counts them.
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -30,7 +30,7 @@ class WallClock:
     """
 
     def __init__(
-        self, wall: Callable[[], float] | None = None, elapsed: Callable[[], float] = _elapsed
+        self, wall: Callable[[], float] | None = None, elapsed: Callable[[], float] = elapsed
     ) -> None:
         self._wall = wall or time.time
         self._elapsed = elapsed

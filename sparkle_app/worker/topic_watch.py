@@ -23,7 +23,10 @@ POLL_SECONDS = 3.0
 _REQUEST_TIMEOUT_MS = 5_000
 _REWIND_SECONDS = 10
 _REPLACED = "the logs on the broker are not those that were consumed"
-_AGAIN = "exiting, so that the next start checks and creates the topics"
+_AGAIN = (
+    "exiting, so that the next start checks and creates the topics; if the samples topic of a plugin is among them, run"
+    " `faust -A sparkle_app rebuild` then"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +115,8 @@ async def _check_logs(
             consumer,
             replaced.keys(),
             f"topic {tp.topic}, partition {tp.partition}: expected {text}: the broker was restored from an older copy"
-            f" (partitions: {len(replaced)}); exiting, to read them from the beginning: no reading is stored twice",
+            f" (partitions: {len(replaced)}); exiting, to read them from the beginning: no reading is stored twice;"
+            " run `faust -A sparkle_app rebuild` then",
         )
     return replaced.keys()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -193,7 +192,7 @@ async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(
     broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("sparkle_app.kafka.consumer.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("sparkle_app.kafka.consumer.elapsed", lambda: now)
     app = MemoryApp(broker, GROUP, [TOPIC], [TOPIC])
     assert app.batching.last_heartbeat == 0
     await app.join()
@@ -204,6 +203,26 @@ async def test_a_session_lasts_for_the_session_timeout_after_the_last_heartbeat(
     assert not app.batching.in_session()
     await app.rebalance()
     assert app.batching.in_session()
+
+
+async def test_a_log_that_ends_before_the_committed_offset_is_read_from_its_beginning(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its disk was lost, or restored, while the committed offsets were not."""
+    await produce(broker, 4)
+    app = await joined(broker)
+    await app.connection.commit({TopicPartition(*FIRST): 5000})
+    await app.rebalance()
+    assert [offsets for _, offsets in await fetch(app)] == [[0, 1, 2], [3]]
+    assert (
+        "expected a log with the committed offset 5000, found one that ends at 4: the broker was restored"
+        in caplog.text
+    )
+    await produce(broker, 1)
+    (last,) = await messages(app)
+    last.ack(app.consumer)
+    await app.batching.commit()
+    assert await app.connection.committed(TopicPartition(*FIRST)) == 5
 
 
 async def test_partitions_without_a_leader_do_not_delay_the_others(
@@ -220,6 +239,7 @@ async def test_partitions_without_a_leader_do_not_delay_the_others(
     # One partition with a committed offset, and one without.
     monkeypatch.setattr(consumer_thread, "_LOG_STARTS_SECONDS", 0.01)
     monkeypatch.setattr(app.connection, "beginning_offsets", wait)
+    monkeypatch.setattr(app.connection, "end_offsets", wait)
     async with asyncio.timeout(5):
         await app.batching.perform_seek()
     assert await fetch(app) == [(FIRST, [3])]

@@ -1,6 +1,5 @@
 """The bucket table: changelog topic, recovery, and index by host."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -264,6 +263,6 @@ async def test_partitions_are_owned_after_recovery_and_within_the_session_timeou
     assert table.owned() == set()
     app.rebalancing = False
     now = app.batching.last_heartbeat + SESSION_SECONDS
-    monkeypatch.setattr("sparkle_app.kafka.consumer.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("sparkle_app.kafka.consumer.elapsed", lambda: now)
     assert table.owned() == set()
     assert table.assigned() == {0, 1}

@@ -246,6 +246,27 @@ async def test_records_that_no_key_decrypts_are_held_back_while_others_are_store
     assert await world.committed() == 2 * BATCH + 1
 
 
+async def test_a_dead_letter_of_a_partition_that_is_read_again_is_deleted_once_its_record_is_stored(
+    world: IngestWorld,
+) -> None:
+    """Of several keys that are missing, only the one of most records opens the circuit breaker."""
+    other = {"config_id": 8, "values": [40.0]}
+    await world.produce(*[of_config(n) for n in range(2 * BATCH)])
+    await world.work()
+    await world.produce(other, {"config_id": 7, "values": [50.0]}, *[[float(n)] for n in range(BATCH)])
+    await world.work()
+    assert world.breaker.held.keys() == {9}
+    assert len(world.letters()) == 2
+    world.pool.keys |= {8, 9}
+    world.breaker.release(await world.pool.decrypt(list(world.breaker.held.values())))
+    world.broker.rebalance("ingest")
+    await world.app.rebalance()
+    await world.work()
+    assert 40.0 in [value for value, _ in world.rows()]
+    # No key decrypts the other one yet.
+    assert [value is None for value in world.letters().values()] == [True, False]
+
+
 async def test_a_few_records_that_no_key_decrypts_are_dead_letters(world: IngestWorld) -> None:
     await world.produce(*[of_config(n) for n in range(BATCH - 1)], [1.0])
     await world.work()

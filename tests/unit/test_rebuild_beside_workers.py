@@ -15,9 +15,10 @@ from sparkle_app.model.buckets import bucket_start
 from sparkle_app.model.retention import DAY, HOUR
 from sparkle_app.model.time import EARLIEST, LATEST, from_seconds, span
 from sparkle_app.plugin.merging import store_buckets
+from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.dialects.sqlite import Sqlite
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.retention import advance, watermarks
+from sparkle_app.storage.retention import advance, watermarks, watermarks_to_rebuild
 from sparkle_app.transfer.importing import Importer
 from sparkle_app.transfer.layouts import AGGREGATES, READINGS
 from tests.support.aggregate_worker import (
@@ -28,6 +29,7 @@ from tests.support.aggregate_worker import (
     PARTITIONS,
     PLUGIN,
     SAMPLES,
+    DataFrame,
     Plain,
     plain_reading,
 )
@@ -98,6 +100,21 @@ async def test_readings_whose_samples_were_not_decoded_are_counted_once(present:
     assert counted(present) == {70}
     await present.count(*ONE * 5, at=AT)
     assert counted(present) == set(present.in_table().values()) == {75}
+
+
+async def test_a_bucket_whose_readings_were_deleted_leaves_the_table(present: World) -> None:
+    await present.count(*ONE * 3, at=AT)
+    data = data_table(DataFrame.__table__)
+    with present.engine.begin() as connection:
+        connection.execute(data.delete())
+        watermarks_to_rebuild(connection, NAME, BUCKET_SECONDS, [AT])
+    # Of another bucket: the worker notices the change when it stores it.
+    await present.count(*ONE, at=AT - span(BUCKET_SECONDS))
+    assert len(present.in_table()) == 2
+    # Its sample is redelivered.
+    await present.forward(plain_reading(0, "a", "k", AT, 1.0).as_stored())
+    await present.worker.work()
+    assert len(present.in_table()) == 1
 
 
 @pytest.mark.parametrize("point", ["count", "counted", "flush", "flushed", "store", "stored", "ack"])
