@@ -233,6 +233,28 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
         assert (cells["state"][0], cells["last"]) == ("silent", [None, *lasts])
 
 
+async def test_with_a_plugin_state_and_time_are_those_of_the_plugin(workers: list[InProcessWorker]) -> None:
+    """Their temperatures are 20 seconds old; host-11 is critical by its temperature."""
+    record_activity(
+        workers[0].engine,
+        [
+            activity("host-11", 400, "PU_Workload"),
+            activity("host-06", 100, "PU_Workload"),
+            activity("host-07", 300, "PU_Workload"),
+        ],
+    )
+    _, page = await workers[0].get(f"{ALL}?plugin=PU_Workload&sort=last_seen")
+    assert [(each["host"], each["state"], each["last_seen"]) for each in page["hosts"]] == [
+        ("host-11", "silent", rfc3339(AT - span(400))),
+        ("host-07", "silent", rfc3339(AT - span(300))),
+        ("host-06", "unknown", rfc3339(AT - span(100))),
+    ]
+    _, page = await workers[0].get(f"{ALL}?plugin={PLUGIN}&search=host-11")
+    ((host,), states) = page["hosts"], page["states"]
+    assert (host["state"], host["last_seen"]) == ("critical", rfc3339(AT - span(20)))
+    assert (states["silent"], sum(states.values())) == (0, 40)
+
+
 async def test_a_host_without_a_value_in_the_window_is_not_ok(workers: list[InProcessWorker]) -> None:
     first, second, _ = workers
 

@@ -22,7 +22,7 @@ from sparkle_app.web.api.route import PLUGIN_PATH, Route
 from sparkle_app.web.conditional import Tagged
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
-from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row
+from sparkle_app.web.snapshots.overview import SEVERITY, Overview, OverviewView, Row, Value
 from sparkle_app.web.snapshots.query_cache import QueryCache
 from sparkle_app.web.snapshots.views import Views
 
@@ -180,23 +180,23 @@ class Overviews:
     async def _hosts(self, overview: Overview, plugin: str | None, query: ListQuery) -> list[str]:
         rows = overview.rows
 
-        def state(host: str) -> State:
-            return rows[host].state if plugin is None else rows[host].values[plugin].state
+        def shown(host: str) -> Row | Value:
+            # Hosts without the plugin are left out below.
+            return rows[host].values.get(plugin or "", rows[host])
 
         by = (query.sort or "").removeprefix("-")
         value: Callable[[str], float | None] | None = None
         if by == "state":
-            # Hosts without the plugin are left out below.
-            value = lambda host: SEVERITY[state(host)] if plugin in {None, *rows[host].values} else None  # noqa: E731
+            value = lambda host: SEVERITY[shown(host).state]  # noqa: E731
         elif by == "last_seen":
-            value = lambda host: rows[host].seen_at  # noqa: E731
+            value = lambda host: shown(host).seen_at  # noqa: E731
         elif by not in {"", "host"}:
             value = lambda host: _last(rows[host], by)  # noqa: E731
-        name = f"{query.sort or ''}/{(plugin or '') if by == 'state' else ''}"
+        name = f"{query.sort or ''}/{(plugin or '') if by in {'state', 'last_seen'} else ''}"
         order = await self._query_cache.sorted(overview.number, name, rows, value)
         if plugin is not None:
             order = await self._query_cache.filtered(order, lambda host: plugin in rows[host].values)
-        return await matching(self._query_cache, order, query, state)
+        return await matching(self._query_cache, order, query, lambda host: shown(host).state)
 
     def _header(self, overview: Overview, plugin: str | None) -> dict[str, Any]:
         return {

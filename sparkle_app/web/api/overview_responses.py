@@ -29,8 +29,9 @@ class OverviewHost(msgspec.Struct):
 
     host: str
     state: State
-    """The worst of its plugins: silent, critical, warning, unknown or ok."""
+    """The worst of its plugins, or that of the requested plugin: silent, critical, warning, unknown or ok."""
     last_seen: Time
+    """When it last sent a reading, of any plugin or of the requested one."""
     plugins: dict[str, PluginOfHost]
 
 
@@ -99,10 +100,11 @@ def overview_host(name: str, row: Row, plugin: str | None) -> OverviewHost:
         plugin: only this plugin; None: all of the host.
     """
     values = row.values if plugin is None else {plugin: row.values[plugin]}
+    shown = row if plugin is None else row.values[plugin]
     return OverviewHost(
         name,
-        row.state,
-        rfc3339(row.seen_at),
+        shown.state,
+        rfc3339(shown.seen_at),
         {each: _plugin_of_host(value) for each, value in values.items()},
     )
 
