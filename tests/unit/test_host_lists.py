@@ -233,6 +233,24 @@ async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(
         assert (cells["state"][0], cells["last"]) == ("silent", [None, *lasts])
 
 
+async def test_a_host_of_which_one_plugin_is_silent_has_been_silent_since_then(
+    workers: list[InProcessWorker],
+) -> None:
+    """Hosts that still send temperatures do not hide one that sends nothing."""
+    partly = [activity(f"host-{number:02}", 86_400 + number, "PU_Workload") for number in range(3)]
+    record_activity(workers[0].engine, [*partly, activity("gone", 300), activity("gone", 300, "PU_Workload")])
+    for worker in workers:
+        _, page = await worker.get(f"{ALL}?silent=2&state=silent&sort=last_seen")
+        assert [each["host"] for each in page["silent_hosts"]] == ["gone", "host-00"]
+        assert [(each["host"], each["last_seen"]) for each in page["hosts"]] == [
+            *((f"host-{number:02}", rfc3339(AT - span(86_400 + number))) for number in (2, 1, 0)),
+            ("gone", rfc3339(AT - span(300))),
+        ]
+        assert page["hosts"][0]["plugins"][PLUGIN]["last_seen"] == rfc3339(AT - span(20))
+        _, host = await worker.get("/api/v1/hosts/host-01")
+        assert (host["state"], host["last_seen"]) == ("silent", rfc3339(AT - span(86_401)))
+
+
 async def test_with_a_plugin_state_and_time_are_those_of_the_plugin(workers: list[InProcessWorker]) -> None:
     """Their temperatures are 20 seconds old; host-11 is critical by its temperature."""
     record_activity(

@@ -31,7 +31,7 @@ class OverviewHost(msgspec.Struct):
     state: State
     """The worst of its plugins, or that of the requested plugin: silent, critical, warning, unknown or ok."""
     last_seen: Time
-    """When it last sent a reading, of any plugin or of the requested one."""
+    """When it last sent a reading; if it is silent, a reading of a plugin that is."""
     plugins: dict[str, PluginOfHost]
 
 

@@ -47,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     state: State
     """The worst of its plugins."""
     seen_at: int
+    """When it last sent a reading; if it is silent, of a plugin that is silent: others may still send."""
     values: Mapping[str, Value]
     """By NAME of the plugin."""
     valid_until: int
@@ -196,7 +197,8 @@ class OverviewView:
                 state, valid_until = by_thresholds, min(valid_until, silent_after)
             values[name] = Value(state, by_thresholds, seen_at, line, activity)
         worst = min((each.state for each in values.values()), key=SEVERITY.__getitem__)
-        return Row(worst, max(each.seen_at for each in values.values()), values, valid_until)
+        silent = [each for each in values.values() if each.state == "silent"]
+        return Row(worst, max(each.seen_at for each in silent or values.values()), values, valid_until)
 
     def _by_thresholds(self, plugin: str, line: Line | None, seen_at: int, before: Value | None) -> State:
         panel = self._panels[plugin]
