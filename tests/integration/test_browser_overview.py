@@ -22,6 +22,14 @@ CUT = """
     }).map((input) => input.placeholder)
 """
 """The placeholders that are wider than their fields."""
+PALE = """
+    (canvas) => {
+        const [size, pitch] = [44, 47];
+        const { data } = canvas.getContext("2d").getImageData(0, size / 2, 12 * pitch, 1);
+        return [...Array(12).keys()].filter((cell) => data[4 * (cell * pitch + 4) + 3] < 255);
+    }
+"""
+"""Which of the twelve cells in the first row of a map are pale."""
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +87,19 @@ def test_what_is_chosen_is_in_the_url_and_the_back_button_undoes_it(fleet: Fleet
     page.go_back()
     expect(page.locator("tbody tr")).to_have_count(12)
     expect(page.get_by_role("searchbox")).to_have_value("")
+
+
+def test_the_maps_have_the_hosts_of_the_table(fleet: Fleet, visit: Visit) -> None:
+    """Of the two in a state of warning, host-03 is by its load, not by its temperature."""
+    page = visit(fleet.worker).open("/?state=warning&map=Temperature")
+    expect(page.locator("tbody th")).to_have_text(["host-02", "host-03"])
+    assert page.locator(".cells:visible canvas").evaluate(PALE) == [0, *range(3, 12)]
+    page = visit(fleet.worker).open("/?state=warning&map=Temperature&over=1h")
+    expect(page.locator(".time-map .names li")).to_have_text(["host-02", "host-03"])
+    page = visit(fleet.worker).open("/?map=PU_Workload&over=1h&search=host-01")
+    expect(page.locator(".nothing:visible")).to_have_text(
+        "None of the hosts in the table has sent numbers of this plugin."
+    )
 
 
 def test_a_page_after_the_last_one_becomes_the_last_one(fleet: Fleet, visit: Visit) -> None:

@@ -176,6 +176,37 @@ async def test_a_page_of_hosts_has_a_value_for_each_step(worker: InProcessWorker
     assert (status, found["host"], found["average"], found["total"]) == (200, [], [], 0)
 
 
+async def test_a_page_has_those_hosts_of_the_overview_that_have_the_plugin(worker: InProcessWorker) -> None:
+    """Two have been silent for an hour, by their load: one of them has no temperature."""
+    now = START + 3600 * 1_000_000
+    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *(now,) * 4) for host in HOSTS])
+    silent = [HostActivity(host, "PU_Workload", 1, *(START,) * 4) for host in ("b", "web-1")]
+    record_activity(worker.engine, silent)
+    _, page = await worker.get("/api/v1/overview?sort=state")
+    assert [(each["host"], each["state"]) for each in page["hosts"]] == [
+        ("b", "silent"),
+        ("web-1", "silent"),
+        ("Web-1", "unknown"),
+        ("хост", "unknown"),
+    ]
+    for query, hosts, total in [
+        ("sort=state&limit=2", ["web-1"], 4),
+        ("sort=state&limit=2&offset=2", ["Web-1", "хост"], 4),
+        ("sort=host&limit=1&offset=1", [], 4),
+        ("state=silent", ["web-1"], 2),
+    ]:
+        status, found = await worker.get(f"{PATH}?{query}")
+        assert (status, found["host"], found["total"], len(found["average"])) == (
+            200,
+            hosts,
+            total,
+            len(hosts),
+        )
+    _, cells = await worker.get(f"/api/v1/plugins/{PLUGIN}/cells")
+    assert (cells["host"], cells["state"]) == (sorted(HOSTS), ["unknown"] * 3)
+    assert cells["host_state"] == ["unknown", "silent", "unknown"]
+
+
 async def test_who_joins_a_running_query_learns_when_it_began(
     worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,10 @@ MAX_BUCKETS = 160_000
 
 
 class HeadlinesResponse(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
-    """The metric that stands for a host, of a page of hosts over time."""
+    """The metric that stands for a host, of a page of hosts over time.
+
+    States, order and pages are those of all plugins together, as in `/api/v1/overview` without `plugin`.
+    """
 
     made_at: MadeAt
     plugin: str
@@ -39,8 +42,9 @@ class HeadlinesResponse(msgspec.Struct, kw_only=True, rename={"start": "from", "
     end: Time
     step_seconds: int
     total: int
-    """Number of hosts on all pages."""
+    """Number of hosts on all pages, those without the plugin included."""
     host: list[str]
+    """The hosts of the page that have the plugin."""
     average: list[list[float | None]]
     """Of each host, of each step from `from`: the average of the headline, or the highest (or lowest) average of a
     metric, as the plugin's panel says; null: no readings."""

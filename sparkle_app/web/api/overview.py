@@ -149,22 +149,26 @@ class Overviews:
         )
 
     async def names(self, plugin: str, query: ListQuery) -> tuple[list[str], int]:
-        """The hosts of a page of :meth:`overview`, and their number on all pages.
+        """Those hosts of a :meth:`page` of all plugins that have one plugin, and the number of hosts on all pages.
 
         Raises:
             Problem: 503, while the time is not known.
         """
-        hosts = await self._hosts(await self._overview.get(), plugin, query)
-        return query.page(hosts), len(hosts)
+        overview = await self._overview.get()
+        hosts = await self._hosts(overview, None, query)
+        return [host for host in query.page(hosts) if plugin in overview.rows[host].values], len(hosts)
 
     async def _cells(self, overview: Overview, plugin: str) -> Tagged:
         hosts = await self._hosts(overview, plugin, ListQuery())
         states: list[State] = []
+        worst: list[State] = []
         values: list[float | None] = []
         async with self._parts.slices.computation() as computation:
             for host in hosts:
-                value = overview.rows[host].values[plugin]
+                row = overview.rows[host]
+                value = row.values[plugin]
                 states.append(value.state)
+                worst.append(row.state)
                 values.append(value.line.headline.last if value.line else None)
                 await computation.pause()
         return Tagged(
@@ -173,6 +177,7 @@ class Overviews:
                 unit=self._parts.plugins[plugin].plugin.unit,
                 host=hosts,
                 state=states,
+                host_state=worst,
                 last=values,
             )
         )

@@ -89,6 +89,9 @@ class CellsResponse(OverviewWindow, kw_only=True):
     unit: str
     host: list[str]
     state: list[State]
+    """Of the plugin."""
+    host_state: list[State]
+    """The worst of all plugins of the host."""
     last: list[float | None]
     """The last value of the metric that stands for the host; null: there are no numbers in the window."""
 

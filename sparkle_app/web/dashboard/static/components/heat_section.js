@@ -64,7 +64,7 @@ export function heatSection(page) {
     const { installed, plugin, over, found, problem } = loaded;
     showTabs(installed, plugin, over);
     nothing.hidden = found.host.length > 0;
-    setText(nothing, problem || t("heat.none"));
+    setText(nothing, problem || t(over ? "heat.noneListed" : "heat.none"));
     now.element.hidden = Boolean(over) || !found.host.length;
     past.element.hidden = !over || !found.host.length;
     if (over) past.update({ found, plugin });

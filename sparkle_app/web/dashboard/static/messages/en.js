@@ -120,6 +120,7 @@ export default {
   "heat.choose": "Plugin of the heat map",
   "heat.label": {"one": "Heat map of {n} host: arrow keys select, Enter opens", "other": "Heat map of {n} hosts: arrow keys select, Enter opens"},
   "heat.none": "No host has sent numbers of this plugin.",
+  "heat.noneListed": "None of the hosts in the table has sent numbers of this plugin.",
   "heat.now": "Now",
   "heat.over": "Time of the heat map",
   "heat.timeLabel": {"one": "Heat map of {n} host over time: arrow keys select, Enter opens", "other": "Heat map of {n} hosts over time: arrow keys select, Enter opens"},

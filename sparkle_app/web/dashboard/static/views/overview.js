@@ -123,7 +123,7 @@ const sumOf = (states) => Object.values(states).reduce((sum, each) => sum + each
 function filterOf(cells, { state, search }) {
   const text = search.toLowerCase();
   return (index) =>
-    (!state || cells.state[index] === state) && (!text || cells.host[index].toLowerCase().includes(text));
+    (!state || cells.host_state[index] === state) && (!text || cells.host[index].toLowerCase().includes(text));
 }
 
 function showStates(filter, states, chosen, urlOf) {
