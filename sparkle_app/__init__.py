@@ -107,6 +107,7 @@ All packages and modules; the docstring of each describes what it does:
         local               a value for each host of this worker
         lines               what lists show of a host, also between workers
         fleet               the lines of all workers
+        known_hosts         the hosts that SQL knows
         overview            all plugins of all hosts, silent hosts included
         views               the views that were asked for last
         refreshed           makes snapshots while somebody asks

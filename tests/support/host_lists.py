@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.sample import Sample
-from sparkle_app.model.time import from_seconds
+from sparkle_app.model.time import from_seconds, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.storage.hosts import Host
 from sparkle_app.web.snapshots import refreshed
@@ -28,6 +29,12 @@ ALL = "/api/v1/overview"
 def sample(value: float, ago: float = 20, metric: str = "core/0") -> Sample:
     """A sample of some seconds before the present."""
     return Sample(random.randbytes(8), metric, float(value), AT - from_seconds(ago))
+
+
+def activity(hostname: str, seconds_ago: int, plugin: str = PLUGIN) -> HostActivity:
+    """What SQL knows of a host that sends readings once a minute, and sent the last one before some seconds."""
+    at = AT - span(seconds_ago)
+    return HostActivity(hostname, plugin, 3, at - span(9), at, at - span(9), at, span(60))
 
 
 @asynccontextmanager

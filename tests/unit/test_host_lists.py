@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import LATEST, rfc3339, span
 from sparkle_app.storage.hosts import Host, record_activity
 from sparkle_app.web.problems import Problem
@@ -15,7 +14,18 @@ from sparkle_app.web.snapshots import lines
 from sparkle_app.web.snapshots.views import MAX_VIEWS, Views
 from tests.support.cluster import PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
-from tests.support.host_lists import ALL, AT, HOSTS, LINES, NOW, last_value, sample, three_workers, until
+from tests.support.host_lists import (
+    ALL,
+    AT,
+    HOSTS,
+    LINES,
+    NOW,
+    activity,
+    last_value,
+    sample,
+    three_workers,
+    until,
+)
 
 
 @pytest.fixture
@@ -165,11 +175,6 @@ async def test_partitions_without_a_worker_are_missing(workers: list[InProcessWo
             }
         ],
     )
-
-
-def activity(hostname: str, seconds_ago: int, plugin: str = PLUGIN) -> HostActivity:
-    at = AT - span(seconds_ago)
-    return HostActivity(hostname, plugin, 3, at - span(9), at, at - span(9), at, span(60))
 
 
 async def test_hosts_that_fell_silent_are_listed_and_the_worst_come_first(

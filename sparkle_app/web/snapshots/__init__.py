@@ -1,1 +1,1 @@
-"""What the workers know of all hosts at one moment: local, lines, fleet, overview, query_cache."""
+"""What the workers know of all hosts at one moment: local, lines, fleet, known_hosts, overview, query_cache."""

@@ -11,18 +11,15 @@ import msgspec
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import LATEST, span
 from sparkle_app.plugin.panel import Panel, State
-from sparkle_app.storage.hosts import select_hosts
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, current_time
-from sparkle_app.web.queries import from_database
+from sparkle_app.web.problems import current_time
 from sparkle_app.web.snapshots.fleet import FleetSnapshot, PartState
+from sparkle_app.web.snapshots.known_hosts import KNOWN_SECONDS, KnownHosts, KnownHostsView
 from sparkle_app.web.snapshots.lines import Line, View
 from sparkle_app.web.snapshots.refreshed import Refreshed
 from sparkle_app.web.snapshots.views import Views
 
 WINDOW_SECONDS = 15 * 60
-_KNOWN_SECONDS = 60
-"""Hosts are written to SQL once a minute."""
 SEVERITY: Mapping[State, int] = {"silent": 0, "critical": 1, "warning": 2, "unknown": 3, "ok": 4}
 """The worst state first."""
 
@@ -81,9 +78,7 @@ class OverviewView:
         self._parts = parts
         self._panels: dict[str, Panel] = {name: each.panel for name, each in parts.plugins.items()}
         self._fleets = {name: views.fleet(View(name, self.window)) for name in parts.plugins}
-        self._known: dict[str, dict[str, HostActivity]] = {}
-        self._known_at = -span(_KNOWN_SECONDS)
-        self._problem = ""
+        self._known_hosts = KnownHostsView(parts)
         self._numbers = count(1)
         self._last: Overview | None = None
         self._refreshed = Refreshed(self._make)
@@ -103,15 +98,12 @@ class OverviewView:
 
     async def _make(self) -> Overview:
         now = current_time(self._parts.clock)
-        await self._load_known(now)
-        snapshots = dict(
-            zip(
-                self._fleets,
-                await asyncio.gather(*(each.present() for each in self._fleets.values())),
-                strict=True,
-            )
+        known, fleets = await asyncio.gather(
+            self._known_hosts.get(now),
+            asyncio.gather(*(each.present() for each in self._fleets.values())),
         )
-        rows, changed = await self._rows(snapshots, now)
+        snapshots = dict(zip(self._fleets, fleets, strict=True))
+        rows, changed = await self._rows(known, snapshots, now)
         outdated = [(name, part) for name, each in snapshots.items() for part in each.outdated]
         start, end = max((each.start, each.end) for each in snapshots.values())
         last = self._last
@@ -119,7 +111,7 @@ class OverviewView:
             start,
             end,
             outdated,
-            self._problem,
+            known.problem,
         )
         if last and same and not changed:
             self._last = replace(last, made_at=now)
@@ -132,43 +124,28 @@ class OverviewView:
             rows=rows,
             states=await self._count(rows),
             outdated=outdated,
-            problem=self._problem,
+            problem=known.problem,
         )
         return self._last
 
-    async def _load_known(self, now: int) -> None:
-        if 0 <= now - self._known_at < span(_KNOWN_SECONDS):
-            return
-        try:
-            found = await from_database(self._parts, lambda connection: list(select_hosts(connection)))
-        except Problem as problem:
-            self._problem = problem.detail
-            return
-        known: dict[str, dict[str, HostActivity]] = {}
-        async with self._parts.slices.computation() as computation:
-            for each in found:
-                before = self._known.get(each.hostname, {}).get(each.plugin)
-                # The same object, so that it is recognized.
-                known.setdefault(each.hostname, {})[each.plugin] = before if before == each else each
-                await computation.pause()
-        self._known, self._known_at, self._problem = known, now, ""
-
-    async def _rows(self, snapshots: Mapping[str, FleetSnapshot], now: int) -> tuple[dict[str, Row], bool]:
+    async def _rows(
+        self, known: KnownHosts, snapshots: Mapping[str, FleetSnapshot], now: int
+    ) -> tuple[dict[str, Row], bool]:
         before = self._last.rows if self._last else {}
         rows: dict[str, Row] = {}
         changed = False
-        hosts = dict.fromkeys(self._known)
+        hosts = dict.fromkeys(known.activities)
         for snapshot in snapshots.values():
             hosts.update(dict.fromkeys(snapshot.lines))
         nothing: dict[str, HostActivity] = {}
         async with self._parts.slices.computation() as computation:
             for host in hosts:
                 await computation.pause()
-                known = self._known.get(host, nothing)
+                activities = known.activities.get(host, nothing)
                 sources = [
                     (name, line, activity)
                     for name, snapshot in snapshots.items()
-                    for line, activity in ((snapshot.lines.get(host), known.get(name)),)
+                    for line, activity in ((snapshot.lines.get(host), activities.get(name)),)
                     if line is not None or activity is not None
                 ]
                 row = before.get(host)
@@ -207,7 +184,7 @@ class OverviewView:
         if not panel.thresholds:
             return "ok"
         # The last value is no longer in the window. It still is the last one if nothing was received since.
-        if before and seen_at <= before.seen_at + span(_KNOWN_SECONDS):
+        if before and seen_at <= before.seen_at + span(KNOWN_SECONDS):
             return before.by_thresholds
         return "unknown"
 
