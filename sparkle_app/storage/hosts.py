@@ -105,6 +105,12 @@ def select_hosts(
         yield activity_of(row)
 
 
+def select_removed(connection: Connection, since: int) -> set[tuple[str, str]]:
+    """Name and plugin of the hosts that were removed after a time, and have not sent a reading since."""
+    statement = select(_HOSTS.c.name, _HOSTS.c.plugin).where(_HOSTS.c.removed_at > moment(since))
+    return {(name, plugin) for name, plugin in connection.execute(statement)}
+
+
 def select_page_of_hosts(
     connection: Connection,
     plugin: str | None,

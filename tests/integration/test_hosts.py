@@ -31,6 +31,7 @@ from sparkle_app.storage.hosts import (
     select_hosts,
     select_last_receipt,
     select_page_of_hosts,
+    select_removed,
 )
 from sparkle_app.storage.models import Base, ReadingsTable, tables_of
 from sparkle_app.worker import host_watch
@@ -188,10 +189,18 @@ def test_a_removed_host_comes_back_as_a_new_one(engine: Engine) -> None:
         assert not remove_host(connection, "a", None, START + SECOND)
         assert not remove_host(connection, "unknown", None, START)
     assert [each.hostname for each in listed(engine)] == ["b"]
+
+    def removed(since: int) -> set[tuple[str, str]]:
+        with read_transaction(engine) as connection:
+            return select_removed(connection, since)
+
+    assert removed(START) == {("a", "P"), ("a", "Q")}
+    assert removed(START + SECOND) == set()
     # Sent before it was removed: a replay, or what a worker has not recorded yet.
     assert record(engine, activity("a", 1)) == []
     assert [each.hostname for each in listed(engine)] == ["b"]
     assert record(engine, activity("a", 600), activity("b", 600)) == [ReturnedHost("a", "P", START + SECOND)]
+    assert removed(START) == {("a", "Q")}
     assert record(engine, activity("a", 900)) == []
     again = listed(engine)[0]
     assert (again.hostname, again.plugin) == ("a", "P")

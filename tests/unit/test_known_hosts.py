@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sparkle_app.storage.hosts import record_activity, select_hosts
+from sparkle_app.storage.hosts import record_activity, remove_host, select_hosts
 from sparkle_app.web.snapshots import known_hosts
-from tests.support.cluster import InProcessWorker, holder
+from tests.support.cluster import PLUGIN, InProcessWorker, holder
 from tests.support.fake_clock import FakeClock
-from tests.support.host_lists import ALL, NOW, activity, last_value, sample, three_workers, until
+from tests.support.host_lists import ALL, AT, NOW, activity, last_value, sample, three_workers, until
 
 
 @pytest.fixture
@@ -56,3 +56,27 @@ async def test_nobody_waits_for_a_database_that_does_not_answer(
     for worker in (first, second):
         _, page = await until(worker, ALL, lambda _, page: page["problem"] is None)
         assert (page["total"], page["problem"]) == (41, None)
+
+
+async def test_a_removed_host_is_not_a_new_one_because_of_what_it_sent_before(
+    workers: list[InProcessWorker],
+) -> None:
+    (first, *_) = workers
+    record_activity(first.engine, [activity("host-00", 400), activity("host-01", 400, "PU_Workload")])
+    _, page = await first.get(f"{ALL}?state=silent")
+    assert [each["host"] for each in page["hosts"]] == ["host-01"]
+    with first.engine.begin() as connection:
+        assert remove_host(connection, "host-00", None, AT)
+        assert remove_host(connection, "host-01", "PU_Workload", AT)
+    pass_seconds(first, 61)
+    _, page = await until(first, f"{ALL}?limit=1000", lambda _, page: page["total"] != 40)
+    by_host = {each["host"]: each for each in page["hosts"]}
+    assert (page["total"], "host-00" in by_host) == (39, False)
+    # Only a plugin of it was removed.
+    assert (by_host["host-01"]["state"], set(by_host["host-01"]["plugins"])) == ("ok", {PLUGIN})
+    assert (await first.get("/api/v1/hosts/host-00"))[0] == 404
+    # It sends again.
+    record_activity(first.engine, [activity("host-00", -70)])
+    pass_seconds(first, 122)
+    _, page = await until(first, f"{ALL}?search=host-00", lambda _, page: bool(page["hosts"]))
+    assert [each["state"] for each in page["hosts"]] == ["ok"]

@@ -129,6 +129,7 @@ def every_statement(connection: Connection) -> None:
     list(extents.select_extents(connection, AGGREGATES, 60, START, START + HOUR, "a"))
     list(extents.select_aggregated_metrics(connection, AGGREGATES, "a", 60, START, START + HOUR))
     list(hosts.select_hosts(connection, "P", 1))
+    hosts.select_removed(connection, START)
     hosts.select_page_of_hosts(connection, "P", START, 10, "a")
     hosts.count_hosts(connection, START)
     hosts.remove_host(connection, "a", "P", START)

@@ -1,12 +1,12 @@
 """The hosts that SQL knows, for overviews: nobody waits for long for a database that does not answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import span
-from sparkle_app.storage.hosts import select_hosts
+from sparkle_app.storage.hosts import select_hosts, select_removed
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.queries import from_database
@@ -16,16 +16,20 @@ KNOWN_SECONDS = 60
 """Hosts are written to SQL once a minute."""
 ANSWER_SECONDS = 5.0
 """Who asks waits so long for the database: half the time after which the page says that the connection is lost."""
+_REMOVED_SECONDS = 3600
+"""Of a host that was removed earlier, readings of before have left the window of the overview."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownHosts:
-    """All hosts that have not been removed. It must not be modified."""
+    """What SQL knows of all hosts. It must not be modified."""
 
     at: int = -span(KNOWN_SECONDS)
     """When they were requested, microseconds since the epoch."""
     activities: Mapping[str, Mapping[str, HostActivity]] = field(default_factory=dict)
-    """By hostname and NAME of the plugin."""
+    """By hostname and NAME of the plugin; without hosts that have been removed."""
+    removed: Collection[tuple[str, str]] = frozenset()
+    """Hostname and NAME of the plugin of those that were removed recently, and have not sent a reading since."""
     problem: str = ""
     """Why they are not up to date; empty if they are."""
 
@@ -53,7 +57,13 @@ class KnownHostsView:
         return self._known
 
     async def _load(self, now: int) -> None:
-        found = await from_database(self._parts, lambda connection: list(select_hosts(connection)))
+        found, removed = await from_database(
+            self._parts,
+            lambda connection: (
+                list(select_hosts(connection)),
+                select_removed(connection, now - span(_REMOVED_SECONDS)),
+            ),
+        )
         known: dict[str, dict[str, HostActivity]] = {}
         async with self._parts.slices.computation() as computation:
             for each in found:
@@ -61,4 +71,4 @@ class KnownHostsView:
                 # The same object, so that it is recognized.
                 known.setdefault(each.hostname, {})[each.plugin] = before if before == each else each
                 await computation.pause()
-        self._known = KnownHosts(at=now, activities=known)
+        self._known = KnownHosts(at=now, activities=known, removed=removed)

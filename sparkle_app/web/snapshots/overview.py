@@ -146,12 +146,13 @@ class OverviewView:
                     (name, line, activity)
                     for name, snapshot in snapshots.items()
                     for line, activity in ((snapshot.lines.get(host), activities.get(name)),)
-                    if line is not None or activity is not None
+                    # What a host sent before it was removed does not make it a new one.
+                    if activity is not None or (line is not None and (host, name) not in known.removed)
                 ]
                 row = before.get(host)
                 if row is None or row.valid_until < now or not _is_of(row, sources):
                     if not sources:
-                        # Of plugins that are not installed.
+                        # Removed, or of plugins that are not installed.
                         continue
                     row, changed = self._row(sources, now, row.values if row else {}), True
                 rows[host] = row
