@@ -9,7 +9,8 @@ import pytest
 
 from sparkle_app.model.time import LATEST, rfc3339, span
 from sparkle_app.storage.hosts import Host, record_activity
-from sparkle_app.web.problems import Problem
+from sparkle_app.web.partition_router import PartitionRouter
+from sparkle_app.web.problems import Problem, unavailable
 from sparkle_app.web.snapshots import lines
 from sparkle_app.web.snapshots.views import MAX_VIEWS, Views
 from tests.support.cluster import PLUGIN, InProcessWorker, assign, holder
@@ -123,6 +124,40 @@ async def test_a_further_page_of_a_view_that_was_dropped_is_refused(
     with pytest.raises(Problem) as refused:
         await views.page(further)
     assert refused.value.status == 503
+
+
+async def test_of_new_lines_that_are_read_in_part_none_is_shown(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PAGE_LINES", 3)
+    first, _, third = workers
+    theirs = [hostname for hostname in HOSTS if holder(workers, hostname) is third]
+    assert len(theirs) > 3
+    await first.get(ALL)
+    post = PartitionRouter.post
+
+    async def broken(
+        router: PartitionRouter, url: str, path: str, query: lines.LinesQuery, decoder: Any
+    ) -> Any:
+        if url == third.url and not query.first:
+            raise unavailable("broken")
+        return await post(router, url, path, query, decoder)
+
+    monkeypatch.setattr(PartitionRouter, "post", broken)
+    # After a rebalance, all lines are sent again.
+    assign(workers, {0, 2}, {1}, {3})
+    for hostname in theirs:
+        third.count(hostname, sample(61, ago=1))
+    status, page = await until(
+        first,
+        f"{ALL}?limit=1000",
+        lambda _, page: any(part["problem"] == "broken" for part in page["outdated"]),
+    )
+    assert (status, page["total"], page["outdated"][0]["as_of"]) == (200, 40, rfc3339(AT))
+    assert [last_value(page, each) for each in theirs] == [7 * HOSTS.index(each) % 40 + 60 for each in theirs]
+    monkeypatch.setattr(PartitionRouter, "post", post)
+    _, page = await until(first, f"{ALL}?limit=1000", lambda _, page: not page["outdated"])
+    assert {last_value(page, hostname) for hostname in theirs} == {61}
 
 
 async def test_while_a_worker_does_not_answer_its_hosts_are_shown_as_they_were(

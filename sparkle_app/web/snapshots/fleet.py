@@ -182,20 +182,24 @@ class FleetView:
 
     async def _ask(self, url: str, now: int, start: int, end: int) -> bool:
         """Bring a part up to date; returns whether it has changed."""
-        part = self._parts.setdefault(url, _Part(url))
+        part = new = self._parts.setdefault(url, _Part(url))
         changed = False
         try:
             first = more = True
             while more:
-                query = LinesQuery(self._view, start, end, part.epoch, part.changes, first)
+                query = LinesQuery(self._view, start, end, new.epoch, new.changes, first)
                 page = await self._page(url, query)
-                changed |= page.epoch != part.epoch or bool(page.lines or page.removed)
-                await self._apply(part, page)
+                if page.epoch != new.epoch:
+                    # The earlier lines are void, but are shown until all new ones are here.
+                    new = _Part(url, page.epoch)
+                changed |= new is not part or bool(page.lines or page.removed)
+                await self._apply(new, page)
                 first, more = False, page.more
         except Problem as problem:
             part.problem = problem.detail
-        else:
-            part.problem, part.answered_at = "", now
+            return changed and new is part
+        new.answered_at, new.problem = now, ""
+        self._parts[url] = new
         return changed
 
     async def _page(self, url: str, query: LinesQuery) -> LinesPage:
@@ -207,8 +211,6 @@ class FleetView:
 
     async def _apply(self, part: _Part, page: LinesPage) -> None:
         number = self._web.settings.broker.partitions
-        if page.epoch != part.epoch:
-            part.epoch, part.lines = page.epoch, {}
         part.changes, part.partitions = page.changes, frozenset(page.partitions)
         async with self._web.slices.computation() as computation:
             for line in page.lines:
