@@ -13,7 +13,7 @@ from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.web import slices
-from sparkle_app.web.api import overview
+from sparkle_app.web.api import lines, overview
 from sparkle_app.web.snapshots import fleet, local, refreshed
 from sparkle_app.web.snapshots.views import MAX_FIRST, MAX_VIEWS
 from tests.support.cluster import PARTITIONS, PLUGIN, InProcessWorker, assign, holder
@@ -104,6 +104,30 @@ async def test_a_fleet_without_changes_is_sorted_once(
         assert page["hosts"][0]["host"] == f"host-{hosts - 1}"
         assert len(sorted_hosts) == (3 if hosts == 3 else 3 + 4)
     await worker.stop()
+
+
+async def test_clients_of_different_lists_do_not_cost_each_other_more(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorted_hosts = 0
+
+    def counted(statistics: Any, name: str) -> float | None:
+        nonlocal sorted_hosts
+        sorted_hosts += 1
+        return statistic(statistics, name)
+
+    statistic = lines._statistic
+    monkeypatch.setattr(lines, "_statistic", counted)
+
+    async def ask(*windows: int) -> None:
+        for window in windows:
+            assert (await workers[0].get(f"{LINES}?sort=-last&window={window}"))[0] == 200
+
+    await ask(900, 600, 900, 600)
+    assert sorted_hosts == 2 * len(HOSTS)
+    # Those of a few are kept.
+    await ask(*range(60, 60 * (lines.MAX_CACHES + 1), 60), 900)
+    assert sorted_hosts == (2 + lines.MAX_CACHES + 1) * len(HOSTS)
 
 
 async def test_views_that_are_dropped_are_not_refreshed_and_few_are_made_at_one_time(

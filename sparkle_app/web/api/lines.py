@@ -1,6 +1,7 @@
 """Window statistics by host: the hosts that have readings in the window, from snapshots."""
 
 import math
+from collections import OrderedDict
 from typing import Annotated, Any
 
 import msgspec
@@ -31,6 +32,8 @@ from sparkle_app.web.snapshots.views import Views
 
 STATISTICS = ("average", "minimum", "maximum", "last", "last_at", "count")
 """Of the headline: what lines can be sorted by."""
+MAX_CACHES = 4
+"""Views of which orders and responses are kept: those that were asked for last."""
 _MIXED = msgspec.Meta(
     description="Over all metrics of the host together: use `headline`, or the parameter `metric`.",
     extra_json_schema={"deprecated": True},
@@ -65,7 +68,7 @@ class Lines:
     def __init__(self, parts: WebParts, views: Views) -> None:
         self._parts = parts
         self._views = views
-        self._query_cache = QueryCache(parts.slices)
+        self._query_caches: OrderedDict[View, QueryCache] = OrderedDict()
 
     def route(self) -> Route:
         """The pages of lines."""
@@ -102,19 +105,26 @@ class Lines:
         snapshot = await self._views.fleet(view).get()
         if snapshot.doubtful:
             raise unavailable(snapshot.doubtful)
-        return await self._query_cache.get(
-            (view, snapshot.number), snapshot.made_at, query, lambda: self._lines(view, snapshot, query)
+        cache = self._query_cache(view)
+        return await cache.get(
+            snapshot.number, snapshot.made_at, query, lambda: self._lines(view, snapshot, query, cache)
         )
 
-    async def _lines(self, view: View, snapshot: FleetSnapshot, query: ListQuery) -> Tagged:
+    def _query_cache(self, view: View) -> QueryCache:
+        found = self._query_caches.setdefault(view, QueryCache(self._parts.slices))
+        self._query_caches.move_to_end(view)
+        if len(self._query_caches) > MAX_CACHES:
+            self._query_caches.popitem(last=False)
+        return found
+
+    async def _lines(
+        self, view: View, snapshot: FleetSnapshot, query: ListQuery, cache: QueryCache
+    ) -> Tagged:
         lines, panel = snapshot.lines, self._parts.plugins[view.plugin].panel
-        number = view, snapshot.number
         by = (query.sort or "").removeprefix("-")
         value = None if by in {"", "host"} else lambda host: _statistic(lines[host].headline, by)
-        order = await self._query_cache.sorted(number, query.sort or "", lines, value)
-        hosts = await matching(
-            self._query_cache, order, query, lambda host: panel.state(lines[host].headline.last)
-        )
+        order = await cache.sorted(snapshot.number, query.sort or "", lines, value)
+        hosts = await matching(cache, order, query, lambda host: panel.state(lines[host].headline.last))
         page = query.page(hosts)
         return Tagged(
             HostsResponse(
