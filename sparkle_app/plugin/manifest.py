@@ -14,6 +14,8 @@ from sparkle_app.model.errors import ConfigurationError
 
 # Collectors send it, so any script is valid. It is a part of URLs.
 _MAX_NAME_CHARACTERS = 100
+# Clients take the first two for folders. Lists of hosts can be sorted by the others, and by the NAME of a plugin.
+_RESERVED_NAMES = (".", "..", "host", "state", "last_seen")
 _FILES_OF_A_PLUGIN = ("manifest.py", "server.py", "main.py")
 
 
@@ -138,15 +140,17 @@ def read_manifest(package: Path) -> Manifest:
         manifest.name.isprintable()
         and "/" not in manifest.name
         and manifest.name.strip() == manifest.name
-        # Clients take these for folders.
-        and manifest.name not in {".", ".."}
+        and manifest.name not in _RESERVED_NAMES
+        # A dash reverses an order.
+        and not manifest.name.startswith("-")
     )
     for name, value, matches, expected in (
         (
             "NAME",
             manifest.name,
             valid and len(manifest.name) <= _MAX_NAME_CHARACTERS,
-            f"1 to {_MAX_NAME_CHARACTERS} printable characters without '/', and neither '.' nor '..'",
+            f"1 to {_MAX_NAME_CHARACTERS} printable characters without '/', no '-' at the start, and none of"
+            f" {', '.join(map(repr, _RESERVED_NAMES))}",
         ),
         (
             "TOPIC",

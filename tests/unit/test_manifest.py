@@ -58,7 +58,13 @@ def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tupl
             "expected NAME with 1 to 100 printable characters without '/'",
         ),
         (VALID.format(name="a\\nb", version="1"), "expected NAME with 1 to 100 printable characters"),
-        (VALID.format(name="..", version="1"), "and neither '.' nor '..', found '..'"),
+        *(
+            (
+                VALID.format(name=name, version="1"),
+                f"no '-' at the start, and none of '.', '..', 'host', 'state', 'last_seen', found '{name}'",
+            )
+            for name in ("..", "host", "state", "last_seen", "-Fans")
+        ),
         (VALID.format(name=" a", version="1"), "expected NAME with 1 to 100 printable characters"),
         (VALID.format(name="a" * 101, version="1"), "expected NAME with 1 to 100 printable characters"),
         (VALID.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
