@@ -179,9 +179,9 @@ async def test_a_page_of_hosts_has_a_value_for_each_step(worker: InProcessWorker
 async def test_a_page_has_those_hosts_of_the_overview_that_have_the_plugin(worker: InProcessWorker) -> None:
     """Two have been silent for an hour, by their load: one of them has no temperature."""
     now = START + 3600 * 1_000_000
-    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *(now,) * 4) for host in HOSTS])
+    record_activity(worker.engine, [HostActivity(host, PLUGIN, 1, *(now,) * 4) for host in HOSTS], LATEST)
     silent = [HostActivity(host, "PU_Workload", 1, *(START,) * 4) for host in ("b", "web-1")]
-    record_activity(worker.engine, silent)
+    record_activity(worker.engine, silent, LATEST)
     _, page = await worker.get("/api/v1/overview?sort=state")
     assert [(each["host"], each["state"]) for each in page["hosts"]] == [
         ("b", "silent"),

@@ -278,7 +278,9 @@ async def test_a_host_of_which_one_plugin_is_silent_has_been_silent_since_then(
 ) -> None:
     """Hosts that still send temperatures do not hide one that sends nothing."""
     partly = [activity(f"host-{number:02}", 86_400 + number, "PU_Workload") for number in range(3)]
-    record_activity(workers[0].engine, [*partly, activity("gone", 300), activity("gone", 300, "PU_Workload")])
+    record_activity(
+        workers[0].engine, [*partly, activity("gone", 300), activity("gone", 300, "PU_Workload")], LATEST
+    )
     for worker in workers:
         _, page = await worker.get(f"{ALL}?silent=2&state=silent&sort=last_seen")
         assert [each["host"] for each in page["silent_hosts"]] == ["gone", "host-00"]
@@ -300,6 +302,7 @@ async def test_with_a_plugin_state_and_time_are_those_of_the_plugin(workers: lis
             activity("host-06", 100, "PU_Workload"),
             activity("host-07", 300, "PU_Workload"),
         ],
+        LATEST,
     )
     _, page = await workers[0].get(f"{ALL}?plugin=PU_Workload&sort=last_seen")
     assert [(each["host"], each["state"], each["last_seen"]) for each in page["hosts"]] == [

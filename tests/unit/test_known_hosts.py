@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sparkle_app.model.time import LATEST
 from sparkle_app.storage.hosts import record_activity, remove_host, select_hosts
 from sparkle_app.web.snapshots import known_hosts
 from tests.support.cluster import PLUGIN, InProcessWorker, holder
@@ -30,7 +31,7 @@ async def test_nobody_waits_for_a_database_that_does_not_answer(
     workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second, _ = workers
-    record_activity(first.engine, [activity("gone", 86_400)])
+    record_activity(first.engine, [activity("gone", 86_400)], LATEST)
     _, page = await first.get(ALL)
     assert (page["total"], page["problem"]) == (41, None)
     answers = threading.Event()
@@ -62,7 +63,7 @@ async def test_a_removed_host_is_not_a_new_one_because_of_what_it_sent_before(
     workers: list[InProcessWorker],
 ) -> None:
     (first, *_) = workers
-    record_activity(first.engine, [activity("host-00", 400), activity("host-01", 400, "PU_Workload")])
+    record_activity(first.engine, [activity("host-00", 400), activity("host-01", 400, "PU_Workload")], LATEST)
     _, page = await first.get(f"{ALL}?state=silent")
     assert [each["host"] for each in page["hosts"]] == ["host-01"]
     with first.engine.begin() as connection:
@@ -76,7 +77,7 @@ async def test_a_removed_host_is_not_a_new_one_because_of_what_it_sent_before(
     assert (by_host["host-01"]["state"], set(by_host["host-01"]["plugins"])) == ("ok", {PLUGIN})
     assert (await first.get("/api/v1/hosts/host-00"))[0] == 404
     # It sends again.
-    record_activity(first.engine, [activity("host-00", -70)])
+    record_activity(first.engine, [activity("host-00", -70)], LATEST)
     pass_seconds(first, 122)
     _, page = await until(first, f"{ALL}?search=host-00", lambda _, page: bool(page["hosts"]))
     assert [each["state"] for each in page["hosts"]] == ["ok"]
