@@ -51,11 +51,11 @@ class HealthChecker:
     async def check(self) -> Health:
         """Check all components."""
         group = self._group
-        joined = "ok" if group.joined else group.refusal or "joining the consumer group"
+        joined = "ok" if group.joined else "joining the consumer group"
         checks = {
             "broker": group.problem or joined
             if group.in_session
-            else "no heartbeat within the session timeout",
+            else group.refusal or "no heartbeat within the session timeout",
             "tables": "ok" if group.complete else "rebalance or recovery in progress",
             "database": await self._check_database(),
             "pipelines": self._stages.delayed(STAGE_SECONDS) or "ok",

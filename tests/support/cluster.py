@@ -46,6 +46,7 @@ class Group:
     complete: bool = True
     in_session: bool = True
     problem: str = ""
+    refusal: str = ""
     urls: dict[int, str] = field(default_factory=dict)
     """The URL of each partition's owner, as known to this worker."""
 

@@ -144,6 +144,8 @@ async def test_an_unreachable_broker_and_a_rebalance_have_different_texts(
     group.in_session = True
     joining = (await checker(database, group).check()).checks["broker"]
     assert len({unreachable, joining, "ok"}) == 3
+    group.in_session, group.refusal = False, "GroupAuthorizationFailedError"
+    assert (await checker(database, group).check()).checks["broker"] == group.refusal
 
 
 async def test_a_worker_is_ready_as_soon_as_it_is_in_the_group_again(
