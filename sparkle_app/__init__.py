@@ -156,6 +156,7 @@ All packages and modules; the docstring of each describes what it does:
       discovery           finds packages and imports their server halves
       value_types         whether a plugin's table can store its values
       default_tables      whether rows are in the default tables or the plugin's own
+      failures            exceptions of a plugin's methods, for the log
       collecting_half     runs a collecting half on this machine
       legacy              packages written for the earlier handler
       history             series and pages of readings, bounded in rows

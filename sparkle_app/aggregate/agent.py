@@ -15,6 +15,7 @@ from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.record_batches import Events
 from sparkle_app.kafka.streams import batches
 from sparkle_app.model.sample import Samples
+from sparkle_app.plugin.failures import PluginError
 from sparkle_app.runtime.expired_readings import ExpiredReadings
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
@@ -62,13 +63,34 @@ class AggregatePipeline:
         self._metrics = metrics
         self._wait = wait
         self._expired = ExpiredReadings(metrics)
+        self._restoring: asyncio.Task[None] | None = None
 
     async def restore(self) -> None:
-        """Called after the recovery of the table from its changelog topic, before the table is used."""
+        """Called after the recovery of the table from its changelog topic, before the table is used.
+
+        The tables of all plugins are recovered before any is used. So if the plugin raises an exception, this returns,
+        and only the batches of this plugin wait until the table is restored.
+        """
+        failed = asyncio.Event()
         # Read once: Faust does not cancel this when a rebalance begins the next recovery.
         generation = self._recovery.generation
+        self._restoring = asyncio.create_task(self._restore(generation, failed))
+        failing = asyncio.create_task(failed.wait())
+        await asyncio.wait([self._restoring, failing], return_when=asyncio.FIRST_COMPLETED)
+        failing.cancel()
+        if self._restoring.done():
+            await self._restoring
+
+    async def _restore(self, generation: int | None, failed: asyncio.Event) -> None:
+        async def attempt() -> None:
+            try:
+                await self._aggregator.restore(generation)
+            except PluginError:
+                failed.set()
+                raise
+
         try:
-            await retry(Stage.RESTORE, self._metrics, lambda: self._aggregator.restore(generation))
+            await retry(Stage.RESTORE, self._metrics, attempt)
         except Exception:
             # Faust would continue with a table that may be incomplete.
             logger.exception("unexpected error; please report it")
@@ -95,6 +117,8 @@ class AggregatePipeline:
                 )
 
     async def _process(self, stream: StreamT[Any], events: Events) -> None:
+        if self._restoring:
+            await asyncio.shield(self._restoring)
         generation = self._group.generation
         # Messages fetched before the last rebalance are redelivered to the new owners of their partitions.
         events = [event for event in events if event.message.generation_id == generation]

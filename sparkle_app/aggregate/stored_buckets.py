@@ -5,18 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from sparkle_app.aggregate.table import BucketKey
 from sparkle_app.model.buckets import Bucket, count_of, rows_of
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import span
+from sparkle_app.plugin.failures import plugin_error
 from sparkle_app.plugin.merging import store_buckets
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.storage.engine import read_transaction, short_read_transactions
-from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.storage.statements import chunks
 
@@ -25,15 +24,6 @@ _MAX_HOSTS = 500
 # By so much, at most, the clock of whoever rebuilds differs from those of workers and hosts.
 _CLOCKS_SECONDS = 3600
 Changed = dict[BucketKey, Bucket]
-
-
-@contextmanager
-def _transient_errors() -> Iterator[None]:
-    """Raises TransientError if the database does not work at this moment."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        raise transient_error(error) from error
 
 
 class StoredBuckets:
@@ -56,13 +46,13 @@ class StoredBuckets:
         """Compute buckets from stored readings; without any, a bucket is empty.
 
         Raises:
-            TransientError: if the database does not work at this moment.
+            TransientError: if the database does not work at this moment, or the plugin raises an exception.
         """
         buckets = {key: Bucket() for key in keys}
         by_start: dict[int, list[str]] = {}
         for hostname, start in keys:
             by_start.setdefault(start, []).append(hostname)
-        with _transient_errors(), short_read_transactions(self._engine) as connection:
+        with self._transient_errors(), short_read_transactions(self._engine) as connection:
             for start, hostnames in by_start.items():
                 end = start + span(self._bucket_size)
                 for some in chunks(hostnames, _MAX_HOSTS):
@@ -78,9 +68,9 @@ class StoredBuckets:
             Those with readings, and :attr:`Watermarks.rebuilt_at` before they were read.
 
         Raises:
-            TransientError: if the database does not work at this moment.
+            TransientError: if the database does not work at this moment, or the plugin raises an exception.
         """
-        with _transient_errors(), read_transaction(self._engine) as connection:
+        with self._transient_errors(), read_transaction(self._engine) as connection:
             rebuilt_at = watermarks(connection, self._name, self._bucket_size).rebuilt_at
         return {key: bucket for key, bucket in self.recompute(keys).items() if bucket.ids}, rebuilt_at
 
@@ -104,11 +94,11 @@ class StoredBuckets:
             Those that are different, and :attr:`Watermarks.rebuilt_at` before they were read.
 
         Raises:
-            TransientError: if the database does not work at this moment.
+            TransientError: if the database does not work at this moment, or the plugin raises an exception.
         """
         in_table = Counter(start for _, start in table)
         keys: list[BucketKey] = []
-        with _transient_errors(), short_read_transactions(self._engine) as connection:
+        with self._transient_errors(), short_read_transactions(self._engine) as connection:
             # Before the aggregates: those that are changed later are noticed.
             rebuilt_at = watermarks(connection(), self._name, self._bucket_size).rebuilt_at
             all_doubted = rebuilt_at >= ranges[0][0] - span(_CLOCKS_SECONDS)
@@ -142,7 +132,7 @@ class StoredBuckets:
             The number of rows that have expired, and since when readings are kept; None if the buckets are outdated.
 
         Raises:
-            TransientError: if the database does not work at this moment.
+            TransientError: if the database does not work at this moment, or the plugin raises an exception.
         """
         rows = [
             row
@@ -150,9 +140,21 @@ class StoredBuckets:
             for hostname, start in sorted(changed)
             for row in rows_of(hostname, start, self._bucket_size, changed[hostname, start])
         ]
-        with _transient_errors(), self._engine.begin() as connection:
+        with self._transient_errors(), self._engine.begin() as connection:
             marks = watermarks(connection, self._name, self._bucket_size, lock=True)
             if marks.rebuilt_at != counted_after:
                 return None
             dropped = store_buckets(self._plugin, connection, marks, rows)
             return dropped, marks[READINGS].kept_since
+
+    @contextmanager
+    def _transient_errors(self) -> Iterator[None]:
+        """Raises TransientError if the database does not work at this moment, or the plugin raises an exception."""
+        try:
+            yield
+        except MemoryError:
+            # Not caused by the plugin.
+            raise
+        # A plugin may raise any exception, and even call sys.exit().
+        except (Exception, SystemExit) as error:
+            raise plugin_error(error, self._name) from error

@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
@@ -14,10 +15,12 @@ from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.retention import READINGS, ExpiredReading, ExpiredReason
 from sparkle_app.model.time import from_seconds, rfc3339
-from sparkle_app.plugin_api import Plugin
-from sparkle_app.storage.errors import is_row_error, reraise_swallowed, transient_error
+from sparkle_app.plugin.failures import plugin_error, type_and_place
+from sparkle_app.plugin_api import InvalidValue, Plugin
+from sparkle_app.storage.errors import is_of_database, is_row_error, reraise_swallowed, transient_error
 from sparkle_app.storage.retention import watermarks
 
+_ATTRIBUTES = StoredReading.__struct_fields__
 Stored = dict[str, list[StoredReading]]
 """Stored readings by NAME of the plugin."""
 
@@ -110,16 +113,20 @@ class SqlWriter:
                 over = {id(reading) for reading in excess}
                 refused += [self._over_limit(*row) for row in rows if id(row[1]) in over]
             return
-        except Exception as error:
+        # A plugin may raise any exception, and even call sys.exit().
+        except (Exception, SystemExit) as error:
             # Metrics of the transaction that was rolled back may not be stored.
             self._limit.forget()
-            if not is_row_error(error):
+            if isinstance(error, Exception) and not is_row_error(error):
                 raise transient_error(error) from error
             if len(rows) == 1:
                 ((outcome, reading),) = rows
-                detail = f"{type(error).__name__} from the table of {reading.plugin}"
                 rejected = InvalidRecordError(
-                    Reason.REFUSED_BY_DATABASE, detail, reading.index, reading.plugin, reading.key
+                    Reason.REFUSED_BY_DATABASE,
+                    _detail(error, reading.plugin),
+                    reading.index,
+                    reading.plugin,
+                    reading.key,
                 )
                 refused.append(Refusal(outcome, reading, rejected))
                 return
@@ -155,8 +162,25 @@ class SqlWriter:
                 if id(reading) not in over:
                     by_plugin.setdefault(reading.plugin, []).append(reading)
             for name in sorted(by_plugin):
-                stored[name] = list(self._plugins[name].store_readings(connection, by_plugin[name]))
+                stored[name] = self._store_readings(connection, name, by_plugin[name])
         return stored, excess, kept_since
+
+    def _store_readings(
+        self, connection: Connection, name: str, readings: Sequence[Reading]
+    ) -> list[StoredReading]:
+        try:
+            stored: list[Any] = list(self._plugins[name].store_readings(connection, readings))
+        except OSError as error:
+            # Retried: a file or a server that the plugin uses may come back.
+            raise plugin_error(error, name) from error
+        for each in stored:
+            # Rows of a query may have the same attributes.
+            if not isinstance(each, StoredReading) and not all(map(partial(hasattr, each), _ATTRIBUTES)):
+                raise InvalidValue(
+                    f"expected store_readings of {name} to return StoredReading objects, found"
+                    f" {type(each).__name__}"
+                )
+        return stored
 
     def _kept_since(self, connection: Connection, plugin: str) -> int:
         """Raises TransientError rather than to drop every reading: one of two clocks is wrong."""
@@ -173,3 +197,12 @@ def _reason(record: Record) -> ExpiredReason:
     if record.replayed:
         return ExpiredReason.REPLAY
     return ExpiredReason.CLOCK if record.behind else ExpiredReason.LATE
+
+
+def _detail(error: BaseException, plugin: str) -> str:
+    """Why a row was refused. The exception's text is omitted: it may quote the value."""
+    if isinstance(error, InvalidValue):
+        return str(error)
+    if isinstance(error, Exception) and is_of_database(error):
+        return f"{type(error).__name__} from the table of {plugin}"
+    return f"store_readings or on_inserted of {plugin} raised {type_and_place(error)}"

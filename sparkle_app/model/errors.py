@@ -1,8 +1,8 @@
 """The three kinds of failure. The type of an exception determines what happens.
 
 * :class:`InvalidRecordError`: the record itself is invalid. It becomes a dead letter, and its partition goes on.
-* :class:`TransientError`: the database or the broker does not work at this moment. The operation is retried with
-  backoff, and nothing is acknowledged meanwhile.
+* :class:`TransientError`: the database, the broker or a plugin does not work at this moment. The operation is retried
+  with backoff, and nothing is acknowledged meanwhile.
 * :class:`ConfigurationError`: the handler cannot work as it is configured. The process exits with one line.
 """
 
@@ -70,7 +70,7 @@ class InvalidRecordError(Exception):
 
 
 class TransientError(Exception):
-    """The database or the broker does not work at this moment; a retry may succeed.
+    """The database, the broker or a plugin does not work at this moment; a retry may succeed.
 
     Arguments:
         message: one line.

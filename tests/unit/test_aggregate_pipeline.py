@@ -23,6 +23,7 @@ from tests.support.aggregate_worker import (
     RETENTION_SECONDS,
     SAMPLES,
     DataFrame,
+    Plain,
 )
 from tests.support.aggregate_world import AT, Do, World
 from tests.support.process_exit import ProcessExited
@@ -195,6 +196,67 @@ async def test_a_step_is_retried_after_transient_errors(world: World, point: str
     assert 0.24 <= world.clock.now - before <= 0.36
     assert world.in_sql() == {("a", 0): (1, 1.0)}
     assert len(world.acked()) == 1
+
+
+class Faulty:
+    """Lets `load_readings` of the plugin raise an exception until it is corrected."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+        self.error: BaseException | None = error
+        load_readings = Plain.load_readings
+
+        def load(plugin: Plain, *arguments: Any) -> Any:
+            if self.error:
+                raise self.error
+            return load_readings(plugin, *arguments)
+
+        monkeypatch.setattr(Plain, "load_readings", load)
+
+    def correct(self) -> None:
+        self.error = None
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), SystemExit("secret")])
+async def test_samples_wait_until_an_exception_of_the_plugin_is_corrected(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: BaseException,
+) -> None:
+    faulty = Faulty(monkeypatch, error)
+    sleep = world.clock.sleep
+
+    async def correct(seconds: float) -> None:
+        assert (world.in_sql(), world.acked()) == ({}, [])
+        faulty.correct()
+        await sleep(seconds)
+
+    monkeypatch.setattr(world.clock, "sleep", correct)
+    world.clock.replace_sleep_of_retries(monkeypatch)
+    await world.count(1.0)
+    (line, *_) = caplog.messages
+    assert f"plugin Plain: {type(error).__name__} at {__file__}:" in line
+    assert "correct the plugin, and restart the workers" in line
+    assert "secret" not in line
+    assert world.in_sql() == {("a", 0): (1, 1.0)}
+    assert len(world.acked()) == 1
+
+
+async def test_other_tables_do_not_wait_until_an_exception_of_the_plugin_is_corrected(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.count(1.0)
+    await world.broker.create_topic(CHANGELOG, PARTITIONS)
+    faulty = Faulty(monkeypatch, KeyError())
+    await world.restart()
+    ((stage, _, cause),) = METRICS.stages.in_progress()
+    assert (stage, cause.partition(" at ")[0]) == ("restore", "plugin Plain: KeyError")
+    assert world.in_table() == {}
+    faulty.correct()
+    await world.count(2.0)
+    assert METRICS.stages.in_progress() == []
+    assert world.in_table() == {("a", 0): 2}
+    assert world.in_sql() == {("a", 0): (2, 3.0)}
 
 
 async def test_a_write_to_the_changelog_that_was_not_acknowledged_is_retried(world: World) -> None:

@@ -166,9 +166,67 @@ def test_a_transaction_is_all_or_nothing(engine: Engine) -> None:
             super().store_readings(connection, readings)
             raise ConnectionResetError("before the commit")
 
-    with pytest.raises(TransientError, match="before the commit"):
+    with pytest.raises(TransientError, match="plugin Plain: ConnectionResetError at "):
         store(engine, Failing(), [a_reading(1)])
     assert count(engine) == 0
+
+
+class Telling(Plain):
+    """It tells another system of new readings, which fails for the value 13."""
+
+    error: BaseException
+
+    def on_inserted(self, connection: Connection, readings: Sequence[Reading]) -> None:
+        if any(each.value == 13 for each in readings):
+            raise self.error
+
+
+def test_a_file_or_server_that_a_plugin_misses_is_retried_and_named(engine: Engine) -> None:
+    plugin = Telling()
+    plugin.error = FileNotFoundError(2, "secret", "secret")
+    with pytest.raises(TransientError) as caught:
+        store(engine, plugin, [a_reading(number) for number in range(20)])
+    assert str(caught.value).startswith(f"plugin Plain: FileNotFoundError at {__file__}:")
+    assert "secret" not in str(caught.value)
+    assert count(engine) == 0
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), SystemExit("secret")])
+def test_an_exception_of_a_plugin_refuses_only_its_reading(engine: Engine, error: BaseException) -> None:
+    plugin = Telling()
+    plugin.error = error
+    stored, refused = store(engine, plugin, [a_reading(number) for number in range(20)])
+    assert len(stored) == count(engine) == 19
+    ((_, reading, rejected),) = refused
+    assert (reading.value, rejected.reason) == (13.0, Reason.REFUSED_BY_DATABASE)
+    assert rejected.detail.startswith(
+        f"store_readings or on_inserted of Plain raised {type(error).__name__} at {__file__}:"
+    )
+    assert "secret" not in rejected.detail
+
+
+@pytest.mark.parametrize(("result", "found"), [({"value": 1}, "dict"), (None, "NoneType")])
+def test_what_a_plugin_returns_instead_of_a_stored_reading_is_refused(
+    engine: Engine, result: Any, found: str
+) -> None:
+    class Wrong(Plain):
+        def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Any:
+            return [result if each.value == 13 else each.as_stored() for each in readings]
+
+    stored, refused = store(engine, Wrong(), [a_reading(number) for number in range(20)])
+    assert len(stored) == 19
+    assert [(each.reading.value, each.error.detail) for each in refused] == [
+        (13.0, f"expected store_readings of Plain to return StoredReading objects, found {found}")
+    ]
+
+
+def test_a_plugin_may_return_the_readings_that_it_was_given(engine: Engine) -> None:
+    class Same(Plain):
+        def store_readings(self, connection: Connection, readings: Sequence[Reading]) -> Any:
+            return readings
+
+    (stored,), refused = store(engine, Same(), [a_reading(1)])
+    assert (stored.id, refused) == (a_reading(1).id, [])
 
 
 def test_an_aggregate_is_never_replaced_by_one_that_counts_fewer_readings(engine: Engine) -> None:
