@@ -137,7 +137,8 @@ def validated(reading: Reading, plugins: PluginsByName) -> Reading:
     except MemoryError:
         # Not caused by the reading.
         raise
-    except Exception as error:
+    # A plugin may even call sys.exit().
+    except (Exception, SystemExit) as error:
         # A defect of a plugin affects its own readings only. The exception's text is omitted: it may quote the value.
         detail = f"validate or numeric_value of {reading.plugin} raised {type(error).__name__}"
         raise _invalid(Reason.INVALID_VALUE, detail, reading) from error
@@ -154,7 +155,7 @@ def _require_picklable(reading: Reading) -> Reading:
             pickle.loads(pickle.dumps(reading))
         except MemoryError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InvalidValue(
                 f"expected a picklable value, but pickling raised {type(error).__name__}"
             ) from error

@@ -63,7 +63,8 @@ def stored_number(plugin: "Plugin", reading: StoredReading) -> float | None:
     except MemoryError:
         # Not caused by the reading.
         raise
-    except Exception as error:
+    # A plugin may even call sys.exit().
+    except (Exception, SystemExit) as error:
         if type(plugin) not in _logged:
             _logged.add(type(plugin))
             # The exception's text is omitted: it may quote the value.

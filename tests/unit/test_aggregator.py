@@ -394,13 +394,19 @@ async def test_readings_without_a_number_are_left_out_when_a_bucket_is_recompute
     assert counts(changed) == {("a", 0): (1, 1.0)}
 
 
+@pytest.mark.parametrize("error", [KeyError, SystemExit])
 async def test_older_readings_without_a_number_are_left_out_and_logged_once(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
 ) -> None:
     _, one, _ = world.store(1.0, 2.0, 3.0)
 
     def of_a_new_version(_: Plain, reading: StoredReading) -> float:
-        return {2.0: 20.0}[reading.value]
+        if reading.value != 2.0:
+            raise error
+        return 20.0
 
     monkeypatch.setattr(numeric, "_logged", set())
     monkeypatch.setattr(Plain, "numeric_value", of_a_new_version)
@@ -412,5 +418,6 @@ async def test_older_readings_without_a_number_are_left_out_and_logged_once(
     assert (row.statistics.count, row.statistics.sum) == (1, 20.0)
     (line,) = caplog.messages
     assert (
-        "numeric_value raised KeyError for a stored reading (topic telemetry, partition 0, offset 0)" in line
+        f"numeric_value raised {error.__name__} for a stored reading (topic telemetry, partition 0, offset 0)"
+        in line
     )

@@ -40,6 +40,8 @@ class Anything(Plugin):
     def validate(self, key: str, value: Any) -> Any:
         if value == "memory":
             raise MemoryError
+        if value == "exit":
+            sys.exit("secret")
         if value == "busy":
             # Never releases the GIL.
             re.fullmatch(r"(a+)+b", "a" * 40)
@@ -146,6 +148,16 @@ async def test_an_unpicklable_value_is_rejected(
     assert [each.value for each in [*first.readings, *third.readings]] == [1.0, 2.0]
     assert [error.reason for error in second.errors] == [Reason.INVALID_VALUE]
     assert not second.readings
+
+
+async def test_a_plugin_that_exits_rejects_only_its_reading(
+    pool: DecryptionPool, collector: Collector
+) -> None:
+    first, second, third, *_ = await pool.decrypt(records(collector, [1.0, "exit", 2.0]))
+    assert [each.value for each in [*first.readings, *third.readings]] == [1.0, 2.0]
+    assert [(error.reason, error.detail) for error in second.errors] == [
+        (Reason.INVALID_VALUE, "validate or numeric_value of Any raised SystemExit")
+    ]
 
 
 async def test_a_memory_error_does_not_reject_the_record(pool: DecryptionPool, collector: Collector) -> None:
