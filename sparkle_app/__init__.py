@@ -155,6 +155,7 @@ All packages and modules; the docstring of each describes what it does:
       table_names         packages that declare the tables of another one
       discovery           finds packages and imports their server halves
       value_types         whether a plugin's table can store its values
+      declared_tables     whether the database can create the tables of a package
       default_tables      whether rows are in the default tables or the plugin's own
       failures            exceptions of a plugin's methods, for the log
       collecting_half     runs a collecting half on this machine
@@ -217,6 +218,7 @@ All packages and modules; the docstring of each describes what it does:
           0004_clock_offsets     offsets of wrong clocks
           0005_rebuilt_at        when aggregates were last rebuilt
       trial               tries what a worker writes
+      creation            whether a database can create a table
       readings            inserts and reads readings
       late                steps that late readings filled, in SQL
       aggregates          writes and reads aggregates

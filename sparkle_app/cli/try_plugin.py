@@ -22,11 +22,12 @@ from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome, Record
 from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.collecting_half import collect
+from sparkle_app.plugin.declared_tables import check_creation
 from sparkle_app.plugin.discovery import SERVER_FLAG, InstalledPlugin
 from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import read_transaction, scratch_engine
-from sparkle_app.storage.migrations.migration import create_tables
+from sparkle_app.storage.models import Base, tables_of
 
 _HOST = "this-host"
 _MAX_BYTES = 214
@@ -164,7 +165,9 @@ async def _store(installed: InstalledPlugin, trials: list[Trial], settings: Aggr
     with tempfile.TemporaryDirectory(prefix="sparkle-") as folder, ThreadPoolExecutor() as executor:
         engine = scratch_engine(Path(folder))
         try:
-            create_tables(engine, [])
+            check_creation(installed.tables, engine.url, installed.where)
+            # Only these: it may not be possible to create those of another plugin in SQLite.
+            Base.metadata.create_all(engine, [*tables_of(), *installed.tables])
             writer = SqlWriter(
                 engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds
             )

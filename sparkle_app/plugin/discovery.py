@@ -3,15 +3,23 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 from sqlalchemy import Table
+from sqlalchemy.engine import URL
 
 from sparkle_app.kafka.topology import TopicSpec, topic_specs
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.plugin.declared_tables import (
+    check_creation,
+    left_out_warnings,
+    remove_tables,
+    tables_of_package,
+)
 from sparkle_app.plugin.default_tables import check_tables
 from sparkle_app.plugin.legacy import adapt_legacy
 from sparkle_app.plugin.manifest import Manifest, find_packages
@@ -20,7 +28,7 @@ from sparkle_app.plugin.table_names import copies
 from sparkle_app.plugin.value_types import check_declared, check_value_type
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.runtime.terminal import is_utf8
-from sparkle_app.storage.data_tables import data_table, key_to_view, left_out
+from sparkle_app.storage.creation import SCRATCH, max_name
 from sparkle_app.storage.migrations.branches import Branch, core_branch, plugin_branch
 from sparkle_app.storage.models import Base
 
@@ -38,6 +46,13 @@ class InstalledPlugin:
     """How its values are shown."""
     branch: Branch | None = None
     """The revisions of its tables, if it ships any."""
+    tables: tuple[Table, ...] = ()
+    """The tables that its package declares."""
+
+    @property
+    def where(self) -> str:
+        """For messages: the plugin and its folder."""
+        return _where(self.manifest)
 
     @property
     def name(self) -> str:
@@ -84,11 +99,12 @@ class InstalledPlugins:
         return sorted({plugin.manifest.topic for plugin in self.installed.values()})
 
 
-def load_plugins(folder: Path) -> InstalledPlugins:
+def load_plugins(folder: Path, database: URL = SCRATCH) -> InstalledPlugins:
     """Import every package of the plugins folder.
 
     Arguments:
         folder: contains one folder for each package.
+        database: a package with tables that cannot be created there is not used.
     """
     os.environ[SERVER_FLAG] = "1"
     # Packages are imported as plugins.<package>, as on hosts, wherever their folder is.
@@ -101,63 +117,65 @@ def load_plugins(folder: Path) -> InstalledPlugins:
     for manifest in found.manifests:
         if manifest.name in copied:
             continue
+        before = set(Base.metadata.tables)
         try:
-            # Before the import: a package that is not used must not declare tables.
-            branch = plugin_branch(manifest.name, manifest.folder)
-            _refuse_same_ids(manifest, branch, plugins)
-            installed = _installed(manifest, branch)
-            warnings = [*_deprecated_in(installed), *_left_out_of(installed)]
+            # What a package prints is no part of a command's output.
+            with redirect_stdout(sys.stderr):
+                # Before the import: a package that is not used must not declare tables.
+                branch = plugin_branch(manifest.name, manifest.folder)
+                _refuse_same_ids(manifest, branch, plugins)
+                installed = _installed(manifest, branch, database)
+                warnings = [*_deprecated_in(installed), *left_out_warnings(installed.plugin, installed.where)]
         except ConfigurationError as error:
-            plugins.errors.append(error)
+            _refuse(plugins, error, tables_of_package(manifest.folder.name, before))
         # What a plugin declares may be anything, and raise anything where it is used.
         except Exception as error:
-            plugins.errors.append(_unusable(manifest, "a plugin as described in docs/plugins.md", error))
+            unusable = _unusable(manifest, "a plugin as described in docs/plugins.md", error)
+            _refuse(plugins, unusable, tables_of_package(manifest.folder.name, before))
         else:
             plugins.installed[manifest.name] = installed
             plugins.warnings += warnings
+    while _refuse_uncreatable(plugins, database):
+        # Tables of others may refer to those that were removed.
+        pass
     return plugins
+
+
+def _refuse_uncreatable(plugins: InstalledPlugins, database: URL) -> bool:
+    """Refuse the plugins whose tables the database cannot create; returns whether there is any."""
+    refused: dict[str, ConfigurationError] = {}
+    for name, installed in plugins.installed.items():
+        try:
+            check_creation(installed.tables, database, installed.where)
+        except ConfigurationError as error:
+            refused[name] = error
+    for name, cause in refused.items():
+        _refuse(plugins, cause, plugins.installed.pop(name).tables)
+    return bool(refused)
+
+
+def _refuse(plugins: InstalledPlugins, error: ConfigurationError, tables: Iterable[Table]) -> None:
+    plugins.errors.append(error)
+    remove_tables(tables)
+
+
+def _where(manifest: Manifest) -> str:
+    return f"plugin {manifest.name} ({manifest.folder})"
 
 
 def _unusable(manifest: Manifest, expected: str, error: BaseException) -> ConfigurationError:
     return ConfigurationError(
-        f"plugin {manifest.name} ({manifest.folder})",
+        _where(manifest),
         expected=expected,
         found=f"{type(error).__name__}: {' '.join(str(error).split())}",
         hint="repair or remove the package",
     )
 
 
-def _refuse_key_to_view(where: str, table: Table) -> None:
-    if key := key_to_view(table):
-        # Otherwise no table could be created.
-        table.metadata.remove(table)
-        target = key.rpartition("> ")[2].rpartition(".")[0]
-        raise ConfigurationError(
-            where,
-            expected=f"foreign keys to tables; the rows of {target} are in {target}_data",
-            found=f"{table.name}.{key}, a view",
-            hint=f'write ForeignKey("{target}_data.id")',
-        )
-
-
 def _deprecated_in(installed: InstalledPlugin) -> Iterator[str]:
     """Warnings about methods that a plugin overrides under their deprecated names."""
-    where = f"plugin {installed.name} ({installed.manifest.folder})"
     for old, new in installed.plugin.deprecated.items():
-        yield f"{where}: the method `{old}` is deprecated, rename it to `{new}`"
-
-
-def _left_out_of(installed: InstalledPlugin) -> Iterator[str]:
-    """Warnings about indexes and constraints that a plugin declares, and that its tables do not have."""
-    for model in ("DataFrame", "Aggregates"):
-        if (table := getattr(getattr(installed.plugin, model, None), "__table__", None)) is None:
-            continue
-        for each in left_out(table):
-            yield (
-                f"plugin {installed.name} ({installed.manifest.folder}): not created: {each}: rows are stored in"
-                f" {data_table(table).name}, where series_id stands for hostname and metric, which have an index;"
-                " remove it, or use series_id in a revision of the plugin"
-            )
+        yield f"{installed.where}: the method `{old}` is deprecated, rename it to `{new}`"
 
 
 def no_plugins(folder: Path) -> ConfigurationError:
@@ -171,18 +189,18 @@ def _refuse_same_ids(manifest: Manifest, branch: Branch | None, plugins: Install
     for other in plugins.installed.values():
         if branch and other.branch and branch.prefix == other.branch.prefix:
             raise ConfigurationError(
-                f"plugin {manifest.name} ({manifest.folder})",
+                _where(manifest),
                 expected="ids of revisions that no other plugin has",
-                found=f"{branch.base}, as in plugin {other.name} ({other.manifest.folder})",
+                found=f"{branch.base}, as in {other.where}",
                 hint="rename the revisions of this plugin",
             )
 
 
-def _installed(manifest: Manifest, branch: Branch | None) -> InstalledPlugin:
+def _installed(manifest: Manifest, branch: Branch | None, database: URL) -> InstalledPlugin:
     for name, text in (("AUTHOR", manifest.author), ("DESCRIPTION", manifest.description)):
         if not is_utf8(text):
             raise ConfigurationError(
-                f"plugin {manifest.name} ({manifest.folder})",
+                _where(manifest),
                 expected=f"{name} without lone surrogates",
                 found=repr(text)[:100],
                 hint="correct it",
@@ -191,26 +209,27 @@ def _installed(manifest: Manifest, branch: Branch | None) -> InstalledPlugin:
         panel = parse_panel(manifest.panel)
     except ValueError as error:
         raise ConfigurationError(
-            f"plugin {manifest.name} ({manifest.folder})",
+            _where(manifest),
             expected="PANEL as described in docs/plugins.md",
             found=str(error),
             hint="correct it",
         ) from error
-    plugin = _import(manifest)
-    return InstalledPlugin(manifest, plugin, with_bounds(panel, plugin.minimum, plugin.maximum), branch)
-
-
-def _import(manifest: Manifest) -> Plugin:
-    where = f"plugin {manifest.name} ({manifest.folder})"
     before = set(Base.metadata.tables)
+    plugin = _import(manifest, database)
+    tables = tuple(tables_of_package(manifest.folder.name, before))
+    return InstalledPlugin(
+        manifest, plugin, with_bounds(panel, plugin.minimum, plugin.maximum), branch, tables
+    )
+
+
+def _import(manifest: Manifest, database: URL) -> Plugin:
+    where = _where(manifest)
     try:
         module = importlib.import_module(f"plugins.{manifest.folder.name}")
     # A package may raise any exception, and even call sys.exit().
     except (Exception, SystemExit) as error:
         raise _unusable(manifest, "a package that can be imported", error) from error
-    for name in Base.metadata.tables.keys() - before:
-        _refuse_key_to_view(where, Base.metadata.tables[name])
-    plugin = getattr(module, "plugin", None) or adapt_legacy(module, manifest.name)
+    plugin = getattr(module, "plugin", None) or adapt_legacy(module, manifest.name, max_name(database))
     if not isinstance(plugin, Plugin):
         raise ConfigurationError(
             where,

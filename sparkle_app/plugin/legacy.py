@@ -5,6 +5,7 @@ stores readings in a table of its own as well, and passes a reading to the packa
 the same transaction.
 """
 
+import hashlib
 import inspect
 import math
 import re
@@ -41,10 +42,14 @@ def current_config_id() -> int:
     return _config_id.get()
 
 
-def adapt_legacy(module: ModuleType, name: str) -> Plugin | None:
-    """The server half of a package for the earlier handler; None if the module is not one."""
+def adapt_legacy(module: ModuleType, name: str, max_name: int) -> Plugin | None:
+    """The server half of a package for the earlier handler; None if the module is not one.
+
+    Arguments:
+        max_name: how many characters the name of a table may have.
+    """
     add = getattr(getattr(module, "server", module), "add_dataframe", None)
-    return LegacyPlugin(name, add) if add and hasattr(module, "DataFrame") else None
+    return LegacyPlugin(name, add, max_name) if add and hasattr(module, "DataFrame") else None
 
 
 class LegacyPlugin(Plugin):
@@ -54,10 +59,11 @@ class LegacyPlugin(Plugin):
         name: NAME of the package, used in the names of the tables.
         add: ``add_dataframe(dt, hostname, key, value, session=…, config_id=…)``; dt is a naive
             datetime, the host's local time.
+        max_name: how many characters the name of a table may have.
     """
 
-    def __init__(self, name: str, add: Callable[..., Any]) -> None:
-        prefix = _free_prefix(re.sub(r"\W+", "_", legal_name(name)).lower())
+    def __init__(self, name: str, add: Callable[..., Any], max_name: int) -> None:
+        prefix = _free_prefix(re.sub(r"\W+", "_", legal_name(name)).lower(), max_name)
         self._add = add
         parameters = inspect.signature(add).parameters
         takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
@@ -107,7 +113,13 @@ class LegacyPlugin(Plugin):
             _connection.reset(token)
 
 
-def _free_prefix(prefix: str) -> str:
-    """The prefix of the handler's tables; another one if the package uses these names itself."""
+def _free_prefix(prefix: str, max_name: int) -> str:
+    """The prefix of the handler's tables; another one if the package uses these names itself, or they are too long."""
     names = [f"{prefix}_{rows}{stored}" for rows in ("readings", "aggregates") for stored in ("", "_data")]
-    return f"{prefix}_handler" if any(name in Base.metadata.tables for name in names) else prefix
+    if any(name in Base.metadata.tables for name in names):
+        prefix = f"{prefix}_handler"
+    longest = max_name - len("_aggregates_data")
+    if len(prefix) <= longest:
+        return prefix
+    digits = hashlib.sha256(prefix.encode()).hexdigest()[:8]
+    return f"{prefix[: longest - 9]}_{digits}"

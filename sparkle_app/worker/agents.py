@@ -8,7 +8,7 @@ from faust.types import StreamT
 from sparkle_app.aggregate.agent import AggregatePipeline
 from sparkle_app.aggregate.aggregator import Aggregator
 from sparkle_app.aggregate.table import BucketTable
-from sparkle_app.config.settings import Settings
+from sparkle_app.config.settings import Settings, database_url
 from sparkle_app.ingest.agent import IngestPipeline
 from sparkle_app.ingest.forwarder import Forwarder
 from sparkle_app.ingest.sql_writer import SqlWriter
@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> SparkleApp:
     Raises:
         ConfigurationError: if a file of ``broker.tls`` or the plugins folder cannot be used.
     """
-    app = SparkleApp(settings, load_plugins(settings.plugins))
+    app = SparkleApp(settings, load_plugins(settings.plugins, database_url(settings)))
     for plugin in app.plugins.installed.values():
         _add_aggregate(app, plugin)
     for topic in app.plugins.topics:

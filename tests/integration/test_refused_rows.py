@@ -51,7 +51,7 @@ def undoing(*reading: Any, session: Session, config_id: int) -> None:
         session.rollback()
 
 
-PACKAGES = {each.__name__: LegacyPlugin(each.__name__, each) for each in (careless, swallowing, undoing)}
+PACKAGES = {each.__name__: LegacyPlugin(each.__name__, each, 63) for each in (careless, swallowing, undoing)}
 TABLES = tables_of(Level, *(plugin.DataFrame for plugin in PACKAGES.values()))
 
 

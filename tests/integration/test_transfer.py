@@ -34,7 +34,7 @@ START = 1_795_000_020_000_000
 SIZES = {"many": 37, "few": 3, "one": 1, "other": 12, "ten": 10, "Ten": 10}
 """Readings, or buckets, of each host; a page has ten rows."""
 
-LEGACY = LegacyPlugin("Transfer legacy", lambda *_: None)
+LEGACY = LegacyPlugin("Transfer legacy", lambda *_: None, 63)
 
 
 @pytest.fixture

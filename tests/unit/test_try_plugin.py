@@ -85,8 +85,9 @@ def test_a_package_without_a_collecting_half_says_so(tmp_path: Path) -> None:
     )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
+    environment |= settings
     command = [sys.executable, "-m", "faust", "-A", "sparkle_app", "try-plugin", *arguments]
     return run_program(command, environment, PROJECT)
 
@@ -130,3 +131,42 @@ def test_values_need_a_key() -> None:
         2,
         "VALUES: expected KEY=VALUE, found 20; for example fan1=1200\n",
     )
+
+
+INET = """
+from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.orm import mapped_column
+from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
+
+class DataFrame(ReadingsTable):
+    __tablename__ = "probe_readings"
+    details = mapped_column(INET, nullable=True)
+
+class Aggregates(AggregatesTable):
+    __tablename__ = "probe_aggregates"
+
+class Probe(Plugin):
+    DataFrame, Aggregates = DataFrame, Aggregates
+
+NAME, VERSION, AUTHOR = "Probe", "1", "me"
+plugin = Probe()
+"""
+
+
+def test_a_table_that_sqlite_cannot_create_is_one_line_and_concerns_only_its_plugin(tmp_path: Path) -> None:
+    folder = package(tmp_path, INET).parent
+    (folder / "probe" / "manifest.py").write_text('NAME, VERSION, AUTHOR = "Probe", "1", "me"')
+    (folder / "temperature").symlink_to(PROJECT / "plugins" / "temperature")
+    settings = {
+        "SPARKLE_PLUGINS": str(folder),
+        "SPARKLE_DATABASE__URL": "postgresql://localhost:1/nowhere",
+    }
+    done = run("Temperature", "core=41.5", **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("Probe", "core=41.5", **settings)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"plugin Probe ({folder}/probe): expected tables that can be created in sqlite"
+    )
+    assert "INET" in done.stderr
+    assert done.stderr.count("\n") == 1
