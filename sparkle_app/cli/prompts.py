@@ -69,15 +69,20 @@ def confirm(texts: Messages, *, default: bool = True) -> bool:
 def choose_plugins(text: str, installed: Sequence[Manifest], texts: Messages) -> list[Manifest]:
     """Parse a list of plugins, by number (from 1) or name, separated by commas; repetitions are ignored.
 
+    A name may contain commas. Upper and lower case matter only if two names differ in nothing else.
+
     Raises:
         InvalidAnswerError: when a plugin is not installed, or the list is empty.
     """
     chosen: list[Manifest] = []
     names = ", ".join(plugin.name for plugin in installed)
     known = {plugin.name.casefold(): plugin for plugin in installed}
+    known |= {plugin.name: plugin for plugin in installed}
     known |= {str(number): plugin for number, plugin in enumerate(installed, 1)}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        plugin = known.get(part.casefold())
+    longest_first = sorted((re.escape(plugin.name) for plugin in installed), key=len, reverse=True)
+    parts = re.findall(rf"\s*(?:{'|'.join(longest_first)})\s*(?=,|$)|[^,]+", text)
+    for part in filter(None, map(str.strip, parts)):
+        plugin = known.get(part) or known.get(part.casefold())
         if plugin is None:
             raise InvalidAnswerError(texts["unknown_plugin"].format(found=part, known=names))
         if plugin not in chosen:

@@ -2,6 +2,8 @@
 
 import ast
 import runpy
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from sparkle_app.model.errors import ConfigurationError
 
 # Collectors send it, so any script is valid. It is a part of URLs.
 _MAX_NAME_CHARACTERS = 100
-# Clients take the first two for folders. Lists of hosts can be sorted by the others, and by the NAME of a plugin.
-_RESERVED_NAMES = (".", "..", "host", "state", "last_seen")
+# Clients take these names for folders, and Kafka refuses them for topics.
+_FOLDERS = (".", "..")
+# Lists of hosts can be sorted by these, and by the NAME of a plugin.
+_RESERVED_NAMES = (*_FOLDERS, "host", "state", "last_seen")
 _FILES_OF_A_PLUGIN = ("manifest.py", "server.py", "main.py")
 
 
@@ -43,7 +47,7 @@ class Packages:
     errors: list[ConfigurationError]
     """One for each package whose manifest is invalid, or that has no ``__init__.py``."""
     warnings: list[str]
-    """One for each package that is not used because another has the same NAME and a higher VERSION."""
+    """One for each package that is not used because of another one with the same NAME."""
 
 
 def find_packages(folder: Path) -> Packages:
@@ -73,6 +77,9 @@ def find_packages(folder: Path) -> Packages:
                 if any(is_file(package / name) for name in _FILES_OF_A_PLUGIN):
                     errors.append(_without_init(package))
                 continue
+            if "." in package.name:
+                errors.append(_no_package_name(package))
+                continue
             manifest = read_manifest(package)
         except PermissionError as error:
             errors.append(_unreadable(package, error))
@@ -84,13 +91,19 @@ def find_packages(folder: Path) -> Packages:
         if other is None:
             best[manifest.name] = manifest
             continue
-        lower, higher = sorted((other, manifest), key=lambda each: Version(each.version))
-        best[manifest.name] = higher
+        used, unused = (manifest, other) if _rank(manifest) > _rank(other) else (other, manifest)
+        best[manifest.name] = used
+        same = Version(used.version) == Version(unused.version)
         warnings.append(
-            f"plugin {manifest.name}: {lower.folder} (version {lower.version}) is not used,"
-            f" because {higher.folder} has version {higher.version}"
+            f"plugin {manifest.name}: {unused.folder} (version {unused.version}) is not used,"
+            f" because {used.folder} has {'the same version' if same else f'version {used.version}'}"
         )
     return Packages([best[name] for name in sorted(best)], errors, warnings)
+
+
+def _rank(manifest: Manifest) -> tuple[Version, bool]:
+    """Of packages with one NAME, that with the highest rank is used; of equal ones, the first."""
+    return Version(manifest.version), manifest.folder.name.casefold() == manifest.name.casefold()
 
 
 def read_manifest(package: Path) -> Manifest:
@@ -106,7 +119,9 @@ def read_manifest(package: Path) -> Manifest:
     file = package / ("manifest.py" if has_manifest else "__init__.py")
     where = f"plugin {package.name} ({file})"
     try:
-        names = runpy.run_path(str(file)) if has_manifest else _constants(file)
+        # What it prints is no part of a command's output.
+        with redirect_stdout(sys.stderr):
+            names = runpy.run_path(str(file)) if has_manifest else _constants(file)
     except PermissionError as error:
         raise _unreadable(package, error) from error
     # A manifest may raise any exception, and even call sys.exit().
@@ -155,8 +170,8 @@ def read_manifest(package: Path) -> Manifest:
         (
             "TOPIC",
             manifest.topic,
-            LEGAL_TOPIC.fullmatch(manifest.topic),
-            "letters, digits, '.', '_' and '-' only",
+            LEGAL_TOPIC.fullmatch(manifest.topic) and manifest.topic not in _FOLDERS,
+            "letters, digits, '.', '_' and '-' only, and neither '.' nor '..'",
         ),
     ):
         if not matches:
@@ -170,6 +185,15 @@ def read_manifest(package: Path) -> Manifest:
             where, expected="VERSION such as 1.0.0", found=repr(manifest.version), hint="correct it"
         ) from error
     return manifest
+
+
+def _no_package_name(package: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"plugin {package.name} ({package})",
+        expected="a folder without '.' in its name",
+        found=repr(package.name),
+        hint="rename it, or move a copy out of the plugins folder",
+    )
 
 
 def _without_init(package: Path) -> ConfigurationError:

@@ -11,6 +11,9 @@ import pexpect
 import pytest
 import yaml
 
+from sparkle_app.cli.messages import messages
+from sparkle_app.cli.prompts import choose_plugins
+from sparkle_app.plugin.manifest import Manifest
 from tests.support.interrupted_link import INTERRUPTED_LINK
 
 PROJECT = Path(__file__).parents[2]
@@ -165,6 +168,22 @@ def test_a_broken_plugin_is_reported_and_cannot_be_chosen(
     assert "ZeroDivisionError" in broken
     assert message == "expected the number or name of an installed plugin, found 'broken'; installed: Fans"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("Fans, rear", ["Fans, rear"]),
+        ("fans,Fans, rear ,2", ["fans", "Fans, rear", "Fans"]),
+        ("Fans,rear", ["Fans", "rear"]),
+        ("REAR,4,,fAnS", ["rear", "fans"]),
+        (" Fans, rear,", ["Fans, rear"]),
+    ],
+)
+def test_a_name_may_have_commas_and_differ_only_in_case(text: str, chosen: list[str]) -> None:
+    names = ["Fans, rear", "Fans", "fans", "rear"]
+    installed = [Manifest(Path(name), name, "1", "me", "telemetry", "") for name in names]
+    assert [each.name for each in choose_plugins(text, installed, messages())] == chosen
 
 
 def test_characters_that_the_terminal_cannot_encode_are_replaced(environment: dict[str, str]) -> None:

@@ -44,6 +44,52 @@ def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tupl
 
 
 @pytest.mark.parametrize(
+    ("folders", "used"),
+    [
+        (("fans", "fans-old"), "fans"),
+        (("a fans", "FANS"), "FANS"),
+        (("aaa", "fans", "zzz"), "fans"),
+        (("old", "new"), "new"),
+    ],
+)
+def test_of_packages_with_the_same_version_that_named_as_the_plugin_is_used_or_the_first(
+    tmp_path: Path, folders: tuple[str, ...], used: str
+) -> None:
+    for folder, version in zip(folders, ("1.0", "1.0.0", "1"), strict=False):
+        package(tmp_path / folder, VALID.format(name="Fans", version=version))
+    found = find_packages(tmp_path)
+    assert [each.folder.name for each in found.manifests] == [used]
+    assert len(found.warnings) == len(folders) - 1
+    assert found.warnings[-1].endswith(f"is not used, because {tmp_path / used} has the same version")
+
+
+def test_a_copy_whose_folder_cannot_be_imported_replaces_nothing(tmp_path: Path) -> None:
+    package(tmp_path / "fans", VALID.format(name="Fans", version="1.0"))
+    package(tmp_path / "fans.bak", VALID.format(name="Fans", version="2.0"))
+    found = find_packages(tmp_path)
+    assert [(each.folder.name, each.version) for each in found.manifests] == [("fans", "1.0")]
+    assert found.warnings == []
+    assert [str(error) for error in found.errors] == [
+        f"plugin fans.bak ({tmp_path}/fans.bak): expected a folder without '.' in its name, found 'fans.bak';"
+        " rename it, or move a copy out of the plugins folder"
+    ]
+
+
+def test_what_a_package_prints_is_no_part_of_the_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package(
+        tmp_path / "printing_fans",
+        VALID.format(name="Printing_Fans", version="1") + 'print("manifest")\n',
+        init='print("package")',
+    )
+    load_plugins(tmp_path)
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.split() == ["manifest", "package"]
+
+
+@pytest.mark.parametrize(
     ("manifest", "expected"),
     [
         (None, "expected NAME as a string, found None"),
@@ -70,7 +116,14 @@ def test_the_package_with_the_higher_version_is_used(tmp_path: Path, order: tupl
         (VALID.format(name="a", version="new"), "expected VERSION such as 1.0.0, found 'new'"),
         (
             VALID.format(name="a", version="1").replace("telemetry", "tele/metry"),
-            "expected TOPIC with letters, digits, '.', '_' and '-' only, found 'tele/metry'",
+            "expected TOPIC with letters, digits, '.', '_' and '-' only, and neither '.' nor '..', found 'tele/metry'",
+        ),
+        *(
+            (
+                VALID.format(name="a", version="1").replace("telemetry", topic),
+                f"and neither '.' nor '..', found '{topic}'",
+            )
+            for topic in (".", "..")
         ),
     ],
 )
