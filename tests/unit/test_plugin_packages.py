@@ -141,6 +141,8 @@ def test_of_a_plugin_and_its_copy_only_the_copy_is_refused(tmp_path: Path, folde
 
 
 PLUGIN = """
+from sqlalchemy import Computed, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
 from sparkle_app.plugin_api import AggregatesTable, Plugin, ReadingsTable
 
 class Readings(ReadingsTable):
@@ -148,6 +150,22 @@ class Readings(ReadingsTable):
 
 class Sums(AggregatesTable):
     __tablename__ = "faulty_aggregates"
+
+class Required(ReadingsTable):
+    __tablename__ = "faulty_required_readings"
+    maker: Mapped[str] = mapped_column(String(20))
+
+class RequiredSums(AggregatesTable):
+    __tablename__ = "faulty_required_aggregates"
+    maker = mapped_column(String(20), nullable=False)
+
+class Optional(ReadingsTable):
+    __tablename__ = "faulty_optional_readings"
+    maker: Mapped[str | None] = mapped_column(String(20))
+    given: Mapped[str] = mapped_column(String(20), server_default="x")
+    preset: Mapped[str] = mapped_column(String(20), default="x")
+    double: Mapped[int] = mapped_column(Integer, Computed("config"))
+    config: Mapped[int] = mapped_column(Integer, server_default="1")
 
 class Faulty(Plugin):
     {body}
@@ -171,6 +189,26 @@ OWN = """
         ("DataFrame = Aggregates = Sums", "expected `DataFrame`, a subclass of ReadingsTable", "Sums"),
         ("DataFrame, Aggregates = ReadingsTable, Sums", "with a __tablename__", "ReadingsTable"),
         ("DataFrame = Readings", "expected `Aggregates`, a subclass of AggregatesTable", "found none"),
+        (
+            "DataFrame, Aggregates = Required, Sums",
+            "columns of faulty_required_readings with a default, or that may be NULL",
+            "found maker, which is NOT NULL;",
+        ),
+        (
+            "DataFrame, Aggregates = Readings, RequiredSums",
+            "columns of faulty_required_aggregates with a default, or that may be NULL",
+            "found maker, which is NOT NULL;",
+        ),
+        (
+            "DataFrame, Aggregates, minimum, maximum = Readings, Sums, 9, 1",
+            "`minimum` to be at most `maximum`",
+            "found 9 and 1;",
+        ),
+        (
+            "DataFrame, Aggregates, minimum = Readings, Sums, float('nan')",
+            "`minimum` to be at most `maximum`",
+            "found nan and inf;",
+        ),
         ("DataFrame, Aggregates, minimum = Readings, Sums, None", "`minimum` to be a number", "found None;"),
         ("DataFrame, Aggregates, maximum = Readings, Sums, '9'", "`maximum` to be a number", "found '9';"),
         ("DataFrame, Aggregates, unit = Readings, Sums, []", "`unit` to be a text", "found [];"),
@@ -201,10 +239,21 @@ def test_a_faulty_plugin_is_explained_and_the_others_are_used(
     assert len(stored["rows"]["temperature_readings"]) == 2
 
 
-def test_a_plugin_with_its_own_methods_needs_no_table_for_them(tmp_path: Path) -> None:
-    package(tmp_path / "faulty", "Own", PLUGIN.format(body="Aggregates = Sums\n" + OWN), "plugin")
+@pytest.mark.parametrize("models", ["Aggregates = Sums", "DataFrame, Aggregates = Required, Sums"])
+def test_a_plugin_with_its_own_methods_needs_no_table_for_them(tmp_path: Path, models: str) -> None:
+    package(tmp_path / "faulty", "Own", PLUGIN.format(body=f"{models}\n{OWN}"), "plugin")
     found = store(tmp_path)
     assert (found["installed"], found["errors"]) == (["Own"], [])
+
+
+def test_a_plugin_may_have_columns_with_defaults(tmp_path: Path) -> None:
+    package(
+        tmp_path / "faulty", "Own", PLUGIN.format(body="DataFrame, Aggregates = Optional, Sums"), "plugin"
+    )
+    found = store(tmp_path)
+    assert (found["installed"], found["errors"]) == (["Own"], [])
+    row, _ = found["rows"]["faulty_optional_readings"]
+    assert [row[name] for name in ("maker", "given", "preset", "double")] == [None, "x", "x", 1]
 
 
 def test_a_package_leaves_the_tables_of_a_plugin_alone(tmp_path: Path) -> None:

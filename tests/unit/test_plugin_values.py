@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from sqlalchemy import Numeric
+from sqlalchemy import Double, Float, Integer, Numeric
 from sqlalchemy.orm import mapped_column
 
 from sparkle_app.ingest.decryption_pool import validated
@@ -22,6 +22,7 @@ from sparkle_app.plugin_api import (
     StoredReading,
     StringPlugin,
     StringReadingsTable,
+    data_table,
 )
 from sparkle_app.plugin_api.numeric import number_of, stored_number
 
@@ -43,6 +44,21 @@ class Documents(JsonReadingsTable):
 class Decimals(ReadingsTable):
     __tablename__ = "values_decimals"
     value = mapped_column(Numeric(12, 3))
+
+
+class Integers(ReadingsTable):
+    __tablename__ = "values_integers"
+    value = mapped_column(Integer)
+
+
+class Floats(ReadingsTable):
+    __tablename__ = "values_floats"
+    value = mapped_column(Float)
+
+
+class ShortFloats(ReadingsTable):
+    __tablename__ = "values_short_floats"
+    value = mapped_column(Float(24))
 
 
 class Raid(StringPlugin):
@@ -132,6 +148,29 @@ class Choices(Plugin):
         return {"on": 1.0, "off": 0.0}[value]
 
 
+class Whole(Plugin):
+    minimum, maximum = -5, 5
+
+    def validate(self, key: str, value: Any) -> Any:
+        return round(super().validate(key, value))
+
+
+class Exact(Plugin):
+    def validate(self, key: str, value: Any) -> Any:
+        return Decimal(str(super().validate(key, value)))
+
+
+class Narrow(Plugin):
+    minimum, maximum = Decimal("0.75"), Fraction(9, 10)  # type: ignore[assignment]
+
+
+class Leaving(Plugin):
+    def validate(self, key: str, value: Any) -> Any:
+        if not isinstance(value, float):
+            raise SystemExit
+        return value
+
+
 class OwnTables(Anything):
     def store_readings(self, connection: Any, readings: Any) -> Any:
         return [reading.as_stored() for reading in readings]
@@ -141,7 +180,11 @@ class OwnTables(Anything):
     ("base", "table"),
     [
         (Plugin, Numbers),
-        (Plugin, Decimals),
+        (Plugin, Floats),
+        (Whole, Integers),
+        (Exact, Decimals),
+        (Narrow, Numbers),
+        (Leaving, Numbers),
         (StringPlugin, Strings),
         (Raid, Strings),
         (JsonPlugin, Documents),
@@ -162,6 +205,8 @@ def test_a_table_that_fits_is_accepted(base: type[Plugin], table: type[ReadingsT
         (JsonPlugin, Numbers, "a string for 'text'"),
         (JsonPlugin, Strings, "a number for 0.0"),
         (Plugin, Strings, "a number for 0.0"),
+        (Plugin, Integers, "0.5 for 0.5"),
+        (Plugin, Decimals, "0.5 for 0.5"),
     ],
 )
 def test_a_table_that_cannot_store_the_values_is_an_error(
@@ -172,3 +217,10 @@ def test_a_table_that_cannot_store_the_values_is_an_error(
     assert caught.value.where == "plugin Some"
     assert caught.value.found == found
     assert table.__tablename__ in str(caught.value.expected)
+
+
+@pytest.mark.parametrize(("table", "stored_as"), [(Floats, Double), (Numbers, Double), (ShortFloats, Float)])
+def test_a_float_is_stored_in_64_bits_unless_its_precision_is_declared(
+    table: type[ReadingsTable], stored_as: type[Float[Any]]
+) -> None:
+    assert type(data_table(table.__table__).c.value.type) is stored_as
