@@ -208,6 +208,7 @@ All packages and modules; the docstring of each describes what it does:
         branches            revisions of the handler and of plugins
         schema              compares a database with the revisions
         migration           creates and migrates tables
+        comparison          compares columns of tables with the models
         steps               what Alembic executes for it
         compaction          replaces names in stored rows by numbers
         roles               tables by role, for revisions

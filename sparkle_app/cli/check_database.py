@@ -13,6 +13,7 @@ from sparkle_app.retention.retainer import tables_to_delete_from
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import can_be_created, damage, make_engine, notice, read_transaction
 from sparkle_app.storage.errors import server_message, transient_error
+from sparkle_app.storage.migrations.comparison import require_columns
 from sparkle_app.storage.migrations.migration import require_plugins
 from sparkle_app.storage.migrations.schema import Schema, read_schema
 from sparkle_app.storage.trial import try_deleting, try_writing
@@ -42,6 +43,7 @@ def check_database(settings: Settings, plugins: InstalledPlugins) -> str:
             missing: list[str] = []
             refused: Mapping[str, str] = {}
             if schema and not older:
+                require_columns(connection, schema.existing)
                 missing = try_writing(connection)
                 refused = try_deleting(connection, _expiring_tables(settings, plugins, missing))
     except (SQLAlchemyError, OSError) as error:

@@ -199,6 +199,7 @@ async def _prepare_tables(settings: Settings, plugins: InstalledPlugins, engine:
             interrupt=False,
         )
         logger.info("migrated: %s", error.expected)
+        await wait(lambda: create_tables(engine, branches), interrupt=True)
 
 
 def _log_revision(revision: Revision) -> None:

@@ -65,7 +65,7 @@ from sparkle_app.storage.errors import is_row_error
 from sparkle_app.storage.migrations.migration import create_tables, migrate
 from sparkle_app.storage.data_tables import data_table
 
-plugins = load_plugins(Path(sys.argv[1]))
+plugins = load_plugins(Path(sys.argv[1]), make_url(sys.argv[2]))
 plugin = plugins.by_name["Level"]
 engine = make_engine(make_url(sys.argv[2]))
 if "wide" in sys.argv:
@@ -113,14 +113,18 @@ def store(workspace: Workspace, url: str, *options: str) -> dict[str, Any]:
     Arguments:
         options: ``wide``: the readings are in a table of an earlier version.
     """
-    done = subprocess.run(
+    done = run_store(workspace, url, *options)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def run_store(workspace: Workspace, url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", STORE, str(workspace.plugins), url, *options],
         capture_output=True, text=True, check=False, cwd=PROJECT, timeout=60,
         env={key: value for key, value in os.environ.items() if not key.startswith("SPARKLE_")},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @EVERY_DATABASE
@@ -163,3 +167,41 @@ def test_a_foreign_key_to_a_view_is_one_line(workspace: Workspace, database_url:
     assert "ERROR plugin: plugin Level (" in checked
     hint = 'write ForeignKey("level_readings_data.id")'
     assert f"found level_notes.reading_id -> level_readings.id, a view; {hint}" in checked
+
+
+MAKER = "maker = mapped_column({}String(20), nullable={}, default={})"
+
+
+@EVERY_DATABASE
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("", MAKER.format("", True, None), "no maker"),
+        (MAKER.format("", False, '"x"'), "", "also maker, which must not be NULL and has no default"),
+    ],
+)
+def test_a_changed_column_without_a_revision_is_one_line(
+    workspace: Workspace, database_url: str, before: str, after: str, found: str
+) -> None:
+    write_plugin(workspace, before)
+    store(workspace, database_url)
+    write_plugin(workspace, after)
+    line = (
+        f"table level_readings_data: expected the columns that its model declares, found {found}; alter the table,"
+        " or ship a revision of the plugin: docs/plugins.md#changing-the-tables"
+    )
+    started = run_store(workspace, database_url)
+    assert started.returncode == 1
+    assert started.stderr.endswith(f"ConfigurationError: {line}\n")
+    checked = run_command(workspace.environment("127.0.0.1:1", database_url), "check").stdout
+    assert f"ERROR database: {line}" in checked
+
+
+@EVERY_DATABASE
+def test_a_column_that_may_be_left_out_needs_no_revision(workspace: Workspace, database_url: str) -> None:
+    # Databases differ in whether they tell upper and lower case apart.
+    write_plugin(workspace, MAKER.format('"Maker", ', True, None))
+    for _ in range(2):
+        store(workspace, database_url)
+    write_plugin(workspace)
+    store(workspace, database_url)

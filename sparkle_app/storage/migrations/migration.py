@@ -18,6 +18,7 @@ from sparkle_app.storage.errors import is_lock_conflict, server_message
 from sparkle_app.storage.hosts import Host
 from sparkle_app.storage.migrations.branches import Branch
 from sparkle_app.storage.migrations.compaction import COMPACT
+from sparkle_app.storage.migrations.comparison import require_columns
 from sparkle_app.storage.migrations.roles import EXISTING, WIDE
 from sparkle_app.storage.migrations.schema import VERSIONS, Revision, Schema, read_schema
 from sparkle_app.storage.migrations.steps import (
@@ -41,13 +42,14 @@ def create_tables(engine: Engine, branches: Sequence[Branch]) -> None:
 
     Raises:
         OlderSchemaError: if the database has to be migrated first.
-        ConfigurationError: if it has a revision that this version does not know.
+        ConfigurationError: if it has a revision that this version does not know, or a table with other columns.
         TransientError: when another process creates or migrates the tables.
         SQLAlchemyError: when the database cannot be reached, or rejects a statement.
     """
     with _locked(engine) as connection:
         schema = read_schema(connection, branches)
         schema.require_current()
+        require_columns(connection, schema.existing)
         # First the revisions: where DDL cannot be rolled back, tables without them would be taken for the oldest ones.
         if any(not state.found for state in schema.states):
             record(context_of(connection, schema), schema)
