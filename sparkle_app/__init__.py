@@ -198,6 +198,7 @@ All packages and modules; the docstring of each describes what it does:
       columns             types of columns
       models              tables of a plugin
       data_tables         tables with the rows of a plugin's views
+      constraints         their indexes and constraints
       views               views with names in place of numbers
       names               numbers that stand for names
       hosts               tables of hosts, and their statements

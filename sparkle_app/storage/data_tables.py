@@ -1,11 +1,12 @@
 """The tables with the rows of the views that models describe: with a number in place of each name."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Float, Index, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Double, Float, Index, Integer, MetaData, Table
 from sqlalchemy.types import SchemaType
 
+from sparkle_app.storage import constraints
 from sparkle_app.storage.columns import CompactId, CompactTime
 from sparkle_app.storage.views import VIEW
 
@@ -77,18 +78,18 @@ def declare_data(view: Table, metadata: MetaData, columns: Collection[str]) -> T
     own = [_copy(each, create_types) for each in view.c if each.name in columns and each.name not in known]
     # Named by SQLAlchemy, which shortens names that are too long for the database.
     indexes = [Index(None, "series_id", "observed_at")] if readings else []
-    names = {each.name for each in (*stored, *own)}
     data = Table(
         f"{view.name}_data",
         metadata,
         *stored,
         *own,
         *indexes,
-        *_constraints(view, names),
         schema=view.schema,
         info={VIEW: view},
         sqlite_with_rowid=readings,
     )
+    # Foreign keys refer to tables that only the models' metadata has.
+    constraints.copy_constraints(view, data, foreign_keys=metadata is view.metadata)
     # The view refers to them.
     for name in (SERIES_NAME, SOURCES_NAME):
         data.add_is_dependent_on(metadata.tables[name])
@@ -100,28 +101,7 @@ def store_as_view(view: Table) -> None:
     # It is no table of the database.
     view.metadata.remove(view)
     data = view.info[_DATA] = declare_data(view, view.metadata, view.c.keys())
-    view.info[_LEFT_OUT] = list(_left_out(view, data.c.keys()))
-
-
-def _constraints(view: Table, names: Collection[str]) -> Iterator[Index | UniqueConstraint]:
-    """Indexes and unique constraints of a plugin, of columns that are stored."""
-    for each in (*view.indexes, *view.constraints):
-        if not isinstance(each, Index | UniqueConstraint) or not set(each.columns.keys()) <= set(names):
-            continue
-        if isinstance(each, Index):
-            yield Index(each.name, *each.columns.keys(), unique=each.unique)
-        else:
-            yield UniqueConstraint(*each.columns.keys(), name=each.name)
-
-
-def _left_out(view: Table, names: Collection[str]) -> Iterator[str]:
-    for each in (*view.indexes, *view.constraints):
-        if isinstance(each, Index | UniqueConstraint):
-            missing = [column.name for column in each.columns if column.name not in names]
-            kind = "index" if isinstance(each, Index) else "unique constraint"
-            name = f"{kind} {each.name}" if each.name else kind
-            if missing:
-                yield f"{name} of {view.name}, which names {' and '.join(missing)}"
+    view.info[_LEFT_OUT] = list(constraints.left_out(view, data))
 
 
 def _copy(column: Column[Any], create_types: bool = True) -> Column[Any]:

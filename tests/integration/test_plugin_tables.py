@@ -7,7 +7,10 @@ import sys
 from typing import Any
 
 import pytest
+from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
 
+from sparkle_app.storage.engine import make_engine
 from tests.support.database import EVERY_DATABASE, query
 from tests.support.worker import PROJECT, Workspace, run_command
 
@@ -15,7 +18,7 @@ MANIFEST = 'NAME, VERSION, AUTHOR, TOPIC = "Level", "1.0", "me", "levels"\n'
 INIT = "from .manifest import AUTHOR, NAME, TOPIC, VERSION\nfrom .server import plugin\n"
 SERVER = """
 import enum
-from sqlalchemy import CheckConstraint, Enum, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import CheckConstraint, Enum, ForeignKey, Index, Integer, String, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sparkle_app.plugin_api import AggregatesTable, Base, Plugin, ReadingsTable, data_table
 
@@ -148,9 +151,13 @@ def test_what_names_columns_of_the_view_is_left_out_with_a_warning(
     write_plugin(
         workspace,
         '__table_args__ = (Index("ix_level", "hostname", "kind"), UniqueConstraint("metric", "sure", name="uq_level"),'
-        ' Index("ix_kind", "kind"))',
+        ' Index("ix_kind", "kind"), CheckConstraint("hostname <> sure", name="ck_level"),'
+        ' CheckConstraint("observed_at > received_at", name="ck_time"), Index("ix_text", text("lower(hostname)")))',
     )
-    index, constraint = sorted(store(workspace, database_url)["warnings"])
+    check, time, index, lower, constraint = sorted(store(workspace, database_url)["warnings"])
+    assert "not created: check constraint ck_level of level_readings, which names hostname: rows" in check
+    assert "check constraint ck_time of level_readings, which names observed_at and received_at: rows" in time
+    assert "index ix_text of level_readings, which names hostname: rows" in lower
     assert "not created: index ix_level of level_readings, which names hostname: rows are stored in" in index
     assert "unique constraint uq_level of level_readings, which names metric: rows" in constraint
     environment = workspace.environment("127.0.0.1:1", database_url)
@@ -167,6 +174,45 @@ def test_a_foreign_key_to_a_view_is_one_line(workspace: Workspace, database_url:
     assert "ERROR plugin: plugin Level (" in checked
     hint = 'write ForeignKey("level_readings_data.id")'
     assert f"found level_notes.reading_id -> level_readings.id, a view; {hint}" in checked
+
+
+@EVERY_DATABASE
+def test_constraints_of_columns_that_are_stored_are_created(workspace: Workspace, database_url: str) -> None:
+    write_plugin(
+        workspace,
+        'source = mapped_column(ForeignKey("sparkle_sources.id", name="fk_source"))\n'
+        '    __table_args__ = (CheckConstraint("value < 9", name="ck_value"),'
+        ' UniqueConstraint("source", name="uq_source"))',
+    )
+    assert store(workspace, database_url)["warnings"] == []
+    engine = make_engine(make_url(database_url))
+    found, table = inspect(engine), "level_readings_data"
+    (key,) = found.get_foreign_keys(table)
+    assert (key["name"], key["constrained_columns"], key["referred_table"]) == (
+        "fk_source",
+        ["source"],
+        "sparkle_sources",
+    )
+    assert "ck_value" in {each["name"] for each in found.get_check_constraints(table)}
+    assert "uq_source" in {each["name"] for each in found.get_unique_constraints(table)}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_an_index_keeps_its_condition_and_its_expressions(workspace: Workspace, database_url: str) -> None:
+    # Both readings have the same text; only one is LOW.
+    write_plugin(
+        workspace,
+        '__table_args__ = (Index("uq_low", "sure", unique=True, sqlite_where=text("kind = \'LOW\'"),'
+        ' postgresql_where=kind.column == Kind.LOW), Index("ix_lower", func.lower(sure.column)))',
+    )
+    assert store(workspace, database_url)["kinds"] == ["low", "high"]
+    names = {
+        "sqlite": "SELECT name FROM sqlite_master",
+        "postgresql": "SELECT indexname AS name FROM pg_indexes",
+    }
+    found = query(database_url, names[make_url(database_url).get_backend_name()])
+    assert {"uq_low", "ix_lower"} <= {row["name"] for row in found}
 
 
 MAKER = "maker = mapped_column({}String(20), nullable={}, default={})"
