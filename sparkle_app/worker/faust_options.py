@@ -86,6 +86,9 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         ConfigurationError: if a file of ``broker.tls`` cannot be used.
     """
     return dict(
+        # Otherwise variables with names as general as WEB_PORT and BROKER_URL, which Kubernetes and other programs set,
+        # would override the settings.
+        env={},
         broker=[f"kafka://{server.strip()}" for server in settings.broker.url.split(",")],
         broker_credentials=credentials(settings.broker),
         datadir=settings.data,

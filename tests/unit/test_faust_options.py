@@ -5,6 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import faust
+import pytest
 from setproctitle import getproctitle, setproctitle
 from yarl import URL
 
@@ -23,6 +25,32 @@ def test_the_name_of_the_data_folder_need_not_be_valid_utf_8() -> None:
         assert getproctitle().endswith(r"sparkle -p 6066 /srv/donn\xe9es")
     finally:
         setproctitle(before)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        # As Kubernetes sets it for a Service named `web`.
+        ("WEB_PORT", "tcp://10.0.0.1:80"),
+        ("WEB_PORT", "8080"),
+        ("WEB_BIND", "0.0.0.0"),
+        ("BROKER_URL", "kafka://elsewhere:9092"),
+        ("APP_VERSION", "1.4.2"),
+        ("APP_DATADIR", "/elsewhere"),
+        ("PRODUCER_ACKS", "0"),
+        ("STREAM_WAIT_EMPTY", "1"),
+    ],
+)
+def test_variables_of_other_programs_change_no_option(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    settings = Settings()
+    monkeypatch.setenv(variable, value)
+    conf = faust.App("sparkle", **faust_options(settings)).conf
+    assert (conf.web_bind, conf.web_port) == ("127.0.0.1", 6066)
+    assert [str(url) for url in conf.broker] == ["kafka://127.0.0.1:9092"]
+    assert (conf.version, conf.datadir) == (1, settings.data)
+    assert (conf.producer_acks, conf.stream_wait_empty) == (-1, False)
 
 
 def test_a_worker_that_cannot_store_for_a_year_stays_in_its_group() -> None:
