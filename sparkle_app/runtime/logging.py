@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,30 @@ class RepetitionFilter(logging.Filter):
         return True
 
 
+class LogFile(WatchedFileHandler):
+    """Appends to a file, which may be rotated. While it cannot be written to, messages go to standard error.
+
+    The code that logs a message never gets an error for it: it may be about to exit, or to retry.
+    """
+
+    _failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called for each message."""
+        try:
+            super().emit(record)
+            self._failed = False
+        except OSError as error:
+            # The next message is written to the file again if it can be opened then.
+            fallback = logging.StreamHandler()
+            fallback.setFormatter(self.formatter)
+            if not self._failed:
+                self._failed = True
+                problem = f"{self.baseFilename} cannot be written to: {error.strerror}; messages go to standard error"
+                fallback.emit(logging.LogRecord(__name__, logging.ERROR, "", 0, problem, None, None))
+            fallback.emit(record)
+
+
 def logging_config(level: str, *, libraries: str = "WARNING", file: str | None = None) -> dict[str, Any]:
     """The argument of logging.config.dictConfig.
 
@@ -71,7 +96,7 @@ def logging_config(level: str, *, libraries: str = "WARNING", file: str | None =
     }
     if file:
         handler = {
-            "class": "logging.handlers.WatchedFileHandler",
+            "()": LogFile,
             "formatter": "line",
             "filename": file,
             "encoding": "utf-8",

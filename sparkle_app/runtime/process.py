@@ -13,8 +13,11 @@ def exit_process(message: str) -> NoReturn:
 
     Raising an exception is not enough: Faust would acknowledge the current batch, or wait for it indefinitely.
     """
-    logger.critical("%s", message)
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+    try:
+        logger.critical("%s", message)
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        # Even if the log or a stream fails, or there is none.
+        os._exit(1)

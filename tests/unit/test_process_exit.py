@@ -52,6 +52,19 @@ def test_a_process_ends_with_a_line_and_loses_no_output(
     assert steps == ["log", "stdout", "stderr", 1]
 
 
+def test_a_process_ends_even_if_the_line_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(code: int) -> None:
+        raise Exited(code)
+
+    def critical(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(process, "os", SimpleNamespace(_exit=end))
+    monkeypatch.setattr(process, "logger", SimpleNamespace(critical=critical))
+    with pytest.raises(Exited, match="1"):
+        process.exit_process("certs: expected keys, found none")
+
+
 class Grace:
     """The grace period and the end of the process, in the hands of the test."""
 
