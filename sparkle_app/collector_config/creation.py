@@ -183,12 +183,20 @@ def _draft(path: Path, mode: int, content: bytes) -> Iterator[Path]:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        with suppress(PermissionError):
-            # A file system without modes (vfat) refuses it; mkstemp has created the file for its owner only.
-            os.chmod(name, mode)
+            # A file system without modes (vfat) refuses both; mkstemp has created the file for its owner only.
+            with suppress(OSError):
+                os.fchmod(descriptor, mode)
+                _give_to_owner(descriptor, path.parent)
         yield Path(name)
     finally:
         os.unlink(name)
+
+
+def _give_to_owner(descriptor: int, folder: Path) -> None:
+    """Give a file that root creates to the owner of its folder: a worker of this user has to read it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _publish(

@@ -11,7 +11,7 @@ from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Rea
 
 _KEY_FILE = re.compile(r"rsa_key_(\d+)")
 _Stamp = tuple[int, int, int]
-"""Identifies the content of a file: inode, time of modification, size."""
+"""Identifies the content of a file and who may read it: inode, time of the last change of either, size."""
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def _stamp(path: Path) -> _Stamp | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def key_files(folder: Path) -> list[tuple[int, Path]]:

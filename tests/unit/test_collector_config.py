@@ -71,6 +71,16 @@ def test_only_the_owner_can_read_the_private_key(tmp_path: Path) -> None:
     assert made.key.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_a_key_to_the_owner_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    os.chown(tmp_path / "certs", 12345, 12346)
+    made = make(tmp_path)
+    status = made.key.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 12346, 0o600)
+    assert made.archive.stat().st_uid == 0
+
+
 def test_tests_and_temporary_files_are_not_archived(tmp_path: Path) -> None:
     folder = tmp_path / "fans"
     for name in (

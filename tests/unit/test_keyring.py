@@ -16,6 +16,7 @@ from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.model.errors import ConfigurationError, InvalidRecordError, Reason
 from sparkle_app.sealed.internal_key import internal_key, lost_internal_key
 from tests.support.keys import private_key_pem
+from tests.support.permissions import obeyed_modes
 from tests.support.texts import is_complete, is_part_of_a_line
 
 PEM = private_key_pem()
@@ -128,6 +129,22 @@ def test_a_damaged_key_that_is_added_later_is_logged_once_and_keeps_no_other_fro
     caplog.clear()
     assert keys.private_key(1) is first
     assert not caplog.records
+
+
+def test_a_key_that_could_not_be_read_is_loaded_once_its_mode_is_corrected(tmp_path: Path) -> None:
+    (tmp_path / "rsa_key_1").write_bytes(PEM)
+    keys = Keyring(tmp_path)
+    path = tmp_path / "rsa_key_2"
+    path.touch(mode=0o000)
+    path.write_bytes(PEM)
+    with (
+        obeyed_modes(),
+        pytest.raises(InvalidRecordError, match="rsa_key_2 cannot be used; the log says why"),
+    ):
+        keys.private_key(2)
+    path.chmod(0o600)
+    with obeyed_modes():
+        assert keys.private_key(2).key_size == 2048
 
 
 @pytest.mark.parametrize("exists", [True, False])
