@@ -1,9 +1,8 @@
 """Commands: ``faust -A sparkle_app NAME``, or ``sparkle NAME``."""
 
 _DEFAULTS = {
-    "datadir": ("Folder for the state of the application", "data"),
     "loglevel": ("Level of the log, also of the libraries", "log_level"),
-    "web_host": ("Host of this worker's URL", "web.host"),
+    "web_host": ("Host of this worker's URL, unless web.public_url is set", "web.host"),
     "web_port": ("Port of the web server", "web.port"),
 }
 """By option of Faust: its help, and the setting that is its default, while Faust's own help names a constant."""
@@ -39,9 +38,14 @@ def add_commands() -> None:
 
     cli.add_command(gen_config.command)
     for option in [*cli.params, *cli.commands["worker"].params]:
-        if isinstance(option, click.Option) and option.name in _DEFAULTS:
+        if not isinstance(option, click.Option):
+            continue
+        if option.name in _DEFAULTS:
             what, setting = _DEFAULTS[option.name]
             option.help, option.show_default = f"{what}; default: the setting {setting}", False
+        elif option.name == "datadir":
+            # The setting data overrides it.
+            option.hidden = True
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             # In a locale such as KOI8-R or Latin-1, Faust's banner and names in other scripts cannot be encoded.

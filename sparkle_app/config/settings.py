@@ -6,7 +6,6 @@ that relate it to other keys. docs/settings.md is generated from them. A violate
 
 from collections.abc import Iterator
 from pathlib import Path
-from socket import gethostname
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
@@ -47,7 +46,6 @@ RENAMED = {
     "dead_letters.per_minute": "dead_letters.per_cause",
 }
 """Deprecated keys, which still work, and their new names."""
-_WILDCARD_ADDRESSES = {"0.0.0.0", "::"}
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -132,11 +130,7 @@ class Settings(BaseSettings):
     @property
     def web_url(self) -> str:
         """The URL at which other workers reach this one."""
-        # Nothing can connect to a wildcard address from another machine.
-        host = gethostname() if self.web.host in _WILDCARD_ADDRESSES else self.web.host
-        host = f"[{host}]" if ":" in host else host
-        scheme = "https" if self.web.tls.certificate else "http"
-        return self.web.public_url or f"{scheme}://{host}:{self.web.port}"
+        return self.web.url(self.web.host, self.web.port)
 
 
 def masked(settings: Settings) -> Iterator[tuple[str, str]]:

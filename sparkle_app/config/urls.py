@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from sqlalchemy.engine import URL, make_url
@@ -99,20 +100,34 @@ def database_url(value: SecretStr) -> SecretStr:
     return SecretStr(url.render_as_string(hide_password=False))
 
 
-def url_without_login(value: str | None) -> str | None:
-    """The URL, which must not contain a login: workers log it.
+def http_url(value: str | None) -> str | None:
+    """An HTTP or HTTPS URL without a login: workers log it.
 
     Raises:
-        ConfigurationError: if it does.
+        ConfigurationError: if it is another.
     """
     if value and "@" in value:
-        raise ConfigurationError(
-            "web.public_url",
-            expected="a URL such as http://worker-1:6066",
-            found="one with a user name or password",
-            hint="remove it; workers authenticate with certs/internal_key",
+        raise _not_public(
+            "one with a user name or password", "remove it; workers authenticate with certs/internal_key"
         )
+    if value and not _is_http(value):
+        raise _not_public(repr(value), "write http:// or https://, and a host")
     return value
+
+
+def _not_public(found: str, hint: str) -> ConfigurationError:
+    return ConfigurationError(
+        "web.public_url", expected="a URL such as http://worker-1:6066", found=found, hint=hint
+    )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Raises ValueError if it is not a number from 0 to 65535.
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _check_characters(text: str) -> None:

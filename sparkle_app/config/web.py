@@ -1,15 +1,17 @@
 """The section ``web`` of the settings: address, tokens and TLS of the web server."""
 
 from pathlib import Path
+from socket import gethostname
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from sparkle_app.config.sections import Section
-from sparkle_app.config.urls import url_without_login
+from sparkle_app.config.urls import http_url
 from sparkle_app.model.errors import ConfigurationError
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
+_WILDCARD_ADDRESSES = {"0.0.0.0", "::"}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -26,6 +28,11 @@ def _token(secret: SecretStr | None) -> SecretStr | None:
 
 
 Token = Annotated[SecretStr | None, AfterValidator(_token)]
+
+
+def _without_brackets(host: str) -> str:
+    """An IPv6 address may be written as in a URL."""
+    return host.removeprefix("[").removesuffix("]")
 
 
 class WebTlsSettings(Section):
@@ -59,7 +66,7 @@ operating system."""
 
 
 class WebSettings(Section):
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_without_brackets)] = "127.0.0.1"
     """Address to listen on. Any other than localhost requires `web.token` or `web.operator_token`."""
     port: Port = 6066
     """Port to listen on. Workers on one machine need different ports."""
@@ -76,7 +83,7 @@ random: `openssl rand -hex 32`. If it is set, requests without a valid token can
     """Whether all requests of browsers come through a reverse proxy that sets `X-Forwarded-Proto`, and appends the \
 client's address to `X-Forwarded-For`: wrong tokens are then limited by this address, and cookies are `Secure` \
 if the client used HTTPS."""
-    public_url: Annotated[str | None, AfterValidator(url_without_login)] = None
+    public_url: Annotated[str | None, AfterValidator(http_url)] = None
     """URL at which other workers reach this one; by default `http://HOST:PORT` of this section, or `https://…` with \
 `web.tls`."""
     tls: WebTlsSettings = WebTlsSettings()
@@ -109,6 +116,19 @@ if the client used HTTPS."""
         """The tokens that are set."""
         values = [each.get_secret_value() for each in (self.token, self.operator_token) if each]
         return [value for value in values if value]
+
+    def url(self, host: str, port: int) -> str:
+        """The URL at which other workers reach this one.
+
+        Arguments:
+            host: ``host`` of this section, unless Faust's command line overrides it.
+            port: ``port``, likewise.
+        """
+        # Nothing can connect to a wildcard address from another machine.
+        host = gethostname() if host in _WILDCARD_ADDRESSES else host
+        host = f"[{host}]" if ":" in host else host
+        scheme = "https" if self.tls.certificate else "http"
+        return self.public_url or f"{scheme}://{host}:{port}"
 
     def require_token(self, host: str, source: str = "web.host") -> None:
         """Check that a token is set unless ``host`` is localhost.

@@ -2,11 +2,12 @@
 
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 import faust
 from click.core import ParameterSource
+from yarl import URL
 
 from sparkle_app.config.settings import Settings
 from sparkle_app.kafka import topology
@@ -31,15 +32,20 @@ _LEVELS = {"CRIT": "CRITICAL", "WARN": "WARNING"}
 class SparkleWorker(faust.Worker):
     """A worker with the handler's logging, and without Faust's spinner, which writes control characters to the log.
 
-    Exits with one line if the file of ``--logfile`` cannot be written to.
+    Exits with one line if an option cannot be used.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.spinner = None
+        conf, settings = self.app.conf, cast(Any, self.app).settings
+        # If --web-host or --web-port is given, Faust's command has made it http://HOST:PORT.
+        conf.canonical_url = URL(settings.web.url(conf.web_host, conf.web_port))
         file = str(self.logfile) if self.logfile else None
-        if file:
-            _check_log_file(file)
+        try:
+            _check_options(file)
+        except ConfigurationError as error:
+            sys.exit(str(error))
         name = str(self.loglevel).upper()
         level = _LEVELS.get(name, name) if _given("loglevel") else None
         config: dict[str, Any] = self.logging_config or {}
@@ -62,21 +68,26 @@ def _given(option: str) -> bool:
     return False
 
 
-def _check_log_file(file: str) -> None:
+def _check_options(log_file: str | None) -> None:
+    if _given("datadir"):
+        raise ConfigurationError(
+            "--datadir",
+            expected="the setting data",
+            found="this option, which has no effect",
+            hint="set SPARKLE_DATA to the folder",
+        )
+    if not log_file:
+        return
     try:
-        with open(file, "a", encoding="utf-8"):
+        with open(log_file, "a", encoding="utf-8"):
             pass
     except OSError as error:
-        sys.exit(
-            str(
-                ConfigurationError(
-                    "--logfile",
-                    expected="a file to write to",
-                    found=f"{file}: {error.strerror}",
-                    hint="choose another file, or omit the option to log to standard error",
-                )
-            )
-        )
+        raise ConfigurationError(
+            "--logfile",
+            expected="a file to write to",
+            found=f"{log_file}: {error.strerror}",
+            hint="choose another file, or omit the option to log to standard error",
+        ) from error
 
 
 def faust_options(settings: Settings) -> dict[str, Any]:

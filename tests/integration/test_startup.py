@@ -103,6 +103,16 @@ def test_a_log_file_that_cannot_be_written_to_is_an_error_of_one_line(
     assert ended.stderr.count("\n") == 1
 
 
+def test_the_option_for_the_data_folder_names_the_setting(workspace: Workspace, database_url: str) -> None:
+    environment = workspace.environment("127.0.0.1:1", database_url)
+    ended = run_command(environment, "--datadir", "/elsewhere", "worker")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "--datadir: expected the setting data, found this option, which has no effect;"
+        " set SPARKLE_DATA to the folder\n",
+    )
+
+
 @pytest.mark.kafka
 def test_a_lost_internal_key_is_not_replaced(
     broker: Broker, workspace: Workspace, start_worker: StartWorker, database_url: str

@@ -26,6 +26,13 @@ def test_the_shipped_settings_file_is_valid(monkeypatch: pytest.MonkeyPatch) -> 
     assert everywhere.web_url == f"http://{socket.gethostname()}:6066"
 
 
+def test_an_ipv6_address_may_have_the_brackets_that_it_has_in_a_url(file: Path) -> None:
+    for host in ("::1", "[::1]"):
+        file.write_text(f"web: {{host: '{host}'}}")
+        settings = load_settings(file)
+        assert (settings.web.host, settings.web_url) == ("::1", "http://[::1]:6066")
+
+
 @pytest.fixture
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory; SPARKLE_SETTINGS is not set."""

@@ -73,7 +73,7 @@ def test_help_names_the_settings_that_are_the_defaults(tmp_path: Path, command: 
     for arguments in (["worker", "--help"], ["--help"]):
         text = " ".join(run(tmp_path, command, *arguments).stdout.split())
         assert "Level of the log, also of the libraries; default: the setting log_level" in text
-        assert not re.search("WARN|6066|0\\.0\\.0\\.0|conf\\.name", text)
+        assert not re.search("WARN|6066|0\\.0\\.0\\.0|conf\\.name|--datadir", text)
     program = "sparkle gen-config" if command is SPARKLE else "faust -A sparkle_app gen-config"
     assert f"{program} [-h]" in run(tmp_path, command, "gen-config", "--help").stdout
 

@@ -167,6 +167,34 @@ def test_a_login_in_another_url_is_rejected_without_being_shown(
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "worker-1:6066",
+        "worker-1",
+        "//worker-1:6066",
+        "http://",
+        "http:///x",
+        "http://:6066",
+        "ftp://worker-1",
+        "http://worker-1:http",
+        "http://worker-1:99999",
+        "http://worker-1:0",
+        "http://[::1",
+    ],
+)
+def test_a_public_url_without_scheme_or_host_is_rejected(tmp_path: Path, url: str) -> None:
+    assert str(load(tmp_path, "web", public_url=url)) == (
+        f"web.public_url: expected a URL such as http://worker-1:6066, found '{url}';"
+        " write http:// or https://, and a host"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://worker-1:6066", "HTTPS://x.example", "http://[::1]:6066/a/", ""])
+def test_a_public_url_may_have_any_host(tmp_path: Path, url: str) -> None:
+    assert load(tmp_path, "web", public_url=url) is None
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
         ("kafka://host:9092", "host:9092"),
