@@ -72,6 +72,7 @@ def _hierarchies(root: Path) -> Iterator[tuple[Path, Path]]:
 def _read(file: Path) -> str:
     """The content of a file; empty if it cannot be read."""
     try:
-        return file.read_text("utf-8").strip()
+        # Names of mounts need not be UTF-8.
+        return file.read_text("utf-8", "surrogateescape").strip()
     except OSError:
         return ""

@@ -75,6 +75,14 @@ def test_the_smallest_quota_of_the_groups_around_counts(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == 3
 
 
+def test_the_name_of_a_mount_need_not_be_valid_utf_8(tmp_path: Path) -> None:
+    place(tmp_path, "0::/\n", V2)
+    limit(tmp_path, "", cpu_max="200000 100000")
+    with (tmp_path / "proc/self/mountinfo").open("ab") as mounts:
+        mounts.write(b"50 22 8:17 / /media/donn\xe9es rw - vfat /dev/sdb1 rw\n")
+    assert usable_cores(tmp_path) == 2
+
+
 def test_a_path_outside_of_the_mount_is_no_error(tmp_path: Path) -> None:
     place(tmp_path, "0::/../other\n", V2, "/elsewhere")
     limit(tmp_path, "", cpu_max="200000 100000")
