@@ -45,8 +45,9 @@ def load_settings(path: Path | None = None) -> Settings:
     named = path or os.environ.get(ENV_FILE_NAME)
     file = Path(named or "settings.yaml")
     exists = named or os.path.lexists(file)
-    # Unlike Path.resolve(), this raises nothing if symbolic links form a loop.
-    path = Path(os.path.realpath(file))
+    # Unlike Path.resolve(), this raises nothing if symbolic links form a loop. The folder of a link counts, not that of
+    # its target: the files of a ConfigMap of Kubernetes are links to a folder that is another after each update.
+    path = Path(os.path.realpath(file.parent), file.name)
     known = list(setting_names(Settings))
     for variable in os.environ:
         if variable.startswith(ENV_PREFIX) and variable not in _NOT_SETTINGS:

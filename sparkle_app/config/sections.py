@@ -36,9 +36,12 @@ def plain_value(field: FieldInfo, value: Any) -> Any:
     # 1, also if YAML's `yes` was meant for another key.
     if isinstance(value, bool) and kind in (int, float):
         raise ValueError("a number")
-    # An empty one would be the folder of the settings file.
-    if isinstance(value, str) and Path in (kind, *get_args(kind)) and not _is_path(value):
-        raise ValueError("a path")
+    if isinstance(value, str) and Path in (kind, *get_args(kind)):
+        # An empty one would be the folder of the settings file.
+        if not _is_path(value):
+            raise ValueError("a path")
+        if value.startswith("~"):
+            raise ValueError("a path without ~, which only a shell replaces")
     if isinstance(value, str) and "\0" in value:
         raise ValueError("text without NUL characters")
     return value

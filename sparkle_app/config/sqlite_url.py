@@ -34,6 +34,13 @@ def check_sqlite(url: URL) -> None:
             found="an in-memory database",
             hint="set a file: connections do not share an in-memory database",
         )
+    if str(url.database).startswith("~"):
+        raise ConfigurationError(
+            "database.url",
+            expected="a path without ~, which only a shell replaces",
+            found=f"sqlite:///{url.database}",
+            hint="write the absolute path, after sqlite:///",
+        )
     refused = sorted(_URI_PARAMETERS.intersection(url.query))
     if refused or str(url.database).startswith("file:"):
         raise ConfigurationError(

@@ -116,6 +116,18 @@ def test_paths_are_relative_to_the_file(file: Path) -> None:
     assert tls.key_file == file.parent / "me.key"
 
 
+def test_paths_are_relative_to_a_link_to_the_file(tmp_path: Path) -> None:
+    """As Kubernetes mounts a ConfigMap."""
+    (tmp_path / "..2026_12_01").mkdir()
+    (tmp_path / "..2026_12_01" / "settings.yaml").write_text("app_id: mine\n")
+    (tmp_path / "..data").symlink_to("..2026_12_01")
+    file = tmp_path / "settings.yaml"
+    file.symlink_to("..data/settings.yaml")
+    settings = load_settings(file)
+    assert (settings.app_id, settings.source) == ("mine", str(file))
+    assert (settings.certs, settings.data) == (tmp_path / "certs", tmp_path / "data")
+
+
 def test_environment_variables_override_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("broker: {url: 'file:9092', partitions: 3}\nweb: {port: 7000}\n")
     monkeypatch.setenv("SPARKLE_BROKER__URL", "environment:9092")
@@ -125,6 +137,15 @@ def test_environment_variables_override_the_file(file: Path, monkeypatch: pytest
         3,
         7000,
     )
+
+
+@pytest.mark.usefixtures("working_directory")
+def test_no_shell_replaces_the_tilde_of_an_environment_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARKLE_DATA", "~/data")
+    with pytest.raises(
+        ConfigurationError, match="variable SPARKLE_DATA: expected a path without ~, which only a"
+    ):
+        load_settings()
 
 
 def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +196,12 @@ def test_sparkle_settings_selects_the_file(file: Path, monkeypatch: pytest.Monke
         ("broker: {wait_seconds: on}", r"broker.wait_seconds: expected a number greater.*found True"),
         ("certs: ''", r"settings.yaml, certs: expected a path, found ''"),
         ("data: ' '", r"settings.yaml, data: expected a path, found ' '"),
+        ("certs: ~/certs", r"settings.yaml, certs: expected a path without ~, .*found '~/certs'"),
+        ("web: {tls: {certificate: ~me/a, key: b}}", r"web.tls.certificate: expected a path without ~"),
+        (
+            "database: {url: 'sqlite:///~/x.sqlite3'}",
+            r"database.url: expected a path without ~, .*found sqlite:///~/x.sqlite3; write the absolute path",
+        ),
         ("web: {tls: {key: ''}}", r"settings.yaml, web.tls.key: expected a path, found ''"),
         ("_env_file: /etc/passwd", r"_env_file: expected a known setting, found _env_file"),
         ("_env_prefix: FOO_", r"expected a known setting, found _env_prefix"),
