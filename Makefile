@@ -12,9 +12,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 RUN := $(VENV)/bin/python
+# Of the virtual environment's own Python, if there is one. When the system is upgraded, it becomes another version, which
+# does not find what has been installed.
+LIB := $(VENV)/lib/python$(shell $$([ -x $(RUN) ] && echo $(RUN) || echo $(PYTHON)) -c \
+	'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PIP := $(LIB)/site-packages/pip/__main__.py
 # Stamp files, newer than the requirements that have been installed.
-DEMO_STAMP := $(VENV)/.installed-demo
-DEV_STAMP := $(VENV)/.installed-dev
+DEMO_STAMP := $(LIB)/.installed-demo
+DEV_STAMP := $(LIB)/.installed-dev
 KAFKA := .cache/kafka-4.3.1
 QUIX := .cache/quix
 MUTATION := .cache/mutation
@@ -119,7 +124,7 @@ requirements: $(DEV_STAMP)  ## regenerate requirements*.txt from pyproject.toml;
 		$(COMPILE) --extra $$extra --output-file requirements-$$extra.txt || exit 1; done
 
 clean:  ## remove everything that make and the demo created, including downloads and data
-	rm -rf $(VENV) .cache .demo dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .cache .demo .demo.lock dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -128,19 +133,23 @@ $(RUN):
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "make: $(PYTHON) cannot create virtual environments; install the package python3-venv" >&2; exit 1; }
 	@echo "creating $(VENV)"
+	@rm -f $(VENV)/bin/python*  # links to a Python that was removed
 	@$(PYTHON) -m venv $(VENV)
 
-$(DEMO_STAMP): requirements-demo.txt | $(RUN)
+$(PIP): | $(RUN)
+	@[ -e $@ ] || $(RUN) -m venv $(VENV)
+
+$(DEMO_STAMP): requirements-demo.txt | $(PIP)
 	@echo "installing requirements-demo.txt (takes a few minutes the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
-$(DEV_STAMP): requirements-dev.txt | $(RUN)
+$(DEV_STAMP): requirements-dev.txt | $(PIP)
 	@echo "installing requirements-dev.txt (takes a few minutes the first time)"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(DEMO_STAMP)
 
-$(QUIX)/.installed: benchmarks/requirements-quix.txt | $(RUN)
+$(QUIX)/.installed: benchmarks/requirements-quix.txt | $(PIP)
 	@echo "installing Quix Streams into $(QUIX)"
 	@$(RUN) -m venv $(QUIX)
 	@$(QUIX)/bin/python -m pip install --quiet --disable-pip-version-check -r $<

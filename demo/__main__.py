@@ -4,6 +4,7 @@ All files are in the folder .demo, which is deleted and created again at every s
 """
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from demo.broker import embedded_broker_command
 from demo.browser import open_page
@@ -24,18 +25,28 @@ from sparkle_app.plugin.manifest import find_packages
 
 PROJECT = Path(__file__).parents[1]
 FOLDER = PROJECT / ".demo"
+LOCK = PROJECT / ".demo.lock"
 INTERVAL_SECONDS = 5
 READY_SECONDS = 60
 
 
 def main() -> None:
     """Run until Ctrl-C or SIGTERM."""
-    options = _options()
+    try:
+        _run(_options())
+    except BrokenPipeError:
+        # As in `make demo | head`. Python would report it again when it flushes standard output at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(options: argparse.Namespace) -> None:
     # SIGINT too: a shell that starts this in the background ignores it, and the process inherits that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     children: list[Child] = []
     try:
+        # Until the children have ended, too.
+        _held = lock(LOCK)
         if options.broker_port == options.web_port:
             sys.exit(
                 f"DEMO_WEB_PORT: expected a port other than the broker's, found {options.web_port} for both;"
@@ -84,6 +95,28 @@ def _environment(variable: str, default: int) -> int:
     return int(text)
 
 
+def lock(path: Path) -> BinaryIO:
+    """Lock a file until it is closed: a start deletes the folder of the demo, which another must not be using.
+
+    Raises:
+        ConfigurationError: if it is locked, or cannot be.
+    """
+    try:
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        running = isinstance(error, BlockingIOError)
+        raise ConfigurationError(
+            str(path),
+            expected="a file that can be locked",
+            found="the lock of a demo that is running here" if running else error.strerror or str(error),
+            hint="stop that one, or use another checkout"
+            if running
+            else "change the permissions of its folder",
+        ) from error
+    return file
+
+
 def _check_port(port: int, other: int, user: str, variable: str) -> None:
     if not 1 <= port <= 65535:
         raise ConfigurationError(
@@ -125,15 +158,14 @@ def _start(options: argparse.Namespace, children: list[Child]) -> None:
         certs=FOLDER / "certs",
     )
     children.append(Child("the broker", embedded_broker_command(options.broker_port), FOLDER / "broker.log"))
-    worker = {
-        "SPARKLE_BROKER__URL": f"127.0.0.1:{options.broker_port}",
-        "SPARKLE_CERTS": str(FOLDER / "certs"),
-        "SPARKLE_DATA": str(FOLDER / "data"),
-        "SPARKLE_DATABASE__URL": f"sqlite:///{FOLDER / 'data' / 'sparkle.sqlite3'}",
-        "SPARKLE_WEB__PORT": str(options.web_port),
-    }
+    # All other settings have their defaults: certs, data and the SQLite file are in the folder of this file.
+    settings = FOLDER / "settings.yaml"
+    settings.write_text(
+        f"broker: {{url: '127.0.0.1:{options.broker_port}'}}\n"
+        f"plugins: ../plugins\nweb: {{port: {options.web_port}}}\n"
+    )
     faust = [sys.executable, "-m", "faust", "-A", "sparkle_app", "worker"]
-    children.append(Child("the worker", faust, FOLDER / "worker.log", worker))
+    children.append(Child("the worker", faust, FOLDER / "worker.log", {"SPARKLE_SETTINGS": str(settings)}))
     collector = [sys.executable, "-m", "demo.collector", "--archive", str(config.archive)]
     children.append(
         Child("the collector", [*collector, "--folder", str(FOLDER / "here")], FOLDER / "collector.log")

@@ -25,7 +25,7 @@ class Child:
         name: its name in messages.
         command: program and arguments.
         log: the file for its output.
-        environment: variables in addition to those of this process.
+        environment: variables in addition to those of this process. The user's own settings are left out.
     """
 
     def __init__(
@@ -33,13 +33,14 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SPARKLE_")}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**inherited, **(environment or {})},
                 # Ctrl-C in the terminal must reach only the demo, which stops its children in order.
                 start_new_session=True,
                 # Safe here: the demo has no threads.

@@ -19,7 +19,7 @@ import pytest
 from tests.support.database import query
 from tests.support.eventually import eventually
 from tests.support.processes import free_port
-from tests.support.worker import PROJECT
+from tests.support.worker import PROJECT, run_command
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ def demo(ports: dict[str, str], output: Path) -> Iterator[subprocess.Popen[bytes
         process = subprocess.Popen(
             [sys.executable, "-m", "demo", "--hosts", "3"],
             cwd=PROJECT,
-            env={**os.environ, **ports},
+            # It does not use the settings of its user.
+            env={**os.environ, **ports, "SPARKLE_WEB__TOKEN": "secret", "SPARKLE_SETTINGS": "/nowhere"},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -54,6 +55,9 @@ def test_the_demo_shows_this_machine_and_leaves_no_processes_behind(
             url = assert_shows_this_machine(process, tmp_path / "output")
             if number == signal.SIGINT:
                 assert_has_a_story(url)
+                others = {"DEMO_BROKER_PORT": str(free_port()), "DEMO_WEB_PORT": str(free_port())}
+                assert "found the lock of a demo that is running here" in start_error(others)
+                assert_commands_read_its_data()
             children = psutil.Process(process.pid).children(recursive=True)
             assert len(children) >= 4, "broker, worker, collector, simulated hosts"
             process.send_signal(number)
@@ -77,6 +81,13 @@ def assert_has_a_story(url: str) -> None:
     assert found["by_host"] == {"lab-002": found["total"]}
     columns = get(f"{url}/api/v1/plugins/Temperature/hosts/host-001/columns?points=60")["series"]
     assert len(columns["coretemp/Core 0"]["at"]) >= 30
+
+
+def assert_commands_read_its_data() -> None:
+    """As the README says."""
+    hosts = run_command({**os.environ, "SPARKLE_SETTINGS": ".demo/settings.yaml"}, "hosts", "--silent")
+    assert "lab-001" in hosts.stdout
+    assert hosts.stderr == ""
 
 
 def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) -> str:
@@ -108,6 +119,26 @@ def assert_shows_this_machine(process: subprocess.Popen[bytes], output: Path) ->
 
 def count_rows(file: str, statement: str) -> int:
     return int(query(f"sqlite:///{file}", statement, host=socket.gethostname())[0]["n"])
+
+
+def test_the_demo_stops_when_nobody_reads_its_output(ports: dict[str, str]) -> None:
+    """As in `make demo | head -1`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo", "--hosts", "0"],
+        cwd=PROJECT,
+        env={**os.environ, **ports},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        try:
+            assert process.stdout.readline().startswith(b"starting ")
+            process.stdout.close()
+            assert process.wait(90) == 0
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
 
 
 def start_error(ports: dict[str, str]) -> str:

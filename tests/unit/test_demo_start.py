@@ -22,6 +22,24 @@ def test_a_variable_that_is_not_set_has_its_default(monkeypatch: pytest.MonkeyPa
     assert demo._environment("DEMO_HOSTS", 20) == 20
 
 
+def test_only_one_demo_runs_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / ".demo.lock"
+    with demo.lock(path), pytest.raises(ConfigurationError) as caught:
+        demo.lock(path)
+    assert str(caught.value) == (
+        f"{path}: expected a file that can be locked, found the lock of a demo that is running here;"
+        " stop that one, or use another checkout"
+    )
+    demo.lock(path).close()
+
+
+def test_a_lock_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match="expected a file that can be locked, found Is a directory; change"
+    ):
+        demo.lock(tmp_path)
+
+
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     folder = tmp_path / ".demo"
     folder.write_text("mine")
