@@ -52,14 +52,16 @@ def publish(draft: Path, path: Path) -> None:
 def complete_file(path: Path) -> Iterator[BinaryIO]:
     """A new file, which appears under its name, on disk, when the context ends without an error.
 
-    If the process is killed meanwhile, a file remains whose name begins with a dot and ends in ``.part``.
+    Only its owner can read it. If the process is killed meanwhile, a file remains whose name begins with a dot and ends
+    in ``.part``.
 
     Raises:
         FileExistsError: if there is a file with this name at the end.
         OSError: if the file cannot be created.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with open(draft, "xb") as file:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         try:
             yield file
             file.flush()

@@ -115,13 +115,13 @@ def check_data_folder(folder: Path) -> None:
 
 
 def create_data_folder(folder: Path) -> None:
-    """Create the folder for the worker's own files.
+    """Create the folder for the worker's own files, such as readings in SQLite, for the user of the worker only.
 
     Raises:
         ConfigurationError: if it cannot be created.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unusable_data_folder(f"{folder}: {error.strerror}") from error
 

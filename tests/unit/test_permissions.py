@@ -22,7 +22,8 @@ from sparkle_app.plugin.manifest import find_packages
 from sparkle_app.runtime.certificates import check_files
 from sparkle_app.runtime.folders import blocking_path, complete_file, publish
 from sparkle_app.sealed.internal_key import existing_internal_key, internal_key
-from sparkle_app.storage.engine import can_be_created
+from sparkle_app.storage.engine import can_be_created, make_engine
+from sparkle_app.worker.startup import create_data_folder
 from tests.support.collector import Collector
 from tests.support.permissions import obeyed_modes
 from tests.support.worker import PROJECT
@@ -199,6 +200,31 @@ def test_a_complete_file_replaces_none_that_was_created_meanwhile(
     write()
     assert os.listdir(tmp_path) == [file.name]
     assert file.read_bytes() == b"ours"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_only_the_own_user_can_read_what_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def no_link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    existing = tmp_path / "existing"
+    existing.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        for folder in (tmp_path / "data", existing):
+            create_data_folder(folder)
+        for folder in (tmp_path / "sqlite", existing):
+            make_engine(make_url(f"sqlite:///{folder}/x.sqlite3")).dispose()
+        with complete_file(tmp_path / "export.csv") as file:
+            file.write(b"readings")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"data": 0o700, "sqlite": 0o700, "existing": 0o755, "export.csv": 0o600}
 
 
 @pytest.mark.parametrize("encoding", ["koi8-r", "latin-1", "ascii"])

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
-    """An engine whose connections use WAL mode; creates the folder of the file.
+    """An engine whose connections use WAL mode; creates the folder of the file, for the own user only.
 
     Arguments:
         for_command: for the single thread of a command: its statements have no time limit.
@@ -41,7 +41,7 @@ def make_sqlite_engine(url: URL, *, for_command: bool) -> Engine:
     """
     folder = database_file(url).parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _folder_error(folder, error.strerror or str(error)) from error
     # Reuse the connection that was used last, so that only one page cache fills.
