@@ -153,6 +153,13 @@ def test_days_are_merged_once_their_hours_are() -> None:
     assert (earlier[HOUR].merged_until, earlier[DAY].merged_until) == (hour(49), day(1))
 
 
+def test_what_is_being_merged_can_be_taken_for_merged() -> None:
+    marks = Watermarks(60, {READINGS: Watermark(rebuilt_at=7), HOUR: Watermark(3, 2, 1, hour(9), hour(5))})
+    found = marks.as_if_all_merged()
+    assert found.known == {READINGS: Watermark(rebuilt_at=7), HOUR: Watermark(3, 2, 1, hour(9), hour(9))}
+    assert found.bucket_size == 60
+
+
 def test_rows_expire_at_midnight_when_what_is_merged_from_them_has_been_merged() -> None:
     merged = {HOUR: Watermark(merged_until=hour(24 * 200 + 5)), DAY: Watermark(merged_until=day(200))}
     marks = Watermarks(60, merged)
