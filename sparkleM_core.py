@@ -3,14 +3,11 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import DateTime, Integer, String, Text, Uuid
+from sqlalchemy import DateTime, Integer, String, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from sparkle_app.plugin.legacy import create_session, current_config_id
 from sparkle_app.storage.models import Base
-
-# These databases have no VARCHAR without a length.
-_NAME = String().with_variant(Text(), "mysql", "mariadb", "oracle")
 
 __all__ = ["BaseDataFrame", "Session", "SqlAlchemyBase", "create_session"]
 
@@ -29,7 +26,7 @@ class BaseDataFrame:
     # Some packages do not set it.
     config_id: Mapped[int] = mapped_column(Integer, default=current_config_id)
     date: Mapped[datetime] = mapped_column(DateTime)
-    hostname: Mapped[str] = mapped_column(_NAME)
-    metric_root: Mapped[str] = mapped_column(_NAME)
-    metric_main: Mapped[str] = mapped_column(_NAME)
-    metric_details: Mapped[str | None] = mapped_column(_NAME)
+    hostname: Mapped[str] = mapped_column(String)
+    metric_root: Mapped[str] = mapped_column(String)
+    metric_main: Mapped[str] = mapped_column(String)
+    metric_details: Mapped[str | None] = mapped_column(String)

@@ -6,6 +6,8 @@ from sqlalchemy import Dialect, Table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
+from sparkle_app.storage.dialects import dialect_of
+
 SCRATCH = make_url("sqlite://")
 """A database as of :func:`scratch_engine`."""
 
@@ -48,4 +50,6 @@ def compile_ddl(table: Table, url: URL) -> None:
 
 @cache
 def _dialect(url: URL) -> Dialect:
-    return url.get_dialect()()
+    dialect = url.get_dialect()()
+    dialect_of(url).adapt(dialect)
+    return dialect

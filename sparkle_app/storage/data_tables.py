@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Float, Index, Integer, MetaData, Table
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, Table
 from sqlalchemy.types import SchemaType
 
 from sparkle_app.storage import constraints
@@ -107,9 +107,6 @@ def store_as_view(view: Table) -> None:
 def _copy(column: Column[Any], create_types: bool = True) -> Column[Any]:
     """A copy of a column; a type of its own, such as an enumeration of PostgreSQL, is created with the table or not."""
     type_ = column.type
-    if type(type_) is Float and type_.precision is None:
-        # MariaDB and MySQL store a FLOAT in 32 bits, other databases in as many as a DOUBLE.
-        type_ = Double(asdecimal=True) if type_.asdecimal else Double()
     if not create_types and isinstance(type_, SchemaType):
         # A copy that is not created.
         type_ = type_.adapt(type(type_))

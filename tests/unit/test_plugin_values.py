@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from sqlalchemy import Double, Float, Integer, Numeric
+from sqlalchemy import Integer, Numeric
 from sqlalchemy.orm import mapped_column
 
 from sparkle_app.ingest.decryption_pool import validated
@@ -22,7 +22,6 @@ from sparkle_app.plugin_api import (
     StoredReading,
     StringPlugin,
     StringReadingsTable,
-    data_table,
 )
 from sparkle_app.plugin_api.numeric import number_of, stored_number
 
@@ -49,16 +48,6 @@ class Decimals(ReadingsTable):
 class Integers(ReadingsTable):
     __tablename__ = "values_integers"
     value = mapped_column(Integer)
-
-
-class Floats(ReadingsTable):
-    __tablename__ = "values_floats"
-    value = mapped_column(Float)
-
-
-class ShortFloats(ReadingsTable):
-    __tablename__ = "values_short_floats"
-    value = mapped_column(Float(24))
 
 
 class Raid(StringPlugin):
@@ -180,7 +169,6 @@ class OwnTables(Anything):
     ("base", "table"),
     [
         (Plugin, Numbers),
-        (Plugin, Floats),
         (Whole, Integers),
         (Exact, Decimals),
         (Narrow, Numbers),
@@ -217,10 +205,3 @@ def test_a_table_that_cannot_store_the_values_is_an_error(
     assert caught.value.where == "plugin Some"
     assert caught.value.found == found
     assert table.__tablename__ in str(caught.value.expected)
-
-
-@pytest.mark.parametrize(("table", "stored_as"), [(Floats, Double), (Numbers, Double), (ShortFloats, Float)])
-def test_a_float_is_stored_in_64_bits_unless_its_precision_is_declared(
-    table: type[ReadingsTable], stored_as: type[Float[Any]]
-) -> None:
-    assert type(data_table(table.__table__).c.value.type) is stored_as

@@ -52,7 +52,9 @@ class Own(Plugin):
 plugin = Own()
 {last}
 """
-POSTGRESQL, MYSQL = "postgresql+psycopg2://localhost/x", "mysql+pymysql://localhost/x"
+POSTGRESQL, MYSQL, ORACLE = (
+    f"{driver}://localhost/x" for driver in ("postgresql+psycopg2", "mysql+pymysql", "oracle+oracledb")
+)
 
 
 def package(folder: Path, name: str, column: str = "", body: str = "", last: str = "") -> None:
@@ -84,7 +86,7 @@ def load(folder: Path, url: str | None = None) -> dict[str, Any]:
         ('maker = mapped_column(ForeignKey("fine_notes.nr"))', None, "fine_notes"),
         ("data = mapped_column(INET)", None, "can't render element of type INET"),
         ("data = mapped_column(ARRAY(Integer))", None, "can't render element of type ARRAY"),
-        ("text = mapped_column(String)", MYSQL, "VARCHAR requires a length on dialect mysql"),
+        ("data = mapped_column(INET)", MYSQL, "can't render element of type INET"),
         ("maker = mapped_column(ForeignKey('zzz_readings.id'))", None, "zzz_readings.id, a view"),
     ],
 )
@@ -103,10 +105,18 @@ def test_only_the_package_whose_table_cannot_be_created_is_refused(
     assert loaded["tables"] == tables("aaa", "fine", "zzz")
 
 
-@pytest.mark.parametrize("column", ["data = mapped_column(INET)", "text = mapped_column(String)"])
-def test_what_the_database_has_is_used(tmp_path: Path, column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "url"),
+    [
+        ("data = mapped_column(INET)", POSTGRESQL),
+        ("text = mapped_column(String)", POSTGRESQL),
+        ("text = mapped_column(String)", MYSQL),
+        ("text = mapped_column(String)", ORACLE),
+    ],
+)
+def test_what_the_database_has_is_used(tmp_path: Path, column: str, url: str) -> None:
     package(tmp_path, "fine", column)
-    assert load(tmp_path, POSTGRESQL) == {"installed": ["fine"], "errors": [], "tables": tables("fine")}
+    assert load(tmp_path, url) == {"installed": ["fine"], "errors": [], "tables": tables("fine")}
 
 
 @pytest.mark.parametrize(("first", "second"), [("aaa", "zzz"), ("zzz", "aaa")])

@@ -18,6 +18,7 @@ from sqlalchemy import (
     false,
     select,
 )
+from sqlalchemy import Dialect as SqlDialect
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -75,6 +76,9 @@ class Dialect(ColumnTypes):
         if _WRITE_LEVEL not in _isolation_levels(engine):
             return engine
         return create_engine(url, isolation_level=_WRITE_LEVEL, **options)
+
+    def adapt(self, dialect: SqlDialect) -> None:
+        """Let SQLAlchemy create tables as this database needs them."""
 
     def read_options(self, engine: Engine) -> Mapping[str, Any]:
         """Execution options of a transaction that only reads, from one snapshot if the database has any."""

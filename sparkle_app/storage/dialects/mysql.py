@@ -106,8 +106,7 @@ class MySql(NaiveTimes, BinaryIds, Dialect):
             hide_parameters=True,
         )
         check_arguments(engine.dialect.create_connect_args(url)[1])
-        engine.dialect.ddl_compiler = MySqlTables
-        engine.dialect.type_compiler_instance = MySqlTypes(engine.dialect)
+        self.adapt(engine.dialect)
 
         @event.listens_for(engine, "do_connect")
         def on_connect(_dialect: Any, _record: Any, _positional: Any, arguments: Any) -> TimedConnection:
@@ -121,6 +120,11 @@ class MySql(NaiveTimes, BinaryIds, Dialect):
 
         limit_calls(engine, None if for_command else _ANSWER_SECONDS, in_pool=PING_SECONDS)
         return engine
+
+    def adapt(self, dialect: Any) -> None:
+        """As in the base class."""
+        dialect.ddl_compiler = MySqlTables
+        dialect.type_compiler_instance = MySqlTypes(dialect)
 
     def read_options(self, engine: Engine) -> Mapping[str, Any]:
         """A snapshot is begun with the transaction."""

@@ -80,7 +80,7 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
             hide_parameters=True,
         )
         check_arguments(engine.dialect.create_connect_args(url)[1])
-        adapt(engine.dialect)
+        self.adapt(engine.dialect)
         seconds = 0 if for_command else _ANSWER_SECONDS
 
         @event.listens_for(engine, "connect")
@@ -114,6 +114,10 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
             return True
 
         return engine
+
+    def adapt(self, dialect: Any) -> None:
+        """As in the base class."""
+        adapt(dialect)
 
     def read_options(self, engine: Engine) -> Mapping[str, Any]:
         """The isolation level is set when the transaction begins."""
