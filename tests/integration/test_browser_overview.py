@@ -193,6 +193,20 @@ def test_a_map_that_would_need_hours_says_so(fleet: Fleet, visit: Visit, locale:
     expect(page.locator(".time-map")).to_be_visible()
 
 
+def test_a_map_for_which_the_database_takes_too_long_delays_nothing_else(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    visitor.expected = ["504"]
+    # As a request that takes too long: there is no answer.
+    late = {"title": "Gateway Timeout", "status": 504, "detail": "No answer from the database"}
+    visitor.page.route("**/headlines?*", lambda route: route.fulfill(status=504, json=late))
+    page = visitor.open("/?map=Temperature&over=7d")
+    expect(page.locator(".nothing:visible")).to_have_text("No answer from the database")
+    expect(page.locator("table.hosts tbody tr")).to_have_count(12)
+    expect(page.locator(".banner")).to_be_hidden()
+    visitor.page.unroute("**/headlines?*")
+    expect(page.locator(".time-map")).to_be_visible()
+
+
 def test_every_view_opens(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     page = visitor.open()

@@ -47,8 +47,8 @@ export function heatSection(page) {
         const found = await get(pathOf`/api/v1/plugins/${plugin.name}/headlines`, { signal: mine, query: { ...listed, from } });
         kept = { query, at: Date.now(), madeAt: madeAt(mine), found };
       } catch (error) {
-        // Everything else is shown without the database.
-        if (!(error instanceof ApiError) || error.kind === "lost") throw error;
+        // Everything else is shown without the database. If it is the worker that does not answer, it does not answer the rest.
+        if (!(error instanceof ApiError)) throw error;
         const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
         return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail };
       }
