@@ -4,14 +4,15 @@ const KEPT = 60;
 const KEPT_GONE = 8;
 const GONE_MS = 10 * 60_000;
 
-/** Remembers responses of /api/v1/pipeline. Times are ms. */
+/** Remembers responses of /api/v1/pipeline. Times are ms of the workers' clock: a response may be older than its arrival. */
 export class PipelineHistory {
   #samples = [];
   #seen = new Map();
 
-  /** Adds a response. A response that was not loaded again is not counted twice. */
-  add(response, at) {
-    if (this.#samples.at(-1)?.response === response) return;
+  /** Adds a response, unless it is the last one again: workers make one every few seconds. */
+  add(response) {
+    const at = Date.parse(response.made_at);
+    if (this.#samples.at(-1)?.at === at) return;
     this.#samples.push({ at, response, workers: new Map(response.workers.map((each) => [each.worker, each])) });
     if (this.#samples.length > KEPT) this.#samples.shift();
     for (const { worker } of [...response.workers, ...response.unreachable]) {
@@ -47,6 +48,17 @@ export class PipelineHistory {
    * @param {function(Object): number} counter of a worker's state; all workers are added up.
    */
   rates(counter, worker = null) {
+    return this.#growths(counter, worker).map((each) => each && each.grown / each.seconds);
+  }
+
+  /** The average rate of the last few responses; null: none is known yet. */
+  rate(counter, worker = null) {
+    const known = this.#growths(counter, worker).slice(-3).filter((each) => each !== null);
+    const total = (field) => known.reduce((sum, each) => sum + each[field], 0);
+    return known.length ? total("grown") / total("seconds") : null;
+  }
+
+  #growths(counter, worker) {
     return this.#samples.slice(1).map((sample, index) => {
       const before = this.#samples[index];
       const seconds = (sample.at - before.at) / 1000;
@@ -58,19 +70,13 @@ export class PipelineHistory {
         // It was started again in between.
         if (difference >= 0) grown = (grown ?? 0) + difference;
       }
-      return grown === null || seconds <= 0 ? null : grown / seconds;
+      return grown === null || seconds <= 0 ? null : { grown, seconds };
     });
   }
 
   /** A value of each response. */
   values(value) {
     return this.#samples.map(({ response }) => value(response));
-  }
-
-  /** The average of the last few rates; null: none is known yet. */
-  rate(counter, worker = null) {
-    const known = this.rates(counter, worker).slice(-3).filter((each) => each !== null);
-    return known.length ? known.reduce((sum, each) => sum + each, 0) / known.length : null;
   }
 
   /** For how many ms a condition has held without a break, up to the last response. */

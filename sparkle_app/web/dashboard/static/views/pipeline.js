@@ -1,6 +1,6 @@
 // What the workers consume, how far they lag behind, and what they wait for: "why is it late?"
 
-import { get, now } from "../api.js";
+import { get } from "../api.js";
 import { clocks, clocksLoader } from "../components/clocks.js";
 import { scrolled } from "../components/scrolled.js";
 import { shape } from "../components/state.js";
@@ -22,7 +22,7 @@ export function pipeline(page) {
   page.poll(
     (signal) => Promise.all([get("/api/v1/pipeline", { signal }), clocksOf(signal)]),
     ([response, wrong]) => {
-      history.add(response, Date.now());
+      history.add(response);
       parts.show(response, history, wrong);
     });
 }
@@ -74,7 +74,7 @@ function partsOf(page) {
       ...response.workers.map((state) => [state.worker, { state, history, make: workerCard }]),
     ], (item) => item.make(item));
     wrongClocks.update(wrong);
-    keyed(gone, history.gone().map(([worker, at]) => [worker, { worker, at: new Date(at + now() - Date.now()).toISOString() }]), goneItem);
+    keyed(gone, history.gone().map(([worker, at]) => [worker, { worker, at: new Date(at).toISOString() }]), goneItem);
   }
 
   return { show };
