@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
@@ -104,6 +104,26 @@ def test_what_takes_two_responses_is_said_to_be_measured(fleet: Fleet, visit: Vi
     expect(share.locator(".number")).to_have_text("0\u00a0%")
     expect(share.locator(".bar")).to_be_visible()
     expect(page.get_by_text("Averages of all workers over the last seconds.")).to_be_visible()
+
+
+@pytest.mark.any_broker
+def test_the_workers_are_shown_without_the_database(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).page
+    # However long the test takes.
+    page.add_init_script("AbortSignal.timeout = () => new AbortController().signal")
+    held: list[Route] = []
+
+    def hold(request: Route) -> None:
+        held.append(request)
+
+    page.route("**/api/v1/hosts?*", hold)
+    page.goto("/pipeline")
+    expect(card(page, fleet.worker).locator(".state")).to_have_text("Consuming")
+    expect(page.locator(".tile b").first).to_have_text("0.0")
+    expect(page.locator(".clocks")).to_be_hidden()
+    (request,) = held
+    request.continue_()
+    expect(page.get_by_text("No host has a wrong clock")).to_be_visible()
 
 
 @pytest.mark.any_broker

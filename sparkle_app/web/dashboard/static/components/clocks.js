@@ -7,29 +7,16 @@ import { t } from "../language.js";
 import { hostUrl } from "../router.js";
 import { scrolled } from "./scrolled.js";
 
+/** Workers write them once a minute. */
 const INTERVAL_MS = 60_000;
 const LISTED = 100;
 
-/** Loads the hosts, once a minute: workers write them once a minute. A failure is no failure of the view. */
-export function clocksLoader() {
-  let loaded = null;
+/** @returns {{element: Element, refresh: function()}} `refresh` loads the hosts again if they are old; nothing waits for it. */
+export function clocks(page) {
+  const leaving = new AbortController();
+  page.ending(() => leaving.abort());
+  let loaded = { hosts: [], more: false, problem: null };
   let due = 0;
-  return async (signal) => {
-    if (Date.now() < due) return loaded;
-    try {
-      const { hosts, next } = await get("/api/v1/hosts", { signal, query: { clock: "untrusted", limit: LISTED } });
-      loaded = { hosts, more: next !== null, problem: null };
-      due = Date.now() + INTERVAL_MS;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      loaded = { hosts: loaded?.hosts ?? [], more: loaded?.more ?? false, problem: error.detail };
-    }
-    return loaded;
-  };
-}
-
-/** @returns {{element: Element, update: function(Object)}} `update` gets what the loader returns. */
-export function clocks() {
   const title = el("h2", {});
   const problem = el("p", { class: "note", hidden: true });
   const body = el("tbody", {});
@@ -40,9 +27,27 @@ export function clocks() {
   const more = el("p", { class: "more" }, t("clocks.more", { n: LISTED }));
   const lead = el("p", { class: "lead" }, t("clocks.lead"));
   const listed = scrolled(t("clocks.caption"), table);
-  const element = el("section", { class: "card clocks" }, el("div", { class: "card-head" }, title), lead, problem, listed, more);
+  const element = el("section", { class: "card clocks", hidden: true }, el("div", { class: "card-head" }, title), lead, problem, listed, more);
 
-  function update(found) {
+  /** The hosts are in the database: what is in the memory of the workers is shown without them. */
+  async function refresh() {
+    if (Date.now() < due) return;
+    due = Infinity;
+    try {
+      const { hosts, next } = await get("/api/v1/hosts", { signal: leaving.signal, query: { clock: "untrusted", limit: LISTED } });
+      loaded = { hosts, more: next !== null, problem: null };
+      due = Date.now() + INTERVAL_MS;
+    } catch (error) {
+      if (leaving.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      loaded = { ...loaded, problem: error.detail };
+      due = 0;
+    }
+    show(loaded);
+  }
+
+  function show(found) {
+    element.hidden = false;
     const rows = found.hosts.flatMap(({ host, plugins }) =>
       plugins.filter((each) => each.clock_offset_seconds !== null).map((each) => ({ host, ...each })));
     const known = found.problem === null;
@@ -54,7 +59,7 @@ export function clocks() {
     more.hidden = !found.more;
   }
 
-  return { element, update };
+  return { element, refresh };
 }
 
 function row({ host, plugin, last_received_at: at }) {

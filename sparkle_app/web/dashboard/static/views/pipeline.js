@@ -1,7 +1,7 @@
 // What the workers consume, how far they lag behind, and what they wait for: "why is it late?"
 
 import { get } from "../api.js";
-import { clocks, clocksLoader } from "../components/clocks.js";
+import { clocks } from "../components/clocks.js";
 import { scrolled } from "../components/scrolled.js";
 import { shape } from "../components/state.js";
 import { sparkline } from "../components/sparkline.js";
@@ -18,13 +18,10 @@ export function pipeline(page) {
   page.title(t("pipeline.title"));
   const history = new PipelineHistory();
   const parts = partsOf(page);
-  const clocksOf = clocksLoader();
-  page.poll(
-    (signal) => Promise.all([get("/api/v1/pipeline", { signal }), clocksOf(signal)]),
-    ([response, wrong]) => {
-      history.add(response);
-      parts.show(response, history, wrong);
-    });
+  page.poll((signal) => get("/api/v1/pipeline", { signal }), (response) => {
+    history.add(response);
+    parts.show(response, history);
+  });
 }
 
 function partsOf(page) {
@@ -47,7 +44,7 @@ function partsOf(page) {
   const stages = stageTable();
   const workers = el("div", { class: "workers" });
   const gone = el("ul", { class: "gone" });
-  const wrongClocks = clocks();
+  const wrongClocks = clocks(page);
   const loading = el("p", { class: "nothing" }, t("overview.loading"));
   const content = el("div", { class: "stack", hidden: true },
     sentences, el("div", { class: "tiles" }, tiles.map((each) => each.element)),
@@ -59,7 +56,7 @@ function partsOf(page) {
     el("div", { class: "view-head" }, el("h1", { tabindex: -1 }, t("pipeline.title"), " ", count)), loading, content);
   let worst = null;
 
-  function show(response, history, wrong) {
+  function show(response, history) {
     loading.remove();
     content.hidden = false;
     setText(count, t("pipeline.workers", { n: response.workers.length + response.unreachable.length }));
@@ -73,7 +70,7 @@ function partsOf(page) {
       ...response.unreachable.map((each) => [`unreachable ${each.worker}`, { ...each, make: unreachableCard }]),
       ...response.workers.map((state) => [state.worker, { state, history, make: workerCard }]),
     ], (item) => item.make(item));
-    wrongClocks.update(wrong);
+    wrongClocks.refresh();
     keyed(gone, history.gone().map(([worker, at]) => [worker, { worker, at: new Date(at).toISOString() }]), goneItem);
   }
 
