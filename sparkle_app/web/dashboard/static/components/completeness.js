@@ -6,8 +6,8 @@ import { t } from "../language.js";
 import { navigate } from "../router.js";
 import { rangeUrl } from "../ranges.js";
 
-/** More are too narrow to be seen. */
-const MAX_GAPS = 300;
+/** Percent of the strip: what is narrower cannot be seen alone. */
+const NARROW = 0.15;
 const LISTED = 5;
 /** Ranges begin within a bucket. */
 const UNSEEN_SECONDS = 120;
@@ -100,7 +100,7 @@ function strip() {
     const before = t(kept ? "host.complete.expired" : "host.complete.before");
     refill(bar,
       ...(start > range.from ? [part("before", range.from, start, range, before)] : []),
-      ...times.slice(-MAX_GAPS).map(([from, to, n]) => {
+      ...seen(times, range).map(([from, to, n]) => {
         const each = part("gap", from, to, range, t("host.complete.gap", { range: timeSpan(from, to), n }));
         each.addEventListener("click", () => navigate(around([from, to])));
         return each;
@@ -109,12 +109,23 @@ function strip() {
   return { element, update };
 }
 
+/** Joins gaps that are too narrow to be seen alone: [from, to, missing]. */
+function seen(gaps, range) {
+  const joined = [];
+  for (const [from, to, missing] of gaps) {
+    const last = joined.at(-1);
+    if (last && to - last[0] < (NARROW * (range.to - range.from)) / 100) [last[1], last[2]] = [to, last[2] + missing];
+    else joined.push([from, to, missing]);
+  }
+  return joined;
+}
+
 /** The URL of a gap, with as much before and after. */
 const around = ([from, to]) => rangeUrl({ from: 2 * from - to, to: 2 * to - from });
 
 function part(kind, from, to, range, title) {
   const place = (at) => (100 * (Math.min(Math.max(at, range.from), range.to) - range.from)) / (range.to - range.from);
   const each = el("i", { class: kind, title });
-  setStyle(each, { left: `${place(from)}%`, width: `${Math.max(0.15, place(to) - place(from))}%` });
+  setStyle(each, { left: `${place(from)}%`, width: `${Math.max(NARROW, place(to) - place(from))}%` });
   return each;
 }

@@ -7,7 +7,8 @@ import { inOrder } from "../lines.js";
 
 /** With more different words, a table of the last values says more. */
 const MAX_WORDS = 12;
-const MAX_PARTS = 300;
+/** Percent of the bar: what is narrower cannot be seen alone. */
+const NARROW = 0.2;
 
 /** Whether readings are words that a timeline can show. */
 export function isTimeline(readings) {
@@ -61,15 +62,36 @@ function partsOf(readings, gap, end) {
   return rows;
 }
 
-function row(metric, parts, words, { from, to }) {
+/** Joins neighbours that are too narrow to be seen alone: {words, changes, from, to}. */
+function seen(parts, { from, to }) {
+  const narrow = (seconds) => seconds < (NARROW * (to - from)) / 100;
+  const joined = [];
+  let before = null;
+  for (const part of parts) {
+    if (part.to < from || part.from > to) continue;
+    if (before && [before.to - before.from, part.to - part.from, part.from - before.to].every(narrow)) {
+      const last = joined.at(-1);
+      last.words.add(part.word);
+      last.changes += part.word === before.word ? 0 : 1;
+      last.to = part.to;
+    } else joined.push({ words: new Set([part.word]), changes: 0, from: part.from, to: part.to });
+    before = part;
+  }
+  return joined;
+}
+
+function row(metric, parts, words, range) {
+  const { from, to } = range;
   const bar = el("ol", { class: "states", tabindex: 0, "aria-label": visible(metric) });
   const place = (at) => (100 * (Math.min(Math.max(at, from), to) - from)) / (to - from);
-  for (const part of parts.slice(-MAX_PARTS)) {
-    if (part.to < from || part.from > to) continue;
-    const text = visible(part.word) || t("host.words.empty");
-    const each = el("li", { "data-word": words.indexOf(part.word) % 8, title: `${text} · ${timeSpan(part.from, part.to, { seconds: true })}` },
-      el("span", {}, text), el("span", { class: "visually-hidden" }, ` ${timeSpan(part.from, part.to, { seconds: true })}`));
-    setStyle(each, { left: `${place(part.from)}%`, width: `${Math.max(0.2, place(part.to) - place(part.from))}%` });
+  for (const part of seen(parts, range)) {
+    const found = [...part.words].map((word) => visible(word) || t("host.words.empty")).join(", ");
+    const text = part.changes ? t("host.words.changes", { words: found, n: part.changes }) : found;
+    const when = timeSpan(part.from, part.to, { seconds: true });
+    const word = part.changes ? "several" : words.indexOf([...part.words][0]) % 8;
+    const each = el("li", { "data-word": word, title: `${text} · ${when}` },
+      el("span", {}, text), el("span", { class: "visually-hidden" }, ` ${when}`));
+    setStyle(each, { left: `${place(part.from)}%`, width: `${Math.max(NARROW, place(part.to) - place(part.from))}%` });
     bar.append(each);
   }
   return el("div", { class: "timeline-row" }, name(metric, 28), bar);

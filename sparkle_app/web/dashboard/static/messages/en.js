@@ -255,6 +255,7 @@ export default {
   "host.table.show": "Show as table",
   "host.title": "Host",
   "host.unknown": "No host of this name sends readings now.",
+  "host.words.changes": {"one": "{words}: {n} change", "other": "{words}: {n} changes"},
   "host.words.empty": "(empty)",
   "host.words.first": {"one": "Only the first {n} reading of the range: zoom in for the rest.", "other": "Only the first {n} readings of the range: zoom in for the rest."},
   "host.zoomed": "Showing {range}",
