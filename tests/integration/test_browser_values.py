@@ -61,9 +61,47 @@ def test_a_rounded_value_is_on_the_same_side_of_a_threshold(history: Fleet, visi
 
 def test_a_short_duration_has_its_decimals(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open()
-    values = (0.25, 59.96, 59.9, 60, 119, 3700, -3)
+    values = (0.25, 59.96, 59.9, 60, 119, 3700, 200_000, -3)
     texts = called(page, "format.js", "quantity", *([value, plugin("s", "duration", 1)] for value in values))
-    assert texts == ["0.3 s", "1 min", "59.9 s", "1 min", "1 min", "1 h 1 min", "−3.0 s"]
+    assert texts == [
+        *("0.3 s", "1 min", "59.9 s", "1 min", "1 min 59 s"),
+        *("1 h 2 min", "2 d 8 h", "−3.0 s"),
+    ]
+
+
+def test_a_duration_is_on_the_same_side_of_a_threshold(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+
+    def durations(function: str, bound: float, *values: float) -> Any:
+        limited = plugin("s", "duration", 0, {**WARNING, "value": bound})
+        return called(page, "format.js", function, *([value, limited] for value in values))
+
+    assert durations("quantity", 90, 75, 90, 90.2, 110) == [
+        "1 min 15 s",
+        "1 min 30 s",
+        "1 min 30.2 s",
+        "1 min 50 s",
+    ]
+    assert durations("quantity", 7200, 7199, 7210, 7260) == ["2 h", "2 h 10 s", "2 h 1 min"]
+    assert durations("quantity", 86_400, 86_390, 86_410, 90_000) == ["1 d", "1 d 10 s", "1 d 1 h"]
+    assert durations("bound", 0, 90, 5400, 3690, 86_401, 90.25) == [
+        *("1 min 30 s", "1 h 30 min", "1 h 1 min 30 s", "1 d 1 s", "1 min 30.25 s")
+    ]
+
+
+def test_marks_of_an_axis_differ(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+
+    def marks(kind: dict[str, Any], step: float, *values: float) -> list[str]:
+        found = called(page, "chart_scale.js", "axisValue", *([value, step, kind] for value in values))
+        return [each.replace("\u00a0", " ") for each in found]
+
+    seconds = plugin("s", "duration", 0)
+    assert marks(seconds, 20, 60, 80, 100, 120) == ["1 min", "1 min 20 s", "1 min 40 s", "2 min"]
+    assert marks(seconds, 1800, 86_400, 88_200, 90_000) == ["1 d", "1 d 30 min", "1 d 1 h"]
+    assert marks(seconds, 0.5, 60, 60.5, 61) == ["1 min", "1 min 0.5 s", "1 min 1 s"]
+    assert marks(plugin("B", "bytes", 0), 256, 1024, 1280, 1536) == ["1 KiB", "1.25 KiB", "1.5 KiB"]
+    assert marks(plugin("Hz", "frequency", 1), 5e9, 0, 5e9) == ["0.0 Hz", "5.0 GHz"]
 
 
 def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:

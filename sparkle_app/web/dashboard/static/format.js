@@ -44,26 +44,26 @@ const PLAIN_UNITS = new Set(["B", "Hz", "W", "J", "Wh"]);
  * @param {number|null} value null is shown as a dash.
  * @param {{unit: string, panel: Object}} plugin as in /api/v1/plugins.
  */
-export function quantity(value, plugin) {
-  return withUnit(value, plugin, (scaled, factor) => {
-    let { decimals } = plugin.panel;
-    const seems = () => severity(factor * Number(scaled.toFixed(decimals)), plugin);
-    while (decimals < MAX_DECIMALS && seems() !== severity(value, plugin)) decimals += 1;
-    return decimals;
-  });
-}
+export const quantity = (value, plugin) =>
+  withUnit(value, plugin, (shown, factor) => severity(factor * shown, plugin) === severity(value, plugin));
 
 /** The bound of a threshold, with its own decimals. */
-export const bound = (value, plugin) =>
-  withUnit(value, plugin, (scaled) => {
-    const own = (String(scaled).split(".")[1] ?? "").length;
-    return Math.min(Math.max(plugin.panel.decimals, own), MAX_DECIMALS);
-  });
+export const bound = (value, plugin) => withUnit(value, plugin, (shown, factor) => shown === value / factor);
 
-/** @param {function(number, number): number} decimalsOf of the value divided by a factor, and this factor. */
-function withUnit(value, { unit, panel }, decimalsOf) {
+/** A mark of an axis, as far as marks that are a step apart differ. */
+export const mark = (value, step, plugin) =>
+  withUnit(value, plugin, (shown, factor) => Math.abs(factor * shown - value) < step / 20);
+
+/**
+ * The fewest decimals with which a value fits, but no fewer than the plugin declares.
+ *
+ * @param {function(number, number): boolean} fits whether a rounded value may be shown; multiplied by the factor of its
+ *   prefix, it has the plugin's unit.
+ */
+function withUnit(value, { unit, panel }, fits) {
   if (value === null || value === undefined) return NONE;
-  if (panel.quantity === "duration" && unit === "s") return exactDuration(value, decimalsOf(value, 1));
+  let { decimals } = panel;
+  if (panel.quantity === "duration" && unit === "s") return exactDuration(value, decimals, fits);
   let [factor, prefix] = [1, ""];
   if (panel.quantity in PREFIXED && PLAIN_UNITS.has(unit)) {
     const [base, prefixes] = PREFIXED[panel.quantity];
@@ -75,32 +75,48 @@ function withUnit(value, { unit, panel }, decimalsOf) {
     prefix = prefixes[power];
   }
   const scaled = value / factor;
+  while (decimals < MAX_DECIMALS && !fits(Number(scaled.toFixed(decimals)), factor)) decimals += 1;
   // Far outside of what decimals are meant for: 1.2E15 rather than a row of digits.
   const huge = Math.abs(scaled) >= 1e12;
   const text = huge
     ? format(Intl.NumberFormat, { notation: "scientific", maximumFractionDigits: 3 }).format(scaled)
-    : number(scaled, decimalsOf(scaled, factor));
+    : number(scaled, decimals);
   return unit ? `${text}${NO_BREAK}${prefix}${unit}` : text;
 }
 
-/** Less than a minute with decimals. */
-function exactDuration(seconds, decimals) {
-  if (seconds < 0) return `−${exactDuration(-seconds, decimals)}`;
-  // As in `duration`, what is rounded to a minute is one.
-  const few = Number(seconds.toFixed(decimals)) < MINUTE;
-  return few ? t("duration.seconds", { n: number(seconds, decimals) }) : duration(seconds);
+/** What durations are rounded to; from 0 on, it is the number of decimals of a second. */
+const [TO_HOURS, TO_MINUTES] = [-2, -1];
+
+/** Below a minute with decimals, below an hour with seconds, below a day with minutes, then with hours; finer until it fits. */
+function exactDuration(seconds, decimals, fits) {
+  if (seconds < 0) return `−${exactDuration(-seconds, decimals, (shown) => fits(-shown, 1))}`;
+  let precision = seconds < MINUTE ? decimals : seconds < HOUR ? 0 : seconds < DAY ? TO_MINUTES : TO_HOURS;
+  while (precision < MAX_DECIMALS && !fits(rounded(seconds, precision), 1)) precision += 1;
+  return inUnits(rounded(seconds, precision), Math.max(0, precision));
+}
+
+function rounded(seconds, precision) {
+  const unit = precision === TO_HOURS ? HOUR : MINUTE;
+  return precision < 0 ? unit * Math.round(seconds / unit) : Number(seconds.toFixed(precision));
 }
 
 /** Seconds as "5 min" or "3 h 20 min". */
 export function duration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
-  if (whole < MINUTE) return t("duration.seconds", { n: whole });
-  if (whole < HOUR) return t("duration.minutes", { n: Math.floor(whole / MINUTE) });
-  const [size, big, small, rest] =
-    whole < DAY ? [HOUR, "hours", "minutes", MINUTE] : [DAY, "days", "hours", HOUR];
-  const first = t(`duration.${big}`, { n: Math.floor(whole / size) });
-  const second = Math.floor((whole % size) / rest);
-  return second ? `${first} ${t(`duration.${small}`, { n: second })}` : first;
+  return inUnits(whole - (whole % (whole < MINUTE ? 1 : whole < DAY ? MINUTE : HOUR)), 0);
+}
+
+/** Seconds as days, hours, minutes and seconds; without those of which there are none. */
+function inUnits(seconds, decimals) {
+  const texts = [];
+  let rest = seconds;
+  for (const [unit, size] of [["days", DAY], ["hours", HOUR], ["minutes", MINUTE]]) {
+    const n = Math.floor(rest / size);
+    if (n) texts.push(t(`duration.${unit}`, { n }));
+    rest = Number((rest - n * size).toFixed(decimals));
+  }
+  if (rest || !texts.length) texts.push(t("duration.seconds", { n: number(rest, decimals) }));
+  return texts.join(" ");
 }
 
 /** "2 s ago", of whole seconds, minutes, hours or days. */
