@@ -104,6 +104,18 @@ def test_marks_of_an_axis_differ(history: Fleet, visit: Visit) -> None:
     assert marks(plugin("Hz", "frequency", 1), 5e9, 0, 5e9) == ["0.0 Hz", "5.0 GHz"]
 
 
+def test_a_value_in_a_cell_is_short_and_right_to_its_last_digit(history: Fleet, visit: Visit) -> None:
+    page = visit(history.worker).open()
+    values = (4.256, 42.5, 425.4, 999.4, 999.6, 1499, 1500, 15_400, 999_499, -2_000_000, 3e18, 2e30)
+    texts = called(
+        page, "components/heat_map.js", "brief", *([value, plugin("rpm", "speed", 1)] for value in values)
+    )
+    assert texts == [
+        *("4.3", "42.5", "425", "999", "1.0k", "1.5k", "1.5k", "15k", "999k"),
+        *("-2.0M", "3.0E", "2e30"),
+    ]
+
+
 def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open()
     daily = [{"x": [86_400 * day for day in range(30)]}]

@@ -12,6 +12,7 @@ const MAX_CELL = 44;
 const MIN_CELL = 3;
 /** Cells of this size hold their value as text. */
 const WITH_TEXT = 30;
+const PREFIXES = ["", "k", "M", "G", "T", "P", "E"];
 
 /**
  * @returns {{element: Element, update: function(Object)}} `update` gets {found, plugin, shows}: the response of /cells,
@@ -75,9 +76,12 @@ function paint(context, { columns, wide, high, pitchX, pitchY }, { found, plugin
   }
 }
 
-/** Three digits at most. */
-function brief(value, { panel }) {
-  const size = Math.abs(value);
+/** Three digits at most, such as 42.5 or 1.5k. */
+export function brief(value, { panel }) {
+  let [scaled, power] = [value, 0];
+  while (Math.abs(scaled) >= 999.5 && power < PREFIXES.length - 1) [scaled, power] = [scaled / 1000, power + 1];
+  const size = Math.abs(scaled);
   if (size >= 999.5) return value.toExponential(0).replace("+", "");
+  if (power) return `${number(scaled, size < 9.95 ? 1 : 0)}${PREFIXES[power]}`;
   return number(value, Math.min(panel.decimals, size < 9.95 ? 2 : size < 99.5 ? 1 : 0));
 }
