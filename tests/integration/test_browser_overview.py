@@ -106,6 +106,19 @@ def test_a_page_after_the_last_one_becomes_the_last_one(fleet: Fleet, visit: Vis
     page = visit(fleet.worker).open("/?page=9&search=host-0")
     expect(page.locator("tbody tr")).to_have_count(9)
     assert page.url.endswith("/?search=host-0")
+    # The worker would refuse to skip so many hosts.
+    page.goto("/?page=1e9")
+    expect(page.locator("tbody tr")).to_have_count(12)
+    expect(page).to_have_url(f"{fleet.worker.url}/")
+
+
+def test_hosts_that_were_sorted_by_a_plugin_that_is_gone_are_sorted_by_state(
+    fleet: Fleet, visit: Visit
+) -> None:
+    page = visit(fleet.worker).open("/?sort=-GPU&search=host")
+    expect(page.locator("tbody th").first).to_have_text("host-12")
+    expect(page.get_by_role("columnheader", name="State")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator(".banner")).to_be_hidden()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -4,6 +4,12 @@ import { el } from "../dom.js";
 import { t } from "../language.js";
 import { navigate, urlWith } from "../router.js";
 
+/** The API skips no more entries than pages up to this one have. */
+const MAX_PAGE = 1_000_000;
+
+/** The page of a URL, from 1. */
+export const pageOf = (query) => Math.min(Math.max(1, Math.floor(Number(query.get("page"))) || 1), MAX_PAGE);
+
 const pagesOf = (total, size) => Math.max(1, Math.ceil(total / size));
 
 /** Goes to the last page, if the present one is after it. */

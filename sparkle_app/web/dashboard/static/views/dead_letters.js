@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { countBars, hourBars } from "../components/counts.js";
 import { deadLetterTable } from "../components/dead_letter_table.js";
-import { goToLastPage, pager } from "../components/pager.js";
+import { goToLastPage, pageOf, pager } from "../components/pager.js";
 import { REASONS } from "../components/reason.js";
 import { replay, replayLoader } from "../components/replay.js";
 import { el, refill, setAttribute, setText } from "../dom.js";
@@ -76,7 +76,7 @@ function askedFor(query) {
     ...chosen,
     // What the worker would refuse is not asked.
     reason: REASONS.includes(chosen.reason) ? chosen.reason : null,
-    page: Math.max(1, Math.floor(Number(query.get("page"))) || 1),
+    page: pageOf(query),
   };
 }
 

@@ -4,7 +4,7 @@ import { get } from "../api.js";
 import { heatSection } from "../components/heat_section.js";
 import { choiceBar } from "../components/host_choice.js";
 import { hostTable, silentHosts } from "../components/host_table.js";
-import { goToLastPage, pager } from "../components/pager.js";
+import { goToLastPage, pageOf, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
@@ -29,8 +29,8 @@ export function overview(page) {
 
   async function load(signal) {
     const installed = await plugins(signal);
-    const { state, search, sort, size } = asked;
-    const listed = { state, search, sort, limit: size, offset: (asked.page - 1) * size || null };
+    const { state, search, size } = asked;
+    const listed = { state, search, sort: sortOf(asked, installed), limit: size, offset: (asked.page - 1) * size || null };
     const [hosts, heat] = await Promise.all([
       get("/api/v1/overview", { signal, query: { ...listed, silent: SILENT_SHOWN } }),
       parts.heat.load(signal, installed, listed),
@@ -66,9 +66,15 @@ function askedFor(query) {
     state: STATES.includes(state) ? state : null,
     search: query.get("search") ?? "",
     sort: query.get("sort") || DEFAULT_SORT,
-    page: Math.max(1, Math.floor(Number(query.get("page"))) || 1),
+    page: pageOf(query),
     size: query.get("over") ? SMALL_PAGE_SIZE : PAGE_SIZE,
   };
+}
+
+/** What is sorted by: a plugin of a URL may be uninstalled. */
+function sortOf({ sort }, installed) {
+  const columns = ["state", "host", "last_seen", ...installed.map((each) => each.name)];
+  return columns.includes(sort.replace(/^-/, "")) ? sort : DEFAULT_SORT;
 }
 
 function partsOf(page) {
@@ -107,7 +113,7 @@ function partsOf(page) {
     });
     tableSection.hidden = false;
     heat.show(cells, filterOf(cells?.found, asked));
-    table.update({ hosts: hosts.hosts, plugins: installed, sort: asked.sort });
+    table.update({ hosts: hosts.hosts, plugins: installed, sort: sortOf(asked, installed) });
     table.element.hidden = hosts.hosts.length === 0;
     nothing.hidden = hosts.hosts.length > 0;
     setText(nothing, t(sumOf(hosts.states) ? "hosts.none" : "hosts.empty"));
