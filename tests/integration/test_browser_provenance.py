@@ -266,3 +266,14 @@ def test_what_has_expired_verifies_nothing(history: Fleet, visit: Visit) -> None
     expect(section.locator(".recount[data-state=unknown]")).to_have_text(
         re.compile(r"There are no aggregates to compare with\.$")
     )
+
+
+def test_the_readings_of_a_point_say_if_some_have_expired(history: Fleet, visit: Visit) -> None:
+    visitor = visit(history.worker)
+    changed(visitor.page, "Temperature", "readings", {"kept_since": "2026-01-02T03:04:05Z"})
+    figure = chart(visitor.open(host_path(range="6h")), "nvme")
+    figure.locator(".plot").press("Home")
+    figure.locator(".plot").press("Enter")
+    expect(visitor.page.get_by_role("dialog").get_by_role("status").first).to_have_text(
+        re.compile(r"^\d stored readings?\. Data before 2 Jan 2026, 04:04:05 has expired\.$")
+    )

@@ -2,7 +2,7 @@
 
 import { ApiError, get } from "../api.js";
 import { el } from "../dom.js";
-import { instant, name, number, quantity, timeSpan, visible } from "../format.js";
+import { instant, localTime, name, number, quantity, timeSpan, visible } from "../format.js";
 import { t } from "../language.js";
 import { delayOf, remarkOf } from "../chart_layers.js";
 import { rfc3339 } from "../ranges.js";
@@ -40,7 +40,9 @@ export function openReadings(page, { plugin, path, host = null, metric, from, to
       count += found.readings.length;
       after = found.next;
       more.hidden = after === null;
-      status.textContent = t(after === null ? "host.readings.count" : "host.readings.first", { n: count });
+      const read = t(after === null ? "host.readings.count" : "host.readings.first", { n: count });
+      const kept = found.kept_since && t("host.kept", { time: localTime(Date.parse(found.kept_since)) });
+      status.textContent = kept ? `${read}. ${kept}` : read;
     } catch (error) {
       if (request.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
