@@ -21,9 +21,10 @@ from sparkle_app.model.time import from_seconds
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine
 from tests.integration.conftest import Visit
+from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
 from tests.support.host_history import HOST
-from tests.support.host_page import chart, drawn, host_path, wait_for_host
+from tests.support.host_page import changed, chart, drawn, host_path, wait_for_host
 from tests.support.worker import PROJECT
 
 pytestmark = pytest.mark.any_broker
@@ -119,6 +120,40 @@ def test_what_a_chart_shows_can_be_saved(history: Fleet, visit: Visit) -> None:
     command = shlex.split(page.evaluate("navigator.clipboard.readText()"))
     assert command[0] == "curl"
     assert requests.get(command[-1], timeout=10).json() == found
+
+
+def test_readings_of_several_pages_are_saved_as_one_file(history: Fleet, visit: Visit) -> None:
+    host, sent = "many-1", 1200
+    now = time.time()
+    history.send_all((now - each, "Temperature", "nvme/Composite", {host: each / 20}) for each in range(sent))
+    path = f"/api/v1/plugins/Temperature/hosts/{host}/readings?limit=1000"
+
+    def stored() -> int:
+        first = history.worker.get(path)[1]
+        if first["next"] is None:
+            return len(first["readings"])
+        return 1000 + len(history.worker.get(f"{path}&after={first['next']}")[1]["readings"])
+
+    eventually(stored, lambda found: found == sent, seconds=120)
+    visitor = visit(history.worker)
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    # They are not counted yet, so there are no steps.
+    changed(visitor.page, "Temperature", "columns", {"series": {}})
+    figure = chart(visitor.open(host_path(host, range="1h")), "nvme")
+    expect(figure.locator("figcaption")).to_contain_text("every reading")
+
+    def saved(name: str) -> str:
+        with visitor.page.expect_download() as download:
+            figure.get_by_role("button", name=name).click()
+        return download.value.path().read_text()
+
+    values = [each / 20 for each in reversed(range(sent))]
+    assert [each["value"] for each in json.loads(saved("JSON"))["readings"]] == values
+    assert [float(each["value"]) for each in csv.DictReader(io.StringIO(saved("CSV")))] == values
+    # A command requests one page.
+    figure.get_by_role("button", name="Copy curl").click()
+    expect(figure.locator(".said")).to_have_text("Copied")
+    assert "/columns?" in visitor.page.evaluate("navigator.clipboard.readText()")
 
 
 def test_without_the_library_charts_are_tables(history: Fleet, visit: Visit) -> None:

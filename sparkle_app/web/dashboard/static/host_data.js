@@ -10,7 +10,7 @@ const POINTS = [400, 60, 20];
 const COMPARED_POINTS = [200, 60, 20];
 const HOUR = 3600;
 /** Raw readings are shown of a range that has no more; one page of the API. */
-const MAX_READINGS = 1000;
+export const MAX_READINGS = 1000;
 /** Of values that are not numbers. */
 const MAX_PAGES = 3;
 /** The API counts 50,000 buckets at most: five weeks of minutes. */
@@ -103,7 +103,8 @@ async function loaded(asked, signal) {
     // Aggregates are kept longer.
     if (short && complete && !kept && data.lines.length <= MAX_READINGS) {
       const lines = [...linesOfReadings(readings.filter((each) => each.numeric_value !== null)).values()];
-      Object.assign(data, { exact: true, keptSince: null, lines, gap: Math.max(data.gap, gapOf(lines, interval, 0)) });
+      const onePage = readings.length <= MAX_READINGS;
+      Object.assign(data, { exact: true, onePage, keptSince: null, lines, gap: Math.max(data.gap, gapOf(lines, interval, 0)) });
     }
   }
   if (compare && data.lines.length) data.compared = await comparedLines(path, range, compare, step, signal);

@@ -2,6 +2,7 @@
 
 import { withQuery } from "../api.js";
 import { announce, el } from "../dom.js";
+import { MAX_READINGS } from "../host_data.js";
 import { t } from "../language.js";
 import { rfc3339 } from "../ranges.js";
 import { session } from "../session.js";
@@ -17,26 +18,25 @@ export function exportBar(shown) {
     return each;
   };
   return el("div", { class: "exports", role: "group", "aria-label": t("host.export.label") },
-    button("host.export.csv", save("csv", "text/csv")),
-    button("host.export.json", save("json", "application/json")),
+    button("host.export.csv", save("csv", "text/csv", loadCsv)),
+    button("host.export.json", save("json", "application/json", loadJson)),
     button("host.export.curl", copy));
 }
 
-/** The URL of what is shown. @param {string} format csv or json. */
-function exportUrl({ data, metrics, all }, format) {
+/** The URL of what is shown, or of its first page. @param {string} format csv or json. */
+function exportUrl({ data, metrics, all }, format, exact = data.exact) {
   const range = { from: rfc3339(data.range.from), to: rfc3339(data.range.to) };
   const metric = all || metrics.length > MAX_METRICS ? null : metrics;
-  if (data.exact) return withQuery(`${data.path}/readings`, { ...range, limit: 1000, metric });
+  if (exact) return withQuery(`${data.path}/readings`, { ...range, limit: MAX_READINGS, metric });
   // Columns are for charts, CSV has rows.
   const [series, late] = format === "csv" ? ["series", null] : ["columns", true];
   return withQuery(`${data.path}/${series}`, { ...range, step: data.step, metric, late });
 }
 
-const save = (format, type) => async (button, asked) => {
+const save = (format, type, load) => async (button, asked) => {
   try {
-    const response = await fetch(exportUrl(asked, format), { headers: { Accept: type }, cache: "no-store" });
-    if (!response.ok) throw new Error(`HTTP ${response.status}`);
-    const file = URL.createObjectURL(await response.blob());
+    const text = await load(exportUrl(asked, format));
+    const file = URL.createObjectURL(new Blob([text], { type }));
     const base = `${asked.data.plugin.name}-${asked.data.host}`.replace(/[^A-Za-z0-9_.-]+/g, "_").slice(0, 100);
     el("a", { href: file, download: `${base}.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(file), 10_000);
@@ -45,8 +45,40 @@ const save = (format, type) => async (button, asked) => {
   }
 };
 
+async function requested(url, type) {
+  const response = await fetch(url, { headers: { Accept: type }, cache: "no-store" });
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  return response;
+}
+
+/** All pages, each of which begins with the names of the columns. */
+async function loadCsv(first) {
+  let text = "";
+  for (let url = first; url; ) {
+    const response = await requested(url, "text/csv");
+    const page = await response.text();
+    text += text ? page.slice(page.indexOf("\n") + 1) : page;
+    url = response.headers.get("Link")?.match(/<(.*)>; rel="next"/)?.[1];
+  }
+  return text;
+}
+
+/** All pages. A single one stays as it is, with all digits of its numbers. */
+async function loadJson(first) {
+  let text = await (await requested(first, "application/json")).text();
+  const all = JSON.parse(text);
+  while (all.next) {
+    const page = await (await requested(`${first}&after=${encodeURIComponent(all.next)}`, "application/json")).json();
+    all.readings.push(...page.readings);
+    all.next = page.next;
+    text = JSON.stringify(all);
+  }
+  return text;
+}
+
 async function copy(button, asked) {
-  const url = new URL(exportUrl(asked, "json"), location.href).href;
+  const { exact, onePage } = asked.data;
+  const url = new URL(exportUrl(asked, "json", exact && onePage), location.href).href;
   // --globoff: brackets and braces mean themselves.
   const command = `curl --globoff --path-as-is ${await token()}'${url.replaceAll("'", "%27")}'`;
   const copied = await copyText(command, button);
