@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
+from playwright.sync_api import Locator, Page
+
 from tests.support.broker import Broker
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet
@@ -79,3 +81,13 @@ def compared_hosts(broker: Broker, folder: Path) -> Iterator[Fleet]:
             seconds=120,
         )
         yield fleet
+
+
+def compared(page: Page) -> Locator:
+    """The names of the hosts that are compared."""
+    return page.locator(".compared-hosts li .name")
+
+
+def small(figure: Locator, host: str) -> Locator:
+    """The small chart of a host."""
+    return figure.locator(".small-charts > li", has=figure.page.get_by_role("link", name=host, exact=True))
