@@ -189,6 +189,19 @@ def test_axe_finds_nothing(fleet: Fleet, visit: Visit, scheme: str, locale: str,
         page.wait_for_function("(width) => document.documentElement.scrollWidth === width", arg=each)
 
 
+def test_the_steps_of_hosts_that_have_different_ones_are_named(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/")
+
+    def coarser(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "step_seconds": 300})
+
+    page.route("**/plugins/Temperature/hosts/web-2/columns*", coarser)
+    page.goto(compare_path("web-1", "web-2", range="1h"))
+    expect(chart(page, "coretemp").locator("figcaption")).to_contain_text("averages of 1 min – 5 min.")
+    expect(chart(page, "Processor").locator("figcaption")).to_contain_text("averages of 1 min.")
+
+
 def test_nothing_is_left_of_charts_that_are_not_shown(fleet: Fleet, visit: Visit) -> None:
     page = visit(fleet.worker).open(compare_path(*FOUR[:2], range="15m"))
 

@@ -60,10 +60,12 @@ export function comparison({ plugin, range, found }, hosts) {
   const known = hosts.map(({ row }) => row?.plugins[plugin.name]);
   if (!found.some((each, index) => known[index] || each?.lines.length || each?.words.length)) return null;
   const shown = found.filter(Boolean);
+  const steps = shown.filter((each) => each.lines.length).map((each) => each.step);
   return {
     plugin, range, exact: false, compare: null, compared: [],
     lines: shown.flatMap((each) => each.lines.map((line) => ({ ...line, host: each.host, path: each.path, gap: each.gap }))),
-    step: Math.max(0, ...shown.map((each) => each.step)),
+    step: Math.max(0, ...steps),
+    shortestStep: Math.min(...steps),
     gap: Math.max(0, ...shown.map((each) => each.gap)),
     keptSince: shown.find((each) => each.keptSince)?.keptSince ?? null,
     hosts: hosts.map(({ host, row, problem }, index) => ({

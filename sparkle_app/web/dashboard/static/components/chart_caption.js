@@ -4,8 +4,11 @@ import { duration, lineName, localTime, quantity, timeSpan } from "../format.js"
 import { t } from "../language.js";
 import { extremes } from "../lines.js";
 
-/** @param {Object[]} lines without those that they are compared with. */
-export function captionText(lines, { range, plugin, exact, step, compare, compared, hosts }) {
+/**
+ * @param {Object[]} lines without those that they are compared with.
+ * @param {Object} data of host_data.js or compare_data.js: the steps of several hosts may differ.
+ */
+export function captionText(lines, { range, plugin, exact, step, shortestStep = step, compare, compared, hosts }) {
   const when = timeSpan(range.from, range.to);
   const found = extremes(lines.filter((each) => !each.hidden));
   if (!found) return t("host.caption.empty", { range: when });
@@ -14,8 +17,9 @@ export function captionText(lines, { range, plugin, exact, step, compare, compar
   const text = ({ value, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
     value: quantity(value, plugin), metric: lineName(line), time: localTime(line.at[index] * 1000, { seconds: exact }),
   });
+  const steps = [...new Set([shortestStep, step])].map(stepText).join(" – ");
   return t(hosts ? "compare.caption" : exact ? "host.caption.exact" : "host.caption.steps", {
-    range: when, step: stepText(step), lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
+    range: when, step: steps, lowest: text(found.lowest), highest: text(found.highest), last: text(found.last),
   }) + lateText(lines) + thin;
 }
 
