@@ -57,6 +57,28 @@ def test_hosts_are_chosen_in_the_overview(fleet: Fleet, visit: Visit) -> None:
     expect(page.get_by_role("checkbox", checked=True)).to_have_count(0)
 
 
+def test_the_keyboard_goes_from_a_chosen_host_to_the_comparison(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?sort=host")
+    bar = page.get_by_role("region", name="Comparison")
+    box = page.get_by_role("checkbox", name="Compare web-1", exact=True)
+    link = page.get_by_role("link", name="Go to the comparison")
+    expect(link).to_have_count(0)
+    box.press("Space")
+    page.keyboard.press("Tab")
+    expect(link).to_be_focused()
+    assert link.evaluate("(each) => getComputedStyle(each).clipPath") == "none"
+    page.keyboard.press("Enter")
+    # There is nothing to follow yet.
+    expect(bar).to_be_focused()
+    page.get_by_role("checkbox", name="Compare web-2", exact=True).press("Space")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(bar.get_by_role("link", name="Compare 2 hosts")).to_be_focused()
+    assert page.url.endswith("/?sort=host")
+    box.press("Space")
+    expect(link).to_have_count(1)
+
+
 def test_hosts_are_removed_and_added(fleet: Fleet, visit: Visit) -> None:
     visitor = visit(fleet.worker)
     visitor.expected = ["status of 404"]

@@ -16,7 +16,7 @@ export function choiceBar(page) {
     store.set("chosen", []);
     away();
   } }, t("compare.clear"));
-  const element = el("section", { class: "choice-bar", "aria-label": t("compare.bar"), hidden: true }, list, text, link, clear);
+  const element = el("section", { class: "choice-bar", id: "choice-bar", tabindex: -1, "aria-label": t("compare.bar"), hidden: true }, list, text, link, clear);
 
   /** What had the focus is gone. */
   function away() {
@@ -47,21 +47,34 @@ function chosenHost(host, away) {
   return { element: el("li", {}, name(host, 20), remove), update() {} };
 }
 
-/** The box of a host. Update it with `setBox`. */
-export const choiceBox = (host) => {
+/**
+ * The box of a host, and behind it, if the host is chosen, a link to the bar: between them may be a hundred other boxes.
+ *
+ * @returns {{elements: Element[], update: function()}} `update` follows the choice of hosts.
+ */
+export function hostChoice(host) {
   const box = el("input", { type: "checkbox", "aria-label": t("compare.box", { host: shortened(host) }), onchange: () => {
     choose(host, box.checked);
     const count = store.get("chosen").length;
     announce(count >= MAX_HOSTS ? t("compare.full", { n: MAX_HOSTS }) : t("compare.count", { n: count }));
   } });
-  return box;
-};
+  const toBar = el("a", { class: "skip", href: "#choice-bar", onclick: goToBar }, t("compare.toBar"));
 
-export function setBox(box, host) {
-  const chosen = store.get("chosen");
-  box.checked = chosen.includes(host);
-  box.disabled = chosen.length >= MAX_HOSTS && !box.checked;
-  // The bar says why.
-  setAttribute(box, "aria-describedby", box.disabled ? "choice-text" : null);
-  setAttribute(box, "title", box.disabled ? t("compare.full", { n: MAX_HOSTS }) : box.ariaLabel);
+  function update() {
+    const chosen = store.get("chosen");
+    box.checked = chosen.includes(host);
+    box.disabled = chosen.length >= MAX_HOSTS && !box.checked;
+    // The bar says why.
+    setAttribute(box, "aria-describedby", box.disabled ? "choice-text" : null);
+    setAttribute(box, "title", box.disabled ? t("compare.full", { n: MAX_HOSTS }) : box.ariaLabel);
+    toBar.hidden = !box.checked;
+  }
+
+  return { elements: [box, toBar], update };
+}
+
+function goToBar(event) {
+  event.preventDefault();
+  const bar = document.getElementById("choice-bar");
+  (bar.querySelector("a:not([hidden])") ?? bar).focus();
 }

@@ -6,7 +6,7 @@ import { t } from "../language.js";
 import { scaleOf } from "../plugins.js";
 import { hostUrl } from "../router.js";
 import { bar, setBar } from "./bar.js";
-import { choiceBox, setBox } from "./host_choice.js";
+import { hostChoice } from "./host_choice.js";
 import { setState, stateMark } from "./state.js";
 
 /**
@@ -64,19 +64,17 @@ function row({ host, plugins }) {
   const state = stateMark(host.state);
   const seen = age(host.last_seen);
   const bars = new Map(plugins.map((plugin) => [plugin.name, bar()]));
-  const box = choiceBox(host.host);
+  const choice = hostChoice(host.host);
   const element = el("tr", { role: "row" },
-    el("td", { role: "cell", class: "of-choice" }, box),
+    el("td", { role: "cell", class: "of-choice" }, choice.elements),
     el("td", { role: "cell", class: "of-state" }, state),
     el("th", { role: "rowheader", scope: "row" }, el("a", { href: hostUrl(host.host) }, name(host.host))),
     plugins.map((plugin) =>
       el("td", { role: "cell", class: "of-plugin", "data-label": pluginTitle(plugin) }, bars.get(plugin.name))),
     el("td", { role: "cell", class: "of-age" }, seen));
 
-  const showChosen = () => setBox(box, host.host);
-
   function update({ host, plugins, scales }) {
-    showChosen();
+    choice.update();
     setAttribute(element, "data-state", host.state);
     setState(state, host.state);
     setAge(seen, host.last_seen);
@@ -90,7 +88,7 @@ function row({ host, plugins }) {
       setAttribute(each.parentElement, "data-absent", found === undefined);
     }
   }
-  return { element, update, showChosen };
+  return { element, update, showChosen: choice.update };
 }
 
 /** The hosts that fell silent last, each with since when. */
