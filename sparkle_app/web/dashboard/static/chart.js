@@ -104,8 +104,7 @@ export function makeChart(element, plugin, on, { height = HEIGHT, texts = true }
         draw: [(u) => drawAbove(u, state())],
         setSelect: [selected],
         setCursor: [(u) => {
-          const at = u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null;
-          on.cursor(Number.isFinite(at) ? at : null);
+          on.cursor(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null);
         }],
         setSeries: [(_, index, { focus }) => {
           if (focus !== undefined) highlighted = index ? index - 1 : null;
