@@ -114,7 +114,7 @@ class Auditor:
             while at < end:
                 cut = cut if cut <= last else end
                 with read_transaction(self._engine) as connection:
-                    result = self._result(connection, Chunk(group, at, cut))
+                    result = self._result(connection, Chunk(group, at, cut, by_aggregates=True))
                 yield result
                 at, cut = cut, cut + width
 

@@ -53,6 +53,8 @@ class Chunk:
     hostnames: Sequence[str]
     start: int
     end: int
+    by_aggregates: bool = False
+    """Whether it has few readings, or none, and its size is that of its aggregates."""
 
     def whole(self, resolution: int) -> tuple[int, int]:
         """Start and end of the buckets of a size that are in the range as a whole."""
@@ -74,7 +76,8 @@ class ChunkResult:
     @property
     def rows(self) -> int:
         """How much of :attr:`Scope.rows` this is."""
-        return self.readings or self.aggregates + len(self.not_verifiable)
+        aggregates = self.aggregates + len(self.not_verifiable)
+        return aggregates if self.chunk.by_aggregates else self.readings
 
 
 def ceiling(at: int, resolution: int) -> int:

@@ -167,11 +167,11 @@ class IngestPipeline:
         if rejections := [each for outcome in outcomes for each in outcome.rejections]:
             produced = self._dead_letters.within_limit(rejections)
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(produced))
-            self._held.note_rejected(produced)
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))
         replayed = [outcome for outcome in outcomes if outcome.record.replayed]
         if resolved := replayed + self._held.take_resolved(outcomes):
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.delete_resolved(resolved))
+        self._held.note_rejected(outcomes)
         self._hosts.note(stored, clock_offsets(outcomes))
         if expired:
             self._expired.note(expired)

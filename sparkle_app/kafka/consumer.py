@@ -6,12 +6,10 @@ the last heartbeat.
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 from aiokafka.errors import (
     CorruptRecordException,
-    KafkaError,
     TopicAuthorizationFailedError,
     UnsupportedCodecError,
 )
@@ -101,22 +99,26 @@ class BatchingConsumer(driver.Consumer):
         records.
         """
         found = await super().seek_to_committed()
-        committed = {ensure_TP(tp): at for tp, at in found.items()}
+        committed: dict[TP, Any] = {ensure_TP(tp): at for tp, at in found.items()}
         offsets = {tp: at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
-        beyond = await self._beyond_end({tp: offset for tp, offset in offsets.items() if offset})
+        beyond, unknown = await self._beyond_end({tp: offset for tp, offset in offsets.items() if offset})
         committed |= dict.fromkeys(beyond, 0)
         offsets |= dict.fromkeys(beyond, 0)
+        # Faust drops records before an offset that it knows. The client begins at the start of a log that is too short.
+        committed |= dict.fromkeys(unknown)
         if uncommitted := {tp for tp, offset in offsets.items() if not offset}:
             await self._thread.call_thread(self._thread.seek_to_start, uncommitted)
         await self._expired.compare({tp: offset for tp, offset in offsets.items() if offset})
         return committed
 
-    async def _beyond_end(self, committed: Mapping[TP, int]) -> Collection[TP]:
-        """The partitions whose log ends before the committed offset: records up to it would not be delivered."""
+    async def _beyond_end(self, committed: Mapping[TP, int]) -> tuple[Collection[TP], Collection[TP]]:
+        """The partitions whose log ends before the committed offset, and those of which this is not known.
+
+        Records up to that offset would not be delivered.
+        """
         ends: Mapping[TP, int] = {}
-        with suppress(KafkaError, TimeoutError):
-            if committed:
-                ends = await self._thread.call_thread(self._thread.log_ends, list(committed))
+        if committed:
+            ends = await self._thread.call_thread(self._thread.log_ends, list(committed))
         found = {tp for tp, end in ends.items() if end < committed[tp]}
         for tp in sorted(found):
             logger.error(
@@ -125,7 +127,7 @@ class BatchingConsumer(driver.Consumer):
                 " reading is stored twice",
                 tp.topic, tp.partition, committed[tp], ends[tp],
             )  # fmt: skip
-        return found
+        return found, committed.keys() - ends.keys()
 
     async def _log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         return cast("Mapping[TP, int]", await self._thread.call_thread(self._thread.log_starts, partitions))

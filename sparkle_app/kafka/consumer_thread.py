@@ -12,6 +12,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     IllegalStateError,
     InconsistentGroupProtocolError,
+    KafkaError,
 )
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -47,15 +48,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     last_heartbeat = 0.0
     """When the last answered heartbeat was sent, as of :func:`elapsed`."""
-    refusal = ""
-    """Why the broker does not accept this worker as a member of the group; empty if it does."""
 
     def __init__(self, consumer: Any, logs: ConsumedLogs, **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self._logs = logs
         # By partition: since when it has had records to fetch, and when that was checked; monotonic seconds.
         self._behind: dict[TP, tuple[float, float]] = {}
-        self._refused_at = 0.0
+        self._refusal = ""
+        self._refused_at = self._told_at = 0.0
 
     async def on_start(self) -> None:
         """Called when the thread starts."""
@@ -68,7 +68,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             # The answer may be read minutes later, by a process that was suspended.
             sent_at = elapsed()
             if answered := await heartbeat():
-                self.last_heartbeat, self.refusal = sent_at, ""
+                self.last_heartbeat, self._refusal = sent_at, ""
             return bool(answered)
 
         coordinator._do_heartbeat = recorded
@@ -84,6 +84,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
         client._on_connection_closed = on_closed
 
+    @property
+    def refusal(self) -> str:
+        """Why the broker does not accept this worker as a member of the group; empty if it does, or does not answer."""
+        is_recent = time.monotonic() - self._refused_at < 3 * _REFUSED_SECONDS
+        return self._refusal if is_recent else ""
+
     async def _refused(self, error: Exception) -> None:
         """Called with an error that aiokafka does not retry: it waits for a call that Faust does not make.
 
@@ -91,8 +97,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         coordinator, now = self._ensure_consumer()._coordinator, time.monotonic()
         text = " ".join(str(error).split())
-        if text != self.refusal or now - self._refused_at >= _REMINDER_SECONDS:
-            self.refusal, self._refused_at = text, now
+        is_new, self._refusal, self._refused_at = text != self._refusal, text, now
+        if is_new or now - self._told_at >= _REMINDER_SECONDS:
+            self._told_at = now
             logger.warning(
                 "consumer group %s: the broker refuses this worker, trying again: %s; %s",
                 coordinator.group_id,
@@ -143,14 +150,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return None
 
     async def log_ends(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        """The end of each partition's log.
+        """The end of each partition's log, without those whose leader does not tell now."""
+        ends: dict[TP, int] = {}
 
-        Raises:
-            KafkaError, TimeoutError: if a leader does not tell now.
-        """
-        async with asyncio.timeout(_LOG_STARTS_SECONDS):
-            ends = await self._ensure_consumer().end_offsets(partitions)
-        return {ensure_TP(tp): end for tp, end in ends.items()}
+        async def ask(some: Collection[TP]) -> None:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(_LOG_STARTS_SECONDS):
+                    found = await self._ensure_consumer().end_offsets(some)
+                ends.update({ensure_TP(tp): end for tp, end in found.items()})
+
+        await ask(partitions)
+        if not ends:
+            # One leader that does not answer fails the request of all.
+            await asyncio.gather(*(ask([tp]) for tp in partitions))
+        return ends
 
     async def log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """The first offset of each partition's log.

@@ -10,6 +10,10 @@ _RATIO, _GROWTH = 16, 8
 _GZIP = 31
 """As an argument of zlib."""
 _GZIP_BEGINS = b"\x1f\x8b"
+_PART_BYTES = 8192
+_BLOCKS_BEGIN = b"\x82SNAPPY\x00"
+_BLOCKS_HEADER = 16
+"""Bytes: the above, and two versions."""
 
 
 def decompressed(data: bytes, compression: int, limit: int) -> bytes | None:
@@ -26,8 +30,7 @@ def decompressed(data: bytes, compression: int, limit: int) -> bytes | None:
     if compression == base.CODEC_GZIP:
         return _gunzip(data, limit)
     if compression == base.CODEC_SNAPPY:
-        # It has at most 21 times the size.
-        return bytes(codec.snappy_decode(data))
+        return _unsnap(data, limit)
     cramjam = codec.cramjam
     library = cramjam.lz4 if compression == base.CODEC_LZ4 else cramjam.zstd
     size = _RATIO * len(data)
@@ -43,15 +46,41 @@ def decompressed(data: bytes, compression: int, limit: int) -> bytes | None:
 
 
 def _gunzip(data: bytes, limit: int) -> bytes | None:
-    found = b""
+    found, position = bytearray(), 0
     # There may be several streams. What follows the last one is ignored, as by Kafka.
-    while data.startswith(_GZIP_BEGINS) or not found:
+    while not position or data[position : position + 2] == _GZIP_BEGINS:
         stream = zlib.decompressobj(_GZIP)
-        try:
-            found += stream.decompress(data, limit + 1 - len(found))
-        except zlib.error:
-            return None
-        if len(found) > limit or not stream.eof:
-            return None
-        data = stream.unused_data
+        while not stream.eof:
+            # In parts: what a stream leaves over is copied, and there may be very many streams.
+            part = data[position : position + _PART_BYTES]
+            try:
+                found += stream.decompress(part, limit + 1 - len(found))
+            except zlib.error:
+                return None
+            position += len(part) - len(stream.unconsumed_tail) - len(stream.unused_data)
+            if len(found) > limit or not part:
+                return None
+    return bytes(found)
+
+
+def _unsnap(data: bytes, limit: int) -> bytes | None:
+    """Snappy, or blocks of it that begin with their length, as Kafka's clients write them."""
+    raw = codec.cramjam.snappy
+    found, position = b"", 0
+    try:
+        if not data.startswith(_BLOCKS_BEGIN):
+            return bytes(raw.decompress_raw(data)) if raw.decompress_raw_len(data) <= limit else None
+        # What is shorter than a length is ignored, as by Kafka.
+        while position + 4 <= len(data):
+            if data.startswith(_BLOCKS_BEGIN, position):
+                position += _BLOCKS_HEADER
+                continue
+            length = int.from_bytes(data[position : position + 4])
+            block = data[position + 4 : position + 4 + length]
+            position += 4 + length
+            if position > len(data) or len(found) + raw.decompress_raw_len(block) > limit:
+                return None
+            found += raw.decompress_raw(block)
+    except codec.cramjam.DecompressionError:
+        return None
     return found

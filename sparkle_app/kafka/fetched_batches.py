@@ -107,10 +107,9 @@ class FetchedBatch:
                 )
 
     def _records(self) -> Iterator[Any]:
-        records = bytes(self._data[_HEADER.size :])
-        batch = self._batch
+        batch, records = self._batch, None
         if batch.compression_type:
-            found = decompressed(records, batch.compression_type, MAX_BATCH_BYTES)
+            found = decompressed(bytes(self._data[_HEADER.size :]), batch.compression_type, MAX_BATCH_BYTES)
             if found is None:
                 logger.warning(
                     "a record batch (offsets %d to %d): expected at most %d MiB when it is decompressed, found more;"
@@ -128,7 +127,7 @@ class FetchedBatch:
                 number += 1
                 yield record
         except (UnicodeDecodeError, CorruptRecordException):
-            yield from self._parsed(records, number)
+            yield from self._parsed(records or bytes(self._data[_HEADER.size :]), number)
 
     def _uncompressed(self, records: bytes) -> Any:
         """The same batch, not compressed. Its checksum is not valid."""

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Sequence
 
 from sparkle_app.model.errors import TransientError
-from sparkle_app.storage.errors import is_of_database, transient_error
+from sparkle_app.storage.errors import is_of_database, is_row_error, transient_error
 
 _Frame = tuple[str, str, int]
 """Module, file and line."""
@@ -20,10 +20,11 @@ def plugin_error(error: BaseException, plugin: str) -> TransientError:
     Arguments:
         plugin: its NAME.
     """
-    # The plugin may open files and connections of its own.
-    of_database = not isinstance(error, OSError) or _is_in_sqlalchemy(error)
-    if isinstance(error, Exception) and is_of_database(error) and of_database:
-        return transient_error(error)
+    if isinstance(error, Exception) and is_of_database(error):
+        # The plugin may open files and connections of its own, and execute statements that are wrong.
+        is_own = _innermost(_frames(error)) >= 0
+        if _is_in_sqlalchemy(error) if isinstance(error, OSError) else not (is_own and is_row_error(error)):
+            return transient_error(error)
     return PluginError(
         f"plugin {plugin}: {type_and_place(error)}; correct the plugin, and restart the workers"
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -228,7 +229,13 @@ def _update(connection: Connection, activities: Mapping[bytes, HostActivity], no
             returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
             changed.append(columns_of(row["id"], activity))
         elif known.last_received_at > now + _AHEAD:
-            changed.append(columns_of(row["id"], activity))
+            corrected = msgspec.structs.replace(
+                activity,
+                first_received_at=min(known.first_received_at, activity.first_received_at),
+                first_observed_at=min(known.first_observed_at, activity.first_observed_at),
+                interval=known.interval,
+            )
+            changed.append(columns_of(row["id"], corrected))
         elif activity.last_received_at - known.last_received_at >= _FRESH or _is_earlier(activity, known):
             changed.append(columns_of(row["id"], merged(known, activity)))
     if changed:

@@ -177,6 +177,14 @@ def test_times_of_a_clock_that_was_ahead_are_replaced(engine: Engine) -> None:
     assert record_activity(engine, activities, now) == []
     found = {each.hostname: each for each in listed(engine)}
     assert found["ahead"] == activities[0]
+    earlier = msgspec.structs.replace(
+        activity("ahead", year), first_received_at=START, first_observed_at=START
+    )
+    record(engine, earlier)
+    record_activity(engine, activities[:1], now)
+    assert listed(engine)[0] == msgspec.structs.replace(
+        activities[0], first_received_at=START, first_observed_at=START, interval=listed(engine)[0].interval
+    )
     assert found["ahead by hours"].last_received_at == START + 3600 * SECOND
     assert found["ahead"].is_silent(START + 3600 * SECOND)
 

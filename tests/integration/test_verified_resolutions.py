@@ -326,6 +326,8 @@ def test_aggregates_without_readings_are_compared_in_chunks_of_bounded_size(
     found = {each.key for chunk in chunks for each in chunk.differences if not each.without_readings}
     assert set(missing) <= found
     assert sum(chunk.readings for chunk in chunks) == len(missing)
+    if type(world.plugin) is Default:
+        assert sum(chunk.rows for chunk in chunks) == scope.rows
 
 
 def test_an_hour_is_repaired_that_is_being_merged(world: World) -> None:

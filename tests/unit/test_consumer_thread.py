@@ -42,7 +42,7 @@ async def thread(monkeypatch: pytest.MonkeyPatch) -> Any:
     client = SimpleNamespace(_on_connection_closed=None, _bootstrap_servers=[])
     monkeypatch.setattr(consumer_thread, "rebootstrap", lambda _: None)
     thread._consumer = SimpleNamespace(_coordinator=Coordinator(), _client=client)
-    thread._refused_at = 0.0
+    thread._refusal, thread._refused_at, thread._told_at = "", 0.0, 0.0
     await thread.on_start()
     return thread
 
@@ -81,6 +81,8 @@ async def test_a_refusal_is_told_once_and_retried(
     (line,) = caplog.messages
     assert line.startswith("consumer group sparkle: the broker refuses this worker, trying again: ")
     assert line.endswith("permit READ on the group")
+    assert thread.refusal == ""
+    monkeypatch.setattr(consumer_thread, "_REFUSED_SECONDS", 60.0)
     assert "GroupAuthorizationFailedError" in thread.refusal
 
     async def answered() -> bool:

@@ -1,8 +1,10 @@
 """Record batches that Kafka accepts and aiokafka cannot read, or would read without a limit."""
 
+import gzip
 import tracemalloc
 from typing import Any
 
+import cramjam
 import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -88,8 +90,7 @@ def test_sizes_up_to_the_limit_are_decompressed(compression: int) -> None:
     assert found is not None
     assert value in found
     assert decompressed(raw, compression, len(found)) == found
-    # Snappy has no such ratio.
-    assert (decompressed(raw, compression, len(found) - 1) is None) == (compression != SNAPPY)
+    assert decompressed(raw, compression, len(found) - 1) is None
 
 
 def test_what_follows_a_gzip_stream_is_a_stream_or_ignored() -> None:
@@ -99,7 +100,24 @@ def test_what_follows_a_gzip_stream_is_a_stream_or_ignored() -> None:
     assert decompressed(first + b"\0\0\0", GZIP, 10_000) == decompressed(first, GZIP, 10_000)
 
 
-@pytest.mark.parametrize("compression", [GZIP, LZ4, ZSTD])
+def test_snappy_may_be_one_block_or_many_streams_with_anything_behind_them() -> None:
+    streams = raw_batch([RawRecord(b"a" * 99)], SNAPPY)[61:]
+    found = decompressed(streams, SNAPPY, 10_000)
+    assert found is not None
+    assert decompressed(streams + streams + b"\0\0\0", SNAPPY, 10_000) == 2 * found
+    assert decompressed(bytes(cramjam.snappy.compress_raw(b"b" * 99)), SNAPPY, 99) == b"b" * 99
+    # A header may say any length.
+    assert decompressed(b"\xff\xff\xff\xff\x0f" + b"\0" * 9, SNAPPY, 10_000) is None
+    assert decompressed(streams + b"\0\0\0\x09" + b"\xff\xff\xff\xff\x0f" + b"\0" * 4, SNAPPY, 10_000) is None
+    assert decompressed(streams[:-3], SNAPPY, 10_000) is None
+
+
+def test_very_many_gzip_streams_are_decompressed_without_copying_the_rest_for_each() -> None:
+    empty = gzip.compress(b"")
+    assert decompressed(50_000 * empty + gzip.compress(b"a"), GZIP, 10_000) == b"a"
+
+
+@pytest.mark.parametrize("compression", [GZIP, SNAPPY, LZ4, ZSTD])
 def test_what_cannot_be_decompressed_is_read_without_values(compression: int) -> None:
     raw = bytearray(raw_batch([RawRecord(b"a" * 500)], compression))
     raw[61:] = b"\0" * len(raw[61:])

@@ -55,4 +55,5 @@ def _columns(connection: Connection, tables: Iterable[Table]) -> Iterator[tuple[
 
 def _is_required(column: Mapping[str, Any]) -> bool:
     generated = (column.get(name) for name in ("default", "computed", "identity"))
-    return not column["nullable"] and all(each is None for each in generated)
+    is_numbered = column.get("autoincrement") is True
+    return not column["nullable"] and not is_numbered and all(each is None for each in generated)
