@@ -114,11 +114,8 @@ def missing_table(database: Database) -> tuple[Repair, str, list[str]]:
 def another_column(database: Database) -> tuple[Repair, str, list[str]]:
     database.run(f"ALTER TABLE {TABLE} RENAME COLUMN series_id TO name")
     message = f'column "series_id" of relation "{TABLE}" does not exist'
-    error = (
-        f"ERROR database: table {TABLE}: expected the columns that its model declares, found no series_id; alter the"
-        " table, or ship a revision of the plugin: docs/plugins.md#changing-the-tables"
-    )
-    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO series_id",), message, [error]
+    hint = "alter the table to the columns that the plugin declares"
+    return (f"ALTER TABLE {TABLE} RENAME COLUMN name TO series_id",), message, database.rejects(message, hint)
 
 
 def missing_privilege(database: Database) -> tuple[Repair, str, list[str]]:

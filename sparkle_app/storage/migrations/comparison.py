@@ -1,4 +1,4 @@
-"""Compares the columns of existing tables with those of the models."""
+"""Compares the columns that plugins have declared with those of existing tables."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,11 +6,16 @@ from typing import Any
 from sqlalchemy import Connection, Table, inspect
 
 from sparkle_app.model.errors import ConfigurationError
+from sparkle_app.storage.models import own_columns
 from sparkle_app.storage.views import VIEW
+
+_OWN_TABLES = "sparkle_"
 
 
 def require_columns(connection: Connection, tables: Iterable[Table]) -> None:
-    """Check that rows can be inserted into tables as the models declare them.
+    """Check that rows can be inserted into the tables of plugins as the models declare them.
+
+    Of the handler's own columns, only a damaged database lacks one.
 
     Arguments:
         tables: those that exist, if no revision is pending.
@@ -19,13 +24,14 @@ def require_columns(connection: Connection, tables: Iterable[Table]) -> None:
         ConfigurationError: if a column is missing, or every row would lack the value of one.
         SQLAlchemyError: when the database cannot be reached.
     """
-    for table, columns in _columns(connection, tables):
-        missing = [each.name for each in table.c if each.name.lower() not in columns]
+    of_plugins = [table for table in tables if not table.name.startswith(_OWN_TABLES)]
+    for table, columns in _columns(connection, of_plugins):
+        view = table.info.get(VIEW)
+        names = table.c.keys() if view is None else own_columns(view)
+        missing = [name for name in names if name in table.c and name.lower() not in columns]
         declared = {each.name.lower() for each in table.c}
         # Into others, only the plugin itself inserts rows.
-        others = (
-            [each for name, each in columns.items() if name not in declared] if VIEW in table.info else []
-        )
+        others = [] if view is None else [each for name, each in columns.items() if name not in declared]
         required = [each["name"] for each in others if _is_required(each)]
         if missing or required:
             raise ConfigurationError(
