@@ -43,8 +43,8 @@ def check_database(settings: Settings, plugins: InstalledPlugins) -> str:
             missing: list[str] = []
             refused: Mapping[str, str] = {}
             if schema and not older:
-                missing = try_writing(connection)
                 require_columns(connection, schema.existing)
+                missing = try_writing(connection)
                 refused = try_deleting(connection, _expiring_tables(settings, plugins, missing))
     except (SQLAlchemyError, OSError) as error:
         cause = transient_error(error)

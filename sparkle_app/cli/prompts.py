@@ -80,7 +80,7 @@ def choose_plugins(text: str, installed: Sequence[Manifest], texts: Messages) ->
     known |= {plugin.name: plugin for plugin in installed}
     known |= {str(number): plugin for number, plugin in enumerate(installed, 1)}
     longest_first = sorted((re.escape(plugin.name) for plugin in installed), key=len, reverse=True)
-    parts = re.findall(rf"\s*(?:{'|'.join(longest_first)})\s*(?=,|$)|[^,]+", text)
+    parts = re.findall(rf"\s*(?:{'|'.join(longest_first)})\s*(?=,|$)|[^,]+", text, re.IGNORECASE)
     for part in filter(None, map(str.strip, parts)):
         plugin = known.get(part) or known.get(part.casefold())
         if plugin is None:

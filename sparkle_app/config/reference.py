@@ -19,9 +19,9 @@ The handler reads its settings from the file that is given by `sparkle --setting
 
 Every key can also be set by an environment variable, which overrides the file. Its name is `SPARKLE_` and the key in
 upper case, with `__` for each dot. Relative paths, including that of an SQLite file, are relative to the folder of the
-settings file or of the symbolic link that names it, or to the working directory if there is no file. Paths with `~` are
-rejected: only a shell replaces it. If `plugins` is not set and its default folder does not exist, the shipped plugins
-are used.
+settings file or of the symbolic link that names it, or to the working directory if there is no file. Paths that begin
+with `~` are rejected: only a shell replaces it. If `plugins` is not set and its default folder does not exist, the
+shipped plugins are used.
 
 Unknown keys are rejected; the error suggests the most similar key. Variables that Kubernetes sets for Services, such
 as `SPARKLE_SERVICE_HOST`, are ignored. A worker logs the most important settings at startup, and with

@@ -124,6 +124,7 @@ if the client used HTTPS."""
             host: ``host`` of this section, unless Faust's command line overrides it.
             port: ``port``, likewise.
         """
+        host = _without_brackets(host)
         # Nothing can connect to a wildcard address from another machine.
         host = gethostname() if host in _WILDCARD_ADDRESSES else host
         host = f"[{host}]" if ":" in host else host

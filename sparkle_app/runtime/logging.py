@@ -1,6 +1,7 @@
 """Configuration of logging."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from logging.handlers import WatchedFileHandler
@@ -71,14 +72,28 @@ class LogFile(WatchedFileHandler):
             super().emit(record)
             self._failed = False
         except OSError as error:
-            # The next message is written to the file again if it can be opened then.
-            fallback = logging.StreamHandler()
-            fallback.setFormatter(self.formatter)
-            if not self._failed:
-                self._failed = True
-                problem = f"{self.baseFilename} cannot be written to: {error.strerror}; messages go to standard error"
-                fallback.emit(logging.LogRecord(__name__, logging.ERROR, "", 0, problem, None, None))
-            fallback.emit(record)
+            # The next message is written to the file again if that works then.
+            self._emit_elsewhere(record, error)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called for an exception while a message is written."""
+        if isinstance(error := sys.exception(), OSError):
+            raise error
+        super().handleError(record)
+
+    def _emit_elsewhere(self, record: logging.LogRecord, error: OSError) -> None:
+        # Faust replaces sys.stderr by one that logs what is written to it.
+        if sys.__stderr__ is None:
+            return
+        fallback = logging.StreamHandler(sys.__stderr__)
+        fallback.setFormatter(self.formatter)
+        if not self._failed:
+            self._failed = True
+            problem = (
+                f"{self.baseFilename} cannot be written to: {error.strerror}; messages go to standard error"
+            )
+            fallback.emit(logging.LogRecord(__name__, logging.ERROR, "", 0, problem, None, None))
+        fallback.emit(record)
 
 
 def logging_config(level: str, *, libraries: str = "WARNING", file: str | None = None) -> dict[str, Any]:

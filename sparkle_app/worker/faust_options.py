@@ -70,12 +70,8 @@ def _given(option: str) -> bool:
 
 def _check_options(log_file: str | None) -> None:
     if _given("datadir"):
-        raise ConfigurationError(
-            "--datadir",
-            expected="the setting data",
-            found="this option, which has no effect",
-            hint="set SPARKLE_DATA to the folder",
-        )
+        # The log is not configured yet.
+        print("warning: --datadir has no effect; set SPARKLE_DATA, or the setting data", file=sys.stderr)
     if not log_file:
         return
     try:

@@ -61,7 +61,7 @@ def test_the_keyboard_goes_from_a_chosen_host_to_the_comparison(fleet: Fleet, vi
     page = visit(fleet.worker).open("/?sort=host")
     bar = page.get_by_role("region", name="Comparison")
     box = page.get_by_role("checkbox", name="Compare web-1", exact=True)
-    link = page.get_by_role("link", name="Go to the comparison")
+    link = page.get_by_role("link", name="Go to the selected hosts")
     expect(link).to_have_count(0)
     box.press("Space")
     page.keyboard.press("Tab")

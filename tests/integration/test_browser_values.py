@@ -114,6 +114,17 @@ def test_a_value_in_a_cell_is_short_and_right_to_its_last_digit(history: Fleet, 
         *("4.3", "42.5", "425", "999", "1.0k", "1.5k", "1.5k", "15k", "999k"),
         *("-2.0M", "3.0E", "2e30"),
     ]
+    others = called(
+        page,
+        "components/heat_map.js",
+        "brief",
+        [17_179_869_184, plugin("B", "bytes", 1)],
+        [7_200, plugin("s", "duration", 0)],
+        [59, plugin("s", "duration", 0)],
+        [5e9, plugin("Hz", "frequency", 1)],
+    )
+    # As in the table: 16.0 GiB, 2 h, 59 s and 5.0 GHz.
+    assert [each.replace("\u00a0", " ") for each in others] == ["16G", "2 h", "59", "5.0G"]
 
 
 def test_a_gap_is_measured_by_the_interval_of_the_host(history: Fleet, visit: Visit) -> None:

@@ -39,6 +39,7 @@ def test_the_name_of_the_data_folder_need_not_be_valid_utf_8() -> None:
     [
         ("", {"web_port": 7000}, "http://127.0.0.1:7000"),
         ("", {"web_host": "worker-1"}, "http://worker-1:6066"),
+        ("", {"web_host": "[::1]"}, "http://[::1]:6066"),
         (
             "{host: 0.0.0.0, token: secret}",
             {"web_port": 7000},

@@ -178,6 +178,7 @@ def test_a_broken_plugin_is_reported_and_cannot_be_chosen(
         ("Fans,rear", ["Fans", "rear"]),
         ("REAR,4,,fAnS", ["rear", "fans"]),
         (" Fans, rear,", ["Fans, rear"]),
+        ("fans, REAR", ["Fans, rear"]),
     ],
 )
 def test_a_name_may_have_commas_and_differ_only_in_case(text: str, chosen: list[str]) -> None:

@@ -27,8 +27,11 @@ def require_columns(connection: Connection, tables: Iterable[Table]) -> None:
     of_plugins = [table for table in tables if not table.name.startswith(_OWN_TABLES)]
     for table, columns in _columns(connection, of_plugins):
         view = table.info.get(VIEW)
-        names = table.c.keys() if view is None else own_columns(view)
-        missing = [name for name in names if name in table.c and name.lower() not in columns]
+        own = table.c.keys() if view is None else own_columns(view)
+        missing = [each.name for each in table.c if each.name.lower() not in columns]
+        if not set(missing) <= set(own):
+            # The database is damaged: it says so when rows are inserted.
+            continue
         declared = {each.name.lower() for each in table.c}
         # Into others, only the plugin itself inserts rows.
         others = [] if view is None else [each for name, each in columns.items() if name not in declared]

@@ -119,6 +119,13 @@ function inUnits(seconds, decimals) {
   return texts.join(" ");
 }
 
+/** Seconds in the largest unit, such as "2 h". */
+export function coarseDuration(seconds) {
+  const size = Math.abs(seconds);
+  const [unit, length] = size < HOUR ? ["minutes", MINUTE] : size < DAY ? ["hours", HOUR] : ["days", DAY];
+  return t(`duration.${unit}`, { n: Math.round(seconds / length) });
+}
+
 /** "2 s ago", of whole seconds, minutes, hours or days. */
 export function ago(seconds) {
   const whole = Math.max(0, Math.floor(seconds));

@@ -1,7 +1,7 @@
 // The fleet now: a cell for each host, coloured by the last value of one plugin.
 
 import { el } from "../dom.js";
-import { name, number, quantity, shortened } from "../format.js";
+import { coarseDuration, name, number, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
 import { hostUrl } from "../router.js";
 import { cells } from "./cells.js";
@@ -76,10 +76,12 @@ function paint(context, { columns, wide, high, pitchX, pitchY }, { found, plugin
   }
 }
 
-/** Three digits at most, such as 42.5 or 1.5k. */
-export function brief(value, { panel }) {
+/** Three digits at most, such as 42.5 or 1.5k; of bytes as in the table, with 1.5K for 1.5 KiB. */
+export function brief(value, { unit, panel }) {
+  if (panel.quantity === "duration" && unit === "s" && Math.abs(value) >= 60) return coarseDuration(value);
+  const base = panel.quantity === "bytes" && unit === "B" ? 1024 : 1000;
   let [scaled, power] = [value, 0];
-  while (Math.abs(scaled) >= 999.5 && power < PREFIXES.length - 1) [scaled, power] = [scaled / 1000, power + 1];
+  while (Math.abs(scaled) >= 999.5 && power < PREFIXES.length - 1) [scaled, power] = [scaled / base, power + 1];
   const size = Math.abs(scaled);
   if (size >= 999.5) return value.toExponential(0).replace("+", "");
   if (power) return `${number(scaled, size < 9.95 ? 1 : 0)}${PREFIXES[power]}`;

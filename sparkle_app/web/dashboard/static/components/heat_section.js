@@ -29,7 +29,7 @@ export function heatSection(page) {
   const element = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("heat.title")), plugins, times),
     now.element, past.element, nothing, key);
-  let kept = { query: "", at: 0, madeAt: 0, found: null };
+  let kept = { query: "", at: 0, madeAt: 0, found: null, problem: "" };
 
   /** @param {Object} listed the query of the hosts that the table lists. */
   async function load(signal, installed, listed) {
@@ -45,16 +45,18 @@ export function heatSection(page) {
       const mine = AbortSignal.any([signal]);
       try {
         const found = await get(pathOf`/api/v1/plugins/${plugin.name}/headlines`, { signal: mine, query: { ...listed, from } });
-        kept = { query, at: Date.now(), madeAt: madeAt(mine), found };
+        kept = { query, at: Date.now(), madeAt: madeAt(mine), found, problem: "" };
       } catch (error) {
         // Everything else is shown without the database. If it is the worker that does not answer, it does not answer the rest.
         if (!(error instanceof ApiError)) throw error;
         const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
-        return { ...loaded, found: { host: [], average: [] }, problem: tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail };
+        const problem = tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail;
+        // Also not asked again at once: everything else would wait for it.
+        kept = { query, at: Date.now(), madeAt: null, found: { host: [], average: [] }, problem };
       }
     }
-    noteMade(signal, kept.madeAt);
-    return { ...loaded, found: kept.found };
+    if (kept.madeAt) noteMade(signal, kept.madeAt);
+    return { ...loaded, found: kept.found, problem: kept.problem };
   }
 
   /** @param {function(number): boolean} shows whether a cell of /cells is drawn in full. */

@@ -44,7 +44,7 @@ export default {
   "compare.similar": "No host has the name {host}. Similar names: {similar}.",
   "compare.table.more": {"one": "{n} more row: zoom in for the rest.", "other": "{n} more rows: zoom in for the rest."},
   "compare.title": "Compare hosts",
-  "compare.toBar": "Go to the comparison",
+  "compare.toBar": "Go to the selected hosts",
   "compare.unknown": "No host has the name {host}.",
   "compare.value.maximum": "max {value}",
   "compare.value.minimum": "min {value}",

@@ -44,7 +44,7 @@ export default {
   "compare.similar": "Хоста с именем {host} нет. Похожие имена: {similar}.",
   "compare.table.more": {"one": "Ещё {n} строка: приблизьте, чтобы увидеть остальное.", "few": "Ещё {n} строки: приблизьте, чтобы увидеть остальное.", "many": "Ещё {n} строк: приблизьте, чтобы увидеть остальное.", "other": "Ещё {n} строки: приблизьте, чтобы увидеть остальное."},
   "compare.title": "Сравнение хостов",
-  "compare.toBar": "Перейти к сравнению",
+  "compare.toBar": "Перейти к выбранным хостам",
   "compare.unknown": "Хоста с именем {host} нет.",
   "compare.value.maximum": "макс. {value}",
   "compare.value.minimum": "мин. {value}",
