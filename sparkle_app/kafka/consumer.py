@@ -98,36 +98,12 @@ class BatchingConsumer(driver.Consumer):
         aiokafka seeks only in partitions that have a committed offset. The others would continue after the discarded
         records.
         """
-        found = await super().seek_to_committed()
-        committed: dict[TP, Any] = {ensure_TP(tp): at for tp, at in found.items()}
-        offsets = {tp: at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
-        beyond, unknown = await self._beyond_end({tp: offset for tp, offset in offsets.items() if offset})
-        committed |= dict.fromkeys(beyond, 0)
-        offsets |= dict.fromkeys(beyond, 0)
-        # Faust drops records before an offset that it knows. The client begins at the start of a log that is too short.
-        committed |= dict.fromkeys(unknown)
+        committed = await super().seek_to_committed()
+        offsets = {ensure_TP(tp): at for tp, at in committed.items() if not self._is_changelog_tp(tp)}
         if uncommitted := {tp for tp, offset in offsets.items() if not offset}:
             await self._thread.call_thread(self._thread.seek_to_start, uncommitted)
         await self._expired.compare({tp: offset for tp, offset in offsets.items() if offset})
         return committed
-
-    async def _beyond_end(self, committed: Mapping[TP, int]) -> tuple[Collection[TP], Collection[TP]]:
-        """The partitions whose log ends before the committed offset, and those of which this is not known.
-
-        Records up to that offset would not be delivered.
-        """
-        ends: Mapping[TP, int] = {}
-        if committed:
-            ends = await self._thread.call_thread(self._thread.log_ends, list(committed))
-        found = {tp for tp, end in ends.items() if end < committed[tp]}
-        for tp in sorted(found):
-            logger.error(
-                "topic %s, partition %d: expected a log with the committed offset %d, found one that ends at %d: the"
-                " broker was restored from an older copy, or the log was lost; it is read from its beginning: no"
-                " reading is stored twice",
-                tp.topic, tp.partition, committed[tp], ends[tp],
-            )  # fmt: skip
-        return found, committed.keys() - ends.keys()
 
     async def _log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         return cast("Mapping[TP, int]", await self._thread.call_thread(self._thread.log_starts, partitions))
@@ -159,6 +135,7 @@ class BatchingConsumer(driver.Consumer):
         missing = {}
         for tp, records in fetched.items():
             if records and not self._is_changelog_tp(tp):
+                self._follow_shorter_log(tp)
                 self.logs.consumed(tp, records)
                 if gap := self._expired.fetched(tp, records[0].offset, records[-1].offset):
                     missing[tp] = gap
@@ -169,6 +146,22 @@ class BatchingConsumer(driver.Consumer):
             tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
             for tp, records in fetched.items()
         }
+
+    def _follow_shorter_log(self, tp: TP) -> None:
+        """Accept records before the committed offset, which Faust would drop, from a log that ends before it.
+
+        The client begins at the start of such a log.
+        """
+        end, expected = self._thread.known_end(tp), self._read_offset.get(tp)
+        if end is None or expected is None or end >= expected:
+            return
+        self._read_offset[tp] = self._committed_offset[tp] = None
+        logger.error(
+            "topic %s, partition %d: expected a log with the committed offset %d, found one that ends at %d: the broker"
+            " was restored from an older copy, or the log was lost; it is read from its beginning: no reading is stored"
+            " twice",
+            *tp, expected, end,
+        )  # fmt: skip
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         if self._is_batched(tp):

@@ -12,7 +12,6 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     IllegalStateError,
     InconsistentGroupProtocolError,
-    KafkaError,
 )
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -148,22 +147,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         with suppress(IllegalStateError, AssertionError):
             return cast("int | None", self._ensure_consumer().highwater(tp))
         return None
-
-    async def log_ends(self, partitions: Collection[TP]) -> Mapping[TP, int]:
-        """The end of each partition's log, without those whose leader does not tell now."""
-        ends: dict[TP, int] = {}
-
-        async def ask(some: Collection[TP]) -> None:
-            with suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(_LOG_STARTS_SECONDS):
-                    found = await self._ensure_consumer().end_offsets(some)
-                ends.update({ensure_TP(tp): end for tp, end in found.items()})
-
-        await ask(partitions)
-        if not ends:
-            # One leader that does not answer fails the request of all.
-            await asyncio.gather(*(ask([tp]) for tp in partitions))
-        return ends
 
     async def log_starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:
         """The first offset of each partition's log.

@@ -175,6 +175,20 @@ async def test_a_member_of_a_group_continues_at_the_committed_offset(clients: An
 
 
 @REAL_ON_KAFKA
+async def test_a_member_begins_at_the_first_record_if_the_log_ends_before_the_committed_offset(
+    clients: Any, topic: str
+) -> None:
+    at = TopicPartition(topic, FIRST)
+    await send(clients, topic, FIRST, b"0", b"1")
+    async with consuming(clients, topic, group=topic) as consumer:
+        assert len(await fetch(consumer, 2)) == 2
+        await consumer.commit({at: 5000})
+    async with consuming(clients, topic, group=topic) as consumer:
+        assert [record.value for record in await fetch(consumer, 2)] == [b"0", b"1"]
+        assert consumer.highwater(at) == 2
+
+
+@REAL_ON_KAFKA
 async def test_consumer_groups_are_independent(clients: Any, topic: str) -> None:
     await send(clients, topic, FIRST, b"0")
     async with (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.support.broker import Broker
@@ -67,6 +68,25 @@ def site(make_broker: Callable[[Path], Broker], workspace: Workspace, tmp_path: 
         site.rows()
         site.worker.wait_ready()
         yield site
+
+
+def test_nothing_is_dropped_of_a_log_that_ends_before_the_committed_offset(site: Site) -> None:
+    """A broker lost its disk while no worker ran, and another one has the committed offsets."""
+    site.send(5, "host-1")
+    site.wait_for(5)
+    assert site.worker.terminate() == 0
+    committed = TopicPartition(site.workspace.topic, 0, 5000)
+    client = Consumer({"bootstrap.servers": site.broker.bootstrap, "group.id": site.workspace.app_id})
+    client.commit(offsets=[committed], asynchronous=False)
+    client.close()
+    site.send(5, "host-2")
+    site.wait_for(10)
+    assert (
+        "expected a log with the committed offset 5000, found one that ends at 10: the broker was"
+        in site.log()
+    )
+    site.send(1, "host-3")
+    site.wait_for(11)
 
 
 def test_nothing_is_skipped_when_a_topic_is_deleted_and_created_again(site: Site) -> None:

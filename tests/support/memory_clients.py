@@ -146,6 +146,8 @@ class MemoryConsumer:
         left = max_records
         for at in sorted(partitions or self._positions):
             position, log = await self.position(at), self._broker._log(at)
+            if position > log.end:
+                position = log.beginning
             records = [record for record in log.records if record.offset >= position][:left]
             if records:
                 found[at] = records

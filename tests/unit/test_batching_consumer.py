@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
 from sparkle_app.kafka import consumer_thread
@@ -226,27 +225,6 @@ async def test_a_log_that_ends_before_the_committed_offset_is_read_from_its_begi
     assert await app.connection.committed(TopicPartition(*FIRST)) == 5
 
 
-async def test_a_log_that_ends_too_early_is_noticed_while_another_partition_has_no_leader(
-    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await produce(broker, 2)
-    await produce(broker, 2, SECOND)
-    app = await joined(broker)
-    await app.connection.commit({TopicPartition(*FIRST): 5000, TopicPartition(*SECOND): 1})
-    end_offsets = app.connection.end_offsets
-
-    async def ends(partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        if TopicPartition(*SECOND) in set(partitions):
-            raise KafkaConnectionError
-        return await end_offsets(partitions)
-
-    monkeypatch.setattr(app.connection, "end_offsets", ends)
-    await app.rebalance()
-    assert sorted(await fetch(app)) == [(FIRST, [0, 1]), (SECOND, [1])]
-    # Nothing is dropped of a log of which it is not known whether it has the committed offset.
-    assert app.batching._read_offset[SECOND] is None
-
-
 async def test_partitions_without_a_leader_do_not_delay_the_others(
     broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +239,6 @@ async def test_partitions_without_a_leader_do_not_delay_the_others(
     # One partition with a committed offset, and one without.
     monkeypatch.setattr(consumer_thread, "_LOG_STARTS_SECONDS", 0.01)
     monkeypatch.setattr(app.connection, "beginning_offsets", wait)
-    monkeypatch.setattr(app.connection, "end_offsets", wait)
     async with asyncio.timeout(5):
         await app.batching.perform_seek()
     assert await fetch(app) == [(FIRST, [3])]
