@@ -10,8 +10,9 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
+from sparkle_app.kafka import fetched_batches
 from sparkle_app.kafka.decompression import decompressed
-from sparkle_app.kafka.fetched_batches import MAX_BATCH_BYTES, FetchedBatch
+from sparkle_app.kafka.fetched_batches import FetchedBatch
 from tests.support.record_batches import FIRST_TIMESTAMP, RawRecord, raw_batch
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -67,17 +68,19 @@ def test_an_offset_outside_of_the_batch_is_replaced_by_one_within(offset: int, a
 
 @pytest.mark.parametrize("compression", [GZIP, LZ4, ZSTD])
 def test_a_batch_that_is_too_large_when_decompressed_is_read_without_values(
-    compression: int, caplog: pytest.LogCaptureFixture
+    compression: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = raw_batch([RawRecord(b"a"), RawRecord(b"\0" * 4 * MAX_BATCH_BYTES)], compression)
+    limit = 2**21
+    monkeypatch.setattr(fetched_batches, "MAX_BATCH_BYTES", limit)
+    raw = raw_batch([RawRecord(b"a"), RawRecord(b"\0" * 4 * limit)], compression)
     tracemalloc.start()
     found = content(fetched(raw))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert [(row[0], row[3], row[4], row[5]) for row in found] == [(0, None, None, []), (1, None, None, [])]
-    assert peak < 2.5 * MAX_BATCH_BYTES
+    assert peak < 2.5 * limit
     assert caplog.messages == [
-        "a record batch (offsets 0 to 1): expected at most 64 MiB when it is decompressed, found more; its records are"
+        "a record batch (offsets 0 to 1): expected at most 2 MiB when it is decompressed, found more; its records are"
         " read as records without a value"
     ]
 
