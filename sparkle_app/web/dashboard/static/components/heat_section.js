@@ -13,6 +13,7 @@ import { timeMap } from "./time_map.js";
 const SPANS = ["1h", "6h", "24h", "7d", "30d"];
 /** The past changes slowly, and is read from the database. */
 const TIME_MAP_MS = 30_000;
+const RETRY_MS = 10_000;
 
 /**
  * The URL's parameters are `map`, the plugin, and `over`, the time.
@@ -51,8 +52,8 @@ export function heatSection(page) {
         if (!(error instanceof ApiError)) throw error;
         const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
         const problem = tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail;
-        // Also not asked again at once: everything else would wait for it.
-        kept = { query, at: Date.now(), madeAt: null, found: { host: [], average: [] }, problem };
+        // Not asked again at once: everything else would wait for it.
+        kept = { query, at: Date.now() - TIME_MAP_MS + RETRY_MS, madeAt: null, found: { host: [], average: [] }, problem };
       }
     }
     if (kept.madeAt) noteMade(signal, kept.madeAt);
