@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +124,7 @@ def load_plugins(folder: Path, database: URL = SCRATCH) -> InstalledPlugins:
                 # Before the import: a package that is not used must not declare tables.
                 branch = plugin_branch(manifest.name, manifest.folder)
                 _refuse_same_ids(manifest, branch, plugins)
-                installed = _installed(manifest, branch, database)
+                installed = _installed(manifest, branch, database, before)
                 warnings = [*_deprecated_in(installed), *left_out_warnings(installed.plugin, installed.where)]
         except ConfigurationError as error:
             _refuse(plugins, error, tables_of_package(manifest.folder.name, before))
@@ -196,7 +196,9 @@ def _refuse_same_ids(manifest: Manifest, branch: Branch | None, plugins: Install
             )
 
 
-def _installed(manifest: Manifest, branch: Branch | None, database: URL) -> InstalledPlugin:
+def _installed(
+    manifest: Manifest, branch: Branch | None, database: URL, before: Collection[str]
+) -> InstalledPlugin:
     for name, text in (("AUTHOR", manifest.author), ("DESCRIPTION", manifest.description)):
         if not is_utf8(text):
             raise ConfigurationError(
@@ -214,7 +216,6 @@ def _installed(manifest: Manifest, branch: Branch | None, database: URL) -> Inst
             found=str(error),
             hint="correct it",
         ) from error
-    before = set(Base.metadata.tables)
     plugin = _import(manifest, database)
     tables = tuple(tables_of_package(manifest.folder.name, before))
     return InstalledPlugin(

@@ -20,11 +20,8 @@ def plugin_error(error: BaseException, plugin: str) -> TransientError:
     Arguments:
         plugin: its NAME.
     """
-    if isinstance(error, Exception) and is_of_database(error):
-        # The plugin may open files and connections of its own, and execute statements that are wrong.
-        is_own = _innermost(_frames(error)) >= 0
-        if _is_in_sqlalchemy(error) if isinstance(error, OSError) else not (is_own and is_row_error(error)):
-            return transient_error(error)
+    if isinstance(error, Exception) and is_of_database(error) and not _is_of_plugin(error):
+        return transient_error(error)
     return PluginError(
         f"plugin {plugin}: {type_and_place(error)}; correct the plugin, and restart the workers"
     )
@@ -37,10 +34,15 @@ def type_and_place(error: BaseException) -> str:
     return f"{type(error).__name__} at {file}:{line}"
 
 
-def _is_in_sqlalchemy(error: BaseException) -> bool:
-    """Whether SQLAlchemy was called, at last, rather than anything else that a plugin uses."""
+def _is_of_plugin(error: Exception) -> bool:
+    """Whether a plugin caused an error that could also be one of the database."""
     frames = _frames(error)
-    return any(module.startswith("sqlalchemy.") for module, _, _ in frames[_innermost(frames) + 1 :])
+    innermost = _innermost(frames)
+    if isinstance(error, OSError):
+        # Of a file or a connection of its own, unless it has called SQLAlchemy at last.
+        return not any(module.startswith("sqlalchemy.") for module, _, _ in frames[innermost + 1 :])
+    # Of a statement of its own that is wrong.
+    return innermost >= 0 and is_row_error(error)
 
 
 def _innermost(frames: Sequence[_Frame]) -> int:
