@@ -201,7 +201,8 @@ All packages and modules; the docstring of each describes what it does:
       constraints         their indexes and constraints
       views               views with names in place of numbers
       names               numbers that stand for names
-      hosts               tables of hosts, and their statements
+      hosts               the table of hosts, and how it is written
+      host_queries        queries of the table of hosts
       earlier_hosts       hosts of readings that are older than their table
       renames             gives rows of a host to another name
       retention           watermarks: what is kept, and what is merged

@@ -20,7 +20,7 @@ from sparkle_app.plugin_api import Plugin
 from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import repeated_on_lock_conflict
-from sparkle_app.storage.hosts import plugins_of_host
+from sparkle_app.storage.host_queries import plugins_of_host
 from sparkle_app.storage.renames import common_series
 from sparkle_app.storage.rows import existing
 

@@ -14,7 +14,8 @@ from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339, span, whole_seconds
 from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.hosts import remove_host, select_hosts
+from sparkle_app.storage.host_queries import select_hosts
+from sparkle_app.storage.hosts import remove_host
 
 _HEADER = ("host", "plugin", "config", "last received", "age", "every", "state")
 

@@ -20,7 +20,7 @@ from sparkle_app.retention.plugin_rows import PluginRows
 from sparkle_app.retention.steps import Action, Step, timed
 from sparkle_app.storage.data_tables import data_table
 from sparkle_app.storage.engine import read_transaction, return_space
-from sparkle_app.storage.hosts import select_last_receipt
+from sparkle_app.storage.host_queries import select_last_receipt
 from sparkle_app.storage.models import RETENTION
 from sparkle_app.storage.retention import watermarks
 

@@ -1,6 +1,6 @@
-"""The table of hosts: who sends readings of which plugin, and since when."""
+"""The table of hosts: who sends readings of which plugin, and since when. How its rows are written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -8,30 +8,25 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Connection,
     Engine,
     Integer,
     String,
     bindparam,
-    case,
-    func,
     select,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sparkle_app.model.host_activity import HostActivity, merged
-from sparkle_app.model.time import LATEST, micros, moment, span
+from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.models import Base
 from sparkle_app.storage.statements import name_key
 
-COUNTED_SECONDS = 7 * 86_400
-"""How long a silent host is counted: an alert about a host that no longer exists ends by itself."""
 # Another worker has just written the row.
 _FRESH = span(30)
-_AHEAD = span(86_400)
+AHEAD = span(86_400)
 """Times that are so much later than the present are those of a clock that has been corrected since."""
 
 
@@ -60,7 +55,7 @@ class Host(Base):
     trusted; NULL: it is."""
 
 
-_HOSTS = Host.__table__
+HOSTS = Host.__table__
 _TIMES = ("first_received_at", "last_received_at", "first_observed_at", "last_observed_at")
 
 
@@ -93,99 +88,6 @@ def record_activity(engine: Engine, activities: Sequence[HostActivity], now: int
         return _update(connection, known, now)
 
 
-def select_hosts(
-    connection: Connection, plugin: str | None = None, config_id: int | None = None
-) -> Iterator[HostActivity]:
-    """The hosts that have not been removed, by name; optionally of one plugin or config."""
-    statement = select(_HOSTS).where(_HOSTS.c.removed_at.is_(None)).order_by(_HOSTS.c.name, _HOSTS.c.plugin)
-    if plugin is not None:
-        statement = statement.where(_HOSTS.c.plugin == plugin)
-    if config_id is not None:
-        statement = statement.where(_HOSTS.c.config_id == config_id)
-    for row in connection.execute(statement).mappings():
-        yield activity_of(row)
-
-
-def select_removed(connection: Connection, since: int) -> set[tuple[str, str]]:
-    """Name and plugin of the hosts that were removed after a time, and have not sent a reading since."""
-    statement = select(_HOSTS.c.name, _HOSTS.c.plugin).where(_HOSTS.c.removed_at > moment(since))
-    return {(name, plugin) for name, plugin in connection.execute(statement)}
-
-
-def select_page_of_hosts(
-    connection: Connection,
-    plugin: str | None,
-    silent_at: int | None,
-    limit: int,
-    after: str,
-    *,
-    untrusted_clock: bool = False,
-) -> list[list[HostActivity]]:
-    """The activity of each host of a page, by name and plugin.
-
-    Arguments:
-        plugin: only hosts that have sent readings of this plugin, and only this plugin.
-        silent_at: only hosts of which a plugin is silent at this time, microseconds since the epoch.
-        limit: maximum number of hosts.
-        after: only hosts after this one.
-        untrusted_clock: only hosts whose clock is not trusted.
-    """
-    listed: list[ColumnElement[bool]] = [_HOSTS.c.removed_at.is_(None)]
-    if plugin is not None:
-        listed.append(_HOSTS.c.plugin == plugin)
-    matching = select(_HOSTS.c.name).distinct().where(*listed, _HOSTS.c.name > after)
-    if silent_at is not None:
-        matching = matching.where(_HOSTS.c.silent_after < moment(silent_at))
-    if untrusted_clock:
-        matching = matching.where(_HOSTS.c.clock_offset_seconds.is_not(None))
-    names = connection.execute(matching.order_by(_HOSTS.c.name).limit(limit)).scalars().all()
-    page: dict[str, list[HostActivity]] = {name: [] for name in names}
-    rows = select(_HOSTS).where(*listed, _HOSTS.c.name.in_(names)).order_by(_HOSTS.c.plugin)
-    for row in connection.execute(rows).mappings():
-        page[row["name"]].append(activity_of(row))
-    return list(page.values())
-
-
-def select_activity(connection: Connection, name: str, plugin: str) -> HostActivity | None:
-    """The activity of one host and plugin; None if there is none, or the host was removed."""
-    statement = select(_HOSTS).where(_HOSTS.c.id == host_id(name, plugin), _HOSTS.c.removed_at.is_(None))
-    row = connection.execute(statement).mappings().first()
-    return None if row is None else activity_of(row)
-
-
-def select_last_receipt(connection: Connection, plugin: str, now: int) -> int | None:
-    """When the last reading of a plugin was received, removed hosts included; microseconds since the epoch.
-
-    Arguments:
-        now: times that are later, by more than a day, are wrong.
-    """
-    at = _HOSTS.c.last_received_at
-    statement = select(func.max(at)).where(_HOSTS.c.plugin == plugin, at <= moment(min(now + _AHEAD, LATEST)))
-    last: datetime | None = connection.execute(statement).scalar()
-    return None if last is None else micros(last)
-
-
-def plugins_of_host(connection: Connection, name: str) -> set[str]:
-    """The plugins of which a host is known to have sent readings, unless it was removed."""
-    statement = select(_HOSTS.c.plugin).where(_HOSTS.c.name == name, _HOSTS.c.removed_at.is_(None))
-    return set(connection.execute(statement).scalars())
-
-
-def count_hosts(connection: Connection, now: int) -> Mapping[str, tuple[int, int]]:
-    """The numbers of hosts that are not silent, and of those that have been for at most a week, by NAME of the plugin.
-
-    Arguments:
-        now: microseconds since the epoch.
-    """
-    silent = case((_HOSTS.c.silent_after < moment(now), 1), else_=0)
-    statement = (
-        select(_HOSTS.c.plugin, func.sum(1 - silent), func.sum(silent))
-        .where(_HOSTS.c.removed_at.is_(None), _HOSTS.c.silent_after >= moment(now - span(COUNTED_SECONDS)))
-        .group_by(_HOSTS.c.plugin)
-    )
-    return {plugin: (int(ok), int(number)) for plugin, ok, number in connection.execute(statement)}
-
-
 def remove_host(connection: Connection, name: str, plugin: str | None, at: int) -> bool:
     """Forget a host until it sends another reading; its readings and aggregates stay.
 
@@ -196,29 +98,29 @@ def remove_host(connection: Connection, name: str, plugin: str | None, at: int) 
     Returns:
         Whether there was such a host.
     """
-    statement = _HOSTS.update().where(_HOSTS.c.name == name, _HOSTS.c.removed_at.is_(None))
+    statement = HOSTS.update().where(HOSTS.c.name == name, HOSTS.c.removed_at.is_(None))
     if plugin is not None:
-        statement = statement.where(_HOSTS.c.plugin == plugin)
+        statement = statement.where(HOSTS.c.plugin == plugin)
     return bool(connection.execute(statement.values(removed_at=moment(at))).rowcount)
 
 
 def insert_hosts(connection: Connection, activities: Mapping[bytes, HostActivity]) -> set[bytes]:
     """Insert those of some hundreds of hosts that are new, by their id; returns the ids of these."""
     dialect = dialect_of(connection)
-    time, native_id = dialect.converters(_HOSTS)
+    time, native_id = dialect.converters(HOSTS)
     rows = [
         columns_of(id_, activity) | {name: time(getattr(activity, name)) for name in _TIMES}
         | {"id": native_id(id_), "silent_after": time(activity.silent_after)}
         for id_, activity in activities.items()
     ]  # fmt: skip
-    return dialect.insert_new(connection, _HOSTS, rows)
+    return dialect.insert_new(connection, HOSTS, rows)
 
 
 def _update(connection: Connection, activities: Mapping[bytes, HostActivity], now: int) -> list[ReturnedHost]:
     """Update the rows of hosts that are known."""
     returned: list[ReturnedHost] = []
     changed: list[dict[str, Any]] = []
-    statement = select(_HOSTS).where(_HOSTS.c.id.in_(activities)).order_by(_HOSTS.c.id).with_for_update()
+    statement = select(HOSTS).where(HOSTS.c.id.in_(activities)).order_by(HOSTS.c.id).with_for_update()
     for row in connection.execute(statement).mappings():
         known, activity = activity_of(row), activities[row["id"]]
         if row["removed_at"]:
@@ -228,7 +130,7 @@ def _update(connection: Connection, activities: Mapping[bytes, HostActivity], no
                 continue
             returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
             changed.append(columns_of(row["id"], activity))
-        elif known.last_received_at > now + _AHEAD:
+        elif known.last_received_at > now + AHEAD:
             corrected = msgspec.structs.replace(
                 activity,
                 first_received_at=min(known.first_received_at, activity.first_received_at),
@@ -240,9 +142,9 @@ def _update(connection: Connection, activities: Mapping[bytes, HostActivity], no
             changed.append(columns_of(row["id"], merged(known, activity)))
     if changed:
         columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in changed[0]}
-        same = _HOSTS.c.id == columns.pop("id")
+        same = HOSTS.c.id == columns.pop("id")
         rows = [{f"new_{name}": value for name, value in row.items()} for row in changed]
-        connection.execute(_HOSTS.update().where(same).values(columns), rows)
+        connection.execute(HOSTS.update().where(same).values(columns), rows)
     return returned
 
 

@@ -35,7 +35,7 @@ from sparkle_app.model.time import from_seconds, span
 from sparkle_app.storage.dialects import dialect_of
 from sparkle_app.storage.dialects.portable import retried
 from sparkle_app.storage.errors import repeated_on_lock_conflict
-from sparkle_app.storage.hosts import select_last_receipt
+from sparkle_app.storage.host_queries import select_last_receipt
 from sparkle_app.storage.models import RETENTION, SERIES
 
 _MARKS = Watermark.__struct_fields__

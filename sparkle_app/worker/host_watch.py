@@ -12,7 +12,7 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
-from sparkle_app.storage.hosts import count_hosts
+from sparkle_app.storage.host_queries import count_hosts
 
 POLL_SECONDS = 60.0
 

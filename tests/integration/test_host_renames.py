@@ -14,7 +14,8 @@ from sparkle_app.model.reading import Reading
 from sparkle_app.model.time import LATEST
 from sparkle_app.plugin_api import Base, Plugin
 from sparkle_app.storage.engine import read_transaction
-from sparkle_app.storage.hosts import Host, record_activity, remove_host, select_hosts
+from sparkle_app.storage.host_queries import select_hosts
+from sparkle_app.storage.hosts import Host, record_activity, remove_host
 from sparkle_app.storage.models import tables_of
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker

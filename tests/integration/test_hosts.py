@@ -21,18 +21,15 @@ from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.earlier_hosts import add_hosts_of_readings
 from sparkle_app.storage.engine import make_engine, read_transaction
-from sparkle_app.storage.hosts import (
+from sparkle_app.storage.host_queries import (
     COUNTED_SECONDS,
-    Host,
-    ReturnedHost,
     count_hosts,
-    record_activity,
-    remove_host,
     select_hosts,
     select_last_receipt,
     select_page_of_hosts,
     select_removed,
 )
+from sparkle_app.storage.hosts import Host, ReturnedHost, record_activity, remove_host
 from sparkle_app.storage.models import Base, ReadingsTable, tables_of
 from sparkle_app.worker import host_watch
 from sparkle_app.worker.host_watch import watch_hosts

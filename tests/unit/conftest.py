@@ -15,6 +15,14 @@ from tests.support.process_exit import raise_instead_of_exit
 
 
 @pytest.fixture
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory; SPARKLE_SETTINGS is not set."""
+    monkeypatch.delenv("SPARKLE_SETTINGS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def collector_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Packages of plugins are imported as a collector does, and forgotten: a handler's half has the same name."""
     monkeypatch.setattr(sys, "path", [*sys.path])

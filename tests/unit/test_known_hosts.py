@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sparkle_app.model.time import LATEST
-from sparkle_app.storage.hosts import record_activity, remove_host, select_hosts
+from sparkle_app.storage.host_queries import select_hosts
+from sparkle_app.storage.hosts import record_activity, remove_host
 from sparkle_app.web.snapshots import known_hosts
 from tests.support.cluster import PLUGIN, InProcessWorker, holder
 from tests.support.fake_clock import FakeClock

@@ -31,6 +31,7 @@ from sparkle_app.storage import (
     earlier_hosts,
     expiry,
     extents,
+    host_queries,
     hosts,
     names,
     positions,
@@ -128,14 +129,14 @@ def every_statement(connection: Connection) -> None:
     extents.select_resolutions(connection, AGGREGATES)
     list(extents.select_extents(connection, AGGREGATES, 60, START, START + HOUR, "a"))
     list(extents.select_aggregated_metrics(connection, AGGREGATES, "a", 60, START, START + HOUR))
-    list(hosts.select_hosts(connection, "P", 1))
-    hosts.select_removed(connection, START)
-    hosts.select_page_of_hosts(connection, "P", START, 10, "a")
-    hosts.count_hosts(connection, START)
+    list(host_queries.select_hosts(connection, "P", 1))
+    host_queries.select_removed(connection, START)
+    host_queries.select_page_of_hosts(connection, "P", START, 10, "a")
+    host_queries.count_hosts(connection, START)
     hosts.remove_host(connection, "a", "P", START)
-    hosts.plugins_of_host(connection, "a")
-    hosts.select_activity(connection, "a", "P")
-    hosts.select_last_receipt(connection, "P", START)
+    host_queries.plugins_of_host(connection, "a")
+    host_queries.select_activity(connection, "a", "P")
+    host_queries.select_last_receipt(connection, "P", START)
     expiry.delete_readings(connection, READINGS, ["a", "b"], START, START + HOUR)
     expiry.delete_buckets(connection, AGGREGATES, ["a", "b"], 60, START, START + HOUR)
     expiry.first_reading(connection, READINGS, START + HOUR, START)

@@ -1,105 +1,33 @@
 """Retention of one plugin: what it merges and deletes, interruptions, and writes of workers in between."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
-from sparkle_app.audit.renaming import Renaming
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.errors import TransientError
 from sparkle_app.model.host_activity import HostActivity
-from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark, merged_resolutions
+from sparkle_app.model.retention import DAY, HOUR, READINGS, Retention, Watermark
 from sparkle_app.model.time import LATEST, span
-from sparkle_app.plugin.merging import merged_rows, store_buckets
-from sparkle_app.plugin_api import Plugin
+from sparkle_app.plugin.merging import merged_rows
 from sparkle_app.retention import merging, steps
 from sparkle_app.retention.plugin_rows import PluginRows
-from sparkle_app.retention.retainer import GRACE_SECONDS, Retainer
-from sparkle_app.retention.steps import Action, Step
+from sparkle_app.retention.retainer import GRACE_SECONDS
+from sparkle_app.retention.steps import Action
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.hosts import record_activity
-from sparkle_app.storage.models import RETENTION
-from sparkle_app.storage.names import create_series
-from sparkle_app.storage.retention import advance, watermarks
-from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
-
-NOON = 1_764_072_000_000_000
-TODAY = NOON - span(DAY // 2)
-KEPT = Retention(3 * DAY, DAY, 4 * DAY, 6 * DAY)
-KEPT_LONG = Retention(10_000 * DAY, 10_000 * DAY, 10_000 * DAY, 10_000 * DAY)
-HOSTS = [f"host-{number:02}" for number in range(12)]
-
-
-class World:
-    def __init__(self, folder: Path, plugin: Plugin = PLUGIN, bucket_size: int = 60) -> None:
-        self.engine = sqlite_engine(folder)
-        self.plugin = plugin
-        self.bucket_size = bucket_size
-        self.number = 0
-
-    def retainer(self, kept: Retention = KEPT, plugin: Plugin | None = None) -> Retainer:
-        return Retainer(NAME, plugin or self.plugin, self.engine, self.bucket_size, kept)
-
-    def store(self, at: int, *hostnames: str) -> None:
-        """A reading of each host arrives, and its bucket is recomputed."""
-        hosts = hostnames or ("host-00",)
-        readings = [
-            plain_reading(number, hostname, "k", at, float(number))
-            for number, hostname in enumerate(hosts, self.number)
-        ]
-        self.number += len(hosts)
-        start = at - at % span(self.bucket_size)
-        end = start + span(self.bucket_size)
-        with self.engine.begin() as connection:
-            marks = watermarks(connection, NAME, self.bucket_size, lock=True)
-            if not marks.accepts(at):
-                return
-            self.plugin.store_readings(connection, readings)
-        with self.engine.begin() as connection:
-            marks = watermarks(connection, NAME, self.bucket_size, lock=True)
-            rows = self.plugin.compute_aggregates(connection, hosts, self.bucket_size, start, end)
-            store_buckets(self.plugin, connection, marks, list(rows))
-
-    def counts(self, resolution: int) -> dict[int, int]:
-        """The number of readings of all hosts, by the days and hours before noon."""
-        found: dict[int, int] = {}
-        with read_transaction(self.engine) as connection:
-            if resolution == READINGS:
-                for each in self.plugin.load_readings(connection, HOSTS, 0, NOON + span(DAY)):
-                    day = (each.observed_at - TODAY) // span(DAY)
-                    found[day] = found.get(day, 0) + 1
-            else:
-                for _, start, count in self.plugin.count_aggregates(
-                    connection, resolution, 0, NOON + span(DAY)
-                ):
-                    day = (start - TODAY) // span(DAY)
-                    found[day] = found.get(day, 0) + count
-        return found
-
-    def marks(self) -> dict[int, Watermark]:
-        with read_transaction(self.engine) as connection:
-            return dict(watermarks(connection, NAME, self.bucket_size).known)
+from tests.support.aggregate_worker import NAME, PLUGIN, plain_reading
+from tests.support.retention_world import HOSTS, KEPT_LONG, NOON, TODAY, World, run, ten_days
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """Ten days of readings, two of a host on each day."""
-    world = World(tmp_path)
-    for day in range(10):
-        for at in (0, 1):
-            world.store(NOON - day * span(DAY) - at * span(HOUR), *HOSTS)
-    yield world
-    world.engine.dispose()
-
-
-def run(world: World, **options: Any) -> list[Step]:
-    return list(world.retainer(**options).run(NOON + span(HOUR)))
+    with ten_days(tmp_path) as world:
+        yield world
 
 
 def test_what_has_ended_is_merged_and_what_has_expired_is_deleted(world: World) -> None:
@@ -304,47 +232,6 @@ def test_no_transaction_is_open_while_what_would_be_deleted_is_shown(world: Worl
     assert open_connections == [0] * 4
 
 
-def test_buckets_of_a_former_size_expire_with_the_others(world: World) -> None:
-    with world.engine.begin() as connection:
-        create_series(connection, [("host-00", "k")], 300)
-        rows = [
-            AggregateRow("host-00", "k", 300, NOON - day * span(DAY), Statistics(1, 1.0, 1.0, 1.0, 1.0, NOON))
-            for day in range(10)
-        ]
-        PLUGIN.store_aggregates(connection, rows)
-    expiring = {each.resolution: each for each in world.retainer().expiring(NOON + span(HOUR))}
-    assert (expiring[300].before, expiring[300].rows) == (expiring[60].before, 8)
-    run(world)
-    assert world.counts(300) == {0: 1, -1: 1}
-    assert 300 not in {each.resolution for each in world.retainer().expiring(NOON + span(HOUR))}
-
-
-def test_buckets_that_do_not_divide_an_hour_are_only_deleted(tmp_path: Path) -> None:
-    world = World(tmp_path, bucket_size=7)
-    for day in range(3):
-        world.store(NOON - day * span(DAY))
-    run(world)
-    assert set(world.marks()) == {READINGS, 7}
-    assert world.counts(7) == {0: 1, -1: 1}
-
-
-@pytest.mark.parametrize("bucket_size", [420, 2700, HOUR])
-def test_hours_and_days_outlive_a_change_of_the_bucket_size(world: World, bucket_size: int) -> None:
-    run(world)
-    hours, days = world.counts(HOUR), world.counts(DAY)
-    assert min(hours) == -4
-    assert min(days) == -6
-    world.bucket_size = bucket_size
-    run(world)
-    assert world.counts(60) == {0: 24, -1: 24}
-    assert world.counts(HOUR) == hours
-    assert world.counts(DAY) == days
-    # As long as hours are kept.
-    world.bucket_size = HOUR
-    list(world.retainer().run(NOON + span(HOUR)))
-    assert world.counts(HOUR) == hours
-
-
 def test_nothing_is_merged_far_ahead_because_a_clock_is(world: World) -> None:
     activity = HostActivity("host-00", NAME, 1, NOON, NOON, NOON, NOON)
     record_activity(world.engine, [activity], NOON)
@@ -369,153 +256,3 @@ def test_a_day_with_rows_is_searched_in_no_transaction(world: World, monkeypatch
     assert len(open_connections) > 3
     assert set(open_connections) == {0}
     assert world.counts(DAY) == {-20: 1} | {-day: 2 * len(HOSTS) for day in range(1, 10)}
-
-
-class OwnRows(Plugin):
-    """A plugin that keeps its rows itself, and does not delete them."""
-
-    DataFrame = DataFrame
-    Aggregates = Aggregates
-
-    def load_readings(self, *arguments: Any, **named: Any) -> Iterable[StoredReading]:
-        return super().load_readings(*arguments, **named)
-
-    def load_aggregates(self, *arguments: Any, **named: Any) -> Iterable[AggregateRow]:
-        return super().load_aggregates(*arguments, **named)
-
-
-class Deleting(OwnRows):
-    """One that deletes them, a few at a time."""
-
-    def expire_readings(self, connection: Connection, before: int, limit: int) -> int:
-        assert limit > 100
-        found = [each.id for each in self.load_readings(connection, HOSTS, 0, before)][:100]
-        data = DataFrame.metadata.tables["memory_readings_data"]
-        connection.execute(data.delete().where(data.c.id.in_(found)))
-        return len(found)
-
-    def expire_aggregates(self, connection: Connection, resolution: int, before: int, limit: int) -> int:
-        rows = self.load_aggregates(connection, HOSTS, None, resolution, 0, before)
-        keys = [(row.hostname, row.bucket_start, row.metric) for row in rows][:limit]
-        self.delete_aggregates(connection, resolution, keys)
-        return len(keys)
-
-
-def test_a_plugin_that_stores_its_rows_itself_deletes_them_itself(world: World) -> None:
-    assert world.retainer(plugin=Deleting()).keeps_its_own() == []
-    run(world, plugin=Deleting())
-    both = 2 * len(HOSTS)
-    assert world.counts(READINGS) == {-day: both for day in range(4)}
-    assert world.counts(60) == {0: both, -1: both}
-    assert world.counts(DAY) == {-day: both for day in range(1, 7)}
-
-
-def test_a_plugin_that_does_not_delete_its_rows_keeps_them(world: World) -> None:
-    assert world.retainer(plugin=OwnRows()).keeps_its_own() == ["readings", "aggregates"]
-    run(world, plugin=OwnRows())
-    assert len(world.counts(READINGS)) == len(world.counts(60)) == 10
-    assert len(world.counts(DAY)) == 9
-    assert all(mark.kept_since == 0 for mark in world.marks().values())
-
-
-@pytest.mark.parametrize("sizes", [(60, 3600, 60), (3600, 60, 3600), (2400, 60, 2400), (60, 86_400, 60)])
-def test_hours_and_days_are_exact_after_changes_of_the_bucket_size(
-    tmp_path: Path, sizes: tuple[int, ...]
-) -> None:
-    world = World(tmp_path)
-    forever = Retention(None, None, None, None)
-    for part, size in enumerate(sizes):
-        world.bucket_size = size
-        # Each size begins in the middle of an hour of a day.
-        first = NOON + part * span(DAY)
-        for minute in (30, 50, 90, 600, 1440):
-            world.store(first + minute * span(60), "host-00")
-        # Late: of hours before and after the last change.
-        for earlier in (first, first - span(DAY)):
-            world.store(earlier + 40 * span(60), "host-00")
-        if part < 2:
-            list(world.retainer(forever).run(first + span(DAY // 2) + span(HOUR)))
-            for earlier in (first, first - span(DAY)):
-                world.store(earlier + 41 * span(60), "host-00")
-            world.store(first + span(DAY) + 20 * span(60), "host-00")
-    list(world.retainer(forever).run(NOON + 5 * span(DAY)))
-    for resolution in merged_resolutions(sizes[-1]):
-        scope = ["host-00"], resolution, TODAY - span(DAY), NOON + 9 * span(DAY)
-        with read_transaction(world.engine) as connection:
-            computed = {
-                each.bucket_start: each.statistics for each in PLUGIN.compute_aggregates(connection, *scope)
-            }
-            stored = {
-                each.bucket_start: each.statistics
-                for each in PLUGIN.load_aggregates(connection, scope[0], None, *scope[1:])
-            }
-        assert {at: each.count for at, each in stored.items()} == {
-            at: each.count for at, each in computed.items()
-        }
-        assert stored == computed
-
-
-@pytest.mark.parametrize("watermarks_before", [True, False])
-def test_hosts_that_were_off_before_the_bucket_size_was_changed_have_hours_and_days(
-    tmp_path: Path, watermarks_before: bool
-) -> None:
-    world = World(tmp_path)
-    world.store(NOON - span(DAY), "host-00")
-    world.bucket_size = 120
-    world.store(NOON, "host-01")
-    if not watermarks_before:
-        # The size was changed when there was no retention.
-        with world.engine.begin() as connection:
-            connection.execute(RETENTION.delete())
-    list(world.retainer(Retention(None, None, None, None)).run(NOON + span(DAY)))
-    assert world.counts(HOUR) == world.counts(DAY) == {-1: 1, 0: 1}
-
-
-@pytest.mark.parametrize("new", ["host-01", "other"])
-def test_a_host_that_is_renamed_meanwhile_is_counted_once(tmp_path: Path, new: str) -> None:
-    world = World(tmp_path)
-    world.store(NOON - span(DAY), "host-00", "host-01")
-    renaming: list[Future[None]] = []
-
-    def rename() -> None:
-        with world.engine.begin() as connection:
-            Renaming({NAME: PLUGIN}, "host-00", new).apply(connection, 60)
-
-    class Renamed(Plugin):
-        DataFrame = DataFrame
-        Aggregates = Aggregates
-
-        def load_aggregates(self, *arguments: Any, **named: Any) -> Iterable[AggregateRow]:
-            rows = list(super().load_aggregates(*arguments, **named))
-            if not renaming:
-                renaming.append(threads.submit(rename))
-                # Ends now if it can.
-                wait(renaming, timeout=0.3)
-            return rows
-
-    forever = Retention(None, None, None, None)
-    with ThreadPoolExecutor() as threads:
-        list(world.retainer(forever, Renamed()).run(NOON + span(HOUR)))
-        renaming[0].result()
-    assert world.counts(HOUR) == world.counts(DAY) == {-1: 2}
-    with read_transaction(world.engine) as connection:
-        for resolution in (HOUR, DAY):
-            found = PLUGIN.load_aggregates(connection, ["host-00"], None, resolution, 0, NOON)
-            assert list(found) == []
-
-
-def test_a_host_that_is_renamed_while_many_days_are_merged_has_all_hours(world: World) -> None:
-    """They are merged at once after a long pause: the new name may be unknown to who merges them."""
-    marks = world.marks()
-    assert marks[HOUR].merged_until == 0
-    for resolution in (HOUR, DAY):
-        for name in ("merging_until", "merged_until"):
-            until = NOON - span(20 * DAY) if name == "merged_until" else NOON
-            advance(world.engine, NAME, resolution, **{name: bucket_start(until, resolution)})
-    with world.engine.begin() as connection:
-        Renaming({NAME: PLUGIN}, "host-00", "new").apply(connection, 60)
-    with read_transaction(world.engine) as connection:
-        hours = list(PLUGIN.load_aggregates(connection, ["new"], None, HOUR, 0, NOON))
-        days = list(PLUGIN.load_aggregates(connection, ["new"], None, DAY, 0, NOON))
-    assert sum(row.statistics.count for row in hours) == 19
-    assert sum(row.statistics.count for row in days) == 18

@@ -5,7 +5,7 @@ import msgspec
 from sparkle_app.model.completeness import completeness
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin_api import JsonPlugin, StringPlugin
-from sparkle_app.storage.hosts import select_activity
+from sparkle_app.storage.host_queries import select_activity
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.web.api.history import FROM, TO, KeptRange, header, kept_since, time_range
 from sparkle_app.web.api.responses import Time

@@ -4,7 +4,7 @@ import msgspec
 
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import rfc3339, whole_seconds
-from sparkle_app.storage.hosts import select_page_of_hosts
+from sparkle_app.storage.host_queries import select_page_of_hosts
 from sparkle_app.web.api.host_lists import AFTER
 from sparkle_app.web.api.parameters import DEFAULT_ENTRIES, LIMIT, choice, text
 from sparkle_app.web.api.responses import Time

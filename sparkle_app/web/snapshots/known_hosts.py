@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import span
-from sparkle_app.storage.hosts import select_hosts, select_removed
+from sparkle_app.storage.host_queries import select_hosts, select_removed
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import Problem
 from sparkle_app.web.queries import from_database
