@@ -120,15 +120,20 @@ def measure(
 
 def _wait_counted(connection: Connection, workers: list[Worker], number: int) -> None:
     """Wait until the aggregates in SQL count ``number`` readings."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while (
-        counted := _sum(
-            connection, "SELECT sum(a.count) FROM temperature_aggregates a WHERE a.resolution = 60"
-        )
-    ) < number:
-        assert time.monotonic() < deadline, f"{counted} of {number} were counted; {workers[0].process.tail()}"
-        time.sleep(0.1)
+    started = time.monotonic()
+    first = counted = _counted(connection)
+    while counted < number:
+        waited = time.monotonic() - started
+        assert waited < TIMEOUT_SECONDS, f"{counted} of {number} were counted; {workers[0].process.tail()}"
+        # Half of the time that remains: the query takes the time of the processors that are measured.
+        remaining = waited * (number - counted) / (counted - first) if counted > first else 0.0
+        time.sleep(max(remaining / 2, 0.1))
+        counted = _counted(connection)
     assert counted == number, f"expected {number} counted readings, found {counted}"
+
+
+def _counted(connection: Connection) -> int:
+    return _sum(connection, "SELECT sum(a.count) FROM temperature_aggregates a WHERE a.resolution = 60")
 
 
 def memory(worker: Worker) -> float:

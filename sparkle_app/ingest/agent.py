@@ -164,7 +164,7 @@ class IngestPipeline:
         stored, refused, expired = await retry(Stage.STORE, metrics, lambda: self._writer.store(outcomes))
         for refusal in refused:
             refusal.outcome.reject(refusal.reading, refusal.error)
-        if rejections := [each for outcome in outcomes for each in outcome.rejections]:
+        if rejections := [each for outcome in outcomes if outcome.errors for each in outcome.rejections]:
             produced = self._dead_letters.within_limit(rejections)
             await retry(Stage.DEAD_LETTERS, metrics, lambda: self._dead_letters.send(produced))
         await retry(Stage.FORWARD, metrics, lambda: self._forwarder.forward(stored))

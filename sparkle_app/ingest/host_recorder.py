@@ -53,7 +53,8 @@ class RecentActivity:
         now = from_seconds(self._wall())
         for plugin, readings in stored.items():
             for reading in readings:
-                received, observed = min(reading.received_at, now), min(reading.observed_at, now)
+                received = reading.received_at if reading.received_at < now else now
+                observed = reading.observed_at if reading.observed_at < now else now
                 activity = self._pending.get((reading.hostname, plugin))
                 offset = clock_offsets.get(reading.id)
                 if activity:

@@ -6,6 +6,7 @@ or in another order, gives the same bucket.
 """
 
 import math
+import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -100,7 +101,11 @@ class Bucket(msgspec.Struct, array_like=True):
         if sample.id in self.ids:
             return False
         self.ids.add(sample.id)
-        merge_into(self.metrics, sample.metric, Statistics.of(sample.value, sample.observed_at))
+        known = self.metrics.get(sample.metric)
+        if known:
+            known.add(sample.value, sample.observed_at)
+        else:
+            self.metrics[sample.metric] = Statistics.of(sample.value, sample.observed_at)
         return True
 
     def pack(self) -> bytes:
@@ -117,13 +122,13 @@ class Bucket(msgspec.Struct, array_like=True):
             + ((each.large_sum,) if each.large_sum else ())
             for name, each in self.metrics.items()
         }
-        return _encoder.encode((b"".join(sorted(self.ids)), first, metrics))
+        return _encoder.encode((b"".join(self.ids), first, metrics))
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Bucket":
         """The inverse of :meth:`pack`."""
         ids, first, metrics = _decoder.decode(packed)
-        return cls({ids[i : i + _ID] for i in range(0, len(ids), _ID)}, _unpacked(first, metrics))
+        return cls(set(struct.unpack("8s" * (len(ids) // 8), ids)), _unpacked(first, metrics))
 
 
 class AggregateRow(msgspec.Struct, frozen=True, gc=False):

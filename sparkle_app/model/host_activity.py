@@ -39,9 +39,13 @@ class HostActivity(msgspec.Struct):
             self.last_received_at = received_at
             self.config_id = config_id
             self.clock_offset = clock_offset
-        self.first_received_at = min(self.first_received_at, received_at)
-        self.first_observed_at = min(self.first_observed_at, observed_at)
-        self.last_observed_at = max(self.last_observed_at, observed_at)
+        # Comparisons: this runs for every reading, and min() takes four times as long.
+        if received_at < self.first_received_at:
+            self.first_received_at = received_at
+        if observed_at < self.first_observed_at:
+            self.first_observed_at = observed_at
+        if observed_at > self.last_observed_at:
+            self.last_observed_at = observed_at
 
     @property
     def silent_after(self) -> int:

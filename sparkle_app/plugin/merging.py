@@ -49,15 +49,18 @@ def merge_again(
         marks: of the plugin, locked in this transaction.
         rows: of buckets, or hours; those of other resolutions than the ones of ``marks`` are ignored.
     """
-    hosts: dict[tuple[int, int], set[str]] = {}
+    changed: dict[tuple[int, int], set[str]] = {}
     for row in rows:
-        if row.resolution in marks.resolutions:
-            for resolution, at in marks.to_merge_again(row.bucket_start):
-                if resolution > row.resolution:
-                    hosts.setdefault((resolution, at), set()).add(row.hostname)
+        changed.setdefault((row.resolution, row.bucket_start), set()).add(row.hostname)
+    hosts: dict[tuple[int, int], set[str]] = {}
+    for (finer, start), hostnames in changed.items():
+        if finer in marks.resolutions:
+            for resolution, at in marks.to_merge_again(start):
+                if resolution > finer:
+                    hosts.setdefault((resolution, at), set()).update(hostnames)
     # Finest first: days are merged from hours.
-    for (resolution, at), hostnames in sorted(hosts.items()):
-        merge(plugin, connection, marks, sorted(hostnames), resolution, at)
+    for (resolution, at), merged in sorted(hosts.items()):
+        merge(plugin, connection, marks, sorted(merged), resolution, at)
 
 
 def merge(

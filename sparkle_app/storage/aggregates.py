@@ -33,12 +33,13 @@ def upsert_growing(connection: Connection, table: Table, rows: Sequence[Aggregat
     time, _ = dialect.converters(data)
     infinity = dialect.infinity
     for resolution, some in _by_resolution(rows).items():
+        size = span(resolution)
         names = {(row.hostname, row.metric) for row in some}
         with naming(connection, data, names, resolution) as (series_column, series):
             values = [
                 {
                     series_column: series[row.hostname, row.metric],
-                    "bucket": row.bucket_start // span(resolution),
+                    "bucket": row.bucket_start // size,
                     "count": row.statistics.count,
                     "sum": max(-infinity, min(row.statistics.sum, infinity)),
                     "minimum": row.statistics.minimum,

@@ -34,7 +34,7 @@ from sparkle_app.storage.dialects.base import READ_ONLY, TableKind
 from sparkle_app.storage.dialects.column_types import NaiveTimes
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
 from sparkle_app.storage.dialects.sqlite_engine import can_be_created, database_file, make_sqlite_engine
-from sparkle_app.storage.statements import SERIES_KEY, Row, chunks, id_of_series
+from sparkle_app.storage.statements import SERIES_KEY, Row, id_of_series
 from sparkle_app.storage.wal import WriteAheadLog
 
 _SECOND: ColumnElement[int] = literal_column("1000000", BigInteger)
@@ -192,17 +192,13 @@ class Sqlite(NaiveTimes, OnConflictDialect):
     def insert_new_rows(
         self, connection: Connection, table: Table, rows: Sequence[Row], on_conflict: OnConflict
     ) -> set[bytes]:
-        """Selects the known ids, then inserts the others: a writing transaction holds the lock from its beginning."""
-        ids = [row["id"] for row in rows]
+        """Inserted rows are those after the last one: a writing transaction holds the lock from its beginning."""
         name = connection.dialect.identifier_preparer.format_table(table)
-        known: set[Any] = set()
-        for some in chunks(ids):
-            query = f"SELECT id FROM {name} WHERE id IN ({', '.join('?' * len(some))})"
-            known.update(connection.exec_driver_sql(query, tuple(some)).scalars())
-        if new := [row for row, id_ in zip(rows, ids, strict=True) if id_ not in known]:
-            self.insert_rows(connection, table, new, on_conflict)
+        last = connection.exec_driver_sql(f"SELECT coalesce(max(_rowid_), 0) FROM {name}").scalar()
+        self.insert_rows(connection, table, rows, on_conflict)
+        new = connection.exec_driver_sql(f"SELECT id FROM {name} WHERE _rowid_ > ?", (last,)).scalars()
         of = bytes if columns.are_compact(table) else bytes.fromhex
-        return {of(id_) for id_ in ids if id_ not in known}
+        return {of(id_) for id_ in new}
 
 
 @lru_cache(maxsize=128)
