@@ -147,13 +147,15 @@ class check(SparkleCommand):
         try:
             server_context(tls)
             warning = tls.certificate and expiry_warning(tls.certificate, datetime.now(UTC))
+        except ConfigurationError as error:
+            return CheckResult.of("web", error)
+        try:
             check_port(self.handler.conf.web_bind, self.handler.conf.web_port)
         except ConfigurationError as error:
             # A worker that is already running is no error.
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE:
-                text = f"{address} is in use; if not by a running worker, set web.port to another port"
-                return CheckResult("web", True, text)
-            return CheckResult.of("web", error)
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+                return CheckResult.of("web", error)
+            address += " is in use; if not by a running worker, set web.port to another port"
         return CheckResult("web", True, f"{address}; warning: {warning}" if warning else address)
 
     async def _database(self) -> CheckResult:

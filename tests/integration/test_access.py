@@ -95,8 +95,12 @@ def test_two_workers_with_tls_a_session_and_a_renewed_certificate(
     eventually(served, lambda found: found.strip() == certificate.read_text().strip(), 60)
     assert browser.get(first.url + FLEET, timeout=10).status_code == 200
 
-    done = run_command(workspace.environment(broker.bootstrap, database_url, **settings), "check")
-    assert f"ok    web: https://127.0.0.1:6066; warning: {certificate} expires at " in done.stdout
+    # Also while it runs.
+    environment = workspace.environment(broker.bootstrap, database_url, **settings, web__port=first.port)
+    done = run_command(environment, "check")
+    in_use = "is in use; if not by a running worker, set web.port to another port"
+    warning = f"warning: {certificate} expires at "
+    assert f"ok    web: https://127.0.0.1:{first.port} {in_use}; {warning}" in done.stdout
     eventually(
         lambda: first.get("/health/ready")[1],
         lambda found: f"{certificate} expires at " in found.get("warnings", {}).get("web certificate", ""),

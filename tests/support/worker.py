@@ -54,6 +54,8 @@ class Workspace:
             "certs": self.certs,
             "plugins": self.plugins,
             "data": self.data,
+            # Of commands; on the usual one, somebody may run a demo.
+            "web__port": free_port(),
             # Most tests compare what one of these workers stores.
             "retention__interval_seconds": 86_400,
             **settings,
