@@ -30,12 +30,16 @@ class HostActivity(msgspec.Struct):
     clock_offset: int | None = None
     """Of the reading that was received last, if the host's clock was not trusted: the local time that it states, minus
     the time at which it was received, microseconds; None: the clock was trusted."""
+    longest_pause: int = 0
+    """Between two of the readings that were added, microseconds."""
 
     def add(
         self, config_id: int, received_at: int, observed_at: int, clock_offset: int | None = None
     ) -> None:
         """Take another reading into account."""
         if received_at >= self.last_received_at:
+            if received_at - self.last_received_at > self.longest_pause:
+                self.longest_pause = received_at - self.last_received_at
             self.last_received_at = received_at
             self.config_id = config_id
             self.clock_offset = clock_offset
@@ -69,25 +73,26 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    pause = later.first_received_at - earlier.last_received_at
+    pause = max(later.first_received_at - earlier.last_received_at, later.longest_pause)
     passed = later.last_received_at - earlier.last_received_at
+    both.longest_pause = max(earlier.longest_pause, pause)
     if pause < _SHORTEST_PAUSE:
         if passed < _SHORTEST_PAUSE:
             return both
         # It has sent readings all the time.
         pause = 0
     usual = DEFAULT_INTERVAL if earlier.interval is None else earlier.interval
-    longest = max(
-        min(pause, 4 * max(usual, DEFAULT_INTERVAL)), usual - passed, min(_hidden_pause(later), usual)
-    )
+    longest = max(min(pause, 4 * max(usual, DEFAULT_INTERVAL)), usual - passed)
     both.interval = min(max(longest, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
     return both
 
 
-def _hidden_pause(activity: HostActivity) -> int:
-    """How long a pause within an activity may have been; 0: too short to make a host seem silent."""
-    length = activity.last_received_at - activity.first_received_at
-    return length if length > 2 * _SHORTEST_INTERVAL else 0
+def learned(activity: HostActivity) -> HostActivity:
+    """The activity of a host of which nothing was known before, with the interval that its pauses suggest."""
+    if activity.longest_pause < _SHORTEST_PAUSE:
+        return activity
+    first = msgspec.structs.replace(activity, last_received_at=activity.first_received_at, longest_pause=0)
+    return merged(first, activity)
 
 
 def united(one: HostActivity, other: HostActivity) -> HostActivity:
