@@ -132,15 +132,19 @@ def test_a_text_beside_a_threshold_is_where_it_hides_no_line_and_no_other_text(
             // Of x, y: each thing that must not be hidden is a point.
             const hides = (...points) => ({ left, top, wide, high }) => points.filter(
                 ([x, y]) => x >= left && x <= left + wide && y >= top && y <= top + high).length;
-            const found = (texts, ...points) =>
+            const foundIn = (box, texts, ...points) =>
                 places(box, texts, 2, hides(...points)).map(({ left, top }) => [left, top]);
+            const found = (...all) => foundIn(box, ...all);
+            const columns = (...all) => all.flatMap((x) => [[x, 40], [x, 60]]);
             return [
                 [inside(2, 8, 0, 1), inside(2, 8, 2, 3), inside(50, 90, 45, 55), inside(30, 50, 45, 55),
                     inside(12, 18, 0, 99)],
                 [
                     found([text(50)]), found([text(50)], [350, 40]), found([text(50)], [350, 40], [350, 60]),
                     found([text(10)]), found([text(50, false)]), found([text(50), text(55)]),
-                    found([text(50)], [350, 40], [350, 60], [50, 40], [50, 60]),
+                    found([text(50)], ...columns(350, 50)),
+                    foundIn({ ...box, width: 800 }, [text(50)], ...columns(750, 650, 50, 150)),
+                    foundIn({ ...box, width: 800 }, [text(50), { ...text(55), wide: 90 }], ...columns(750, 50)),
                 ],
             ];
         }"""
@@ -157,7 +161,10 @@ def test_a_text_beside_a_threshold_is_where_it_hides_no_line_and_no_other_text(
         [[296, 52]],
         # Beside another text.
         [[296, 32], [296, 57]],
+        # Between the ends, near the right one.
         [[192, 32]],
+        [[488, 32]],
+        [[592, 32], [602, 57]],
     ]
 
 

@@ -202,7 +202,9 @@ def test_an_operator_replays_after_a_question_and_sees_the_progress(
     button.click()
     dialog.get_by_role("button", name="Replay 3").click()
     done = page.locator(".replay[data-state=finished]")
-    expect(done).to_contain_text("3 of 3 replayed. Host: replayed")
+    expect(done).to_contain_text(
+        "3 of 3 produced again. Those that are still invalid remain in the list. Host: replayed"
+    )
     expect(page.get_by_text("No dead letter matches.")).to_be_visible()
     expect(button).to_be_hidden()
     _, found = fleet.worker.get("/api/v1/plugins/Temperature/hosts/replayed/readings?from=2023-11-01")

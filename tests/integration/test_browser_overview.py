@@ -65,7 +65,9 @@ def test_hosts_are_shown_with_their_states_the_worst_first(fleet: Fleet, visit: 
     silent = page.locator(".silent-hosts")
     expect(silent).to_contain_text("1 host has fallen silent")
     expect(silent.get_by_role("link", name="host-12")).to_be_visible()
-    expect(silent.locator("time")).to_have_text(re.compile("4[0-9] min ago"))
+    # Near midnight, with the day.
+    since = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}$")
+    expect(silent.locator("time")).to_have_text([since, re.compile("4[0-9] min ago")])
 
 
 def test_what_is_chosen_is_in_the_url_and_the_back_button_undoes_it(fleet: Fleet, visit: Visit) -> None:
@@ -100,6 +102,33 @@ def test_the_maps_have_the_hosts_of_the_table(fleet: Fleet, visit: Visit) -> Non
     expect(page.locator(".nothing:visible")).to_have_text(
         "None of the hosts in the table has sent numbers of this plugin."
     )
+
+
+def test_filters_that_match_nothing_can_be_cleared(fleet: Fleet, visit: Visit) -> None:
+    page = visit(fleet.worker).open("/?state=warning&search=nobody&sort=host")
+    expect(page.locator(".nothing:visible")).to_have_text("No host matches. Clear filters")
+    page.get_by_role("link", name="Clear filters").click()
+    expect(page.locator("tbody tr")).to_have_count(12)
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    assert page.url.endswith("/?sort=host")
+
+
+def test_while_a_worker_starts_no_number_of_hosts_is_stated(fleet: Fleet, visit: Visit) -> None:
+    visitor = visit(fleet.worker)
+    _, found = fleet.worker.get("/api/v1/overview")
+    part = {"plugin": "PU_Workload", "worker": None, "partitions": [0, 1], "as_of": None, "problem": "why"}
+    nothing = {"hosts": [], "silent_hosts": [], "total": 0, "outdated": [part]}
+    starting = found | nothing | {"states": dict.fromkeys(found["states"], 0)}
+    visitor.page.route("**/api/v1/overview?*", lambda route: route.fulfill(json=starting))
+    page = visitor.open()
+    expect(page.get_by_text("The hosts are not known yet: the worker is starting.")).to_be_visible()
+    expect(page.get_by_role("link", name="Clear filters")).to_have_count(0)
+    expect(page.locator(".notes")).to_have_text("Load: 2 partitions are not up to date: why")
+    expect(page.locator(".chips")).to_be_hidden()
+    expect(page.locator("h1")).to_have_text("Hosts")
+    visitor.page.unroute("**/api/v1/overview?*")
+    expect(page.locator("tbody tr")).to_have_count(12)
+    expect(page.locator(".chips")).to_be_visible()
 
 
 def test_a_page_after_the_last_one_becomes_the_last_one(fleet: Fleet, visit: Visit) -> None:

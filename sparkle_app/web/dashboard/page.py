@@ -59,6 +59,6 @@ def _for_terminal(request: web.Request, https: bool) -> web.Response:
     url = f"{'https' if https else 'http'}://{request.host}"
     text = (
         f"Sparkle-M handler: open {url}/ in a browser.\n"
-        f"API: {url}/api/v1/overview and others, described in {url}/api/v1/openapi.json\n"
+        f"API: {url}/api/v1/overview and others, described in {url}/docs and {url}/api/v1/openapi.json\n"
     )
     return web.Response(text=text, headers={"Vary": "Accept, Accept-Encoding", **ASSET_HEADERS})

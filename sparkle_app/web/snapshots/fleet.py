@@ -163,9 +163,9 @@ class FleetView:
             owner = owners.get(partition)
             if part and part.url == owner and not part.problem:
                 continue
-            problem = "no worker owns it at this moment"
+            problem = "not assigned to a worker at this moment"
             if owner:
-                problem = self._parts[owner].problem or "another worker is taking it over"
+                problem = self._parts[owner].problem or "another worker is taking over"
             key = owner, part.answered_at if part else None, problem
             found.setdefault(key, []).append(partition)
         return [PartState(url, numbers, at, problem) for (url, at, problem), numbers in found.items()]

@@ -8,6 +8,7 @@ from itertools import count
 
 import msgspec
 
+from sparkle_app.kafka.topology import partition_of
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import LATEST, span
 from sparkle_app.plugin.panel import Panel, State
@@ -103,8 +104,8 @@ class OverviewView:
             asyncio.gather(*(each.present() for each in self._fleets.values())),
         )
         snapshots = dict(zip(self._fleets, fleets, strict=True))
-        rows, changed = await self._rows(known, snapshots, now)
         outdated = [(name, part) for name, each in snapshots.items() for part in each.outdated]
+        rows, changed = await self._rows(known, snapshots, outdated, now)
         start, end = max((each.start, each.end) for each in snapshots.values())
         last = self._last
         same = last and (last.start, last.end, last.outdated, last.problem) == (
@@ -129,9 +130,19 @@ class OverviewView:
         return self._last
 
     async def _rows(
-        self, known: KnownHosts, snapshots: Mapping[str, FleetSnapshot], now: int
+        self,
+        known: KnownHosts,
+        snapshots: Mapping[str, FleetSnapshot],
+        outdated: Sequence[tuple[str, PartState]],
+        now: int,
     ) -> tuple[dict[str, Row], bool]:
         before = self._last.rows if self._last else {}
+        same = self._last is not None and self._last.outdated == outdated
+        answered_at = {
+            (name, partition): part.answered_at or 0
+            for name, part in outdated
+            for partition in part.partitions
+        }
         rows: dict[str, Row] = {}
         changed = False
         hosts = dict.fromkeys(known.activities)
@@ -150,11 +161,13 @@ class OverviewView:
                     if activity is not None or (line is not None and (host, name) not in known.removed)
                 ]
                 row = before.get(host)
-                if row is None or row.valid_until < now or not _is_of(row, sources):
+                if row is None or not same or row.valid_until < now or not _is_of(row, sources):
                     if not sources:
                         # Removed, or of plugins that are not installed.
                         continue
-                    row, changed = self._row(sources, now, row.values if row else {}), True
+                    partition = partition_of(host, self._parts.settings.broker.partitions)
+                    as_of = {name: answered_at.get((name, partition), now) for name in snapshots}
+                    row, changed = self._row(sources, now, as_of, row.values if row else {}), True
                 rows[host] = row
         return rows, changed or len(rows) != len(before)
 
@@ -162,15 +175,22 @@ class OverviewView:
         self,
         sources: Sequence[tuple[str, Line | None, HostActivity | None]],
         now: int,
+        as_of: Mapping[str, int],
         before: Mapping[str, Value],
     ) -> Row:
+        """The row of a host.
+
+        Arguments:
+            as_of: of which time the lines of its partition are, by NAME of the plugin.
+        """
         values, valid_until = {}, LATEST
         for name, line, activity in sources:
             sent_at = min(line.total.last_at, now) if line else 0
             seen_at = max(sent_at, activity.last_received_at if activity else 0)
             silent_after = activity.silent_after + seen_at - activity.last_received_at if activity else LATEST
             by_thresholds = self._by_thresholds(name, line, seen_at, before.get(name))
-            state: State = "silent"
+            # If its partition is not up to date, it may have sent readings since.
+            state: State = "silent" if as_of[name] > silent_after else "unknown"
             if now <= silent_after:
                 state, valid_until = by_thresholds, min(valid_until, silent_after)
             values[name] = Value(state, by_thresholds, seen_at, line, activity)

@@ -183,5 +183,7 @@ export function makeChart(element, plugin, on, { height = HEIGHT, texts = true }
 
 function rangeOf(state) {
   const { low, high, fixed } = valueRange(state);
-  return fixed ? [low, high] : uPlot.rangeNum(low, high, 0.1, true);
+  // Lines at the ends are drawn in full.
+  const room = (high - low) * 0.02;
+  return fixed ? [low - room, high + room] : uPlot.rangeNum(low, high, 0.1, true);
 }

@@ -46,7 +46,7 @@ export function drawThresholdTexts(plot, context, thresholds, { lines, gap, pale
 }
 
 /**
- * Places of texts in a box: beyond their line or before it, at the right end, the left end, or next to these.
+ * Places of texts in a box: beyond their line or before it, at the right end, the left end, or between these.
  *
  * @param {{left: number, top: number, width: number, height: number}} box
  * @param {Array<{wide: number, high: number, y: number, above: boolean}>} texts above: whether this is beyond the line.
@@ -56,11 +56,13 @@ export function drawThresholdTexts(plot, context, thresholds, { lines, gap, pale
  */
 export function places(box, texts, distance, hides) {
   const taken = [];
+  const step = Math.max(...texts.map(({ wide }) => wide)) + 2 * distance;
   for (const { wide, high, y, above } of texts) {
     const end = box.left + box.width - wide - 2 * distance;
     const start = box.left + 2 * distance;
-    const step = wide + 2 * distance;
-    const lefts = [end, start, end - step, start + step].filter((left) => left >= start && left <= end);
+    const between = Array.from({ length: Math.floor((end - start) / step) }, (_, index) => (index + 1) * step);
+    const lefts = [end, start, ...between.flatMap((offset) => [end - offset, start + offset])]
+      .filter((left) => left >= start && left <= end);
     const [over, under] = [y - distance - high, y + distance];
     const tops = (above ? [over, under] : [under, over]).filter((top) => top >= box.top && top + high <= box.top + box.height);
     const found = (lefts.length ? lefts : [end]).flatMap((left) => (tops.length ? tops : [over]).map((top) => ({ left, top, wide, high })));

@@ -8,7 +8,7 @@ import { session } from "./session.js";
 import { store } from "./store.js";
 import { THEMES, chooseTheme } from "./theme.js";
 
-const LINKS = [["/", "nav.overview"], ["/dead-letters", "nav.deadLetters"], ["/pipeline", "nav.pipeline"]];
+const LINKS = [["/", "nav.overview"], ["/dead-letters", "nav.deadLetters"], ["/pipeline", "nav.pipeline"], ["/docs", "nav.api"]];
 
 /** Puts the frame into the document. Returns the element for the views. */
 export function startFrame() {

@@ -33,7 +33,7 @@ export function rangeOf(query, now) {
   const named = query.get("range");
   const preset = Object.hasOwn(PRESETS, named ?? "") ? named : DEFAULT;
   const end = Math.ceil(now / 1000);
-  const invalid = query.has("from") || query.has("to");
+  const invalid = query.has("from") || query.has("to") || (named !== null && preset !== named);
   return { preset, from: end - PRESETS[preset], to: end, live: true, invalid };
 }
 

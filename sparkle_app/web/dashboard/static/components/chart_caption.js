@@ -15,7 +15,8 @@ export function captionText(lines, { range, plugin, exact, step, shortestStep = 
   const thin = compare ? ` ${compared.length ? t(`host.compared.${compare}`) : t("host.compared.none")}` : "";
   const one = lines.length === 1 && !hosts;
   const text = ({ value, line, index }) => t(one ? "host.caption.one" : "host.caption.of", {
-    value: quantity(value, plugin), metric: lineName(line), time: localTime(line.at[index] * 1000, { seconds: exact }),
+    value: quantity(value, plugin), metric: lineName(line),
+    time: exact ? localTime(line.at[index] * 1000) : timeSpan(line.at[index], line.at[index] + (line.step ?? step)),
   });
   const steps = [...new Set([shortestStep, step])].map(stepText).join(" – ");
   return t(hosts ? "compare.caption" : exact ? "host.caption.exact" : "host.caption.steps", {

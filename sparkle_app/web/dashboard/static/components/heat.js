@@ -84,7 +84,7 @@ function corner(context, x, y, across, down) {
 }
 
 /** What the colours of a plugin's cells mean. */
-export function legend(plugin, values) {
+export function legend(plugin, values, past) {
   const [low, high] = shaded(plugin, values);
   const sample = (state) => el("i", { "aria-hidden": "true", class: state });
   const limits = plugin.panel.thresholds.map(({ value, severity, when }) =>
@@ -92,5 +92,5 @@ export function legend(plugin, values) {
   return el("div", { class: "legend" },
     el("span", {}, quantity(low, plugin), sample("range"), quantity(high, plugin)),
     limits,
-    el("span", {}, sample("silent"), t("state.silent")));
+    past ? null : el("span", {}, sample("silent"), t("state.silent")));
 }

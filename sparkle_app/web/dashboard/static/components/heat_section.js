@@ -72,7 +72,7 @@ export function heatSection(page) {
     past.element.hidden = !over || !found.host.length;
     if (over) past.update({ found, plugin });
     else now.update({ found, plugin, shows });
-    key.replaceChildren(legend(plugin, over ? found.average.flat() : found.last));
+    key.replaceChildren(legend(plugin, over ? found.average.flat() : found.last, Boolean(over)));
   }
 
   function showTabs(installed, plugin, over) {

@@ -1,7 +1,7 @@
 // Who the host is, how it is now, and whether its clock can be trusted.
 
 import { el, setAttribute, setText } from "../dom.js";
-import { age, duration, name, setAge } from "../format.js";
+import { age, duration, instant, name, setAge } from "../format.js";
 import { t } from "../language.js";
 import { delayOf } from "../chart_layers.js";
 import { rangeQuery } from "../ranges.js";
@@ -16,7 +16,8 @@ const LATE_SECONDS = 30;
 export function hostHeader(hostname) {
   const mark = stateMark("ok");
   const seen = age("1970-01-01T00:00:00Z");
-  const last = el("span", { class: "fact" }, t("host.lastReading"), " ", seen);
+  const at = el("span", {});
+  const last = el("span", { class: "fact" }, t("host.lastReading"), " ", at, " · ", seen);
   const clock = el("span", { class: "fact clock" });
   const config = el("span", { class: "fact" });
   const note = el("p", { class: "note", hidden: true });
@@ -33,6 +34,7 @@ export function hostHeader(hostname) {
     setText(note, problems.join(" "));
     if (state) {
       setState(mark, state.state);
+      at.replaceChildren(instant(state.last_seen));
       setAge(seen, state.last_seen);
       const ids = [...new Set(Object.values(state.plugins).map((each) => each.config_id))].filter((each) => each !== null);
       setText(config, t("host.config", { ids: ids.sort((a, b) => a - b).join(", ") || "–" }));

@@ -1,7 +1,7 @@
 // One row a host: whether it is chosen, its state, the headline of each plugin as a bar, and the age of its last reading.
 
 import { el, keyed, refill, setAttribute, setText } from "../dom.js";
-import { age, name, pluginTitle, setAge, visible } from "../format.js";
+import { age, instant, name, pluginTitle, setAge, visible } from "../format.js";
 import { t } from "../language.js";
 import { scaleOf } from "../plugins.js";
 import { hostUrl } from "../router.js";
@@ -112,6 +112,13 @@ export function silentHosts() {
 
 function item(host) {
   const seen = age(host.last_seen);
-  const element = el("li", {}, el("a", { href: hostUrl(host.host) }, name(host.host, 28)), seen);
-  return { element, update: (next) => setAge(seen, next.last_seen) };
+  const since = el("span", {}, instant(host.last_seen));
+  const element = el("li", {}, el("a", { href: hostUrl(host.host) }, name(host.host, 28)), since, seen);
+
+  function update({ last_seen }) {
+    if (since.firstElementChild.dateTime !== last_seen) since.replaceChildren(instant(last_seen));
+    setAge(seen, last_seen);
+  }
+
+  return { element, update };
 }

@@ -13,11 +13,15 @@ export const REASONS = [
 /** A reason as text. A worker of a later version may have others. */
 export const reasonText = (reason) => (REASONS.includes(reason) ? t(`reason.${reason}`) : visible(reason));
 
-/** What a reason means, and what to do, as a list of two entries of a <dl>; none of an unknown one. */
-export function explanation(reason) {
+/**
+ * What a reason means, and what to do, as a list of two entries of a <dl>; none of an unknown one.
+ *
+ * @param {string} config the config id, as the record says.
+ */
+export function explanation(reason, config) {
   if (!REASONS.includes(reason)) return [];
   return [
     [t("deadLetter.means"), t(`reason.means.${reason}`)],
-    [t("deadLetter.action"), t(`reason.action.${reason}`)],
+    [t("deadLetter.action"), t(`reason.action.${reason}`, { config: visible(config) })],
   ].map(([term, text]) => [el("dt", {}, term), el("dd", {}, text)]);
 }

@@ -56,12 +56,12 @@ function verdict(stored, obstacle) {
 
 const entry = (term, ...content) => [el("dt", {}, term), el("dd", {}, content)];
 
-function why({ reason, detail, plugin, metric }) {
+function why({ reason, config, detail, plugin, metric }) {
   return el("section", { class: "card" },
     el("h2", {}, t("deadLetter.why")),
     el("dl", {},
       entry(t("deadLetters.column.reason"), reasonText(reason), " ", el("code", {}, visible(reason))),
-      explanation(reason),
+      explanation(reason, config),
       detail === null ? null : entry(t("deadLetters.column.detail"), el("bdi", {}, visible(detail))),
       plugin === null ? null : entry(t("deadLetter.plugin"), name(plugin, 80)),
       metric === null ? null : entry(t("deadLetter.metric"), name(metric, 255))));

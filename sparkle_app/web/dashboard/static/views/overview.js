@@ -7,6 +7,7 @@ import { hostTable, silentHosts } from "../components/host_table.js";
 import { goToLastPage, pageOf, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
+import { pluginTitle } from "../format.js";
 import { t } from "../language.js";
 import { plugins } from "../plugins.js";
 import { navigate, urlWith } from "../router.js";
@@ -89,7 +90,9 @@ function partsOf(page) {
   const search = searchField(page.query.get("search") ?? "");
   const table = hostTable(sortUrl);
   const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
-  const nothing = el("p", { class: "nothing", hidden: true });
+  const why = el("span", {});
+  const clear = el("a", {}, t("deadLetters.clear"));
+  const nothing = el("p", { class: "nothing", hidden: true }, why, " ", clear);
   const tableSection = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search.element, pages[0]),
     el("div", { class: "scrolled" }, table.element), nothing, pages[1]);
@@ -103,20 +106,26 @@ function partsOf(page) {
 
   function show({ installed, hosts, heat: cells, asked }) {
     loading.remove();
-    setText(total, t("number", { n: sumOf(hosts.states) }));
+    const known = sumOf(hosts.states);
+    // While a worker starts, nobody knows the hosts.
+    const starting = known === 0 && hosts.outdated.length > 0;
+    filter.hidden = starting;
+    setText(total, starting ? "" : t("number", { n: known }));
     showStates(filter, hosts.states, asked.state, filterUrl);
-    outdated.replaceChildren(...notes(hosts));
+    outdated.replaceChildren(...notes(hosts, installed));
     silent.update({
       hosts: hosts.silent_hosts,
       total: asked.state === "silent" ? 0 : hosts.states.silent,
       allUrl: urlWith({ state: "silent", sort: "-last_seen", page: null }),
     });
     tableSection.hidden = false;
-    heat.show(cells, filterOf(cells?.found, asked));
+    heat.show(starting ? null : cells, filterOf(cells?.found, asked));
     table.update({ hosts: hosts.hosts, plugins: installed, sort: sortOf(asked, installed) });
     table.element.hidden = hosts.hosts.length === 0;
     nothing.hidden = hosts.hosts.length > 0;
-    setText(nothing, t(sumOf(hosts.states) ? "hosts.none" : "hosts.empty"));
+    setText(why, t(known ? "hosts.none" : starting ? "hosts.starting" : "hosts.empty"));
+    clear.hidden = !asked.state && !asked.search;
+    setAttribute(clear, "href", urlWith({ state: null, search: null, page: null }));
     showPages(pages, asked, hosts.total);
   }
 
@@ -160,11 +169,12 @@ function showPages(pages, { page, size }, total) {
   pages[1].hidden = total <= size;
 }
 
-function notes({ outdated, problem }) {
+function notes({ outdated, problem }, installed) {
   const found = problem ? [t("overview.problem", { detail: problem })] : [];
   for (const part of outdated) {
     const partitions = part.partitions.length;
-    found.push(t("overview.outdated", { plugin: part.plugin, n: partitions, detail: part.problem }));
+    const plugin = installed.find((each) => each.name === part.plugin);
+    found.push(t("overview.outdated", { plugin: plugin ? pluginTitle(plugin) : part.plugin, n: partitions, detail: part.problem }));
   }
   return found.map((text) => el("p", { class: "note" }, text));
 }
