@@ -252,6 +252,7 @@ All packages and modules; the docstring of each describes what it does:
       group_offsets       sets committed offsets back
       membership          generation, assigned partitions, last heartbeat
       record_batches      many records as one Faust message
+      record_sizes        how much memory records take
       streams             batches of a stream
       publisher           produces to the handler's own topics
     collector_config/   config archive and key pair

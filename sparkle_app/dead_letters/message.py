@@ -3,9 +3,9 @@
 The value of a dead letter is the value of the record as it was received, so still encrypted. The key is the record's
 topic, partition, offset and timestamp: in a topic that was deleted and created again, offsets begin again at 0. Of a
 record with an implausible timestamp, the key has this one, and not the time of its arrival, which is another one when
-the record is redelivered. Headers contain the reason and, encrypted, the cause. A value that is too large for the
-dead-letter topic is omitted (a compressed record can exceed the limit once it is decompressed): the record is then
-available only in its own topic, until that topic's retention deletes it.
+the record is redelivered. Headers contain the reason and, encrypted, the cause. A value that is too large for a worker
+(kafka/record_sizes.py) or for the dead-letter topic is omitted: the record is then available only in its own topic,
+until that topic's retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.
@@ -118,7 +118,7 @@ def dead_letter_headers(record: Record, error: InvalidRecordError, cipher: Ciphe
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": to_millis(record.received_at),
-        "size": len(record.value),
+        "size": record.omitted_bytes or len(record.value),
     }
     if record.timestamp is not None:
         fields["implausible-timestamp"] = record.timestamp

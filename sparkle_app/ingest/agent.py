@@ -193,7 +193,15 @@ class IngestPipeline:
             if not record:
                 at = from_millis(fetched.timestamp)
                 behind = self._is_behind(fetched.partition, at, now)
-                record = Record(fetched.topic, fetched.partition, fetched.offset, at, value, behind=behind)
+                record = Record(
+                    fetched.topic,
+                    fetched.partition,
+                    fetched.offset,
+                    at,
+                    value,
+                    behind=behind,
+                    omitted_bytes=0 if value else max(fetched.serialized_value_size, 0),
+                )
             if not is_plausible(record.received_at):
                 own = to_millis(record.received_at)
                 record = msgspec.structs.replace(record, received_at=now, timestamp=own)

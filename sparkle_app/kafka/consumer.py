@@ -22,7 +22,8 @@ from sparkle_app.kafka.consumed_logs import ConsumedLogs
 from sparkle_app.kafka.consumer_thread import ConsumerThread
 from sparkle_app.kafka.expired_records import ExpiredRecords
 from sparkle_app.kafka.rebootstrap import rebootstrap
-from sparkle_app.kafka.record_batches import RecordBatch, split_records
+from sparkle_app.kafka.record_batches import RecordBatch, Records, split_records
+from sparkle_app.kafka.record_sizes import limited
 from sparkle_app.runtime.clock import elapsed
 from sparkle_app.runtime.process import exit_process
 
@@ -143,9 +144,14 @@ class BatchingConsumer(driver.Consumer):
             # Not awaited: Faust takes what this returns after a rebalance for records of the new generation.
             self.add_future(self._expired.report(missing))
         return {
-            tp: split_records(records, self.transport.max_batch_records) if self._is_batched(tp) else records
+            tp: self._split(tp, records) if self._is_batched(tp) else records
             for tp, records in fetched.items()
         }
+
+    def _split(self, tp: TP, records: Records) -> list[Records]:
+        if not self._is_changelog_tp(tp):
+            records = [limited(record) for record in records]
+        return split_records(records, self.transport.max_batch_records)
 
     def _follow_shorter_log(self, tp: TP) -> None:
         """Accept records before the committed offset, which Faust would drop, from a log that ends before it.

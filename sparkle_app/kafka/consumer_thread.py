@@ -18,7 +18,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from sparkle_app.kafka.consumed_logs import ConsumedLogs
-from sparkle_app.kafka.fetched_batches import accept_any_batch
+from sparkle_app.kafka.fetched_batches import MAX_POLLED_RECORDS, accept_any_batch
 from sparkle_app.kafka.rebootstrap import rebootstrap
 from sparkle_app.runtime.clock import elapsed
 
@@ -82,6 +82,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             closed(connection, reason)
 
         client._on_connection_closed = on_closed
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109
+        max_records: int | None = None,
+    ) -> Any:
+        """The next records of one partition, that which has waited for the longest time.
+
+        What was fetched of the others remains compressed meanwhile.
+        """
+        ready = next((tp for tp in consumer._fetcher._records if tp in active_partitions), None)
+        if ready:
+            return await super()._fetch_records(consumer, {ready}, 0, max_records or MAX_POLLED_RECORDS)
+        # Several may have been fetched at once: a single record is of one of them.
+        return await super()._fetch_records(consumer, active_partitions, timeout, 1)
 
     @property
     def refusal(self) -> str:

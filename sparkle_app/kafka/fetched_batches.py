@@ -16,10 +16,17 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
 from sparkle_app.kafka.decompression import decompressed
+from sparkle_app.kafka.record_sizes import weight
 
 logger = logging.getLogger(__name__)
-MAX_BATCH_BYTES = 64 * 1024 * 1024
+MAX_BATCH_BYTES = 32 * 1024 * 1024
 """Of a record batch, decompressed. A larger one is read as records without a value, which become dead letters."""
+MAX_POLLED_RECORDS = 2500
+"""Records of a partition that one poll returns, unless the caller says how many. Large ones count as several."""
+# In a batch that is larger than this, records may have very many headers, of which aiokafka would make objects.
+_SMALL_BYTES = 1024 * 1024
+_MAX_HEADERS = 1000
+"""Of a record in such a batch. One that has more is read as a record without a value."""
 # Of each record batch: its offset, then its length without these two.
 _LENGTH = slice(8, 12)
 _OVERHEAD = 12
@@ -44,6 +51,20 @@ class RecordInBatch(NamedTuple):
 def accept_any_batch() -> None:
     """Make all consumers of this process read any batch. In the name of a header, a byte that is not UTF-8 is \\xNN."""
     fetcher.MemoryRecords = _Batches
+    fetcher.FetchResult = LimitedResult
+
+
+class LimitedResult(fetcher.FetchResult):  # type: ignore[misc]
+    """What was fetched of a partition. It stays compressed, batch by batch, until it is polled."""
+
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        """The next records, at most ``max_records``."""
+        limit = max_records or MAX_POLLED_RECORDS
+        records, total = [], 0
+        while total < limit and (record := self.getone()):
+            records.append(record)
+            total += weight(record)
+        return records
 
 
 class _Batches:
@@ -107,9 +128,9 @@ class FetchedBatch:
                 )
 
     def _records(self) -> Iterator[Any]:
-        batch, records = self._batch, None
+        batch, data = self._batch, bytes(self._data[_HEADER.size :])
         if batch.compression_type:
-            found = decompressed(bytes(self._data[_HEADER.size :]), batch.compression_type, MAX_BATCH_BYTES)
+            found = decompressed(data, batch.compression_type, MAX_BATCH_BYTES)
             if found is None:
                 logger.warning(
                     "a record batch (offsets %d to %d): expected at most %d MiB when it is decompressed, found more;"
@@ -120,14 +141,17 @@ class FetchedBatch:
                 )
                 yield from self._without_values()
                 return
-            records, batch = found, self._uncompressed(found)
+            data = found
+        if len(data) > _SMALL_BYTES:
+            yield from self._parsed(data, 0)
+            return
         number = 0
         try:
-            for record in batch:
+            for record in self._uncompressed(data) if batch.compression_type else batch:
                 number += 1
                 yield record
         except (UnicodeDecodeError, CorruptRecordException):
-            yield from self._parsed(records or bytes(self._data[_HEADER.size :]), number)
+            yield from self._parsed(data, number)
 
     def _uncompressed(self, records: bytes) -> Any:
         """The same batch, not compressed. Its checksum is not valid."""
@@ -153,7 +177,7 @@ class FetchedBatch:
         for number in range(_HEADER.unpack_from(self._data)[_NUMBER]):
             try:
                 length, position = decode_varint(records, position)
-                record, end = self._record(records, position)
+                record, end = self._record(records, position, position + length)
             except (IndexError, ValueError) as error:
                 raise CorruptRecordException(f"expected record {number} of a batch, found {error}") from error
             position += length
@@ -164,8 +188,8 @@ class FetchedBatch:
             if number >= skipped:
                 yield record
 
-    def _record(self, records: bytes, position: int) -> tuple[RecordInBatch, int]:
-        """The record at a position, without its length, and where it ends."""
+    def _record(self, records: bytes, position: int, end: int) -> tuple[RecordInBatch, int]:
+        """The record at a position, without its length, and where it ends: at ``end`` if its length is right."""
         batch = self._batch
         # After its attributes, a byte.
         age, position = decode_varint(records, position + 1)
@@ -174,6 +198,8 @@ class FetchedBatch:
         value, position = _bytes(records, position)
         number, position = decode_varint(records, position)
         headers: list[tuple[str, bytes | None]] = []
+        if number > _MAX_HEADERS and len(records) > _SMALL_BYTES:
+            value, number, position = None, 0, end
         for _ in range(number):
             name, position = _bytes(records, position)
             content, position = _bytes(records, position)

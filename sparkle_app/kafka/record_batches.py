@@ -5,20 +5,22 @@ decryption. So records of plugin topics are delivered, and acknowledged, many at
 topics, which are read in recovery.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from aiokafka import ConsumerRecord
 from faust.types import TP, EventT
 from faust.types.tuples import ConsumerMessage
 
+from sparkle_app.kafka.record_sizes import weight
 from sparkle_app.model.time import from_millis, to_seconds
 
 Event = EventT[bytes]
 Events = Sequence[Event]
 Records = Sequence["ConsumerRecord[bytes, bytes]"]
 MAX_BATCH_RECORDS = 250
-"""In one record batch. Ten of them fill a batch of the default size."""
+"""In one record batch. Ten of them fill a batch of the default size. A large record counts as several, here and
+wherever else a number of fetched records is limited (record_sizes.py)."""
 MAX_BUFFERED_BATCHES = 64
 """Record batches in the buffer of a stream. Further records stay in the buffer of the Kafka client."""
 T = TypeVar("T")
@@ -48,11 +50,13 @@ class RecordBatch(ConsumerMessage):
             generation_id=generation,
         )
         self.records = records
+        self.weight = sum(map(weight, records))
+        """As how many records the batch counts."""
 
 
-def split_records(records: Sequence[T], max_records: int) -> list[Sequence[T]]:
-    """Split records, in order, into parts of at most ``max_records``."""
-    return [records[start : start + max_records] for start in range(0, len(records), max_records)]
+def split_records(records: Records, max_records: int) -> list[Records]:
+    """Split records, in order, into parts of at most ``max_records``. A record that counts as more is a part itself."""
+    return list(_parts(records, weight, lambda: max_records))
 
 
 def in_batches(events: Events, max_records: Callable[[], int]) -> Iterator[Events]:
@@ -62,21 +66,29 @@ def in_batches(events: Events, max_records: Callable[[], int]) -> Iterator[Event
         max_records: returns the maximum number of records in a batch. A record batch that is larger forms a batch by
             itself.
     """
-    batch: list[EventT[bytes]] = []
-    size = 0
-    for event in events:
-        number = len(records_of(event))
-        if batch and size + number > max_records():
-            yield batch
-            batch, size = [], 0
-        batch.append(event)
-        size += number
-    if batch:
-        yield batch
+    return _parts(events, lambda event: _batch_of(event).weight, max_records)
+
+
+def _parts(items: Iterable[T], weigh: Callable[[T], int], limit: Callable[[], int]) -> Iterator[list[T]]:
+    part: list[T] = []
+    total = 0
+    for item in items:
+        added = weigh(item)
+        if part and total + added > limit():
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += added
+    if part:
+        yield part
 
 
 def records_of(event: EventT[bytes]) -> Records:
     """The records in an event's record batch."""
+    return _batch_of(event).records
+
+
+def _batch_of(event: EventT[bytes]) -> RecordBatch:
     batch = event.message
     assert isinstance(batch, RecordBatch), f"expected a record batch, found a message of {batch.topic}"
-    return batch.records
+    return batch

@@ -25,6 +25,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whether its timestamp is days before that of another record that precedes it in its partition."""
     timestamp: int | None = None
     """The record's timestamp if it is implausible, milliseconds: it is the same whenever the record is redelivered."""
+    omitted_bytes: int = 0
+    """The size of the value if it is too large to be kept: ``value`` is empty then."""
 
 
 class Rejection(NamedTuple):

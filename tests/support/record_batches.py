@@ -24,6 +24,8 @@ class RawRecord(NamedTuple):
     """Less that of the batch; None: its position in the batch."""
     key: bytes | None = b"key"
     """A compacted topic requires one."""
+    headers: int = 0
+    """How many further headers, without names and contents, there are."""
 
 
 def raw_batch(records: list[RawRecord], compression: int = 0) -> bytes:
@@ -70,7 +72,8 @@ def _encoded(record: RawRecord, number: int) -> bytearray:
     encode_varint(number if record.offset is None else record.offset, encoded.append)
     for content in (record.key, record.value):
         _write(encoded, content)
-    encode_varint(0 if record.header is None else 1, encoded.append)
+    encode_varint((0 if record.header is None else 1) + record.headers, encoded.append)
+    encoded += b"\0\0" * record.headers
     if record.header is not None:
         _write(encoded, record.header)
         _write(encoded, b"x")

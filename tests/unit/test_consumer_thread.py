@@ -8,9 +8,11 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import GroupAuthorizationFailedError
 from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
 
 from sparkle_app.kafka import consumer_thread
 from sparkle_app.kafka.consumer_thread import ConsumerThread
+from sparkle_app.kafka.fetched_batches import MAX_POLLED_RECORDS
 
 
 class Coordinator:
@@ -91,3 +93,21 @@ async def test_a_refusal_is_told_once_and_retried(
     coordinator.heartbeat = answered
     await coordinator._do_heartbeat()
     assert thread.refusal == ""
+
+
+async def test_a_poll_takes_records_of_one_partition(thread: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others remain compressed: one that is read in part has a batch that is not."""
+    first, second, other = (TP("telemetry", number) for number in range(3))
+    calls: list[tuple[Any, ...]] = []
+
+    async def fetch(_: Any, *arguments: Any) -> dict[TP, list[int]]:
+        calls.append(arguments)
+        return {}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    fetched: dict[TP, object] = {other: object(), second: object(), first: object()}
+    consumer = SimpleNamespace(_fetcher=SimpleNamespace(_records=fetched))
+    await thread._fetch_records(consumer, {first, second}, timeout=1.0)
+    del fetched[second], fetched[first]
+    await thread._fetch_records(consumer, {first, second}, timeout=1.0)
+    assert calls == [(consumer, {second}, 0, MAX_POLLED_RECORDS), (consumer, {first, second}, 1.0, 1)]

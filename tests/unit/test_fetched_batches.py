@@ -2,17 +2,21 @@
 
 import gzip
 import tracemalloc
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import cramjam
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
 from sparkle_app.kafka import fetched_batches
 from sparkle_app.kafka.decompression import decompressed
-from sparkle_app.kafka.fetched_batches import FetchedBatch
+from sparkle_app.kafka.fetched_batches import MAX_POLLED_RECORDS, FetchedBatch, accept_any_batch
 from tests.support.record_batches import FIRST_TIMESTAMP, RawRecord, raw_batch
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
@@ -132,3 +136,67 @@ def test_what_is_no_record_is_reported() -> None:
     raw[-3:] = b"\xff\xff\xff"
     with pytest.raises(CorruptRecordException, match="record 1 of a batch"):
         content(fetched(bytes(raw)))
+
+
+class _Assignment:
+    """Of one partition, which is consumed from offset 0."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(paused=False, position=0, consumed_to=self._consumed_to)
+
+    def _consumed_to(self, offset: int) -> None:
+        self.state.position = offset
+
+    def state_value(self, _: Any) -> Any:
+        return self.state
+
+
+def partition(batches: list[bytes]) -> Any:
+    """What a fetch returned of a partition."""
+    accept_any_batch()
+    at, offset, data = TopicPartition("telemetry", 0), 0, b""
+    for raw in batches:
+        data += offset.to_bytes(8) + raw[8:]
+        offset += DefaultRecordBatch(raw).next_offset
+    records = fetcher.PartitionRecords(at, fetcher.MemoryRecords(data), None, 0, None, None, True, 0)
+    return fetcher.FetchResult(at, assignment=_Assignment(), partition_records=records, backoff=0)
+
+
+def polls(batches: list[bytes]) -> Iterator[list[Any]]:
+    """The records that each poll returns."""
+    result = partition(batches)
+    while result.has_more():
+        yield result.getall()
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_polls_return_all_records_in_order(compression: int) -> None:
+    found = list(polls([raw_batch([RawRecord(b"v")] * 999, compression)] * 7))
+    assert [record.offset for records in found for record in records] == list(range(7 * 999))
+    assert max(map(len, found)) == MAX_POLLED_RECORDS
+
+
+@pytest.mark.parametrize("compression", [GZIP, ZSTD])
+def test_many_batches_below_the_limit_are_decompressed_one_at_a_time(compression: int) -> None:
+    number, size = 16, 8 * 2**20
+    batches = [raw_batch([RawRecord(bytes(size))], compression)] * number
+    tracemalloc.start()
+    found = [(record.offset, len(record.value)) for records in polls(batches) for record in records]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [(offset, size) for offset in range(number)]
+    # The records of a poll, a batch, and copies of it, however many follow.
+    assert peak < number / 2 * size
+
+
+def test_a_record_with_very_many_headers_is_read_without_its_value() -> None:
+    number = 600_000
+    odd = raw_batch([RawRecord(b"a"), RawRecord(b"b", headers=number), RawRecord(b"c")], GZIP)
+    tracemalloc.start()
+    found = content(fetched(odd))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(row[0], row[4], row[5]) for row in found] == [(0, b"a", []), (1, None, []), (2, b"c", [])]
+    assert peak < number * 20

@@ -1,23 +1,29 @@
 """Record batches, and batches of them."""
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
+from aiokafka import ConsumerRecord
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparkle_app.kafka.record_batches import RecordBatch, in_batches, records_of, split_records
+from sparkle_app.kafka.record_sizes import MAX_RECORD_BYTES, UNIT_BYTES, limited, weight
 
 AT = TP("telemetry", 3)
 
 
-def _event(first: int, number: int) -> Any:
-    records = [
-        SimpleNamespace(offset=offset, timestamp=1_700_000_000_000, timestamp_type=0)
-        for offset in range(first, first + number)
-    ]
-    return SimpleNamespace(message=RecordBatch(AT, cast(Any, records), generation=7))
+def _record(offset: int, size: int = 0, headers: int = 0) -> Any:
+    value = b"x" * size
+    return ConsumerRecord(
+        *AT, offset, 1_700_000_000_000, 0, b"key", value, None, 3, size, (("h", b""),) * headers
+    )
+
+
+def _event(first: int, number: int, size: int = 0) -> Any:
+    records = [_record(offset, size) for offset in range(first, first + number)]
+    return SimpleNamespace(message=RecordBatch(AT, records, generation=7))
 
 
 def test_a_record_batch_has_the_offset_of_its_last_record() -> None:
@@ -43,11 +49,28 @@ def test_a_batch_is_filled_before_the_next_one_starts() -> None:
     assert [len(batch) for batch in in_batches(events, lambda: 1000)] == [4, 4, 1]
 
 
-@given(st.lists(st.integers()), st.integers(1, 10))
-def test_splitting_loses_no_record(fetched: list[int], max_records: int) -> None:
+@given(st.lists(st.integers(0, 5 * UNIT_BYTES), max_size=30), st.integers(1, 10))
+def test_splitting_loses_no_record(sizes: list[int], max_records: int) -> None:
+    fetched = [_record(offset, size) for offset, size in enumerate(sizes)]
     parts = split_records(fetched, max_records)
     assert [record for part in parts for record in part] == fetched
     assert all(0 < len(part) <= max_records for part in parts)
+    assert all(len(part) == 1 or sum(map(weight, part)) <= max_records for part in parts)
+
+
+def test_large_records_count_as_several() -> None:
+    events = [_event(number * 10, 10, size=4 * UNIT_BYTES) for number in range(5)]
+    assert [len(batch) for batch in in_batches(events, lambda: 100)] == [2, 2, 1]
+    assert weight(_record(0, headers=1000)) > 30
+
+
+def test_a_record_that_is_too_large_loses_all_but_its_position_and_size() -> None:
+    (record,) = map(limited, [_record(7, size=MAX_RECORD_BYTES)])
+    assert (record.offset, record.key, record.value, record.headers) == (7, None, None, ())
+    assert record.serialized_value_size == MAX_RECORD_BYTES
+    assert limited(_record(7, headers=10_000)).headers == ()
+    kept = _record(7, size=MAX_RECORD_BYTES - 100)
+    assert limited(kept) is kept
 
 
 def test_the_next_batch_has_the_size_that_is_the_maximum_when_it_begins() -> None:
