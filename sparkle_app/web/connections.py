@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sparkle_app.web.authentication import ACCESS
 from sparkle_app.web.problems import http_problem
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ class LimitedServer(web.Server):
         self._app_handle = app_handle
         self._limit = limit
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
-        # Without a whole request, the one that has been idle for the longest time first.
+        # Those that may be closed, the one that has been so for the longest time first: without a whole request, or
+        # with a response to an unauthorized request that the client has not taken yet.
         self._idle: dict[web.RequestHandler, None] = {}
         # Each is the task in which asyncio waits for the end of one, the one that began first in front.
         self._handshakes: dict[asyncio.Task[Any], None] = {}
@@ -89,7 +91,7 @@ class LimitedServer(web.Server):
         del self._idle[handler]
         self._closed += 1
         if self._log(
-            "web server: more than %d connections; %d without a request in progress closed, the last one from %s",
+            "web server: more than %d connections; %d closed that were idle or took no response, the last one from %s",
             self._limit,
             self._closed,
             transport.get_extra_info("peername"),
@@ -106,11 +108,19 @@ class LimitedServer(web.Server):
         return True
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        handler, responding = request.protocol, True
+        handler, working = request.protocol, True
 
         def received() -> None:
-            if responding:
+            if working:
                 self._idle.pop(handler, None)
+
+        def may_be_closed() -> None:
+            nonlocal working
+            working = False
+            if handler in self._open:
+                # The last one.
+                self._idle.pop(handler, None)
+                self._idle[handler] = None
 
         # Not before its body has arrived: whoever sends half of it, for which no token is needed, can be closed.
         request.content.on_eof(received)
@@ -122,6 +132,9 @@ class LimitedServer(web.Server):
                 except web.HTTPException as error:
                     # Of the header Expect, for which aiohttp calls no middleware.
                     response = http_problem(request, error)
+                # Otherwise those who read no response, for which no token is needed, would keep all others away.
+                if ACCESS not in request:
+                    may_be_closed()
                 # Here rather than in aiohttp, which waits without a limit for a client that does not read.
                 await response.prepare(request)
                 await response.write_eof()
@@ -130,11 +143,7 @@ class LimitedServer(web.Server):
             if handler in self._open:
                 self._open[handler].abort()
         finally:
-            responding = False
-            if handler in self._open:
-                # The last one.
-                self._idle.pop(handler, None)
-                self._idle[handler] = None
+            may_be_closed()
         return response
 
 

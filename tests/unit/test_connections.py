@@ -4,13 +4,15 @@ import asyncio
 import logging
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from sparkle_app.web import connections
+from sparkle_app.web.authentication import ACCESS, Access, Proof
 from sparkle_app.web.connections import LimitedRunner
+from sparkle_app.web.sessions import Role
 from sparkle_app.worker.shutdown import SHUTDOWN_SECONDS
 
 HALF = b"GET /quick HTTP/1.1\r\nHost: loc"
@@ -35,7 +37,9 @@ async def server(may_end: asyncio.Event | None = None) -> AsyncIterator[Connect]
             raise
         return web.Response(text="served late")
 
-    async def large(_request: web.Request) -> web.Response:
+    async def large(request: web.Request) -> web.Response:
+        if hdrs.AUTHORIZATION in request.headers:
+            request[ACCESS] = Access(Role.READ, Proof.BEARER)
         return web.Response(body=b"x" * LARGE)
 
     async def body(request: web.Request) -> web.Response:
@@ -220,6 +224,29 @@ async def test_those_who_send_half_of_a_body_do_not_keep_others_away(
         for _ in range(5):
             later, _ = await connect(WHOLE)
             assert await served(later)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("late_body", [b"", b"abc"])
+async def test_those_who_do_not_read_a_response_do_not_keep_others_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late_body: bytes
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
+    length = f"Content-Length: {len(late_body)}\r\n" if late_body else ""
+    request = f"GET /large HTTP/1.1\r\nHost: x\r\n{length}"
+    async with server() as connect:
+        authorized, _ = await connect(f"{request}Authorization: Bearer x\r\n\r\n".encode() + late_body)
+        stalled = [await connect(f"{request}\r\n".encode()) for _ in range(2)]
+        for reader, writer in stalled:
+            assert await reader.readexactly(5) == b"HTTP/"
+            writer.write(late_body)
+        for _ in range(5):
+            later, _ = await connect(WHOLE)
+            assert await served(later)
+        for reader, _ in stalled:
+            with suppress(ConnectionError):
+                assert len(await reader.read()) < LARGE
+        assert await served(authorized, b"x" * LARGE)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
