@@ -39,7 +39,6 @@ All packages and modules; the docstring of each describes what it does:
     dead_letters/       records that can never be stored
       message             contents of a dead letter
       publisher           produces dead letters and tombstones
-      copy_limit          limits dead letters of the same cause
       reader              reads the dead-letter topic
       selection           selects dead letters
       replay              produces them back to their topics
@@ -291,6 +290,7 @@ All packages and modules; the docstring of each describes what it does:
       logging             logging configuration
       clock               the time of day, and steps of the clock
       retry               retry with backoff
+      cause_limit         limits dead letters, and lines in the log, of the same cause
       process             exit
       terminal            output of text from outside
       cores               cores that may be used

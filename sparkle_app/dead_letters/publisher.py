@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 
-from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.message import (
     dead_letter_headers,
     dead_letter_key,
@@ -14,11 +13,16 @@ from sparkle_app.dead_letters.message import (
 from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.model.errors import Reason
 from sparkle_app.model.record import Outcome, Rejection
+from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.terminal import counted
 from sparkle_app.sealed.cipher import Cipher
 
 logger = logging.getLogger(__name__)
+_MAX_LINES = 10
+"""About the dead letters of one topic and reason, per minute."""
+_MAX_ERROR = 500
+"""Characters of an error, in the log. A plugin may have written it."""
 _REPAIRABLE = {
     Reason.UNKNOWN_CONFIG,
     Reason.UNDECRYPTABLE,
@@ -38,12 +42,15 @@ class DeadLetterPublisher:
         cipher: encrypts the causes.
     """
 
-    def __init__(self, publisher: TopicPublisher, limit: CopyLimit, metrics: Metrics, cipher: Cipher) -> None:
+    def __init__(
+        self, publisher: TopicPublisher, limit: CauseLimit, metrics: Metrics, cipher: Cipher
+    ) -> None:
         self._publisher = publisher
         self._limit = limit
         self._metrics = metrics
         self._cipher = cipher
-        self._logged = CopyLimit(1)
+        self._logged = CauseLimit(1)
+        self._lines = CauseLimit(_MAX_LINES)
 
     def within_limit(self, rejections: Sequence[Rejection]) -> list[Rejection]:
         """Those for which a dead letter has to be produced. The others have a cause of which there are enough.
@@ -87,6 +94,17 @@ class DeadLetterPublisher:
             self._metrics.dead_letters.labels(error.reason).inc()
             by_cause.setdefault((record.topic, str(error)), []).append(rejection)
         for (topic, _), same in by_cause.items():
+            reason = same[0].error.reason
+            if not self._lines.allows((topic, reason)):
+                if self._logged.allows((topic, reason, "lines")):
+                    logger.warning(
+                        "more than %d lines about dead letters from topic %s (%s) in a minute: further ones are counted"
+                        " in sparkle_dead_letters_total but not logged",
+                        _MAX_LINES,
+                        quoted(topic),
+                        reason,
+                    )
+                continue
             number = counted(len(same), "dead letter")
             first = "the first " if len(same) > 1 else ""
             logger.warning("%s from topic %s, %s%s", number, quoted(topic), first, _described(same[0]))
@@ -109,5 +127,5 @@ def _described(rejection: Rejection) -> str:
     metric = f", plugin {quoted(error.plugin)}, metric {quoted(error.metric)}" if error.plugin else ""
     return (
         f"at partition {record.partition}, offset {record.offset}, host"
-        f" {quoted(sender_of(record.value).hostname)}{metric}: {error}"
+        f" {quoted(sender_of(record.value).hostname)}{metric}: {str(error)[:_MAX_ERROR]}"
     )

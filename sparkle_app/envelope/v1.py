@@ -4,7 +4,7 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ ID_BYTES = 16
 
 
 class _Envelope(msgspec.Struct, frozen=True, gc=False):
-    config_id: int
+    config_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
     hostname: str
     datetime: str
     payload: str

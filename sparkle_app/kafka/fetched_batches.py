@@ -17,8 +17,11 @@ from aiokafka.record.util import decode_varint
 
 from sparkle_app.kafka.decompression import decompressed
 from sparkle_app.kafka.record_sizes import weight
+from sparkle_app.runtime.cause_limit import CauseLimit
 
 logger = logging.getLogger(__name__)
+# Lines about batches that are too large, per minute.
+_lines = CauseLimit(10)
 MAX_BATCH_BYTES = 32 * 1024 * 1024
 """Of a record batch, decompressed. A larger one is read as records without a value, which become dead letters."""
 MAX_POLLED_RECORDS = 2500
@@ -132,13 +135,14 @@ class FetchedBatch:
         if batch.compression_type:
             found = decompressed(data, batch.compression_type, MAX_BATCH_BYTES)
             if found is None:
-                logger.warning(
-                    "a record batch (offsets %d to %d): expected at most %d MiB when it is decompressed, found more;"
-                    " its records are read as records without a value",
-                    batch.base_offset,
-                    batch.next_offset - 1,
-                    MAX_BATCH_BYTES // 2**20,
-                )
+                if _lines.allows("too large"):
+                    logger.warning(
+                        "a record batch (offsets %d to %d): expected at most %d MiB when it is decompressed, found"
+                        " more; its records are read as records without a value",
+                        batch.base_offset,
+                        batch.next_offset - 1,
+                        MAX_BATCH_BYTES // 2**20,
+                    )
                 yield from self._without_values()
                 return
             data = found

@@ -13,7 +13,6 @@ from faust.transport.consumer import Consumer
 
 from sparkle_app.aggregate.table import BucketTable
 from sparkle_app.config.settings import Settings, database_url
-from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.host_recorder import HostRecorder
 from sparkle_app.ingest.key_breaker import KeyBreaker
@@ -26,6 +25,7 @@ from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.retention.retainer import retainers
+from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
@@ -182,7 +182,7 @@ class SparkleApp(faust.App):
                 TopicPublisher(
                     self.own_topic(dead_letter_topic), topics.max_message_bytes[dead_letter_topic]
                 ),
-                CopyLimit(settings.dead_letters.per_cause),
+                CauseLimit(settings.dead_letters.per_cause),
                 self.metrics,
                 cipher,
             ),

@@ -10,7 +10,6 @@ import pytest
 from aiokafka import TopicPartition
 from sqlalchemy import Connection, Engine, text
 
-from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.message import REPLAY_HEADER, make_replay_token
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.ingest.agent import IngestPipeline
@@ -22,6 +21,7 @@ from sparkle_app.kafka.topology import dead_letter_topic
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.reading import Reading, StoredReading
 from sparkle_app.model.record import Outcome, Record
+from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.sealed.samples import unpack_samples
 from tests.support.aggregate_worker import (
@@ -133,7 +133,7 @@ class IngestWorld:
         self.writer = SqlWriter(self.engine, plugins, InlineExecutor(), 2000, BUCKET_SECONDS)
         self.forwarder = Forwarder({NAME: self.app.publisher(SAMPLES)}, plugins, CIPHER, PARTITIONS)
         self.dead_letters = DeadLetterPublisher(
-            self.app.publisher(LETTERS), CopyLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
+            self.app.publisher(LETTERS), CauseLimit(PER_MINUTE, self.clock), self.metrics, CIPHER
         )
         self.hosts = RecentActivity(self.clock, self.clock)
         self.breaker = KeyBreaker(BATCH, self.clock)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from sparkle_app.dead_letters import copy_limit
-from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.kafka.publisher import Message, TopicPublisher
 from sparkle_app.kafka.topology import MAX_MESSAGE_BYTES
 from sparkle_app.model.errors import InvalidRecordError, Reason
 from sparkle_app.model.record import Record, Rejection
+from sparkle_app.runtime import cause_limit
+from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.sealed.cipher import Cipher
 
@@ -47,7 +47,7 @@ class World:
         self.now = 1000.0
         self.metrics = Metrics()
         self.topic = Published()
-        limit = CopyLimit(10, lambda: self.now)
+        limit = CauseLimit(10, lambda: self.now)
         self.publisher = DeadLetterPublisher(self.topic, limit, self.metrics, Cipher(b"k" * 32))
 
     def produced(self, *rejections: Rejection) -> list[int]:
@@ -135,6 +135,34 @@ async def test_a_single_dead_letter_is_logged_in_the_singular(
     assert line.startswith("1 dead letter from topic telemetry, at partition 3, offset 1, host a,")
 
 
+async def test_many_errors_of_one_reason_are_some_lines_in_a_minute(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever may produce can invent configs, and each has an error of its own."""
+    errors = [
+        Rejection(
+            rejection(number).record,
+            InvalidRecordError(Reason.UNKNOWN_CONFIG, f"certs/rsa_key_{number} does not exist" + 9999 * "!"),
+        )
+        for number in range(1000)
+    ]
+    with caplog.at_level(logging.WARNING):
+        for start in range(0, 1000, 100):
+            await world.publisher.send(errors[start : start + 100])
+        await world.publisher.send([rejection(1)])
+    assert len(world.topic.messages) == 1001
+    *lines, last, other = caplog.messages
+    assert [f"certs/rsa_key_{number} does not exist" in line for number, line in enumerate(lines)] == 10 * [
+        True
+    ]
+    assert last == (
+        "more than 10 lines about dead letters from topic telemetry (unknown_config) in a minute: further ones are"
+        " counted in sparkle_dead_letters_total but not logged"
+    )
+    assert other.startswith("1 dead letter from topic telemetry")
+    assert all(len(line) < 1000 for line in caplog.messages)
+
+
 def test_a_cause_needs_no_more_memory_if_the_hostname_is_long(world: World) -> None:
     first = [rejection(number, host=f"{number}" + "h" * 100_000) for number in range(2)]
     assert world.produced(*first * 20) == [0, 1] * 10
@@ -142,9 +170,9 @@ def test_a_cause_needs_no_more_memory_if_the_hostname_is_long(world: World) -> N
 
 
 def test_the_memory_of_causes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copy_limit, "_MAX_CAUSES", 100)
+    monkeypatch.setattr(cause_limit, "_MAX_CAUSES", 100)
     now = 0.0
-    limit = CopyLimit(1, lambda: now)
+    limit = CauseLimit(1, lambda: now)
     assert limit.allows("first")
     now = 30.0
     assert all(limit.allows(number) for number in range(99))

@@ -8,13 +8,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError, NotEnoughReplicasError
 
 from sparkle_app.dead_letters import reader as reading
-from sparkle_app.dead_letters.copy_limit import CopyLimit
 from sparkle_app.dead_letters.message import Cause, dead_letter_key
 from sparkle_app.dead_letters.publisher import DeadLetterPublisher
 from sparkle_app.dead_letters.reader import DeadLetterReader
 from sparkle_app.model.errors import InvalidRecordError, Reason, TransientError
 from sparkle_app.model.reading import Reading
 from sparkle_app.model.record import Outcome, Record, Rejection
+from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.sealed.cipher import Cipher
 from tests.support.fake_clock import FakeClock
@@ -35,7 +35,7 @@ class DeadLetterTopic:
         self.broker = MemoryBroker(self.clock)
         self.metrics = Metrics()
         publisher = MemoryApp(self.broker, "dead-letters").publisher(TOPIC)
-        self.publisher = DeadLetterPublisher(publisher, CopyLimit(1000), self.metrics, CIPHER)
+        self.publisher = DeadLetterPublisher(publisher, CauseLimit(1000), self.metrics, CIPHER)
 
     async def reader(self) -> DeadLetterReader:
         consumer = self.broker.consumer()

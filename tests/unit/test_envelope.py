@@ -111,7 +111,11 @@ INVALID = {
     "invalid base64": (record(payload="!!!!"), Reason.BAD_BASE64),
     "truncated base64": (record(payload=encrypted({})[:-5]), Reason.BAD_BASE64),
     "an unknown config_id": (record(config_id=8), Reason.UNKNOWN_CONFIG),
-    "a huge config_id": (record(config_id=10**30), Reason.UNKNOWN_CONFIG),
+    "the largest config_id": (record(config_id=2**63 - 1), Reason.UNKNOWN_CONFIG),
+    "a huge config_id": (record(config_id=2**63), Reason.BAD_FIELD),
+    "the smallest config_id": (record(config_id=-(2**63)), Reason.UNKNOWN_CONFIG),
+    "a config_id below it": (record(config_id=-(2**63) - 1), Reason.BAD_FIELD),
+    "a config_id of 4,000 digits": (record(config_id=10**3999), Reason.BAD_FIELD),
     "encrypted with another key": (
         record(payload=encrypted({"plugin": "T", "key": "k", "value": 1}, OTHER_KEY)),
         Reason.UNDECRYPTABLE,

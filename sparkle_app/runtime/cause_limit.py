@@ -1,4 +1,4 @@
-"""Limits dead letters with the same cause, so that one defective sensor cannot fill the dead-letter topic."""
+"""Limits what is produced or logged for one cause, so that one defective sensor cannot fill a topic or a disk."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -7,8 +7,8 @@ _WINDOW_SECONDS = 60.0
 _MAX_CAUSES = 100_000
 
 
-class CopyLimit:
-    """Allows a number of dead letters per cause and minute.
+class CauseLimit:
+    """Allows a number of dead letters, or lines in the log, per cause and minute.
 
     Arguments:
         per_minute: of each cause.
