@@ -23,6 +23,8 @@ from sparkle_app.web.tls import client_context
 INTERNAL_PATH = "/internal/v1/windows"
 TIMEOUT_SECONDS = 5.0
 """More than the windows of all hosts of a worker take, while it computes them in slices."""
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""Of another worker. A page of lines with the longest names has half of it, 50,000 metrics of a plugin as well."""
 
 
 class WindowQuery(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,12 +162,17 @@ class PartitionRouter:
                 self._parts.http.post(
                     URL(url) / path.lstrip("/"),
                     data=body,
-                    headers=self._secret.headers(url, path, body),
+                    headers={
+                        # No worker compresses, and what is compressed could be of any size.
+                        hdrs.ACCEPT_ENCODING: "identity",
+                        **self._secret.headers(url, path, body),
+                    },
+                    auto_decompress=False,
                     ssl=self._tls,
                     allow_redirects=False,
                 ) as response,
             ):
-                answer = await response.read()
+                answer = await _limited(response, url)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             reason = str(error) or f"timeout after {TIMEOUT_SECONDS:g} s"
             raise unavailable(
@@ -184,3 +191,16 @@ class PartitionRouter:
             return decoder.decode(answer)
         except DECODE_ERRORS as error:
             raise unavailable(f"the worker at {url} runs another version; upgrade all workers") from error
+
+
+async def _limited(response: aiohttp.ClientResponse, url: str) -> bytes:
+    """The body of a response: whoever joins the consumer group may send one of any size."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise unavailable(
+                f"the worker at {url}: expected a response of at most {MAX_RESPONSE_BYTES // 2**20} MiB, found a longer"
+                " one"
+            )
+    return bytes(body)

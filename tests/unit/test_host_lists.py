@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.time import LATEST, rfc3339, span
 from sparkle_app.storage.hosts import Host, record_activity
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.problems import Problem, unavailable
-from sparkle_app.web.snapshots import lines
+from sparkle_app.web.snapshots import fleet, lines
 from sparkle_app.web.snapshots.views import MAX_VIEWS, Views
 from tests.support.cluster import PLUGIN, InProcessWorker, assign, holder
 from tests.support.fake_clock import FakeClock
@@ -158,6 +159,35 @@ async def test_of_new_lines_that_are_read_in_part_none_is_shown(
     monkeypatch.setattr(PartitionRouter, "post", post)
     _, page = await until(first, f"{ALL}?limit=1000", lambda _, page: not page["outdated"])
     assert {last_value(page, hostname) for hostname in theirs} == {61}
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["new hosts", "the same host"])
+async def test_a_worker_whose_hosts_have_no_end_is_not_read_further(
+    workers: list[InProcessWorker], monkeypatch: pytest.MonkeyPatch, repeated: bool
+) -> None:
+    """Whoever joins the consumer group may respond as a worker."""
+    monkeypatch.setattr(fleet, "MAX_LINES", 5 * lines.PAGE_LINES)
+    first, _, third = workers
+    post, pages = PartitionRouter.post, 0
+
+    async def endless(
+        router: PartitionRouter, url: str, path: str, query: lines.LinesQuery, decoder: Any
+    ) -> Any:
+        nonlocal pages
+        if url != third.url:
+            return await post(router, url, path, query, decoder)
+        pages += 1
+        assert pages < 100
+        name = "same" if repeated else f"{pages}-{{}}"
+        found = [
+            lines.Line(name.format(number), Statistics.of(1.0, AT), "core/0", Statistics.of(1.0, AT))
+            for number in range(2 * lines.PAGE_LINES)
+        ]
+        return lines.LinesPage([3], "epoch", pages, found, [], more=True)
+
+    monkeypatch.setattr(PartitionRouter, "post", endless)
+    _, page = await until(first, ALL, lambda _, page: any(each["problem"] for each in page["outdated"]))
+    assert "expected at most 5000 hosts, found more" in page["outdated"][0]["problem"]
 
 
 async def test_while_a_worker_does_not_answer_its_hosts_are_shown_as_they_were(

@@ -1,6 +1,7 @@
 """The partition router: queries to other workers, and their failures."""
 
 import asyncio
+import gzip
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -173,6 +174,34 @@ async def test_a_worker_that_closes_the_connection_is_503(worker: InProcessWorke
         return web.Response()
 
     assert (await failed_query(worker, respond)).status == 503
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate"])
+async def test_a_response_without_end_is_503(worker: InProcessWorker, encoding: str) -> None:
+    sent = 0
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        assert request.headers["Accept-Encoding"] == "identity"
+        response = web.StreamResponse(headers={"Content-Encoding": encoding} if encoding else {})
+        await response.prepare(request)
+        while sent < 10 * partition_router.MAX_RESPONSE_BYTES:
+            await response.write(bytes(2**16))
+            sent += 2**16
+        return response
+
+    problem = await failed_query(worker, respond)
+    assert (problem.status, bool(problem.headers["Retry-After"])) == (503, True)
+    assert "expected a response of at most 16 MiB" in problem.detail
+    assert sent < 3 * partition_router.MAX_RESPONSE_BYTES
+
+
+async def test_a_compressed_response_is_not_decompressed(worker: InProcessWorker) -> None:
+    async def respond(_request: web.Request) -> web.Response:
+        compressed = gzip.compress(msgspec.json.encode(PartialResult([1], 1, True, {})))
+        return web.Response(body=compressed, headers={"Content-Encoding": "gzip"})
+
+    assert "runs another version" in (await failed_query(worker, respond)).detail
 
 
 async def test_an_unreachable_worker_is_503_and_named(worker: InProcessWorker) -> None:

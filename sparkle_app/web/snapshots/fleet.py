@@ -11,8 +11,17 @@ from sparkle_app.aggregate.windows import window_bounds
 from sparkle_app.kafka.topology import partition_of
 from sparkle_app.web.partition_router import PartitionRouter
 from sparkle_app.web.parts import WebParts
-from sparkle_app.web.problems import Problem, current_time
-from sparkle_app.web.snapshots.lines import LINES_PATH, Line, LinesPage, LinesQuery, View, page_of
+from sparkle_app.web.problems import Problem, current_time, unavailable
+from sparkle_app.web.snapshots.lines import (
+    LINES_PATH,
+    MAX_LINES,
+    PAGE_LINES,
+    Line,
+    LinesPage,
+    LinesQuery,
+    View,
+    page_of,
+)
 from sparkle_app.web.snapshots.local import LocalView
 from sparkle_app.web.snapshots.refreshed import Refreshed
 
@@ -186,6 +195,7 @@ class FleetView:
         changed = False
         try:
             first = more = True
+            pages = 0
             while more:
                 query = LinesQuery(self._view, start, end, new.epoch, new.changes, first)
                 page = await self._page(url, query)
@@ -194,7 +204,9 @@ class FleetView:
                     new = _Part(url, page.epoch)
                 changed |= new is not part or bool(page.lines or page.removed)
                 await self._apply(new, page)
-                first, more = False, page.more
+                first, more, pages = False, page.more, pages + 1
+                if pages * PAGE_LINES > MAX_LINES or sum(map(len, new.lines.values())) > MAX_LINES:
+                    raise unavailable(f"the worker at {url}: expected at most {MAX_LINES} hosts, found more")
         except Problem as problem:
             part.problem = problem.detail
             return changed and new is part

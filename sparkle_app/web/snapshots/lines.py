@@ -1,9 +1,11 @@
 """Lines: what lists show of a host, and the pages of lines that workers send each other."""
 
 from functools import partial
+from typing import Annotated
 
 import msgspec
 
+from sparkle_app.envelope.v1 import HOSTNAME_MAX, KEY_MAX
 from sparkle_app.model.buckets import Statistics, merged
 from sparkle_app.plugin.panel import Panel
 from sparkle_app.web.parts import WebParts
@@ -12,15 +14,17 @@ from sparkle_app.web.snapshots.local import LocalView
 LINES_PATH = "/internal/v1/lines"
 PAGE_LINES = 1000
 """Decoded at once: some milliseconds."""
+MAX_LINES = 100_000
+"""Of one worker: more than any has hosts, and not as many as would fill the memory."""
 
 
 class Line(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A host in the window of one plugin."""
 
-    host: str
+    host: Annotated[str, msgspec.Meta(max_length=HOSTNAME_MAX)]
     total: Statistics
     """Of the requested metrics together."""
-    metric: str
+    metric: Annotated[str, msgspec.Meta(max_length=KEY_MAX)]
     """The metric that stands for the host."""
     headline: Statistics
     """Its statistics."""
