@@ -94,7 +94,8 @@ class check(SparkleCommand):
 
         yield CheckResult("settings file", True, self.handler.settings.source)
         yield _checked("settings", settings)
-        for line in retention_warnings(self.handler.settings, self.handler.plugins.by_name):
+        found = self.handler.settings
+        for line in [*found.web.warnings, *retention_warnings(found, self.handler.plugins.by_name)]:
             yield CheckResult("settings", True, f"warning: {line}")
 
     def _plugins(self) -> Iterator[CheckResult]:

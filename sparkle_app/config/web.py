@@ -11,6 +11,8 @@ from sparkle_app.config.urls import http_url
 from sparkle_app.model.errors import ConfigurationError
 
 LOCALHOST = {"127.0.0.1", "::1", "localhost"}
+_MIN_TOKEN = 16
+"""Characters. The rate at which tokens in headers can be guessed is not limited."""
 _WILDCARD_ADDRESSES = {"0.0.0.0", "::"}
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -73,7 +75,7 @@ class WebSettings(Section):
     token: Token = None
     """Token for reading, sent as a bearer token or entered at `/login`. The same for all workers, and long and \
 random: `openssl rand -hex 32`. If it is set, requests without a valid token can access only `/health/live`, \
-`/health/ready`, the login page, static files and the plain-text response of `/`."""
+`/health/ready`, `/login`, `/logout`, static files and the plain text that pages return to terminals."""
     operator_token: Token = None
     """Token for reading and writing: with it, dead letters can be replayed over HTTP. It must differ from \
 `web.token`, and be the same for all workers."""
@@ -116,6 +118,17 @@ if the client used HTTPS."""
         """The tokens that are set."""
         values = [each.get_secret_value() for each in (self.token, self.operator_token) if each]
         return [value for value in values if value]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of this section is possible but unsafe, one line each."""
+        tokens = {"web.token": self.token, "web.operator_token": self.operator_token}
+        return [
+            f"{name}: expected at least {_MIN_TOKEN} characters, found {len(token)}: a short token can be guessed;"
+            " create one with `openssl rand -hex 32`"
+            for name, token in tokens.items()
+            if token and 0 < len(token) < _MIN_TOKEN
+        ]
 
     def url(self, host: str, port: int) -> str:
         """The URL at which other workers reach this one.

@@ -60,7 +60,7 @@ def build(settings: Settings, plugins: InstalledPlugins, web_bind: str, web_port
     check_port(web_bind, web_port)
     for warning in [*plugins.warnings, *plugins.errors]:
         logger.warning("%s", warning)
-    for line in retention_warnings(settings, plugins.by_name):
+    for line in [*settings.web.warnings, *retention_warnings(settings, plugins.by_name)]:
         logger.warning("%s", line)
     if not plugins.installed:
         raise no_plugins(settings.plugins)

@@ -33,6 +33,24 @@ def test_an_ipv6_address_may_have_the_brackets_that_it_has_in_a_url(file: Path) 
         assert (settings.web.host, settings.web_url) == ("::1", "http://[::1]:6066")
 
 
+@pytest.mark.parametrize(
+    ("lines", "named"),
+    [
+        ("", []),
+        ("token: ''", []),
+        ("token: 0123456789abcdef", []),
+        ("token: x23456789abcdef", ["web.token"]),
+        ("token: hush, operator_token: secret", ["web.token", "web.operator_token"]),
+    ],
+)
+def test_a_short_token_is_a_warning_that_does_not_show_it(file: Path, lines: str, named: list[str]) -> None:
+    file.write_text(f"web: {{{lines}}}")
+    warnings = load_settings(file).web.warnings
+    assert [line.partition(":")[0] for line in warnings] == named
+    for token in ("hush", "secret", "x23456789abcdef"):
+        assert token not in "".join(warnings)
+
+
 def test_without_a_file_the_defaults_are_relative_to_the_working_directory(working_directory: Path) -> None:
     settings = load_settings()
     assert (settings.source, settings.app_id, settings.certs, settings.data) == (
