@@ -18,8 +18,13 @@ from uuid import UUID
 from sparkle_app.model.time import is_plausible, micros, utc_text
 
 # A spreadsheet takes a cell that begins with one of these for a formula (OWASP, "CSV Injection").
-_FORMULA = frozenset("=+-@\t\r\n＝＋－＠")
+_FORMULA = "=+\\-@＝＋－＠"
 _MARK = "'"
+_BEGINS = re.compile(rf"[{_FORMULA}\t\r\n{_MARK}]")
+# In many languages, such as Russian and German, spreadsheets separate cells at semicolons, and quotes within a line do
+# not count: a cell then begins within the text.
+_WITHIN = re.compile(rf"([;\t\r\n])(?=[{_FORMULA}{_MARK}])")
+_MARKED = re.compile(rf"([;\t\r\n]){_MARK}")
 MAX_BIGINT = 2**63 - 1
 
 
@@ -56,13 +61,16 @@ class Kind:
 
 
 def escape(text: str) -> str:
-    """The text as a cell that is no formula: an apostrophe marks it. :func:`unescape` is the inverse for any text."""
-    return _MARK + text if text and (text[0] in _FORMULA or text[0] == _MARK) else text
+    """The text as a cell that contains no formula: an apostrophe marks where one would begin.
+
+    :func:`unescape` is the inverse for any text.
+    """
+    return (_MARK if _BEGINS.match(text) else "") + _WITHIN.sub(rf"\1{_MARK}", text)
 
 
 def unescape(cell: str) -> str:
-    """The text of a cell, without the mark of :func:`escape`."""
-    return cell[1:] if cell.startswith(_MARK) else cell
+    """The text of a cell, without the marks of :func:`escape`."""
+    return _MARKED.sub(r"\1", cell.removeprefix(_MARK))
 
 
 def text(max_bytes: int | None = None) -> Kind:
@@ -214,8 +222,8 @@ FLAG = Kind("bool_", _check_flag, _read_flag, bool, lambda value: "true" if valu
 ID = Kind("string", _check_id, _same, bytes.hex)
 TIME = Kind("timestamp", _check_time, _read_time, cell=_time_cell)
 DECIMAL = Kind("string", _check_decimal, _same, str)
-JSON = Kind("string", _check_json, _same, _json_text)
-"""Never a formula: it begins with a bracket, a quote, a word such as `null`, or a number."""
+JSON = Kind("string", _check_json, _same, _json_text, lambda text: text.replace(";", r"\u003b"))
+"""Never a formula: it begins with a bracket, a quote, a word such as `null`, or a number, and has no semicolon."""
 _TEXTS: Mapping[type, Kind] = {
     datetime: as_text("a date and time", datetime.isoformat, datetime.fromisoformat),
     date: as_text("a date", date.isoformat, date.fromisoformat),

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -98,7 +100,21 @@ def test_no_text_is_a_formula(text: str) -> None:
     cell = escape(text)
     assert unescape(cell) == text
     assert not cell.startswith(tuple("=+-@\t\r\n＝＋－＠"))
-    assert cell == text or cell == "'" + text
+    # However a spreadsheet separates cells.
+    assert not [part for part in re.split("[;\t\r\n]", cell) if part.startswith(tuple("=+-@＝＋－＠"))]
+    if not re.search("[;\t\r\n]", text):
+        assert cell in (text, "'" + text)
+
+
+@given(st.text(alphabet=";\t\r\n'=+x"))
+def test_marks_within_a_text_can_be_removed_again(text: str) -> None:
+    assert unescape(escape(text)) == text
+
+
+def test_a_formula_after_a_semicolon_is_marked() -> None:
+    assert escape("a;=HYPERLINK(A1);b") == "a;'=HYPERLINK(A1);b"
+    assert escape("=a\n=b;'c;d") == "'=a\n'=b;''c;d"
+    assert escape("a;b\r\nc") == "a;b\r\nc"
 
 
 def test_numbers_are_not_escaped_and_cells_are_quoted_as_in_rfc_4180() -> None:
@@ -118,10 +134,12 @@ def test_numbers_are_not_escaped_and_cells_are_quoted_as_in_rfc_4180() -> None:
 
 def test_a_document_is_never_a_formula() -> None:
     plugin, _ = PLUGINS["document"]
-    for value in ("=1+1", "@x", {"=a": 1}, ["+1"], None, True):
+    for value in ("=1+1", "@x", "\\;=1+1", {"a;+": ";@x"}, {"=a": 1}, ["+1"], None, True):
         row = StoredReading(READING.id, 7, "h", "k", value, EARLIEST, EARLIEST, True, "t", 0, 1)
         (cells,) = list(csv.reader(io.StringIO(written(plugin, READINGS, [row], "csv").decode())))[1:]
         assert cells[4][0] not in "=+-@\t\r"
+        assert ";" not in cells[4]
+        assert json.loads(cells[4]) == value
 
 
 def test_parquet_has_native_types_and_names_the_plugin() -> None:

@@ -19,7 +19,8 @@ _PATH_PARAMETERS = {
 
 _CSV_TEXT = (
     "With `Accept: text/csv`. CSV (RFC 4180) with a header line, and with the columns of the SQL table. A text that a"
-    " spreadsheet would take for a formula begins with an apostrophe, as does one that has an apostrophe there."
+    " spreadsheet would take for a formula begins with an apostrophe, as does one that has an apostrophe there; so does"
+    " what follows a semicolon, a tab or a line break."
 )
 _TAG_TEXT = (
     "Identifies the response except for `made_at`, for the header `If-None-Match` of the next request. The same in all"
