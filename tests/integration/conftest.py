@@ -1,6 +1,7 @@
 """Fixtures: real servers, which all tests share, and a workspace and workers for each test."""
 
 import contextlib
+import itertools
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -190,24 +191,25 @@ async def worker(tmp_path: Path, database_url: str) -> AsyncIterator[InProcessWo
 def start_worker(broker: Broker, database_url: str, workspace: Workspace) -> Iterator[StartWorker]:
     """``start_worker(**settings)`` starts a worker (``web__token="x"``) and waits until it is ready.
 
-    ``ready=False`` does not wait. Workers that are still running at the end of the test are killed.
+    ``ready=False`` does not wait. At the end of the test, workers are killed, and the test fails if one has logged a
+    defect or exited with an error that is not in ``worker.expected``.
     """
-    started: list[Worker] = []
+    numbers = itertools.count(1)
+    with contextlib.ExitStack() as stack:
 
-    def start(*, ready: bool = True, port: int | None = None, **settings: Any) -> Worker:
-        # Tests with SQLite use multi-buffer RSA if the machine supports it, so that both implementations are tested.
-        settings = {"ingest__multibuffer": database_url.startswith("sqlite"), **settings}
-        environment = workspace.environment(broker.bootstrap, database_url, **settings)
-        worker = Worker(environment, workspace.folder / f"worker-{len(started) + 1}.log", port)
-        started.append(worker)
-        worker.start()
-        if ready:
-            worker.wait_ready()
-        return worker
+        def start(*, ready: bool = True, port: int | None = None, **settings: Any) -> Worker:
+            # Tests with SQLite use multi-buffer RSA if the machine supports it, so that both implementations are
+            # tested.
+            settings = {"ingest__multibuffer": database_url.startswith("sqlite"), **settings}
+            environment = workspace.environment(broker.bootstrap, database_url, **settings)
+            worker = Worker(environment, workspace.folder / f"worker-{next(numbers)}.log", port)
+            stack.callback(worker.close)
+            worker.start()
+            if ready:
+                worker.wait_ready()
+            return worker
 
-    yield start
-    for worker in started:
-        worker.kill()
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -222,15 +224,14 @@ def visit(browser: Browser) -> Iterator[Visit]:
     """``visit(worker, **options)`` opens a window. The test fails if anything goes wrong in it that is not in
     ``visitor.expected``.
     """
-    visitors: list[Visitor] = []
+    with contextlib.ExitStack() as stack:
 
-    def begin(worker: Worker, **options: Any) -> Visitor:
-        visitors.append(Visitor(browser, worker, **options))
-        return visitors[-1]
+        def begin(worker: Worker, **options: Any) -> Visitor:
+            visitor = Visitor(browser, worker, **options)
+            stack.callback(visitor.close)
+            return visitor
 
-    yield begin
-    for visitor in visitors:
-        visitor.close()
+        yield begin
 
 
 @pytest.fixture(scope="module")
@@ -271,16 +272,18 @@ def pytest_runtest_makereport(
     """Add the ends of the workers' logs to the report of a failed test: they usually show the cause."""
     report = yield
     if call.when == "call" and report.failed:
-        for log in sorted(_logs_of(item)):
+        for log in sorted(set(_logs_of(item))):
             text = log.read_text("utf-8", "replace")
             report.sections.append((str(log.name), "\n".join(text.splitlines()[-LOG_LINES:])))
     return report
 
 
 def _logs_of(item: pytest.Item) -> Iterator[Path]:
-    workspace = getattr(item, "funcargs", {}).get("workspace")
-    if workspace:
-        yield from workspace.folder.glob("worker-*.log")
+    """Of the workers of the test, and of those that it shares with others."""
+    for used in getattr(item, "funcargs", {}).values():
+        workspace = getattr(used, "workspace", used)
+        if isinstance(workspace, Workspace):
+            yield from workspace.folder.glob("worker*.log")
 
 
 @pytest.fixture

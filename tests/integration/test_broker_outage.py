@@ -30,7 +30,7 @@ def test_a_broker_outage_and_its_end_are_each_logged_once(
         stack.callback(broker.kill)
         broker.start()
         worker = Worker(workspace.environment(broker.bootstrap, database), workspace.folder / "worker-1.log")
-        stack.callback(worker.kill)
+        stack.callback(worker.close)
         worker.start()
         worker.wait_ready()
         log = worker.process.log

@@ -74,7 +74,7 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         eventually(lambda: fleet.worker.get(path), lambda found: len(found[1]["readings"]) == expected)
         yield fleet
     finally:
-        fleet.worker.kill()
+        fleet.worker.close()
 
 
 def time_of(hours: int) -> str:

@@ -41,7 +41,7 @@ def second(fleet: Fleet, broker: Broker, folder: Path) -> Iterator[Worker]:
         worker.wait_ready()
         yield worker
     finally:
-        worker.kill()
+        worker.close()
 
 
 def card(page: Page, worker: Worker) -> Locator:

@@ -89,7 +89,7 @@ def test_a_clock_step_that_is_undone_costs_nothing(
         assert number(worker.get(PATH)) == READINGS + 5
         worker.process.wait_until(worker.ready, "200 from /health/ready", 5)
     finally:
-        worker.kill()
+        worker.close()
     log = worker.process.log.read_text()
     assert log.count("the system clock jumped by +7200 s") == 1
     assert log.count("the system clock was corrected after") == 1
@@ -124,4 +124,4 @@ def test_after_a_clock_step_that_lasted_the_windows_are_restored(
             time.sleep(0.2)
         assert answers == {None, READINGS + 1}
     finally:
-        worker.kill()
+        worker.close()

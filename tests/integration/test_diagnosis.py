@@ -123,10 +123,9 @@ def test_check_and_worker_name_the_setting_that_does_not_match(
     worker = Worker(environment, workspace.folder / "worker.log")
     worker.start()
     try:
-        assert worker.process.wait(60) == 1
-        assert says in worker.process.log.read_text().strip().splitlines()[-1]
+        assert says in worker.wait_failure().strip().splitlines()[-1]
     finally:
-        worker.kill()
+        worker.close()
 
 
 def test_an_advertised_address_that_nobody_can_reach_is_named(workspace: Workspace, tmp_path: Path) -> None:
@@ -188,4 +187,4 @@ def test_a_worker_says_that_its_changed_password_is_refused(
         set_password(LOGIN["password"])
         eventually(worker.process.log.read_text, lambda log: "answers again" in log, 120)
     finally:
-        worker.kill()
+        worker.close()

@@ -99,7 +99,7 @@ def test_all_rows_are_stored_within_a_minute_of_a_failover(
         eventually(worker.ready, bool)
         assert worker.process.running
     finally:
-        worker.kill()
+        worker.close()
 
 
 def test_connections_that_only_read_follow_a_failover(
@@ -142,4 +142,4 @@ def create_tables_with_a_worker(broker: Broker, workspace: Workspace, server: Po
     worker.start()
     tables = "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'public'"
     eventually(lambda: query(url, tables)[0]["n"], lambda n: n == 9)
-    worker.kill()
+    worker.close()

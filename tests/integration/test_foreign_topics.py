@@ -100,7 +100,7 @@ def test_a_codec_that_cannot_be_read_is_named(
     assert warning in worker.process.log.read_text()
     values = [collector.record("host-1", "Temperature", f"core {n}", 20.0) for n in range(100)]
     produce(broker.bootstrap, workspace.topic, values, compression="zstd")
-    assert worker.process.wait(60) == 1
+    worker.wait_failure()
     assert "a record cannot be read: UnsupportedCodecError" in worker.process.tail(1)
     samples = own_topics(workspace)["samples"]
     set_config(broker.bootstrap, samples, "compression.type", "lz4")
@@ -110,7 +110,7 @@ def test_a_codec_that_cannot_be_read_is_named(
     )
     assert f"ERROR broker: {line}" in run_command(environment, "check").stdout
     worker.start()
-    assert worker.process.wait(60) == 1
+    worker.wait_failure()
     assert line in worker.process.tail(1)
     assert count(database_url, "temperature_readings") == 0
 
@@ -171,7 +171,7 @@ def test_a_limit_that_is_lowered_meanwhile_takes_one_restart(
     worker.process.send(signal.SIGSTOP)
     produce(broker.bootstrap, workspace.topic, values, partition=1)
     worker.process.send(signal.SIGCONT)
-    assert worker.process.wait(60) == 1
+    worker.wait_failure()
     assert f"topic {topic}: expected max.message.bytes=16777216" in worker.process.tail(3)
     worker = start_worker()
     eventually(lambda: counted(worker, "host-1"), lambda found: found == 1500)
@@ -194,7 +194,7 @@ def test_a_topic_with_which_a_worker_cannot_work_is_named(
     assert f"ERROR broker: {line}" in checked.stdout
     worker = Worker(environment, workspace.folder / "worker-1.log")
     worker.start()
-    assert worker.process.wait(60) == 1
+    worker.wait_failure()
     assert line in worker.process.tail(1)
     set_config(broker.bootstrap, topics["samples"], "max.message.bytes", "16777216")
     set_config(broker.bootstrap, topics["samples"], "cleanup.policy", "compact")
@@ -240,7 +240,7 @@ def test_the_reason_of_a_policy_is_shown(tmp_path: Path, workspace: Workspace, d
     try:
         broker.start()
         worker.start()
-        assert worker.process.wait(60) == 1
+        worker.wait_failure()
         line = worker.process.tail(1)
         assert "house rule 7: the size of messages is not yours to set" in line
         assert "max.message.bytes=16777216" in line
@@ -251,5 +251,5 @@ def test_the_reason_of_a_policy_is_shown(tmp_path: Path, workspace: Workspace, d
         worker.start()
         worker.wait_ready()
     finally:
-        worker.kill()
+        worker.close()
         broker.kill()

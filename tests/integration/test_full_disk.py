@@ -85,4 +85,4 @@ def test_a_disk_is_reported_before_it_is_full(broker: Broker, workspace: Workspa
         assert "warnings" not in worker.get("/health/ready")[1]
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
     finally:
-        worker.kill()
+        worker.close()

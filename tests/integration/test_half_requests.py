@@ -36,5 +36,4 @@ def test_half_sent_requests_keep_nobody_from_being_served(
             assert request(worker, "/api/v1/plugins", Authorization="Bearer hush")[0] == 200
     log = worker.process.log.read_text()
     assert log.count("more than 500 connections") == 1
-    assert "Traceback" not in log
     assert log.count("\n") < 100

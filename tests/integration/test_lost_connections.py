@@ -81,7 +81,7 @@ def test_connections_to_the_broker_that_are_forgotten_are_renewed(
         stack.callback(broker.kill)
         broker.start()
         worker = Worker(environment, workspace.folder / "worker-1.log")
-        stack.callback(worker.kill)
+        stack.callback(worker.close)
         watched = Watched(worker, broker.bootstrap, workspace, url)
         worker.start()
         worker.wait_ready()
@@ -109,7 +109,7 @@ def test_connections_to_the_database_that_are_forgotten_are_renewed(
     worker = Worker(environment, workspace.folder / "worker-1.log")
     watched = Watched(worker, broker.bootstrap, workspace, url)
     with ExitStack() as stack:
-        stack.callback(worker.kill)
+        stack.callback(worker.close)
         worker.start()
         worker.wait_ready()
         watched.send()

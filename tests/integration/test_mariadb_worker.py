@@ -152,7 +152,7 @@ def test_a_worker_is_not_ready_while_writes_are_refused_and_loses_nothing(
         )
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
     finally:
-        worker.kill()
+        worker.close()
 
 
 def test_a_wrong_password_ends_a_worker_at_once(

@@ -33,7 +33,7 @@ def test_brokers_with_other_addresses_behind_the_same_name_are_found(
         name = Proxy(first.bootstrap)
         stack.callback(name.close)
         worker = Worker(workspace.environment(name.address, database), workspace.folder / "worker-1.log")
-        stack.callback(worker.kill)
+        stack.callback(worker.close)
         worker.start()
         worker.wait_ready()
         produce(first.bootstrap, workspace.topic, records[:10])

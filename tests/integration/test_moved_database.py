@@ -51,7 +51,7 @@ def test_a_moved_pipeline_loses_and_doubles_nothing(
         if database_url.startswith("postgresql"):
             assert old.terminate() == 0
     finally:
-        old.kill()
+        old.close()
     send(40)
     last = run_command(before, "move", "--to", database_url)
     assert "then start the workers\n" in last.stdout, last.stdout + last.stderr

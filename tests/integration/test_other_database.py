@@ -48,7 +48,7 @@ def test_a_worker_and_commands_use_a_database_that_is_not_known(
         status, body = worker.get("/api/v1/plugins/Temperature/hosts/host-1/readings")
         assert status == 200, body
     finally:
-        worker.kill()
+        worker.close()
     assert count(url, "temperature_readings") == 300
     verified = run_command(environment, "verify", "--json")
     assert verified.returncode == 0, verified.stderr

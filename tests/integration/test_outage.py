@@ -51,5 +51,5 @@ def test_a_worker_resumes_after_a_database_outage(
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
         assert worker.process.running
     finally:
-        worker.kill()
+        worker.close()
         server.remove()

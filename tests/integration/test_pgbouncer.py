@@ -80,7 +80,7 @@ def test_a_worker_behind_pgbouncer_stores_rows_and_aggregates(
         assert rebuilt.returncode == 0, rebuilt.stderr
         assert "ok    database" in run_command(environment, "check").stdout
     finally:
-        worker.kill()
+        worker.close()
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])

@@ -170,7 +170,7 @@ def test_a_worker_is_not_ready_while_writes_are_refused_and_loses_nothing(
             assert database.errors(environment) == []
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
     finally:
-        worker.kill()
+        worker.close()
 
 
 def test_a_worker_waits_for_the_privilege_to_create_tables(
@@ -200,7 +200,7 @@ def test_a_worker_waits_for_the_privilege_to_create_tables(
         produce(broker.bootstrap, workspace.topic, [collector.record("host", "Temperature", "k", 20.0)])
         wait_for_rows(worker, database, 1)
     finally:
-        worker.kill()
+        worker.close()
 
 
 def test_check_reports_a_server_that_is_read_only_before_there_are_tables(
@@ -312,7 +312,7 @@ def test_a_full_disk(
         wait_for_rows(worker, database, 2000)
         assert consume_all(broker.bootstrap, f"{workspace.app_id}-dead-letters") == []
     finally:
-        worker.kill()
+        worker.close()
         remove = Database(postgres, "postgres", "postgres").run
         remove(f"DROP DATABASE {database.name} WITH (FORCE)", f"DROP TABLESPACE {space}")
 

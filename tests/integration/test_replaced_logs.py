@@ -64,7 +64,7 @@ def site(make_broker: Callable[[Path], Broker], workspace: Workspace, tmp_path: 
         stack.callback(broker.kill)
         broker.start()
         site = Site(broker, workspace, tmp_path)
-        stack.callback(site.worker.kill)
+        stack.callback(site.worker.close)
         site.rows()
         site.worker.wait_ready()
         yield site
@@ -119,7 +119,7 @@ def test_topics_that_are_deleted_are_created_again(site: Site) -> None:
     samples = f"{site.workspace.app_id}-Temperature-samples"
     admin = AdminClient({"bootstrap.servers": site.broker.bootstrap})
     admin.delete_topics([samples])[samples].result(20)
-    assert site.worker.process.wait(60) == 1
+    site.worker.wait_failure()
     assert f"topics do not exist any more: {samples}; exiting" in site.worker.process.tail(3)
     site.send(10, "host-1")
     site.wait_for(10)

@@ -121,4 +121,4 @@ def test_changelog_records_that_were_fetched_and_discarded_are_read_again(
         assert "were fetched and discarded: reading them again" in worker.process.log.read_text()
         assert answered(worker) == sent
     finally:
-        worker.kill()
+        worker.close()

@@ -109,7 +109,7 @@ def test_no_reading_is_lost_or_duplicated_when_one_of_three_brokers_is_killed(
         assert consume_all(left, f"{workspace.app_id}-dead-letters") == []
         assert worker.process.running
     finally:
-        worker.kill()
+        worker.close()
 
 
 @pytest.mark.parametrize("coordinates", [False, True], ids=["another broker", "the coordinator"])
@@ -151,4 +151,4 @@ def test_a_frozen_broker_delays_readings_by_at_most_40_seconds(
         assert Counter(row["metric"] for row in stored) == Counter(f"k/{n}" for n in range(number))
         assert consume_all(servers, f"{workspace.app_id}-dead-letters") == []
     finally:
-        worker.kill()
+        worker.close()

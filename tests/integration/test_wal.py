@@ -88,4 +88,4 @@ def test_a_worker_names_the_reader_and_empties_the_wal_after_it(
         send(2)
         assert log.read_text().count("of WAL") == 1
     finally:
-        worker.kill()
+        worker.close()

@@ -1,5 +1,6 @@
 """`make test-wheel`: the wheel, installed in a new virtual environment and run in an empty folder."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -91,19 +92,17 @@ def start(
 ) -> Iterator[Callable[[dict[str, str]], Worker]]:
     """A function that starts a worker in ``folder``, and waits until it is ready."""
     program, *arguments = request.param.split()
-    started: list[Worker] = []
+    with contextlib.ExitStack() as stack:
 
-    def start(settings: dict[str, str]) -> Worker:
-        command = [str(programs / program), *arguments]
-        worker = Worker(environment(**settings), tmp_path / "worker.log", command=command, folder=folder)
-        started.append(worker)
-        worker.start()
-        worker.wait_ready()
-        return worker
+        def start(settings: dict[str, str]) -> Worker:
+            command = [str(programs / program), *arguments]
+            worker = Worker(environment(**settings), tmp_path / "worker.log", command=command, folder=folder)
+            stack.callback(worker.close)
+            worker.start()
+            worker.wait_ready()
+            return worker
 
-    yield start
-    for worker in started:
-        worker.kill()
+        yield start
 
 
 def test_the_installed_wheel_is_used(run: Run, programs: Path, folder: Path) -> None:

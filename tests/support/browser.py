@@ -1,7 +1,6 @@
 """The page in Chromium, and everything that goes wrong in it."""
 
 import contextlib
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import distribution
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from tests.support.faults import unexpected
 from tests.support.worker import Worker
 
 WAIT_MS = 20_000
@@ -101,7 +101,7 @@ class Visitor:
             # What a test answers instead of the worker may not outlive the context.
             page.unroute_all(behavior="ignoreErrors")
         self.context.close()
-        faults = [each for each in self.faults if not any(re.search(which, each) for which in self.expected)]
+        faults = unexpected(self.faults, self.expected)
         assert not faults, "\n".join(faults)
 
     def _watch(self, page: Page) -> None:

@@ -43,7 +43,7 @@ class Fleet:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.worker.kill()
+        self.worker.close()
 
     def send(self, plugin: str, metric: str, values: dict[str, object], at: float | None = None) -> None:
         """Send one reading of each host.

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import requests
 
+from tests.support.faults import faults_of, unexpected
 from tests.support.processes import Process, free_port, run_program, start_program
 
 PROJECT = Path(__file__).parents[2]
@@ -84,6 +86,8 @@ class Worker:
         folder: Path = PROJECT,
     ) -> None:
         self.port = port or free_port()
+        self.expected: list[str] = []
+        """Patterns of faults that the test provokes."""
         scheme = "https" if "SPARKLE_WEB__TLS__CERTIFICATE" in environment else "http"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         self._verify: str | bool = environment.get("SPARKLE_WEB__TLS__AUTHORITIES", True)
@@ -132,9 +136,33 @@ class Worker:
         assert code != -9, f"{self.process.name} did not exit within 30 s; {self.process.tail()}"
         return code
 
+    def wait_failure(self, seconds: float = 60) -> str:
+        """Wait until the worker exits with an error, as the test expects, and return its log.
+
+        Raises:
+            AssertionError: after ``seconds``, or if it exits with another code than 1.
+        """
+        code = self.process.wait(seconds)
+        assert code == 1, f"exit code {code}; {self.process.tail()}"
+        self.expected.append("^exit code 1$")
+        return self.process.log.read_text("utf-8")
+
     def kill(self) -> None:
         """Kill the worker with SIGKILL."""
         self.process.kill()
+
+    def close(self) -> None:
+        """Kill the worker at the end of a test.
+
+        Raises:
+            AssertionError: if it had exited with an error, or has logged one that shows a defect, which was not
+                expected.
+        """
+        code = self.process.exit_code
+        self.kill()
+        exits = [] if code in (None, 0, -signal.SIGKILL) else [f"exit code {code}"]
+        faults = faults_of(self.process.log, self.expected) + unexpected(exits, self.expected)
+        assert not faults, "\n".join([f"{self.process.name}, {self.process.log}:", *faults])
 
     def ready(self) -> bool:
         """Whether the worker is ready."""
