@@ -1,15 +1,20 @@
 """Who may do what, with workers as processes: sessions, TLS, and requests between workers."""
 
-import hashlib
 import re
 import ssl
+import time
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 import requests
 
-from sparkle_app.web.partition_router import INTERNAL_PATH
+from sparkle_app.model.time import from_seconds, span
+from sparkle_app.sealed.cipher import Cipher
+from sparkle_app.sealed.internal_key import INTERNAL_KEY_BYTES, INTERNAL_KEY_FILE, existing_internal_key
+from sparkle_app.web.connections import MAX_BODY_BYTES
+from sparkle_app.web.partition_router import INTERNAL_PATH, WindowQuery, WorkersSecret
 from tests.integration.conftest import StartWorker
 from tests.support.broker import Broker
 from tests.support.certificates import Authority
@@ -142,22 +147,32 @@ def test_without_tls_a_session_ends_with_its_token_and_workers_need_no_token_of_
     assert (out.url, list(operator.cookies)) == (f"{first.url}/login", [])
 
 
+def post_as_worker(worker: Worker, key: bytes | None, body: bytes) -> int:
+    """Send a query as a worker with this internal key does; returns the status."""
+    assert key
+    headers = WorkersSecret(Cipher(key)).headers(worker.url, INTERNAL_PATH, body)
+    return requests.post(worker.url + INTERNAL_PATH, body, headers=headers, timeout=10).status_code
+
+
 def test_workers_with_different_internal_keys_do_not_answer_each_other(
     workspace: Workspace, collector: Collector, start_worker: StartWorker
 ) -> None:
-    first = start_worker()
-    key = workspace.certs / "internal_key"
-    forged = hashlib.sha256(key.read_bytes()).hexdigest()
-    for secret in (forged, key.read_text().strip()):
-        headers = {"Authorization": f"Bearer {secret}"}
-        assert requests.post(first.url + INTERNAL_PATH, "{}", headers=headers, timeout=10).status_code == 401
+    worker = start_worker()
+    key = existing_internal_key(workspace.certs)
+    now = from_seconds(time.time())
+    query = msgspec.json.encode(WindowQuery("Temperature", now - span(600), now))
+    assert post_as_worker(worker, key, query) == 200
+    assert post_as_worker(worker, bytes(INTERNAL_KEY_BYTES), query) == 401
+    bearer = {"Authorization": f"Bearer {(workspace.certs / INTERNAL_KEY_FILE).read_text().strip()}"}
+    assert requests.post(worker.url + INTERNAL_PATH, query, headers=bearer, timeout=10).status_code == 401
 
 
 def test_limits_of_a_request(workspace: Workspace, collector: Collector, start_worker: StartWorker) -> None:
     worker = start_worker(web__token=READ, web__operator_token=OPERATE)
     bearer = {"Authorization": f"Bearer {OPERATE}"}
-    large = requests.post(worker.url + INTERNAL_PATH, b"x" * 100_000, headers=bearer, timeout=10)
-    assert large.status_code == 401
+    key = existing_internal_key(workspace.certs)
+    assert post_as_worker(worker, key, b"x" * (MAX_BODY_BYTES - 1)) == 400
+    assert post_as_worker(worker, key, b"x" * (MAX_BODY_BYTES + 1)) == 413
     for headers in ({"X-Large": "x" * 9000}, {f"X-{number}": "x" for number in range(200)}):
         found = requests.get(f"{worker.url}/api/v1/plugins", headers={**bearer, **headers}, timeout=10)
         assert (found.status_code, found.headers["Content-Type"]) == (400, "application/problem+json")
