@@ -3,9 +3,9 @@
 import asyncio
 import json
 import random
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from urllib.parse import quote
 
 import msgspec
@@ -237,21 +237,26 @@ def test_one_plugin_of_a_host_can_be_removed(engine: Engine) -> None:
 def test_workers_that_record_the_same_hosts_do_not_lose_anything(engine: Engine) -> None:
     names = [f"host-{number}" for number in range(300)]
 
-    def write(seed: int) -> None:
-        chance = random.Random(seed)
-        for at in range(4):
-            some = chance.sample(names, 200)
-            record(engine, *(activity(name, seed * 1000 + at * 100) for name in some))
-        record(engine, *(activity(name, seed * 1000 + 500) for name in reversed(names)))
+    chance = random.Random(1)
+    batches = [
+        # Of each worker, in minutes: what is newer by seconds is not written. The first and the last time of a host
+        # come from any of them.
+        [[activity(name, 60 * chance.randrange(60)) for name in chance.sample(names, 200)] for _ in range(5)]
+        for _ in range(4)
+    ]
 
-    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found = listed(engine)
-    assert sorted(each.hostname for each in found) == sorted(names)
-    assert {each.last_received_at for each in found} == {START + 3500 * SECOND}
+    def write(worker: list[list[HostActivity]]) -> None:
+        for batch in worker:
+            record(engine, *batch)
+
+    with ThreadPoolExecutor(len(batches)) as executor:
+        for writing in [executor.submit(write, worker) for worker in batches]:
+            writing.result()
+    sent: dict[str, list[int]] = {}
+    for each in chain.from_iterable(chain.from_iterable(batches)):
+        sent.setdefault(each.hostname, []).append(each.last_received_at)
+    found = {each.hostname: (each.first_received_at, each.last_received_at) for each in listed(engine)}
+    assert found == {hostname: (min(times), max(times)) for hostname, times in sent.items()}
 
 
 @EVERY_DATABASE
