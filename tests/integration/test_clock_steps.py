@@ -48,9 +48,10 @@ def send(broker: Broker, workspace: Workspace, collector: Collector, minutes: ra
     produce(broker.bootstrap, workspace.topic, records, [int(when.timestamp() * 1000) for when in times])
 
 
-def number(answer: tuple[int, Any]) -> int | None:
+def counted(answer: tuple[int, Any]) -> tuple[int, int | None]:
+    """The status, and the number of readings in the window."""
     status, body = answer
-    return body["metrics"]["core"]["count"] if status == 200 else None
+    return status, body["metrics"]["core"]["count"] if status == 200 else None
 
 
 def create_topics(broker: Broker, workspace: Workspace) -> None:
@@ -73,20 +74,20 @@ def test_a_clock_step_that_is_undone_costs_nothing(
     worker = start(broker, workspace, database_url, offset, 60)
     try:
         send(broker, workspace, collector, range(READINGS))
-        eventually(lambda: number(worker.get(PATH)), lambda n: n == READINGS)
+        eventually(lambda: counted(worker.get(PATH)), lambda found: found == (200, READINGS))
         offset.write_text(HOURS)
         status, problem = worker.get(PATH)
         assert (status, "clock" in problem["detail"]) == (503, True)
         # Kafka refuses timestamps that are hours ahead in topics with CreateTime.
         send(broker, workspace, collector, range(5))
         produce(broker.bootstrap, workspace.topic, [b"not JSON"])
-        counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
-        eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == READINGS + 5)
+        statement = 'SELECT sum("count") AS n FROM temperature_aggregates'
+        eventually(lambda: query(database_url, statement)[0]["n"], lambda n: n == READINGS + 5)
         letters = eventually(lambda: consume_all(broker.bootstrap, dead_letter_topic(workspace.app_id)), bool)
         assert len(letters) == 1
         assert worker.get(PATH)[0] == 503
         offset.unlink()
-        assert number(worker.get(PATH)) == READINGS + 5
+        assert counted(worker.get(PATH)) == (200, READINGS + 5)
         worker.process.wait_until(worker.ready, "200 from /health/ready", 5)
     finally:
         worker.close()
@@ -109,19 +110,19 @@ def test_after_a_clock_step_that_lasted_the_windows_are_restored(
     worker = start(broker, workspace, database_url, offset, 3)
     try:
         send(broker, workspace, collector, range(READINGS))
-        eventually(lambda: number(worker.get(PATH)), lambda n: n == READINGS)
+        eventually(lambda: counted(worker.get(PATH)), lambda found: found == (200, READINGS))
         offset.write_text(HOURS)
         eventually(lambda: worker.get(PATH)[0], lambda status: status != 503)
         send(broker, workspace, collector, range(1))
-        counted = 'SELECT sum("count") AS n FROM temperature_aggregates'
-        eventually(lambda: query(database_url, counted)[0]["n"], lambda n: n == READINGS + 1)
+        statement = 'SELECT sum("count") AS n FROM temperature_aggregates'
+        eventually(lambda: query(database_url, statement)[0]["n"], lambda n: n == READINGS + 1)
         offset.unlink()
         # Nothing else but 503 and the right number.
         answers = set()
         deadline = time.monotonic() + 90
-        while READINGS + 1 not in answers and time.monotonic() < deadline:
-            answers.add(number(worker.get(PATH)))
+        while (200, READINGS + 1) not in answers and time.monotonic() < deadline:
+            answers.add(counted(worker.get(PATH)))
             time.sleep(0.2)
-        assert answers == {None, READINGS + 1}
+        assert answers == {(503, None), (200, READINGS + 1)}
     finally:
         worker.close()
