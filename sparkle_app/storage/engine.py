@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from sparkle_app.config.url_parameters import refused_parameter
 from sparkle_app.model.errors import ConfigurationError
@@ -20,18 +21,20 @@ from sparkle_app.storage.wal import WriteAheadLog
 _SNAPSHOT_SECONDS = 0.25
 
 
-def make_engine(url: URL, *, for_command: bool = False) -> Engine:
+def make_engine(url: URL, *, for_command: bool = False, threads: int | None = None) -> Engine:
     """An engine whose transactions are durable once they are committed; connects to nothing.
 
     Arguments:
         for_command: for the single thread of a command: its statements have no time limit, and Ctrl-C ends them.
+        threads: how many use it: each gets a connection at once, and there are no others. None: SQLAlchemy's defaults.
 
     Raises:
         ConfigurationError: when the database cannot be used as it is set up.
     """
     try:
         _check_parameters(url)
-        engine = dialect_of(url).create_engine(url, for_command=for_command)
+        pool = _pool_options(url, threads) if threads else {}
+        engine = dialect_of(url).create_engine(url, for_command=for_command, pool=pool)
     except ImportError as error:
         raise ConfigurationError(
             "database.url",
@@ -41,6 +44,13 @@ def make_engine(url: URL, *, for_command: bool = False) -> Engine:
         ) from error
     watch_errors(engine)
     return engine
+
+
+def _pool_options(url: URL, connections: int) -> Mapping[str, Any]:
+    # A database that is not tested may have another pool, without these options.
+    kind: Any = url.get_dialect()
+    is_limited = issubclass(kind.get_pool_class(url), QueuePool)
+    return {"pool_size": connections, "max_overflow": 0} if is_limited else {}
 
 
 def _check_parameters(url: URL) -> None:

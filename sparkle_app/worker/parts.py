@@ -27,6 +27,8 @@ from sparkle_app.web.tls import Certificate, server_context
 _WRITERS = 8
 # Besides the queries there is a thread for a recount and one for the host watch: neither waits for them.
 _READERS = QUERY_THREADS + 2
+CONNECTIONS = _WRITERS + _READERS + 1
+"""To the database, at most: one for each thread that uses it, with that of the health checker."""
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ def build_parts(settings: Settings, plugins: PluginsByName) -> Parts:
         decrypt = decrypt_each
         logger.info("decrypting one reading at a time: ingest.multibuffer is false")
     pool = DecryptionPool(keyring, plugins, settings.ingest.processes, decrypt)
-    engine = make_engine(database_url(settings))
+    engine = make_engine(database_url(settings), threads=CONNECTIONS)
     return Parts(
         keyring=keyring,
         pool=pool,

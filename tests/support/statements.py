@@ -17,9 +17,9 @@ class WithoutOwnStatements(Dialect):
         self.max_writers = own.max_writers
         self.infinity = own.infinity
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """As the database."""
-        return self._own.create_engine(url, for_command=for_command)
+        return self._own.create_engine(url, for_command=for_command, pool=pool)
 
     def read_options(self, engine: Engine) -> Mapping[str, Any]:
         """As the database."""

@@ -1,5 +1,6 @@
 """Engines: the isolation level of writers; for SQLite, which connections change the file, and which can."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin_api import AggregatesTable, ReadingsTable
@@ -16,6 +18,7 @@ from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.storage.errors import transient_error
 from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.trial import try_writing
+from sparkle_app.worker.parts import CONNECTIONS
 
 
 class TrialReadings(ReadingsTable):
@@ -70,6 +73,22 @@ def test_the_error_names_a_parameter_that_the_driver_cannot_use(url: str, name: 
     assert "\n" not in str(caught.value)
     assert "secret;" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "driver", ["postgresql+psycopg2", "postgresql+psycopg", "mysql+pymysql", "oracle+oracledb"]
+)
+def test_each_thread_of_a_worker_has_a_connection_and_there_are_no_others(driver: str) -> None:
+    pool = make_engine(make_url(f"{driver}://host/db"), threads=CONNECTIONS).pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool._max_overflow) == (CONNECTIONS, 0)
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/ru"])
+def test_the_number_of_connections_is_documented(folder: str) -> None:
+    text = Path(__file__).parents[2].joinpath(folder, "operations.md").read_text(encoding="utf-8")
+    section = text.partition("### PgBouncer")[2].partition("###")[0]
+    assert re.search(rf"\b{CONNECTIONS} (connections|соединений)", section)
 
 
 @pytest.mark.parametrize(

@@ -62,16 +62,17 @@ class Dialect(ColumnTypes):
     transactional_ddl = False
     """Whether CREATE and ALTER are rolled back with their transaction."""
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """An engine whose transactions are durable once they are committed; connects to nothing.
 
         Arguments:
             for_command: for the single thread of a command: its statements have no time limit, and Ctrl-C ends them.
+            pool: options of SQLAlchemy's pool of connections.
 
         Raises:
             ConfigurationError: when the database cannot be used as it is set up.
         """
-        options = {"pool_pre_ping": True, "hide_parameters": True}
+        options = {"pool_pre_ping": True, "hide_parameters": True, **pool}
         engine = create_engine(url, **options)
         if _WRITE_LEVEL not in _isolation_levels(engine):
             return engine

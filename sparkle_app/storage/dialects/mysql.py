@@ -89,7 +89,7 @@ class MySql(NaiveTimes, BinaryIds, Dialect):
     hashes_names = True
     infinity = sys.float_info.max
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """As in the base class."""
         from sparkle_app.storage.pymysql_connection import TimedConnection, check_arguments
 
@@ -104,6 +104,7 @@ class MySql(NaiveTimes, BinaryIds, Dialect):
                 "init_command": _SESSION.format(0 if for_command else _STATEMENT_SECONDS),
             },
             hide_parameters=True,
+            **pool,
         )
         check_arguments(engine.dialect.create_connect_args(url)[1])
         self.adapt(engine.dialect)

@@ -67,7 +67,7 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
     id_type = oracle.RAW(16)
     hashes_names = True
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """As in the base class."""
         from sparkle_app.storage.oracledb_connection import check_arguments
 
@@ -78,6 +78,7 @@ class Oracle(NaiveTimes, BinaryIds, Dialect):
             coerce_to_decimal=False,
             connect_args={"tcp_connect_timeout": _CONNECT_SECONDS, "expire_time": 1},
             hide_parameters=True,
+            **pool,
         )
         check_arguments(engine.dialect.create_connect_args(url)[1])
         self.adapt(engine.dialect)

@@ -1,7 +1,7 @@
 """PostgreSQL, with the driver psycopg2 or psycopg."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -76,7 +76,7 @@ class PostgreSql(OnConflictDialect):
     hashes_names = True
     transactional_ddl = True
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """As in the base class."""
         options = {
             # Whatever the server's default: after it has waited for a lock, a writer sees what others have committed.
@@ -84,6 +84,7 @@ class PostgreSql(OnConflictDialect):
             "pool_pre_ping": True,
             "pool_recycle": _RECYCLE_SECONDS,
             "hide_parameters": True,
+            **pool,
         }
         if url.get_driver_name() == "psycopg":
             from sparkle_app.storage.psycopg_connection import make_psycopg_engine

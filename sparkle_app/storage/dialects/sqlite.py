@@ -52,8 +52,9 @@ class Sqlite(NaiveTimes, OnConflictDialect):
     resolves_series = True
     transactional_ddl = True
 
-    def create_engine(self, url: URL, *, for_command: bool) -> Engine:
+    def create_engine(self, url: URL, *, for_command: bool, pool: Mapping[str, Any]) -> Engine:
         """As in the base class; also creates the folder of the file."""
+        # SQLAlchemy's own pool suffices for one writer. A larger one would keep more connections, each with its cache.
         return make_sqlite_engine(url, for_command=for_command)
 
     def read_options(self, engine: Engine) -> Mapping[str, Any]:
