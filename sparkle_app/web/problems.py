@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -22,13 +23,18 @@ _SERVER = {"Server": "Sparkle-M"}
 _HEADERS = {"Cache-Control": "no-store", **_SERVER, **ASSET_HEADERS}
 
 
-class ProblemDetails(msgspec.Struct):
+Limit = Literal["points", "readings", "buckets"]
+
+
+class ProblemDetails(msgspec.Struct, omit_defaults=True):
     """The body of an error response."""
 
     type: str
     title: str
     status: int
     detail: str
+    limit: Limit | None = None
+    """Of what a request would need too much; it could be narrower. Absent in all other responses."""
 
 
 class Problem(Exception):
@@ -38,13 +44,22 @@ class Problem(Exception):
         status: HTTP status code.
         detail: one line: what was expected, what was found, what to do.
         headers: additional headers of the response.
+        limit: of what the request would need too much, for programs.
     """
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        limit: Limit | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.headers = headers or {}
+        self.limit = limit
 
 
 def unavailable(detail: str) -> Problem:
@@ -124,7 +139,8 @@ def _malformed(error: HttpProcessingError, message: str) -> str:
 
 
 def _response(problem: Problem) -> web.Response:
-    details = ProblemDetails("about:blank", HTTPStatus(problem.status).phrase, problem.status, problem.detail)
+    title = HTTPStatus(problem.status).phrase
+    details = ProblemDetails("about:blank", title, problem.status, problem.detail, problem.limit)
     return web.Response(
         body=msgspec.json.encode(details),
         status=problem.status,

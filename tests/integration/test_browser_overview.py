@@ -224,7 +224,7 @@ def test_a_map_that_would_need_hours_says_so(fleet: Fleet, visit: Visit, locale:
     detail = (
         "from: expected at most 160000 stored buckets of all hosts, found 518400; use a shorter time range"
     )
-    problem = {"title": "Bad Request", "status": 400, "detail": detail}
+    problem = {"title": "Bad Request", "status": 400, "detail": detail, "limit": "buckets"}
     visitor.page.route("**/headlines?*", lambda route: route.fulfill(status=400, json=problem))
     page = visitor.open("/?map=Temperature&over=7d")
     expect(page.locator(".nothing:visible")).to_contain_text(text)

@@ -85,6 +85,7 @@ async def test_a_recount_is_bounded_and_an_unknown_host_has_nothing_to_count(
     status, problem = await worker.get(f"{HOST}/recount?{RANGE}")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
     assert "at most 15 readings" in problem["detail"]
+    assert problem["limit"] == "readings"
 
 
 @EVERY_DATABASE
@@ -106,6 +107,7 @@ async def test_completeness_is_measured_by_the_interval_of_the_host(worker: InPr
     assert (found["completeness"], found["expected"]) == (0.0, 12)
     status, problem = await worker.get(f"{HOST}/completeness?from=2026-01-01&to=2026-11-23")
     assert (status, problem["detail"].partition(":")[0]) == (400, "from")
+    assert problem["limit"] == "buckets"
     # The bucket in which the range begins counts, also if it is longer than the interval.
     record_activity(worker.engine, [HostActivity("web-2", PLUGIN, 1, *times, interval=span(20))], LATEST)
     path = f"{HOST.replace('web-1', 'web-2')}/completeness"

@@ -239,3 +239,4 @@ async def test_a_query_is_bounded(worker: InProcessWorker, monkeypatch: pytest.M
     status, problem = await worker.get(f"{PATH}?from=2025-11-24T15:00:00Z")
     assert status == 400
     assert "from: expected at most 183 stored buckets of all hosts, found " in problem["detail"]
+    assert problem["limit"] == "buckets"

@@ -238,6 +238,7 @@ async def test_a_series_has_a_bounded_number_of_points(
     status, problem = await worker.get(path)
     assert (status, problem["detail"].partition(":")[0]) == (400, "step")
     assert "at most 8 points" in problem["detail"]
+    assert problem["limit"] == "points"
     assert (await worker.get(f"{path}&metric=core/0"))[0] == 200
 
 

@@ -180,6 +180,7 @@ def test_invalid_requests_get_a_problem_document(served: Served) -> None:
         assert headers["Content-Type"].startswith("application/problem+json")
         assert problem["status"] == status
         assert detail in problem["detail"]
+        assert problem.get("limit") == ("points" if "points" in detail else None)
     found, headers, _ = request(worker, "/api/v1/plugins", method="DELETE")
     assert (found, headers["Allow"]) == (405, "GET,HEAD")
     assert request(worker, "/api/v1/plugins", Host="evil.example.org")[0] == 403

@@ -4,17 +4,20 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from sparkle_app.runtime.version import __version__
-from sparkle_app.web.dashboard import chart_library
+from sparkle_app.storage.late import LATE_SECONDS
+from sparkle_app.web.dashboard import chart_library, page
 from sparkle_app.web.dashboard.assets import load_assets
 from sparkle_app.web.dashboard.page import VIEWS, add_page
 from sparkle_app.web.problems import problems
 
+STATIC = Path(page.__file__).with_name("static")
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -123,3 +126,8 @@ def test_a_chart_library_with_other_contents_is_not_used(
     monkeypatch.setitem(chart_library._SHA256, "uplot.min.css", "0" * 64)
     assert chart_library.chart_files()["uplot.css"] == b""
     assert "expected uPlot 1.6.31 in the package youplot, found other contents" in caplog.text
+
+
+def test_a_mark_of_a_reading_and_one_of_a_step_mean_the_same_delay() -> None:
+    (seconds,) = re.findall(r"const LATE_SECONDS = (\d+);", STATIC.joinpath("chart_layers.js").read_text())
+    assert int(seconds) == LATE_SECONDS

@@ -77,6 +77,7 @@ async def _completeness(
             400,
             f"from: expected at most {MAX_BUCKETS * bucket_size} s before the end of the time range,"
             f" found {(end - start) // span(1)}",
+            limit="buckets",
         )
     server_half = parts.plugins[plugin].plugin
     activity, marks = await from_database(

@@ -149,4 +149,5 @@ def _check(hosts: int, stored: Sequence[Coverage], start: int, end: int, step: i
             400,
             f"from: expected at most {MAX_BUCKETS} stored buckets of all hosts, found {buckets};"
             " use a shorter time range, or limit",
+            limit="buckets",
         )

@@ -111,6 +111,7 @@ class Recounts:
                     400,
                     f"from: expected at most {MAX_READINGS} readings in the time range, found {scope.rows};"
                     " use a shorter one, or the command verify",
+                    limit="readings",
                 )
             for chunk in auditor.compare(scope) if scope else ():
                 readings += chunk.readings

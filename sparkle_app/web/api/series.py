@@ -177,6 +177,7 @@ class SeriesQueries:
                 400,
                 f"step: expected at most {MAX_POINTS} points, found {number};"
                 " use a longer step or a shorter time range",
+                limit="points",
             )
         # No point covers only a part of its step.
         start, end = query.start - query.start % width, -(-query.end // width) * width
@@ -260,4 +261,5 @@ def _check_points(number: int) -> None:
             400,
             f"step: expected at most {MAX_POINTS_OF_ALL} points of all metrics, found more;"
             " use a longer step, a shorter time range, or metric",
+            limit="points",
         )

@@ -10,12 +10,14 @@ export class ApiError extends Error {
   /**
    * @param {"lost"|"unavailable"|"refused"} kind no answer; 503, try again; any other error.
    * @param {string} detail one line, for people.
+   * @param {string|null} limit of what the request would need too much: "points", "readings" or "buckets".
    */
-  constructor(kind, detail, { status = 0, retryAfter = 0 } = {}) {
+  constructor(kind, detail, { status = 0, limit = null, retryAfter = 0 } = {}) {
     super(detail);
     this.kind = kind;
     this.detail = detail;
     this.status = status;
+    this.limit = limit;
     /** Seconds after which to try again; 0: not said. */
     this.retryAfter = retryAfter;
   }
@@ -120,7 +122,7 @@ async function decoded(response) {
   const { status } = response;
   const kind = status === 503 ? "unavailable" : status === 502 || status === 504 ? "lost" : "refused";
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  throw new ApiError(kind, body?.detail ?? `HTTP ${status}`, { status, retryAfter });
+  throw new ApiError(kind, body?.detail ?? `HTTP ${status}`, { status, limit: body?.limit, retryAfter });
 }
 
 function keep(url, entry) {

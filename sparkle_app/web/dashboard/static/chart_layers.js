@@ -2,7 +2,7 @@
 
 import { drawThresholdTexts } from "./chart_texts.js";
 
-/** A reading that was received so many seconds after it was measured is late. */
+/** A reading that was received so many seconds after it was measured is late; the same in storage/late.py. */
 export const LATE_SECONDS = 60;
 const MARK = 4;
 

@@ -13,14 +13,14 @@ const HOUR = 3600;
 export const MAX_READINGS = 1000;
 /** Of values that are not numbers. */
 const MAX_PAGES = 3;
-/** The API counts 50,000 buckets at most: five weeks of minutes. */
-const MAX_COMPLETENESS_SECONDS = 34 * 24 * HOUR;
 /** How far a clock can be wrong without the worker noticing: readings may seem to be older or newer. */
 const CLOCK_SECONDS = 8 * 60;
 /** In which the last readings of a host are, before the very last one; fewer if there are too many readings. */
 const NEAR_SECONDS = [120, 45, 15, 5];
 // Plugins without numbers: they have no steps that could have been filled late.
 const wordsOnly = new Set();
+/** A time range for which the API has refused to count the buckets: longer ones are not asked for, neither. */
+let tooLongSeconds = Infinity;
 const COMPARED_DAYS = { day: 1, week: 7 };
 
 /** The row of a host in the overview; null if it is not known. Throws as `get`. */
@@ -128,7 +128,7 @@ async function columnsOf(path, range, signal, more = {}, [points, ...fewer] = PO
     const query = { from: rfc3339(range.from), to: rfc3339(range.to), points, ...more };
     return await get(`${path}/columns`, { query, signal });
   } catch (error) {
-    const tooMany = error instanceof ApiError && error.status === 400 && error.detail.startsWith("step:");
+    const tooMany = error instanceof ApiError && error.limit === "points";
     if (!tooMany || !fewer.length) throw error;
     return columnsOf(path, range, signal, more, fewer);
   }
@@ -181,19 +181,22 @@ async function comparedLines(path, { from, to }, compare, step, signal) {
  */
 export async function completenessOf({ plugin, host, range: { from, to }, known }, signal) {
   const tooLong = { completeness: null, tooLong: true };
-  if (to - from > MAX_COMPLETENESS_SECONDS) return tooLong;
+  if (to - from >= tooLongSeconds) return tooLong;
   if (!known.interval_seconds) return { completeness: null, unknown: true };
   try {
     const query = { from: rfc3339(from), to: rfc3339(to) };
     return await get(pathOf`/api/v1/plugins/${plugin.name}/hosts/${host}/completeness`, { query, signal });
   } catch (error) {
     if (!(error instanceof ApiError) || error.kind !== "refused") throw error;
-    return error.status === 400 ? tooLong : null;
+    if (error.limit !== "buckets") return null;
+    tooLongSeconds = Math.min(to - from, tooLongSeconds);
+    return tooLong;
   }
 }
 
 const RECOUNT_TIMEOUT_MS = 120_000;
-const MAX_RECOUNTED = 200_000;
+/** About as many as the API recounts: fewer requests are refused. */
+const RECOUNTED = 200_000;
 
 /**
  * Compares the aggregates of a plugin with its readings; of too many, those of the end of the range.
@@ -203,7 +206,7 @@ const MAX_RECOUNTED = 200_000;
  */
 export async function recount(path, { from, to }, counted, signal) {
   const began = performance.now();
-  let start = counted > MAX_RECOUNTED ? to - ((to - from) * 0.8 * MAX_RECOUNTED) / counted : from;
+  let start = counted > RECOUNTED ? to - ((to - from) * 0.8 * RECOUNTED) / counted : from;
   for (;;) {
     try {
       const query = { from: rfc3339(Math.floor(start)), to: rfc3339(Math.min(to, Math.ceil(now() / 1000))) };
@@ -211,7 +214,7 @@ export async function recount(path, { from, to }, counted, signal) {
       return { found, seconds: (performance.now() - began) / 1000, partial: start > from };
     } catch (error) {
       // There are more readings than the aggregates say.
-      const fewer = error instanceof ApiError && error.status === 400 && error.detail.includes("readings in the time range");
+      const fewer = error instanceof ApiError && error.limit === "readings";
       if (!fewer || to - start < 120) throw error;
       start = (start + to) / 2;
     }

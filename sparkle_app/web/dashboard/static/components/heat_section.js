@@ -50,8 +50,7 @@ export function heatSection(page) {
       } catch (error) {
         // Everything else is shown without the database. If it is the worker that does not answer, it does not answer the rest.
         if (!(error instanceof ApiError)) throw error;
-        const tooFine = error.status === 400 && error.detail.startsWith("from: expected at most");
-        const problem = tooFine ? t("heat.tooFine", { range: presetText(over) }) : error.detail;
+        const problem = error.limit === "buckets" ? t("heat.tooFine", { range: presetText(over) }) : error.detail;
         // Not asked again at once: everything else would wait for it.
         kept = { query, at: Date.now() - TIME_MAP_MS + RETRY_MS, madeAt: null, found: { host: [], average: [] }, problem };
       }
