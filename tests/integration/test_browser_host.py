@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from sqlalchemy.engine import make_url
 
 from sparkle_app.config.sections import AggregatesSettings
@@ -120,6 +120,29 @@ def test_what_a_chart_shows_can_be_saved(history: Fleet, visit: Visit) -> None:
     command = shlex.split(page.evaluate("navigator.clipboard.readText()"))
     assert command[0] == "curl"
     assert requests.get(command[-1], timeout=10).json() == found
+
+
+def test_a_file_that_cannot_be_saved_has_the_reason_of_the_worker_or_needs_a_login(
+    history: Fleet, visit: Visit
+) -> None:
+    visitor = visit(history.worker)
+    visitor.expected = ["503", "401"]
+    statuses = [503, 401]
+
+    def refuse(route: Route) -> None:
+        if route.request.headers["accept"] != "text/csv":
+            route.fallback()
+            return
+        status = statuses.pop(0)
+        route.fulfill(status=status, json={"status": status, "detail": "the database is locked"})
+
+    visitor.page.route("**/api/v1/plugins/**", refuse)
+    page = visitor.open(host_path())
+    button = chart(page, "coretemp").get_by_role("button", name="CSV")
+    button.click()
+    expect(page.locator(".said")).to_have_text("Failed: the database is locked")
+    with page.expect_request(re.compile(r"/login\?next=%2Fhost")):
+        button.click()
 
 
 def test_readings_of_several_pages_are_saved_as_one_file(history: Fleet, visit: Visit) -> None:

@@ -3,6 +3,8 @@
 import { t } from "./language.js";
 
 const TIMEOUT_MS = 10_000;
+/** Of a file: a page of the database. */
+const TEXT_TIMEOUT_MS = 60_000;
 const REMEMBERED = 24;
 
 /** A response other than the one that was asked for. */
@@ -88,6 +90,16 @@ export function withQuery(path, query) {
   return parameters.size ? `${path}?${parameters}` : path;
 }
 
+/** The text of a GET request and the headers of its response. Throws as `get`. @param {string} type of what is accepted. */
+export async function getText(url, type) {
+  const response = await checked(await answered(url, { headers: { Accept: type } }, TEXT_TIMEOUT_MS));
+  try {
+    return { text: await response.text(), headers: response.headers };
+  } catch {
+    throw new ApiError("lost", t("error.short"));
+  }
+}
+
 async function answered(url, options, timeout) {
   const limit = AbortSignal.timeout(timeout);
   const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
@@ -105,24 +117,34 @@ async function answered(url, options, timeout) {
 }
 
 async function decoded(response) {
+  await checked(response);
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("lost", t("error.short"));
+  }
+}
+
+/** The response, if it is the one that was asked for. */
+async function checked(response) {
+  if (response.ok) return response;
   if (response.status === 401) {
     const here = location.pathname + location.search;
     location.assign(`/login?next=${encodeURIComponent(here)}`);
     // Nothing is shown until the login page is.
     return new Promise(() => {});
   }
-  let body = null;
+  let problem = null;
   try {
-    body = await response.json();
+    problem = await response.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    if (response.ok) throw new ApiError("lost", t("error.short"));
   }
-  if (response.ok) return body;
   const { status } = response;
   const kind = status === 503 ? "unavailable" : status === 502 || status === 504 ? "lost" : "refused";
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
-  throw new ApiError(kind, body?.detail ?? `HTTP ${status}`, { status, limit: body?.limit, retryAfter });
+  throw new ApiError(kind, problem?.detail ?? `HTTP ${status}`, { status, limit: problem?.limit, retryAfter });
 }
 
 function keep(url, entry) {

@@ -1,6 +1,6 @@
 // CSV, JSON and a curl command of exactly what a chart shows.
 
-import { withQuery } from "../api.js";
+import { getText, withQuery } from "../api.js";
 import { announce, el } from "../dom.js";
 import { MAX_READINGS } from "../host_data.js";
 import { t } from "../language.js";
@@ -45,30 +45,23 @@ const save = (format, type, load) => async (button, asked) => {
   }
 };
 
-async function requested(url, type) {
-  const response = await fetch(url, { headers: { Accept: type }, cache: "no-store" });
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
-  return response;
-}
-
 /** All pages, each of which begins with the names of the columns. */
 async function loadCsv(first) {
   let text = "";
   for (let url = first; url; ) {
-    const response = await requested(url, "text/csv");
-    const page = await response.text();
+    const { text: page, headers } = await getText(url, "text/csv");
     text += text ? page.slice(page.indexOf("\n") + 1) : page;
-    url = response.headers.get("Link")?.match(/<(.*)>; rel="next"/)?.[1];
+    url = headers.get("Link")?.match(/<(.*)>; rel="next"/)?.[1];
   }
   return text;
 }
 
 /** All pages. A single one stays as it is, with all digits of its numbers. */
 async function loadJson(first) {
-  let text = await (await requested(first, "application/json")).text();
+  let { text } = await getText(first, "application/json");
   const all = JSON.parse(text);
   while (all.next) {
-    const page = await (await requested(`${first}&after=${encodeURIComponent(all.next)}`, "application/json")).json();
+    const page = JSON.parse((await getText(`${first}&after=${encodeURIComponent(all.next)}`, "application/json")).text);
     all.readings.push(...page.readings);
     all.next = page.next;
     text = JSON.stringify(all);
