@@ -7,12 +7,11 @@ aggregates where all of these are kept, and cannot be verified otherwise. Bucket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-import msgspec
 from sqlalchemy import Connection
 
 from sparkle_app.audit.chunks import Chunk, ceiling
 from sparkle_app.audit.differences import AggregateKey, Difference, statistics_equal
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
 from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.plugin_api import Plugin
 
@@ -112,11 +111,6 @@ def _merge(
     merged: Aggregates = {}
     for key, statistics in finer.items():
         start = bucket_start(key.start, resolution)
-        if not is_known(start):
-            continue
-        own = AggregateKey(key.hostname, start, key.metric, resolution)
-        if own in merged:
-            merged[own].merge(statistics)
-        else:
-            merged[own] = msgspec.structs.replace(statistics)
+        if is_known(start):
+            merge_into(merged, AggregateKey(key.hostname, start, key.metric, resolution), statistics)
     return {key: each.as_row() for key, each in merged.items()}

@@ -7,14 +7,15 @@ or in another order, gives the same bucket.
 
 import math
 import struct
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
+from typing import Any, TypeVar
 
 import msgspec
 
 from sparkle_app.model.sample import Sample
 from sparkle_app.model.time import span
 
+K = TypeVar("K", bound=Hashable)
 MIN_BUCKET_SECONDS, MAX_BUCKET_SECONDS = 2, 3600
 """Of the setting ``aggregates.bucket_seconds``."""
 LARGE = 1e290
@@ -184,11 +185,11 @@ def bucket_start(at: int, bucket_size: int) -> int:
     return at - at % span(bucket_size)
 
 
-def merge_into(metrics: dict[str, Statistics], metric: str, statistics: Statistics) -> None:
-    """Merge ``statistics``, which is not modified, into those of ``metric``."""
-    known = metrics.get(metric)
+def merge_into(found: dict[K, Statistics], key: K, statistics: Statistics) -> None:
+    """Merge ``statistics``, which is not modified, into those of ``key``."""
+    known = found.get(key)
     if known is None:
-        metrics[metric] = msgspec.structs.replace(statistics)
+        found[key] = msgspec.structs.replace(statistics)
     else:
         known.merge(statistics)
 

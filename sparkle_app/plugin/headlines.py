@@ -5,7 +5,7 @@ from itertools import chain
 
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import LARGE, AggregateRow, Statistics
+from sparkle_app.model.buckets import LARGE, AggregateRow, Statistics, merge_into
 from sparkle_app.model.time import span
 from sparkle_app.plugin.default_tables import has_default_aggregates
 from sparkle_app.plugin.panel import Headline
@@ -77,11 +77,7 @@ def _headlines(
 ) -> list[tuple[str, bool, int, float | None]]:
     steps: dict[tuple[str, str, int], Statistics] = {}
     for row in rows:
-        key = row.hostname, row.metric, row.bucket_start // span(step)
-        if key in steps:
-            steps[key].merge(row.statistics)
-        else:
-            steps[key] = row.statistics
+        merge_into(steps, (row.hostname, row.metric, row.bucket_start // span(step)), row.statistics)
     found: dict[tuple[str, bool, int], list[float]] = {}
     for (hostname, name, number), statistics in steps.items():
         found.setdefault((hostname, name == metric, number), []).append(statistics.average)

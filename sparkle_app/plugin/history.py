@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import AggregateRow, Statistics
+from sparkle_app.model.buckets import AggregateRow, Statistics, merge_into
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
 from sparkle_app.plugin.default_tables import has_default_aggregates, has_default_readings
@@ -205,12 +205,9 @@ def _merged(rows: Iterable[AggregateRow], hostname: str, step: int, limit: int) 
     merged: dict[tuple[str, int], Statistics] = {}
     for row in rows:
         key = row.metric, row.bucket_start // span(step)
-        if key in merged:
-            merged[key].merge(row.statistics)
-        elif len(merged) == limit:
+        if len(merged) == limit and key not in merged:
             break
-        else:
-            merged[key] = msgspec.structs.replace(row.statistics)
+        merge_into(merged, key, row.statistics)
     for (metric, number), statistics in merged.items():
         yield AggregateRow(hostname, metric, step, number * span(step), statistics)
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
-import msgspec
 from sqlalchemy import Connection
 
-from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start
+from sparkle_app.model.buckets import AggregateRow, Statistics, bucket_start, merge_into
 from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import span
 from sparkle_app.plugin.default_tables import has_default_aggregates
@@ -130,10 +129,6 @@ def _merged(rows: Iterable[AggregateRow], resolution: int) -> Iterator[Aggregate
     merged: dict[tuple[str, str, int], Statistics] = {}
     for row in rows:
         key = row.hostname, row.metric, bucket_start(row.bucket_start, resolution)
-        known = merged.get(key)
-        if known is None:
-            merged[key] = msgspec.structs.replace(row.statistics)
-        else:
-            known.merge(row.statistics)
+        merge_into(merged, key, row.statistics)
     for (hostname, metric, start), statistics in merged.items():
         yield AggregateRow(hostname, metric, resolution, start, statistics.as_row())

@@ -153,6 +153,22 @@ async def test_a_step_of_two_resolutions_has_the_average_of_both(
             assert found == {"web-1": right, "Web-1": {}, "хост": {}}, each
 
 
+async def test_the_rows_of_a_plugin_are_not_changed(worker: InProcessWorker) -> None:
+    kept = [
+        AggregateRow("web-1", "core/0", 60, START + n * MINUTE, Statistics.of(n, START)) for n in range(3)
+    ]
+
+    class Own(type(worker.app.plugins.installed[PLUGIN].plugin)):  # type: ignore[misc] # known at run time
+        def load_aggregates(self, *arguments: Any) -> Any:
+            return kept
+
+    begin, end = START - START % (60 * MINUTE), START + 60 * MINUTE
+    with worker.engine.connect() as connection:
+        scope = (connection, ["web-1"], [Coverage(60, begin, end)], begin, end, 3600)
+        assert load_headlines(Own(), Headline(), *scope) == {"web-1": {begin: 1.0}}
+    assert [each.statistics.count for each in kept] == [1, 1, 1]
+
+
 async def test_nothing_stored_is_no_headline(worker: InProcessWorker) -> None:
     plugin = worker.app.plugins.installed[PLUGIN].plugin
     with worker.engine.connect() as connection:
