@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -169,7 +170,7 @@ async def _store(installed: InstalledPlugin, trials: list[Trial], settings: Aggr
             # Only these: it may not be possible to create those of another plugin in SQLite.
             Base.metadata.create_all(engine, [*tables_of(), *installed.tables])
             writer = SqlWriter(
-                engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds
+                engine, plugins, executor, settings.max_metrics_per_host, settings.bucket_seconds, time.time
             )
             await writer.store(outcomes)
             first, refused, _ = await writer.store(outcomes)

@@ -1,7 +1,6 @@
 """Stores the readings of a batch in SQL, through their plugins, in one transaction."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -52,7 +51,7 @@ class SqlWriter:
         executor: Executor,
         max_metrics: int,
         bucket_size: int,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._clock = clock

@@ -47,6 +47,7 @@ def _add_ingest(app: SparkleApp, topic: str) -> None:
             parts.writers,
             settings.aggregates.max_metrics_per_host,
             settings.aggregates.bucket_seconds,
+            app.clock.now,
         )
 
         async def forget_metrics(*_: Any, **__: Any) -> None:

@@ -5,6 +5,7 @@ One reading passes all stages: encrypt, decrypt, validate, store, load, aggregat
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -141,7 +142,7 @@ def test_a_reading_passes_all_stages(
     async def process() -> tuple[list[Outcome], Any]:
         outcomes = decrypt_readings(records, Keyring(tmp_path), {name: plugin.plugin}, decrypt_each)
         with ThreadPoolExecutor() as executor:
-            writer = SqlWriter(engine, {name: plugin.plugin}, executor, 2000, 60)
+            writer = SqlWriter(engine, {name: plugin.plugin}, executor, 2000, 60, time.time)
             first = await writer.store(outcomes)
             assert await writer.store(outcomes) == first
         return outcomes, first

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -73,7 +74,9 @@ class World:
 
     def restart(self) -> None:
         """Another worker, which knows nothing."""
-        self._writer = SqlWriter(self.engine, {"Plain": self._plugin}, InlineExecutor(), LIMIT, BUCKET)
+        self._writer = SqlWriter(
+            self.engine, {"Plain": self._plugin}, InlineExecutor(), LIMIT, BUCKET, time.time
+        )
 
     def rebalance(self) -> None:
         """Partitions are assigned to the worker."""

@@ -1,6 +1,7 @@
 """A row that the database rejects becomes a dead letter; an error that affects every row is transient."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,7 +85,8 @@ def store(engine: Engine, plugin: str, values: list[Any]) -> tuple[list[StoredRe
     readings = [a_reading(number, plugin, value) for number, value in enumerate(values)]
     outcomes = [Outcome(Record("telemetry", 0, each.offset, START, b""), [each], []) for each in readings]
     with ThreadPoolExecutor() as executor:
-        stored, refused, _ = asyncio.run(SqlWriter(engine, PACKAGES, executor, 2000, 60).store(outcomes))
+        writer = SqlWriter(engine, PACKAGES, executor, 2000, 60, time.time)
+        stored, refused, _ = asyncio.run(writer.store(outcomes))
     return stored.get(plugin, []), refused
 
 

@@ -130,7 +130,7 @@ class IngestWorld:
         await self.app.join()
         self.stream = MemoryStream(self.app)
         plugins = {NAME: Refusing()}
-        self.writer = SqlWriter(self.engine, plugins, InlineExecutor(), 2000, BUCKET_SECONDS)
+        self.writer = SqlWriter(self.engine, plugins, InlineExecutor(), 2000, BUCKET_SECONDS, self.clock)
         self.forwarder = Forwarder({NAME: self.app.publisher(SAMPLES)}, plugins, CIPHER, PARTITIONS)
         self.dead_letters = DeadLetterPublisher(
             self.app.publisher(LETTERS), CauseLimit(PER_MINUTE, self.clock), self.metrics, CIPHER

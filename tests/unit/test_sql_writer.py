@@ -92,7 +92,7 @@ def store(
     outcomes = [Outcome(record, [reading], []) for reading in readings]
     with ThreadPoolExecutor() as executor:
         stored, refused, expired = asyncio.run(
-            SqlWriter(engine, {"Plain": plugin}, executor, 2000, 60).store(outcomes)
+            SqlWriter(engine, {"Plain": plugin}, executor, 2000, 60, time.time).store(outcomes)
         )
     assert set(stored) <= {"Plain"}
     assert expired == []
