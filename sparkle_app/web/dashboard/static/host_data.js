@@ -19,7 +19,7 @@ const CLOCK_SECONDS = 8 * 60;
 const NEAR_SECONDS = [120, 45, 15, 5];
 // Plugins without numbers: they have no steps that could have been filled late.
 const wordsOnly = new Set();
-/** A time range for which the API has refused to count the buckets: longer ones are not asked for, neither. */
+/** The shortest time range whose buckets the API has refused to count: it is not asked again for one as long. */
 let tooLongSeconds = Infinity;
 const COMPARED_DAYS = { day: 1, week: 7 };
 
