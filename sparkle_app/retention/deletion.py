@@ -52,7 +52,7 @@ class Deletion:
         before = rows.marks()[resolution].kept_since
         if marks[resolution].deleted_until >= before:
             return
-        if not rows.is_own(resolution):
+        if not rows.is_default(resolution):
             yield from self._have_deleted(before)
         else:
             for each in (resolution, *rows.former_sizes(resolution)):

@@ -45,7 +45,7 @@ class Merging:
         if not start:
             start = self._first_day(until)
         # A plugin that stores aggregates itself has to list those of the time range.
-        length = MERGED_AT_ONCE if self._rows.own_aggregates else DAY
+        length = MERGED_AT_ONCE if self._rows.default_aggregates else DAY
         while start < until:
             end = min(until, bucket_start(start, DAY) + span(length))
             self._rows.advance(self._resolution, merging_until=end)
@@ -81,7 +81,7 @@ class Merging:
 
     def _next_day(self, start: int, end: int) -> int:
         """The next day with rows. Late readings of those before are merged by whoever stores them."""
-        if not self._rows.own_aggregates or start >= end:
+        if not self._rows.default_aggregates or start >= end:
             return start
         found = self._rows.first_source(self._resolution, end, start)
         return end if found is None else bucket_start(found, DAY)

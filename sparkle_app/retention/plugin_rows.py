@@ -32,23 +32,23 @@ class PluginRows:
         self.plugin = plugin
         self.engine = engine
         self.bucket_size = bucket_size
-        self.own_readings = has_default_readings(plugin)
-        """Whether readings are in the handler's own table."""
-        self.own_aggregates = has_default_aggregates(plugin)
+        self.default_readings = has_default_readings(plugin)
+        """Whether readings are in the default table."""
+        self.default_aggregates = has_default_aggregates(plugin)
 
-    def is_own(self, resolution: int) -> bool:
-        """Whether rows of this resolution are in the handler's own tables."""
-        return self.own_readings if resolution == READINGS else self.own_aggregates
+    def is_default(self, resolution: int) -> bool:
+        """Whether rows of this resolution are in the default tables."""
+        return self.default_readings if resolution == READINGS else self.default_aggregates
 
     def can_expire(self, resolution: int) -> bool:
         """Whether the handler or the plugin can delete rows of this resolution."""
         own = type(self.plugin)
         if resolution == READINGS:
-            return self.own_readings or own.expire_readings is not Plugin.expire_readings
-        return self.own_aggregates or own.expire_aggregates is not Plugin.expire_aggregates
+            return self.default_readings or own.expire_readings is not Plugin.expire_readings
+        return self.default_aggregates or own.expire_aggregates is not Plugin.expire_aggregates
 
     def table(self, resolution: int) -> Table:
-        """The handler's own table of readings, or of aggregates."""
+        """The default table of readings, or of aggregates."""
         model = self.plugin.DataFrame if resolution == READINGS else self.plugin.Aggregates
         return model.__table__
 
@@ -65,7 +65,7 @@ class PluginRows:
         """All hosts that may have aggregates of buckets in a time range, also of a former bucket size."""
         with read_transaction(self.engine) as connection:
             hosts = set(named_hosts(connection))
-            if not self.own_aggregates:
+            if not self.default_aggregates:
                 found = self.plugin.count_aggregates(connection, self.bucket_size, start, end)
                 hosts.update(hostname for hostname, _, _ in found)
         return sorted(hosts)
@@ -77,24 +77,24 @@ class PluginRows:
         """
         with read_transaction(self.engine) as connection:
             if resolution == READINGS:
-                if not self.own_readings:
+                if not self.default_readings:
                     return None
                 return first_reading(connection, self.table(READINGS), before, since)
-            if self.own_aggregates:
+            if self.default_aggregates:
                 return first_bucket(connection, self.table(resolution), resolution, before, since)
             counts = self.plugin.count_aggregates(connection, resolution, since or EARLIEST, before)
             return min((start for _, start, _ in counts), default=None)
 
     def count_expired(self, resolution: int, before: int) -> int | None:
         """The number of rows of this resolution that begin before a time; None if only the plugin knows."""
-        if not self.is_own(resolution):
+        if not self.is_default(resolution):
             return None
         with read_transaction(self.engine) as connection:
             return count_expired(connection, self.table(resolution), resolution, before)
 
     def former_sizes(self, resolution: int) -> list[int]:
-        """The former bucket sizes, in the handler's own tables, whose rows expire with those of a resolution."""
-        if resolution != self.bucket_size or not self.is_own(resolution):
+        """The former bucket sizes, in the default tables, whose rows expire with those of a resolution."""
+        if resolution != self.bucket_size or not self.is_default(resolution):
             return []
         with read_transaction(self.engine) as connection:
             return former_bucket_sizes(connection, self.bucket_size)

@@ -140,7 +140,7 @@ def warnings(settings: Settings, plugins: Mapping[str, Plugin]) -> list[str]:
 
 
 def tables_to_delete_from(settings: Settings, plugins: Mapping[str, Plugin]) -> list[Table]:
-    """The handler's own tables with rows that are not kept for ever; none if there are no such rows."""
+    """The default tables with rows that are not kept for ever, and that of watermarks; none if all are."""
     found: list[Table] = []
     for name, plugin in plugins.items():
         kept = settings.retention.of(name)

@@ -9,13 +9,13 @@ from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.storage.models import own_columns
 from sparkle_app.storage.views import VIEW
 
-_OWN_TABLES = "sparkle_"
+_HANDLER_PREFIX = "sparkle_"
 
 
 def require_columns(connection: Connection, tables: Iterable[Table]) -> None:
     """Check that rows can be inserted into the tables of plugins as the models declare them.
 
-    Of the handler's own columns, only a damaged database lacks one.
+    Of the handler's columns, only a damaged database lacks one.
 
     Arguments:
         tables: those that exist, if no revision is pending.
@@ -24,7 +24,7 @@ def require_columns(connection: Connection, tables: Iterable[Table]) -> None:
         ConfigurationError: if a column is missing, or every row would lack the value of one.
         SQLAlchemyError: when the database cannot be reached.
     """
-    of_plugins = [table for table in tables if not table.name.startswith(_OWN_TABLES)]
+    of_plugins = [table for table in tables if not table.name.startswith(_HANDLER_PREFIX)]
     for table, columns in _columns(connection, of_plugins):
         view = table.info.get(VIEW)
         own = table.c.keys() if view is None else own_columns(view)
