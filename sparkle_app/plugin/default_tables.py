@@ -25,6 +25,16 @@ def has_default_aggregates(plugin: Plugin) -> bool:
     return type(plugin).load_aggregates is Plugin.load_aggregates
 
 
+def stores_default_readings(plugin: Plugin) -> bool:
+    """Whether the readings that a plugin stores are the rows of the table ``plugin.DataFrame``."""
+    return has_default_readings(plugin) and type(plugin).store_readings is Plugin.store_readings
+
+
+def counts_default_aggregates(plugin: Plugin) -> bool:
+    """Whether the aggregates that a plugin counts are the rows of the table ``plugin.Aggregates``."""
+    return has_default_aggregates(plugin) and type(plugin).count_aggregates is Plugin.count_aggregates
+
+
 def check_tables(plugin: Plugin, where: str) -> None:
     """Check that a plugin declares the tables that its methods use, and that these methods can insert rows.
 

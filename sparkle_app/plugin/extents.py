@@ -4,14 +4,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from sparkle_app.plugin.default_tables import counts_default_aggregates
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.extents import Extent, select_extents
-
-
-def in_default_table(plugin: Plugin) -> bool:
-    """Whether the aggregates that a plugin loads and counts are those of its table."""
-    own = type(plugin)
-    return (own.load_aggregates, own.count_aggregates) == (Plugin.load_aggregates, Plugin.count_aggregates)
 
 
 def load_extents(
@@ -25,7 +20,7 @@ def load_extents(
         resolution: bucket size in seconds.
     """
     scope = resolution, start, end, hostname
-    if in_default_table(plugin):
+    if counts_default_aggregates(plugin):
         yield from select_extents(connection, plugin.Aggregates.__table__, *scope)
         return
     buckets: dict[str, tuple[int, int, int]] = {}

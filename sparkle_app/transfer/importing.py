@@ -17,6 +17,7 @@ from sparkle_app.model.reading import Reading
 from sparkle_app.model.retention import READINGS as STORED_READINGS
 from sparkle_app.model.retention import Watermarks
 from sparkle_app.model.time import span
+from sparkle_app.plugin.default_tables import stores_default_readings
 from sparkle_app.plugin.legacy import LegacyPlugin
 from sparkle_app.plugin.merging import merge_again
 from sparkle_app.plugin_api import Plugin
@@ -119,8 +120,7 @@ class Importer:
         return len(new)
 
     def _known_ids(self, connection: Connection, by_id: Mapping[bytes, Reading]) -> set[bytes]:
-        own = type(self._plugin)
-        if (own.store_readings, own.load_readings) == (Plugin.store_readings, Plugin.load_readings):
+        if stores_default_readings(self._plugin):
             return select_ids(connection, self._plugin.DataFrame.__table__, list(by_id))
         known: set[bytes] = set()
         for hostname, times in _times_by_host(by_id.values()).items():

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 from sparkle_app.model.buckets import AggregateRow
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import span
-from sparkle_app.plugin.extents import in_default_table, load_extents
+from sparkle_app.plugin.default_tables import counts_default_aggregates
+from sparkle_app.plugin.extents import load_extents
 from sparkle_app.plugin.history import Position, load_page
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
@@ -102,7 +103,7 @@ class AggregatePages:
         numbers = {name: extent.rows for name, extent in self.hosts.items()}
         for hosts in groups_of_hosts(numbers, PAGE_ROWS, _PAGE_HOSTS):
             extent = self.hosts[hosts[0]]
-            if not in_default_table(self._plugin):
+            if not counts_default_aggregates(self._plugin):
                 for name in hosts:
                     yield from self._slices(self.hosts[name], None, _PAGE_BUCKETS)
             elif extent.rows > PAGE_ROWS:
