@@ -13,8 +13,7 @@ from faust.cli.base import argument, option
 from sparkle_app.cli.base import JSON, TEXT, Instant, UsageError
 from sparkle_app.cli.database import DatabaseCommand, time_range
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.model.retention import DAY
-from sparkle_app.model.retention import READINGS as STORED_READINGS
+from sparkle_app.model.retention import DAY, READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.folders import complete_file
@@ -22,7 +21,7 @@ from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.retention import watermarks
 from sparkle_app.transfer.csv_files import CsvWriter
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS, Layout, layouts
+from sparkle_app.transfer.layouts import Layout, Rows, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
 from sparkle_app.transfer.parquet_files import ParquetWriter
 
@@ -46,8 +45,8 @@ class export(DatabaseCommand):
         argument("plugin", type=TEXT, metavar="PLUGIN"),
         option(
             "--what",
-            type=click.Choice([READINGS, AGGREGATES]),
-            default=READINGS,
+            type=click.Choice([each.value for each in Rows]),
+            default=Rows.READINGS.value,
             show_default=True,
             help="what to export",
         ),
@@ -153,14 +152,14 @@ class export(DatabaseCommand):
         bucket_size = settings.aggregates.bucket_seconds
         with read_transaction(engine) as connection:
             marks = watermarks(connection, installed.name, bucket_size)
-        kept_since = marks[STORED_READINGS if what == READINGS else resolution or bucket_size].kept_since
+        kept_since = marks[READINGS if what == Rows.READINGS else resolution or bucket_size].kept_since
         if start < kept_since:
             self.error(
                 f"{installed.name}: {what} are kept since {rfc3339(kept_since)}; earlier ones have expired"
             )
 
         def pages(hosts: tuple[str, ...], start: int, end: int) -> Pages:
-            if what == READINGS:
+            if what == Rows.READINGS:
                 return ReadingPages(installed.plugin, engine, hosts, start, end)
             return AggregatePages(installed.plugin, engine, resolution or bucket_size, hosts, start, end)
 

@@ -12,7 +12,7 @@ from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.migrations.migration import create_tables
 from sparkle_app.transfer.importing import Importer, read_file
-from sparkle_app.transfer.layouts import READINGS
+from sparkle_app.transfer.layouts import Rows
 
 
 # Click drops "_command" from the name.
@@ -91,7 +91,7 @@ def _entry(plugin: str, name: str, what: str, read: int, inserted: int, expired:
     # Known ones, too: the command may have been interrupted, or run before.
     hint = (
         f"run `faust -A sparkle_app rebuild --plugin {plugin}` to aggregate the imported readings"
-        if what == READINGS and read > expired
+        if what == Rows.READINGS and read > expired
         else None
     )
     numbers = {"read": read, "inserted": inserted, "known": read - inserted - expired, "expired": expired}

@@ -3,7 +3,8 @@
 What retention has deleted, or would delete, is not stored. Hours and days that were merged already are merged again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from io import BufferedReader
 from itertools import groupby, islice
 from operator import itemgetter
@@ -14,8 +15,7 @@ from sqlalchemy import Connection, Engine
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.reading import Reading
-from sparkle_app.model.retention import READINGS as STORED_READINGS
-from sparkle_app.model.retention import Watermarks
+from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import span
 from sparkle_app.plugin.default_tables import stores_default_readings
 from sparkle_app.plugin.legacy import LegacyPlugin
@@ -25,13 +25,12 @@ from sparkle_app.storage.readings import select_ids
 from sparkle_app.storage.retention import repeated_rebuild, watermarks, watermarks_to_rebuild
 from sparkle_app.storage.statements import chunks
 from sparkle_app.transfer import csv_files, parquet_files
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
+from sparkle_app.transfer.layouts import Rows, layouts
 from sparkle_app.transfer.rows import FileRows
 
 BATCH_ROWS = 5_000
 _MAX_LOADED = 20_000
 """How many aggregates one query may load, at most, to find those that are stored."""
-_Store = Callable[[Connection, Watermarks, Any], int]
 _Key = tuple[int, str, str, int]
 """Of an aggregate: resolution, metric, hostname, and start of the bucket."""
 
@@ -76,7 +75,7 @@ class Importer:
         Raises:
             ConfigurationError: when the file is not as expected, or holds readings that only the plugin can store.
         """
-        if file.layout.what == READINGS and isinstance(self._plugin, LegacyPlugin):
+        if file.layout.what == Rows.READINGS and isinstance(self._plugin, LegacyPlugin):
             raise ConfigurationError(
                 file.name,
                 expected="readings of a plugin for this handler",
@@ -86,32 +85,34 @@ class Importer:
         while batch := list(islice(file.rows, BATCH_ROWS)):
             yield len(batch), self.insert(file.layout.what, batch)
 
-    def insert(self, what: str, rows: Sequence[Any]) -> int:
+    def insert(self, what: Rows, rows: Sequence[Any]) -> int:
         """Store readings or aggregates in transactions of bounded size; returns how many of them are new."""
-        store = self._store_readings if what == READINGS else self._store_aggregates
-        return sum(self._in_transaction(store, what, some) for some in chunks(rows, BATCH_ROWS))
+        return self._in_transactions(what, rows)
 
     def replace_aggregates(self, rows: Sequence[AggregateRow]) -> int:
         """Store aggregates, also in place of those that have counted more readings; returns how many differed."""
-        store = self._replace_aggregates
-        return sum(self._in_transaction(store, AGGREGATES, some) for some in chunks(rows, BATCH_ROWS))
+        return self._in_transactions(Rows.AGGREGATES, rows, replace=True)
 
-    def _in_transaction(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
-        return repeated_rebuild(lambda: self._insert(store, what, batch))
+    def _in_transactions(self, what: Rows, rows: Sequence[Any], *, replace: bool = False) -> int:
+        batches = chunks(rows, BATCH_ROWS)
+        return sum(repeated_rebuild(partial(self._insert, what, batch, replace)) for batch in batches)
 
-    def _insert(self, store: _Store, what: str, batch: Sequence[Any]) -> int:
+    def _insert(self, what: Rows, batch: Sequence[Any], replace: bool) -> int:
         with self._engine.begin() as connection:
-            if what == READINGS:
+            if what == Rows.READINGS:
                 marks = watermarks(connection, self._name, self._bucket_size, lock=True)
+                kept = [row for row in batch if marks.keeps(READINGS, row.observed_at)]
+                inserted = self._store_readings(connection, kept)
             else:
                 starts = _starts(batch, self._bucket_size)
                 marks = watermarks_to_rebuild(connection, self._name, self._bucket_size, starts)
-            kept = [row for row in batch if _is_kept(marks, what, row)]
-            inserted = store(connection, marks, kept)
+                kept = [row for row in batch if marks.keeps(row.resolution, row.bucket_start)]
+                store = self._replace_aggregates if replace else self._store_aggregates
+                inserted = store(connection, marks, kept)
         self.expired += len(batch) - len(kept)
         return inserted
 
-    def _store_readings(self, connection: Connection, _marks: Watermarks, batch: Sequence[Reading]) -> int:
+    def _store_readings(self, connection: Connection, batch: Sequence[Reading]) -> int:
         by_id = {reading.id: reading for reading in reversed(batch)}
         known = self._known_ids(connection, by_id)
         new = [reading for id_, reading in by_id.items() if id_ not in known]
@@ -183,12 +184,6 @@ class Importer:
                 ):
                     found[resolution, metric, row.hostname, row.bucket_start] = row.statistics
         return found
-
-
-def _is_kept(marks: Watermarks, what: str, row: Any) -> bool:
-    if what == READINGS:
-        return marks.keeps(STORED_READINGS, row.observed_at)
-    return marks.keeps(row.resolution, row.bucket_start)
 
 
 def _starts(rows: Iterable[AggregateRow], bucket_size: int) -> list[int]:

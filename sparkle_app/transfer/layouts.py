@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -26,17 +27,22 @@ from sparkle_app.transfer.kinds import Kind
 
 _MAX_INTEGER = 2**31 - 1
 _TOPIC_MAX = 249
-READINGS, AGGREGATES = "readings", "aggregates"
 Row = tuple[Any, ...]
 """A value for each column."""
+
+
+class Rows(StrEnum):
+    """What a file contains."""
+
+    READINGS = "readings"
+    AGGREGATES = "aggregates"
 
 
 @dataclass(frozen=True)
 class Layout:
     """The columns of a file, and how its rows correspond to what plugins load and store."""
 
-    what: str
-    """READINGS or AGGREGATES."""
+    what: Rows
     kinds: Mapping[str, Kind]
     """The kind of each column, in their order."""
     row_of: Callable[[Any], Row]
@@ -57,7 +63,7 @@ def layouts(name: str, plugin: Plugin) -> dict[str, Layout]:
         name: NAME of the plugin.
     """
     readings = Layout(
-        READINGS,
+        Rows.READINGS,
         {
             "id": kinds.ID,
             "config_id": kinds.integer(-kinds.MAX_BIGINT - 1),
@@ -74,7 +80,7 @@ def layouts(name: str, plugin: Plugin) -> dict[str, Layout]:
         _row_of_reading,
         lambda row: _reading_of(name, row),
     )
-    return {READINGS: readings, AGGREGATES: AGGREGATES_LAYOUT}
+    return {Rows.READINGS: readings, Rows.AGGREGATES: AGGREGATES_LAYOUT}
 
 
 def of_header(columns: Sequence[str], known: Mapping[str, Layout]) -> Layout | None:
@@ -177,7 +183,7 @@ def _check_statistics(each: Statistics) -> None:
 
 
 AGGREGATES_LAYOUT = Layout(
-    AGGREGATES,
+    Rows.AGGREGATES,
     {
         "hostname": kinds.text(HOSTNAME_MAX),
         "metric": kinds.text(KEY_MAX),

@@ -12,8 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Table
 
-from sparkle_app.model.retention import READINGS as STORED_READINGS
-from sparkle_app.model.retention import Watermarks
+from sparkle_app.model.retention import READINGS, Watermarks
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.engine import read_transaction
@@ -33,7 +32,7 @@ from sparkle_app.storage.rows import (
     write_rows,
 )
 from sparkle_app.transfer.importing import Importer
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS, Layout, layouts
+from sparkle_app.transfer.layouts import Layout, Rows, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
 from sparkle_app.transfer.watermarks import common_watermarks, copy_watermarks
 
@@ -49,7 +48,7 @@ class Part:
     name: str
     """NAME of the plugin, or the name of a table."""
     what: str
-    """READINGS, AGGREGATES or ROWS."""
+    """One of :class:`Rows`, or ROWS."""
     rows: int
     """How many there are at first."""
     pages: Iterable[Sequence[Any]]
@@ -109,12 +108,12 @@ class Copy:
                 found = AggregatePages(plugin, self._source, resolution, (), EARLIEST, LATEST)
                 importer = self._importer(name, plugin)
                 store = partial(self._store_aggregates, importer, ahead)
-                yield Part(name, AGGREGATES, found.rows, found, store, _expired(importer))
+                yield Part(name, Rows.AGGREGATES, found.rows, found, store, _expired(importer))
         for name, plugin in self._with(lambda plain: plain.DataFrame.__table__):
             pages = ReadingPages(plugin, self._source, (), EARLIEST, LATEST)
             importer = self._importer(name, plugin)
-            store = partial(self._store_readings, layouts(name, plugin)[READINGS], importer)
-            yield Part(name, READINGS, pages.rows, pages, store, _expired(importer))
+            store = partial(self._store_readings, layouts(name, plugin)[Rows.READINGS], importer)
+            yield Part(name, Rows.READINGS, pages.rows, pages, store, _expired(importer))
         for table in self._tables:
             number = self._count(self._source, table)
             if table.primary_key:
@@ -129,7 +128,7 @@ class Copy:
             number = sum(max(count - there.get(host, 0), 0) for host, count in here.items())
             number += self._unknown_readings(name, plugin, here.keys() & _ahead(here, there))
             if number:
-                yield name, READINGS, number
+                yield name, Rows.READINGS, number
         for table in self._tables:
             number = self._count(self._source, table) - self._count(self._target, table)
             if number > 0:
@@ -153,7 +152,7 @@ class Copy:
         return number
 
     def _kept_since(self, name: str) -> int:
-        return max(EARLIEST, self.watermarks(name)[STORED_READINGS].kept_since)
+        return max(EARLIEST, self.watermarks(name)[READINGS].kept_since)
 
     def _with(self, table: Callable[[Plugin], Table]) -> list[tuple[str, Plugin]]:
         """The plugins that have a table."""
@@ -183,14 +182,14 @@ class Copy:
     def _store_aggregates(importer: Importer, ahead: Set[str], page: Sequence[Any]) -> int:
         # In the source, rebuild may have left aggregates that have counted fewer readings.
         stored = importer.replace_aggregates([row for row in page if row.hostname not in ahead])
-        return stored + importer.insert(AGGREGATES, [row for row in page if row.hostname in ahead])
+        return stored + importer.insert(Rows.AGGREGATES, [row for row in page if row.hostname in ahead])
 
     def _importer(self, name: str, plugin: Plugin) -> Importer:
         return Importer(name, plugin, self._target, self._bucket_size)
 
     @staticmethod
     def _store_readings(layout: Layout, importer: Importer, page: Sequence[Any]) -> int:
-        return importer.insert(READINGS, [layout.item_of(layout.row_of(each)) for each in page])
+        return importer.insert(Rows.READINGS, [layout.item_of(layout.row_of(each)) for each in page])
 
     def _pages(self, table: Table) -> Iterator[Sequence[Values]]:
         after: Values | None = None

@@ -32,7 +32,7 @@ from sparkle_app.plugin_api import Base, InvalidValue, Reading, StoredReading
 from sparkle_app.storage.engine import make_engine, read_transaction
 from sparkle_app.transfer.csv_files import CsvWriter
 from sparkle_app.transfer.importing import Importer, read_file
-from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.layouts import Rows, layouts
 from sparkle_app.transfer.pages import ReadingPages
 from sparkle_app.transfer.parquet_files import ParquetWriter
 from tests.support.keys import private_key_pem
@@ -196,7 +196,7 @@ def test_a_reading_is_the_same_after_export_and_import(
     reading = Reading(bytes(range(16)), 7, "@host", name, "=key 1", value, at, at, True, "t", 0, 5)
     with engine.begin() as connection:
         stored = list(plugin.plugin.store_readings(connection, [reading]))
-    file, layout = tmp_path / f"readings.{suffix}", layouts(name, plugin.plugin)[READINGS]
+    file, layout = tmp_path / f"readings.{suffix}", layouts(name, plugin.plugin)[Rows.READINGS]
     with file.open("wb") as output:
         writer = CsvWriter(output, layout) if suffix == "csv" else ParquetWriter(output, layout, name)
         for page in ReadingPages(plugin.plugin, engine, (), EARLIEST, LATEST):

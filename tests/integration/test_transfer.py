@@ -23,7 +23,7 @@ from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.retention import advance, begin
 from sparkle_app.transfer import importing, pages
 from sparkle_app.transfer.importing import Importer
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS, layouts
+from sparkle_app.transfer.layouts import Rows, layouts
 from sparkle_app.transfer.pages import AggregatePages, ReadingPages
 from sparkle_app.transfer.rows import FileRows
 from tests.support.rows import store
@@ -114,7 +114,7 @@ def aggregates(count: int = 3) -> list[AggregateRow]:
 
 
 def stored(engine: Engine, plugin: Plugin, what: str) -> list[Any]:
-    table = (plugin.DataFrame if what == READINGS else plugin.Aggregates).__table__
+    table = (plugin.DataFrame if what == Rows.READINGS else plugin.Aggregates).__table__
     with engine.connect() as connection:
         return sorted(tuple(row) for row in connection.execute(select(table)))
 
@@ -230,11 +230,11 @@ def test_an_import_inserts_what_is_not_stored(engine: Engine, plugin: Plugin, ow
         plugin.store_readings(connection, rows[5:9])
     # Twice in one batch, and again in another.
     file = [rows[0], *rows, rows[1]]
-    assert imported(importer, half, READINGS, file) == (len(rows) + 2, len(rows) - 4)
-    before = stored(engine, plugin, READINGS)
+    assert imported(importer, half, Rows.READINGS, file) == (len(rows) + 2, len(rows) - 4)
+    before = stored(engine, plugin, Rows.READINGS)
     assert len(before) == len(rows)
-    assert imported(importer, half, READINGS, file) == (len(rows) + 2, 0)
-    assert stored(engine, plugin, READINGS) == before
+    assert imported(importer, half, Rows.READINGS, file) == (len(rows) + 2, 0)
+    assert stored(engine, plugin, Rows.READINGS) == before
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["default methods", "own methods"])
@@ -249,19 +249,19 @@ def test_what_is_older_than_retention_keeps_it_is_not_imported(
     old = sum(each.observed_at < middle for each in rows)
     advance(engine, "Temperature", 0, kept_since=middle)
     importer = Importer("Temperature", half, engine, 60)
-    assert imported(importer, half, READINGS, rows) == (len(rows), len(rows) - old)
+    assert imported(importer, half, Rows.READINGS, rows) == (len(rows), len(rows) - old)
     assert importer.expired == old > 0
-    assert len(stored(engine, plugin, READINGS)) == len(rows) - old
+    assert len(stored(engine, plugin, Rows.READINGS)) == len(rows) - old
     buckets = aggregates(3)
     last = max(row.bucket_start for row in buckets)
     advance(engine, "Temperature", 60, kept_since=last)
     importer = Importer("Temperature", half, engine, 60)
     kept = sum(row.bucket_start >= last for row in buckets)
-    assert imported(importer, half, AGGREGATES, buckets) == (len(buckets), kept)
+    assert imported(importer, half, Rows.AGGREGATES, buckets) == (len(buckets), kept)
     assert importer.expired == len(buckets) - kept > 0
     # Aggregates of other sizes have a watermark of their own.
     hour = AggregateRow("many", "core/0", 3600, START - START % (3600 * 1_000_000), buckets[0].statistics)
-    assert imported(importer, half, AGGREGATES, [hour]) == (1, 1)
+    assert imported(importer, half, Rows.AGGREGATES, [hour]) == (1, 1)
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["default methods", "own methods"])
@@ -275,20 +275,20 @@ def test_imported_aggregates_only_grow(engine: Engine, plugin: Plugin, own: bool
             random.Random(3).shuffle(rows)
     with engine.begin() as connection:
         plugin.store_aggregates(connection, same[:50])
-    assert imported(importer, half, AGGREGATES, same) == (len(same), len(same) - 50)
-    before = stored(engine, plugin, AGGREGATES)
+    assert imported(importer, half, Rows.AGGREGATES, same) == (len(same), len(same) - 50)
+    before = stored(engine, plugin, Rows.AGGREGATES)
     assert len(before) == len(same)
-    assert imported(importer, half, AGGREGATES, older) == (len(older), 0)
-    assert imported(importer, half, AGGREGATES, same) == (len(same), 0)
-    assert stored(engine, plugin, AGGREGATES) == before
-    assert imported(importer, half, AGGREGATES, newer) == (len(newer), len(newer))
-    assert {row[4] for row in stored(engine, plugin, AGGREGATES)} == {4}
+    assert imported(importer, half, Rows.AGGREGATES, older) == (len(older), 0)
+    assert imported(importer, half, Rows.AGGREGATES, same) == (len(same), 0)
+    assert stored(engine, plugin, Rows.AGGREGATES) == before
+    assert imported(importer, half, Rows.AGGREGATES, newer) == (len(newer), len(newer))
+    assert {row[4] for row in stored(engine, plugin, Rows.AGGREGATES)} == {4}
     # Of two rows of one aggregate, the one that has counted more is stored, whichever is first.
     largest = aggregates(5)[:1]
-    assert imported(importer, half, AGGREGATES, [*largest, newer[0], *older[:1]])[1] == 1
+    assert imported(importer, half, Rows.AGGREGATES, [*largest, newer[0], *older[:1]])[1] == 1
     # A bucket size is a part of the key.
     hours = [AggregateRow("many", "core/0", 3600, START - START % (3600 * 1_000_000), newer[0].statistics)]
-    assert imported(importer, half, AGGREGATES, [*hours, *newer])[1] == 1
+    assert imported(importer, half, Rows.AGGREGATES, [*hours, *newer])[1] == 1
 
 
 def test_few_other_aggregates_are_loaded_to_find_the_known_ones(engine: Engine, plugin: Plugin) -> None:
@@ -303,14 +303,17 @@ def test_few_other_aggregates_are_loaded_to_find_the_known_ones(engine: Engine, 
     rows = aggregates()
     importer = Importer("Temperature", Counting(), engine, 60)
     random.Random(4).shuffle(rows)
-    imported(importer, plugin, AGGREGATES, rows)
+    imported(importer, plugin, Rows.AGGREGATES, rows)
     loaded.clear()
-    assert imported(importer, plugin, AGGREGATES, rows)[1] == 0
+    assert imported(importer, plugin, Rows.AGGREGATES, rows)[1] == 0
     assert max(loaded) <= 20
 
 
 def test_a_package_for_the_earlier_handler_takes_aggregates_only(engine: Engine) -> None:
     data_table(LEGACY.Aggregates.__table__).create(engine)
-    assert imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, AGGREGATES, aggregates()[:1]) == (1, 1)
+    assert imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, Rows.AGGREGATES, aggregates()[:1]) == (
+        1,
+        1,
+    )
     with pytest.raises(ConfigurationError, match="the earlier handler"):
-        imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, READINGS, readings()[:1])
+        imported(Importer("Legacy", LEGACY, engine, 60), LEGACY, Rows.READINGS, readings()[:1])

@@ -21,7 +21,7 @@ from sparkle_app.plugin_api import (
 )
 from sparkle_app.transfer.csv_files import CsvWriter
 from sparkle_app.transfer.importing import read_file
-from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.layouts import Rows, layouts
 from sparkle_app.transfer.parquet_files import ParquetWriter
 
 
@@ -142,5 +142,5 @@ def read(tmp_path: Path, content: bytes, plugin: Plugin, name: str = "Test") -> 
         return found.layout.what, rows
 
 
-HEADER = written(PLUGINS["number"][0], READINGS, [], "csv")
-LINE = written(PLUGINS["number"][0], READINGS, [READING], "csv").removeprefix(HEADER)
+HEADER = written(PLUGINS["number"][0], Rows.READINGS, [], "csv")
+LINE = written(PLUGINS["number"][0], Rows.READINGS, [READING], "csv").removeprefix(HEADER)

@@ -18,7 +18,7 @@ from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.expiry import delete_buckets, delete_readings
 from sparkle_app.storage.retention import advance, watermarks
 from sparkle_app.transfer.importing import Importer
-from sparkle_app.transfer.layouts import AGGREGATES
+from sparkle_app.transfer.layouts import Rows
 from tests.support.aggregate_worker import NAME, PLUGIN, Aggregates, DataFrame, plain_reading, sqlite_engine
 
 MIDNIGHT = 1_764_028_800_000_000
@@ -227,7 +227,7 @@ def test_imported_buckets_and_hours_are_merged_into_what_was_merged_already(tmp_
         # Not merged yet.
         row("a", 60, MIDNIGHT + span(DAY), 1),
     ]
-    assert importer.insert(AGGREGATES, rows) == len(rows)
+    assert importer.insert(Rows.AGGREGATES, rows) == len(rows)
     assert {key: each.count for key, each in world.stored(HOUR).items()} == {
         ("a", "k1", MIDNIGHT): 5,
         ("b", "k1", MIDNIGHT + span(HOUR)): 7,
@@ -236,4 +236,4 @@ def test_imported_buckets_and_hours_are_merged_into_what_was_merged_already(tmp_
         ("a", "k1", MIDNIGHT): 5,
         ("b", "k1", MIDNIGHT): 7,
     }
-    assert importer.insert(AGGREGATES, rows) == 0
+    assert importer.insert(Rows.AGGREGATES, rows) == 0

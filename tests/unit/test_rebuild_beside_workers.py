@@ -20,7 +20,7 @@ from sparkle_app.storage.dialects.sqlite import Sqlite
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.retention import advance, watermarks, watermarks_to_rebuild
 from sparkle_app.transfer.importing import Importer
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS
+from sparkle_app.transfer.layouts import Rows
 from tests.support.aggregate_worker import (
     BUCKET_SECONDS,
     CHANGELOG,
@@ -49,7 +49,7 @@ def present(world: World) -> World:
 
 def import_readings(world: World, number: int) -> None:
     readings = [plain_reading(10_000 + n, "a", "k", AT, 1.0) for n in range(number)]
-    assert Importer(NAME, PLUGIN, world.engine, BUCKET_SECONDS).insert(READINGS, readings) == number
+    assert Importer(NAME, PLUGIN, world.engine, BUCKET_SECONDS).insert(Rows.READINGS, readings) == number
 
 
 def rebuild(world: World) -> int:
@@ -62,7 +62,7 @@ def import_aggregates(world: World) -> int:
         rows = list(
             PLUGIN.compute_aggregates(connection, ["a"], BUCKET_SECONDS, AT, AT + BUCKET_SECONDS * 10**6)
         )
-    return Importer(NAME, PLUGIN, world.engine, BUCKET_SECONDS).insert(AGGREGATES, rows)
+    return Importer(NAME, PLUGIN, world.engine, BUCKET_SECONDS).insert(Rows.AGGREGATES, rows)
 
 
 def counted(world: World) -> set[int]:

@@ -14,7 +14,7 @@ import pytest
 
 from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.errors import ConfigurationError
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS
+from sparkle_app.transfer.layouts import Rows
 from tests.support.texts import is_complete
 from tests.support.transfer_files import HEADER, LINE, PLUGINS, READING, read, written
 
@@ -30,7 +30,7 @@ def refused(tmp_path: Path, content: bytes) -> ConfigurationError:
 def changed(column: str, cell: str) -> bytes:
     """A file with two readings, one cell of the second one changed."""
     plugin, _ = PLUGINS["number"]
-    rows = list(csv.reader(io.StringIO(written(plugin, READINGS, [READING] * 2, "csv").decode())))
+    rows = list(csv.reader(io.StringIO(written(plugin, Rows.READINGS, [READING] * 2, "csv").decode())))
     rows[2][rows[0].index(column)] = cell
     text = io.StringIO()
     csv.writer(text).writerows(rows)
@@ -91,7 +91,7 @@ def test_a_file_that_is_no_export_is_refused(
 
 def parquet(**columns: Any) -> bytes:
     """A file with a reading, in which some columns have other values."""
-    table = pq.read_table(io.BytesIO(written(PLUGINS["number"][0], READINGS, [READING], "parquet")))
+    table = pq.read_table(io.BytesIO(written(PLUGINS["number"][0], Rows.READINGS, [READING], "parquet")))
     for name, value in columns.items():
         table = table.set_column(table.schema.get_field_index(name), name, pa.array([value]))
     file = io.BytesIO()
@@ -120,7 +120,7 @@ def test_a_wrong_row_of_parquet_is_reported(
 def test_parquet_of_another_plugin_is_refused(tmp_path: Path) -> None:
     plugin, _ = PLUGINS["number"]
     with pytest.raises(ConfigurationError, match="expected rows of Other, found rows of Test"):
-        read(tmp_path, written(plugin, READINGS, [READING], "parquet"), plugin, "Other")
+        read(tmp_path, written(plugin, Rows.READINGS, [READING], "parquet"), plugin, "Other")
 
 
 @pytest.mark.parametrize("kind", ["document", "decimal"])
@@ -167,7 +167,7 @@ def test_an_aggregate_that_cannot_be_one_is_refused(
     tmp_path: Path, row: AggregateRow, column: str, expected: str, format_: str
 ) -> None:
     plugin, _ = PLUGINS["number"]
-    content = written(plugin, AGGREGATES, [aggregate(), row], format_)
+    content = written(plugin, Rows.AGGREGATES, [aggregate(), row], format_)
     with pytest.raises(ConfigurationError) as caught:
         read(tmp_path, content, plugin)
     assert is_complete(caught.value)
@@ -190,14 +190,14 @@ def test_an_aggregate_that_cannot_be_one_is_refused(
 )
 def test_an_unusual_aggregate_is_read(tmp_path: Path, row: AggregateRow) -> None:
     plugin, _ = PLUGINS["number"]
-    assert read(tmp_path, written(plugin, AGGREGATES, [row], "csv"), plugin) == (AGGREGATES, [row])
+    assert read(tmp_path, written(plugin, Rows.AGGREGATES, [row], "csv"), plugin) == (Rows.AGGREGATES, [row])
 
 
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     content = parquet()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for attempt in (
-        lambda: written(PLUGINS["number"][0], READINGS, [READING], "parquet"),
+        lambda: written(PLUGINS["number"][0], Rows.READINGS, [READING], "parquet"),
         lambda: read(tmp_path, content, PLUGINS["number"][0]),
     ):
         with pytest.raises(ConfigurationError) as caught:

@@ -18,7 +18,7 @@ from sparkle_app.model.buckets import AggregateRow, Statistics
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import EARLIEST, LATEST
 from sparkle_app.transfer.kinds import escape, unescape
-from sparkle_app.transfer.layouts import AGGREGATES, READINGS
+from sparkle_app.transfer.layouts import Rows
 from tests.support.transfer_files import CELLS, DOUBLES, HEADER, LINE, PLUGINS, READING, read, written
 
 # A topic may have 249 bytes, a metric 255.
@@ -70,9 +70,9 @@ def test_readings_are_the_same_when_they_are_read_back(
     plugin, values = PLUGINS[kind]
     # Parquet holds no empty page, and an export writes none.
     stored = data.draw(st.lists(readings(values).filter(is_short), min_size=1, max_size=4))
-    content = written(plugin, READINGS, stored, format_)
+    content = written(plugin, Rows.READINGS, stored, format_)
     what, found = read(tmp_path_factory.mktemp("files"), content, plugin)
-    assert what == READINGS
+    assert what == Rows.READINGS
     assert [each.plugin for each in found] == ["Test"] * len(stored)
     assert same([each.as_stored() for each in found], stored)
 
@@ -89,9 +89,9 @@ def test_aggregates_are_the_same_when_they_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, format_: str, stored: list[AggregateRow]
 ) -> None:
     plugin, _ = PLUGINS["number"]
-    content = written(plugin, AGGREGATES, stored, format_)
+    content = written(plugin, Rows.AGGREGATES, stored, format_)
     what, found = read(tmp_path_factory.mktemp("files"), content, plugin)
-    assert what == AGGREGATES
+    assert what == Rows.AGGREGATES
     assert same(found, stored)
 
 
@@ -122,7 +122,7 @@ def test_numbers_are_not_escaped_and_cells_are_quoted_as_in_rfc_4180() -> None:
     row = StoredReading(
         READING.id, 7, '=cmd|"/c calc"!A1', "a,b\r\nc", -0.1, READING.observed_at, EARLIEST, False, "+t", 0, 1
     )
-    lines = written(plugin, READINGS, [row], "csv").split(b"\r\n", 1)
+    lines = written(plugin, Rows.READINGS, [row], "csv").split(b"\r\n", 1)
     assert lines[0].decode() == (
         "id,config_id,hostname,metric,value,observed_at,received_at,clock_trusted,topic,partition,offset"
     )
@@ -136,7 +136,7 @@ def test_a_document_is_never_a_formula() -> None:
     plugin, _ = PLUGINS["document"]
     for value in ("=1+1", "@x", "\\;=1+1", {"a;+": ";@x"}, {"=a": 1}, ["+1"], None, True):
         row = StoredReading(READING.id, 7, "h", "k", value, EARLIEST, EARLIEST, True, "t", 0, 1)
-        (cells,) = list(csv.reader(io.StringIO(written(plugin, READINGS, [row], "csv").decode())))[1:]
+        (cells,) = list(csv.reader(io.StringIO(written(plugin, Rows.READINGS, [row], "csv").decode())))[1:]
         assert cells[4][0] not in "=+-@\t\r"
         assert ";" not in cells[4]
         assert json.loads(cells[4]) == value
@@ -144,7 +144,7 @@ def test_a_document_is_never_a_formula() -> None:
 
 def test_parquet_has_native_types_and_names_the_plugin() -> None:
     plugin, _ = PLUGINS["number"]
-    file = pq.ParquetFile(io.BytesIO(written(plugin, READINGS, [READING], "parquet")))
+    file = pq.ParquetFile(io.BytesIO(written(plugin, Rows.READINGS, [READING], "parquet")))
     types = {field.name: str(field.type) for field in file.schema_arrow}
     assert types["value"] == "double"
     assert types["observed_at"] == "timestamp[us, tz=UTC]"
@@ -160,7 +160,7 @@ def test_a_file_that_another_program_has_saved_is_read(tmp_path: Path) -> None:
     text = "\n".join(",".join(reversed(row)) for row in rows) + "\n\n"
     _, found = read(tmp_path, b"\xef\xbb\xbf" + text.encode(), plugin)
     assert [each.as_stored() for each in found] == [READING]
-    table = pq.read_table(io.BytesIO(written(plugin, READINGS, [READING], "parquet")))
+    table = pq.read_table(io.BytesIO(written(plugin, Rows.READINGS, [READING], "parquet")))
     types = table.schema.set(5, pa.field("observed_at", pa.timestamp("ns", "Europe/Berlin")))
     types = types.set(2, pa.field("hostname", pa.large_string())).remove_metadata()
     other = io.BytesIO()
@@ -171,7 +171,7 @@ def test_a_file_that_another_program_has_saved_is_read(tmp_path: Path) -> None:
 
 def test_row_groups_of_parquet_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparkle_app.transfer.parquet_files._GROUP_ROWS", 6)
-    content = written(PLUGINS["number"][0], READINGS, [READING] * 20, "parquet", pages=10)
+    content = written(PLUGINS["number"][0], Rows.READINGS, [READING] * 20, "parquet", pages=10)
     metadata = pq.ParquetFile(io.BytesIO(content)).metadata
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [6, 6, 6, 2]
 
@@ -179,5 +179,5 @@ def test_row_groups_of_parquet_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 def test_decimals_keep_their_digits(tmp_path: Path) -> None:
     plugin, _ = PLUGINS["decimal"]
     row = StoredReading(READING.id, 7, "h", "k", Decimal("-12.500"), EARLIEST, EARLIEST, True, "t", 0, 1)
-    _, (found,) = read(tmp_path, written(plugin, READINGS, [row], "csv"), plugin)
+    _, (found,) = read(tmp_path, written(plugin, Rows.READINGS, [row], "csv"), plugin)
     assert str(found.value) == "-12.500"

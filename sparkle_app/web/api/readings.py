@@ -8,12 +8,12 @@ import msgspec
 from sqlalchemy import Connection
 
 from sparkle_app.model.reading import StoredReading
-from sparkle_app.model.retention import READINGS as STORED_READINGS
+from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import rfc3339
 from sparkle_app.plugin.history import Position, load_page
 from sparkle_app.plugin_api.numeric import stored_number
 from sparkle_app.storage.retention import watermarks
-from sparkle_app.transfer.layouts import READINGS, layouts
+from sparkle_app.transfer.layouts import Rows, layouts
 from sparkle_app.web.api.history import (
     FROM,
     METRICS,
@@ -125,7 +125,7 @@ class ReadingsQueries:
         """
         query = self._query(plugin, host, **asked)
         page = await self._load(query)
-        layout = layouts(plugin, self._parts.plugins[plugin].plugin)[READINGS]
+        layout = layouts(plugin, self._parts.plugins[plugin].plugin)[Rows.READINGS]
         next_page = None
         if page.next:
             # The time range of the next page is that of this one, also if the present was its end.
@@ -152,7 +152,7 @@ class ReadingsQueries:
         bucket_size = self._parts.settings.aggregates.bucket_seconds
 
         def load(connection: Connection) -> tuple[list[StoredReading], int]:
-            since = watermarks(connection, query.plugin, bucket_size)[STORED_READINGS].kept_since
+            since = watermarks(connection, query.plugin, bucket_size)[READINGS].kept_since
             scope = (query.host, query.start, query.end, query.limit + 1, query.after, query.metrics)
             return list(load_page(server_half, connection, *scope)), since
 
