@@ -5,7 +5,7 @@ import msgspec
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.plugin.panel import State
 from sparkle_app.web.api.responses import HeadlineStatistics, MadeAt, Time, headline
-from sparkle_app.web.snapshots.fleet import PartState
+from sparkle_app.web.snapshots.fleet import OutdatedPartitions
 from sparkle_app.web.snapshots.overview import Row, Value
 
 
@@ -112,7 +112,7 @@ def overview_host(name: str, row: Row, plugin: str | None) -> OverviewHost:
     )
 
 
-def outdated_part(plugin: str, part: PartState) -> OutdatedPart:
+def outdated_part(plugin: str, part: OutdatedPartitions) -> OutdatedPart:
     """What is not up to date of a plugin, as a response has it."""
     return OutdatedPart(
         plugin,

@@ -28,7 +28,7 @@ from sparkle_app.web.snapshots.refreshed import Refreshed
 _page = msgspec.json.Decoder(LinesPage)
 
 
-class PartState(msgspec.Struct, frozen=True):
+class OutdatedPartitions(msgspec.Struct, frozen=True):
     """Partitions of which a snapshot lacks the present state."""
 
     worker: str | None
@@ -51,14 +51,14 @@ class FleetSnapshot:
     end: int
     lines: Mapping[str, Line]
     """By hostname, in any order."""
-    outdated: Sequence[PartState]
+    outdated: Sequence[OutdatedPartitions]
     """Empty if the snapshot is complete."""
     doubtful: str
     """Why the lines are not exactly those of every host; empty if they are."""
 
 
 @dataclass(eq=False)
-class _Part:
+class _WorkerLines:
     """What another worker, or this one, has answered."""
 
     url: str
@@ -87,13 +87,13 @@ class FleetView:
         local: LocalView[Line],
         first: asyncio.Semaphore,
     ) -> None:
-        self._web = parts
+        self._parts = parts
         self._router = router
         self._view = view
         self._local = local
         self._first = first
         self._numbers = count(1)
-        self._parts: dict[str, _Part] = {}
+        self._workers: dict[str, _WorkerLines] = {}
         self._snapshot: FleetSnapshot | None = None
         self._refreshed = Refreshed(self._make)
 
@@ -124,15 +124,17 @@ class FleetView:
         return await self._refresh()
 
     async def _refresh(self) -> FleetSnapshot:
-        now = current_time(self._web.clock)
-        start, end = window_bounds(now, self._view.window, self._web.settings.aggregates.bucket_seconds)
+        now = current_time(self._parts.clock)
+        start, end = window_bounds(now, self._view.window, self._parts.settings.aggregates.bucket_seconds)
         owners = self._router.owners(self._view.plugin)
         urls = sorted(set(owners.values()))
         changed = any(await asyncio.gather(*(self._ask(url, now, start, end) for url in urls)))
-        number = self._web.settings.broker.partitions
+        number = self._parts.settings.broker.partitions
         sources = {partition: self._source(partition, urls) for partition in range(number)}
-        used = {id(part) for part in sources.values() if part}
-        self._parts = {url: part for url, part in self._parts.items() if url in urls or id(part) in used}
+        used = {id(worker) for worker in sources.values() if worker}
+        self._workers = {
+            url: worker for url, worker in self._workers.items() if url in urls or id(worker) in used
+        }
         outdated = self._outdated(sources, owners)
         doubtful = self._doubtful(urls)
         last = self._snapshot
@@ -147,9 +149,9 @@ class FleetView:
             self._snapshot = replace(last, made_at=now)
             return self._snapshot
         lines: dict[str, Line] = {}
-        for partition, part in sources.items():
-            if part:
-                lines.update(part.lines.get(partition, {}))
+        for partition, worker in sources.items():
+            if worker:
+                lines.update(worker.lines.get(partition, {}))
         self._snapshot = FleetSnapshot(
             number=next(self._numbers),
             made_at=now,
@@ -161,37 +163,41 @@ class FleetView:
         )
         return self._snapshot
 
-    def _source(self, partition: int, urls: Sequence[str]) -> _Part | None:
-        """The part with the newest lines of a partition."""
-        parts = [part for part in self._parts.values() if partition in part.partitions]
-        return max(parts, key=lambda part: (part.answered_at, part.url in urls), default=None)
+    def _source(self, partition: int, urls: Sequence[str]) -> _WorkerLines | None:
+        """The worker with the newest lines of a partition."""
+        workers = [worker for worker in self._workers.values() if partition in worker.partitions]
+        return max(workers, key=lambda worker: (worker.answered_at, worker.url in urls), default=None)
 
-    def _outdated(self, sources: Mapping[int, _Part | None], owners: Mapping[int, str]) -> list[PartState]:
+    def _outdated(
+        self, sources: Mapping[int, _WorkerLines | None], owners: Mapping[int, str]
+    ) -> list[OutdatedPartitions]:
         found: dict[tuple[str | None, int | None, str], list[int]] = {}
-        for partition, part in sources.items():
+        for partition, worker in sources.items():
             owner = owners.get(partition)
-            if part and part.url == owner and not part.problem:
+            if worker and worker.url == owner and not worker.problem:
                 continue
             problem = "not assigned to a worker at this moment"
             if owner:
-                problem = self._parts[owner].problem or "another worker is taking over"
-            key = owner, part.answered_at if part else None, problem
+                problem = self._workers[owner].problem or "another worker is taking over"
+            key = owner, worker.answered_at if worker else None, problem
             found.setdefault(key, []).append(partition)
-        return [PartState(url, numbers, at, problem) for (url, at, problem), numbers in found.items()]
+        return [
+            OutdatedPartitions(url, numbers, at, problem) for (url, at, problem), numbers in found.items()
+        ]
 
     def _doubtful(self, urls: Sequence[str]) -> str:
-        parts = [self._parts[url] for url in urls]
-        if problem := next((part.problem for part in parts if part.problem), ""):
+        workers = [self._workers[url] for url in urls]
+        if problem := next((worker.problem for worker in workers if worker.problem), ""):
             return problem
-        covered = sorted(partition for part in parts for partition in part.partitions)
-        if covered == list(range(self._web.settings.broker.partitions)):
+        covered = sorted(partition for worker in workers for partition in worker.partitions)
+        if covered == list(range(self._parts.settings.broker.partitions)):
             return ""
-        hint = self._router.address_hint([part.partitions for part in parts])
+        hint = self._router.address_hint([worker.partitions for worker in workers])
         return f"not every partition is owned by exactly one worker at this moment{hint}"
 
     async def _ask(self, url: str, now: int, start: int, end: int) -> bool:
-        """Bring a part up to date; returns whether it has changed."""
-        part = new = self._parts.setdefault(url, _Part(url))
+        """Bring the lines of a worker up to date; returns whether it has changed."""
+        worker = new = self._workers.setdefault(url, _WorkerLines(url))
         changed = False
         try:
             first = more = True
@@ -201,17 +207,17 @@ class FleetView:
                 page = await self._page(url, query)
                 if page.epoch != new.epoch:
                     # The earlier lines are void, but are shown until all new ones are here.
-                    new = _Part(url, page.epoch)
-                changed |= new is not part or bool(page.lines or page.removed)
+                    new = _WorkerLines(url, page.epoch)
+                changed |= new is not worker or bool(page.lines or page.removed)
                 await self._apply(new, page)
                 first, more, pages = False, page.more, pages + 1
                 if pages * PAGE_LINES > MAX_LINES or sum(map(len, new.lines.values())) > MAX_LINES:
                     raise unavailable(f"the worker at {url}: expected at most {MAX_LINES} hosts, found more")
         except Problem as problem:
-            part.problem = problem.detail
-            return changed and new is part
+            worker.problem = problem.detail
+            return changed and new is worker
         new.answered_at, new.problem = now, ""
-        self._parts[url] = new
+        self._workers[url] = new
         return changed
 
     async def _page(self, url: str, query: LinesQuery) -> LinesPage:
@@ -221,13 +227,13 @@ class FleetView:
             await self._local.update(query.start, query.end)
         return page_of(self._local, query)
 
-    async def _apply(self, part: _Part, page: LinesPage) -> None:
-        number = self._web.settings.broker.partitions
-        part.changes, part.partitions = page.changes, frozenset(page.partitions)
-        async with self._web.slices.computation() as computation:
+    async def _apply(self, worker: _WorkerLines, page: LinesPage) -> None:
+        number = self._parts.settings.broker.partitions
+        worker.changes, worker.partitions = page.changes, frozenset(page.partitions)
+        async with self._parts.slices.computation() as computation:
             for line in page.lines:
-                part.lines.setdefault(partition_of(line.host, number), {})[line.host] = line
+                worker.lines.setdefault(partition_of(line.host, number), {})[line.host] = line
                 await computation.pause()
             for host in page.removed:
-                part.lines.get(partition_of(host, number), {}).pop(host, None)
+                worker.lines.get(partition_of(host, number), {}).pop(host, None)
                 await computation.pause()

@@ -14,7 +14,7 @@ from sparkle_app.model.time import LATEST, span
 from sparkle_app.plugin.panel import Panel, State
 from sparkle_app.web.parts import WebParts
 from sparkle_app.web.problems import current_time
-from sparkle_app.web.snapshots.fleet import FleetSnapshot, PartState
+from sparkle_app.web.snapshots.fleet import FleetSnapshot, OutdatedPartitions
 from sparkle_app.web.snapshots.known_hosts import KNOWN_SECONDS, KnownHosts, KnownHostsView
 from sparkle_app.web.snapshots.lines import Line, View
 from sparkle_app.web.snapshots.refreshed import Refreshed
@@ -66,7 +66,7 @@ class Overview:
     """By hostname, in any order."""
     states: Mapping[str, Mapping[State, int]]
     """Number of hosts by NAME of the plugin and state; "" stands for all plugins."""
-    outdated: Sequence[tuple[str, PartState]]
+    outdated: Sequence[tuple[str, OutdatedPartitions]]
     """NAME of the plugin, and of which partitions the lines are old or missing."""
     problem: str
     """Why the hosts that SQL knows are not up to date; empty if they are."""
@@ -133,7 +133,7 @@ class OverviewView:
         self,
         known: KnownHosts,
         snapshots: Mapping[str, FleetSnapshot],
-        outdated: Sequence[tuple[str, PartState]],
+        outdated: Sequence[tuple[str, OutdatedPartitions]],
         now: int,
     ) -> tuple[dict[str, Row], bool]:
         before = self._last.rows if self._last else {}
