@@ -38,7 +38,7 @@ class HealthChecker:
     def __init__(self, parts: WebParts) -> None:
         self._group = parts.group
         self._engine = parts.engine
-        self._stages = parts.stages
+        self._stages = parts.metrics.stages
         self._breaker = parts.breaker
         self._clock = parts.clock
         self._warnings = parts.warnings

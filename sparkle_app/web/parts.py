@@ -15,7 +15,6 @@ from sparkle_app.kafka.membership import Membership
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
-from sparkle_app.runtime.stages import Stages
 from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.web.slices import Slices
 from sparkle_app.web.thread_limit import ThreadLimit
@@ -41,10 +40,8 @@ class WebParts:
     """The bucket tables of the plugins, by NAME."""
     group: Membership
     """This worker's place in the consumer group."""
-    stages: Stages
-    """The stages of this worker's pipelines that are in progress."""
     metrics: Metrics
-    """This worker's Prometheus metrics."""
+    """This worker's Prometheus metrics, and the stages of its pipelines that are in progress."""
     keyring: Keyring
     """The private keys."""
     cipher: Cipher

@@ -163,7 +163,6 @@ class SparkleApp(faust.App):
             plugins=self.plugins.installed,
             tables=self.buckets,
             group=self.group,
-            stages=self.metrics.stages,
             metrics=self.metrics,
             keyring=self._parts.keyring,
             cipher=cipher,

@@ -126,7 +126,6 @@ class InProcessWorker:
             plugins=self.app.plugins.installed,
             tables=self.app.buckets,
             group=cast(Membership, self.group),
-            stages=self.app.metrics.stages,
             metrics=self.app.metrics,
             keyring=self._keyring(),
             cipher=Cipher(existing_internal_key(self.settings.certs) or SHARED_KEY),

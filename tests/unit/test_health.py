@@ -69,7 +69,7 @@ def checker(
     parts = SimpleNamespace(
         group=group or Group(),
         engine=database.engine,
-        stages=stages or Stages(),
+        metrics=SimpleNamespace(stages=stages or Stages()),
         breaker=KeyBreaker(1),
         clock=clock or WallClock(),
         warnings=warnings or {},
@@ -228,7 +228,7 @@ async def test_the_engine_of_a_worker_is_checked(clock: VirtualClock, tmp_path: 
     parts = SimpleNamespace(
         group=Group(),
         engine=engine,
-        stages=Stages(),
+        metrics=SimpleNamespace(stages=Stages()),
         breaker=KeyBreaker(1),
         clock=WallClock(),
         warnings={},

@@ -174,7 +174,7 @@ class Pipeline:
             topics=list(topics.values()),
             stages=[
                 StageInProgress(stage, round(seconds, 3), error or None)
-                for stage, seconds, error in self._parts.stages.in_progress()
+                for stage, seconds, error in metrics.stages.in_progress()
             ],
             seconds_since_stored=round(metrics.since_stored, 3),
             row_delay_seconds={name: round(delay, 3) for name, delay in metrics.delays.items()},
