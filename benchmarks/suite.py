@@ -44,8 +44,6 @@ ROWS_AT_FULL_LOAD = 1_000_000
 MULTIBUFFER = " with multi-buffer RSA"
 CORES = os.cpu_count() or 1
 _HEADROOM = 1.25
-MAX_SHARE = 0.9
-"""Of the limit: what one worker reaches at most, with one reading decrypted at a time."""
 QUIX = PROJECT / ".cache" / "quix" / "bin" / "python"
 """Where ``make bench`` installs Quix Streams, whose requirements conflict with those of the handler."""
 

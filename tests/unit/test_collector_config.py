@@ -19,7 +19,6 @@ from tests.support.collector import read_member
 from tests.support.interrupted_link import INTERRUPTED_LINK
 
 PLUGINS = find_packages(Path(__file__).parents[2] / "plugins").manifests
-BY_NAME = {plugin.name: plugin for plugin in PLUGINS}
 
 
 def make(folder: Path, output: str = "out", **changes: Any) -> ConfigFiles:
