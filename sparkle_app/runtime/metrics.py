@@ -110,15 +110,11 @@ class Metrics:
             "Seconds from the timestamp of the record that was stored last until its readings were in SQL",
             ["plugin"],
         )
-        self.delays: dict[str, float] = {}
-        """The last value of ``sparkle_row_delay_seconds`` by NAME of the plugin."""
         self.answer_delay = gauge(
             "sparkle_answer_delay_seconds",
             "Delay in seconds from producing the last samples to including them in query results",
             ["plugin"],
         )
-        self.answer_delays: dict[str, float] = {}
-        """The last value of ``sparkle_answer_delay_seconds`` by NAME of the plugin."""
         self.wal_bytes = gauge(
             "sparkle_sqlite_wal_bytes", "Size of SQLite's write-ahead log, in bytes; 0 with other databases"
         )
@@ -173,13 +169,14 @@ class Metrics:
                 self.hosts.labels(plugin, state)
 
     @staticmethod
-    def totals(counter: Counter) -> dict[str, float]:
-        """The value of a counter by its only label."""
+    def values(metric: Counter | Gauge) -> dict[str, float]:
+        """The value of a counter or a gauge by its only label."""
         return {
             next(iter(sample.labels.values())): sample.value
-            for family in counter.collect()
+            for family in metric.collect()
             for sample in family.samples
-            if sample.name.endswith("_total")
+            # Of a counter, there is also the time at which it was created.
+            if not sample.name.endswith("_created")
         }
 
     def stage_totals(self) -> dict[str, tuple[float, float]]:
@@ -215,7 +212,6 @@ class Metrics:
         """
         self.readings.labels(plugin).inc(number)
         self.row_delay.labels(plugin).set(delay)
-        self.delays[plugin] = delay
         self._stored_at = self._clock()
 
     def answered(self, plugin: str, delay: float) -> None:
@@ -225,7 +221,6 @@ class Metrics:
             delay: seconds since the last of them was produced.
         """
         self.answer_delay.labels(plugin).set(delay)
-        self.answer_delays[plugin] = delay
 
     def retained(self, plugin: str, action: str, rows: int) -> None:
         """Count rows that retention has merged or deleted."""

@@ -1,6 +1,7 @@
 """The state of the pipeline: what each worker consumes, what it lags behind, and what it waits for."""
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -177,14 +178,18 @@ class Pipeline:
                 for stage, seconds, error in metrics.stages.in_progress()
             ],
             seconds_since_stored=round(metrics.since_stored, 3),
-            row_delay_seconds={name: round(delay, 3) for name, delay in metrics.delays.items()},
-            readings=metrics.totals(metrics.readings),
-            retries=metrics.totals(metrics.retries),
-            dead_letters=metrics.totals(metrics.dead_letters),
-            held_back=sum(metrics.totals(metrics.held_back).values()),
-            answer_delay_seconds={name: round(delay, 3) for name, delay in metrics.answer_delays.items()},
+            row_delay_seconds=_rounded(metrics.values(metrics.row_delay)),
+            readings=metrics.values(metrics.readings),
+            retries=metrics.values(metrics.retries),
+            dead_letters=metrics.values(metrics.dead_letters),
+            held_back=sum(metrics.values(metrics.held_back).values()),
+            answer_delay_seconds=_rounded(metrics.values(metrics.answer_delay)),
             stage_totals={
                 stage: StageTotal(batches, round(seconds, 3))
                 for stage, (batches, seconds) in metrics.stage_totals().items()
             },
         )
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(each, 3) for name, each in seconds.items()}
