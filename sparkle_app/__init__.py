@@ -291,6 +291,7 @@ All packages and modules; the docstring of each describes what it does:
       clock               the time of day, and steps of the clock
       retry               retry with backoff
       cause_limit         limits dead letters, and lines in the log, of the same cause
+      failure_log         logs the cause of a failure once, until it changes
       process             exit
       terminal            output of text from outside
       cores               cores that may be used

@@ -12,6 +12,7 @@ from sparkle_app.model.errors import TransientError
 from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.reading import StoredReading
 from sparkle_app.model.time import from_seconds, rfc3339
+from sparkle_app.runtime.failure_log import FailureLog
 from sparkle_app.storage.errors import is_row_error, transient_error
 from sparkle_app.storage.hosts import ReturnedHost, record_activity
 from sparkle_app.storage.statements import chunks
@@ -108,7 +109,7 @@ class HostRecorder:
         self._wall = wall
         self._engine = engine
         self._executor = executor
-        self._failure = ""
+        self._failure = FailureLog(logger, "cannot record hosts, will retry")
 
     async def run(self) -> None:
         """Write as long as the worker runs."""
@@ -134,11 +135,9 @@ class HostRecorder:
                         host.plugin,
                     )
                 del groups[0]
-                self._failure = ""
+                self._failure.succeeded()
         except TransientError as error:
-            if str(error) != self._failure:
-                self._failure = str(error)
-                logger.warning("cannot record hosts, will retry: %s", error)
+            self._failure.failed(error)
         finally:
             # Also of a write that was cancelled.
             for group in groups:

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from sparkle_app.model.time import from_seconds
 from sparkle_app.runtime.clock import WallClock
+from sparkle_app.runtime.failure_log import FailureLog
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.errors import transient_error
@@ -36,15 +37,12 @@ async def watch_hosts(
             metrics.hosts.labels(plugin, "ok").set(ok)
             metrics.hosts.labels(plugin, "silent").set(silent)
 
-    failure = ""
+    failure = FailureLog(logger, "cannot count hosts, will retry")
     while True:
         try:
             await asyncio.get_running_loop().run_in_executor(readers, count)
-            failure = ""
+            failure.succeeded()
         except Exception as error:
             # Nothing depends on the numbers.
-            cause = str(transient_error(error))
-            if cause != failure:
-                failure = cause
-                logger.warning("cannot count hosts, will retry: %s", cause)
+            failure.failed(transient_error(error))
         await asyncio.sleep(POLL_SECONDS)

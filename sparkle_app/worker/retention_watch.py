@@ -16,6 +16,7 @@ from sparkle_app.model.time import from_seconds
 from sparkle_app.retention.retainer import Retainer
 from sparkle_app.retention.steps import Action, Step
 from sparkle_app.runtime.clock import WallClock
+from sparkle_app.runtime.failure_log import FailureLog
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.terminal import counted
 from sparkle_app.storage.engine import space_warning
@@ -60,7 +61,9 @@ class RetentionWatch:
         self._metrics = metrics
         self._interval = interval
         self._elapsed = elapsed
-        self._failures: dict[str, str] = {}
+        self._failures = {
+            name: FailureLog(logger, f"{name}: retention failed, will retry") for name in retainers
+        }
         self._warned = False
         for name in retainers:
             self._complete(name)
@@ -81,15 +84,12 @@ class RetentionWatch:
         try:
             if await self._apply(name, retainer):
                 self._complete(name)
-                if self._failures.pop(name, None):
+                if self._failures[name].succeeded():
                     logger.info("%s: retention succeeded again", name)
         except Exception as error:
             # The next run continues.
-            cause = str(transient_error(error))
             self._metrics.retention_failures.labels(name).inc()
-            if self._failures.get(name) != cause:
-                self._failures[name] = cause
-                logger.warning("%s: retention failed, will retry: %s", name, cause)
+            self._failures[name].failed(transient_error(error))
 
     async def _apply(self, name: str, retainer: Retainer) -> bool:
         """Run each step; returns whether all of them have been run."""
