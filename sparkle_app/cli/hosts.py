@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
+import msgspec
 from faust.cli.base import argument, option
 from sqlalchemy import Engine
 
@@ -16,6 +16,7 @@ from sparkle_app.runtime.terminal import counted, printable
 from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.host_queries import select_hosts
 from sparkle_app.storage.hosts import remove_host
+from sparkle_app.web.api.hosts import activity_info
 
 _HEADER = ("host", "plugin", "config", "last received", "age", "every", "state")
 
@@ -115,7 +116,9 @@ class hosts(DatabaseCommand):
         silent_ones = [each for each in known if each.is_silent(now)]
         shown = silent_ones if silent else known
         if as_json:
-            self.say_json([_fields(each, now) for each in shown])
+            self.say_json(
+                [{"host": each.hostname, **msgspec.to_builtins(activity_info(each, now))} for each in shown]
+            )
         else:
             for line in _table([_HEADER, *(_row(each, now) for each in shown)]):
                 self.say(line)
@@ -147,23 +150,6 @@ class hosts(DatabaseCommand):
             for name in names:
                 self.say(f"{printable(name)} removed; it is listed again as soon as it sends readings")
         return 0
-
-
-def _fields(activity: HostActivity, now: int) -> dict[str, Any]:
-    return {
-        "host": activity.hostname,
-        "plugin": activity.plugin,
-        "config_id": activity.config_id,
-        "first_received_at": rfc3339(activity.first_received_at),
-        "last_received_at": rfc3339(activity.last_received_at),
-        "first_observed_at": rfc3339(activity.first_observed_at),
-        "last_observed_at": rfc3339(activity.last_observed_at),
-        "interval_seconds": None if activity.interval is None else whole_seconds(activity.interval),
-        "silent": activity.is_silent(now),
-        "clock_offset_seconds": (
-            None if activity.clock_offset is None else whole_seconds(activity.clock_offset)
-        ),
-    }
 
 
 def _row(activity: HostActivity, now: int) -> Sequence[str]:

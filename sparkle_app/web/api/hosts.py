@@ -25,7 +25,7 @@ class HostActivityInfo(msgspec.Struct):
     first_observed_at: Time
     last_observed_at: Time
     interval_seconds: int | None
-    """Usual time between its readings, at least 60; null: it has sent readings only once."""
+    """Usual time between its readings, at least 60; null: not known yet."""
     silent: bool
     """Whether nothing was received for more than three of these intervals (15 minutes if there is none)."""
     clock_offset_seconds: int | None
@@ -92,13 +92,14 @@ class HostQueries:
             ),
         )
         hosts = [
-            KnownHost(activities[0].hostname, [_activity(each, now) for each in activities])
+            KnownHost(activities[0].hostname, [activity_info(each, now) for each in activities])
             for activities in found[:limit]
         ]
         return KnownHostsResponse(hosts, hosts[-1].host if len(found) > limit else None)
 
 
-def _activity(activity: HostActivity, now: int) -> HostActivityInfo:
+def activity_info(activity: HostActivity, now: int) -> HostActivityInfo:
+    """The activity of a host as responses, and the command hosts, have it."""
     return HostActivityInfo(
         activity.plugin,
         activity.config_id,
