@@ -22,7 +22,7 @@ from sparkle_app.kafka.fetched_batches import MAX_POLLED_RECORDS, accept_any_bat
 from sparkle_app.kafka.rebootstrap import rebootstrap
 from sparkle_app.runtime.clock import elapsed
 
-# How long the leaders of partitions may take to tell where their logs begin. A partition may have no leader, and Faust
+# How long the leaders of partitions may take to say where their logs begin. A partition may have no leader, and Faust
 # ends the recovery of tables for good after 90 s.
 _LOG_STARTS_SECONDS = 5.0
 # Faust checks every 2.5 s, except during rebalances.
@@ -42,7 +42,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread of the Kafka client, with the time of the last answered heartbeat.
 
     Arguments:
-        logs: told of lost connections.
+        logs: notified of lost connections.
     """
 
     last_heartbeat = 0.0
@@ -169,7 +169,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """The first offset of each partition's log.
 
         Raises:
-            KafkaError, TimeoutError: if a leader does not tell now.
+            KafkaError, TimeoutError: if a leader does not answer now.
         """
         # Limited here, not where it is awaited: the thread executes only two calls at a time.
         async with asyncio.timeout(_LOG_STARTS_SECONDS):

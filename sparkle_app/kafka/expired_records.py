@@ -35,7 +35,7 @@ class ExpiredRecords:
     async def compare(self, committed: Mapping[TP, int]) -> None:
         """Report the records between the committed offsets, which are consumed next, and the start of the log.
 
-        If the broker does not tell now, the first record that is fetched shows the gap.
+        If the broker does not answer now, the first record that is fetched shows the gap.
         """
         self._next.update(committed)
         for tp, start in (await self._starts(committed)).items():

@@ -38,7 +38,7 @@ def missing_codecs() -> list[str]:
 async def read_state(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> TopicState:
     """Compare the configuration of topics with what a worker expects.
 
-    A topic whose configuration the broker does not tell is taken to be as expected.
+    A topic whose configuration the broker does not return is taken to be as expected.
 
     Raises:
         ConfigurationError: if a worker cannot work with the configuration of a topic.

@@ -119,7 +119,7 @@ class _TopicIdsRequest(Request[_RequestStruct]):  # type: ignore[misc]
 
 
 async def topic_ids(admin: AIOKafkaAdminClient, names: Collection[str]) -> dict[str, str | None]:
-    """The id of each topic; :data:`MISSING` if it does not exist, None if the broker does not tell.
+    """The id of each topic; :data:`MISSING` if it does not exist, None if the broker does not say.
 
     Creates no topic.
 

@@ -26,7 +26,7 @@ def select_headlines(
 
     Arguments:
         hostnames: at most as many as fit into one statement.
-        metric: is told apart: it has rows of its own.
+        metric: has rows of its own.
         highest: whether the highest average is meant.
         start, end: ``start <= bucket_start < end``, bounds of steps.
         step: seconds, a multiple of ``resolution``.

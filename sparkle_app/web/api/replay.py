@@ -1,4 +1,4 @@
-"""Replays dead letters, one request at a time, and tells how far the replay is."""
+"""Replays dead letters, one request at a time, and says how far the replay is."""
 
 import asyncio
 import logging
