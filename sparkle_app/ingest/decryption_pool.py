@@ -35,7 +35,7 @@ _PLAIN = {float, int, str, bool, type(None)}
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_records = msgspec.msgpack.Decoder(list[Record]).decode
 _unpack_readings = msgspec.msgpack.Decoder(list[list[Reading]]).decode
-Remarkable = dict[int, tuple[list[Reading], list[InvalidRecordError]]]
+Pickled = dict[int, tuple[list[Reading], list[InvalidRecordError]]]
 """Readings and errors by index of the record: those with errors, and those with values that only pickle preserves."""
 # An RSA decryption takes 0.125 ms or more. The overhead of a task is small for 16 of them, negligible for 240.
 _MIN_CHUNK, _MAX_CHUNK = 16, 240
@@ -163,10 +163,10 @@ def _require_picklable(reading: Reading) -> Reading:
 
 
 def _unpack(packed: tuple[bytes, bytes]) -> Iterator[tuple[list[Reading], list[InvalidRecordError]]]:
-    readings, rest = packed
-    remarkable: Remarkable = pickle.loads(rest) if rest else {}
+    readings, data = packed
+    pickled: Pickled = pickle.loads(data) if data else {}
     for index, plain in enumerate(_unpack_readings(readings)):
-        yield remarkable.get(index) or (plain, [])
+        yield pickled.get(index) or (plain, [])
 
 
 # Everything below runs in the child processes.
@@ -198,15 +198,15 @@ def _exit_with_parent() -> None:
 
 def _decrypt_chunk(packed: bytes) -> tuple[bytes, bytes]:
     outcomes = decrypt_readings(_unpack_records(packed), *_arguments)
-    remarkable = {index for index, each in enumerate(outcomes) if not _is_plain(each)}
-    plain = [[] if index in remarkable else each.readings for index, each in enumerate(outcomes)]
+    to_pickle = {index for index, each in enumerate(outcomes) if not _is_plain(each)}
+    plain = [[] if index in to_pickle else each.readings for index, each in enumerate(outcomes)]
     try:
         readings = _pack(plain)
     except (OverflowError, UnicodeEncodeError):
         # Integers beyond 64 bits, and strings with surrogates.
-        readings, remarkable = _pack([[] for _ in outcomes]), set(range(len(outcomes)))
-    rest: Remarkable = {index: (outcomes[index].readings, outcomes[index].errors) for index in remarkable}
-    return readings, pickle.dumps(rest, pickle.HIGHEST_PROTOCOL) if rest else b""
+        readings, to_pickle = _pack([[] for _ in outcomes]), set(range(len(outcomes)))
+    pickled: Pickled = {index: (outcomes[index].readings, outcomes[index].errors) for index in to_pickle}
+    return readings, pickle.dumps(pickled, pickle.HIGHEST_PROTOCOL) if pickled else b""
 
 
 def _is_plain(outcome: Outcome) -> bool:
