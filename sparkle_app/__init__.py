@@ -260,6 +260,7 @@ All packages and modules; the docstring of each describes what it does:
     cli/                faust -A sparkle_app NAME
       sparkle             the sparkle command
       base                exit codes and errors
+      options             options that several commands have
       capacity            estimates what a fleet needs
       check               checks configuration, broker and database
       check_database      its check of the database

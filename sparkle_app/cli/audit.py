@@ -10,8 +10,9 @@ from faust.cli.base import option
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.chunks import ChunkResult
 from sparkle_app.audit.differences import AggregateKey, Difference
-from sparkle_app.cli.base import TEXT, Instant, OutputClosedError, UsageError
+from sparkle_app.cli.base import OutputClosedError, UsageError
 from sparkle_app.cli.database import DatabaseCommand, time_range
+from sparkle_app.cli.options import TEXT, Instant
 from sparkle_app.model.buckets import Statistics
 from sparkle_app.model.retention import DAY, HOUR
 from sparkle_app.model.time import rfc3339

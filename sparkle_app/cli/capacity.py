@@ -3,7 +3,8 @@
 import click
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, SparkleCommand
+from sparkle_app.cli.base import SparkleCommand
+from sparkle_app.cli.options import JSON
 from sparkle_app.model.capacity import Fleet, Machine, estimate, figures, table
 from sparkle_app.runtime.terminal import counted
 

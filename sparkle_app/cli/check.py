@@ -9,8 +9,9 @@ from functools import partial
 
 import msgspec
 
-from sparkle_app.cli.base import JSON, SparkleCommand
+from sparkle_app.cli.base import SparkleCommand
 from sparkle_app.cli.check_database import check_database
+from sparkle_app.cli.options import JSON
 from sparkle_app.config.settings import changed, database_url, masked
 from sparkle_app.envelope.keyring import Keyring
 from sparkle_app.kafka.admin import check_topics

@@ -3,7 +3,8 @@
 import click
 from faust.cli.base import option
 
-from sparkle_app.cli.base import TEXT, Instant, UsageError
+from sparkle_app.cli.base import UsageError
+from sparkle_app.cli.options import TEXT, Instant
 from sparkle_app.dead_letters.selection import Filter
 from sparkle_app.model.errors import Reason
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError, check_confirmation, is_confirmed
+from sparkle_app.cli.base import SparkleCommand, UsageError
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
+from sparkle_app.cli.options import JSON, TEXT, check_confirmation, is_confirmed
 from sparkle_app.dead_letters.message import DeadLetter, dead_letter_key, key_without_timestamp, quoted
 from sparkle_app.dead_letters.reader import DeadLetterReader, Position, open_dead_letters
 from sparkle_app.dead_letters.selection import Filter, matching

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, cast
 import click
 from faust.cli.base import argument, option
 
-from sparkle_app.cli.base import JSON, TEXT, Instant, UsageError
+from sparkle_app.cli.base import UsageError
 from sparkle_app.cli.database import DatabaseCommand, time_range
+from sparkle_app.cli.options import JSON, TEXT, Instant
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.model.retention import DAY, READINGS
 from sparkle_app.model.time import EARLIEST, LATEST, rfc3339

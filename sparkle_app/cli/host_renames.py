@@ -7,8 +7,9 @@ from faust.cli.base import option
 from sqlalchemy import Connection, Engine
 
 from sparkle_app.audit.renaming import HostRows, Renaming
-from sparkle_app.cli.base import UsageError, check_confirmation, is_confirmed
+from sparkle_app.cli.base import UsageError
 from sparkle_app.cli.database import DatabaseCommand, database_errors
+from sparkle_app.cli.options import check_confirmation, is_confirmed
 from sparkle_app.config.settings import database_url
 from sparkle_app.envelope.v1 import check_hostname
 from sparkle_app.kafka.group_offsets import count_members, require_no_members

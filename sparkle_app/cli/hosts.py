@@ -7,9 +7,10 @@ import msgspec
 from faust.cli.base import argument, option
 from sqlalchemy import Engine
 
-from sparkle_app.cli.base import CONFIG_ID, JSON, TEXT, UsageError
+from sparkle_app.cli.base import UsageError
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.host_renames import MERGE, OPTIONS, RENAME, rename_host
+from sparkle_app.cli.options import CONFIG_ID, JSON, TEXT
 from sparkle_app.model.host_activity import HostActivity
 from sparkle_app.model.time import from_seconds, rfc3339, span, whole_seconds
 from sparkle_app.runtime.terminal import counted, printable

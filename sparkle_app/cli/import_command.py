@@ -5,8 +5,8 @@ from typing import Any
 from faust.cli.base import argument
 from sqlalchemy import Engine
 
-from sparkle_app.cli.base import JSON, TEXT
 from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.options import JSON, TEXT
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugin
 from sparkle_app.runtime.terminal import counted, printable

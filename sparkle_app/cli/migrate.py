@@ -8,8 +8,9 @@ from aiokafka.errors import KafkaError
 from faust.cli.base import option
 from sqlalchemy import Table
 
-from sparkle_app.cli.base import JSON, OutputClosedError, UsageError
+from sparkle_app.cli.base import OutputClosedError, UsageError
 from sparkle_app.cli.database import DatabaseCommand, database_errors
+from sparkle_app.cli.options import JSON
 from sparkle_app.config.settings import database_url
 from sparkle_app.config.url_parameters import shown
 from sparkle_app.kafka.diagnosis import explain_failure

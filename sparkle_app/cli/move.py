@@ -11,9 +11,10 @@ from sqlalchemy.engine import URL
 
 from sparkle_app.audit.auditor import Auditor
 from sparkle_app.audit.copies import audit_copy
-from sparkle_app.cli.base import JSON, UsageError
+from sparkle_app.cli.base import UsageError
 from sparkle_app.cli.database import DatabaseCommand
 from sparkle_app.cli.move_target import Secret, named_target, target_errors, target_url
+from sparkle_app.cli.options import JSON
 from sparkle_app.config.settings import ENV_PREFIX, database_url
 from sparkle_app.config.url_parameters import place, shown
 from sparkle_app.runtime.terminal import counted

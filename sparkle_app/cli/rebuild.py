@@ -3,7 +3,7 @@
 from typing import Any
 
 from sparkle_app.cli.audit import SCOPE, AuditCommand
-from sparkle_app.cli.base import JSON
+from sparkle_app.cli.options import JSON
 from sparkle_app.runtime.terminal import counted
 
 

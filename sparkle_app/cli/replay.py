@@ -5,9 +5,9 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON
 from sparkle_app.cli.database import DatabaseCommand, database_errors
 from sparkle_app.cli.dead_letter_filters import ALL, FILTERS, selection
+from sparkle_app.cli.options import JSON
 from sparkle_app.config.settings import database_url
 from sparkle_app.dead_letters.reader import open_dead_letters
 from sparkle_app.dead_letters.replay import ReplayProgress, count_replayable, replay_selected

@@ -2,8 +2,8 @@
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, Instant
 from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.options import JSON, Instant
 from sparkle_app.kafka.group_offsets import Begin, Stored, commit_resets, plan_resets
 from sparkle_app.model.time import rfc3339, span
 from sparkle_app.runtime.terminal import counted

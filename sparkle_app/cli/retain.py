@@ -7,8 +7,9 @@ from typing import Any
 
 from faust.cli.base import option
 
-from sparkle_app.cli.base import JSON, TEXT, UsageError
+from sparkle_app.cli.base import UsageError
 from sparkle_app.cli.database import DatabaseCommand
+from sparkle_app.cli.options import JSON, TEXT
 from sparkle_app.model.retention import READINGS
 from sparkle_app.model.time import from_seconds, rfc3339
 from sparkle_app.retention.retainer import Expiry, Retainer, retainers

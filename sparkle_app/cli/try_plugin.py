@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from faust.cli.base import argument
 
-from sparkle_app.cli.base import JSON, TEXT, SparkleCommand, UsageError
+from sparkle_app.cli.base import SparkleCommand, UsageError
+from sparkle_app.cli.options import JSON, TEXT
 from sparkle_app.config.sections import AggregatesSettings
 from sparkle_app.envelope.v1 import check_key
 from sparkle_app.ingest.decryption_pool import validated

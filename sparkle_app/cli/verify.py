@@ -10,7 +10,7 @@ from faust.cli.base import option
 from sparkle_app.audit.confirmation import confirmed
 from sparkle_app.audit.differences import Difference
 from sparkle_app.cli.audit import SCOPE, AuditCommand, as_fields, as_line, by_resolution, not_verifiable
-from sparkle_app.cli.base import JSON
+from sparkle_app.cli.options import JSON
 from sparkle_app.runtime.terminal import counted
 
 _LIMIT = 20

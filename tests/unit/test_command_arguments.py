@@ -12,7 +12,8 @@ import click
 import pytest
 
 from sparkle_app.cli import move_target
-from sparkle_app.cli.base import CONFIG_ID, TEXT, UsageError
+from sparkle_app.cli.base import UsageError
+from sparkle_app.cli.options import CONFIG_ID, TEXT
 from tests.support.processes import run_program
 from tests.support.worker import PROJECT
 from tests.unit.test_sparkle_command import SPARKLE, run

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import click
 import pytest
 
-from sparkle_app.cli.base import Instant
+from sparkle_app.cli.options import Instant
 from sparkle_app.model.time import (
     from_millis,
     from_seconds,
