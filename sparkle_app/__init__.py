@@ -2,8 +2,8 @@
 
 All packages and modules; the docstring of each describes what it does:
 
-    worker/             a worker process
-      agents              composition root: declares agents and tables
+    worker/             a worker process: the composition root
+      agents              declares agents and tables
       application         the Faust application, builds the parts
       faust_options       options of the Faust application
       parts               the parts that agents and web server share

@@ -1,1 +1,1 @@
-"""A worker: application (the composition root), faust_options, web_driver, parts, startup, watchdogs, shutdown."""
+"""A worker, and the composition root: agents, application, parts, startup, watchdogs, shutdown."""

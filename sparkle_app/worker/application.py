@@ -22,6 +22,7 @@ from sparkle_app.kafka.diagnosis import describe_failure
 from sparkle_app.kafka.membership import Membership, TableRecovery
 from sparkle_app.kafka.publisher import TopicPublisher
 from sparkle_app.kafka.record_batches import MAX_BATCH_RECORDS
+from sparkle_app.kafka.topic_configs import TopicState
 from sparkle_app.model.errors import ConfigurationError
 from sparkle_app.plugin.discovery import InstalledPlugins
 from sparkle_app.retention.retainer import retainers
@@ -29,6 +30,7 @@ from sparkle_app.runtime.cause_limit import CauseLimit
 from sparkle_app.runtime.clock import WallClock
 from sparkle_app.runtime.metrics import Metrics
 from sparkle_app.runtime.process import exit_process
+from sparkle_app.sealed.cipher import Cipher
 from sparkle_app.storage.engine import write_ahead_log
 from sparkle_app.web.health import HealthChecker
 from sparkle_app.web.parts import WebParts
@@ -156,38 +158,42 @@ class SparkleApp(faust.App):
         web.tls = self._parts.tls
         for table in self.buckets.values():
             table.max_message_bytes = topics.max_message_bytes[table.changelog_topic_name]
-        dead_letter_topic = topology.dead_letter_topic(settings.app_id)
+        web_parts = self._web_parts(self._parts, cipher)
         # Before Faust starts the web server, which then accepts no more routes.
-        web_parts = WebParts(
-            settings=settings,
-            plugins=self.plugins.installed,
-            tables=self.buckets,
-            group=self.group,
-            metrics=self.metrics,
-            keyring=self._parts.keyring,
-            cipher=cipher,
-            breaker=self.breaker,
-            clock=self.clock,
-            http=self.http_client,
-            engine=self._parts.engine,
-            readers=self._parts.readers,
-            warnings=self._warnings,
-        )
         add_routes(web.web_app.router, web_parts)
         self._connected = Connected(
             cipher=cipher,
             topics=topics,
-            dead_letters=DeadLetterPublisher(
-                TopicPublisher(
-                    self.own_topic(dead_letter_topic), topics.max_message_bytes[dead_letter_topic]
-                ),
-                CauseLimit(settings.dead_letters.per_cause),
-                self.metrics,
-                cipher,
-            ),
+            dead_letters=self._dead_letters(cipher, topics),
             hosts=HostRecorder(self._parts.engine, self._parts.writers, self.clock.now),
             health=HealthChecker(web_parts),
             certificate=certificate,
+        )
+
+    def _web_parts(self, parts: Parts, cipher: Cipher) -> WebParts:
+        return WebParts(
+            settings=self.settings,
+            plugins=self.plugins.installed,
+            tables=self.buckets,
+            group=self.group,
+            metrics=self.metrics,
+            keyring=parts.keyring,
+            cipher=cipher,
+            breaker=self.breaker,
+            clock=self.clock,
+            http=self.http_client,
+            engine=parts.engine,
+            readers=parts.readers,
+            warnings=self._warnings,
+        )
+
+    def _dead_letters(self, cipher: Cipher, topics: TopicState) -> DeadLetterPublisher:
+        topic = topology.dead_letter_topic(self.settings.app_id)
+        return DeadLetterPublisher(
+            TopicPublisher(self.own_topic(topic), topics.max_message_bytes[topic]),
+            CauseLimit(self.settings.dead_letters.per_cause),
+            self.metrics,
+            cipher,
         )
 
     async def on_started(self) -> None:
