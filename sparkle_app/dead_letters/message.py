@@ -5,7 +5,7 @@ topic, partition, offset and timestamp: in a topic that was deleted and created 
 record with an implausible timestamp, the key has this one, and not the time of its arrival, which is another one when
 the record is redelivered. Headers contain the reason and, encrypted, the cause. A value that is too large for a worker
 (kafka/record_sizes.py) or for the dead-letter topic is omitted: the record is then available only in its own topic,
-until that topic's retention deletes it.
+until that topic's log retention deletes it.
 
 The topic is compacted: a dead letter that is produced once more after a crash replaces the earlier one, and a tombstone
 deletes the dead letter of a record that was stored after a replay.

@@ -68,7 +68,7 @@ def mark_of(record: Any) -> Mark:
 async def replaced_logs(broker: BrokerSettings, marks: Mapping[TP, Sequence[Mark]]) -> dict[TP, str]:
     """The partitions whose logs do not contain the records that were consumed, with what was expected and found.
 
-    Records that retention or compaction has deleted prove nothing.
+    Records that log retention or compaction has deleted prove nothing.
 
     Raises:
         KafkaError: if the broker does not answer.

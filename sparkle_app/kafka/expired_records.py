@@ -56,7 +56,7 @@ class ExpiredRecords:
         # One after the other: the client executes only two calls at a time, and has to fetch.
         async with self._reporting:
             for tp, start in (await self._starts(missing)).items():
-                # Retention may have deleted records by now that were fetched.
+                # Log retention may have deleted records by now that were fetched.
                 self._report(tp, missing[tp].start, min(start, missing[tp].stop))
 
     async def _starts(self, partitions: Collection[TP]) -> Mapping[TP, int]:

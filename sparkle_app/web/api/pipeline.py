@@ -79,7 +79,7 @@ class WorkerState(msgspec.Struct):
     held_back: float
     """Records that no private key decrypts, since the worker started. They are read again once one does."""
     answer_delay_seconds: dict[str, float] = {}
-    """By plugin: from the row in SQL of the last readings until they were in the answers."""
+    """By plugin: from producing the last samples to including them in query results."""
     stage_totals: dict[str, StageTotal] = {}
     """By stage."""
 

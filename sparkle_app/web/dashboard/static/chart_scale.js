@@ -1,6 +1,6 @@
 // What of its values a chart shows: the range of the axis and its texts, bands, and single points.
 
-import { mark, number } from "./format.js";
+import { hasPrefixes, mark, number } from "./values.js";
 
 /** With more lines, only the highlighted one has its band. */
 const MAX_BANDS = 4;
@@ -55,7 +55,7 @@ export function valueRange({ lines, from, to, plugin: { panel } }) {
 
 /** A value at a mark of the axis. */
 export function axisValue(value, step, plugin) {
-  if (["bytes", "frequency", "power", "energy", "duration"].includes(plugin.panel.quantity)) return mark(value, step, plugin);
+  if (hasPrefixes(plugin) || plugin.panel.quantity === "duration") return mark(value, step, plugin);
   if (Math.abs(value) >= 1e6 || (value !== 0 && step < 1e-6)) return value.toExponential(1);
   return number(value, Math.min(9, Math.max(0, -Math.floor(Math.log10(step || 1)))));
 }

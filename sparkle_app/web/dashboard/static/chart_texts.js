@@ -1,8 +1,8 @@
 // What the thresholds of a chart mean, written beside them where it hides as little of the lines as possible.
 
-import { bound } from "./format.js";
 import { t } from "./language.js";
 import { nearest } from "./lines.js";
+import { bound } from "./values.js";
 
 /** In CSS pixels: of a text with its backing, and around it. */
 const HEIGHT = 16;

@@ -1,9 +1,9 @@
 // What the API knows of several hosts: their states, and of each plugin their points beside each other.
 
 import { ApiError } from "./api.js";
-import { pluginTitle } from "./format.js";
 import { comparedData, hostState } from "./host_data.js";
 import { t } from "./language.js";
+import { pluginTitle } from "./names.js";
 
 /** A worker answers six such requests at a time; others wait, and others ask, too. */
 const AT_ONCE = 4;

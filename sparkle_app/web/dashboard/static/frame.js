@@ -1,12 +1,13 @@
 // What surrounds every view: navigation, freshness, language and theme; a banner while the picture is old.
 
 import { announce, el, setAttribute, setText, svg } from "./dom.js";
-import { ago, localTime } from "./format.js";
 import { LANGUAGES, chooseLanguage, t } from "./language.js";
 import { retryNow } from "./poll.js";
 import { session } from "./session.js";
 import { store } from "./store.js";
 import { THEMES, chooseTheme } from "./theme.js";
+import { localTime } from "./times.js";
+import { ago } from "./values.js";
 
 const LINKS = [["/", "nav.overview"], ["/dead-letters", "nav.deadLetters"], ["/pipeline", "nav.pipeline"], ["/docs", "nav.api"]];
 

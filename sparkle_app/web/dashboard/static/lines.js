@@ -1,7 +1,7 @@
 // From columns and readings of the API to the lines of a chart.
 
 import { declared } from "./language.js";
-import { visible } from "./format.js";
+import { visible } from "./names.js";
 
 const byName = new Intl.Collator("en", { numeric: true });
 

@@ -1,6 +1,6 @@
 // Where a time axis has its marks, and what they say: local time, also on days of 23 and 25 hours.
 
-import { axisTime } from "./format.js";
+import { axisTime } from "./times.js";
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;

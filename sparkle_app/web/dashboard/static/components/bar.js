@@ -1,8 +1,8 @@
 // A value as text and as a small bar, with marks where its thresholds are.
 
 import { el, setAttribute, setStyle, setText } from "../dom.js";
-import { quantity } from "../format.js";
 import { position, severity } from "../plugins.js";
+import { quantity } from "../values.js";
 
 /** An empty bar. Fill it with `setBar`. */
 export const bar = () =>

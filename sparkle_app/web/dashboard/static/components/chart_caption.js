@@ -1,8 +1,10 @@
 // What a chart shows, in words.
 
-import { duration, lineName, localTime, quantity, timeSpan } from "../format.js";
 import { t } from "../language.js";
 import { extremes } from "../lines.js";
+import { lineName } from "../names.js";
+import { localTime, timeSpan } from "../times.js";
+import { duration, quantity } from "../values.js";
 
 /**
  * @param {Object[]} lines without those that they are compared with.

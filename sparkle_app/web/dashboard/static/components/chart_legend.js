@@ -1,8 +1,9 @@
 // The lines of a chart: sample, name and value of each. A click hides or shows it, a double click shows it alone.
 
 import { el, keyed, setAttribute, setStyle, setText, svg } from "../dom.js";
-import { name, quantity } from "../format.js";
 import { t } from "../language.js";
+import { name } from "../names.js";
+import { quantity } from "../values.js";
 
 const WITH_ALL = 5;
 const SCALE = 24;

@@ -1,13 +1,14 @@
 // A chart as a figure: plot, legend, a caption in words, the same as a table, and what can be done with its points.
 
-import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { now } from "../api.js";
+import { chartLibrary, makeChart, styleOf } from "../chart.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
-import { pluginTitle, pointTime, timeSpan, utcPointTime } from "../format.js";
 import { t } from "../language.js";
 import { pointsAt, spanOf } from "../lines.js";
+import { pluginTitle } from "../names.js";
 import { rangeUrl, scaled } from "../ranges.js";
 import { navigate } from "../router.js";
+import { pointTime, timeSpan, utcPointTime } from "../times.js";
 import { captionText } from "./chart_caption.js";
 import { chartLegend } from "./chart_legend.js";
 import { chartTable } from "./chart_table.js";

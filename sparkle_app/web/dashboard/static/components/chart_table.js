@@ -1,9 +1,11 @@
 // The points of a chart as a table, the newest first.
 
 import { el } from "../dom.js";
-import { duration, instant, name, quantity } from "../format.js";
 import { t } from "../language.js";
+import { name } from "../names.js";
 import { rfc3339 } from "../ranges.js";
+import { instant } from "../times.js";
+import { duration, quantity } from "../values.js";
 
 const MAX_ROWS = 500;
 

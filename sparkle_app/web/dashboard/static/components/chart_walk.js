@@ -1,9 +1,11 @@
 // A chart by keyboard: arrows walk the points of a line and its neighbours, and a screen reader says each.
 
 import { announce } from "../dom.js";
-import { duration, lineName, pointTime, quantity } from "../format.js";
 import { t } from "../language.js";
 import { isSame, nearest } from "../lines.js";
+import { lineName } from "../names.js";
+import { pointTime } from "../times.js";
+import { duration, quantity } from "../values.js";
 
 const BIG_STEP = 10;
 /** Unselects the point that is selected: all charts have the same cursor, so there is one at most. */

@@ -2,9 +2,11 @@
 
 import { ApiError, get } from "../api.js";
 import { el, keyed, setText } from "../dom.js";
-import { age, duration, name, setAge } from "../format.js";
 import { t } from "../language.js";
+import { name } from "../names.js";
 import { hostUrl } from "../router.js";
+import { age, setAge } from "../times.js";
+import { duration } from "../values.js";
 import { scrolled } from "./scrolled.js";
 
 /** Workers write them once a minute. */

@@ -1,7 +1,7 @@
 // What is above each small chart of a comparison: a host, and how it is.
 
 import { el, setAttribute } from "../dom.js";
-import { name } from "../format.js";
+import { name } from "../names.js";
 import { rangeQuery } from "../ranges.js";
 import { hostUrl } from "../router.js";
 import { setState, stateMark } from "./state.js";

@@ -1,9 +1,11 @@
 // The points of several hosts as a table, the newest first: a row for each time and metric, a column for each host.
 
 import { el } from "../dom.js";
-import { instant, name, quantity } from "../format.js";
 import { t } from "../language.js";
+import { name } from "../names.js";
 import { rfc3339 } from "../ranges.js";
+import { instant } from "../times.js";
+import { quantity } from "../values.js";
 
 const MAX_ROWS = 500;
 

@@ -1,10 +1,13 @@
 // How complete the readings of each plugin are: a number, and a strip of the range with its gaps.
 
-import { el, keyed, refill, setAttribute, setStyle, setText } from "../dom.js";
-import { duration, localTime, number, pluginTitle, timeSpan } from "../format.js";
+import { el, keyed, refill, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
-import { navigate } from "../router.js";
+import { pluginTitle } from "../names.js";
 import { rangeUrl } from "../ranges.js";
+import { navigate } from "../router.js";
+import { localTime, timeSpan } from "../times.js";
+import { duration, number } from "../values.js";
+import { placeIn } from "./strip.js";
 
 /** Percent of the strip: what is narrower cannot be seen alone. */
 const NARROW = 0.15;
@@ -124,8 +127,7 @@ function seen(gaps, range) {
 const around = ([from, to]) => rangeUrl({ from: 2 * from - to, to: 2 * to - from });
 
 function part(kind, from, to, range, title) {
-  const place = (at) => (100 * (Math.min(Math.max(at, range.from), range.to) - range.from)) / (range.to - range.from);
   const each = el("i", { class: kind, title });
-  setStyle(each, { left: `${place(from)}%`, width: `${Math.max(NARROW, place(to) - place(from))}%` });
+  placeIn(range, each, { from, to }, NARROW);
   return each;
 }

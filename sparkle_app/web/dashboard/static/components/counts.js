@@ -2,8 +2,10 @@
 
 import { now } from "../api.js";
 import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
-import { localTime, number, shortened, visible } from "../format.js";
 import { t } from "../language.js";
+import { shortened, visible } from "../names.js";
+import { localTime } from "../times.js";
+import { number } from "../values.js";
 import { reasonText } from "./reason.js";
 
 const SHOWN = 8;

@@ -1,9 +1,10 @@
 // One row a dead letter.
 
 import { el, keyed, setAttribute } from "../dom.js";
-import { age, name, setAge, shortened, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, shortened, visible } from "../names.js";
 import { urlWith } from "../router.js";
+import { age, setAge } from "../times.js";
 import { reasonText } from "./reason.js";
 
 const NONE = "–";

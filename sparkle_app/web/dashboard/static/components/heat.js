@@ -1,10 +1,10 @@
 // The colours of cells, and what they mean.
 
 import { el } from "../dom.js";
-import { bound, quantity } from "../format.js";
 import { t } from "../language.js";
 import { position, scaleOf } from "../plugins.js";
 import { colours } from "../theme.js";
+import { bound, quantity } from "../values.js";
 
 const SHADES = 16;
 const DARK = "#101820";

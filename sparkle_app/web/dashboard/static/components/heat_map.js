@@ -1,9 +1,10 @@
 // The fleet now: a cell for each host, coloured by the last value of one plugin.
 
 import { el } from "../dom.js";
-import { coarseDuration, name, number, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
+import { name, shortened } from "../names.js";
 import { hostUrl } from "../router.js";
+import { coarseDuration, number, quantity } from "../values.js";
 import { cells } from "./cells.js";
 import { heat } from "./heat.js";
 import { stateMark } from "./state.js";

@@ -2,8 +2,8 @@
 
 import { ApiError, get, madeAt, noteMade, now as currentTime, pathOf } from "../api.js";
 import { el, refill, setText } from "../dom.js";
-import { pluginTitle } from "../format.js";
 import { t } from "../language.js";
+import { pluginTitle } from "../names.js";
 import { PRESETS, presetText } from "../ranges.js";
 import { urlWith } from "../router.js";
 import { legend } from "./heat.js";

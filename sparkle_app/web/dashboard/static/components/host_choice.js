@@ -2,8 +2,8 @@
 
 import { MAX_HOSTS, choose } from "../compared.js";
 import { announce, el, keyed, setAttribute, setText } from "../dom.js";
-import { name, shortened } from "../format.js";
 import { t } from "../language.js";
+import { name, shortened } from "../names.js";
 import { compareUrl } from "../router.js";
 import { store } from "../store.js";
 

@@ -1,11 +1,13 @@
 // Who the host is, how it is now, and whether its clock can be trusted.
 
-import { el, setAttribute, setText } from "../dom.js";
-import { age, duration, instant, name, setAge } from "../format.js";
-import { t } from "../language.js";
 import { delayOf } from "../chart_layers.js";
+import { el, setAttribute, setText } from "../dom.js";
+import { t } from "../language.js";
+import { name } from "../names.js";
 import { rangeQuery } from "../ranges.js";
 import { compareUrl } from "../router.js";
+import { age, instant, setAge } from "../times.js";
+import { duration } from "../values.js";
 import { setState, stateMark } from "./state.js";
 
 /** A clock that differs less is not worth a word. */

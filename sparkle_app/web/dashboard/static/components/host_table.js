@@ -1,10 +1,11 @@
 // One row a host: whether it is chosen, its state, the headline of each plugin as a bar, and the age of its last reading.
 
 import { el, keyed, refill, setAttribute, setText } from "../dom.js";
-import { age, instant, name, pluginTitle, setAge, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, pluginTitle, visible } from "../names.js";
 import { scaleOf } from "../plugins.js";
 import { hostUrl } from "../router.js";
+import { age, instant, setAge } from "../times.js";
 import { bar, setBar } from "./bar.js";
 import { hostChoice } from "./host_choice.js";
 import { setState, stateMark } from "./state.js";

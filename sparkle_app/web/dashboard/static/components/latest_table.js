@@ -1,11 +1,12 @@
 // The last reading of each metric of a plugin.
 
+import { remarkOf } from "../chart_layers.js";
 import { el, keyed, setAttribute, setText } from "../dom.js";
-import { age, name, setAge, visible } from "../format.js";
 import { t } from "../language.js";
 import { inOrder } from "../lines.js";
+import { name, visible } from "../names.js";
 import { severity } from "../plugins.js";
-import { remarkOf } from "../chart_layers.js";
+import { age, setAge } from "../times.js";
 import { delayText, valueText } from "./readings_dialog.js";
 
 const COLUMNS = ["metric", "value", "time", "delay", "clock"];

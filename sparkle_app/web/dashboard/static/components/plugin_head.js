@@ -2,8 +2,9 @@
 
 import { thresholdText } from "../chart_texts.js";
 import { el, setText } from "../dom.js";
-import { localTime, pluginTitle } from "../format.js";
 import { t } from "../language.js";
+import { pluginTitle } from "../names.js";
+import { localTime } from "../times.js";
 import { shape } from "./state.js";
 
 /**

@@ -2,9 +2,9 @@
 
 import { chartLibrary } from "../chart.js";
 import { el, refill, setText } from "../dom.js";
-import { instant } from "../format.js";
 import { t } from "../language.js";
 import { rangeUrl } from "../ranges.js";
+import { instant } from "../times.js";
 import { chartGrid } from "./chart_grid.js";
 import { latestTable } from "./latest_table.js";
 import { pluginHead } from "./plugin_head.js";

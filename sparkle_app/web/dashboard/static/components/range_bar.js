@@ -3,10 +3,10 @@
 import { now } from "../api.js";
 import { chartLibrary } from "../chart.js";
 import { el, setAttribute, setText } from "../dom.js";
-import { timeSpan } from "../format.js";
 import { t } from "../language.js";
 import { PRESETS, localInput, moved, presetText, presetUrl, rangeUrl, scaled } from "../ranges.js";
 import { navigate, urlWith } from "../router.js";
+import { timeSpan } from "../times.js";
 
 export const COMPARE = ["day", "week"];
 /** A chart for each line. */

@@ -1,11 +1,13 @@
 // Where a point comes from: its stored readings, each with its record.
 
 import { ApiError, get } from "../api.js";
-import { el } from "../dom.js";
-import { instant, localTime, name, number, quantity, timeSpan, visible } from "../format.js";
-import { t } from "../language.js";
 import { delayOf, remarkOf } from "../chart_layers.js";
+import { el } from "../dom.js";
+import { t } from "../language.js";
+import { name, visible } from "../names.js";
 import { rfc3339 } from "../ranges.js";
+import { instant, localTime, timeSpan } from "../times.js";
+import { number, quantity } from "../values.js";
 
 const PAGE = 50;
 

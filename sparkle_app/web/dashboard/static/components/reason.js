@@ -1,8 +1,8 @@
 // Why a record became a dead letter: the worker's word, and what it means.
 
 import { el } from "../dom.js";
-import { visible } from "../format.js";
 import { t } from "../language.js";
+import { visible } from "../names.js";
 
 /** All reasons, in the order of the stages that find them. */
 export const REASONS = [

@@ -2,9 +2,11 @@
 
 import { ApiError } from "../api.js";
 import { announce, el } from "../dom.js";
-import { instant, localTime, name, number, quantity, timeSpan } from "../format.js";
 import { recount } from "../host_data.js";
 import { t } from "../language.js";
+import { name } from "../names.js";
+import { instant, localTime, timeSpan } from "../times.js";
+import { number, quantity } from "../values.js";
 
 const LISTED = 20;
 /** A reading is counted some seconds after it was stored. */

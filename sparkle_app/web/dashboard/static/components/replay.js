@@ -2,9 +2,10 @@
 
 import { ApiError, get, post, withQuery } from "../api.js";
 import { announce, el, setAttribute, setText } from "../dom.js";
-import { age, name, setAge, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, visible } from "../names.js";
 import { session } from "../session.js";
+import { age, setAge } from "../times.js";
 import { reasonText } from "./reason.js";
 
 const PATH = "/api/v1/dead-letters/replay";

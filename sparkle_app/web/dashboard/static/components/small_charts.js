@@ -2,8 +2,9 @@
 
 import { makeChart } from "../chart.js";
 import { el, keyed, setAttribute, setText } from "../dom.js";
-import { name, quantity, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, visible } from "../names.js";
+import { quantity } from "../values.js";
 
 /** With more, each refresh and each movement of the pointer would take too long. */
 const MAX_CHARTS = 48;

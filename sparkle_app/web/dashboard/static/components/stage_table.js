@@ -1,9 +1,10 @@
 // The stages in the order of the pipeline, and how much of the time each takes.
 
 import { el, keyed, setAttribute, setStyle, setText } from "../dom.js";
-import { duration, number, visible } from "../format.js";
 import { t } from "../language.js";
+import { visible } from "../names.js";
 import { sum } from "../pipeline_history.js";
+import { duration, number } from "../values.js";
 import { ALL_STAGES, busy, stageText } from "./verdict.js";
 import { delay } from "./worker_card.js";
 

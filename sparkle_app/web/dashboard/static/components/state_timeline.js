@@ -1,9 +1,11 @@
 // Values that are words, over time: a bar for each metric, with a part for each word, which is written in it.
 
-import { el, setStyle } from "../dom.js";
-import { instant, name, timeSpan, visible } from "../format.js";
+import { el } from "../dom.js";
 import { t } from "../language.js";
 import { inOrder } from "../lines.js";
+import { name, visible } from "../names.js";
+import { instant, timeSpan } from "../times.js";
+import { placeIn } from "./strip.js";
 
 /** With more different words, a table of the last values says more. */
 const MAX_WORDS = 12;
@@ -81,9 +83,7 @@ function seen(parts, { from, to }) {
 }
 
 function row(metric, parts, words, range) {
-  const { from, to } = range;
   const bar = el("ol", { class: "states", tabindex: 0, "aria-label": visible(metric) });
-  const place = (at) => (100 * (Math.min(Math.max(at, from), to) - from)) / (to - from);
   for (const part of seen(parts, range)) {
     const found = [...part.words].map((word) => visible(word) || t("host.words.empty")).join(", ");
     const text = part.changes ? t("host.words.changes", { words: found, n: part.changes }) : found;
@@ -91,7 +91,7 @@ function row(metric, parts, words, range) {
     const word = part.changes ? "several" : words.indexOf([...part.words][0]) % 8;
     const each = el("li", { "data-word": word, title: `${text} · ${when}` },
       el("span", {}, text), el("span", { class: "visually-hidden" }, ` ${when}`));
-    setStyle(each, { left: `${place(part.from)}%`, width: `${Math.max(NARROW, place(part.to) - place(part.from))}%` });
+    placeIn(range, each, part, NARROW);
     bar.append(each);
   }
   return el("div", { class: "timeline-row" }, name(metric, 28), bar);

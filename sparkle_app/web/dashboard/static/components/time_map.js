@@ -1,11 +1,13 @@
 // Hosts and time: a row for each host, a cell for each step, coloured by the average of one plugin.
 
 import { el, keyed, setStyle } from "../dom.js";
-import { localTime, name, quantity, shortened } from "../format.js";
 import { t } from "../language.js";
+import { name, shortened } from "../names.js";
 import { severity } from "../plugins.js";
 import { hostUrl } from "../router.js";
 import { placedMarks, timeLabels } from "../time_axis.js";
+import { localTime } from "../times.js";
+import { quantity } from "../values.js";
 import { cells } from "./cells.js";
 import { heat } from "./heat.js";
 

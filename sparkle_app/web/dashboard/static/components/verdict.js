@@ -1,8 +1,9 @@
 // "Why is it late?": what the workers say, as sentences, the worst first.
 
-import { duration, number, shortened, visible } from "../format.js";
 import { t } from "../language.js";
+import { shortened, visible } from "../names.js";
 import { sum, waiting, waitingAtLeast } from "../pipeline_history.js";
+import { duration, number } from "../values.js";
 
 /** What is stored within this time is not late: the last batches are always in progress. */
 const LATE_SECONDS = 15;

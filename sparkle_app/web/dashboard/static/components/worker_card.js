@@ -1,12 +1,13 @@
 // One worker: what it consumes and what waits there, the hosts' partitions that it answers for, and what it has done.
 
 import { el, keyed, setText } from "../dom.js";
-import { duration, name, number, shortened } from "../format.js";
 import { t } from "../language.js";
-import { stateMark, setState } from "./state.js";
+import { name, shortened } from "../names.js";
+import { sum } from "../pipeline_history.js";
+import { duration, number } from "../values.js";
 import { scrolled } from "./scrolled.js";
 import { sparkline } from "./sparkline.js";
-import { sum } from "../pipeline_history.js";
+import { stateMark, setState } from "./state.js";
 
 /** @returns {{element: Element, update: function(Object)}} `update` gets {state, history}, state of a worker. */
 export function workerCard({ state: { worker } }) {

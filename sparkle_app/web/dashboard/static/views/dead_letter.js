@@ -4,9 +4,11 @@ import { ApiError, get, pathOf } from "../api.js";
 import { origin } from "../components/dead_letter_table.js";
 import { explanation, reasonText } from "../components/reason.js";
 import { el, refill } from "../dom.js";
-import { instant, name, number, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, visible } from "../names.js";
 import { hostUrl, urlWith } from "../router.js";
+import { instant } from "../times.js";
+import { number } from "../values.js";
 
 /** Each time, the worker reads it from the broker and tries to decrypt it. */
 const INTERVAL_MS = 30_000;

@@ -7,8 +7,8 @@ import { hostTable, silentHosts } from "../components/host_table.js";
 import { goToLastPage, pageOf, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
-import { pluginTitle } from "../format.js";
 import { t } from "../language.js";
+import { pluginTitle } from "../names.js";
 import { plugins } from "../plugins.js";
 import { navigate, urlWith } from "../router.js";
 

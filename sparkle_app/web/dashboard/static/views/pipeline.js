@@ -3,15 +3,17 @@
 import { get } from "../api.js";
 import { clocks } from "../components/clocks.js";
 import { scrolled } from "../components/scrolled.js";
-import { shape } from "../components/state.js";
 import { sparkline } from "../components/sparkline.js";
 import { stageTable } from "../components/stage_table.js";
+import { shape } from "../components/state.js";
 import { verdict } from "../components/verdict.js";
 import { delay, unknownRate, workerCard } from "../components/worker_card.js";
 import { announce, el, keyed, setAttribute, setText } from "../dom.js";
-import { age, name, number, setAge, visible } from "../format.js";
 import { t } from "../language.js";
+import { name, visible } from "../names.js";
 import { PipelineHistory, sum, waiting } from "../pipeline_history.js";
+import { age, setAge } from "../times.js";
+import { number } from "../values.js";
 
 /** @param {Page} page its URL: /pipeline */
 export function pipeline(page) {
