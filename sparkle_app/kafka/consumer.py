@@ -221,7 +221,7 @@ class BatchingTransport(driver.Transport):
     Arguments:
         batched_topics: topics whose records are delivered in record batches.
         max_batch_records: maximum number of records in a record batch.
-        count_expired: called with a topic and the number of its records that log retention deleted before they were read.
+        count_expired: called with a topic and the number of its records that log retention deleted unread.
     """
 
     Consumer = BatchingConsumer

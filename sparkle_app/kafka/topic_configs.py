@@ -77,8 +77,8 @@ async def read_state(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> 
             )
         if expected and policy != expected:
             warnings.append(
-                f"topic {spec.name}: expected {CLEANUP_POLICY}={expected}, found {policy}: log retention deletes messages"
-                " that are still needed; change it with kafka-configs.sh"
+                f"topic {spec.name}: expected {CLEANUP_POLICY}={expected}, found {policy}: log retention deletes"
+                " messages that are still needed; change it with kafka-configs.sh"
             )
     return TopicState([spec.name for spec in specs], limits, warnings)
 
