@@ -27,9 +27,9 @@ MUTATION := .cache/mutation
 COMPILE = $(VENV)/bin/uv pip compile pyproject.toml $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-emit-index-url --custom-compile-command 'make requirements' --quiet --no-progress
 # Every line and branch must be executed, except in rsa_multibuffer: whether it is used depends on the processor.
-CORE := sparkle_app/model sparkle_app/envelope sparkle_app/sealed
+CORE := sparkle_app/model sparkle_app/envelope sparkle_app/sealed sparkle_app/capacity
 CORE_COVERAGE = $(VENV)/bin/coverage report --fail-under=100 --omit=sparkle_app/envelope/rsa_multibuffer.py \
-	--include='sparkle_app/model/*,sparkle_app/envelope/*,sparkle_app/sealed/*'
+	--include='sparkle_app/model/*,sparkle_app/envelope/*,sparkle_app/sealed/*,sparkle_app/capacity/*'
 # Their unit tests; with a few others they execute all of it. Measuring coverage doubles the time of every test.
 CORE_TESTS := $(addprefix tests/unit/test_,$(addsuffix .py,buckets capacity cipher clock completeness envelope envelope_bounds \
 	host_activity keyring model outcomes permissions retention samples time topology windows))

@@ -26,8 +26,10 @@ from sqlalchemy.pool import NullPool
 
 from benchmarks import ours, state
 from benchmarks.backlog import readings
+from sparkle_app.capacity.estimate import Fleet, Machine
+from sparkle_app.capacity.figures import DatabaseFigures, Figures
+from sparkle_app.capacity.table import table
 from sparkle_app.model.buckets import AggregateRow, Statistics
-from sparkle_app.model.capacity import DatabaseFigures, Figures, Fleet, Machine, table
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.plugin_api import Plugin, Reading
 from sparkle_app.storage.engine import make_engine, max_writers
@@ -38,7 +40,7 @@ from tests.support.mariadb import MariadbServer
 from tests.support.postgres import PostgresServer
 from tests.support.worker import PROJECT, Workspace
 
-FILE = PROJECT / "sparkle_app" / "model" / "capacity.json"
+FILE = PROJECT / "sparkle_app" / "capacity" / "figures.json"
 PAGE = PROJECT / "docs" / "capacity.md"
 METRICS = 16
 INTERVAL = 300

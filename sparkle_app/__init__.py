@@ -254,6 +254,10 @@ All packages and modules; the docstring of each describes what it does:
       record_sizes        how much memory records take
       streams             batches of a stream
       publisher           produces to the handler's own topics
+    capacity/           what a fleet needs
+      figures             what the benchmarks have measured
+      estimate            cores, memory and disk of a fleet
+      table               estimates as a table
     collector_config/   config archive and key pair
       creation            creates the key pair and the archive
       archive             members of the archive
@@ -322,7 +326,6 @@ All packages and modules; the docstring of each describes what it does:
       completeness        how complete the readings of a host are
       retention           what watermarks mean
       time                microseconds since 1970
-      capacity            what a fleet needs
 """
 
 import sys

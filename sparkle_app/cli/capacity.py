@@ -3,9 +3,11 @@
 import click
 from faust.cli.base import option
 
+from sparkle_app.capacity.estimate import Fleet, Machine, estimate
+from sparkle_app.capacity.figures import figures
+from sparkle_app.capacity.table import table
 from sparkle_app.cli.base import SparkleCommand
 from sparkle_app.cli.options import JSON
-from sparkle_app.model.capacity import Fleet, Machine, estimate, figures, table
 from sparkle_app.runtime.terminal import counted
 
 _POSITIVE = click.IntRange(1, 10**12)

@@ -3,18 +3,9 @@
 import msgspec
 import pytest
 
-from sparkle_app.model.capacity import (
-    DatabaseFigures,
-    Estimate,
-    Figures,
-    Fleet,
-    Machine,
-    estimate,
-    figures,
-    number,
-    size,
-    table,
-)
+from sparkle_app.capacity.estimate import Estimate, Fleet, Machine, estimate
+from sparkle_app.capacity.figures import DatabaseFigures, Figures, figures
+from sparkle_app.capacity.table import number, size, table
 from sparkle_app.model.retention import Retention
 
 MEASURED = Figures(

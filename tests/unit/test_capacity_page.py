@@ -18,7 +18,9 @@ from benchmarks.capacity import (
     store_readings,
     with_tables,
 )
-from sparkle_app.model.capacity import Figures, Fleet, Machine, figures, table
+from sparkle_app.capacity.estimate import Fleet, Machine
+from sparkle_app.capacity.figures import Figures, figures
+from sparkle_app.capacity.table import table
 from sparkle_app.plugin.discovery import load_plugins
 from sparkle_app.storage.engine import make_engine
 from sparkle_app.storage.migrations.migration import create_tables

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 
 import msgspec
 
+from sparkle_app.capacity.figures import DatabaseFigures, Figures
 from sparkle_app.model.retention import DAY, HOUR, Retention
 
 _YEAR = 365 * DAY
@@ -14,45 +13,8 @@ _YEAR = 365 * DAY
 _UTILIZATION = 0.5
 # More does not make one worker faster (docs/operations.md, "Scaling").
 _CORES_OF_A_WORKER = 4
-_RETAINED_DAYS = 7
+RETAINED_DAYS = 7
 """Kafka's default."""
-
-
-class DatabaseFigures(msgspec.Struct, frozen=True):
-    """What a reading takes with a database. Each is in a bucket of its own, as of hosts with a longer interval."""
-
-    decrypting: float
-    worker: float
-    broker: float
-    database: float
-    """CPU seconds per 1,000 readings: of the decryption pool, of the rest of the worker, of Kafka, of the database's
-    server."""
-    writing: float
-    """Seconds per 1,000 readings in which a worker waits for the database to store readings and aggregates."""
-    writers: int | None
-    """How many can write at the same time; None: any number."""
-    reading_bytes: float
-    """In the database, with indexes."""
-    aggregate_bytes: float
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """What ``python -m benchmarks.capacity`` has measured."""
-
-    measured: str
-    """Date."""
-    processor: str
-    rsa_seconds: float
-    """CPU time of an RSA operation on it, to compare processors."""
-    databases: Mapping[str, DatabaseFigures]
-    worker_bytes: float
-    """Memory of a worker with its decryption pool, without buckets."""
-    bucket_bytes: float
-    """Memory of a metric in a bucket."""
-    record_bytes: float
-    """Of a record in Kafka."""
-    changelog_bytes: float
-    """Of a reading in a changelog topic."""
 
 
 class Fleet(msgspec.Struct, frozen=True):
@@ -114,13 +76,6 @@ class Estimate(msgspec.Struct, frozen=True):
         return max(self.shares, key=lambda name: self.shares[name])
 
 
-@cache
-def figures() -> Figures:
-    """The figures that the benchmarks have written."""
-    content = files("sparkle_app.model").joinpath("capacity.json").read_bytes()
-    return msgspec.json.decode(content, type=Figures)
-
-
 def estimate(measured: Figures, database: str, fleet: Fleet, machine: Machine) -> Estimate:
     """What a fleet needs with one of the databases of the figures."""
     each = measured.databases[database]
@@ -138,7 +93,7 @@ def estimate(measured: Figures, database: str, fleet: Fleet, machine: Machine) -
     a_day = sum(bytes_ for _, bytes_ in growth)
     cores = (worker + broker + server) / _UTILIZATION
     kept, a_year_later = (_kept(growth, days) for days in (fleet.days, fleet.days + 365))
-    kafka = _RETAINED_DAYS * rate * DAY * measured.record_bytes + rate * fleet.window_seconds * (
+    kafka = RETAINED_DAYS * rate * DAY * measured.record_bytes + rate * fleet.window_seconds * (
         measured.changelog_bytes
     )
     shares = {
@@ -185,43 +140,3 @@ def _growth(each: DatabaseFigures, fleet: Fleet) -> Sequence[tuple[int | None, f
 
 def _kept(growth: Sequence[tuple[int | None, float]], days: int) -> float:
     return sum(bytes_ * (days if seconds is None else min(days, seconds / DAY)) for seconds, bytes_ in growth)
-
-
-def table(measured: Figures, fleet: Fleet, machine: Machine) -> Sequence[Sequence[str]]:
-    """The estimates for all databases: a heading and rows, each with its name first."""
-    found = {name: estimate(measured, name, fleet, machine) for name in measured.databases}
-    rows: dict[str, list[str]] = {
-        "readings per second": [number(each.readings_per_second) for each in found.values()],
-        "busy cores: workers, Kafka, database": [
-            ", ".join(map(number, (each.worker_cores, each.broker_cores, each.database_cores)))
-            for each in found.values()
-        ],
-        "cores to install": [str(each.cores) for each in found.values()],
-        "workers": [str(each.workers) for each in found.values()],
-        "memory of the workers": [size(each.memory) for each in found.values()],
-        "database, per day": [size(each.database_bytes_per_day) for each in found.values()],
-        f"database, after {fleet.days} days": [size(each.database_bytes) for each in found.values()],
-        "growth in the year after": [size(each.database_bytes_per_year) for each in found.values()],
-        f"Kafka, {_RETAINED_DAYS} days": [size(each.kafka_bytes) for each in found.values()],
-        "bottleneck": [
-            f"{each.bottleneck} ({_share(each.shares[each.bottleneck])})" for each in found.values()
-        ],
-    }
-    return [["", *found], *([name, *cells] for name, cells in rows.items())]
-
-
-def number(value: float) -> str:
-    """With two significant digits, or as an integer."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}" if value < 10 else f"{value:,.0f} times"
-
-
-def size(value: float) -> str:
-    """Bytes, as ``1.5 GB``."""
-    for unit, bytes_ in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if value >= bytes_:
-            return f"{number(value / bytes_)} {unit}"
-    return f"{value / 1e3:.0f} kB"

@@ -1,0 +1,1 @@
+"""What a fleet needs: figures (measured by the benchmarks), estimate, table."""
