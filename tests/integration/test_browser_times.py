@@ -62,7 +62,7 @@ def test_what_is_written_of_a_time_is_one_time(history: Fleet, visit: Visit) -> 
         ("2025-11-30T09:35:00", "2026-11-30T09:35:00"): "30 Nov 2025, 10:35 – 30 Nov 2026, 10:35",
         ("2026-11-28T09:35:00", "2026-11-30T09:35:00"): "28 Nov 2026, 10:35 – 30 Nov, 10:35",
     }
-    texts = called(page, "format.js", "timeSpan", *([seconds(each) for each in span] for span in spans))
+    texts = called(page, "times.js", "timeSpan", *([seconds(each) for each in span] for span in spans))
     assert [each.replace("\u00a0", " ") for each in texts] == list(spans.values())
 
 

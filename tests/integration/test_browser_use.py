@@ -181,7 +181,8 @@ def test_the_colours_are_chosen_and_kept(fleet: Fleet, visit: Visit) -> None:
 FORMATTED = """
     async (calls) => {
         const assets = document.querySelector("script[type=module]").src;
-        const format = await import(new URL("format.js", assets));
+        const files = ["values.js", "times.js", "names.js"].map((each) => import(new URL(each, assets)));
+        const format = Object.assign({}, ...(await Promise.all(files)));
         return calls.map(([name, ...values]) => {
             const found = format[name](...values);
             return found instanceof Element ? [found.textContent, found.title] : found;

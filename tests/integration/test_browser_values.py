@@ -33,7 +33,7 @@ def test_a_rounded_value_is_on_the_same_side_of_a_threshold(history: Fleet, visi
     memory = plugin("B", "bytes", 0, {**WARNING, "value": 1024.0})
     texts = called(
         page,
-        "format.js",
+        "values.js",
         "quantity",
         *([value, load] for value in (79.4, 79.96, 80, 80.4, 80.0004, 94.6, None)),
         *([value, memory] for value in (1023, 1024, 1025, 1600)),
@@ -48,7 +48,7 @@ def test_a_rounded_value_is_on_the_same_side_of_a_threshold(history: Fleet, visi
     ]
     bounds = called(
         page,
-        "format.js",
+        "values.js",
         "bound",
         [80, load],
         [2.5, load],
@@ -62,7 +62,7 @@ def test_a_rounded_value_is_on_the_same_side_of_a_threshold(history: Fleet, visi
 def test_a_short_duration_has_its_decimals(history: Fleet, visit: Visit) -> None:
     page = visit(history.worker).open()
     values = (0.25, 59.96, 59.9, 60, 119, 3700, 200_000, -3)
-    texts = called(page, "format.js", "quantity", *([value, plugin("s", "duration", 1)] for value in values))
+    texts = called(page, "values.js", "quantity", *([value, plugin("s", "duration", 1)] for value in values))
     assert texts == [
         *("0.3 s", "1 min", "59.9 s", "1 min", "1 min 59 s"),
         *("1 h 2 min", "2 d 8 h", "−3.0 s"),
@@ -74,7 +74,7 @@ def test_a_duration_is_on_the_same_side_of_a_threshold(history: Fleet, visit: Vi
 
     def durations(function: str, bound: float, *values: float) -> Any:
         limited = plugin("s", "duration", 0, {**WARNING, "value": bound})
-        return called(page, "format.js", function, *([value, limited] for value in values))
+        return called(page, "values.js", function, *([value, limited] for value in values))
 
     assert durations("quantity", 90, 75, 90, 90.2, 110) == [
         "1 min 15 s",
