@@ -30,16 +30,16 @@ class HostActivity(msgspec.Struct):
     clock_offset: int | None = None
     """Of the reading that was received last, if the host's clock was not trusted: the local time that it states, minus
     the time at which it was received, microseconds; None: the clock was trusted."""
-    longest_pause: int = 0
-    """Between two of the readings that were added, microseconds."""
+    pause: int = 0
+    """The longest of the recent pauses between the readings that were added, microseconds; see :func:`merged`."""
 
     def add(
         self, config_id: int, received_at: int, observed_at: int, clock_offset: int | None = None
     ) -> None:
         """Take another reading into account."""
         if received_at >= self.last_received_at:
-            if received_at - self.last_received_at > self.longest_pause:
-                self.longest_pause = received_at - self.last_received_at
+            pause = received_at - self.last_received_at
+            self.pause = pause if pause > self.pause - pause else self.pause - pause
             self.last_received_at = received_at
             self.config_id = config_id
             self.clock_offset = clock_offset
@@ -73,9 +73,9 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    pause = max(later.first_received_at - earlier.last_received_at, later.longest_pause)
+    pause = max(later.first_received_at - earlier.last_received_at, later.pause)
     passed = later.last_received_at - earlier.last_received_at
-    both.longest_pause = max(earlier.longest_pause, pause)
+    both.pause = max(earlier.pause - max(passed, 0), pause)
     if pause < _SHORTEST_PAUSE:
         if passed < _SHORTEST_PAUSE:
             return both
@@ -89,9 +89,9 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
 
 def learned(activity: HostActivity) -> HostActivity:
     """The activity of a host of which nothing was known before, with the interval that its pauses suggest."""
-    if activity.longest_pause < _SHORTEST_PAUSE:
+    if activity.pause < _SHORTEST_PAUSE:
         return activity
-    first = msgspec.structs.replace(activity, last_received_at=activity.first_received_at, longest_pause=0)
+    first = msgspec.structs.replace(activity, last_received_at=activity.first_received_at, pause=0)
     return merged(first, activity)
 
 

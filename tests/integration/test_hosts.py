@@ -97,7 +97,7 @@ def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     for each in second:
         both = merged(expected[each.hostname, "P"], each)
         # Only the interval is stored.
-        expected[each.hostname, "P"] = msgspec.structs.replace(both, longest_pause=0)
+        expected[each.hostname, "P"] = msgspec.structs.replace(both, pause=0)
     found = listed(engine)
     assert {(each.hostname, each.plugin): each for each in found} == expected
     assert {each.interval for each in found if each.plugin == "P"} == {300 * SECOND}

@@ -126,8 +126,7 @@ class World:
             data = data_table(Readings.__table__)
             old = [each.id for each in self._readings if each.observed_at < before]
             with self.engine.begin() as connection:
-                for id_ in old:
-                    connection.execute(data.delete().where(data.c.id == id_))
+                connection.execute(data.delete().where(data.c.id.in_(old)))
         else:
             keys = [key for key in self.expected[resolution] if key.start < before]
             self.delete(resolution, keys)

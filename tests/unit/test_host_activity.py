@@ -20,11 +20,11 @@ def activity(
     last: float | None = None,
     config_id: int = 1,
     interval: float | None = None,
-    longest_pause: float = 0,
+    pause: float = 0,
 ) -> HostActivity:
     begin, end = START + int(first * SECOND), START + int((first if last is None else last) * SECOND)
     usual = None if interval is None else int(interval * SECOND)
-    pause = int(longest_pause * SECOND)
+    pause = int(pause * SECOND)
     return HostActivity("host", "P", config_id, begin, end, begin - 1, end - 1, usual, None, pause)
 
 
@@ -141,7 +141,7 @@ def test_pauses_count_also_in_what_was_not_recorded_as_it_came() -> None:
     recent = RecentActivity(lambda: START / SECOND + 4000)
     recent.note({"P": [reading(20 + 300 * number) for number in range(13)]})
     (hour,) = recent.take_all()
-    assert (hour.last_received_at, hour.longest_pause) == (START + 3620 * SECOND, 300 * SECOND)
+    assert (hour.last_received_at, hour.pause) == (START + 3620 * SECOND, 300 * SECOND)
     assert merged(activity(0, interval=300), hour).interval == 300 * SECOND
     assert merged(activity(0, interval=60), hour).interval == 300 * SECOND
     # It was not known before.
@@ -152,12 +152,18 @@ def test_pauses_count_also_in_what_was_not_recorded_as_it_came() -> None:
     recent.note({"P": [reading(number) for number in (200, 230)]})
     recent.put_back(parts)
     (both,) = recent.take_all()
-    assert (both.longest_pause, both.interval) == (80 * SECOND, None)
+    assert (both.pause, both.interval) == (80 * SECOND, None)
 
 
 def test_the_interval_of_a_new_host_is_not_taken_from_a_few_readings() -> None:
     recent = RecentActivity(lambda: START / SECOND + 4000)
-    for times, expected in (([0], None), ([0, 1, 2], None), ([0, 40], 260), (range(0, 2000, 60), 60)):
+    for times, expected in (
+        ([0], None),
+        ([0, 1, 2], None),
+        ([0, 40], 260),
+        (range(0, 2000, 60), 60),
+        ([*range(0, 600, 60), *range(1500, 3000, 60)], 60),
+    ):
         recent.note({"P": [reading(at) for at in times]})
         (found,) = recent.take_all()
         interval = learned(found).interval
@@ -214,7 +220,7 @@ def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten(
     recent.note({"P": [reading(0), reading(2, config_id=3), reading(1)], "Q": [reading(1)]})
     first, other = recent.take_due()
     assert (first.plugin, other.plugin) == ("P", "Q")
-    assert first == activity(0, 2, config_id=3, longest_pause=2)
+    assert first == activity(0, 2, config_id=3, pause=2)
     clock.now += 30
     recent.note({"P": [reading(30), reading(31, hostname="new")]})
     assert [each.hostname for each in recent.take_due()] == ["new"]
@@ -227,7 +233,7 @@ def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten(
     assert recent.take_due() == []
     # Not recorded: together with what came meanwhile, at the next attempt.
     recent.put_back([later])
-    assert recent.take_due() == [activity(30, 40, longest_pause=10)]
+    assert recent.take_due() == [activity(30, 40, pause=10)]
     recent.note({"P": [reading(50)]})
     assert recent.take_all() == [activity(50)]
     clock.now += 3600
