@@ -60,13 +60,22 @@ def accept_any_batch() -> None:
 class LimitedResult(fetcher.FetchResult):  # type: ignore[misc]
     """What was fetched of a partition. It stays compressed, batch by batch, until it is polled."""
 
+    _partition_records: Any
+
     def getall(self, max_records: int | None = None) -> list[Any]:
         """The next records, at most ``max_records``."""
+        records: list[Any] = []
+        if not self.has_more() or not self.check_assignment(self._topic_partition):
+            return records
         limit = max_records or MAX_POLLED_RECORDS
-        records, total = [], 0
-        while total < limit and (record := self.getone()):
+        for record in self._partition_records:
             records.append(record)
-            total += weight(record)
+            limit -= weight(record)
+            if limit <= 0:
+                self._update_position()
+                return records
+        self._update_position()
+        self._partition_records = None
         return records
 
 

@@ -23,5 +23,8 @@ def limited(record: Any) -> Any:
 
 
 def _size(record: Any) -> int:
-    headers = sum(len(name) + len(content or b"") + _HEADER_BYTES for name, content in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    size = len(record.key or b"") + len(record.value or b"")
+    # Called several times for each record, and most have none.
+    if record.headers:
+        size += sum(len(name) + len(content or b"") + _HEADER_BYTES for name, content in record.headers)
+    return size
