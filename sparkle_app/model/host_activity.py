@@ -73,7 +73,8 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    pause = max(later.first_received_at - earlier.last_received_at, later.pause)
+    length = later.last_received_at - later.first_received_at
+    pause = max(later.first_received_at - earlier.last_received_at - length, later.pause)
     passed = later.last_received_at - earlier.last_received_at
     both.pause = max(earlier.pause - max(passed, 0), pause)
     if pause < _SHORTEST_PAUSE:

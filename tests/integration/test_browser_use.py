@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.integration.conftest import Visit
 from tests.support.broker import Broker
-from tests.support.browser import UPDATES, assert_does_not_grow, axe_script, violations
+from tests.support.browser import LOOKS, UPDATES, assert_does_not_grow, axe_script, violations
 from tests.support.eventually import eventually
 from tests.support.fleet import Fleet, small_fleet
 
@@ -42,9 +42,7 @@ def fleet(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("locale", ["en-GB", "ru-RU"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "locale", "width"), LOOKS)
 def test_axe_finds_nothing(fleet: Fleet, visit: Visit, scheme: str, locale: str, width: int) -> None:
     visitor = visit(
         fleet.worker, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 800}

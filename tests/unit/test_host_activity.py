@@ -152,7 +152,18 @@ def test_pauses_count_also_in_what_was_not_recorded_as_it_came() -> None:
     recent.note({"P": [reading(number) for number in (200, 230)]})
     recent.put_back(parts)
     (both,) = recent.take_all()
-    assert (both.pause, both.interval) == (80 * SECOND, None)
+    assert (both.pause, both.interval) == (50 * SECOND, None)
+
+
+def test_a_gap_in_a_history_is_forgotten_wherever_it_is_divided() -> None:
+    times = [*range(0, 1500, 60), *range(2520, 3720, 60)]
+    for parts in range(1, len(times)):
+        recent = RecentActivity(lambda: START / SECOND + 4000)
+        recent.note({"P": [reading(at) for at in times[:parts]]})
+        (first,) = recent.take_all()
+        recent.note({"P": [reading(at) for at in times[parts:]]})
+        (second,) = recent.take_all()
+        assert merged(learned(first), second).interval == 60 * SECOND
 
 
 def test_the_interval_of_a_new_host_is_not_taken_from_a_few_readings() -> None:
