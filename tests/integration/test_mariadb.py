@@ -1,7 +1,6 @@
 """MariaDB: its tables, its limits and its locks."""
 
 import threading
-import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -21,6 +20,7 @@ from sparkle_app.storage.models import tables_of
 from sparkle_app.storage.readings import insert_new, select_known
 from tests.integration.conftest import MakeEngine
 from tests.support.contract import AGGREGATES, READINGS, Aggregates, Readings, aggregate, reading, store
+from tests.support.eventually import eventually
 from tests.support.mariadb import MariadbServer
 
 pytestmark = pytest.mark.usefixtures("mariadb")
@@ -155,7 +155,9 @@ def test_a_deadlock_is_retried_and_no_error_of_a_row(named: Engine) -> None:
     assert not is_row_error(error)
 
 
-def test_an_id_that_another_transaction_inserts_meanwhile_is_known(named_or_not: Engine) -> None:
+def test_an_id_that_another_transaction_inserts_meanwhile_is_known(
+    named_or_not: Engine, mariadb: MariadbServer
+) -> None:
     found: set[bytes] = set()
 
     def insert() -> None:
@@ -168,7 +170,8 @@ def test_an_id_that_another_transaction_inserts_meanwhile_is_known(named_or_not:
         insert_new(first, READINGS, [reading(1), reading(3)])
         thread = threading.Thread(target=insert)
         thread.start()
-        time.sleep(0.5)
+        waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        eventually(lambda: mariadb.run(waiting), bool)
         assert not found
         first.commit()
         thread.join()

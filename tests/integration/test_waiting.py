@@ -2,15 +2,13 @@
 
 import json
 import signal
-import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from tests.support.database import count, of_series
+from tests.support.database import count, of_series, query
 from tests.support.eventually import eventually
 from tests.support.postgres import PostgresServer
 from tests.support.rows import store
@@ -18,8 +16,8 @@ from tests.support.worker import Workspace, command_process, run_command
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOWHERE = "127.0.0.1:1"
-SECONDS = 5
-"""Time limit for the exit; waiting for a lock takes longer."""
+SECONDS = 8
+"""Time limit for the exit: a statement that waits for a lock ends only after 10 s."""
 ONLY_POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
@@ -94,7 +92,7 @@ def test_statements_have_no_timeout_and_select_only_the_requested_host(
 
 
 @ONLY_POSTGRESQL
-def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> None:
+def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace, tmp_path: Path) -> None:
     environment = workspace.environment(NOWHERE, database_url)
     store(database_url, [("host-1", "k", 20.0, NOON)])
     run_command(environment, "rebuild")
@@ -103,13 +101,19 @@ def test_rebuild_waits_for_a_lock(database_url: str, workspace: Workspace) -> No
         connection.execute(text("UPDATE temperature_aggregates_data SET last = 21"))
     connection = engine.connect()
     connection.execute(text("SELECT 1 FROM temperature_aggregates FOR UPDATE"))
-    # Longer than the lock timeout of the commands' statements.
-    release = threading.Timer(14, connection.close)
-    release.start()
-    rebuilt = run_command(environment, "rebuild", "--plugin", "Temperature")
-    release.join()
+    process = command_process(environment, tmp_path / "rebuild.log", "rebuild", "--plugin", "Temperature")
+    process.start()
+    waiting = """
+        SELECT query_start FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()
+    """
+    first = eventually(lambda: query(database_url, waiting), bool)
+    # The lock timeout ends the first statement; another one waits.
+    eventually(lambda: query(database_url, waiting), lambda found: bool(found) and found != first)
+    connection.close()
+    assert process.wait(60) == 0, process.tail()
     engine.dispose()
-    assert rebuilt.stdout == "Temperature: 1 reading, 1 aggregate recomputed\n", rebuilt.stderr
+    assert process.log.read_text() == "Temperature: 1 reading, 1 aggregate recomputed\n"
 
 
 def test_a_database_error_is_reported_with_the_message_of_the_database(
@@ -130,6 +134,24 @@ def test_a_database_error_is_reported_with_the_message_of_the_database(
     assert found == f"{message}; fix this and run the command again; a worker creates missing tables\n"
 
 
+RECORD_CHECKS = """
+
+def _recorded(*arguments, compute=plugin.compute_aggregates):
+    import os, time
+    if "CHECKS" in os.environ:
+        with open(os.environ["CHECKS"], "a") as checks:
+            print(time.monotonic(), file=checks)
+    return compute(*arguments)
+
+plugin.compute_aggregates = _recorded
+"""
+
+
+def compared_at(checks: Path) -> list[float]:
+    """When the command has computed aggregates, in seconds."""
+    return [float(line) for line in checks.read_text().splitlines()] if checks.exists() else []
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_verify_waits_for_aggregates_that_are_late(
     database_url: str, workspace: Workspace, tmp_path: Path
@@ -145,10 +167,15 @@ def test_verify_waits_for_aggregates_that_are_late(
         )
         connection.execute(text("UPDATE temperature_aggregates_data SET last = 21"))
     engine.dispose()
-    process = command_process(environment, tmp_path / "verify.log", "verify", "--json")
+    checks = tmp_path / "checks"
+    with (workspace.plugins / "temperature" / "server.py").open("a") as server:
+        server.write(RECORD_CHECKS)
+    process = command_process(
+        {**environment, "CHECKS": str(checks)}, tmp_path / "verify.log", "verify", "--json"
+    )
     process.start()
-    # Meanwhile it looks several times.
-    time.sleep(8)
+    # It has compared what it found at first at least twice again.
+    eventually(lambda: compared_at(checks), lambda times: bool(times) and times[-1] - times[0] > 4)
     for number in range(3):
         assert run_command(environment, "rebuild", "--host", f"late-{number}").returncode == 0
     # Aggregates that are still missing after two session timeouts without any change are reported.
