@@ -284,7 +284,7 @@ def test_pages_of_readings_follow_each_other(engine: Engine) -> None:
 def test_writers_that_insert_the_same_readings_share_them(engine: Engine) -> None:
     readings = [reading(number) for number in range(1500)]
     inserted: list[set[bytes]] = []
-    at_once = threading.Barrier(4)
+    at_once = threading.Barrier(4, timeout=30)
 
     def write() -> None:
         at_once.wait()

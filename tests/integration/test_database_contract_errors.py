@@ -178,7 +178,7 @@ def test_workers_that_start_at_once_create_the_tables_once(any_statements: Engin
         pytest.skip("it has no lock for that")
     engines = [make_engine(any_statements.url) for _ in range(4)]
     errors: list[Exception] = []
-    at_once = threading.Barrier(len(engines))
+    at_once = threading.Barrier(len(engines), timeout=30)
 
     def create(engine: Engine) -> None:
         at_once.wait()

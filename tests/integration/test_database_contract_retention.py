@@ -228,7 +228,7 @@ def test_watermarks_advance_although_there_is_always_a_transaction_that_writes(e
 
 
 def test_several_writers_create_the_watermarks_of_a_new_plugin_at_once(engine: Engine) -> None:
-    at_once = threading.Barrier(4)
+    at_once = threading.Barrier(4, timeout=30)
 
     def write(plugins: Sequence[str]) -> None:
         at_once.wait()

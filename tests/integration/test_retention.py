@@ -26,7 +26,6 @@ from tests.support.worker import Worker, Workspace, run_command
 pytestmark = pytest.mark.any_broker
 
 SHORT = {"retention__readings": "1d", "retention__buckets": "1d", "retention__hours": "1d"}
-NOW = datetime.now(UTC)
 
 
 class World:
@@ -37,7 +36,7 @@ class World:
 
     def send(self, *values: float, days: int, record: bytes | None = None) -> bytes:
         """Records of some days ago, with the timestamps of that time."""
-        at = NOW - timedelta(days=days)
+        at = datetime.now(UTC) - timedelta(days=days)
         local = at.replace(tzinfo=None)
         records = [
             record or self.collector.record("host", "Temperature", "k", value, local) for value in values
@@ -101,10 +100,11 @@ def test_old_rows_go_and_what_comes_later_is_counted(
 def test_the_command_says_what_goes_and_deletes_it(
     broker: Broker, workspace: Workspace, database_url: str
 ) -> None:
-    at = (NOW - timedelta(days=3)).replace(hour=12, minute=0, second=0, microsecond=0)
+    now = datetime.now(UTC)
+    at = (now - timedelta(days=3)).replace(hour=12, minute=0, second=0, microsecond=0)
     store(database_url, [("host", "k", float(n), at + timedelta(seconds=n)) for n in range(5)])
     environment = workspace.environment(broker.bootstrap, database_url, **SHORT)
-    midnight = (NOW - timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
+    midnight = (now - timedelta(days=1)).strftime("%Y-%m-%dT00:00:00Z")
     if database_url.startswith("sqlite"):
         assert run_command(environment, "migrate").returncode == 0
     assert report(environment, "--dry-run")[1] == {
@@ -149,7 +149,7 @@ def test_the_file_shrinks_if_its_mode_allows_it(
     broker: Broker, workspace: Workspace, database_url: str, shrinks: bool
 ) -> None:
     file = Path(str(make_url(database_url).database))
-    at = NOW - timedelta(days=3)
+    at = datetime.now(UTC) - timedelta(days=3)
     store(database_url, [("host", "k", 1.0, at) for _ in range(30_000)])
     if not shrinks:
         with closing(sqlite3.connect(file)) as connection:
