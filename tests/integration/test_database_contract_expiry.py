@@ -19,7 +19,7 @@ from sparkle_app.storage.aggregates import (
     upsert_growing,
 )
 from sparkle_app.storage.aggregation import aggregate_readings
-from sparkle_app.storage.engine import read_transaction, return_space, space_warning
+from sparkle_app.storage.engine import read_transaction
 from sparkle_app.storage.expiry import (
     count_expired,
     delete_buckets,
@@ -249,12 +249,6 @@ def test_rows_expire_while_others_are_stored(engine: Engine) -> None:
     assert sum(counts(engine, 60).values()) == sum(at >= kept for at in accepted)
     assert sum(counts(engine, HOUR).values()) == len(accepted)
     assert sum(counts(engine, DAY).values()) == len(accepted)
-
-
-def test_space_is_returned_if_the_database_can(engine: Engine) -> None:
-    assert return_space(engine) is False
-    warning: Any = space_warning(engine)
-    assert warning is None
 
 
 def test_merging_nothing_stores_nothing(engine: Engine) -> None:
