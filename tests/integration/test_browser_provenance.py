@@ -93,7 +93,7 @@ def test_gaps_are_shown_and_counted_by_the_interval_of_the_host(history: Fleet, 
     expect(strip.locator(".before")).to_have_attribute("title", "Expired")
     # Where there is no strip since the API refuses the range, the page says why, and does not ask again.
     visitor = visit(history.worker)
-    visitor.expected = ["400"]
+    visitor.expected = ["status of 400"]
     reason = visitor.page.locator(".completeness .note")
     visitor.open(host_path(range="1y"))
     expect(reason).to_have_text("Not shown: the time range is too long to count its buckets.")
@@ -179,7 +179,7 @@ def test_readings_that_are_being_counted_are_not_differences(history: Fleet, vis
 
 def test_what_may_be_missing_for_good_is_not_verified(history: Fleet, visit: Visit) -> None:
     visitor = visit(history.worker)
-    visitor.expected = ["400"]
+    visitor.expected = ["status of 400"]
     page = visitor.page
     asked: list[str] = []
     grows = True
