@@ -93,7 +93,7 @@ def run(seed: int, names: Sequence[str] = (), keep: bool = False, database: str 
         if new_record > NEW_RECORD_SECONDS:
             problems.append(f"a new record took {new_record:.0f} s")
         verdict = check(world)
-        problems += [f"{name} did not exit within 15 s" for name in world.stop()]
+        problems += world.stop()
         for child in psutil.Process().children(recursive=True):
             if child.pid not in before and child.status() != psutil.STATUS_ZOMBIE:
                 problems.append(f"a process was left: {child.name()} {child.pid}")

@@ -10,6 +10,7 @@ from tests.chaos.databases import DATABASE, DATABASE_ERRORS, DATABASES, ChaosDat
 from tests.chaos.sending import Place, Reading, Sender, Sent
 from tests.support import stepping_worker
 from tests.support.collector import Collector
+from tests.support.faults import faults_of
 from tests.support.kafka import KafkaBroker
 from tests.support.produce import create_topic
 from tests.support.proxy import Proxy
@@ -121,18 +122,22 @@ class World:
         return self.workspace.folder / f"clock-{number}"
 
     def stop(self) -> list[str]:
-        """Stop all processes; returns the names of workers that did not exit within 15 s of SIGTERM."""
-        stuck = []
+        """Stop all processes; returns how workers exited that should not, and the defects that they have logged."""
+        problems = []
         self.should_run = [False] * WORKERS
         for worker in self.workers:
             worker.process.send_only(15)
         for worker in self.workers:
             try:
-                worker.process.wait(15)
+                code = worker.process.wait(15)
             except AssertionError:
-                stuck.append(worker.process.name)
+                problems.append(f"{worker.process.name} did not exit within 15 s")
+            else:
+                if code:
+                    problems.append(f"{worker.process.name} exited with code {code} after SIGTERM")
         self.kill()
-        return stuck
+        logs = sorted(self.workspace.folder.glob("worker-*.log"))
+        return problems + [f"{log.name}: {fault}" for log in logs for fault in faults_of(log)]
 
     def kill(self) -> None:
         """Send SIGKILL to all remaining processes."""
