@@ -126,7 +126,7 @@ def test_a_file_that_cannot_be_saved_has_the_reason_of_the_worker_or_needs_a_log
     history: Fleet, visit: Visit
 ) -> None:
     visitor = visit(history.worker)
-    visitor.expected = ["503", "401"]
+    visitor.expected = ["status of 503", "status of 401"]
     statuses = [503, 401]
 
     def refuse(route: Route) -> None:
