@@ -133,6 +133,8 @@ All packages and modules; the docstring of each describes what it does:
         headlines           the headline of many hosts over time
         history             what queries of a host's history have in common
         series              aggregates of a host over time, from SQL
+        columns             the same in columns, for charts
+        series_query        what both are asked for, and their steps
         series_responses    their responses
         steps               their steps, for a number of points
         readings            stored readings of a host

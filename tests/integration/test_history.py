@@ -12,7 +12,7 @@ from sparkle_app.model.time import micros, rfc3339, span
 from sparkle_app.plugin.history import Columns, load_page, load_steps
 from sparkle_app.plugin_api import Plugin
 from sparkle_app.storage.resolutions import stored_resolutions
-from sparkle_app.web.api import series
+from sparkle_app.web.api import columns, series_query
 from tests.support.cluster import PLUGIN, InProcessWorker
 from tests.support.database import EVERY_DATABASE
 from tests.support.history import BEGIN, DAY, MINUTE, START, aggregates, expected
@@ -129,17 +129,17 @@ async def test_columns_say_which_steps_were_filled_late(
     assert await late("step=3600") is None
     # The range has eight readings, whatever the aggregates say.
     for limit, found in ((8, by_hour), (7, None)):
-        monkeypatch.setattr(series, "MAX_LATE_READINGS", limit)
+        monkeypatch.setattr(columns, "MAX_LATE_READINGS", limit)
         assert await late("step=3600&late=true") == found
     aggregate(60, core_0=5, core_1=5)
     for limit, found in ((11, by_hour), (10, None)):
-        monkeypatch.setattr(series, "MAX_LATE_READINGS", limit)
+        monkeypatch.setattr(columns, "MAX_LATE_READINGS", limit)
         assert await late("step=3600&late=true") == found
 
 
 def test_readings_of_a_step_that_is_kept_in_part_are_counted() -> None:
     points = {"m": Columns([0, 3600, 7200], [1.0] * 3, [1.0] * 3, [1.0] * 3, [1, 10, 100])}
-    found = [series._count(points, span(start), 3600) for start in (0, 3600, 3601, 7199, 7200, 10_800)]
+    found = [columns._count(points, span(start), 3600) for start in (0, 3600, 3601, 7199, 7200, 10_800)]
     assert found == [111, 110, 110, 110, 100, 0]
 
 
@@ -149,12 +149,12 @@ async def test_late_readings_are_not_looked_for_if_there_are_too_many_points(
     plugin = worker.app.plugins.installed[PLUGIN].plugin
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, aggregates())
-    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 100)
+    monkeypatch.setattr(series_query, "MAX_POINTS_OF_ALL", 100)
 
     def never(*_: Any) -> None:
         raise AssertionError("the counts are those of some points only")
 
-    monkeypatch.setattr(series, "load_late", never)
+    monkeypatch.setattr(columns, "load_late", never)
     path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/columns?from=2026-11-23&to=2026-11-24&step=60&late=true"
     status, problem = await worker.get(path)
     assert (status, problem["detail"].partition(":")[0]) == (400, "step")
@@ -232,9 +232,9 @@ async def test_a_series_has_a_bounded_number_of_points(
     with worker.engine.begin() as connection:
         plugin.store_aggregates(connection, aggregates())
     path = f"/api/v1/plugins/{PLUGIN}/hosts/web-1/series?from=2026-11-23&to=2026-11-26&step=24h"
-    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 9)
+    monkeypatch.setattr(series_query, "MAX_POINTS_OF_ALL", 9)
     assert (await worker.get(path))[0] == 200
-    monkeypatch.setattr(series, "MAX_POINTS_OF_ALL", 8)
+    monkeypatch.setattr(series_query, "MAX_POINTS_OF_ALL", 8)
     status, problem = await worker.get(path)
     assert (status, problem["detail"].partition(":")[0]) == (400, "step")
     assert "at most 8 points" in problem["detail"]

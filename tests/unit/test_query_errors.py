@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparkle_app.storage.errors import is_of_database
-from sparkle_app.web.api import recount, series
+from sparkle_app.web.api import recount, series_query
 from tests.support.cluster import PLUGIN, InProcessWorker
 
 HOST = f"/api/v1/plugins/{PLUGIN}/hosts/a"
@@ -47,7 +47,7 @@ async def test_an_error_of_a_plugin_is_logged_and_no_reason_to_repeat_the_reques
     def fail(*_: object) -> None:
         raise error
 
-    for module in (series, recount):
+    for module in (series_query, recount):
         monkeypatch.setattr(module, "watermarks", fail)
     found, problem = await worker.get(HOST + path)
     assert found == status

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from sparkle_app.web.api import series
 from sparkle_app.web.api.series import SeriesQueries
 from sparkle_app.web.parts import MAX_QUERIES, QUERY_THREADS
 from sparkle_app.web.problems import RETRY_SECONDS, Problem
@@ -46,7 +47,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[InProcessWorker]:
 @pytest.fixture
 def database(worker: InProcessWorker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     database = Database()
-    monkeypatch.setattr(SeriesQueries, "_steps", database)
+    monkeypatch.setattr(series, "steps_of", database)
     yield database
     database.may_end.set()
 

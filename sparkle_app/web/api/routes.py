@@ -1,5 +1,6 @@
 """The public routes: one list for both the router and the OpenAPI document."""
 
+from sparkle_app.web.api.columns import ColumnsQueries
 from sparkle_app.web.api.completeness import completeness_route
 from sparkle_app.web.api.dead_letters import DeadLetters
 from sparkle_app.web.api.headlines import Headlines
@@ -24,7 +25,7 @@ def routes(
     parts: WebParts, windows: WindowQueries, views: Views, pipeline: Pipeline, replays: Replays
 ) -> list[Route]:
     """All public routes, in the order in which the router tries them and the document describes them."""
-    overviews, series, dead_letters = Overviews(parts, views), SeriesQueries(parts), DeadLetters(parts)
+    overviews, dead_letters = Overviews(parts, views), DeadLetters(parts)
     return [
         plugins_route(parts),
         HostQueries(parts).route(),
@@ -35,8 +36,8 @@ def routes(
         overviews.cells_route(),
         Headlines(parts, overviews).route(),
         windows.host_route(),
-        series.series_route(),
-        series.columns_route(),
+        SeriesQueries(parts).route(),
+        ColumnsQueries(parts).route(),
         ReadingsQueries(parts).route(),
         Recounts(parts).route(),
         completeness_route(parts),
