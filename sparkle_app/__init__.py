@@ -177,6 +177,7 @@ All packages and modules; the docstring of each describes what it does:
       dialects/           one file for each database
         base                interface, with defaults for any database
         column_types        types of times and ids, and their conversions
+        error_classes       what an error means
         portable            statements for any database
         session_lock        lock of those where CREATE TABLE commits
         sqlstates           standard error codes

@@ -25,15 +25,12 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sparkle_app.model.time import moment
 from sparkle_app.storage.dialects import portable
 from sparkle_app.storage.dialects.column_types import ColumnTypes
-from sparkle_app.storage.dialects.sqlstates import is_row_state, sqlstate
+from sparkle_app.storage.dialects.error_classes import ErrorClasses
 from sparkle_app.storage.statements import Row, key_names
 from sparkle_app.storage.wal import WriteAheadLog
 
 READ_ONLY = "sparkle_read_only"
 """Execution option of a transaction that only reads."""
-# Exceptions of PEP 249 that concern a row; any other concerns all of them alike.
-_ROW_ERRORS = {"DataError", "IntegrityError", "NotSupportedError"}
-_UNREACHABLE = {"OperationalError", "InterfaceError"}
 # From one snapshot, from the weakest; READ COMMITTED for transactions that write.
 _SNAPSHOT_LEVELS = ("SNAPSHOT", "REPEATABLE READ", "SERIALIZABLE")
 _WRITE_LEVEL = "READ COMMITTED"
@@ -48,7 +45,7 @@ class TableKind(Enum):
     OTHER = "other"
 
 
-class Dialect(ColumnTypes):
+class Dialect(ColumnTypes, ErrorClasses):
     """One database: its connections, its types and statements, and the classification of its errors."""
 
     max_writers: int = 1
@@ -161,41 +158,6 @@ class Dialect(ColumnTypes):
     def try_disk_space(self, connection: Connection) -> None:
         """Use some disk space in a transaction that will be rolled back, if the database can return it."""
 
-    def is_own(self, error: BaseException) -> bool:
-        """Whether an error comes from this database's driver."""
-        return not _names(error).isdisjoint({"DatabaseError", "InterfaceError"})
-
-    def is_transient(self, error: Any) -> bool:
-        """Whether an error of this database is transient and affects every row alike."""
-        state = sqlstate(error)
-        return not is_row_state(state) if state else _names(error).isdisjoint(_ROW_ERRORS)
-
-    def server_message(self, error: Any) -> str | None:
-        """The database's error message for a rejected statement; None if the database cannot be reached."""
-        state = sqlstate(error)
-        unreachable = state.startswith("08") if state else not _names(error).isdisjoint(_UNREACHABLE)
-        return None if unreachable else str(error)
-
-    def remedy(self, error: Any) -> str:
-        """How to correct what :meth:`server_message` describes."""
-        return "correct this in the database"
-
-    def is_refused_login(self, error: Any) -> bool:
-        """Whether the database rejected the user name or the password, so that a retry would not help."""
-        return (sqlstate(error) or "").startswith("28")
-
-    def is_wrong_server(self, error: Any) -> bool:
-        """Whether the server of this connection does not accept writes, and a new connection may lead to another."""
-        return False
-
-    def is_null_error(self, error: Any, column: str) -> bool:
-        """Whether a row had no value for this column, which requires one."""
-        return False
-
-    def is_lock_conflict(self, error: Any) -> bool:
-        """Whether an error of this database is a lock conflict with another transaction, to be retried immediately."""
-        return (sqlstate(error) or "").startswith("40")
-
     def converters(self, table: Table) -> tuple[Callable[[int], Any], Callable[[bytes], Any]]:
         """Functions that convert times (microseconds since the epoch) and ids to values of a :data:`Row`."""
         return moment, bytes
@@ -259,7 +221,3 @@ def _isolation_levels(engine: Engine) -> set[str]:
         return set(engine.dialect.get_isolation_level_values(cast(DBAPIConnection, None)))
     except NotImplementedError:
         return set()
-
-
-def _names(error: BaseException) -> set[str]:
-    return {each.__name__ for each in type(error).__mro__} - {"Exception", "BaseException"}
