@@ -127,7 +127,7 @@ def _wait_counted(connection: Connection, workers: list[Worker], number: int) ->
         assert waited < TIMEOUT_SECONDS, f"{counted} of {number} were counted; {workers[0].process.tail()}"
         # Half of the time that remains: the query takes the time of the processors that are measured.
         remaining = waited * (number - counted) / (counted - first) if counted > first else 0.0
-        time.sleep(max(remaining / 2, 0.1))
+        time.sleep(max(0.1, min(remaining / 2, 1.0)))
         counted = _counted(connection)
     assert counted == number, f"expected {number} counted readings, found {counted}"
 
