@@ -56,6 +56,25 @@ def wait_joined(bootstrap: str, group: str, members: int, running: Callable[[], 
         time.sleep(0.2)
 
 
+def wait_done(done: Callable[[], int], number: int, check: Callable[[int], None]) -> None:
+    """Wait until ``number`` readings are done.
+
+    Between two looks, half of the time passes that remains, but at most a second: looking takes the time of the
+    processors that are measured.
+
+    Arguments:
+        done: counts the readings that are done.
+        check: called with their number; raises if they will never all be.
+    """
+    started = time.monotonic()
+    first = counted = done()
+    while counted < number:
+        check(counted)
+        remaining = (time.monotonic() - started) * (number - counted) / max(counted - first, 1)
+        time.sleep(max(0.1, min(remaining / 2, 1.0)))
+        counted = done()
+
+
 def warm_and_measured(records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Split records into those for the warm-up and those that are measured."""
     count = int(WARM * len(records))

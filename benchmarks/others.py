@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.backlog import produce_backlog, suspended, wait_joined, warm_and_measured
+from benchmarks.backlog import produce_backlog, suspended, wait_done, wait_joined, warm_and_measured
 from tests.support.kafka import KafkaBroker
 from tests.support.processes import Process
 from tests.support.produce import create_topic
@@ -61,12 +61,15 @@ def measure(
         wait_joined(kafka.bootstrap, group, processes, running)
         with contextlib.closing(sqlite3.connect(database)) as connection:
 
+            def done() -> int:
+                stored = _rows(connection, "count(*) FROM readings")
+                return min(stored, _rows(connection, "sum(count) FROM aggregates")) if aggregates else stored
+
+            def check(_: int) -> None:
+                assert running(), programs[0].tail()
+
             def wait_stored(number: int) -> None:
-                while _rows(connection, "count(*) FROM readings") < number or (
-                    aggregates and _rows(connection, "sum(count) FROM aggregates") < number
-                ):
-                    assert running(), programs[0].tail()
-                    time.sleep(0.2)
+                wait_done(done, number, check)
 
             warm, measured = warm_and_measured(records)
             produce_backlog(kafka.bootstrap, topic, warm)

@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from benchmarks.backlog import produce_backlog, suspended, wait_joined, warm_and_measured
+from benchmarks.backlog import produce_backlog, suspended, wait_done, wait_joined, warm_and_measured
 from tests.support.kafka import KafkaBroker
 from tests.support.worker import Worker, Workspace
 
@@ -120,15 +120,13 @@ def measure(
 
 def _wait_counted(connection: Connection, workers: list[Worker], number: int) -> None:
     """Wait until the aggregates in SQL count ``number`` readings."""
-    started = time.monotonic()
-    first = counted = _counted(connection)
-    while counted < number:
-        waited = time.monotonic() - started
-        assert waited < TIMEOUT_SECONDS, f"{counted} of {number} were counted; {workers[0].process.tail()}"
-        # Half of the time that remains: the query takes the time of the processors that are measured.
-        remaining = waited * (number - counted) / (counted - first) if counted > first else 0.0
-        time.sleep(max(0.1, min(remaining / 2, 1.0)))
-        counted = _counted(connection)
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+
+    def check(counted: int) -> None:
+        assert time.monotonic() < deadline, f"{counted} of {number} were counted; {workers[0].process.tail()}"
+
+    wait_done(lambda: _counted(connection), number, check)
+    counted = _counted(connection)
     assert counted == number, f"expected {number} counted readings, found {counted}"
 
 

@@ -121,7 +121,7 @@ def test_while_a_worker_starts_no_number_of_hosts_is_stated(fleet: Fleet, visit:
     starting = found | nothing | {"states": dict.fromkeys(found["states"], 0)}
     visitor.page.route("**/api/v1/overview?*", lambda route: route.fulfill(json=starting))
     page = visitor.open()
-    expect(page.get_by_text("The hosts are not known yet: the worker is starting.")).to_be_visible()
+    expect(page.get_by_text("The hosts are not known yet.")).to_be_visible()
     expect(page.get_by_role("link", name="Clear filters")).to_have_count(0)
     expect(page.locator(".notes")).to_have_text("Load: 2 partitions are not up to date: why")
     expect(page.locator(".chips")).to_be_hidden()

@@ -69,7 +69,8 @@ def test_a_worker_behind_pgbouncer_stores_rows_and_aggregates(
             log = worker.process.log
             eventually(lambda: "stage store: failed, retrying" in log.read_text(), bool, 30)
             assert "canceling statement due to lock timeout" in log.read_text()
-            assert time.monotonic() - began > 9
+            # The limit is ten seconds.
+            assert 9 < time.monotonic() - began < 25
         eventually(lambda: count(direct, "temperature_readings"), lambda n: n >= 400)
         eventually(lambda: count(direct, "temperature_aggregates"), lambda n: n >= 400)
         verified = run_command(environment, "verify", "--json")

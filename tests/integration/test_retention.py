@@ -150,7 +150,7 @@ def test_the_file_shrinks_if_its_mode_allows_it(
 ) -> None:
     file = Path(str(make_url(database_url).database))
     at = datetime.now(UTC) - timedelta(days=3)
-    store(database_url, [("host", "k", 1.0, at) for _ in range(30_000)])
+    store(database_url, [("host", "k", 1.0, at) for _ in range(80_000)])
     if not shrinks:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("PRAGMA auto_vacuum=NONE")
@@ -158,7 +158,7 @@ def test_the_file_shrinks_if_its_mode_allows_it(
     environment = workspace.environment(broker.bootstrap, database_url, **SHORT)
     before = file.stat().st_size
     done = run_command(environment, "retain")
-    assert "30000 rows deleted" in done.stdout
+    assert "80000 rows deleted" in done.stdout
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     after = file.stat().st_size

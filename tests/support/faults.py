@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _DEFECT = re.compile(
-    r"unexpected error|Traceback \(|never retrieved|never awaited|was destroyed|^Unclosed|Fatal Python error",
+    r"unexpected error|Traceback \(|never retrieved|never awaited|was destroyed|(: |^)Unclosed |Fatal Python error",
     re.M,
 )
 _NEW_MESSAGE = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.M)

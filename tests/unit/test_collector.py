@@ -156,7 +156,7 @@ def test_the_plugins_are_imported_from_the_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_collector_at_once_while_the_broker_is_unreachable(
+def test_a_signal_stops_the_collector_in_time_while_the_broker_is_unreachable(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     plugins = find_packages(PROJECT / "plugins").manifests

@@ -34,7 +34,8 @@ def test_the_settings_and_their_file_are_logged(
 ) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(
-        "app_id: mine\nweb: {token: secret-of-the-web-server}\nbroker: {sasl: {mechanism: PLAIN, username: me, password: secret}}\n"
+        "app_id: mine\nweb: {token: secret-of-the-web-server}\n"
+        "broker: {sasl: {mechanism: PLAIN, username: me, password: secret}}\n"
         "database: {url: 'postgresql+psycopg2://me:secret@db/x'}\n"
     )
     with (

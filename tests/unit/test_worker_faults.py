@@ -34,6 +34,7 @@ def test_a_worker_without_faults_can_be_closed(tmp_path: Path) -> None:
     [
         (DEFECT, 0, DEFECT),
         (f"{STAMP} ERROR asyncio: Task exception was never retrieved\n", 0, "never retrieved"),
+        (f"{STAMP} ERROR asyncio: Unclosed client session\n", 0, "Unclosed client session"),
         ("Traceback (most recent call last):\n  File\nKeyError: 1\n", 0, "KeyError: 1"),
         ("", 1, "exit code 1"),
         ("", 3, "exit code 3"),

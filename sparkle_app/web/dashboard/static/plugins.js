@@ -1,6 +1,7 @@
 // The installed plugins: loaded again from time to time, and after a failure, since another worker may have others.
 
 import { get } from "./api.js";
+import { pluginTitle, visible } from "./names.js";
 import { store } from "./store.js";
 
 const MAX_AGE_MS = 60_000;
@@ -14,6 +15,12 @@ export async function plugins(signal) {
   loadedAt = Date.now();
   if (JSON.stringify(found) !== JSON.stringify(known)) store.set("plugins", found);
   return store.get("plugins");
+}
+
+/** The title of a plugin of the last list, by its name. */
+export function titleOf(name) {
+  const plugin = store.get("plugins")?.find((each) => each.name === name);
+  return plugin ? pluginTitle(plugin) : visible(name);
 }
 
 /** How bad a value is by a plugin's thresholds, as the worker decides: ok, warning or critical. */

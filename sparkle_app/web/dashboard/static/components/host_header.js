@@ -4,6 +4,7 @@ import { delayOf } from "../chart_layers.js";
 import { el, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { name } from "../names.js";
+import { titleOf } from "../plugins.js";
 import { rangeQuery } from "../ranges.js";
 import { compareUrl } from "../router.js";
 import { age, instant, setAge } from "../times.js";
@@ -54,7 +55,7 @@ export function hostHeader(hostname) {
 /** Why what is known of a host may be old, as texts. @param {Object} row of the overview. */
 export const problemsOf = ({ problem, outdated }) => [
   ...(problem ? [t("overview.problem", { detail: problem })] : []),
-  ...outdated.map((part) => t("host.outdated", { plugin: part.plugin, detail: part.problem })),
+  ...outdated.map((part) => t("host.outdated", { plugin: titleOf(part.plugin), detail: part.problem })),
 ];
 
 function clockText(latest) {

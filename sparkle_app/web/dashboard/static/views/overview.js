@@ -8,8 +8,7 @@ import { goToLastPage, pageOf, pager } from "../components/pager.js";
 import { STATES, setCount, stateFilter } from "../components/state.js";
 import { announce, el, refill, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
-import { pluginTitle } from "../names.js";
-import { plugins } from "../plugins.js";
+import { plugins, titleOf } from "../plugins.js";
 import { navigate, urlWith } from "../router.js";
 
 const PAGE_SIZE = 100;
@@ -107,12 +106,12 @@ function partsOf(page) {
   function show({ installed, hosts, heat: cells, asked }) {
     loading.remove();
     const known = sumOf(hosts.states);
-    // While a worker starts, nobody knows the hosts.
+    // As while a worker starts: nobody knows the hosts.
     const starting = known === 0 && hosts.outdated.length > 0;
     filter.hidden = starting;
     setText(total, starting ? "" : t("number", { n: known }));
     showStates(filter, hosts.states, asked.state, filterUrl);
-    outdated.replaceChildren(...notes(hosts, installed));
+    outdated.replaceChildren(...notes(hosts));
     silent.update({
       hosts: hosts.silent_hosts,
       total: asked.state === "silent" ? 0 : hosts.states.silent,
@@ -169,12 +168,11 @@ function showPages(pages, { page, size }, total) {
   pages[1].hidden = total <= size;
 }
 
-function notes({ outdated, problem }, installed) {
+function notes({ outdated, problem }) {
   const found = problem ? [t("overview.problem", { detail: problem })] : [];
   for (const part of outdated) {
     const partitions = part.partitions.length;
-    const plugin = installed.find((each) => each.name === part.plugin);
-    found.push(t("overview.outdated", { plugin: plugin ? pluginTitle(plugin) : part.plugin, n: partitions, detail: part.problem }));
+    found.push(t("overview.outdated", { plugin: titleOf(part.plugin), n: partitions, detail: part.problem }));
   }
   return found.map((text) => el("p", { class: "note" }, text));
 }
