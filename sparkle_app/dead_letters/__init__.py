@@ -1,1 +1,1 @@
-"""Records that can never become stored readings: message, publisher, cause_limit, reader."""
+"""Records that can never become stored readings: message, publisher, reader, selection, replay."""

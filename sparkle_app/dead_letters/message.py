@@ -65,8 +65,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     @property
     def whole(self) -> bool:
-        """Whether the dead letter contains the record's value."""
-        return self.size == len(self.record.value)
+        """Whether the dead letter contains the record's value. One without a value can never be stored."""
+        return self.size == len(self.record.value) > 0
 
 
 _sender = msgspec.json.Decoder(Sender)

@@ -29,7 +29,7 @@ class ReplayProgress:
     replayable: int = 0
     """Selected dead letters that contain their record."""
     empty: int = 0
-    """Selected dead letters whose record was too large for a dead letter; they are skipped."""
+    """Selected dead letters without a value, as of a record that was too large; they are skipped."""
     expired: int = 0
     """Replayable dead letters that are older than the retention period: workers count them as expired."""
     replayed: int = 0

@@ -82,6 +82,9 @@ def decrypt_records(records: Sequence[Record], keyring: Keyring, decrypt: Decryp
 
 
 def _parse_record(record: Record) -> _Encrypted:
+    if not record.value:
+        found = f"one of {record.omitted_bytes} bytes" if record.omitted_bytes else "none"
+        raise InvalidRecordError(Reason.NOT_JSON, f"expected a value that is not too large, found {found}")
     envelope = _parse_envelope(record.value)
     check_hostname(envelope.hostname)
     local_time = _local_time(envelope.datetime)

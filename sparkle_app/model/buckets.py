@@ -129,7 +129,7 @@ class Bucket(msgspec.Struct, array_like=True):
     def unpack(cls, packed: bytes) -> "Bucket":
         """The inverse of :meth:`pack`."""
         ids, first, metrics = _decoder.decode(packed)
-        return cls(set(struct.unpack("8s" * (len(ids) // 8), ids)), _unpacked(first, metrics))
+        return cls({each for (each,) in _ids.iter_unpack(ids)}, _unpacked(first, metrics))
 
 
 class AggregateRow(msgspec.Struct, frozen=True, gc=False):
@@ -145,6 +145,7 @@ class AggregateRow(msgspec.Struct, frozen=True, gc=False):
 
 
 _ID = 8
+_ids = struct.Struct(f"{_ID}s")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[bytes, int, dict[str, list[Any]]])
 _decoder_of_ids = msgspec.msgpack.Decoder(tuple[bytes, msgspec.Raw, msgspec.Raw])

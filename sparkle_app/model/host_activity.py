@@ -73,10 +73,15 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    length = later.last_received_at - later.first_received_at
-    pause = max(later.first_received_at - earlier.last_received_at - length, later.pause)
+    gap = later.first_received_at - earlier.last_received_at
     passed = later.last_received_at - earlier.last_received_at
-    both.pause = max(earlier.pause - max(passed, 0), pause)
+    if passed < 0:
+        # Replayed, and older.
+        both.pause = earlier.pause
+        return both
+    # If the later part begins with replayed readings, what follows them seems to be a pause.
+    pause = max(gap - (later.last_received_at - later.first_received_at), later.pause) if gap >= 0 else 0
+    both.pause = max(earlier.pause - passed, pause)
     if pause < _SHORTEST_PAUSE:
         if passed < _SHORTEST_PAUSE:
             return both

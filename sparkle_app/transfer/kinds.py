@@ -23,7 +23,7 @@ _MARK = "'"
 _BEGINS = re.compile(rf"[{_FORMULA}\t\r\n{_MARK}]")
 # In many languages, such as Russian and German, spreadsheets separate cells at semicolons, and quotes within a line do
 # not count: a cell then begins within the text.
-_WITHIN = re.compile(rf"([;\t\r\n])(?=[{_FORMULA}{_MARK}])")
+_WITHIN = re.compile(rf"([;\t\r\n])(?=[{_FORMULA}{_MARK}\"])")
 _MARKED = re.compile(rf"([;\t\r\n]){_MARK}")
 MAX_BIGINT = 2**63 - 1
 

@@ -81,6 +81,13 @@ def test_the_value_of_a_too_large_record_is_omitted_and_its_size_kept() -> None:
     )
 
 
+def test_a_record_without_a_value_is_not_replayed() -> None:
+    """Of a batch that is too large, the sizes of the values are not known."""
+    record = Record("telemetry", 3, 42, 1_764_000_000_000_000, b"")
+    headers = dead_letter_headers(record, InvalidRecordError(Reason.NOT_JSON, "empty"), CIPHER)
+    assert not parse_dead_letter(dead_letter_value(record), headers).whole
+
+
 def test_the_cause_is_readable_with_the_internal_key_and_for_its_record_only() -> None:
     error = InvalidRecordError(
         Reason.INVALID_VALUE, "expected a number, found a text", 3, "Temperature", "core/0"

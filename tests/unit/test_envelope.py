@@ -146,6 +146,15 @@ INVALID = {
 }
 
 
+@pytest.mark.parametrize(("omitted", "found"), [(0, "none"), (1_200_000, "one of 1200000 bytes")])
+def test_the_error_for_a_missing_value_says_how_large_it_was(
+    keyring: Keyring, omitted: int, found: str
+) -> None:
+    (outcome,) = decrypt_records([Record("t", 0, 0, 0, b"", omitted_bytes=omitted)], keyring, decrypt_each)
+    (error,) = outcome.errors
+    assert error.detail == f"expected a value that is not too large, found {found}"
+
+
 @pytest.mark.parametrize("name", INVALID)
 def test_an_invalid_record_has_its_reason(keyring: Keyring, name: str) -> None:
     invalid, reason = INVALID[name]

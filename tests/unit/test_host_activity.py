@@ -155,6 +155,19 @@ def test_pauses_count_also_in_what_was_not_recorded_as_it_came() -> None:
     assert (both.pause, both.interval) == (50 * SECOND, None)
 
 
+def test_replayed_readings_do_not_change_the_interval() -> None:
+    recent = RecentActivity(lambda: START / SECOND + 4000)
+    before = [-2 * DAY + 300 * number for number in range(40)]
+    recent.note({"P": [reading(at) for at in before]})
+    (replayed,) = recent.take_all()
+    both = merged(activity(0, interval=300), replayed)
+    assert (both.interval, both.last_received_at) == (300 * SECOND, START)
+    # Together with one that is sent now.
+    recent.note({"P": [reading(at) for at in [*before, 20]]})
+    (mixed,) = recent.take_all()
+    assert merged(activity(0, interval=300), mixed).interval == 300 * SECOND
+
+
 def test_a_gap_in_a_history_is_forgotten_wherever_it_is_divided() -> None:
     times = [*range(0, 1500, 60), *range(2520, 3720, 60)]
     for parts in range(1, len(times)):

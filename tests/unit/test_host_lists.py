@@ -224,28 +224,33 @@ async def test_while_a_worker_does_not_answer_its_hosts_are_shown_as_they_were(
         assert (await until(worker, LINES, lambda status, _: status == 200))[0] == 200
 
 
-async def test_a_host_whose_partition_is_not_up_to_date_has_not_fallen_silent(
-    workers: list[InProcessWorker],
+@pytest.mark.parametrize("processed", [False, True])
+async def test_a_host_whose_partition_is_not_up_to_date_is_silent_only_if_that_is_known(
+    workers: list[InProcessWorker], processed: bool
 ) -> None:
     """It may have sent readings that nobody has processed yet."""
     first, second, third = workers
-    gone = next(name for name in (f"gone-{n}" for n in range(99)) if holder(workers, name) is third)
+    theirs = (name for name in (f"gone-{n}" for n in range(99)) if holder(workers, name) is third)
+    gone, other = next(theirs), next(theirs)
     record_activity(first.engine, [activity(gone, 86_400)], LATEST)
+    if processed:
+        # A later record of the same partition is stored.
+        record_activity(first.engine, [activity(other, 60)], LATEST)
 
-    async def states(worker: InProcessWorker, outdated: bool) -> tuple[str, int, int]:
+    async def states(worker: InProcessWorker, outdated: bool) -> tuple[str, int]:
         _, page = await until(worker, f"{ALL}?limit=1000", lambda _, page: bool(page["outdated"]) == outdated)
         (state,) = (each["state"] for each in page["hosts"] if each["host"] == gone)
-        return state, page["states"]["silent"], page["states"]["unknown"]
+        return state, page["states"]["silent"]
 
-    assert await states(first, outdated=False) == ("silent", 1, 0)
+    assert await states(first, outdated=False) == ("silent", 1)
     assert third.server
     await third.server.close()
     # It had been silent for long when the partition was up to date.
-    assert await states(first, outdated=True) == ("silent", 1, 0)
-    assert await states(second, outdated=True) == ("unknown", 0, 1)
+    assert await states(first, outdated=True) == ("silent", 1)
+    assert await states(second, outdated=True) == (("silent", 1) if processed else ("unknown", 0))
     assign([first, second], {0, 2}, {1, 3})
     for worker in (first, second):
-        assert await states(worker, outdated=False) == ("silent", 1, 0)
+        assert await states(worker, outdated=False) == ("silent", 1)
 
 
 async def test_partitions_without_a_worker_are_missing(workers: list[InProcessWorker]) -> None:

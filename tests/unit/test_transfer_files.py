@@ -106,7 +106,7 @@ def test_no_text_is_a_formula(text: str) -> None:
         assert cell in (text, "'" + text)
 
 
-@given(st.text(alphabet=";\t\r\n'=+x"))
+@given(st.text(alphabet=";\t\r\n'\"=+x"))
 def test_marks_within_a_text_can_be_removed_again(text: str) -> None:
     assert unescape(escape(text)) == text
 
@@ -114,6 +114,8 @@ def test_marks_within_a_text_can_be_removed_again(text: str) -> None:
 def test_a_formula_after_a_semicolon_is_marked() -> None:
     assert escape("a;=HYPERLINK(A1);b") == "a;'=HYPERLINK(A1);b"
     assert escape("=a\n=b;'c;d") == "'=a\n'=b;''c;d"
+    # The quote is doubled in the file: an empty cell in quotes, then the formula.
+    assert escape('a;"=1+1;"') == "a;'\"=1+1;'\""
     assert escape("a;b\r\nc") == "a;b\r\nc"
 
 

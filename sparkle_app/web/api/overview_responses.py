@@ -13,7 +13,8 @@ class PluginOfHost(msgspec.Struct):
     """What a plugin of a host last measured."""
 
     state: State
-    """silent, or according to the thresholds: ok, warning, critical, or unknown if the last value is not known."""
+    """silent, or according to the thresholds: ok, warning, critical; unknown if the last value is not known, or if the
+    partition of the host is not up to date, and it may have sent readings since."""
     last_seen: Time
     """When it last sent a reading."""
     interval_seconds: int | None

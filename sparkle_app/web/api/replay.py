@@ -45,7 +45,7 @@ class ReplayResponse(msgspec.Struct):
     replayable: int = 0
     """Selected dead letters that contain their record; increases until all are counted."""
     without_record: int = 0
-    """Selected dead letters that cannot be replayed: their records were too large for a dead letter."""
+    """Selected dead letters that cannot be replayed: they have no value, as those of records that were too large."""
     replayed: int = 0
     """Dead letters whose records the broker has received again. Workers delete those that become readings."""
     sent: int = 0

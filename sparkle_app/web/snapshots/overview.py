@@ -138,11 +138,7 @@ class OverviewView:
     ) -> tuple[dict[str, Row], bool]:
         before = self._last.rows if self._last else {}
         same = self._last is not None and self._last.outdated == outdated
-        answered_at = {
-            (name, partition): part.answered_at or 0
-            for name, part in outdated
-            for partition in part.partitions
-        }
+        known_until = self._known_until(known, outdated)
         rows: dict[str, Row] = {}
         changed = False
         hosts = dict.fromkeys(known.activities)
@@ -166,10 +162,31 @@ class OverviewView:
                         # Removed, or of plugins that are not installed.
                         continue
                     partition = partition_of(host, self._parts.settings.broker.partitions)
-                    as_of = {name: answered_at.get((name, partition), now) for name in snapshots}
+                    as_of = {name: known_until.get((name, partition), now) for name in snapshots}
                     row, changed = self._row(sources, now, as_of, row.values if row else {}), True
                 rows[host] = row
         return rows, changed or len(rows) != len(before)
+
+    def _known_until(
+        self, known: KnownHosts, outdated: Sequence[tuple[str, OutdatedPartitions]]
+    ) -> dict[tuple[str, int], int]:
+        """Until when the readings of outdated partitions are known, by NAME of the plugin and partition.
+
+        Records are stored in the order of their partition: SQL has those before the last one that it knows of.
+        """
+        until = {
+            (name, partition): part.answered_at or 0
+            for name, part in outdated
+            for partition in part.partitions
+        }
+        if until:
+            number = self._parts.settings.broker.partitions
+            for host, activities in known.activities.items():
+                partition = partition_of(host, number)
+                for name, activity in activities.items():
+                    if activity.last_received_at > until.get((name, partition), activity.last_received_at):
+                        until[name, partition] = activity.last_received_at
+        return until
 
     def _row(
         self,
@@ -181,18 +198,23 @@ class OverviewView:
         """The row of a host.
 
         Arguments:
-            as_of: of which time the lines of its partition are, by NAME of the plugin.
+            as_of: until when the readings of its partition are known, by NAME of the plugin.
         """
-        values, valid_until = {}, LATEST
+        values: dict[str, Value] = {}
+        valid_until = LATEST
+        state: State
         for name, line, activity in sources:
             sent_at = min(line.total.last_at, now) if line else 0
             seen_at = max(sent_at, activity.last_received_at if activity else 0)
             silent_after = activity.silent_after + seen_at - activity.last_received_at if activity else LATEST
             by_thresholds = self._by_thresholds(name, line, seen_at, before.get(name))
-            # If its partition is not up to date, it may have sent readings since.
-            state: State = "silent" if as_of[name] > silent_after else "unknown"
             if now <= silent_after:
                 state, valid_until = by_thresholds, min(valid_until, silent_after)
+            elif silent_after < as_of[name]:
+                state = "silent"
+            else:
+                # Its partition is not up to date: it may have sent readings since.
+                state, valid_until = "unknown", now
             values[name] = Value(state, by_thresholds, seen_at, line, activity)
         worst = min((each.state for each in values.values()), key=SEVERITY.__getitem__)
         silent = [each for each in values.values() if each.state == "silent"]
