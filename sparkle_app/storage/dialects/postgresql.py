@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL
 from sparkle_app.storage.deadlines import CONNECT_SECONDS, PING_SECONDS, limit_calls
 from sparkle_app.storage.dialects import postgresql_errors
 from sparkle_app.storage.dialects.on_conflict import OnConflict, OnConflictDialect
-from sparkle_app.storage.dialects.postgresql_errors import LOCK_STATES, READ_ONLY_STATE, REMEDIES, state
+from sparkle_app.storage.dialects.postgresql_errors import LOCK_STATES, READ_ONLY_STATE, state
 from sparkle_app.storage.dialects.postgresql_statements import insert_from_json, json_of, rows_from_json
 from sparkle_app.storage.statements import Row, chunks, name_key
 
@@ -155,8 +155,8 @@ class PostgreSql(OnConflictDialect):
         return str(error.diag.message_primary) if state(error) else None
 
     def remedy(self, error: Any) -> str:
-        """Decide by SQLSTATE."""
-        return REMEDIES.get(state(error) or "") or super().remedy(error)
+        """Decide by SQLSTATE, or by the message."""
+        return postgresql_errors.remedy(error) or super().remedy(error)
 
     def is_refused_login(self, error: Any) -> bool:
         """Decide by the message."""

@@ -14,15 +14,16 @@ _TRANSIENT_STATES = (
     # Missing privilege, table, column, type or unique constraint: the schema has to be corrected.
     "42501", "42P01", "42703", "42704", "42P10",
 )  # fmt: skip
+_DISK_FULL = "53100"
 # By SQLSTATE.
-REMEDIES = {
+_REMEDIES = {
     READ_ONLY_STATE: "set database.url to the primary, or make the server writable",
     "3F000": "create the schema of the user's search_path",
     "42501": "grant the privilege to the user of database.url",
     "42P01": "start a worker, which creates missing tables",
     "42703": "alter the table to the columns that the plugin declares",
     "42P10": "create the primary key that the plugin declares",
-    "53100": "free disk space on the server",
+    _DISK_FULL: "free disk space on the server",
     "55P03": "terminate the session that holds the lock",
 }
 # In the language of the server, of which two are known here; with others, a worker waits as for an unreachable server.
@@ -37,6 +38,12 @@ _CONNECTION_ERRORS = {"OperationalError", "InterfaceError", "InternalError"}
 def state(error: Any) -> str | None:
     """The SQLSTATE, as psycopg2 or psycopg names it; None if no server answered."""
     return getattr(error, "pgcode", None) or getattr(error, "sqlstate", None)
+
+
+def remedy(error: Any) -> str:
+    """What to do about an error; empty: nothing is known. A driver passes no SQLSTATE of a failed connection."""
+    unnamed = _DISK_FULL if "No space left on device" in str(error) else ""
+    return _REMEDIES.get(state(error) or unnamed, "")
 
 
 def is_transient(error: Any) -> bool:
