@@ -30,16 +30,12 @@ class HostActivity(msgspec.Struct):
     clock_offset: int | None = None
     """Of the reading that was received last, if the host's clock was not trusted: the local time that it states, minus
     the time at which it was received, microseconds; None: the clock was trusted."""
-    pause: int = 0
-    """The longest of the recent pauses between the readings that were added, microseconds; see :func:`merged`."""
 
     def add(
         self, config_id: int, received_at: int, observed_at: int, clock_offset: int | None = None
     ) -> None:
         """Take another reading into account."""
         if received_at >= self.last_received_at:
-            pause = received_at - self.last_received_at
-            self.pause = pause if pause > self.pause - pause else self.pause - pause
             self.last_received_at = received_at
             self.config_id = config_id
             self.clock_offset = clock_offset
@@ -73,32 +69,25 @@ def merged(earlier: HostActivity, later: HostActivity) -> HostActivity:
     both.add(later.config_id, later.last_received_at, later.last_observed_at, later.clock_offset)
     both.first_received_at = min(both.first_received_at, later.first_received_at)
     both.first_observed_at = min(both.first_observed_at, later.first_observed_at)
-    gap = later.first_received_at - earlier.last_received_at
+    pause = later.first_received_at - earlier.last_received_at
     passed = later.last_received_at - earlier.last_received_at
-    if passed < 0:
-        # Replayed, and older.
-        both.pause = earlier.pause
-        return both
-    # If the later part begins with replayed readings, what follows them seems to be a pause.
-    pause = max(gap - (later.last_received_at - later.first_received_at), later.pause) if gap >= 0 else 0
-    both.pause = max(earlier.pause - passed, pause)
     if pause < _SHORTEST_PAUSE:
         if passed < _SHORTEST_PAUSE:
             return both
         # It has sent readings all the time.
         pause = 0
     usual = DEFAULT_INTERVAL if earlier.interval is None else earlier.interval
-    longest = max(min(pause, 4 * max(usual, DEFAULT_INTERVAL)), usual - passed)
+    longest = max(
+        min(pause, 4 * max(usual, DEFAULT_INTERVAL)), usual - passed, min(_hidden_pause(later), usual)
+    )
     both.interval = min(max(longest, _SHORTEST_INTERVAL), _LONGEST_INTERVAL)
     return both
 
 
-def learned(activity: HostActivity) -> HostActivity:
-    """The activity of a host of which nothing was known before, with the interval that its pauses suggest."""
-    if activity.pause < _SHORTEST_PAUSE:
-        return activity
-    first = msgspec.structs.replace(activity, last_received_at=activity.first_received_at, pause=0)
-    return merged(first, activity)
+def _hidden_pause(activity: HostActivity) -> int:
+    """How long a pause within an activity may have been; 0: too short to make a host seem silent."""
+    length = activity.last_received_at - activity.first_received_at
+    return length if length > 2 * _SHORTEST_INTERVAL else 0
 
 
 def united(one: HostActivity, other: HostActivity) -> HostActivity:

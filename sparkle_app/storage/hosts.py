@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from sparkle_app.model.host_activity import HostActivity, learned, merged
+from sparkle_app.model.host_activity import HostActivity, merged
 from sparkle_app.model.time import micros, moment, span
 from sparkle_app.storage.columns import ReadingId, UtcDateTime
 from sparkle_app.storage.dialects import dialect_of
@@ -80,7 +80,7 @@ def record_activity(engine: Engine, activities: Sequence[HostActivity], now: int
         sorted(((host_id(each.hostname, each.plugin), each) for each in activities), key=itemgetter(0))
     )
     with engine.begin() as connection:
-        inserted = insert_hosts(connection, {id_: learned(each) for id_, each in by_id.items()})
+        inserted = insert_hosts(connection, by_id)
     known = {id_: each for id_, each in by_id.items() if id_ not in inserted}
     if not known:
         return []
@@ -129,7 +129,7 @@ def _update(connection: Connection, activities: Mapping[bytes, HostActivity], no
                 # Sent before it was removed.
                 continue
             returned.append(ReturnedHost(known.hostname, known.plugin, removed_at))
-            changed.append(columns_of(row["id"], learned(activity)))
+            changed.append(columns_of(row["id"], activity))
         elif known.last_received_at > now + AHEAD:
             corrected = msgspec.structs.replace(
                 activity,

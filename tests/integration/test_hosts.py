@@ -76,16 +76,6 @@ def listed(engine: Engine, plugin: str | None = None, config_id: int | None = No
         return list(select_hosts(connection, plugin, config_id))
 
 
-def test_the_interval_of_a_new_host_is_that_of_its_first_readings(engine: Engine) -> None:
-    """As of one whose collector sends what it has measured in half an hour."""
-    host = activity("host", 0)
-    for number in range(1, 30):
-        host.add(1, START + number * 60 * SECOND, START)
-    record(engine, host)
-    (found,) = listed(engine)
-    assert found.interval == 60 * SECOND
-
-
 @EVERY_DATABASE
 def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     names = ["host", "Host", "host ", "хост", "h" * 1024]
@@ -94,10 +84,7 @@ def test_activity_is_merged_with_what_is_stored(engine: Engine) -> None:
     assert record(engine, *first) == []
     assert record(engine, *second) == []
     expected = {(each.hostname, each.plugin): each for each in first}
-    for each in second:
-        both = merged(expected[each.hostname, "P"], each)
-        # Only the interval is stored.
-        expected[each.hostname, "P"] = msgspec.structs.replace(both, pause=0)
+    expected |= {(each.hostname, "P"): merged(expected[each.hostname, "P"], each) for each in second}
     found = listed(engine)
     assert {(each.hostname, each.plugin): each for each in found} == expected
     assert {each.interval for each in found if each.plugin == "P"} == {300 * SECOND}

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sparkle_app.ingest.host_recorder import RecentActivity
-from sparkle_app.model.host_activity import HostActivity, learned, merged, united
+from sparkle_app.model.host_activity import HostActivity, merged, united
 from sparkle_app.model.reading import StoredReading
 from tests.support.fake_clock import FakeClock
 
@@ -16,16 +16,11 @@ DAY = 86_400
 
 
 def activity(
-    first: float,
-    last: float | None = None,
-    config_id: int = 1,
-    interval: float | None = None,
-    pause: float = 0,
+    first: float, last: float | None = None, config_id: int = 1, interval: float | None = None
 ) -> HostActivity:
     begin, end = START + int(first * SECOND), START + int((first if last is None else last) * SECOND)
     usual = None if interval is None else int(interval * SECOND)
-    pause = int(pause * SECOND)
-    return HostActivity("host", "P", config_id, begin, end, begin - 1, end - 1, usual, None, pause)
+    return HostActivity("host", "P", config_id, begin, end, begin - 1, end - 1, usual)
 
 
 def reading(at: float, hostname: str = "host", config_id: int = 1) -> StoredReading:
@@ -66,7 +61,7 @@ def test_offsets_are_those_of_readings_whose_clock_is_not_trusted() -> None:
     }
 
 
-def simulated(
+def learned(
     interval: float, span: float, workers: int, number: int = 40, seed: int = 1
 ) -> tuple[HostActivity, float]:
     """What is known after some intervals, and the share of the time in which the host is wrongly silent.
@@ -106,7 +101,7 @@ def simulated(
 def test_the_interval_is_learned_and_the_host_is_seldom_silent_meanwhile(
     interval: int, span: int, workers: int
 ) -> None:
-    both, silent = simulated(interval, span, workers)
+    both, silent = learned(interval, span, workers)
     assert both.interval is not None
     assert 0.55 * interval <= both.interval / SECOND <= 1.2 * max(interval, 60)
     assert silent < (0.2 if interval == 3600 else 0.01)
@@ -136,23 +131,13 @@ def test_a_pause_is_forgotten_after_as_long_as_it_lasted() -> None:
         assert both.interval == expected * SECOND
 
 
-def test_pauses_count_also_in_what_was_not_recorded_as_it_came() -> None:
-    """After an hour without the database, one record of a reading every 300 s."""
-    recent = RecentActivity(lambda: START / SECOND + 4000)
-    recent.note({"P": [reading(20 + 300 * number) for number in range(13)]})
-    (hour,) = recent.take_all()
-    assert (hour.last_received_at, hour.pause) == (START + 3620 * SECOND, 300 * SECOND)
-    assert merged(activity(0, interval=300), hour).interval == 300 * SECOND
-    assert merged(activity(0, interval=60), hour).interval == 300 * SECOND
-    # It was not known before.
-    assert learned(hour).interval == 300 * SECOND
-    # Two parts are one.
-    recent.note({"P": [reading(number) for number in (0, 60, 120)]})
-    parts = recent.take_all()
-    recent.note({"P": [reading(number) for number in (200, 230)]})
-    recent.put_back(parts)
-    (both,) = recent.take_all()
-    assert (both.pause, both.interval) == (50 * SECOND, None)
+def test_what_was_not_recorded_as_it_came_hides_its_pauses() -> None:
+    """After an hour without the database, one record of it: nobody knows that it contains a reading every 300 s."""
+    usual = activity(0, interval=300)
+    assert merged(usual, activity(20, 3620)).interval == 300 * SECOND
+    assert merged(usual, activity(20, 200)).interval == 180 * SECOND
+    # In two minutes there is no pause that matters.
+    assert merged(usual, activity(20, 140)).interval == 160 * SECOND
 
 
 def test_replayed_readings_do_not_change_the_interval() -> None:
@@ -166,32 +151,6 @@ def test_replayed_readings_do_not_change_the_interval() -> None:
     recent.note({"P": [reading(at) for at in [*before, 20]]})
     (mixed,) = recent.take_all()
     assert merged(activity(0, interval=300), mixed).interval == 300 * SECOND
-
-
-def test_a_gap_in_a_history_is_forgotten_wherever_it_is_divided() -> None:
-    times = [*range(0, 1500, 60), *range(2520, 3720, 60)]
-    for parts in range(1, len(times)):
-        recent = RecentActivity(lambda: START / SECOND + 4000)
-        recent.note({"P": [reading(at) for at in times[:parts]]})
-        (first,) = recent.take_all()
-        recent.note({"P": [reading(at) for at in times[parts:]]})
-        (second,) = recent.take_all()
-        assert merged(learned(first), second).interval == 60 * SECOND
-
-
-def test_the_interval_of_a_new_host_is_not_taken_from_a_few_readings() -> None:
-    recent = RecentActivity(lambda: START / SECOND + 4000)
-    for times, expected in (
-        ([0], None),
-        ([0, 1, 2], None),
-        ([0, 40], 260),
-        (range(0, 2000, 60), 60),
-        ([*range(0, 600, 60), *range(1500, 3000, 60)], 60),
-    ):
-        recent.note({"P": [reading(at) for at in times]})
-        (found,) = recent.take_all()
-        interval = learned(found).interval
-        assert interval == (None if expected is None else expected * SECOND)
 
 
 def test_a_pause_changes_the_interval_for_a_while_only_and_a_shorter_interval_is_learned() -> None:
@@ -244,7 +203,7 @@ def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten(
     recent.note({"P": [reading(0), reading(2, config_id=3), reading(1)], "Q": [reading(1)]})
     first, other = recent.take_due()
     assert (first.plugin, other.plugin) == ("P", "Q")
-    assert first == activity(0, 2, config_id=3, pause=2)
+    assert first == activity(0, 2, config_id=3)
     clock.now += 30
     recent.note({"P": [reading(30), reading(31, hostname="new")]})
     assert [each.hostname for each in recent.take_due()] == ["new"]
@@ -257,7 +216,7 @@ def test_activity_is_taken_once_a_minute_for_each_host_and_nothing_is_forgotten(
     assert recent.take_due() == []
     # Not recorded: together with what came meanwhile, at the next attempt.
     recent.put_back([later])
-    assert recent.take_due() == [activity(30, 40, pause=10)]
+    assert recent.take_due() == [activity(30, 40)]
     recent.note({"P": [reading(50)]})
     assert recent.take_all() == [activity(50)]
     clock.now += 3600

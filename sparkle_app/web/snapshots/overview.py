@@ -172,21 +172,18 @@ class OverviewView:
     ) -> dict[tuple[str, int], int]:
         """Until when the readings of outdated partitions are known, by NAME of the plugin and partition.
 
-        Records are stored in the order of their partition: SQL has those before the last one that it knows of.
+        Not only when their lines are of: readings are stored meanwhile, the last ones of any host.
         """
-        until = {
-            (name, partition): part.answered_at or 0
+        newest: dict[str, int] = {}
+        if outdated:
+            for activities in known.activities.values():
+                for name, activity in activities.items():
+                    newest[name] = max(newest.get(name, 0), activity.last_received_at)
+        return {
+            (name, partition): max(part.answered_at or 0, newest.get(name, 0))
             for name, part in outdated
             for partition in part.partitions
         }
-        if until:
-            number = self._parts.settings.broker.partitions
-            for host, activities in known.activities.items():
-                partition = partition_of(host, number)
-                for name, activity in activities.items():
-                    if activity.last_received_at > until.get((name, partition), activity.last_received_at):
-                        until[name, partition] = activity.last_received_at
-        return until
 
     def _row(
         self,
