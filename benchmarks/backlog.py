@@ -56,8 +56,8 @@ def wait_joined(bootstrap: str, group: str, members: int, running: Callable[[], 
         time.sleep(0.2)
 
 
-def wait_done(done: Callable[[], int], number: int, check: Callable[[int], None]) -> None:
-    """Wait until ``number`` readings are done.
+def wait_done(done: Callable[[], int], number: int, check: Callable[[int], None]) -> int:
+    """Wait until ``number`` readings are done; returns how many are.
 
     Between two looks, half of the time passes that remains, but at most a second: looking takes the time of the
     processors that are measured.
@@ -73,6 +73,7 @@ def wait_done(done: Callable[[], int], number: int, check: Callable[[int], None]
         remaining = (time.monotonic() - started) * (number - counted) / max(counted - first, 1)
         time.sleep(max(0.1, min(remaining / 2, 1.0)))
         counted = done()
+    return counted
 
 
 def warm_and_measured(records: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[bytes]]:

@@ -125,13 +125,9 @@ def _wait_counted(connection: Connection, workers: list[Worker], number: int) ->
     def check(counted: int) -> None:
         assert time.monotonic() < deadline, f"{counted} of {number} were counted; {workers[0].process.tail()}"
 
-    wait_done(lambda: _counted(connection), number, check)
-    counted = _counted(connection)
+    statement = "SELECT sum(a.count) FROM temperature_aggregates a WHERE a.resolution = 60"
+    counted = wait_done(lambda: _sum(connection, statement), number, check)
     assert counted == number, f"expected {number} counted readings, found {counted}"
-
-
-def _counted(connection: Connection) -> int:
-    return _sum(connection, "SELECT sum(a.count) FROM temperature_aggregates a WHERE a.resolution = 60")
 
 
 def memory(worker: Worker) -> float:

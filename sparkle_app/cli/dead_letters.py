@@ -182,7 +182,7 @@ def _fields(dead_letter: DeadLetter) -> dict[str, Any]:
         value = record.value.decode()
     except UnicodeDecodeError:
         value = "base64:" + base64.b64encode(record.value).decode()
-    if not dead_letter.whole:
+    if not dead_letter.whole and dead_letter.size:
         value = f"{dead_letter.size} bytes, too large for a dead letter; see the original topic"
     return {
         "reason": dead_letter.reason.value,

@@ -49,7 +49,7 @@ class replay(DatabaseCommand):
             await count_replayable(reader, selected, done, kept_since=kept_since)
             if done.empty and not as_json:
                 self.error(
-                    f"skipping {counted(done.empty, 'dead letter')}: record too large for a dead letter"
+                    f"skipping {counted(done.empty, 'dead letter')} without a value, as of a record that was too large"
                 )
             if done.expired and not as_json:
                 self.error(

@@ -28,6 +28,8 @@ class KnownHosts:
     """When they were requested, microseconds since the epoch."""
     activities: Mapping[str, Mapping[str, HostActivity]] = field(default_factory=dict)
     """By hostname and NAME of the plugin; without hosts that have been removed."""
+    last_received_at: Mapping[str, int] = field(default_factory=dict)
+    """Of any of these hosts, by NAME of the plugin, microseconds since the epoch."""
     removed: Collection[tuple[str, str]] = frozenset()
     """Hostname and NAME of the plugin of those that were removed recently, and have not sent a reading since."""
     problem: str = ""
@@ -65,10 +67,12 @@ class KnownHostsView:
             ),
         )
         known: dict[str, dict[str, HostActivity]] = {}
+        last: dict[str, int] = {}
         async with self._parts.slices.computation() as computation:
             for each in found:
                 before = self._known.activities.get(each.hostname, {}).get(each.plugin)
                 # The same object, so that it is recognized.
                 known.setdefault(each.hostname, {})[each.plugin] = before if before == each else each
+                last[each.plugin] = max(last.get(each.plugin, 0), each.last_received_at)
                 await computation.pause()
-        self._known = KnownHosts(at=now, activities=known, removed=removed)
+        self._known = KnownHosts(at=now, activities=known, last_received_at=last, removed=removed)

@@ -138,7 +138,12 @@ class OverviewView:
     ) -> tuple[dict[str, Row], bool]:
         before = self._last.rows if self._last else {}
         same = self._last is not None and self._last.outdated == outdated
-        known_until = self._known_until(known, outdated)
+        # Not only as long as their lines are: readings are stored meanwhile, and SQL knows the last ones of any host.
+        known_until = {
+            (name, partition): max(part.answered_at or 0, known.last_received_at.get(name, 0))
+            for name, part in outdated
+            for partition in part.partitions
+        }
         rows: dict[str, Row] = {}
         changed = False
         hosts = dict.fromkeys(known.activities)
@@ -161,29 +166,13 @@ class OverviewView:
                     if not sources:
                         # Removed, or of plugins that are not installed.
                         continue
-                    partition = partition_of(host, self._parts.settings.broker.partitions)
-                    as_of = {name: known_until.get((name, partition), now) for name in snapshots}
+                    as_of: dict[str, int] = {}
+                    if known_until:
+                        partition = partition_of(host, self._parts.settings.broker.partitions)
+                        as_of = {name: known_until.get((name, partition), now) for name in snapshots}
                     row, changed = self._row(sources, now, as_of, row.values if row else {}), True
                 rows[host] = row
         return rows, changed or len(rows) != len(before)
-
-    def _known_until(
-        self, known: KnownHosts, outdated: Sequence[tuple[str, OutdatedPartitions]]
-    ) -> dict[tuple[str, int], int]:
-        """Until when the readings of outdated partitions are known, by NAME of the plugin and partition.
-
-        Not only when their lines are of: readings are stored meanwhile, the last ones of any host.
-        """
-        newest: dict[str, int] = {}
-        if outdated:
-            for activities in known.activities.values():
-                for name, activity in activities.items():
-                    newest[name] = max(newest.get(name, 0), activity.last_received_at)
-        return {
-            (name, partition): max(part.answered_at or 0, newest.get(name, 0))
-            for name, part in outdated
-            for partition in part.partitions
-        }
 
     def _row(
         self,
@@ -195,7 +184,7 @@ class OverviewView:
         """The row of a host.
 
         Arguments:
-            as_of: until when the readings of its partition are known, by NAME of the plugin.
+            as_of: until when the readings of its partition are known, by NAME of the plugin; until now by default.
         """
         values: dict[str, Value] = {}
         valid_until = LATEST
@@ -207,7 +196,7 @@ class OverviewView:
             by_thresholds = self._by_thresholds(name, line, seen_at, before.get(name))
             if now <= silent_after:
                 state, valid_until = by_thresholds, min(valid_until, silent_after)
-            elif silent_after < as_of[name]:
+            elif silent_after < as_of.get(name, now):
                 state = "silent"
             else:
                 # Its partition is not up to date: it may have sent readings since.

@@ -149,7 +149,7 @@ function filterForm() {
     field("config", "deadLetters.config"),
     field("topic", "deadLetters.topic"),
   ];
-  const clear = el("a", { hidden: true }, t("deadLetters.clear"));
+  const clear = el("a", { hidden: true }, t("filter.clear"));
   const element = el("form", { class: "filters", role: "search", onsubmit: submit }, fields.map(placed), clear);
 
   function apply() {

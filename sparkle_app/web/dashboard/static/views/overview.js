@@ -90,7 +90,7 @@ function partsOf(page) {
   const table = hostTable(sortUrl);
   const pages = [el("div", { class: "pages" }), el("div", { class: "pages below" })];
   const why = el("span", {});
-  const clear = el("a", {}, t("deadLetters.clear"));
+  const clear = el("a", {}, t("filter.clear"));
   const nothing = el("p", { class: "nothing", hidden: true }, why, " ", clear);
   const tableSection = el("section", { class: "card", hidden: true },
     el("div", { class: "card-head" }, el("h2", {}, t("hosts.title")), search.element, pages[0]),
